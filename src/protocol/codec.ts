@@ -1,0 +1,91 @@
+import type { z } from "zod";
+import type { FrameErrorCode } from "./codes.ts";
+import { LIMITS } from "./limits.ts";
+
+/** Any JSON value, as `JSON.parse` gives it. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+export type JsonObject = { [key: string]: Json };
+
+export type Decoded<T> =
+  | { ok: true; frame: T }
+  | { ok: false; code: FrameErrorCode; message: string };
+
+/**
+ * One received message → one typed frame, or the reason why not.
+ *
+ * @param raw text, or bytes, which no Dialout protocol uses
+ * @param schema the union of the frames this side accepts, told apart by `type`
+ */
+export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T> {
+  if (typeof raw !== "string") {
+    return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
+  }
+  if (byteLength(raw) > LIMITS.frameBytes) {
+    const message = `A frame may have ${LIMITS.frameBytes} bytes at most.`;
+    return { ok: false, code: "frame_too_large", message };
+  }
+  const parsed = parseJson(raw);
+  if (!parsed.ok) return { ok: false, code: "malformed_frame", message: parsed.message };
+  const result = schema.safeParse(parsed.value);
+  if (result.success) return { ok: true, frame: result.data };
+  const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
+  const code = unknown ? "unknown_frame" : "malformed_frame";
+  return { ok: false, code, message: describeIssues(result.error) };
+}
+
+export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
+
+/** `JSON.parse` that bounds nesting and answers instead of throwing. */
+export function parseJson(text: string): ParsedJson {
+  if (nestingExceeds(text, LIMITS.jsonDepth)) {
+    return { ok: false, message: `JSON may be nested ${LIMITS.jsonDepth} levels at most.` };
+  }
+  try {
+    return { ok: true, value: JSON.parse(text) as Json };
+  } catch {
+    return { ok: false, message: "Not valid JSON." };
+  }
+}
+
+/** The UTF-8 length of a text in bytes, without encoding it where its length already decides. */
+export function byteLength(text: string): number {
+  let bytes = text.length;
+  for (let index = 0; index < text.length; index += 1) {
+    const unit = text.charCodeAt(index);
+    if (unit > 0x7f) bytes += unit > 0x7ff ? (isSurrogate(unit) ? 1 : 2) : 1;
+  }
+  return bytes;
+}
+
+/** A zod error in one line: `priority: expected number`; for frames and problems alike. */
+export function describeIssues(error: z.ZodError): string {
+  return error.issues
+    .slice(0, 5)
+    .map((issue) => `${issue.path.join(".") || "frame"}: ${issue.message}`)
+    .join("; ");
+}
+
+/** Each half of a surrogate pair counts 2 of the pair's 4 bytes. */
+function isSurrogate(unit: number): boolean {
+  return unit >= 0xd800 && unit <= 0xdfff;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+function nestingExceeds(text: string, limit: number): boolean {
+  let depth = 0;
+  let inString = false;
+  for (let index = 0; index < text.length; index += 1) {
+    const unit = text.charCodeAt(index);
+    if (inString) {
+      if (unit === BACKSLASH) index += 1;
+      else if (unit === QUOTE) inString = false;
+    } else if (unit === QUOTE) inString = true;
+    else if (unit === 0x7b || unit === 0x5b) {
+      depth += 1;
+      if (depth > limit) return true;
+    } else if (unit === 0x7d || unit === 0x5d) depth -= 1;
+  }
+  return false;
+}

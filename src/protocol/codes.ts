@@ -1,0 +1,76 @@
+/** Close codes of every Dialout socket. `reconnect`: whether a client should dial again. */
+export const CLOSE = {
+  done: { code: 1000, reconnect: false },
+  goingAway: { code: 1001, reconnect: true },
+  policy: { code: 1008, reconnect: false },
+  frameTooLarge: { code: 1009, reconnect: false },
+  restart: { code: 1012, reconnect: true },
+  malformed: { code: 4400, reconnect: false },
+  notAuthenticated: { code: 4401, reconnect: false },
+  notAllowed: { code: 4403, reconnect: false },
+  notFound: { code: 4404, reconnect: false },
+  registerTimeout: { code: 4408, reconnect: true },
+  occupied: { code: 4409, reconnect: false },
+  tooMany: { code: 4429, reconnect: true },
+} as const;
+
+/** Whether a client should dial again after a close with this code; unknown codes say yes. */
+export function shouldReconnect(closeCode: number): boolean {
+  return Object.values(CLOSE).find((close) => close.code === closeCode)?.reconnect ?? true;
+}
+
+/** HTTP status and title of every problem Dialout answers, by its code. */
+export const PROBLEMS = {
+  invalid_json: { status: 400, title: "The body is not valid JSON" },
+  invalid_request: { status: 422, title: "The request is not valid" },
+  invalid_multipart: { status: 400, title: "The body is not valid multipart form data" },
+  unsupported_media_type: { status: 415, title: "The content type is not supported" },
+  payload_too_large: { status: 413, title: "The body is too large" },
+  not_authenticated: { status: 401, title: "Not authenticated" },
+  not_allowed: { status: 403, title: "Not allowed" },
+  not_found: { status: 404, title: "Not found" },
+  method_not_allowed: { status: 405, title: "Method not allowed" },
+  space_not_found: { status: 404, title: "No such space" },
+  job_not_found: { status: 404, title: "No such job" },
+  token_not_found: { status: 404, title: "No such token" },
+  file_not_found: { status: 404, title: "No such file" },
+  space_exists: { status: 409, title: "A space of this name exists" },
+  worker_not_connected: { status: 409, title: "No worker is connected" },
+  prompt_not_enabled: { status: 422, title: "This space takes no prompt" },
+  audio_not_enabled: { status: 422, title: "This space takes no audio" },
+  video_not_enabled: { status: 422, title: "This space takes no video" },
+  file_upload_not_enabled: { status: 422, title: "This space takes no files" },
+  queue_full: { status: 429, title: "The queue is full" },
+  upgrade_required: { status: 426, title: "A WebSocket is needed" },
+  temporarily_unavailable: { status: 503, title: "Temporarily unavailable" },
+  internal: { status: 500, title: "Internal error" },
+} as const;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** Codes of `error` frames that are no HTTP problem. */
+export type FrameErrorCode =
+  | ProblemCode
+  | "malformed_frame"
+  | "unknown_frame"
+  | "frame_too_large"
+  | "binary_frame"
+  | "not_registered"
+  | "already_registered"
+  | "register_timeout"
+  | "space_occupied"
+  | "replaced"
+  | "token_revoked"
+  | "space_deleted"
+  | "too_many_follows";
+
+/** Why a job failed, as its `error.code` says. */
+export const FAILURE_CODES = [
+  "timeout",
+  "worker_lost",
+  "worker_error",
+  "expired",
+  "rejected",
+  "too_many_attempts",
+] as const;
+export type FailureCode = (typeof FAILURE_CODES)[number];

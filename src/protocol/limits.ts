@@ -1,0 +1,31 @@
+/** Every bound on what Dialout reads from outside, each with its reason. */
+export const LIMITS = {
+  /** Largest frame on any socket, bytes. A result must fit one SQLite row (2 MB) beside its input. */
+  frameBytes: 1_048_576,
+  /** Largest `input` of a job as JSON, bytes: input and output share one row of 2 MB. */
+  inputBytes: 524_288,
+  /** Largest JSON body of a request, bytes: one input and its options. */
+  jsonBodyBytes: 1_048_576,
+  /** Largest JSON body of a batch, bytes: well under the 32 MiB of one object call. */
+  batchBodyBytes: 8_388_608,
+  /** Jobs in one batch. */
+  batchJobs: 1_000,
+  /** Largest multipart body, bytes: it is held in a Worker's 128 MB while it is parsed. */
+  uploadBytes: 16_777_216,
+  /** Files of one job: one row holds their descriptions. */
+  filesPerJob: 16,
+  /** Nesting of JSON: deeper values overflow the stack of a recursive reader. */
+  jsonDepth: 64,
+  /** Streamed output kept for one job, bytes; older pieces are dropped, the result is kept whole. */
+  jobLogBytes: 1_048_576,
+  /** Jobs one socket may follow beside those it submitted: they live in its 16 KB attachment. */
+  followsPerSocket: 100,
+  /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
+  concurrency: 1_000,
+  /** Malformed frames a subscriber may send before its socket is closed. */
+  malformedFrames: 3,
+  /** How long a worker's socket may stay open without `register`, milliseconds. */
+  registerMs: 10_000,
+  /** Longest `Prefer: wait`, seconds: proxies cut idle requests after about 100. */
+  waitSeconds: 60,
+} as const;

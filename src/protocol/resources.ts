@@ -1,0 +1,190 @@
+import { z } from "zod";
+import { FAILURE_CODES } from "./codes.ts";
+import { LIMITS } from "./limits.ts";
+import { json, jsonObject, spaceName, timestamp } from "./values.ts";
+
+/** A limit in seconds; `null` is no limit. */
+const optionalSeconds = z.number().positive().max(604_800).nullable();
+const seconds = (max: number) => z.number().positive().max(max);
+
+/** Settings of a space, with the value each has until it is set. */
+export const spaceSettings = z.strictObject({
+  title: z.string().max(120).default(""),
+  description: z.string().max(4_000).default(""),
+  /** `private`: only the operator may see it or submit to it. */
+  visibility: z.enum(["public", "private"]).default("public"),
+  enable_prompt: z.boolean().default(true),
+  enable_audio: z.boolean().default(false),
+  enable_video: z.boolean().default(false),
+  enable_file_upload: z.boolean().default(false),
+  /** Workers that may serve the space at the same time. */
+  max_workers: z.int().min(1).max(64).default(1),
+  /** Jobs a worker may run at once, however many it offers; `null`: what it offers. */
+  concurrency: z.int().min(1).max(LIMITS.concurrency).nullable().default(null),
+  /** What happens to a submit while no worker is there. */
+  offline: z.enum(["refuse", "queue"]).default("refuse"),
+  max_queue: z.int().min(1).max(1_000_000).default(1_000),
+  max_attempts: z.int().min(1).max(100).default(3),
+  /** How long a dropped worker may take to come back to its jobs. */
+  reconnect_grace_s: z.number().min(0).max(3_600).default(15),
+  /** Longest wait for a first dispatch. */
+  queue_timeout_s: optionalSeconds.default(3_600),
+  /** Longest time from dispatch to the first frame about the job. */
+  first_output_timeout_s: optionalSeconds.default(null),
+  /** Longest silence between two frames about the job. */
+  stall_timeout_s: optionalSeconds.default(null),
+  /** Longest run of one attempt. */
+  job_timeout_s: seconds(604_800).default(120),
+  /** How long finished jobs are kept. */
+  result_ttl_s: seconds(31_536_000).default(86_400),
+});
+export type SpaceSettings = z.infer<typeof spaceSettings>;
+
+/** The settings under which a space starts. */
+export const DEFAULT_SETTINGS: SpaceSettings = spaceSettings.parse({});
+
+export const createSpaceBody = spaceSettings.extend({ name: spaceName });
+
+/** A change names only what changes; nothing falls back to its default. */
+export const patchSpaceBody = z
+  .strictObject(
+    Object.fromEntries(
+      Object.entries(spaceSettings.shape).map(([key, field]) => [key, field.unwrap().optional()]),
+    ) as { [K in keyof SpaceSettings]: z.ZodOptional<z.ZodType<SpaceSettings[K]>> },
+  )
+  .refine((patch) => Object.keys(patch).length > 0, "names nothing to change");
+export type SpacePatch = Partial<SpaceSettings>;
+
+export const WORKER_STATES = ["connected", "disconnected", "reconnecting", "draining"] as const;
+
+/** What anyone who may see a space may know of it now. */
+export const spaceStatus = z.object({
+  worker: z.enum(WORKER_STATES),
+  worker_name: z.string().optional(),
+  queue_size: z.int(),
+  processing: z.int(),
+  /** Until a job submitted now would start; `null` before any job was measured. */
+  estimated_wait_s: z.number().nullable(),
+  /** Why a job submitted now would wait, in words. */
+  waiting_reason: z.string().optional(),
+});
+export type SpaceStatus = z.infer<typeof spaceStatus>;
+
+export const spaceResource = z.object({
+  name: spaceName,
+  ...spaceSettings.shape,
+  created_at: timestamp,
+  updated_at: timestamp,
+  status: spaceStatus,
+  urls: z.object({ self: z.string(), page: z.string(), jobs: z.string(), ws: z.string() }),
+});
+export type SpaceResource = z.infer<typeof spaceResource>;
+
+export const createTokenBody = z.strictObject({ name: z.string().trim().min(1).max(120) });
+
+export const tokenResource = z.object({
+  id: z.string(),
+  space: spaceName,
+  name: z.string(),
+  created_at: timestamp,
+  last_used_at: timestamp.nullable(),
+  /** The secret itself: only in the answer that made it. */
+  token: z.string().optional(),
+});
+export type TokenResource = z.infer<typeof tokenResource>;
+
+export const PRIORITY = { min: -100, max: 100 } as const;
+
+/** What a submitter may ask for beside the input; limits can only lower those of the space. */
+export const jobOptions = {
+  priority: z.int().min(PRIORITY.min).max(PRIORITY.max).optional(),
+  queue_timeout_s: seconds(604_800).optional(),
+  first_output_timeout_s: seconds(604_800).optional(),
+  stall_timeout_s: seconds(604_800).optional(),
+  job_timeout_s: seconds(604_800).optional(),
+  /** The submitter's socket or stream closing cancels the job. */
+  cancel_on_disconnect: z.boolean().optional(),
+};
+
+/** The model's parameters. `prompt` is text and needs `enable_prompt`; the rest is the model's own. */
+export const jobInput = jsonObject.refine(
+  (input) => input.prompt === undefined || typeof input.prompt === "string",
+  { message: "must be text", path: ["prompt"] },
+);
+
+export const submitJobBody = z.strictObject({ input: jobInput, ...jobOptions });
+export type SubmitJobBody = z.infer<typeof submitJobBody>;
+
+export const submitBatchBody = z.strictObject({
+  jobs: z.array(submitJobBody).min(1).max(LIMITS.batchJobs),
+});
+
+export const JOB_STATUSES = ["queued", "processing", "completed", "failed", "canceled"] as const;
+export const jobStatus = z.enum(JOB_STATUSES);
+export type JobStatus = z.infer<typeof jobStatus>;
+
+export const fileInfo = z.object({
+  /** The form field it came in: `audio`, `video` or any other. */
+  field: z.string(),
+  name: z.string(),
+  content_type: z.string(),
+  size: z.int(),
+});
+export type FileInfo = z.infer<typeof fileInfo>;
+
+/** Why a job ended without a result: it failed, or was canceled. */
+export const jobError = z.object({
+  code: z.enum([...FAILURE_CODES, "canceled"]),
+  message: z.string(),
+});
+export type JobError = z.infer<typeof jobError>;
+
+export const jobResource = z.object({
+  id: z.string(),
+  space: spaceName,
+  status: jobStatus,
+  /** Percent, 0 to 100. */
+  progress: z.number(),
+  message: z.string().nullable(),
+  /** Seconds, as the worker guesses. */
+  estimated_remaining: z.number().nullable(),
+  /** 1 is next; `null` once the job left the queue. */
+  queue_position: z.int().nullable(),
+  /** Dispatches so far; 0 before the first. */
+  attempt: z.int(),
+  input: jsonObject,
+  files: z.array(fileInfo),
+  /** What was streamed: one text where every piece is text, else the list of pieces; `null`: nothing. */
+  output: json,
+  /** What the worker returned at the end; `null` until then. */
+  result: json,
+  error: jobError.nullable(),
+  user: z.string().nullable(),
+  priority: z.int(),
+  created_at: timestamp,
+  updated_at: timestamp,
+  started_at: timestamp.nullable(),
+  completed_at: timestamp.nullable(),
+  worker: z.object({ id: z.string(), name: z.string().nullable() }).nullable(),
+  /** As the worker reported them. */
+  metrics: jsonObject.nullable(),
+  urls: z.object({ self: z.string(), events: z.string(), ws: z.string(), cancel: z.string() }),
+});
+export type JobResource = z.infer<typeof jobResource>;
+
+export const listJobsQuery = z.strictObject({
+  status: jobStatus.optional(),
+  cursor: z.string().max(200).optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+});
+
+/** RFC 9457. */
+export const problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string(),
+  code: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+});
+export type Problem = z.infer<typeof problem>;

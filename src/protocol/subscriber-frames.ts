@@ -1,0 +1,100 @@
+import { z } from "zod";
+import { jobError, jobStatus, spaceStatus, submitJobBody } from "./resources.ts";
+import { jobId, json, timestamp } from "./values.ts";
+
+/** `dialout.v1`: the frames between the edge and whoever follows a space or a job. */
+export const SUBSCRIBER_PROTOCOL = "dialout.v1";
+
+const ref = z.union([z.string().max(200), z.number()]);
+
+/** `<epoch>:<offset>`, as `since`, as an SSE id and as `Last-Event-ID`. */
+export const positionText = z.string().regex(/^[\w-]{1,40}:\d{1,15}$/, "must be <epoch>:<offset>");
+
+/** What a subscriber of a space sends. */
+export const spaceClientFrame = z.discriminatedUnion("type", [
+  submitJobBody.extend({ type: z.literal("submit"), ref }),
+  z.strictObject({
+    type: z.literal("follow"),
+    job_id: jobId,
+    since: positionText.optional(),
+    ref: ref.optional(),
+  }),
+  z.strictObject({ type: z.literal("unfollow"), job_id: jobId, ref: ref.optional() }),
+  z.strictObject({ type: z.literal("cancel"), job_id: jobId, ref: ref.optional() }),
+]);
+export type SpaceClientFrame = z.infer<typeof spaceClientFrame>;
+export type SpaceClientFrameInput = z.input<typeof spaceClientFrame>;
+
+/** A subscriber of one job only listens, and may cancel. */
+export const jobClientFrame = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("cancel") }),
+]);
+
+const event = { offset: z.int(), timestamp };
+
+export const connectionFrame = z.object({
+  type: z.literal("connection"),
+  space: z.string().optional(),
+  job_id: z.string().optional(),
+  epoch: z.string(),
+  offset: z.int(),
+  /** `false`: what follows is a snapshot, not the continuation of what was seen. */
+  recovered: z.boolean(),
+  timestamp,
+});
+export const spaceStatusFrame = z.object({
+  type: z.literal("space.status"),
+  space: z.string(),
+  ...spaceStatus.shape,
+  ...event,
+});
+export const acceptedFrame = z.object({
+  type: z.literal("accepted"),
+  ref,
+  job_id: z.string(),
+  queue_position: z.int().nullable(),
+});
+export const jobProgressFrame = z.object({
+  type: z.literal("progress"),
+  job_id: z.string(),
+  status: jobStatus,
+  progress: z.number(),
+  estimated_remaining: z.number().nullable(),
+  message: z.string().nullable(),
+  output_path: z.string().nullable(),
+  queue_position: z.int().nullable(),
+  attempt: z.int(),
+  /** Only in the last one of a completed job. */
+  result: json.optional(),
+  /** Only in the last one of a failed or canceled job. */
+  error: jobError.optional(),
+  ...event,
+});
+export type JobProgressFrame = z.infer<typeof jobProgressFrame>;
+export const jobOutputFrame = z.object({
+  type: z.literal("output"),
+  job_id: z.string(),
+  attempt: z.int(),
+  delta: json,
+  ...event,
+});
+export const subscriberErrorFrame = z.object({
+  type: z.literal("error"),
+  ref: ref.optional(),
+  job_id: z.string().optional(),
+  code: z.string(),
+  /** The same text twice: the two former systems read one name each. */
+  message: z.string(),
+  error: z.string(),
+});
+
+/** What the edge sends to a subscriber. */
+export const serverFrame = z.discriminatedUnion("type", [
+  connectionFrame,
+  spaceStatusFrame,
+  acceptedFrame,
+  jobProgressFrame,
+  jobOutputFrame,
+  subscriberErrorFrame,
+]);
+export type ServerFrame = z.infer<typeof serverFrame>;
