@@ -7,53 +7,68 @@ import { json, jsonObject, spaceName, timestamp } from "./values.ts";
 const optionalSeconds = z.number().positive().max(604_800).nullable();
 const seconds = (max: number) => z.number().positive().max(max);
 
-/** Settings of a space, with the value each has until it is set. */
+/** Settings of a space; the comment of each says what it decides. */
 export const spaceSettings = z.strictObject({
-  title: z.string().max(120).default(""),
-  description: z.string().max(4_000).default(""),
+  title: z.string().max(120),
+  description: z.string().max(4_000),
   /** `private`: only the operator may see it or submit to it. */
-  visibility: z.enum(["public", "private"]).default("public"),
-  enable_prompt: z.boolean().default(true),
-  enable_audio: z.boolean().default(false),
-  enable_video: z.boolean().default(false),
-  enable_file_upload: z.boolean().default(false),
+  visibility: z.enum(["public", "private"]),
+  enable_prompt: z.boolean(),
+  enable_audio: z.boolean(),
+  enable_video: z.boolean(),
+  enable_file_upload: z.boolean(),
   /** Workers that may serve the space at the same time. */
-  max_workers: z.int().min(1).max(64).default(1),
+  max_workers: z.int().min(1).max(64),
   /** Jobs a worker may run at once, however many it offers; `null`: what it offers. */
-  concurrency: z.int().min(1).max(LIMITS.concurrency).nullable().default(null),
+  concurrency: z.int().min(1).max(LIMITS.concurrency).nullable(),
   /** What happens to a submit while no worker is there. */
-  offline: z.enum(["refuse", "queue"]).default("refuse"),
-  max_queue: z.int().min(1).max(1_000_000).default(1_000),
-  max_attempts: z.int().min(1).max(100).default(3),
+  offline: z.enum(["refuse", "queue"]),
+  max_queue: z.int().min(1).max(1_000_000),
+  max_attempts: z.int().min(1).max(100),
   /** How long a dropped worker may take to come back to its jobs. */
-  reconnect_grace_s: z.number().min(0).max(3_600).default(15),
-  /** Longest wait for a first dispatch. */
-  queue_timeout_s: optionalSeconds.default(3_600),
+  reconnect_grace_s: z.number().min(0).max(3_600),
+  /** Longest wait for a dispatch. */
+  queue_timeout_s: optionalSeconds,
   /** Longest time from dispatch to the first frame about the job. */
-  first_output_timeout_s: optionalSeconds.default(null),
+  first_output_timeout_s: optionalSeconds,
   /** Longest silence between two frames about the job. */
-  stall_timeout_s: optionalSeconds.default(null),
+  stall_timeout_s: optionalSeconds,
   /** Longest run of one attempt. */
-  job_timeout_s: seconds(604_800).default(120),
+  job_timeout_s: seconds(604_800),
   /** How long finished jobs are kept. */
-  result_ttl_s: seconds(31_536_000).default(86_400),
+  result_ttl_s: seconds(31_536_000),
 });
 export type SpaceSettings = z.infer<typeof spaceSettings>;
 
 /** The settings under which a space starts. */
-export const DEFAULT_SETTINGS: SpaceSettings = spaceSettings.parse({});
+export const DEFAULT_SETTINGS: SpaceSettings = {
+  title: "",
+  description: "",
+  visibility: "public",
+  enable_prompt: true,
+  enable_audio: false,
+  enable_video: false,
+  enable_file_upload: false,
+  max_workers: 1,
+  concurrency: null,
+  offline: "refuse",
+  max_queue: 1_000,
+  max_attempts: 3,
+  reconnect_grace_s: 15,
+  queue_timeout_s: 3_600,
+  first_output_timeout_s: null,
+  stall_timeout_s: null,
+  job_timeout_s: 120,
+  result_ttl_s: 86_400,
+};
 
-export const createSpaceBody = spaceSettings.extend({ name: spaceName });
+export const createSpaceBody = spaceSettings.partial().extend({ name: spaceName });
 
-/** A change names only what changes; nothing falls back to its default. */
-export const patchSpaceBody = z
-  .strictObject(
-    Object.fromEntries(
-      Object.entries(spaceSettings.shape).map(([key, field]) => [key, field.unwrap().optional()]),
-    ) as { [K in keyof SpaceSettings]: z.ZodOptional<z.ZodType<SpaceSettings[K]>> },
-  )
+/** A change names only what changes. */
+export const patchSpaceBody = spaceSettings
+  .partial()
   .refine((patch) => Object.keys(patch).length > 0, "names nothing to change");
-export type SpacePatch = Partial<SpaceSettings>;
+export type SpacePatch = z.infer<typeof patchSpaceBody>;
 
 export const WORKER_STATES = ["connected", "disconnected", "reconnecting", "draining"] as const;
 
