@@ -1,0 +1,75 @@
+import type { FailureCode } from "../protocol/codes.ts";
+import type { Instant, ProcessingJob, QueuedJob } from "./job.ts";
+
+/** How long a worker may take to confirm a cancel before the edge ends the job itself, seconds. */
+export const CANCEL_CONFIRM_S = 10;
+
+export interface Limit {
+  dueAt: Instant;
+  code: FailureCode;
+  /** Which limit it is, how long it was, and what to change. */
+  message: string;
+}
+
+/** Every limit that runs for the job now; the earliest of them is its deadline. */
+export function limitsOf(job: QueuedJob | ProcessingJob): Limit[] {
+  return job.status === "queued" ? queuedLimits(job) : processingLimits(job);
+}
+
+/** When the job next needs a look; `null` where nothing runs out. */
+export function dueAt(job: QueuedJob | ProcessingJob): Instant | null {
+  const dues = limitsOf(job).map((limit) => limit.dueAt);
+  if (job.status === "processing" && job.cancel) {
+    dues.push(job.cancel.requestedAt + CANCEL_CONFIRM_S * 1_000);
+  }
+  return dues.length === 0 ? null : Math.min(...dues);
+}
+
+/** The limit that ran out first, if any has by `now`. */
+export function exceededLimit(job: QueuedJob | ProcessingJob, now: Instant): Limit | null {
+  const over = limitsOf(job).filter((limit) => limit.dueAt <= now);
+  over.sort((a, b) => a.dueAt - b.dueAt);
+  return over[0] ?? null;
+}
+
+/** When the attempt is taken back at the latest: the deadline the worker is told. */
+export function attemptDeadline(job: ProcessingJob): Instant {
+  return job.dispatchedAt + job.limits.jobTimeoutS * 1_000;
+}
+
+function queuedLimits(job: QueuedJob): Limit[] {
+  const { queueTimeoutS } = job.limits;
+  if (queueTimeoutS === null) return [];
+  const message = `No worker took the job within ${queueTimeoutS} s (queue_timeout_s). Raise the limit, or add workers.`;
+  return [{ dueAt: job.queuedAt + queueTimeoutS * 1_000, code: "expired", message }];
+}
+
+function processingLimits(job: ProcessingJob): Limit[] {
+  const { jobTimeoutS, firstOutputTimeoutS, stallTimeoutS, reconnectGraceS } = job.limits;
+  const { lastFrameAt } = job.live;
+  const limits = [
+    timeout("job_timeout_s", attemptDeadline(job), jobTimeoutS, "The attempt did not end"),
+  ];
+  if (job.detachedAt !== null) {
+    const message = `The worker was gone for ${reconnectGraceS} s (reconnect_grace_s).`;
+    const dueAt = job.detachedAt + reconnectGraceS * 1_000;
+    limits.push({ dueAt, code: "worker_lost", message });
+    return limits;
+  }
+  if (lastFrameAt === null && firstOutputTimeoutS !== null) {
+    const dueAt = job.dispatchedAt + firstOutputTimeoutS * 1_000;
+    const what = "The worker sent nothing about the job";
+    limits.push(timeout("first_output_timeout_s", dueAt, firstOutputTimeoutS, what));
+  }
+  if (lastFrameAt !== null && stallTimeoutS !== null) {
+    const dueAt = lastFrameAt + stallTimeoutS * 1_000;
+    const what = "The worker sent nothing more about the job";
+    limits.push(timeout("stall_timeout_s", dueAt, stallTimeoutS, what));
+  }
+  return limits;
+}
+
+function timeout(name: string, dueAt: Instant, seconds: number, what: string): Limit {
+  const message = `${what} within ${seconds} s (${name}). Raise the limit in the space's settings if the model needs longer.`;
+  return { dueAt, code: "timeout", message };
+}

@@ -1,0 +1,67 @@
+import type { SpaceStatus } from "../protocol/resources.ts";
+import type { Candidate } from "./dispatch.ts";
+
+/** What the status of a space is made from. */
+export interface Census {
+  workers: (Candidate & { name: string | null })[];
+  queued: number;
+  processing: number;
+  /** Attempts whose worker dropped and may still come back. */
+  detached: number;
+  /** Mean run of a job, seconds; `null` before any was measured. */
+  meanRunS: number | null;
+}
+
+/** What a space says of itself now. */
+export function spaceStatusOf(census: Census): SpaceStatus {
+  const worker = workerState(census);
+  const names = census.workers.flatMap(({ name }) => name ?? []);
+  const reason = waitingReason(census);
+  return {
+    worker,
+    ...(names.length > 0 ? { worker_name: names.join(", ") } : {}),
+    queue_size: census.queued,
+    processing: census.processing,
+    estimated_wait_s: estimatedWait(census, census.queued),
+    ...(reason === null ? {} : { waiting_reason: reason }),
+  };
+}
+
+/** Seconds until a job with `ahead` queued jobs before it starts; `null` where nothing tells. */
+export function estimatedWait(census: Census, ahead: number): number | null {
+  const serving = census.workers.filter(({ draining }) => !draining);
+  const slots = serving.reduce((sum, { slots }) => sum + slots, 0);
+  if (slots === 0) return null;
+  const free = serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
+  if (ahead < free) return 0;
+  if (census.meanRunS === null) return null;
+  return Math.round(((ahead - free + 1) * census.meanRunS * 10) / slots) / 10;
+}
+
+/** Weight of the newest run in the moving mean: about the last ten count. */
+const NEWEST_WEIGHT = 0.2;
+
+export function meanAfter(meanS: number | null, runS: number): number {
+  return meanS === null ? runS : meanS + NEWEST_WEIGHT * (runS - meanS);
+}
+
+function workerState(census: Census): SpaceStatus["worker"] {
+  if (census.workers.some(({ draining }) => !draining)) return "connected";
+  if (census.workers.length > 0) return "draining";
+  return census.detached > 0 ? "reconnecting" : "disconnected";
+}
+
+function waitingReason(census: Census): string | null {
+  switch (workerState(census)) {
+    case "disconnected":
+      return "No worker is connected.";
+    case "reconnecting":
+      return "The worker lost its connection and may come back.";
+    case "draining":
+      return "The worker is finishing its jobs and takes no new ones.";
+    default: {
+      const free = census.workers.some(({ draining, busy, slots }) => !draining && busy < slots);
+      return free ? null : "Every worker is busy.";
+    }
+  }
+}

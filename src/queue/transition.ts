@@ -1,0 +1,340 @@
+import type { Json, JsonObject } from "../protocol/codec.ts";
+import type { FailureCode } from "../protocol/codes.ts";
+import type { JobStatus } from "../protocol/resources.ts";
+import { CANCEL_CONFIRM_S, exceededLimit } from "./deadline.ts";
+import {
+  type EndedJob,
+  type Instant,
+  isEnded,
+  type Job,
+  type JobLimits,
+  type LogEvent,
+  type ProcessingJob,
+  type QueuedJob,
+  type StoredFile,
+  type WorkerRef,
+} from "./job.ts";
+
+/** Which attempt a frame speaks of, and over which connection it came. */
+export interface Fence {
+  attempt: number;
+  workerId: string;
+  generation: number;
+}
+
+/** Everything that can happen to a job after its submit. */
+export type Command =
+  | { type: "dispatch"; worker: WorkerRef; generation: number }
+  | { type: "accept"; fence: Fence }
+  | {
+      type: "progress";
+      fence: Fence;
+      progress: number;
+      message: string | null;
+      estimatedRemaining: number | null;
+    }
+  | { type: "output"; fence: Fence; delta: Json }
+  | { type: "result"; fence: Fence; output: Json; metrics: JsonObject | null }
+  | { type: "fail"; fence: Fence; code: string; message: string; retryable: boolean }
+  | { type: "reject"; fence: Fence; reason: string }
+  | { type: "resume"; fence: Fence }
+  /** The worker's socket is gone; its grace begins. */
+  | { type: "detach" }
+  /** The attempt is taken back: its worker is gone for good, or does not know of it. */
+  | { type: "lose"; reason: string }
+  | { type: "cancel"; reason: string }
+  | { type: "position"; position: number }
+  /** Time has passed: whatever limit is over takes effect. */
+  | { type: "tick" };
+
+export type Effect =
+  | { type: "ack"; of: "result" | "fail" | "reject" }
+  /** The worker is to give up the attempt. */
+  | { type: "tell_cancel"; worker: WorkerRef; attempt: number; reason: string };
+
+export type Outcome =
+  | { kind: "applied"; job: Job; log: LogEvent[]; effects: Effect[] }
+  /** Already so; effects (an acknowledgement told again) are still due. */
+  | { kind: "unchanged"; effects: Effect[] }
+  /** Of an older attempt, generation, or of a job that is over. */
+  | { kind: "stale" };
+
+const STALE: Outcome = { kind: "stale" };
+const UNCHANGED: Outcome = { kind: "unchanged", effects: [] };
+
+export interface NewJob {
+  ulid: string;
+  priority: number;
+  input: JsonObject;
+  files: StoredFile[];
+  user: string | null;
+  limits: JobLimits;
+  cancelOnDisconnect: boolean;
+  submitter: string | null;
+}
+
+/** A submit, as the queue's first state of a job. */
+export function submitted(job: NewJob, now: Instant): QueuedJob {
+  return {
+    ...job,
+    status: "queued",
+    createdAt: now,
+    updatedAt: now,
+    queuedAt: now,
+    attempts: 0,
+    startedAt: null,
+    offset: 1,
+    history: [{ offset: 1, at: now, status: "queued", attempt: 0, message: null }],
+  };
+}
+
+/** The whole life of a job: what `command` makes of it at `now`. Pure. */
+export function transition(job: Job, command: Command, now: Instant): Outcome {
+  if (isEnded(job)) return afterTheEnd(job, command);
+  if (job.status === "queued") return whileQueued(job, command, now);
+  return whileProcessing(job, command, now);
+}
+
+/** The end never changes; a worker that tells the same end again is acknowledged again. */
+function afterTheEnd(job: EndedJob, command: Command): Outcome {
+  if (!("fence" in command)) return UNCHANGED;
+  const told = command.type === "result" || command.type === "fail";
+  const bySameAttempt =
+    command.fence.attempt === job.attempts && command.fence.workerId === job.worker?.id;
+  const sameEnd =
+    (command.type === "result" && job.status === "completed") ||
+    (command.type === "fail" && job.status !== "completed");
+  if (!(told && bySameAttempt && sameEnd)) return STALE;
+  return { kind: "unchanged", effects: [{ type: "ack", of: command.type }] };
+}
+
+function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
+  switch (command.type) {
+    case "dispatch":
+      return applied(dispatched(job, command.worker, command.generation, now));
+    case "cancel":
+      return applied(canceled(job, command.reason, now));
+    case "position": {
+      const offset = job.offset + 1;
+      const event: LogEvent = { kind: "position", offset, at: now, position: command.position };
+      return { kind: "applied", job: { ...job, offset }, log: [event], effects: [] };
+    }
+    case "tick": {
+      const limit = exceededLimit(job, now);
+      return limit ? applied(failed(job, limit.code, limit.message, now)) : UNCHANGED;
+    }
+    case "detach":
+    case "lose":
+      return UNCHANGED;
+    default:
+      return STALE;
+  }
+}
+
+function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Outcome {
+  if ("fence" in command) {
+    return isCurrent(job, command) ? heard(job, command, now) : STALE;
+  }
+  switch (command.type) {
+    case "detach":
+      return job.detachedAt === null ? applied({ ...job, detachedAt: now }) : UNCHANGED;
+    case "lose":
+      return lost(job, command.reason, now);
+    case "cancel":
+      return cancelRequested(job, command.reason, now);
+    case "tick":
+      return ticked(job, now);
+    default:
+      return UNCHANGED;
+  }
+}
+
+type FencedCommand = Extract<Command, { fence: Fence }>;
+
+/** A resume may raise the generation; every other frame must be of the current one. */
+function isCurrent(job: ProcessingJob, command: FencedCommand): boolean {
+  const { attempt, workerId, generation } = command.fence;
+  if (attempt !== job.attempts || workerId !== job.worker.id) return false;
+  return command.type === "resume" ? generation >= job.generation : generation === job.generation;
+}
+
+/** A frame of the running attempt. */
+function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
+  const live = { ...job.live, lastFrameAt: now };
+  switch (command.type) {
+    case "accept":
+      return UNCHANGED;
+    case "resume": {
+      const { generation } = command.fence;
+      const resumed = job.live.lastFrameAt === null ? job.live : live;
+      return applied({ ...job, generation, detachedAt: null, live: resumed });
+    }
+    case "progress": {
+      const { progress, message, estimatedRemaining } = command;
+      const offset = job.offset + 1;
+      const attempt = job.attempts;
+      const told = { progress, message, estimatedRemaining };
+      const log: LogEvent = { kind: "progress", offset, at: now, attempt, ...told };
+      return appliedWithLog({ ...job, offset, live: { ...live, ...told } }, log);
+    }
+    case "output": {
+      const offset = job.offset + 1;
+      const { delta } = command;
+      const log: LogEvent = { kind: "output", offset, at: now, attempt: job.attempts, delta };
+      return appliedWithLog({ ...job, offset, live: { ...live, outputs: live.outputs + 1 } }, log);
+    }
+    case "result":
+      return applied(completed(job, command.output, command.metrics, now), [
+        { type: "ack", of: "result" },
+      ]);
+    case "fail":
+      return applied(attemptFailed(job, command, now), [{ type: "ack", of: "fail" }]);
+    case "reject":
+      return applied(attemptRejected(job, command.reason, now), [{ type: "ack", of: "reject" }]);
+  }
+}
+
+function attemptFailed(
+  job: ProcessingJob,
+  fail: { code: string; message: string; retryable: boolean },
+  now: Instant,
+): Job {
+  if (job.cancel) return canceled(job, job.cancel.reason, now);
+  const message = fail.code === "worker_error" ? fail.message : `${fail.code}: ${fail.message}`;
+  if (!fail.retryable) return failed(job, "worker_error", message, now);
+  return requeued(job, "worker_error", message, now);
+}
+
+function attemptRejected(job: ProcessingJob, reason: string, now: Instant): Job {
+  if (job.cancel) return canceled(job, job.cancel.reason, now);
+  return requeued(job, "rejected", reason, now);
+}
+
+function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
+  if (job.cancel) return applied(canceled(job, job.cancel.reason, now));
+  return applied(requeued(job, "worker_lost", reason, now));
+}
+
+function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
+  if (job.cancel) return UNCHANGED;
+  const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason }, updatedAt: now };
+  return applied(next, [tellCancel(job, reason)]);
+}
+
+function ticked(job: ProcessingJob, now: Instant): Outcome {
+  if (job.cancel && now >= job.cancel.requestedAt + CANCEL_CONFIRM_S * 1_000) {
+    return applied(canceled(job, job.cancel.reason, now));
+  }
+  const limit = exceededLimit(job, now);
+  if (!limit) return UNCHANGED;
+  if (limit.code === "worker_lost") return lost(job, limit.message, now);
+  const end = job.cancel
+    ? canceled(job, job.cancel.reason, now)
+    : failed(job, limit.code, limit.message, now);
+  return applied(end, [tellCancel(job, limit.message)]);
+}
+
+function tellCancel(job: ProcessingJob, reason: string): Effect {
+  return { type: "tell_cancel", worker: job.worker, attempt: job.attempts, reason };
+}
+
+function dispatched(
+  job: QueuedJob,
+  worker: WorkerRef,
+  generation: number,
+  now: Instant,
+): ProcessingJob {
+  const { queuedAt: _, ...base } = job;
+  return withStatus(
+    {
+      ...base,
+      status: "processing",
+      attempts: job.attempts + 1,
+      startedAt: job.startedAt ?? now,
+      worker,
+      generation,
+      dispatchedAt: now,
+      detachedAt: null,
+      cancel: null,
+      live: {
+        progress: 0,
+        message: null,
+        estimatedRemaining: null,
+        outputs: 0,
+        lastFrameAt: null,
+      },
+    },
+    null,
+    now,
+  );
+}
+
+/** Back to the head of its priority: its ULID is older than any other that waits. */
+function requeued(job: ProcessingJob, code: FailureCode, why: string, now: Instant): Job {
+  const { maxAttempts } = job.limits;
+  if (job.attempts >= maxAttempts) {
+    const once = maxAttempts === 1;
+    const end = once ? code : "too_many_attempts";
+    const message = once ? why : `Gave up after ${maxAttempts} attempts; the last one: ${why}`;
+    return failed(job, end, message, now);
+  }
+  const {
+    worker: _w,
+    generation: _g,
+    dispatchedAt: _d,
+    detachedAt: _t,
+    cancel: _c,
+    live: _l,
+    ...base
+  } = job;
+  return withStatus({ ...base, status: "queued", queuedAt: now }, why, now);
+}
+
+function completed(
+  job: ProcessingJob,
+  result: Json,
+  metrics: JsonObject | null,
+  now: Instant,
+): Job {
+  return withStatus({ ...ended(job, now), status: "completed", result, metrics }, null, now);
+}
+
+function failed(
+  job: QueuedJob | ProcessingJob,
+  code: FailureCode,
+  message: string,
+  now: Instant,
+): Job {
+  const progress = job.status === "processing" ? job.live.progress : 0;
+  const end: Job = { ...ended(job, now), status: "failed", error: { code, message }, progress };
+  return withStatus(end, message, now);
+}
+
+function canceled(job: QueuedJob | ProcessingJob, reason: string, now: Instant): Job {
+  const progress = job.status === "processing" ? job.live.progress : 0;
+  return withStatus({ ...ended(job, now), status: "canceled", reason, progress }, reason, now);
+}
+
+function ended(job: QueuedJob | ProcessingJob, now: Instant) {
+  if (job.status === "queued") {
+    const { queuedAt: _, status: _s, ...base } = job;
+    return { ...base, completedAt: now, worker: null, generation: null };
+  }
+  const { dispatchedAt: _d, detachedAt: _t, cancel: _c, live: _l, status: _s, ...base } = job;
+  return { ...base, completedAt: now };
+}
+
+/** Gives a change of status its place in the job's event log. */
+function withStatus<J extends Job>(job: J, message: string | null, now: Instant): J {
+  const offset = job.offset + 1;
+  const event = { offset, at: now, status: job.status, attempt: job.attempts, message };
+  return { ...job, offset, updatedAt: now, history: [...job.history, event] };
+}
+
+function applied(job: Job, effects: Effect[] = []): Outcome {
+  return { kind: "applied", job, log: [], effects };
+}
+
+function appliedWithLog(job: ProcessingJob, event: LogEvent): Outcome {
+  return { kind: "applied", job, log: [event], effects: [] };
+}
