@@ -1,0 +1,79 @@
+import type { z } from "zod";
+import { parseJson } from "../protocol/codec.ts";
+import {
+  type JobResource,
+  jobResource,
+  problem,
+  type SpaceResource,
+  spaceResource,
+} from "../protocol/resources.ts";
+import type { FileField } from "./draft.ts";
+
+/** Why a call got no answer of the kind it asked for; `status` is `null` where none came at all. */
+export interface Refusal {
+  status: number | null;
+  code: string;
+  message: string;
+}
+
+export type Answer<T> = { ok: true; value: T } | { ok: false; refusal: Refusal };
+
+export interface Attachment {
+  field: FileField;
+  file: File;
+}
+
+export function getSpace(space: string): Promise<Answer<SpaceResource>> {
+  return call(`/api/spaces/${encodeURIComponent(space)}`, spaceResource);
+}
+
+export function getJob(id: string): Promise<Answer<JobResource>> {
+  return call(`/api/jobs/${encodeURIComponent(id)}`, jobResource);
+}
+
+export function cancelJob(id: string): Promise<Answer<JobResource>> {
+  return call(`/api/jobs/${encodeURIComponent(id)}/cancel`, jobResource, { method: "POST" });
+}
+
+export function uploadJob(
+  space: string,
+  prompt: string,
+  attachments: Attachment[],
+): Promise<Answer<JobResource>> {
+  const body = new FormData();
+  if (prompt.trim() !== "") body.append("prompt", prompt);
+  for (const { field, file } of attachments) body.append(field, file, file.name);
+  const path = `/api/spaces/${encodeURIComponent(space)}/jobs`;
+  return call(path, jobResource, { method: "POST", body });
+}
+
+/** One request; whatever comes back is checked, and nothing is thrown. */
+export async function call<T>(
+  path: string,
+  schema: z.ZodType<T>,
+  init?: RequestInit,
+): Promise<Answer<T>> {
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(path, { ...init, headers: { accept: "application/json" } });
+    text = await response.text();
+  } catch {
+    const message = "The edge could not be reached.";
+    return { ok: false, refusal: { status: null, code: "unreachable", message } };
+  }
+  const body = parseJson(text);
+  if (!response.ok) return { ok: false, refusal: readProblem(response.status, body) };
+  const value = schema.safeParse(body.ok ? body.value : undefined);
+  if (value.success) return { ok: true, value: value.data };
+  const message = "The edge answered something this page does not understand.";
+  return { ok: false, refusal: { status: response.status, code: "malformed_answer", message } };
+}
+
+function readProblem(status: number, body: ReturnType<typeof parseJson>): Refusal {
+  const read = problem.safeParse(body.ok ? body.value : undefined);
+  if (!read.success)
+    return { status, code: `http_${status}`, message: `The edge answered ${status}.` };
+  const { code, title, detail } = read.data;
+  return { status, code, message: detail === "" ? title : detail };
+}

@@ -1,0 +1,134 @@
+import { useMemo } from "preact/hooks";
+import { JobOutput } from "./job-output.tsx";
+import { JobResult } from "./job-result.tsx";
+import { isTerminal, type JobView, type Phase } from "./job-state.ts";
+import type { PageSession } from "./page-session.ts";
+import { formatSeconds, ordinal, statusWord } from "./wording.ts";
+
+interface Props {
+  job: JobView;
+  session: PageSession;
+}
+
+/** Drawn again only when its own job changed: the jobs beside it may stream. */
+export function JobCard({ job, session }: Props) {
+  return useMemo(() => <Card job={job} session={session} />, [job, session]);
+}
+
+function Card({ job, session }: Props) {
+  const { phase } = job;
+  return (
+    <article
+      class={`card job ${phase.status}`}
+      data-testid="job"
+      data-job-id={job.id}
+      data-status={phase.status}
+      aria-label={job.label === "" ? `Job ${job.id}` : job.label}
+    >
+      <p class="job-label">{job.label === "" ? "Job" : job.label}</p>
+      <StatusLine job={job} />
+      {phase.status === "processing" && <ProgressBar progress={phase.progress} />}
+      <Message phase={phase} />
+      {job.note !== null && <p class="hint">{job.note}</p>}
+      {job.output !== "" && <JobOutput job={job} />}
+      {phase.status === "completed" && <JobResult phase={phase} />}
+      <Failure phase={phase} />
+      <Actions job={job} session={session} />
+    </article>
+  );
+}
+
+function StatusLine({ job }: { job: JobView }) {
+  const { phase } = job;
+  const remaining = phase.status === "processing" ? phase.remaining_s : null;
+  return (
+    <p class="job-line">
+      <span class="job-line" role="status">
+        <span class={`tag ${phase.status}`} data-testid="job-status">
+          {statusWord(phase.status)}
+        </span>
+        {phase.status === "queued" && phase.position !== null && (
+          <span data-testid="job-position">{ordinal(phase.position)} in the queue</span>
+        )}
+        {job.attempt > 1 && <span data-testid="job-attempt">attempt {job.attempt}</span>}
+      </span>
+      {remaining !== null && <span>about {formatSeconds(remaining)} left</span>}
+    </p>
+  );
+}
+
+function ProgressBar({ progress }: { progress: number }) {
+  const percent = Math.round(Math.min(100, Math.max(0, progress)));
+  return (
+    <div class="progress-line">
+      <div
+        class="progress"
+        role="progressbar"
+        aria-label="Progress"
+        aria-valuemin={0}
+        aria-valuemax={100}
+        aria-valuenow={percent}
+        data-testid="job-progress"
+      >
+        <div class="progress-done" style={{ width: `${percent}%` }} />
+      </div>
+      <span class="quiet percent" aria-hidden="true">
+        {percent}%
+      </span>
+    </div>
+  );
+}
+
+function Message({ phase }: { phase: Phase }) {
+  if (phase.status !== "queued" && phase.status !== "processing") return null;
+  if (phase.message === null || phase.message === "") return null;
+  return (
+    <p class="job-message" data-testid="job-message">
+      {phase.message}
+    </p>
+  );
+}
+
+function Failure({ phase }: { phase: Phase }) {
+  if ((phase.status !== "failed" && phase.status !== "canceled") || phase.error === null) {
+    return null;
+  }
+  return (
+    <p class={phase.status === "failed" ? "error" : "aside"} data-testid="job-error">
+      <code>{phase.error.code}</code> {phase.error.message}
+    </p>
+  );
+}
+
+function Actions({ job, session }: Props) {
+  const ended = isTerminal(job);
+  const asked = job.cancel.kind === "asked";
+  return (
+    <>
+      {!ended && job.cancel.kind === "refused" && (
+        <p class="error" role="alert">
+          {job.cancel.message}
+        </p>
+      )}
+      <div class="job-actions">
+        {ended ? (
+          <button type="button" class="plain" onClick={() => session.dismissJob(job.id)}>
+            Remove from the list
+          </button>
+        ) : (
+          <button
+            type="button"
+            data-testid="job-cancel"
+            aria-disabled={asked}
+            onClick={() => asked || session.cancel(job.id)}
+          >
+            {asked ? "Canceling…" : "Cancel"}
+          </button>
+        )}
+        <a class="job-id" href={`/api/jobs/${encodeURIComponent(job.id)}`}>
+          {job.id}
+        </a>
+      </div>
+    </>
+  );
+}

@@ -1,0 +1,115 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { SpaceResource } from "../protocol/resources.ts";
+import { type FileField, fileFieldsOf } from "./draft.ts";
+import { FileInput } from "./file-input.tsx";
+import type { PageSession } from "./page-session.ts";
+import type { PageState } from "./page-state.ts";
+import { submitHint } from "./wording.ts";
+
+interface Props {
+  session: PageSession;
+  resource: SpaceResource;
+  state: PageState;
+}
+
+type Files = Partial<Record<FileField, File>>;
+
+/** The form the space's switches allow. What was typed stays until the edge has taken it. */
+export function JobForm({ session, resource, state }: Props) {
+  const [prompt, setPrompt] = useState("");
+  const [files, setFiles] = useState<Files>({});
+  const sent = useRef({ prompt, files });
+  useEffect(() => {
+    // What was typed while the submit was under way is kept.
+    setPrompt((now) => (now === sent.current.prompt ? "" : now));
+    setFiles((now) => (now === sent.current.files ? {} : now));
+  }, [state.accepted]);
+  const fields = fileFieldsOf(resource);
+  const sending = state.submission.kind === "sending";
+  const submit = (event: Event) => {
+    event.preventDefault();
+    if (session.state.submission.kind === "sending") return;
+    sent.current = { prompt, files };
+    const attachments = fields.flatMap((field) => {
+      const file = files[field];
+      return file === undefined ? [] : [{ field, file }];
+    });
+    session.submit(resource.enable_prompt ? prompt : "", attachments);
+  };
+  return (
+    <form
+      class="card form"
+      aria-label="New job"
+      onSubmit={submit}
+      onKeyDown={submitOnCtrlEnter}
+      onInput={() => session.draftChanged()}
+    >
+      {resource.enable_prompt && <PromptInput value={prompt} onInput={setPrompt} />}
+      {fields.map((field) => (
+        <FileInput
+          key={field}
+          field={field}
+          file={files[field] ?? null}
+          onChoose={(file) => setFiles({ ...files, [field]: file ?? undefined })}
+        />
+      ))}
+      {!resource.enable_prompt && fields.length === 0 && (
+        <p class="quiet">This space asks for no input.</p>
+      )}
+      <SubmitLine sending={sending} />
+      <FormMessages {...{ resource, state }} />
+    </form>
+  );
+}
+
+function PromptInput({ value, onInput }: { value: string; onInput: (text: string) => void }) {
+  return (
+    <div class="field">
+      <label for="prompt">Prompt</label>
+      <textarea
+        id="prompt"
+        data-testid="prompt"
+        rows={5}
+        value={value}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+    </div>
+  );
+}
+
+/** Never disabled: a click while a job is being sent does nothing, and focus is not lost. */
+function SubmitLine({ sending }: { sending: boolean }) {
+  return (
+    <div class="submit-line">
+      <button type="submit" class="primary" data-testid="submit" aria-disabled={sending}>
+        {sending ? "Sending…" : "Submit"}
+      </button>
+      <span class="quiet keys">
+        <kbd>Ctrl</kbd> or <kbd>⌘</kbd> + <kbd>Enter</kbd>
+      </span>
+    </div>
+  );
+}
+
+function FormMessages({ resource, state }: Omit<Props, "session">) {
+  const hint = submitHint(state, resource);
+  const { submission } = state;
+  return (
+    <>
+      {submission.kind === "refused" && (
+        <p class="error" role="alert" data-testid="form-error" data-code={submission.code}>
+          {submission.message}
+        </p>
+      )}
+      <p class="hint" role="status" data-testid="form-hint">
+        {hint}
+      </p>
+    </>
+  );
+}
+
+function submitOnCtrlEnter(event: KeyboardEvent & { currentTarget: HTMLFormElement }): void {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+  event.preventDefault();
+  event.currentTarget.requestSubmit();
+}

@@ -1,0 +1,35 @@
+import { useLayoutEffect, useRef } from "preact/hooks";
+import type { JobView } from "./job-state.ts";
+
+/** Nearer to its end than this, pixels, a scrolled box counts as read to the end. */
+const AT_END = 24;
+
+/** What the job streamed so far; it scrolls along unless its reader scrolled back. */
+export function JobOutput({ job }: { job: JobView }) {
+  const box = useRef<HTMLPreElement>(null);
+  // Read before the text grows: a scroll event would tell of the reader's scrolling too late.
+  const wasAtEnd = isAtEnd(box.current);
+  useLayoutEffect(() => {
+    if (box.current !== null && wasAtEnd) box.current.scrollTop = box.current.scrollHeight;
+  });
+  return (
+    <div class="output">
+      <p class="caption">Output{job.outputCut && ", without its beginning"}</p>
+      <pre
+        ref={box}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls must be reachable by keyboard.
+        tabIndex={0}
+        role="log"
+        aria-live="polite"
+        aria-label="Output"
+        data-testid="job-output"
+      >
+        {job.output}
+      </pre>
+    </div>
+  );
+}
+
+function isAtEnd(box: HTMLPreElement | null): boolean {
+  return box === null || box.scrollHeight - box.scrollTop - box.clientHeight < AT_END;
+}

@@ -1,0 +1,65 @@
+import { useEffect, useMemo, useState } from "preact/hooks";
+import type { Phase } from "./job-state.ts";
+import { copyText, viewResult } from "./result-view.ts";
+
+type Completed = Extract<Phase, { status: "completed" }>;
+
+export function JobResult({ phase }: { phase: Completed }) {
+  const view = useMemo(() => viewResult(phase.result), [phase.result]);
+  const only = view.text === null && view.images.length === 0 && view.link === null;
+  return (
+    <section class="result" aria-label="Result">
+      <p class="caption">Result</p>
+      <div data-testid="job-result">
+        {phase.result === null && <p class="quiet">Done, without a result.</p>}
+        {view.text !== null && <p class="result-text">{view.text}</p>}
+        {view.link !== null && (
+          <p class="result-text">
+            <a href={view.link} rel="noopener noreferrer">
+              {view.link}
+            </a>
+          </p>
+        )}
+        {view.images.map((image, index) => (
+          <img key={image} class="result-image" src={image} alt={`Result ${index + 1}`} />
+        ))}
+        {view.rest !== null && only && <pre class="json">{view.rest}</pre>}
+        {view.rest !== null && !only && (
+          <details>
+            <summary>Everything else in the result</summary>
+            <pre class="json">{view.rest}</pre>
+          </details>
+        )}
+      </div>
+      {phase.outputPath !== null && (
+        <p class="quiet">
+          Output: <code>{phase.outputPath}</code>
+        </p>
+      )}
+      {phase.result !== null && <CopyButton text={() => copyText(phase.result)} />}
+    </section>
+  );
+}
+
+type CopyState = "idle" | "copied" | "failed";
+const COPY_WORDS = { idle: "Copy", copied: "Copied", failed: "Copying is not allowed here" };
+
+function CopyButton({ text }: { text: () => string }) {
+  const [state, setState] = useState<CopyState>("idle");
+  useEffect(() => {
+    if (state === "idle") return;
+    const timer = setTimeout(() => setState("idle"), 2_000);
+    return () => clearTimeout(timer);
+  }, [state]);
+  const copy = () =>
+    // Without a secure context there is no clipboard to write to.
+    Promise.resolve(navigator.clipboard?.writeText(text()) ?? Promise.reject()).then(
+      () => setState("copied"),
+      () => setState("failed"),
+    );
+  return (
+    <button type="button" data-testid="job-copy" onClick={copy} aria-live="polite">
+      {COPY_WORDS[state]}
+    </button>
+  );
+}

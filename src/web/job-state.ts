@@ -1,0 +1,161 @@
+import { formatPosition } from "../channel/position.ts";
+import type { Json } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import type { JobError, JobResource } from "../protocol/resources.ts";
+import type { ServerFrame } from "../protocol/subscriber-frames.ts";
+
+type FrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
+export type JobFrame = FrameOf<"connection"> | FrameOf<"progress"> | FrameOf<"output">;
+
+/** Where a job stands, as far as this page was told. */
+export type Phase =
+  | { status: "attaching" }
+  | { status: "queued"; position: number | null; message: string | null }
+  | {
+      status: "processing";
+      progress: number;
+      message: string | null;
+      remaining_s: number | null;
+    }
+  | { status: "completed"; result: Json; outputPath: string | null }
+  | { status: "failed" | "canceled"; error: JobError | null };
+
+/** The cancel asked for from this page. */
+export type Cancel = { kind: "none" } | { kind: "asked" } | { kind: "refused"; message: string };
+
+/**
+ * How much of a job's channel was seen. Progress and output are counted apart: a snapshot sends
+ * the newest progress first and the older output after it.
+ */
+interface Cursor {
+  epoch: string | null;
+  progress: number;
+  output: number;
+  /** The offset a snapshot reaches to, while it may still be arriving. */
+  snapshotUntil: number | null;
+}
+
+export interface JobView {
+  id: string;
+  /** What was asked, in a line. */
+  label: string;
+  phase: Phase;
+  attempt: number;
+  /** What the newest attempt streamed, as text. */
+  output: string;
+  /** Whether the beginning of `output` was dropped. */
+  outputCut: boolean;
+  cancel: Cancel;
+  /** What the edge said about following this job, where it refused to. */
+  note: string | null;
+  cursor: Cursor;
+}
+
+const UNSEEN: Cursor = { epoch: null, progress: -1, output: -1, snapshotUntil: null };
+
+export function newJob(id: string, label: string, phase: Phase): JobView {
+  const cancel: Cancel = { kind: "none" };
+  const base = { id, label, phase, cancel, note: null, cursor: UNSEEN };
+  return { ...base, attempt: 0, output: "", outputCut: false };
+}
+
+export function isTerminal(job: JobView): boolean {
+  const status = job.phase.status;
+  return status === "completed" || status === "failed" || status === "canceled";
+}
+
+/** Where to go on after a reconnect; `undefined` asks for a snapshot. */
+export function resumePosition(job: JobView): string | undefined {
+  const { epoch, progress, output, snapshotUntil } = job.cursor;
+  const offset = Math.max(progress, output);
+  if (epoch === null || offset < 0) return undefined;
+  // A snapshot cut short leaves holes below its newest offset, so it is asked for again.
+  if (snapshotUntil !== null && offset <= snapshotUntil && output !== snapshotUntil) {
+    return undefined;
+  }
+  return formatPosition({ epoch, offset });
+}
+
+/** One frame about this job; a frame that says nothing new gives back the same object. */
+export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
+  switch (frame.type) {
+    case "connection":
+      return applyConnection(job, frame);
+    case "progress":
+      return applyProgress(job, frame);
+    case "output":
+      return applyOutput(job, frame);
+  }
+}
+
+function applyConnection(job: JobView, frame: FrameOf<"connection">): JobView {
+  if (frame.recovered) {
+    return { ...job, note: null, cursor: { ...job.cursor, epoch: frame.epoch } };
+  }
+  const cursor = { ...UNSEEN, epoch: frame.epoch, snapshotUntil: frame.offset };
+  return { ...job, note: null, cursor, output: "", outputCut: false };
+}
+
+function applyProgress(job: JobView, frame: FrameOf<"progress">): JobView {
+  if (frame.offset <= job.cursor.progress || frame.attempt < job.attempt) return job;
+  const cursor = { ...job.cursor, progress: frame.offset };
+  const phase = isTerminal(job) ? job.phase : phaseOf(frame);
+  return { ...onAttempt(job, frame.attempt), cursor, phase };
+}
+
+function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
+  if (frame.offset <= job.cursor.output) return job;
+  const cursor = { ...job.cursor, output: frame.offset };
+  if (frame.attempt < job.attempt) return { ...job, cursor };
+  const current = onAttempt(job, frame.attempt);
+  const text = appendDelta(current.output, frame.delta);
+  const cut = text.length > LIMITS.jobLogBytes;
+  const output = cut ? text.slice(-LIMITS.jobLogBytes) : text;
+  return { ...current, cursor, output, outputCut: current.outputCut || cut };
+}
+
+/** What an attempt streamed is void once another one starts. */
+function onAttempt(job: JobView, attempt: number): JobView {
+  if (attempt <= job.attempt) return job;
+  return { ...job, attempt, output: "", outputCut: false };
+}
+
+/** Text goes on where it stopped; any other value gets lines of its own. */
+function appendDelta(output: string, delta: Json): string {
+  if (typeof delta === "string") return output + delta;
+  const start = output === "" || output.endsWith("\n") ? "" : "\n";
+  return `${output}${start}${JSON.stringify(delta, null, 2)}\n`;
+}
+
+function phaseOf(frame: FrameOf<"progress">): Phase {
+  const { status, message } = frame;
+  if (status === "queued") return { status, position: frame.queue_position, message };
+  if (status === "processing") {
+    return { status, progress: frame.progress, message, remaining_s: frame.estimated_remaining };
+  }
+  if (status === "completed") {
+    return { status, result: frame.result ?? null, outputPath: frame.output_path };
+  }
+  return { status, error: frame.error ?? null };
+}
+
+/** What an HTTP answer tells about a job: an ending is taken over, the rest comes by frames. */
+export function applyResource(job: JobView, resource: JobResource): JobView {
+  const label = job.label === "" ? labelOf(resource) : job.label;
+  if (isTerminal(job)) return { ...job, label };
+  const { status, error } = resource;
+  if (status === "completed") {
+    return { ...job, label, phase: { status, result: resource.result, outputPath: null } };
+  }
+  if (status === "failed" || status === "canceled") {
+    return { ...job, label, phase: { status, error } };
+  }
+  return { ...job, label };
+}
+
+/** How a job is called in the list: its prompt, else its files. */
+export function labelOf(job: Pick<JobResource, "input" | "files">): string {
+  const prompt = typeof job.input.prompt === "string" ? job.input.prompt.trim() : "";
+  if (prompt !== "") return prompt.length > 300 ? `${prompt.slice(0, 299)}…` : prompt;
+  return job.files.map((file) => file.name).join(", ");
+}

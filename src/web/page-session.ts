@@ -1,0 +1,198 @@
+import type { JsonObject } from "../protocol/codec.ts";
+import type { ServerFrame } from "../protocol/subscriber-frames.ts";
+import { jobId } from "../protocol/values.ts";
+import { type Attachment, cancelJob, getJob, getSpace, uploadJob } from "./api.ts";
+import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
+import { dialSpace, type EdgeSocket } from "./edge-socket.ts";
+import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
+import {
+  followsDue,
+  initialState,
+  type PageEvent,
+  type PageState,
+  reduce,
+  spaceSince,
+} from "./page-state.ts";
+
+/** Frames may come by the thousand; the page is drawn this often at most, milliseconds. */
+const DRAW_MS = 30;
+
+/** Answers of the edge that no retry changes. */
+const FINAL_STATUS = [401, 403, 404];
+
+/** Feeds the page's state with frames, answers and clicks, and performs what follows from them. */
+export class PageSession {
+  state: PageState;
+  readonly space: string;
+  private readonly storage: TabStorage;
+  private readonly listeners = new Set<() => void>();
+  private socket: EdgeSocket | null = null;
+  private drawTimer: number | null = null;
+  private refs = 0;
+
+  constructor(space: string, storage: TabStorage) {
+    this.space = space;
+    this.storage = storage;
+    this.state = initialState(recallJobs(storage, space));
+  }
+
+  subscribe(listener: () => void): () => void {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  }
+
+  /** Asks for the space first, so that one that does not exist is said at once and never dialed. */
+  async start(): Promise<void> {
+    await this.loadSpace();
+    if (this.state.space.kind === "unavailable") return;
+    this.socket = dialSpace(this.space, () => spaceSince(this.state), {
+      opened: () => this.onOpened(),
+      lost: (refused) => this.onLost(refused),
+      closed: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
+      frame: (frame) => this.onFrame(frame),
+    });
+    // The network coming or going shows at once what a silent socket would show late.
+    addEventListener("online", () => this.onNetworkChange());
+    addEventListener("offline", () => this.onNetworkChange());
+  }
+
+  redial(): void {
+    if (this.state.space.kind !== "unavailable") this.socket?.redial();
+  }
+
+  /** Sends what the form holds; where it cannot go out, the state says why. */
+  submit(prompt: string, attachments: Attachment[]): void {
+    if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
+    const files = attachments.map(({ field, file }) => ({
+      field,
+      name: file.name,
+      size: file.size,
+    }));
+    const draft = { prompt, files };
+    const problem = checkDraft(draft, this.state.space.resource);
+    if (problem !== null) this.dispatch({ kind: "submit.refused", ...problem });
+    else if (attachments.length > 0) void this.upload(draft, attachments);
+    else this.send(draft);
+  }
+
+  /** A refusal is about what the form held then. */
+  draftChanged(): void {
+    this.dispatch({ kind: "draft.changed" });
+  }
+
+  async cancel(id: string): Promise<void> {
+    this.dispatch({ kind: "cancel.asked", id });
+    const answer = await cancelJob(id);
+    if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
+    else this.dispatch({ kind: "cancel.refused", id, message: answer.refusal.message });
+  }
+
+  /** Shows a job this tab did not submit, as `#job=<id>` asks. */
+  async attach(id: string): Promise<void> {
+    if (!jobId.safeParse(id).success || id.split(".")[0] !== this.space) {
+      const text = `“${id}” is not the id of a job of this space.`;
+      return this.dispatch({ kind: "notice.added", text });
+    }
+    if (this.state.jobs.some((job) => job.id === id)) return;
+    this.dispatch({ kind: "job.attached", job: { id, label: "" } });
+    if (this.state.link.kind === "open") this.socket?.send({ type: "follow", job_id: id });
+    const answer = await getJob(id);
+    if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
+  }
+
+  dismissJob(id: string): void {
+    this.dispatch({ kind: "job.dismissed", id });
+    if (this.state.link.kind === "open") this.socket?.send({ type: "unfollow", job_id: id });
+  }
+
+  dismissNotice(id: number): void {
+    this.dispatch({ kind: "notice.dismissed", id });
+  }
+
+  private send(draft: Draft): void {
+    const ref = this.nextRef();
+    const input: JsonObject = draft.prompt.trim() === "" ? {} : { prompt: draft.prompt };
+    if (this.socket?.send({ type: "submit", ref, input }) !== true) {
+      const message = "The page is not connected to the edge, so nothing was sent. Try again soon.";
+      this.dispatch({ kind: "submit.refused", code: "offline", message });
+      return;
+    }
+    this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
+  }
+
+  private async upload(draft: Draft, attachments: Attachment[]): Promise<void> {
+    const ref = this.nextRef();
+    this.dispatch({ kind: "submit.sent", ref, by: "upload", label: labelOfDraft(draft) });
+    const answer = await uploadJob(this.space, draft.prompt, attachments);
+    if (!answer.ok) return this.refused(ref, answer.refusal.code, answer.refusal.message);
+    this.dispatch({ kind: "submit.uploaded", ref, job: answer.value });
+    this.socket?.send({ type: "follow", job_id: answer.value.id });
+  }
+
+  private refused(ref: string, code: string, message: string): void {
+    this.dispatch({ kind: "submit.refused", ref, code, message });
+    // The form was drawn by settings that have changed since.
+    if (code.endsWith("_not_enabled")) void this.loadSpace();
+  }
+
+  private onOpened(): void {
+    // Settings are not part of the channel; after a time away they may be others.
+    const wasAway = this.state.link.kind !== "connecting" || this.state.space.kind !== "ready";
+    this.dispatch({ kind: "link.opened" });
+    if (wasAway) void this.loadSpace();
+    for (const follow of followsDue(this.state)) this.socket?.send(follow);
+  }
+
+  private onLost(dialed: boolean): void {
+    this.dispatch({ kind: "link.lost" });
+    // A handshake gives no reason to a script; asking for the space tells whether it still exists.
+    if (dialed && navigator.onLine) void this.loadSpace();
+  }
+
+  private onNetworkChange(): void {
+    if (this.state.link.kind !== "closed") this.redial();
+  }
+
+  private onFrame(frame: ServerFrame): void {
+    if (frame.type === "error" && frame.ref !== undefined) {
+      this.refused(String(frame.ref), frame.code, frame.message);
+    } else this.dispatch({ kind: "frame", frame });
+  }
+
+  private async loadSpace(): Promise<void> {
+    const answer = await getSpace(this.space);
+    if (answer.ok) return this.dispatch({ kind: "space.loaded", resource: answer.value });
+    const { status, message } = answer.refusal;
+    if (status === null || !FINAL_STATUS.includes(status)) return;
+    this.dispatch({ kind: "space.unavailable", message });
+    this.socket?.close();
+  }
+
+  private dispatch(event: PageEvent): void {
+    const before = this.state;
+    this.state = reduce(before, event);
+    if (this.state === before) return;
+    if (this.state.jobs !== before.jobs) this.persist(before);
+    this.drawTimer ??= setTimeout(() => this.draw(), DRAW_MS);
+  }
+
+  /** Written only when the list itself changes, not with every frame of its jobs. */
+  private persist(before: PageState): void {
+    const same = (index: number) =>
+      before.jobs[index]?.id === this.state.jobs[index]?.id &&
+      before.jobs[index]?.label === this.state.jobs[index]?.label;
+    const unchanged =
+      before.jobs.length === this.state.jobs.length && this.state.jobs.every((_, i) => same(i));
+    if (!unchanged) rememberJobs(this.storage, this.space, this.state.jobs);
+  }
+
+  private draw(): void {
+    this.drawTimer = null;
+    for (const listener of this.listeners) listener();
+  }
+
+  private nextRef(): string {
+    this.refs += 1;
+    return `page-${this.refs}`;
+  }
+}

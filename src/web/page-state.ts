@@ -1,0 +1,276 @@
+import { formatPosition, type Position } from "../channel/position.ts";
+import type { JobResource, SpaceResource, SpaceStatus } from "../protocol/resources.ts";
+import type { ServerFrame, SpaceClientFrameInput } from "../protocol/subscriber-frames.ts";
+import {
+  applyJobFrame,
+  applyResource,
+  type Cancel,
+  isTerminal,
+  type JobFrame,
+  type JobView,
+  labelOf,
+  newJob,
+  resumePosition,
+} from "./job-state.ts";
+
+/** The page's own socket. */
+export type Link =
+  | { kind: "connecting" }
+  | { kind: "open" }
+  | { kind: "lost" }
+  | { kind: "closed"; code: number; reason: string };
+
+export type SpaceView =
+  | { kind: "loading" }
+  | { kind: "ready"; resource: SpaceResource }
+  | { kind: "unavailable"; message: string };
+
+/** The submit under way: by socket its answer is lost with the socket, by upload it is not. */
+export type Submission =
+  | { kind: "idle" }
+  | { kind: "sending"; ref: string; by: "socket" | "upload"; label: string }
+  | { kind: "refused"; code: string; message: string };
+
+export interface Notice {
+  id: number;
+  text: string;
+}
+
+export interface PageState {
+  link: Link;
+  space: SpaceView;
+  status: SpaceStatus | null;
+  /** How far the space's channel was seen; `null` before its first frame. */
+  position: Position | null;
+  submission: Submission;
+  /** Counts accepted jobs, so that the form knows when to empty itself. */
+  accepted: number;
+  /** Newest first. */
+  jobs: JobView[];
+  notices: Notice[];
+  nextNotice: number;
+}
+
+export interface RememberedJob {
+  id: string;
+  label: string;
+}
+
+export type PageEvent =
+  | { kind: "link.opened" }
+  | { kind: "link.lost" }
+  | { kind: "link.closed"; code: number; reason: string }
+  | { kind: "space.loaded"; resource: SpaceResource }
+  | { kind: "space.unavailable"; message: string }
+  | { kind: "frame"; frame: ServerFrame }
+  | { kind: "submit.sent"; ref: string; by: "socket" | "upload"; label: string }
+  | { kind: "submit.uploaded"; ref: string; job: JobResource }
+  | { kind: "submit.refused"; ref?: string; code: string; message: string }
+  | { kind: "draft.changed" }
+  | { kind: "job.attached"; job: RememberedJob }
+  | { kind: "job.loaded"; job: JobResource }
+  | { kind: "job.dismissed"; id: string }
+  | { kind: "cancel.asked"; id: string }
+  | { kind: "cancel.refused"; id: string; message: string }
+  | { kind: "notice.added"; text: string }
+  | { kind: "notice.dismissed"; id: number };
+
+export function initialState(remembered: RememberedJob[]): PageState {
+  return {
+    link: { kind: "connecting" },
+    space: { kind: "loading" },
+    status: null,
+    position: null,
+    submission: { kind: "idle" },
+    accepted: 0,
+    jobs: remembered.map((job) => newJob(job.id, job.label, { status: "attaching" })),
+    notices: [],
+    nextNotice: 1,
+  };
+}
+
+/** What happens to the page; an event that says nothing new gives back the same state. */
+export function reduce(state: PageState, event: PageEvent): PageState {
+  switch (event.kind) {
+    case "link.opened":
+      return { ...state, link: { kind: "open" } };
+    case "link.lost":
+      return withoutSocket(state, { kind: "lost" });
+    case "link.closed":
+      return withoutSocket(state, { kind: "closed", code: event.code, reason: event.reason });
+    case "space.loaded":
+      return loadSpace(state, event.resource);
+    case "space.unavailable":
+      return { ...state, space: { kind: "unavailable", message: event.message } };
+    case "frame":
+      return takeFrame(state, event.frame);
+    case "submit.sent":
+      return {
+        ...state,
+        submission: { kind: "sending", ref: event.ref, by: event.by, label: event.label },
+      };
+    case "submit.uploaded":
+      return takeUpload(state, event.ref, event.job);
+    case "submit.refused":
+      return refuse(state, event.ref, event.code, event.message);
+    case "draft.changed":
+      return state.submission.kind === "refused"
+        ? { ...state, submission: { kind: "idle" } }
+        : state;
+    case "job.attached":
+      return addJob(state, newJob(event.job.id, event.job.label, { status: "attaching" }));
+    case "job.loaded":
+      return updateJob(state, event.job.id, (job) => applyResource(job, event.job));
+    case "job.dismissed":
+      return { ...state, jobs: state.jobs.filter((job) => job.id !== event.id) };
+    case "cancel.asked":
+      return setCancel(state, event.id, { kind: "asked" });
+    case "cancel.refused":
+      return setCancel(state, event.id, { kind: "refused", message: event.message });
+    case "notice.added":
+      return addNotice(state, event.text);
+    case "notice.dismissed":
+      return { ...state, notices: state.notices.filter((notice) => notice.id !== event.id) };
+  }
+}
+
+/** What to follow on a socket that just opened: every job whose end was not seen. */
+export function followsDue(state: PageState): SpaceClientFrameInput[] {
+  return state.jobs
+    .filter((job) => !isTerminal(job))
+    .map((job) => ({ type: "follow", job_id: job.id, since: resumePosition(job) }));
+}
+
+/** The `since` of the next socket. */
+export function spaceSince(state: PageState): string | null {
+  return state.position === null ? null : formatPosition(state.position);
+}
+
+function withoutSocket(state: PageState, link: Link): PageState {
+  const { submission } = state;
+  if (submission.kind !== "sending" || submission.by !== "socket") return { ...state, link };
+  const message =
+    "The connection was lost before the edge answered. The job may have been accepted or not; " +
+    "what you wrote is kept.";
+  return { ...state, link, submission: { kind: "refused", code: "connection_lost", message } };
+}
+
+function loadSpace(state: PageState, resource: SpaceResource): PageState {
+  const space: SpaceView = { kind: "ready", resource };
+  // What frames said is newer, or will be made newer by the next one.
+  return { ...state, space, status: state.position === null ? resource.status : state.status };
+}
+
+function takeFrame(state: PageState, frame: ServerFrame): PageState {
+  switch (frame.type) {
+    case "connection":
+      return frame.job_id === undefined
+        ? connect(state, frame)
+        : takeJobFrame(state, frame.job_id, frame);
+    case "space.status":
+      return takeStatus(state, frame);
+    case "accepted":
+      return accept(state, frame);
+    case "progress":
+    case "output":
+      return takeJobFrame(state, frame.job_id, frame);
+    case "error":
+      return takeError(state, frame);
+  }
+}
+
+function takeJobFrame(state: PageState, id: string, frame: JobFrame): PageState {
+  return updateJob(state, id, (job) => applyJobFrame(job, frame));
+}
+
+function connect(state: PageState, frame: Extract<ServerFrame, { type: "connection" }>): PageState {
+  const offset = frame.recovered ? (state.position?.offset ?? 0) : 0;
+  return { ...state, position: { epoch: frame.epoch, offset } };
+}
+
+/** A status is whole, so the same one again does no harm; an older one would. */
+function takeStatus(
+  state: PageState,
+  frame: Extract<ServerFrame, { type: "space.status" }>,
+): PageState {
+  if (state.position === null || frame.offset < state.position.offset) return state;
+  const { worker, worker_name, queue_size, processing, estimated_wait_s, waiting_reason } = frame;
+  return {
+    ...state,
+    status: { worker, worker_name, queue_size, processing, estimated_wait_s, waiting_reason },
+    position: { epoch: state.position.epoch, offset: frame.offset },
+  };
+}
+
+function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted" }>): PageState {
+  const { submission } = state;
+  if (submission.kind !== "sending" || submission.ref !== frame.ref) return state;
+  const phase = { status: "queued", position: frame.queue_position, message: null } as const;
+  return taken(state, newJob(frame.job_id, submission.label, phase));
+}
+
+function takeUpload(state: PageState, ref: string, job: JobResource): PageState {
+  const { submission } = state;
+  if (submission.kind !== "sending" || submission.ref !== ref) return state;
+  const phase = { status: "queued", position: job.queue_position, message: null } as const;
+  const label = submission.label === "" ? labelOf(job) : submission.label;
+  return taken(state, newJob(job.id, label, phase));
+}
+
+function taken(state: PageState, job: JobView): PageState {
+  const next = addJob(state, job);
+  return { ...next, submission: { kind: "idle" }, accepted: state.accepted + 1 };
+}
+
+function takeError(state: PageState, frame: Extract<ServerFrame, { type: "error" }>): PageState {
+  if (frame.ref !== undefined) return refuse(state, String(frame.ref), frame.code, frame.message);
+  const id = frame.job_id;
+  if (id === undefined) return addNotice(state, frame.message);
+  const job = state.jobs.find((known) => known.id === id);
+  if (job === undefined) return state;
+  if (frame.code !== "job_not_found") {
+    return updateJob(state, id, (known) => ({ ...known, note: frame.message }));
+  }
+  const name = job.label === "" ? id : `“${shorten(job.label)}”`;
+  const jobs = state.jobs.filter((known) => known.id !== id);
+  return addNotice({ ...state, jobs }, `The job ${name} has expired: the edge no longer keeps it.`);
+}
+
+/** Without `ref` it was refused by the page itself, before anything was sent. */
+function refuse(
+  state: PageState,
+  ref: string | undefined,
+  code: string,
+  message: string,
+): PageState {
+  const { submission } = state;
+  const current = submission.kind === "sending" ? submission.ref : undefined;
+  if (ref !== current) return state;
+  return { ...state, submission: { kind: "refused", code, message } };
+}
+
+function setCancel(state: PageState, id: string, cancel: Cancel): PageState {
+  return updateJob(state, id, (job) => (isTerminal(job) ? job : { ...job, cancel }));
+}
+
+function addJob(state: PageState, job: JobView): PageState {
+  if (state.jobs.some((known) => known.id === job.id)) return state;
+  return { ...state, jobs: [job, ...state.jobs] };
+}
+
+function updateJob(state: PageState, id: string, change: (job: JobView) => JobView): PageState {
+  const index = state.jobs.findIndex((job) => job.id === id);
+  const before = state.jobs[index];
+  if (before === undefined) return state;
+  const after = change(before);
+  return after === before ? state : { ...state, jobs: state.jobs.with(index, after) };
+}
+
+function addNotice(state: PageState, text: string): PageState {
+  const notice = { id: state.nextNotice, text };
+  return { ...state, notices: [...state.notices, notice], nextNotice: state.nextNotice + 1 };
+}
+
+function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}

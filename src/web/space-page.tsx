@@ -1,0 +1,94 @@
+import "./no-eval.ts";
+import { render } from "preact";
+import { useEffect, useReducer } from "preact/hooks";
+import { JobCard } from "./job-card.tsx";
+import { JobForm } from "./job-form.tsx";
+import { PageSession } from "./page-session.ts";
+import type { Notice } from "./page-state.ts";
+import { SpaceHeader } from "./space-header.tsx";
+import { closeReason } from "./wording.ts";
+
+function SpacePage({ session }: { session: PageSession }) {
+  const [, redraw] = useReducer((count: number) => count + 1, 0);
+  useEffect(() => session.subscribe(() => redraw(undefined)), [session]);
+  const state = session.state;
+  const { space, link } = state;
+  return (
+    <>
+      <SpaceHeader name={session.space} state={state} />
+      {link.kind === "closed" && space.kind !== "unavailable" && (
+        <div class="banner" role="alert">
+          <p>{closeReason(link)}</p>
+          <button type="button" onClick={() => session.redial()}>
+            Try again
+          </button>
+        </div>
+      )}
+      {space.kind === "unavailable" ? (
+        <main class="card">
+          <p role="alert">{space.message}</p>
+          <p>
+            <a href="/">See the public spaces</a>
+          </p>
+        </main>
+      ) : (
+        <main class="columns">
+          {space.kind === "ready" ? (
+            <JobForm session={session} resource={space.resource} state={state} />
+          ) : (
+            <section class="card quiet">Loading…</section>
+          )}
+          <JobList session={session} />
+        </main>
+      )}
+    </>
+  );
+}
+
+function JobList({ session }: { session: PageSession }) {
+  const { jobs, notices } = session.state;
+  return (
+    <section class="jobs" aria-labelledby="jobs-title">
+      <h2 id="jobs-title">Jobs of this tab</h2>
+      <div role="status">
+        {notices.map((notice) => (
+          <NoticeLine key={notice.id} notice={notice} session={session} />
+        ))}
+      </div>
+      {jobs.length === 0 && <p class="quiet empty">Nothing yet. What you submit shows up here.</p>}
+      {jobs.map((job) => (
+        <JobCard key={job.id} job={job} session={session} />
+      ))}
+    </section>
+  );
+}
+
+function NoticeLine({ notice, session }: { notice: Notice; session: PageSession }) {
+  return (
+    <div class="notice" data-testid="notice">
+      <p>{notice.text}</p>
+      <button type="button" class="plain" onClick={() => session.dismissNotice(notice.id)}>
+        Dismiss
+      </button>
+    </div>
+  );
+}
+
+/** `/spaces/<name>`, with or without a slash at its end. */
+function spaceOfAddress(): string {
+  return decodeURIComponent(location.pathname.split("/")[2] ?? "");
+}
+
+function attachFromAddress(session: PageSession): void {
+  const id = new URLSearchParams(location.hash.slice(1)).get("job");
+  if (id !== null && id !== "") void session.attach(id);
+}
+
+const root = document.getElementById("page");
+if (root !== null) {
+  const session = new PageSession(spaceOfAddress(), sessionStorage);
+  render(<SpacePage session={session} />, root);
+  void session.start();
+  attachFromAddress(session);
+  addEventListener("hashchange", () => attachFromAddress(session));
+}

@@ -1,0 +1,119 @@
+import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
+import type { Phase } from "./job-state.ts";
+import type { Link, PageState } from "./page-state.ts";
+
+export type PillState =
+  | "connected"
+  | "disconnected"
+  | "reconnecting"
+  | "draining"
+  | "offline"
+  | "loading";
+
+export interface Pill {
+  state: PillState;
+  text: string;
+}
+
+const PILLS: Record<SpaceStatus["worker"], Pill> = {
+  connected: { state: "connected", text: "Connected" },
+  disconnected: { state: "disconnected", text: "Not connected" },
+  reconnecting: { state: "reconnecting", text: "Reconnecting — not connected" },
+  draining: { state: "draining", text: "Draining" },
+};
+
+/** Without its socket the page knows nothing of the worker, and says so. */
+export function pillOf(state: Pick<PageState, "link" | "space" | "status">): Pill {
+  if (state.space.kind === "unavailable") return { state: "offline", text: "Not available" };
+  if (state.link.kind === "lost") {
+    return { state: "offline", text: "Offline: trying to reach the edge" };
+  }
+  if (state.link.kind === "closed") return { state: "offline", text: "Offline" };
+  if (state.status === null) return { state: "loading", text: "Connecting…" };
+  return workerPill(state.status);
+}
+
+export function workerPill(status: SpaceStatus): Pill {
+  return PILLS[status.worker];
+}
+
+/** Why the edge ended the page's socket for good. */
+export function closeReason(link: Extract<Link, { kind: "closed" }>): string {
+  const known: Record<number, string> = {
+    1000: "The edge ended the connection.",
+    4400: "The edge did not understand this page.",
+    4401: "The edge asks for a sign-in.",
+    4403: "The edge does not allow this page to follow the space.",
+    4404: "The space does not exist any more.",
+  };
+  const text = known[link.code] ?? "The edge ended the connection for good.";
+  return link.reason === "" ? `${text} (${link.code})` : `${text} (${link.code}: ${link.reason})`;
+}
+
+/** What a submit would meet now, where it would not go its usual way. */
+export function submitHint(
+  state: Pick<PageState, "link" | "status" | "submission">,
+  resource: SpaceResource,
+): string | null {
+  const { link, status, submission } = state;
+  if (link.kind === "lost") {
+    return "The page has lost the edge and keeps trying to reach it. Until then nothing can be sent.";
+  }
+  if (link.kind === "closed") return closeReason(link);
+  const noWorker = submission.kind === "refused" && submission.code === "worker_not_connected";
+  if (status?.worker === "connected" && noWorker) {
+    return "A worker is connected now: submit again.";
+  }
+  // The refusal, shown above, said as much.
+  return noWorker ? null : waitingHint(resource, status);
+}
+
+function waitingHint(resource: SpaceResource, status: SpaceStatus | null): string | null {
+  if (status === null || status.worker === "connected") return status?.waiting_reason ?? null;
+  if (status.worker === "draining") {
+    return status.waiting_reason ?? "The worker is finishing its jobs and takes no new ones.";
+  }
+  if (resource.offline === "queue") {
+    return "No worker is connected. A job sent now waits in the queue until one is.";
+  }
+  return "No worker is connected, and this space refuses jobs until one is.";
+}
+
+export function statusWord(status: Phase["status"]): string {
+  const words = {
+    attaching: "Looking it up",
+    queued: "Queued",
+    processing: "Processing",
+    completed: "Completed",
+    failed: "Failed",
+    canceled: "Canceled",
+  };
+  return words[status];
+}
+
+/** 1st, 2nd, 3rd, 4th, 11th, 21st. */
+export function ordinal(count: number): string {
+  const teens = count % 100;
+  const suffix = teens >= 11 && teens <= 13 ? "th" : (["th", "st", "nd", "rd"][count % 10] ?? "th");
+  return `${count}${suffix}`;
+}
+
+export function formatSeconds(seconds: number): string {
+  if (seconds < 1) return "under 1 s";
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`;
+  const hours = Math.floor(minutes / 60);
+  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+}
+
+export function formatBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  if (bytes < 1_048_576) return `${trim(bytes / 1024)} KB`;
+  return `${trim(bytes / 1_048_576)} MB`;
+}
+
+function trim(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toFixed(1).replace(/\.0$/, "");
+}

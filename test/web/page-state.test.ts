@@ -1,0 +1,255 @@
+import { describe, expect, test } from "vitest";
+import {
+  DEFAULT_SETTINGS,
+  type JobResource,
+  type SpaceResource,
+} from "../../src/protocol/resources.ts";
+import type { JobProgressFrame, ServerFrame } from "../../src/protocol/subscriber-frames.ts";
+import type { JobView } from "../../src/web/job-state.ts";
+import {
+  followsDue,
+  initialState,
+  type PageEvent,
+  type PageState,
+  reduce,
+  spaceSince,
+} from "../../src/web/page-state.ts";
+
+const AT = "2026-01-01T00:00:00.000Z";
+const JOB = "attic.01JADE00000000000000000001";
+const OTHER = "attic.01JADE00000000000000000002";
+
+function run(state: PageState, ...events: (PageEvent | ServerFrame)[]): PageState {
+  return events.reduce(
+    (now, event) => reduce(now, "kind" in event ? event : { kind: "frame", frame: event }),
+    state,
+  );
+}
+
+function spaceConnection(epoch: string, offset: number, recovered: boolean): ServerFrame {
+  return { type: "connection", space: "attic", epoch, offset, recovered, timestamp: AT };
+}
+
+function connection(offset: number, recovered: boolean, epoch = "e1"): ServerFrame {
+  return { type: "connection", job_id: JOB, epoch, offset, recovered, timestamp: AT };
+}
+
+function status(offset: number, queue_size: number): ServerFrame {
+  const counts = { queue_size, processing: 0, estimated_wait_s: null };
+  const event = { offset, timestamp: AT };
+  return { type: "space.status", space: "attic", worker: "connected", ...counts, ...event };
+}
+
+function progress(offset: number, change: Partial<JobProgressFrame> = {}): ServerFrame {
+  const nothing = { estimated_remaining: null, message: null, output_path: null };
+  const base = { ...nothing, status: "processing", progress: 10, queue_position: null } as const;
+  const event = { job_id: JOB, attempt: 1, offset, timestamp: AT };
+  return { type: "progress", ...base, ...event, ...change };
+}
+
+function output(offset: number, delta: string | { n: number }, attempt = 1): ServerFrame {
+  return { type: "output", job_id: JOB, attempt, delta, offset, timestamp: AT };
+}
+
+function refusal(change: Partial<Extract<ServerFrame, { type: "error" }>>): ServerFrame {
+  return { type: "error", code: "worker_not_connected", message: "No.", error: "No.", ...change };
+}
+
+/** A page on an open socket that remembers one job. */
+const attached = run(
+  initialState([{ id: JOB, label: "a story" }]),
+  { kind: "link.opened" },
+  spaceConnection("s1", 4, false),
+  status(4, 2),
+);
+const sending = run(attached, { kind: "submit.sent", ref: "r1", by: "socket", label: "a poem" });
+
+function jobOf(state: PageState, id = JOB): JobView {
+  const job = state.jobs.find((known) => known.id === id);
+  if (job === undefined) throw new Error(`no job ${id}`);
+  return job;
+}
+
+describe("the state of the space", () => {
+  test("a status frame is shown, and its offset is where the next socket goes on", () => {
+    expect(attached.status).toMatchObject({ worker: "connected", queue_size: 2 });
+    expect(spaceSince(attached)).toBe("s1:4");
+  });
+
+  test("an older status changes nothing", () => {
+    const newer = run(attached, status(6, 5));
+    expect(run(newer, status(5, 9))).toBe(newer);
+  });
+
+  test("a new epoch starts its offsets over", () => {
+    const after = run(attached, spaceConnection("s2", 1, false), status(1, 7));
+    expect(after.status?.queue_size).toBe(7);
+    expect(spaceSince(after)).toBe("s2:1");
+  });
+
+  test("a recovered socket goes on where the last one stopped", () => {
+    const after = run(attached, { kind: "link.lost" }, spaceConnection("s1", 9, true));
+    expect(spaceSince(after)).toBe("s1:4");
+  });
+
+  test("the answer of an earlier request does not undo what frames said", () => {
+    const old = { worker: "disconnected", queue_size: 0, processing: 0, estimated_wait_s: null };
+    const resource = { ...DEFAULT_SETTINGS, name: "attic", status: old } as SpaceResource;
+    expect(run(attached, { kind: "space.loaded", resource }).status?.worker).toBe("connected");
+    const early = run(initialState([]), { kind: "space.loaded", resource });
+    expect(early.status?.worker).toBe("disconnected");
+  });
+});
+
+describe("a followed job", () => {
+  const begun = run(
+    attached,
+    connection(3, false),
+    progress(3),
+    output(1, "Once "),
+    output(2, "upon"),
+  );
+
+  test("a snapshot's output is taken although its progress is newer", () => {
+    expect(jobOf(begun).output).toBe("Once upon");
+    expect(jobOf(begun).phase).toMatchObject({ status: "processing", progress: 10 });
+  });
+
+  test("the same output again changes nothing", () => {
+    expect(run(begun, output(2, "upon"))).toBe(begun);
+    expect(jobOf(run(begun, output(4, " a"), output(4, " a"))).output).toBe("Once upon a");
+  });
+
+  test("out-of-date progress changes nothing", () => {
+    const later = run(begun, progress(6, { progress: 60 }));
+    expect(run(later, progress(5, { progress: 40 }))).toBe(later);
+    expect(run(later, progress(6, { progress: 99 }))).toBe(later);
+  });
+
+  test("recovered: false throws away what was there and takes the snapshot", () => {
+    const again = run(
+      begun,
+      connection(5, false, "e2"),
+      progress(5, { progress: 50 }),
+      output(1, "Once "),
+      output(2, "upon "),
+      output(4, "a time"),
+    );
+    expect(jobOf(again).output).toBe("Once upon a time");
+    expect(jobOf(again).phase).toMatchObject({ progress: 50 });
+  });
+
+  test("recovered: true keeps what was there and goes on after it", () => {
+    const again = run(begun, { kind: "link.lost" }, connection(5, true), output(4, " a"));
+    expect(jobOf(again).output).toBe("Once upon a");
+  });
+
+  test("JSON pieces get lines of their own among the text", () => {
+    const mixed = run(begun, output(4, { n: 1 }), output(5, "a time"));
+    expect(jobOf(mixed).output).toBe('Once upon\n{\n  "n": 1\n}\na time');
+  });
+
+  test("another attempt starts its output over, and late frames of the former are dropped", () => {
+    const second = run(begun, progress(4, { attempt: 2, progress: 0 }), output(5, "New", 2));
+    const late = run(second, output(6, "old", 1), progress(7, { attempt: 1, progress: 90 }));
+    expect(jobOf(late).output).toBe("New");
+    expect(jobOf(late)).toMatchObject({ attempt: 2, phase: { progress: 0 } });
+  });
+
+  test("an ending is final", () => {
+    const done = run(begun, progress(4, { status: "completed", progress: 100, result: { n: 1 } }));
+    expect(jobOf(done).phase).toEqual({ status: "completed", result: { n: 1 }, outputPath: null });
+    const after = run(done, progress(5), { kind: "cancel.asked", id: JOB });
+    expect(jobOf(after).phase).toEqual(jobOf(done).phase);
+    expect(jobOf(after).cancel.kind).toBe("none");
+  });
+
+  test("a failed job says why", () => {
+    const error = { code: "worker_error", message: "Out of memory." } as const;
+    const failed = run(begun, progress(4, { status: "failed", error }));
+    expect(jobOf(failed).phase).toEqual({ status: "failed", error });
+  });
+
+  test("a job the edge no longer keeps is dropped with a note", () => {
+    const gone = run(attached, refusal({ job_id: JOB, code: "job_not_found" }));
+    expect(gone.jobs).toEqual([]);
+    expect(gone.notices[0]?.text).toContain("has expired");
+  });
+
+  test("any other refusal to follow is said at the job, which stays", () => {
+    const full = run(
+      attached,
+      refusal({ job_id: JOB, code: "too_many_follows", message: "Full." }),
+    );
+    expect(jobOf(full).note).toBe("Full.");
+  });
+
+  test("a frame about an unknown job changes nothing", () => {
+    const frame = { ...progress(9), job_id: OTHER } as ServerFrame;
+    expect(run(attached, frame)).toBe(attached);
+  });
+});
+
+describe("what is followed after a reconnect", () => {
+  const since = (state: PageState) =>
+    followsDue(state).map((follow) => "since" in follow && follow.since);
+
+  test("a job never heard of is asked for from the start", () => {
+    expect(since(attached)).toEqual([undefined]);
+  });
+
+  test("a job goes on after the newest frame of either kind", () => {
+    const live = run(attached, connection(1, false), progress(1), output(2, "a"), progress(3));
+    expect(since(live)).toEqual(["e1:3"]);
+  });
+
+  test("a snapshot cut short is asked for again as a whole", () => {
+    const cut = run(attached, connection(5, false), progress(5), output(1, "a"));
+    expect(since(cut)).toEqual([undefined]);
+  });
+
+  test("a finished job is not followed any more", () => {
+    expect(followsDue(run(attached, progress(1, { status: "canceled" })))).toEqual([]);
+  });
+});
+
+describe("submitting", () => {
+  test("an accepted job is the newest of the list", () => {
+    const frame = { type: "accepted", ref: "r1", job_id: OTHER, queue_position: 3 } as const;
+    const taken = run(sending, frame);
+    expect(taken.jobs.map((job) => job.id)).toEqual([OTHER, JOB]);
+    expect(jobOf(taken, OTHER)).toMatchObject({ label: "a poem", phase: { position: 3 } });
+    expect(taken).toMatchObject({ submission: { kind: "idle" }, accepted: 1 });
+    expect(run(taken, frame)).toBe(taken);
+  });
+
+  test("a refusal names its reason and accepts nothing", () => {
+    const refused = run(sending, refusal({ ref: "r1", message: "No worker is connected." }));
+    const submission = { kind: "refused", code: "worker_not_connected" };
+    expect(refused).toMatchObject({ submission, accepted: 0 });
+  });
+
+  test("the answer to another submit changes nothing", () => {
+    expect(run(sending, refusal({ ref: "r0" }))).toBe(sending);
+  });
+
+  test("a socket lost before the answer leaves it open whether the job was taken", () => {
+    const lost = run(sending, { kind: "link.lost" });
+    expect(lost.submission).toMatchObject({ kind: "refused", code: "connection_lost" });
+  });
+
+  test("an upload outlives the socket", () => {
+    const event = { kind: "submit.sent", ref: "r2", by: "upload", label: "cat.png" } as const;
+    const uploading = run(attached, event, { kind: "link.lost" });
+    expect(uploading.submission.kind).toBe("sending");
+    const job = { id: OTHER, queue_position: 1, input: {}, files: [] } as unknown as JobResource;
+    const taken = run(uploading, { kind: "submit.uploaded", ref: "r2", job });
+    expect(jobOf(taken, OTHER).label).toBe("cat.png");
+  });
+
+  test("changing the draft takes the refusal away", () => {
+    const refused = run(sending, refusal({ ref: "r1" }));
+    expect(run(refused, { kind: "draft.changed" }).submission.kind).toBe("idle");
+    expect(run(sending, { kind: "draft.changed" })).toBe(sending);
+  });
+});
