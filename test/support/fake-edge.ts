@@ -1,0 +1,268 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type WebSocket, WebSocketServer } from "ws";
+import type { z } from "zod";
+import { decodeFrame } from "../../src/protocol/codec.ts";
+import {
+  type EdgeFrame,
+  type JobFrame,
+  type RegisterFrame,
+  WORKER_PROTOCOL,
+  type WorkerFrame,
+  type workerFile,
+  workerFrame,
+} from "../../src/protocol/worker-frames.ts";
+
+type Hello = Extract<EdgeFrame, { type: "hello" }>;
+type Registered = Extract<EdgeFrame, { type: "registered" }>;
+type FrameOf<T extends WorkerFrame["type"]> = Extract<WorkerFrame, { type: T }>;
+
+export const SPACE = "echo";
+export const TOKEN = "worker-token-for-tests";
+export const JOB_ID = `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZZ`;
+
+/** What was sent and not yet asked for, and who asked before it was sent. */
+class Mailbox<T> {
+  readonly #items: T[] = [];
+  readonly #takers: ((item: T) => void)[] = [];
+
+  put(item: T): void {
+    const taker = this.#takers.shift();
+    if (taker === undefined) this.#items.push(item);
+    else taker(item);
+  }
+
+  take(): Promise<T> {
+    const item = this.#items.shift();
+    if (item !== undefined) return Promise.resolve(item);
+    return new Promise((resolve) => this.#takers.push(resolve));
+  }
+
+  get waiting(): readonly T[] {
+    return this.#items;
+  }
+}
+
+/** The edge's end of one worker's socket. A test says every word of it. */
+export class EdgeConnection {
+  readonly headers: IncomingMessage["headers"];
+  readonly path: string;
+  readonly closed: Promise<number>;
+  readonly #socket: WebSocket;
+  readonly #frames = new Mailbox<WorkerFrame | Error>();
+  readonly #pings = new Mailbox<"ping">();
+  /** Whether pings are answered. */
+  answersPings = true;
+
+  constructor(socket: WebSocket, request: IncomingMessage) {
+    this.#socket = socket;
+    this.headers = request.headers;
+    this.path = request.url ?? "";
+    this.closed = new Promise((resolve) => socket.on("close", resolve));
+    socket.on("message", (data) => this.#receive(data.toString()));
+  }
+
+  #receive(text: string): void {
+    if (text === "ping") {
+      this.#pings.put("ping");
+      if (this.answersPings) this.#socket.send("pong");
+      return;
+    }
+    const decoded = decodeFrame(text, workerFrame);
+    this.#frames.put(decoded.ok ? decoded.frame : new Error(`${decoded.message}: ${text}`));
+  }
+
+  async any(): Promise<WorkerFrame> {
+    const frame = await this.#frames.take();
+    if (frame instanceof Error) throw frame;
+    return frame;
+  }
+
+  /** The next frame, which has to be of this type. */
+  async next<T extends WorkerFrame["type"]>(type: T): Promise<FrameOf<T>> {
+    const frame = await this.any();
+    if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
+    return frame as FrameOf<T>;
+  }
+
+  /** Every frame up to and with the next one of this type. */
+  async until(type: WorkerFrame["type"]): Promise<WorkerFrame[]> {
+    const frames: WorkerFrame[] = [];
+    do {
+      frames.push(await this.any());
+    } while (frames.at(-1)?.type !== type);
+    return frames;
+  }
+
+  ping(): Promise<"ping"> {
+    return this.#pings.take();
+  }
+
+  /** Frames that came and were not asked for. */
+  get unread(): readonly (WorkerFrame | Error)[] {
+    return this.#frames.waiting;
+  }
+
+  send(frame: EdgeFrame): void {
+    this.sendText(JSON.stringify(frame));
+  }
+
+  sendText(text: string): void {
+    this.#socket.send(text);
+  }
+
+  /** The whole handshake; answers with what the worker sent to register. */
+  async welcome(
+    hello: Partial<Hello> = {},
+    registered: Partial<Registered> = {},
+  ): Promise<RegisterFrame> {
+    this.hello(hello);
+    const register = await this.next("register");
+    this.registered(registered);
+    return register;
+  }
+
+  hello(fields: Partial<Hello> = {}): void {
+    this.send({
+      type: "hello",
+      protocol: WORKER_PROTOCOL,
+      space: SPACE,
+      heartbeat_s: 30,
+      lease_s: 90,
+      max_frame_bytes: 1_048_576,
+      ...fields,
+    });
+  }
+
+  registered(fields: Partial<Registered> = {}): void {
+    const config = {
+      concurrency: 1,
+      job_timeout_s: 120,
+      first_output_timeout_s: null,
+      stall_timeout_s: null,
+      reconnect_grace_s: 15,
+    };
+    this.send({
+      type: "registered",
+      generation: 1,
+      config,
+      resumed: [],
+      dropped: [],
+      ...fields,
+    });
+  }
+
+  /** Sends a job and reads the worker's `accept`. */
+  async dispatch(fields: Partial<JobFrame> = {}): Promise<JobFrame> {
+    const job = jobFrame(fields);
+    this.send(job);
+    await this.next("accept");
+    return job;
+  }
+
+  ack(ref: { job_id: string; attempt: number }, of: "result" | "fail" | "reject"): void {
+    this.send({ type: "ack", job_id: ref.job_id, attempt: ref.attempt, of });
+  }
+
+  error(code: string, message: string): void {
+    this.send({ type: "error", code, message });
+  }
+
+  close(code: number, reason = ""): void {
+    this.#socket.close(code, reason);
+  }
+
+  /** As a cable is pulled: no closing handshake. */
+  drop(): void {
+    this.#socket.terminate();
+  }
+}
+
+export function jobFrame(fields: Partial<JobFrame> = {}): JobFrame {
+  const now = Date.now();
+  return {
+    type: "job",
+    job_id: JOB_ID,
+    attempt: 1,
+    input: { prompt: "hello" },
+    files: [],
+    priority: 0,
+    deadline: new Date(now + 120_000).toISOString(),
+    created_at: new Date(now).toISOString(),
+    user: null,
+    ...fields,
+  };
+}
+
+/** A server that speaks `dialout.worker.v1` on real sockets, and only what a test tells it to. */
+export class FakeEdge {
+  readonly url: string;
+  readonly #server: Server;
+  readonly #sockets = new WebSocketServer({
+    noServer: true,
+    handleProtocols: () => WORKER_PROTOCOL,
+  });
+  readonly #connections = new Mailbox<EdgeConnection>();
+  readonly #refusals: { status: number; detail: string }[] = [];
+  readonly #files = new Map<string, Buffer>();
+  dials = 0;
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    server.on("request", (request, response) => {
+      const body = this.#files.get(request.url ?? "");
+      response.writeHead(body === undefined ? 404 : 200).end(body);
+    });
+    server.on("upgrade", (request, socket, head) => {
+      this.dials += 1;
+      const refusal = this.#refusals.shift();
+      if (refusal === undefined) {
+        this.#sockets.handleUpgrade(request, socket, head, (accepted) =>
+          this.#connections.put(new EdgeConnection(accepted, request)),
+        );
+        return;
+      }
+      const body = JSON.stringify(refusal);
+      socket.end(
+        `HTTP/1.1 ${refusal.status} Refused\r\ncontent-type: application/problem+json\r\n` +
+          `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      );
+    });
+  }
+
+  static async start(port = 0): Promise<FakeEdge> {
+    const server = createServer();
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject).listen(port, "127.0.0.1", resolve);
+    });
+    return new FakeEdge(server);
+  }
+
+  connection(): Promise<EdgeConnection> {
+    return this.#connections.take();
+  }
+
+  /** The next upgrade is answered with a problem. */
+  refuse(status: number, detail: string): void {
+    this.#refusals.push({ status, detail });
+  }
+
+  /** Serves a file and describes it as a job does. `size` may lie. */
+  serve(
+    name: string,
+    content: Buffer,
+    fields: Partial<z.infer<typeof workerFile>> = {},
+  ): z.infer<typeof workerFile> {
+    const url = `/files/${this.#files.size}?signature=s`;
+    this.#files.set(url, content);
+    const size = content.byteLength;
+    return { field: "file", name, content_type: "text/plain", size, url, ...fields };
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#sockets.clients) client.terminate();
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}

@@ -1,0 +1,200 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { backoffMs, WorkerRefused } from "../../worker-client/index.ts";
+import { FakeEdge, SPACE, TOKEN } from "../support/fake-edge.ts";
+import { startEdge, startWorker } from "./start.ts";
+
+const handler = async () => null;
+
+describe("dialing", () => {
+  test("a worker presents its token and protocol, and registers after hello", async () => {
+    const edge = await startEdge();
+    const { worker } = startWorker(edge, { handler, name: "box", concurrency: 3 });
+    const connection = await edge.connection();
+    expect(connection.path).toBe(`/api/spaces/${SPACE}/connect`);
+    expect(connection.headers.authorization).toBe(`Bearer ${TOKEN}`);
+    expect(connection.headers["sec-websocket-protocol"]).toBe("dialout.worker.v1");
+    expect(await connection.welcome()).toEqual({
+      type: "register",
+      worker_id: worker.id,
+      name: "box",
+      concurrency: 3,
+      resume: [],
+    });
+  });
+
+  test("two workers of one machine have different ids, and each keeps its own", async () => {
+    const edge = await startEdge();
+    const first = startWorker(edge, { handler }).worker;
+    const connection = await edge.connection();
+    await connection.welcome();
+    connection.drop();
+    const again = await (await edge.connection()).welcome();
+    expect(again.worker_id).toBe(first.id);
+    expect(startWorker(edge, { handler }).worker.id).not.toBe(first.id);
+  });
+
+  test("an edge that isn't there yet is tried again until it is", async () => {
+    const absent = await FakeEdge.start();
+    await absent.close();
+    const { logged } = startWorker(absent, { handler });
+    await expect.poll(() => logged.join("\n")).toContain("nothing listens at 127.0.0.1");
+    const edge = await FakeEdge.start(Number(new URL(absent.url).port));
+    await (await edge.connection()).welcome();
+    await edge.close();
+  });
+
+  test.each([1001, 1006, 1012, 4408, 4429])("close %i is followed by a new dial", async (code) => {
+    const edge = await startEdge();
+    startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome();
+    if (code === 1006) connection.drop();
+    else connection.close(code, "later");
+    await (await edge.connection()).welcome();
+  });
+
+  test("an edge that announces a drain and goes away is dialed again", async () => {
+    const edge = await startEdge();
+    startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome();
+    connection.send({ type: "drain", reason: "deploy" });
+    connection.close(1012);
+    await (await edge.connection()).welcome();
+  });
+
+  test("a worker that hears nothing for a whole lease gives the connection up and dials again", async () => {
+    const edge = await startEdge();
+    const { worker, logged } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    connection.answersPings = false;
+    await connection.welcome({ heartbeat_s: 0.02, lease_s: 0.1 });
+    await connection.ping();
+    await (await edge.connection()).welcome();
+    expect(logged.join("\n")).toContain("nothing was heard of the edge");
+    await expect.poll(() => worker.statistics().reconnects).toBe(1);
+  });
+
+  test("answered pings keep an idle connection", async () => {
+    const edge = await startEdge();
+    startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome({ heartbeat_s: 0.02, lease_s: 0.5 });
+    for (let beat = 0; beat < 30; beat += 1) await connection.ping();
+    expect(edge.dials).toBe(1);
+  });
+
+  test("unknown and malformed frames of the edge are passed over", async () => {
+    const edge = await startEdge();
+    const { logged } = startWorker(edge, { handler: async () => "done" });
+    const connection = await edge.connection();
+    await connection.welcome();
+    connection.sendText('{"type":"weather","sunny":true}');
+    connection.sendText("{nonsense");
+    connection.sendText('{"type":"job"}');
+    const job = await connection.dispatch();
+    expect(await connection.next("result")).toMatchObject({ job_id: job.job_id, output: "done" });
+    expect(logged.filter((line) => line.startsWith("ignored"))).toHaveLength(3);
+  });
+});
+
+describe("refusals", () => {
+  test.each([
+    [401, "not_authenticated", "the token is wrong or revoked"],
+    [403, "not_allowed", "the token may not serve this space"],
+    [404, "not_found", "no such space"],
+    [409, "space_occupied", "another worker serves this space"],
+  ])("an upgrade answered %i ends the worker and says why", async (status, code, words) => {
+    const edge = await startEdge();
+    edge.refuse(status, "Said the edge.");
+    const { ended } = startWorker(edge, { handler });
+    const error = await ended;
+    expect(error).toBeInstanceOf(WorkerRefused);
+    expect(error).toMatchObject({ code, message: `${words}: Said the edge.` });
+    expect(edge.dials).toBe(1);
+  });
+
+  test.each([429, 500, 503])("an upgrade answered %i is tried again", async (status) => {
+    const edge = await startEdge();
+    edge.refuse(status, "Not now.");
+    startWorker(edge, { handler });
+    await (await edge.connection()).welcome();
+    expect(edge.dials).toBe(2);
+  });
+
+  test.each([
+    [1008, "policy"],
+    [4400, "malformed_frame"],
+    [4401, "not_authenticated"],
+    [4403, "not_allowed"],
+    [4404, "not_found"],
+    [4409, "space_occupied"],
+  ])("close %i ends the worker for good", async (closeCode, code) => {
+    const edge = await startEdge();
+    const { ended } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome();
+    connection.close(closeCode);
+    expect(await ended).toMatchObject({ name: "WorkerRefused", code });
+    expect(edge.dials).toBe(1);
+  });
+
+  test("the last error frame before the close gives the reason in words", async () => {
+    const edge = await startEdge();
+    const { ended } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    connection.hello();
+    await connection.next("register");
+    connection.error("space_occupied", "gpu-7 is connected.");
+    connection.close(4409);
+    expect(await ended).toMatchObject({
+      message: "another worker serves this space: gpu-7 is connected.",
+    });
+  });
+
+  test("the token stays out of the log", async () => {
+    const edge = await startEdge();
+    edge.refuse(401, "No.");
+    const { ended, logged } = startWorker(edge, { handler });
+    expect(String(await ended)).not.toContain(TOKEN);
+    expect(logged.join("\n")).not.toContain(TOKEN);
+  });
+});
+
+describe("options", () => {
+  test.each([
+    [{ url: "gopher://edge" }, "http: or https: URL"],
+    [{ space: "Not A Name" }, "must be 1 to 63"],
+    [{ token: "two words" }, "token"],
+    [{ concurrency: 0 }, "whole number from 1"],
+  ])("%j is refused before anything is dialed", (bad, words) => {
+    expect(() => startWorker({ url: "http://127.0.0.1:1" }, { handler, ...bad })).toThrow(words);
+  });
+});
+
+describe("back-off", () => {
+  const failures = fc.nat(10_000);
+  const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+  test("a wait is never negative, and never longer than 1, 2, 4 … 30 seconds", () => {
+    fc.assert(
+      fc.property(failures, random, (count, chance) => {
+        const ms = backoffMs(count, chance);
+        expect(Number.isInteger(ms) && ms >= 0).toBe(true);
+        expect(ms).toBeLessThan(Math.min(30_000, 1_000 * 2 ** count) + 1);
+      }),
+    );
+  });
+
+  test("chance decides over the whole range, so that workers don't come back in step", () => {
+    fc.assert(
+      fc.property(failures, random, random, (count, one, other) => {
+        const [low, high] = one < other ? [one, other] : [other, one];
+        expect(backoffMs(count, low)).toBeLessThanOrEqual(backoffMs(count, high));
+      }),
+    );
+    expect(backoffMs(9, 0)).toBe(0);
+    expect(backoffMs(9, 0.999_999)).toBe(29_999);
+  });
+});

@@ -1,0 +1,233 @@
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { execAdapter, safeFileName } from "../../worker-client/adapters/exec.ts";
+import { LineSplitter, MAX_LINE_CHARS } from "../../worker-client/adapters/lines.ts";
+import { type EdgeConnection, type FakeEdge, JOB_ID } from "../support/fake-edge.ts";
+import { startEdge, startWorker } from "./start.ts";
+
+const REF = { job_id: JOB_ID, attempt: 1 };
+const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
+
+interface Served {
+  edge: FakeEdge;
+  connection: EdgeConnection;
+}
+
+/** A registered worker whose program is this piece of JavaScript. */
+async function serveScript(script: string, options = {}): Promise<Served> {
+  return serveProgram(process.execPath, ["-e", script], options);
+}
+
+async function serveProgram(program: string, args: string[], options = {}): Promise<Served> {
+  const edge = await startEdge();
+  const adapter = execAdapter({ program, args, log: SILENT, ...options });
+  startWorker(edge, { handler: adapter.handle });
+  onTestFinished(() => adapter.close());
+  const connection = await edge.connection();
+  await connection.welcome();
+  return { edge, connection };
+}
+
+const READ_TASK = `const task = JSON.parse(require("fs").readFileSync(0, "utf8"));`;
+
+describe("what a program says", () => {
+  test("a program reads its job as JSON, and its lines are streamed and are the result", async () => {
+    const { connection } = await serveScript(
+      `${READ_TASK} console.log(task.input.prompt); console.log(task.job_id, task.attempt);`,
+    );
+    await connection.dispatch({ input: { prompt: "größer" } });
+    expect(await connection.next("output")).toMatchObject({ delta: "größer\n" });
+    expect(await connection.next("output")).toMatchObject({ delta: `${JOB_ID} 1\n` });
+    expect(await connection.next("result")).toMatchObject({ output: `größer\n${JOB_ID} 1\n` });
+  });
+
+  test("a line of JSON may be progress, output or the result; any other line is text", async () => {
+    const { connection } = await serveScript(`
+      console.log('{"type":"progress","progress":40,"message":"half way"}');
+      console.log('{"type":"output","delta":{"n":1}}');
+      console.log('{"type":"weather"}');
+      console.log("{not json");
+      console.log('{"type":"result","output":[1,2],"metrics":{"tokens":2}}');
+      process.stdout.write("no line break");
+    `);
+    await connection.dispatch();
+    expect(await connection.next("progress")).toMatchObject({ progress: 40, message: "half way" });
+    expect(await connection.next("output")).toMatchObject({ delta: { n: 1 } });
+    expect(await connection.next("output")).toMatchObject({ delta: '{"type":"weather"}\n' });
+    expect(await connection.next("output")).toMatchObject({ delta: "{not json\n" });
+    expect(await connection.next("output")).toMatchObject({ delta: "no line break" });
+    expect(await connection.next("result")).toMatchObject({
+      output: [1, 2],
+      metrics: { tokens: 2 },
+    });
+  });
+
+  test("lines are streamed while the program runs", async () => {
+    const { connection } = await serveScript(`console.log("first"); setInterval(() => {}, 1000);`);
+    await connection.dispatch();
+    expect(await connection.next("output")).toMatchObject({ delta: "first\n" });
+    connection.send({ type: "cancel", ...REF, reason: "seen enough" });
+    expect(await connection.next("fail")).toMatchObject({ code: "canceled" });
+  });
+
+  test("a line that says it is a frame and isn't one fails the job", async () => {
+    const { connection } = await serveScript(
+      `console.log('{"type":"result"}'); setInterval(() => {}, 1000);`,
+    );
+    await connection.dispatch();
+    const fail = await connection.next("fail");
+    expect(fail.message).toContain("malformed result (output: is missing)");
+  });
+
+  test("a program that doesn't read its input may still answer", async () => {
+    const { connection } = await serveScript(
+      `process.stdin.destroy(); console.log("unread"); process.exit(0);`,
+    );
+    await connection.dispatch({ input: { prompt: "x".repeat(400_000) } });
+    expect(await connection.next("output")).toMatchObject({ delta: "unread\n" });
+    await connection.next("result");
+  });
+
+  test("a line without an end is bounded", () => {
+    const lines: string[] = [];
+    const splitter = new LineSplitter((line) => lines.push(line));
+    splitter.push("a\nb");
+    splitter.push("c\n\nd");
+    expect(lines).toEqual(["a\n", "bc\n", "\n"]);
+    splitter.end();
+    expect(lines.at(-1)).toBe("d");
+    expect(() => splitter.push("x".repeat(MAX_LINE_CHARS + 1))).toThrow(RangeError);
+  });
+});
+
+describe("how a program ends", () => {
+  test("an exit code fails the job, with the end of what was written to stderr", async () => {
+    const { connection } = await serveScript(
+      `console.error("x".repeat(9000)); console.error("CUDA out of memory"); process.exit(3);`,
+    );
+    await connection.dispatch();
+    const fail = await connection.next("fail");
+    expect(fail).toMatchObject({ code: "worker_error", retryable: false });
+    expect(fail.message).toMatch(/^The program exited with code 3: x+\nCUDA out of memory$/);
+    expect(fail.message.length).toBeLessThan(2_100);
+  });
+
+  test("exit codes that were named so may be tried again", async () => {
+    const { connection } = await serveScript("process.exit(75)", { retryableExitCodes: [75] });
+    await connection.dispatch();
+    expect(await connection.next("fail")).toMatchObject({ retryable: true });
+  });
+
+  test("a signal fails the job", async () => {
+    const { connection } = await serveScript(`process.kill(process.pid, "SIGKILL")`);
+    await connection.dispatch();
+    expect((await connection.next("fail")).message).toContain("ended by SIGKILL");
+  });
+
+  test("a program that isn't there is named", async () => {
+    const { connection } = await serveProgram("no-such-program-anywhere", []);
+    await connection.dispatch();
+    expect((await connection.next("fail")).message).toBe(
+      'The program "no-such-program-anywhere" was not found.',
+    );
+  });
+
+  test("cancel ends the program and what it started, even if it ignores the polite signal", async () => {
+    const { connection } = await serveScript(
+      `process.on("SIGTERM", () => console.error("not now"));
+       const child = require("child_process").spawn("sleep", ["600"]);
+       console.log(process.pid, child.pid);
+       setInterval(() => {}, 1000);`,
+      { killAfterMs: 50 },
+    );
+    await connection.dispatch();
+    const { delta } = await connection.next("output");
+    connection.send({ type: "cancel", ...REF, reason: "asked" });
+    expect(await connection.next("fail")).toMatchObject({ code: "canceled" });
+    for (const pid of String(delta).trim().split(" ").map(Number)) {
+      await expect.poll(() => isRunning(pid)).toBe(false);
+    }
+  });
+
+  test("the program doesn't get the worker's token", async () => {
+    process.env.DIALOUT_TOKEN = "secret";
+    onTestFinished(() => {
+      delete process.env.DIALOUT_TOKEN;
+    });
+    const { connection } = await serveScript("console.log(process.env.DIALOUT_TOKEN)");
+    await connection.dispatch();
+    expect(await connection.next("output")).toMatchObject({ delta: "undefined\n" });
+  });
+});
+
+/** A process that has ended but wasn't waited for yet counts as ended. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+describe("files", () => {
+  test("are there while the program runs, under names that lead nowhere, and gone afterwards", async () => {
+    const script = `${READ_TASK}
+      const fs = require("fs");
+      for (const f of task.files) f.content = fs.readFileSync(f.path, "utf8");
+      console.log(JSON.stringify({ type: "result", output: task.files }));`;
+    const { edge, connection } = await serveScript(script);
+    const names = [
+      "../../etc/passwd",
+      "..\\..\\boot.ini",
+      "",
+      ".bashrc",
+      "a\u0000b/\n.txt",
+      "a.txt",
+    ];
+    const files = names.map((name, index) => edge.serve(name, Buffer.from(`content ${index}`)));
+    await connection.dispatch({ files });
+    const { output } = await connection.next("result");
+    const saved = output as { name: string; path: string; content: string; size: number }[];
+    expect(saved.map(({ name }) => name)).toEqual(names);
+    expect(saved.map(({ path }) => basename(path))).toEqual([
+      "0-passwd",
+      "1-boot.ini",
+      "2-file",
+      "3-bashrc",
+      "4-_.txt",
+      "5-a.txt",
+    ]);
+    const directory = dirname(saved[0]?.path ?? "");
+    for (const [index, file] of saved.entries()) {
+      expect(dirname(file.path)).toBe(directory);
+      expect(file.content).toBe(`content ${index}`);
+    }
+    expect(dirname(directory)).toBe(tmpdir());
+    await expect.poll(() => existsSync(directory)).toBe(false);
+  });
+
+  test("that can't be fetched fail the job before the program starts", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "exec-test-"));
+    onTestFinished(() => rm(directory, { recursive: true }));
+    const trace = join(directory, "started");
+    const { edge, connection } = await serveScript(
+      `require("fs").writeFileSync(${JSON.stringify(trace)}, "")`,
+    );
+    const file = edge.serve("a.txt", Buffer.from("a"), { url: "/files/nowhere" });
+    await connection.dispatch({ files: [file] });
+    expect((await connection.next("fail")).message).toContain("status 404");
+    expect(existsSync(trace)).toBe(false);
+  });
+
+  test.each(["..", ".", "/", "", "💥", "a".repeat(500), "con/../x"])(
+    "the name %j becomes one plain name",
+    (name) => {
+      const safe = safeFileName(name);
+      expect(safe).toMatch(/^[^./\\][^/\\]*$/);
+      expect(safe.length).toBeLessThanOrEqual(60);
+    },
+  );
+});

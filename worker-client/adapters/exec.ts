@@ -1,0 +1,236 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Json } from "../../src/protocol/codec.ts";
+import { JobFailure } from "../failure.ts";
+import type { Job } from "../job.ts";
+import type { Log } from "../log.ts";
+import type { Adapter } from "./adapter.ts";
+import { LineSplitter } from "./lines.ts";
+import { type ProgramFrame, readProgramLine } from "./program-frames.ts";
+
+export interface ExecOptions {
+  program: string;
+  args: string[];
+  log: Log;
+  /** Exit codes after which another attempt may go better. */
+  retryableExitCodes?: readonly number[];
+  /** Between the polite signal and the other one. */
+  killAfterMs?: number;
+}
+
+const STDERR_CHARS = 2_000;
+/** A background process of the program may hold its output open; nothing waits for that long. */
+const LINGER_MS = 2_000;
+
+/** Runs a program for every job. docs/workers.md describes what it reads and writes. */
+export function execAdapter(options: ExecOptions): Adapter {
+  const running = new Set<ChildProcessWithoutNullStreams>();
+  const runs = new Set<Promise<unknown>>();
+  const handle = async (job: Job) => {
+    const directory = await mkdtemp(join(tmpdir(), "dialout-"));
+    try {
+      const files = await saveFiles(job, directory);
+      job.signal.throwIfAborted();
+      return await runProgram(job, files, options, running);
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  };
+  return {
+    handle(job) {
+      const run = handle(job);
+      runs.add(run);
+      return run.finally(() => runs.delete(run));
+    },
+    /** Leaves neither programs nor files behind. */
+    async close() {
+      for (const child of running) killGroup(child, "SIGKILL");
+      await Promise.race([
+        Promise.allSettled(runs),
+        pause(2 * LINGER_MS, undefined, { ref: false }),
+      ]);
+    },
+  };
+}
+
+interface SavedFile {
+  field: string;
+  name: string;
+  content_type: string;
+  size: number;
+  path: string;
+}
+
+async function saveFiles(job: Job, directory: string): Promise<SavedFile[]> {
+  const saved: SavedFile[] = [];
+  for (const [index, file] of job.files.entries()) {
+    const path = join(directory, `${index}-${safeFileName(file.name)}`);
+    await file.save(path);
+    const { field, name, contentType, size } = file;
+    saved.push({ field, name, content_type: contentType, size, path });
+  }
+  return saved;
+}
+
+/** A name that is one plain file name, with its extension, whatever its sender called it. */
+export function safeFileName(name: string): string {
+  const plain = name
+    .normalize("NFC")
+    .slice(-255)
+    .replace(/^.*[\\/]/s, "")
+    .replace(/[^\p{L}\p{N}._-]/gu, "_")
+    .replace(/^\.+/, "");
+  return plain.slice(-60) || "file";
+}
+
+type Exit =
+  | { type: "exited"; code: number }
+  | { type: "killed"; signal: string }
+  | { type: "not_started"; error: NodeJS.ErrnoException };
+
+async function runProgram(
+  job: Job,
+  files: SavedFile[],
+  options: ExecOptions,
+  running: Set<ChildProcessWithoutNullStreams>,
+): Promise<Json | undefined> {
+  const { program, args, log, killAfterMs = 5_000 } = options;
+  // Its own process group, so that what it starts is stopped with it.
+  const child = spawn(program, args, {
+    env: programEnv(),
+    stdio: "pipe",
+    detached: process.platform !== "win32",
+  });
+  running.add(child);
+  let killTimer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    killGroup(child, "SIGTERM");
+    killTimer ??= setTimeout(() => killGroup(child, "SIGKILL"), killAfterMs);
+  };
+  const said = listen(child, job, log, stop);
+  job.signal.addEventListener("abort", stop, { once: true });
+  const task = { job_id: job.id, attempt: job.attempt, input: job.input, files };
+  child.stdin.on("error", () => {}); // A program need not read its input.
+  child.stdin.end(`${JSON.stringify(task)}\n`);
+  try {
+    const exit = await exitOf(child);
+    job.signal.throwIfAborted();
+    if (said.failure !== null) throw said.failure;
+    judgeExit(exit, options, said.stderr);
+    if (said.result?.metrics) job.metrics(said.result.metrics);
+    return said.result?.output;
+  } finally {
+    clearTimeout(killTimer);
+    job.signal.removeEventListener("abort", stop);
+    running.delete(child);
+  }
+}
+
+/** A program works on strangers' input and has no use for the worker's own key. */
+function programEnv(): NodeJS.ProcessEnv {
+  const { DIALOUT_TOKEN: _, ...env } = process.env;
+  return env;
+}
+
+interface Said {
+  result: Extract<ProgramFrame, { type: "result" }> | null;
+  stderr: string;
+  failure: Error | null;
+}
+
+/** Passes on what the program writes; a mistake in it stops the program. */
+function listen(child: ChildProcessWithoutNullStreams, job: Job, log: Log, stop: () => void): Said {
+  const said: Said = { result: null, stderr: "", failure: null };
+  const fail = (error: unknown) => {
+    if (said.failure === null) stop();
+    said.failure ??= error instanceof Error ? error : new Error(String(error));
+  };
+  const lines = new LineSplitter((line) => {
+    const result = passOn(line, job);
+    if (result !== null) said.result = result;
+  });
+  const read = (act: () => void) => {
+    if (said.failure !== null || job.signal.aborted) return;
+    try {
+      act();
+    } catch (error) {
+      const isLine = error instanceof RangeError;
+      fail(isLine ? new JobFailure("worker_error", `The program wrote ${error.message}.`) : error);
+    }
+  };
+  child.stdout.setEncoding("utf8").on("data", (piece: string) => read(() => lines.push(piece)));
+  child.stdout.on("end", () => read(() => lines.end()));
+  child.stderr.setEncoding("utf8").on("data", (piece: string) => {
+    said.stderr = (said.stderr + piece).slice(-STDERR_CHARS);
+    for (const line of piece.trimEnd().split("\n")) log.debug(`job ${job.id}: stderr: ${line}`);
+  });
+  return said;
+}
+
+function passOn(line: string, job: Job): Said["result"] {
+  const read = readProgramLine(line);
+  switch (read.type) {
+    case "text":
+      job.output(line);
+      return null;
+    case "malformed":
+      throw new JobFailure("worker_error", `The program wrote a malformed ${read.message}.`);
+    case "frame": {
+      const { frame } = read;
+      if (frame.type === "result") return frame;
+      if (frame.type === "output") job.output(frame.delta);
+      else {
+        const { progress, message, estimated_remaining: remainingS } = frame;
+        job.progress(progress, message ?? undefined, remainingS ?? undefined);
+      }
+      return null;
+    }
+  }
+}
+
+function exitOf(child: ChildProcessWithoutNullStreams): Promise<Exit> {
+  return new Promise((resolve) => {
+    child.on("error", (error) => resolve({ type: "not_started", error }));
+    child.on("exit", () => {
+      setTimeout(() => {
+        child.stdout.destroy();
+        child.stderr.destroy();
+      }, LINGER_MS).unref();
+    });
+    child.on("close", (code, signal) => {
+      resolve(code === null ? { type: "killed", signal: signal ?? "?" } : { type: "exited", code });
+    });
+  });
+}
+
+function judgeExit(exit: Exit, options: ExecOptions, stderr: string): void {
+  const { program, retryableExitCodes = [] } = options;
+  const tail = stderr.trim() === "" ? "" : `: ${stderr.trim()}`;
+  switch (exit.type) {
+    case "not_started": {
+      const { code, message } = exit.error;
+      const why = code === "ENOENT" ? "was not found" : `could not be started: ${message}`;
+      throw new JobFailure("worker_error", `The program "${program}" ${why}.`);
+    }
+    case "killed":
+      throw new JobFailure("worker_error", `The program was ended by ${exit.signal}${tail}`);
+    case "exited": {
+      if (exit.code === 0) return;
+      const message = `The program exited with code ${exit.code}${tail}`;
+      throw new JobFailure("worker_error", message, retryableExitCodes.includes(exit.code));
+    }
+  }
+}
+
+function killGroup(child: ChildProcessWithoutNullStreams, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    if (process.platform === "win32") child.kill(signal);
+    else process.kill(-child.pid, signal);
+  } catch {
+    // The group is gone already.
+  }
+}

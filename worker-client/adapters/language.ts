@@ -1,0 +1,117 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { Detail, ItemSentence } from "wink-nlp";
+import type { Json, JsonObject } from "../../src/protocol/codec.ts";
+import type { Job } from "../job.ts";
+import { loadOptional } from "./optional-package.ts";
+
+const PACKAGES = ["wink-nlp", "wink-eng-lite-web-model"];
+/** However many sentences there are, pacing may not eat up the job's time. */
+const MAX_PACING_MS = 10_000;
+/** The summary travels as one frame; the stream has them all. */
+const MAX_LISTED_ENTITIES = 500;
+
+interface Entity {
+  value: string;
+  type: string;
+}
+
+interface Sentence {
+  text: string;
+  tokens: { value: string; partOfSpeech: string }[];
+  entities: Entity[];
+  sentiment: number;
+}
+
+interface Analysis {
+  sentences: Sentence[];
+  sentiment: number;
+}
+
+type Analyse = (text: string) => Analysis;
+
+async function loadModel(): Promise<Analyse> {
+  const [{ default: winkNlp }, { default: model }] = await loadOptional(PACKAGES, () =>
+    Promise.all([import("wink-nlp"), import("wink-eng-lite-web-model")]),
+  );
+  const nlp = winkNlp(model);
+  const { its } = nlp;
+  return (text) => {
+    const document = nlp.readDoc(text);
+    const sentences: Sentence[] = [];
+    document.sentences().each((sentence: ItemSentence) => {
+      const values = sentence.tokens().out();
+      const parts = sentence.tokens().out(its.pos);
+      // Their types leave open which of the two `out` answers with.
+      const entities = sentence.entities().out(its.detail) as Detail[];
+      sentences.push({
+        text: sentence.out(),
+        tokens: values.map((value, index) => ({ value, partOfSpeech: parts[index] ?? "X" })),
+        entities: entities.map(({ value, type }) => ({ value, type })),
+        sentiment: Number(sentence.out(its.sentiment)),
+      });
+    });
+    return { sentences, sentiment: Number(document.out(its.sentiment)) };
+  };
+}
+
+/** Analyses English text: parts of speech, entities and sentiment, told sentence by sentence. */
+export class LanguageAnalysis {
+  readonly #paceMs: number;
+  #model: Promise<Analyse> | null = null;
+
+  /** @param paceMs pause between sentences, so that people can watch it; the work needs none */
+  constructor(paceMs: number) {
+    this.#paceMs = paceMs;
+  }
+
+  async run(job: Job, text: string): Promise<JsonObject> {
+    job.progress(0, "Loading the language model");
+    this.#model ??= loadModel();
+    const analyse = await this.#model;
+    const analysis = analyse(text);
+    const { sentences } = analysis;
+    const paceMs = Math.min(this.#paceMs, MAX_PACING_MS / Math.max(1, sentences.length));
+    for (const [index, sentence] of sentences.entries()) {
+      for (const line of describeSentence(sentence, index + 1)) job.output(line);
+      const done = Math.round(((index + 1) / sentences.length) * 100);
+      job.progress(done, `Sentence ${index + 1} of ${sentences.length}`);
+      // Also gives the event loop its turn, or everything would leave at the end.
+      await pause(paceMs, undefined, { signal: job.signal });
+    }
+    return summarize(text, analysis);
+  }
+}
+
+function describeSentence(sentence: Sentence, number: number): string[] {
+  const tokens = sentence.tokens.map(({ value, partOfSpeech }) => `${value}/${partOfSpeech}`);
+  const entities = sentence.entities.map(({ value, type }) => `${value} (${type})`);
+  return [
+    `${number}. ${sentence.text.trim()}\n`,
+    `   words: ${tokens.join(" ")}\n`,
+    ...(entities.length > 0 ? [`   entities: ${entities.join(", ")}\n`] : []),
+    `   sentiment: ${describeSentiment(sentence.sentiment)}\n`,
+  ];
+}
+
+function describeSentiment(sentiment: number): string {
+  const mood = sentiment > 0.1 ? "positive" : sentiment < -0.1 ? "negative" : "neutral";
+  return `${mood} (${sentiment.toFixed(2)})`;
+}
+
+function summarize(text: string, { sentences, sentiment }: Analysis): JsonObject {
+  const tokens = sentences.flatMap((sentence) => sentence.tokens);
+  const entities = sentences.flatMap((sentence) => sentence.entities);
+  const partsOfSpeech: { [part: string]: Json } = {};
+  for (const { partOfSpeech } of tokens) {
+    partsOfSpeech[partOfSpeech] = Number(partsOfSpeech[partOfSpeech] ?? 0) + 1;
+  }
+  return {
+    text,
+    sentences: sentences.length,
+    tokens: tokens.length,
+    entities: entities.slice(0, MAX_LISTED_ENTITIES).map(({ value, type }) => ({ value, type })),
+    parts_of_speech: partsOfSpeech,
+    sentiment: Number(sentiment.toFixed(3)),
+    mood: describeSentiment(sentiment),
+  };
+}

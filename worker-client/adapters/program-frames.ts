@@ -1,0 +1,38 @@
+import { z } from "zod";
+import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
+import { json, jsonObject } from "../../src/protocol/values.ts";
+
+/** What a program may say on a line of its standard output, beside plain text. */
+const programFrame = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("progress"),
+    /** Percent. */
+    progress: z.number(),
+    message: z.string().nullish(),
+    /** Seconds. */
+    estimated_remaining: z.number().nullish(),
+  }),
+  z.object({ type: z.literal("output"), delta: json }),
+  z.object({ type: z.literal("result"), output: json, metrics: jsonObject.nullish() }),
+]);
+export type ProgramFrame = z.infer<typeof programFrame>;
+
+export type ProgramLine =
+  | { type: "text" }
+  | { type: "frame"; frame: ProgramFrame }
+  /** It says that it is a frame, and isn't one: a mistake that must not pass for output. */
+  | { type: "malformed"; message: string };
+
+const TYPES: readonly unknown[] = programFrame.options.map((option) => option.shape.type.value);
+
+export function readProgramLine(line: string): ProgramLine {
+  if (!line.trimStart().startsWith("{")) return { type: "text" };
+  const parsed = parseJson(line);
+  if (!parsed.ok) return { type: "text" };
+  const { value } = parsed;
+  const isFrame = typeof value === "object" && value !== null && "type" in value;
+  if (!isFrame || !TYPES.includes(value.type)) return { type: "text" };
+  const result = programFrame.safeParse(value);
+  if (result.success) return { type: "frame", frame: result.data };
+  return { type: "malformed", message: `${value.type} (${describeIssues(result.error)})` };
+}

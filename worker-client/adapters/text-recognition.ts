@@ -1,0 +1,111 @@
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import type { Worker as WorkerThread } from "node:worker_threads";
+import type { Worker as Recognizer } from "tesseract.js";
+import type { JsonObject } from "../../src/protocol/codec.ts";
+import { JobFailure } from "../failure.ts";
+import type { Job } from "../job.ts";
+import type { JobFile } from "../job-files.ts";
+import { loadOptional } from "./optional-package.ts";
+
+const PACKAGES = ["tesseract.js", "@tesseract.js-data/eng"];
+/** One recognizer holds about 100 MB; more of them are made when needed and not kept. */
+const KEPT_IDLE = 1;
+
+/** A recognizer and its thread, for one image at a time. */
+interface Engine {
+  recognizer: Recognizer;
+  /** Rejects when the thread or what runs in it breaks; never resolves. */
+  broken: Promise<never>;
+  onProgress: (fraction: number) => void;
+}
+
+/** Reads the text in images, with the model that ships in an npm package. */
+export class TextRecognition {
+  readonly #idle: Engine[] = [];
+
+  async run(job: Job, file: JobFile): Promise<JsonObject> {
+    job.progress(0, "Loading the text recognition model");
+    const image = await file.download();
+    const engine = this.#idle.pop() ?? (await startEngine());
+    engine.onProgress = (fraction) => job.progress(Math.round(fraction * 100), "Recognising text");
+    const { promise: stopped, cancel } = stoppedBy(job.signal);
+    try {
+      const recognized = engine.recognizer.recognize(image, {}, { text: true, blocks: true });
+      const { data } = await Promise.race([recognized, engine.broken, stopped]);
+      this.#release(engine);
+      job.output(data.text);
+      const words = data.text.split(/\s+/).filter((word) => word !== "").length;
+      return { text: data.text, confidence: data.confidence, words };
+    } catch (error) {
+      // It may still be at work on this image, or be broken for good.
+      void engine.recognizer.terminate();
+      if (job.signal.aborted) throw error;
+      throw new JobFailure(
+        "worker_error",
+        `No text could be read from "${file.name}" (${file.contentType}): ${describe(error)}`,
+      );
+    } finally {
+      cancel();
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#idle.splice(0).map(({ recognizer }) => recognizer.terminate()));
+  }
+
+  #release(engine: Engine): void {
+    engine.onProgress = () => {};
+    if (this.#idle.length < KEPT_IDLE) this.#idle.push(engine);
+    else void engine.recognizer.terminate();
+  }
+}
+
+async function startEngine(): Promise<Engine> {
+  const [{ createWorker }, langPath] = await loadOptional(PACKAGES, async () => {
+    const require = createRequire(import.meta.url);
+    const data = dirname(require.resolve("@tesseract.js-data/eng/package.json"));
+    const tesseract = await import("tesseract.js");
+    return [tesseract.default, join(data, "4.0.0_best_int")] as const;
+  });
+  let breakDown: (error: unknown) => void = () => {};
+  const broken = new Promise<never>((_, reject) => {
+    breakDown = reject;
+  });
+  broken.catch(() => {}); // It may break while nobody uses it.
+  const engine = { onProgress: (_fraction: number) => {} };
+  const isRecognizing = "recognizing text";
+  // The library listens for no error of its thread, and such an error would end this process.
+  const guard = (thread: WorkerThread) => void thread.on("error", breakDown);
+  process.once("worker", guard);
+  const created = createWorker("eng", 1, {
+    langPath,
+    gzip: true,
+    cacheMethod: "none",
+    logger: ({ status, progress }) => {
+      if (status === isRecognizing) engine.onProgress(progress);
+    },
+    // Without it the library throws where nobody can catch; and it never settles a failed start.
+    errorHandler: breakDown,
+  });
+  const recognizer = await Promise.race([created, broken]).finally(() =>
+    process.off("worker", guard),
+  );
+  return Object.assign(engine, { recognizer, broken });
+}
+
+function stoppedBy(signal: AbortSignal): { promise: Promise<never>; cancel: () => void } {
+  let onAbort = () => {};
+  const promise = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+  });
+  promise.catch(() => {});
+  return { promise, cancel: () => signal.removeEventListener("abort", onAbort) };
+}
+
+function describe(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.replace(/^Error: /, "");
+}

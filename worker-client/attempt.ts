@@ -1,0 +1,75 @@
+import { encodeFrame } from "./encode.ts";
+import { OutputLog } from "./output-log.ts";
+import { type SealedSettlement, type Settlement, seal } from "./settlement.ts";
+
+export interface AttemptRef {
+  job_id: string;
+  attempt: number;
+}
+
+export function keyOf(ref: AttemptRef): string {
+  return `${ref.job_id}#${ref.attempt}`;
+}
+
+/**
+ * What this worker holds for one attempt, and still owes to the edge. After a reconnect everything is
+ * derived from here again: no queue of unsent frames is kept beside it.
+ */
+export type Attempt = {
+  ref: AttemptRef;
+  outputs: OutputLog;
+  /** The latest `progress` frame. */
+  progress: string | null;
+} & ({ at: "running" } | { at: "settled"; settlement: SealedSettlement });
+
+export function newAttempt({ job_id, attempt }: AttemptRef): Attempt & { at: "running" } {
+  return { ref: { job_id, attempt }, outputs: new OutputLog(), progress: null, at: "running" };
+}
+
+export function settled(
+  attempt: Attempt,
+  settlement: Settlement,
+  limit: number,
+): Attempt & { at: "settled" } {
+  return { ...attempt, at: "settled", settlement: seal(attempt.ref, settlement, limit) };
+}
+
+export type Replay =
+  /** `lost`: pieces of output that are kept neither here nor there. */
+  | { type: "frames"; texts: string[]; lost: number }
+  /** The edge takes smaller frames than before, and this doesn't fit any more. */
+  | { type: "unsendable"; message: string };
+
+/** Everything an edge that has stored so many `output` frames of this attempt lacks, in order. */
+export function replay(attempt: Attempt, stored: number, limit: number): Replay {
+  const { frames, lost } = attempt.outputs.resumeAt(stored);
+  const last = attempt.at === "settled" ? [attempt.settlement] : [];
+  if ([...frames, ...last].some((frame) => frame.bytes > limit)) {
+    const message = `What is left to send no longer fits: the edge takes ${limit} bytes at most.`;
+    return { type: "unsendable", message };
+  }
+  const texts = frames.map((frame) => frame.text);
+  if (attempt.progress !== null) texts.push(attempt.progress);
+  return { type: "frames", texts: [...texts, ...last.map((frame) => frame.text)], lost };
+}
+
+/** `null` where the edge would refuse it: progress is worth less than the connection. */
+export function encodeProgress(
+  ref: AttemptRef,
+  percent: number,
+  message: string | undefined,
+  remainingS: number | undefined,
+  limit: number,
+): string | null {
+  const encoding = encodeFrame(
+    {
+      type: "progress",
+      ...ref,
+      progress: Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : 0,
+      message: message?.slice(0, 2_000),
+      estimated_remaining: Number.isFinite(remainingS) ? Math.max(0, remainingS ?? 0) : undefined,
+    },
+    limit,
+  );
+  return encoding.ok ? encoding.frame.text : null;
+}

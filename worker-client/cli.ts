@@ -1,0 +1,138 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import type { Adapter } from "./adapters/adapter.ts";
+import { demoAdapter } from "./adapters/demo.ts";
+import { execAdapter } from "./adapters/exec.ts";
+import { consoleLog } from "./console-log.ts";
+import type { Log } from "./log.ts";
+import { serve } from "./serve.ts";
+import { InvalidOptions } from "./worker-options.ts";
+
+const EXIT_USAGE = 2;
+
+interface CommonOptions {
+  url: string;
+  space?: string;
+  token?: string;
+  tokenFile?: string;
+  concurrency: number;
+  workerId?: string;
+  name?: string;
+  verbose: boolean;
+}
+
+function program(): Command {
+  const root = new Command("dialout-worker")
+    .description("Dials out to a Dialout edge and serves a space.")
+    .enablePositionalOptions()
+    .showHelpAfterError("(--help lists the options)")
+    .exitOverride();
+
+  withCommonOptions(root.command("exec"))
+    .description("run a program for every job: JSON on its standard input, lines on its output")
+    .usage("[options] -- program [args…]")
+    .argument("<program>")
+    .argument("[args...]")
+    .option("--retryable-exit-codes <list>", "try the job again after these", exitCodes, [])
+    .passThroughOptions()
+    .action((name: string, args: string[], options: ExecCliOptions, command: Command) =>
+      run(command, options, (log) =>
+        execAdapter({
+          program: name,
+          args,
+          log,
+          retryableExitCodes: options.retryableExitCodes,
+        }),
+      ),
+    );
+
+  withCommonOptions(root.command("demo"))
+    .description("analyse the language of prompts, and read the text in images")
+    .option("--pace-ms <ms>", "pause between sentences, for those who watch", wholeNumber, 120)
+    .action((options: DemoCliOptions, command: Command) =>
+      run(command, options, () => demoAdapter({ paceMs: options.paceMs })),
+    );
+  return root;
+}
+
+type ExecCliOptions = CommonOptions & { retryableExitCodes: number[] };
+type DemoCliOptions = CommonOptions & { paceMs: number };
+
+function withCommonOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--url <url>", "address of the edge")
+        .env("DIALOUT_URL")
+        .default("http://127.0.0.1:8787"),
+    )
+    .addOption(new Option("--space <name>", "the space to serve").env("DIALOUT_SPACE"))
+    .addOption(new Option("--token <token>", "a worker token of the space").env("DIALOUT_TOKEN"))
+    .option("--token-file <path>", "a file that holds the token; wins over DIALOUT_TOKEN")
+    .option("--concurrency <n>", "jobs to run at once", wholeNumber, 1)
+    .option("--worker-id <id>", "who this worker is; made up for this process if not given")
+    .option("--name <name>", "how people see it")
+    .option("--verbose", "log more", false);
+}
+
+async function run(
+  command: Command,
+  options: CommonOptions,
+  makeAdapter: (log: Log) => Adapter,
+): Promise<void> {
+  const { url, space, concurrency, workerId, name, verbose } = options;
+  const token = readToken(command, options);
+  if (space === undefined) return usage(command, "name the space: --space or DIALOUT_SPACE");
+  const log = consoleLog(verbose);
+  try {
+    process.exitCode = await serve(makeAdapter(log), {
+      url,
+      space,
+      token,
+      concurrency,
+      workerId,
+      name,
+      log,
+    });
+  } catch (error) {
+    if (error instanceof InvalidOptions) usage(command, error.message);
+    throw error;
+  }
+}
+
+function readToken(command: Command, { token, tokenFile }: CommonOptions): string {
+  if (tokenFile === undefined) {
+    return token ?? usage(command, "a token is missing: --token-file, --token or DIALOUT_TOKEN");
+  }
+  if (command.getOptionValueSource("token") === "cli") {
+    usage(command, "--token and --token-file exclude each other");
+  }
+  try {
+    return readFileSync(tokenFile, "utf8").trim();
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return usage(command, `the token file can't be read: ${why}`);
+  }
+}
+
+function usage(command: Command, message: string): never {
+  return command.error(`error: ${message}`);
+}
+
+function wholeNumber(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError("It is not a whole number.");
+  return Number(value);
+}
+
+function exitCodes(value: string): number[] {
+  return value.split(",").map((code) => wholeNumber(code.trim()));
+}
+
+try {
+  await program().parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+}
+// Models may keep threads that would hold the process.
+process.exit();

@@ -1,0 +1,38 @@
+import pc from "picocolors";
+import type { Log } from "./log.ts";
+
+type Level = "DEBUG" | "INFO" | "WARN" | "ERROR";
+
+/** Lines for people on standard error: standard output is nobody's. */
+export function consoleLog(verbose: boolean): Log {
+  const { isTTY } = process.stderr;
+  const colors = pc.createColors(isTTY === true && !process.env.NO_COLOR);
+  const paint: Record<Level, (text: string) => string> = {
+    DEBUG: colors.gray,
+    INFO: colors.green,
+    WARN: colors.yellow,
+    ERROR: colors.red,
+  };
+  const write = (level: Level) => (message: string) => {
+    const time = colors.gray(localTime(new Date()));
+    process.stderr.write(`${time} ${paint[level](level.padEnd(5))} ${printable(message)}\n`);
+  };
+  return {
+    debug: verbose ? write("DEBUG") : () => {},
+    info: write("INFO"),
+    warn: write("WARN"),
+    error: write("ERROR"),
+  };
+}
+
+/** Messages may quote what strangers sent: no escape sequences for the terminal in them. */
+function printable(message: string): string {
+  return message.replace(/\p{Cc}/gu, (character) => (character === "\n" ? "\n  " : "?"));
+}
+
+function localTime(now: Date): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const date = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
+  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join(":");
+  return `${date} ${time}.${String(now.getMilliseconds()).padStart(3, "0")}`;
+}

@@ -1,0 +1,73 @@
+import { decodeFrame, type Json } from "../src/protocol/codec.ts";
+import { LIMITS } from "../src/protocol/limits.ts";
+import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
+import { count } from "./statistics.ts";
+
+export interface EncodedFrame {
+  text: string;
+  bytes: number;
+}
+
+export type Encoding =
+  | { ok: true; frame: EncodedFrame }
+  /** `message` reads on after the name of what was to be sent: "The result …". */
+  | { ok: false; message: string; tooLarge: boolean };
+
+/**
+ * A frame as it is sent, or why the edge would refuse it; a refused frame costs the connection.
+ *
+ * @param limit the largest frame the edge takes, bytes
+ */
+export function encodeFrame(frame: WorkerFrameInput, limit: number): Encoding {
+  let text: string;
+  try {
+    text = JSON.stringify(frame);
+  } catch (error) {
+    const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    return { ok: false, message: `can't be written as JSON: ${why}`, tooLarge: false };
+  }
+  const bytes = Buffer.byteLength(text);
+  const most = Math.min(limit, LIMITS.frameBytes);
+  if (bytes > most) {
+    const message = `makes a frame of ${count(bytes)} bytes; the edge takes ${count(most)} at most`;
+    return { ok: false, message, tooLarge: true };
+  }
+  if (!isPlainText(frame)) {
+    const decoded = decodeFrame(text, workerFrame);
+    if (!decoded.ok) {
+      return { ok: false, message: `can't be sent: ${decoded.message}`, tooLarge: false };
+    }
+  }
+  return { ok: true, frame: { text, bytes } };
+}
+
+/** Most output is text, which can't be malformed: no need to parse every token again. */
+function isPlainText(frame: WorkerFrameInput): boolean {
+  return frame.type === "output" && typeof frame.delta === "string";
+}
+
+export type EncodedOutput = { ok: true; frames: EncodedFrame[] } | { ok: false; message: string };
+
+/** An output delta as frames: one, or several where a text is too large for one. */
+export function encodeOutput(
+  ref: { job_id: string; attempt: number },
+  delta: Json,
+  limit: number,
+): EncodedOutput {
+  const encoding = encodeFrame({ type: "output", ...ref, delta }, limit);
+  if (encoding.ok) return { ok: true, frames: [encoding.frame] };
+  if (!encoding.tooLarge || typeof delta !== "string" || delta.length < 4) {
+    return { ok: false, message: encoding.message };
+  }
+  const [left, right] = halve(delta).map((half) => encodeOutput(ref, half, limit));
+  if (left?.ok && right?.ok) return { ok: true, frames: [...left.frames, ...right.frames] };
+  return { ok: false, message: encoding.message };
+}
+
+/** Between two characters: half a surrogate pair would not survive the way. */
+function halve(text: string): [string, string] {
+  const middle = text.length >> 1;
+  const unit = text.charCodeAt(middle);
+  const at = unit >= 0xdc00 && unit <= 0xdfff ? middle + 1 : middle;
+  return [text.slice(0, at), text.slice(at)];
+}

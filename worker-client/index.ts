@@ -1,0 +1,10 @@
+export type { Json, JsonObject } from "../src/protocol/codec.ts";
+export { BACKOFF, type Backoff, backoffMs } from "./backoff.ts";
+export { type AbortCause, JobAborted, JobFailure } from "./failure.ts";
+export type { Job, JobHandler } from "./job.ts";
+export type { JobFile } from "./job-files.ts";
+export type { Log } from "./log.ts";
+export { type RefusalCode, WorkerRefused } from "./refusal.ts";
+export { describeStatistics, type Statistics } from "./statistics.ts";
+export { RemoteWorker } from "./worker.ts";
+export { InvalidOptions, type RemoteWorkerOptions } from "./worker-options.ts";

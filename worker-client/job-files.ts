@@ -1,0 +1,73 @@
+import { createWriteStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import type { z } from "zod";
+import type { workerFile } from "../src/protocol/worker-frames.ts";
+import { JobFailure } from "./failure.ts";
+import { count } from "./statistics.ts";
+
+/** A file that came with a job. Nothing is fetched until it is asked for. */
+export interface JobFile {
+  /** The form field it came in. */
+  readonly field: string;
+  /** As its sender named it: never a path to write to. */
+  readonly name: string;
+  readonly contentType: string;
+  readonly size: number;
+  /** The whole file in memory. */
+  download(): Promise<Buffer>;
+  /** The file into a new file at `path`; an existing one is not overwritten. */
+  save(path: string): Promise<void>;
+}
+
+export function jobFile(
+  file: z.infer<typeof workerFile>,
+  edgeUrl: string,
+  signal: AbortSignal,
+): JobFile {
+  const pieces = () => fetchPieces(file, edgeUrl, signal);
+  return {
+    field: file.field,
+    name: file.name,
+    contentType: file.content_type,
+    size: file.size,
+    async download() {
+      const received: Uint8Array[] = [];
+      for await (const piece of pieces()) received.push(piece);
+      return Buffer.concat(received);
+    },
+    async save(path) {
+      await pipeline(pieces, createWriteStream(path, { flags: "wx", mode: 0o600 }), { signal });
+    },
+  };
+}
+
+/** What arrives, as long as it is what was announced: neither more bytes nor fewer. */
+async function* fetchPieces(
+  file: z.infer<typeof workerFile>,
+  edgeUrl: string,
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  let received = 0;
+  try {
+    const answer = await fetch(new URL(file.url, edgeUrl), { signal });
+    if (!answer.ok) throw unfetched(file.name, `the edge answered with status ${answer.status}`);
+    for await (const piece of answer.body ?? []) {
+      received += piece.byteLength;
+      if (received > file.size) break;
+      yield piece;
+    }
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof JobFailure) throw error;
+    throw unfetched(file.name, error instanceof Error ? error.message : String(error));
+  }
+  if (received !== file.size) {
+    const more = received > file.size ? "more came" : `${count(received)} came`;
+    throw unfetched(file.name, `it should have ${count(file.size)} bytes, ${more}`);
+  }
+}
+
+function unfetched(name: string, why: string): JobFailure {
+  const shown = JSON.stringify(name.slice(0, 200));
+  return new JobFailure("worker_error", `The file ${shown} could not be fetched: ${why}.`, true);
+}

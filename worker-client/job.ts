@@ -1,0 +1,53 @@
+import type { Json, JsonObject } from "../src/protocol/codec.ts";
+import type { JobFrame } from "../src/protocol/worker-frames.ts";
+import { type JobFile, jobFile } from "./job-files.ts";
+
+/** One attempt of a job, as its handler sees it. */
+export interface Job {
+  readonly id: string;
+  readonly attempt: number;
+  readonly input: JsonObject;
+  readonly files: readonly JobFile[];
+  readonly priority: number;
+  readonly createdAt: Date;
+  /** The edge takes the attempt back then. */
+  readonly deadline: Date;
+  readonly user: string | null;
+  /** Fires when nobody waits for this attempt any more; its reason is a `JobAborted`. */
+  readonly signal: AbortSignal;
+  /** @param percent from 0 to 100 */
+  progress(percent: number, message?: string, estimatedRemainingS?: number): void;
+  /** Streams a piece of output, text or any JSON, to whoever follows the job. */
+  output(delta: Json): void;
+  /** Numbers about the run, sent with the result. */
+  metrics(metrics: JsonObject): void;
+}
+
+/** Does a job. `undefined`: the result is what was streamed by `output`. */
+export type JobHandler = (job: Job) => Promise<Json | undefined>;
+
+export interface JobHooks {
+  signal: AbortSignal;
+  edgeUrl: string;
+  progress: Job["progress"];
+  output: Job["output"];
+  metrics: Job["metrics"];
+}
+
+export function createJob(frame: JobFrame, hooks: JobHooks): Job {
+  const { signal, edgeUrl, progress, output, metrics } = hooks;
+  return {
+    id: frame.job_id,
+    attempt: frame.attempt,
+    input: frame.input,
+    files: frame.files.map((file) => jobFile(file, edgeUrl, signal)),
+    priority: frame.priority,
+    createdAt: new Date(frame.created_at),
+    deadline: new Date(frame.deadline),
+    user: frame.user,
+    signal,
+    progress,
+    output,
+    metrics,
+  };
+}

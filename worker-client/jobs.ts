@@ -1,0 +1,278 @@
+import type { z } from "zod";
+import type { Json, JsonObject } from "../src/protocol/codec.ts";
+import { LIMITS } from "../src/protocol/limits.ts";
+import type { ackFrame, JobFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import {
+  type Attempt,
+  type AttemptRef,
+  encodeProgress,
+  keyOf,
+  newAttempt,
+  replay,
+  settled,
+} from "./attempt.ts";
+import { encodeOutput } from "./encode.ts";
+import { type AbortCause, JobFailure } from "./failure.ts";
+import { createJob, type Job, type JobHandler } from "./job.ts";
+import type { Log } from "./log.ts";
+import { Runner } from "./runner.ts";
+import type { Registered } from "./session.ts";
+import { type Outcome, type Settlement, settle } from "./settlement.ts";
+import type { Statistics } from "./statistics.ts";
+
+export interface JobsOptions {
+  concurrency: number;
+  handler: JobHandler;
+  edgeUrl: string;
+  log: Log;
+  /** Sends at once, or not at all while nobody is registered: `resume` makes up for it. */
+  send(text: string): void;
+  /** Called whenever the last held attempt is gone. */
+  emptied(): void;
+}
+
+/** The edge's own alarm goes first; this is for an edge that can't be heard. */
+const DEADLINE_SLACK_MS = 1_000;
+
+/** The attempts this worker holds, from `job` to `ack`. It knows no connection. */
+export class Jobs {
+  readonly #options: JobsOptions;
+  readonly #runner: Runner;
+  readonly #held = new Map<string, Attempt>();
+  readonly #tally = { received: 0, completed: 0, failed: 0, canceled: 0, rejected: 0, stale: 0 };
+  #frameLimit: number = LIMITS.frameBytes;
+  #clockAheadMs = 0;
+  #refusal: string | null = null;
+
+  constructor(options: JobsOptions) {
+    this.#options = options;
+    this.#runner = new Runner(options.concurrency);
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  get tally(): Statistics["jobs"] {
+    return { ...this.#tally, held: this.#held.size };
+  }
+
+  get busyS(): number {
+    return this.#runner.busySeconds();
+  }
+
+  /** For `register`: running ones first, should the edge take no more. */
+  get resumable(): AttemptRef[] {
+    const attempts = [...this.#held.values()].sort((a, b) => a.at.localeCompare(b.at));
+    return attempts.map(({ ref }) => ref).slice(0, LIMITS.concurrency);
+  }
+
+  /** From now on every new job goes back to the queue. */
+  refuse(reason: string): void {
+    this.#refusal ??= reason;
+  }
+
+  /** Deadlines are the edge's; the clock of a worker may be wrong by hours. */
+  setEdgeTime(edgeTime: Date): void {
+    const aheadMs = Date.now() - edgeTime.getTime();
+    // The header counts whole seconds.
+    this.#clockAheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
+  }
+
+  take(frame: JobFrame): void {
+    const { log } = this.#options;
+    const ref = { job_id: frame.job_id, attempt: frame.attempt };
+    if (this.#held.has(keyOf(ref))) {
+      this.#sendFrame({ type: "accept", ...ref });
+      return;
+    }
+    this.#tally.received += 1;
+    for (const older of [...this.#held.values()]) {
+      if (older.ref.job_id === ref.job_id) this.#giveUp(older.ref, "stale");
+    }
+    const attempt = newAttempt(ref);
+    this.#held.set(keyOf(ref), attempt);
+    const reason = this.#refusal ?? this.#overload();
+    if (reason !== null) {
+      this.#settle(attempt, { type: "reject", reason });
+      return;
+    }
+    this.#sendFrame({ type: "accept", ...ref });
+    log.info(`job ${frame.job_id}: attempt ${frame.attempt} received`);
+    if (this.#start(frame, attempt) === "waiting") {
+      log.info(`job ${frame.job_id}: waits until a job that was told to stop has ended`);
+    }
+  }
+
+  acknowledge({ job_id, attempt, of }: z.infer<typeof ackFrame>): void {
+    const held = this.#held.get(keyOf({ job_id, attempt }));
+    if (held?.at !== "settled" || held.settlement.of !== of) return;
+    if (of === "result") this.#tally.completed += 1;
+    else if (of === "reject") this.#tally.rejected += 1;
+    else if (held.settlement.canceled) this.#tally.canceled += 1;
+    else this.#tally.failed += 1;
+    this.#forget(held.ref);
+  }
+
+  stale(ref: AttemptRef): void {
+    if (!this.#held.has(keyOf(ref))) return;
+    this.#options.log.warn(`job ${ref.job_id}: attempt ${ref.attempt} was taken back`);
+    this.#giveUp(ref, "stale");
+  }
+
+  cancel(ref: AttemptRef & { reason: string }): void {
+    const held = this.#held.get(keyOf(ref));
+    if (held?.at === "settled") return;
+    this.#options.log.info(`job ${ref.job_id}: cancel (${ref.reason})`);
+    if (held !== undefined) {
+      this.#runner.abort(keyOf(ref), "canceled");
+      return;
+    }
+    // Not held, so nothing runs: said once, for an edge that waits to hear it.
+    const message = "this worker does not hold the attempt";
+    this.#sendFrame({
+      type: "fail",
+      job_id: ref.job_id,
+      attempt: ref.attempt,
+      code: "canceled",
+      message,
+    });
+  }
+
+  /** Goes on where the edge says it left off. */
+  resume({ resumed, dropped }: Registered, frameLimit: number): void {
+    this.#frameLimit = frameLimit;
+    const unmentioned = new Map(this.#held);
+    for (const entry of resumed) {
+      unmentioned.delete(keyOf(entry));
+      const held = this.#held.get(keyOf(entry));
+      if (held !== undefined) this.#replay(held, entry.outputs);
+    }
+    for (const ref of dropped) {
+      unmentioned.delete(keyOf(ref));
+      if (this.#held.has(keyOf(ref))) this.#giveUp(ref, "dropped");
+    }
+    for (const held of unmentioned.values()) {
+      // An end that wasn't listed is still owed; it is answered by `ack` or `stale`.
+      if (held.at === "settled") this.#options.send(held.settlement.text);
+      else this.#giveUp(held.ref, "dropped");
+    }
+  }
+
+  /** Tells every running handler to stop; what they answer is no longer sent. */
+  stop(): void {
+    this.#runner.abortAll("stopped");
+  }
+
+  #overload(): string | null {
+    const busy = [...this.#held.values()].filter(
+      (held) => held.at === "running" && !this.#runner.isAborted(keyOf(held.ref)),
+    );
+    // The new one is among them.
+    return busy.length > this.#options.concurrency ? "all slots are taken" : null;
+  }
+
+  #start(frame: JobFrame, { ref }: Attempt): "started" | "waiting" {
+    const key = keyOf(ref);
+    const deadline = Date.parse(frame.deadline) + this.#clockAheadMs + DEADLINE_SLACK_MS;
+    let metrics: JsonObject | undefined;
+    const startedAt = performance.now();
+    return this.#runner.start({
+      key,
+      deadlineAt: Number.isNaN(deadline) ? null : deadline,
+      perform: (signal) =>
+        this.#options.handler(
+          createJob(frame, {
+            signal,
+            edgeUrl: this.#options.edgeUrl,
+            progress: (...said) => this.#progress(key, ...said),
+            output: (delta) => this.#output(key, delta),
+            metrics: (reported) => {
+              metrics = reported;
+            },
+          }),
+        ),
+      ended: (outcome, cause) => {
+        const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+        this.#ended(key, outcome, cause, metrics, seconds);
+      },
+    });
+  }
+
+  #ended(
+    key: string,
+    outcome: Outcome,
+    cause: AbortCause | null,
+    metrics: JsonObject | undefined,
+    seconds: string,
+  ): void {
+    const held = this.#held.get(key);
+    if (held?.at !== "running" || cause === "stopped") return;
+    const settlement = settle(outcome, cause, () => held.outputs.joined());
+    const withMetrics = settlement.type === "result" ? { ...settlement, metrics } : settlement;
+    this.#settle(held, withMetrics, ` after ${seconds} s`);
+  }
+
+  #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {
+    const held = this.#held.get(key);
+    if (held?.at !== "running") return;
+    const text = encodeProgress(held.ref, percent, message, remainingS, this.#frameLimit);
+    if (text === null) return;
+    held.progress = text;
+    this.#options.send(text);
+  }
+
+  #output(key: string, delta: Json): void {
+    const held = this.#held.get(key);
+    if (held?.at !== "running" || delta === "") return;
+    const encoding = encodeOutput(held.ref, delta, this.#frameLimit);
+    if (!encoding.ok) {
+      const failure = new JobFailure("worker_error", `A piece of output ${encoding.message}.`);
+      this.#fail(held, failure.message);
+      throw failure;
+    }
+    for (const frame of encoding.frames) {
+      held.outputs.append(frame);
+      this.#options.send(frame.text);
+    }
+  }
+
+  #replay(held: Attempt, stored: number): void {
+    const owed = replay(held, stored, this.#frameLimit);
+    if (owed.type === "unsendable") {
+      this.#fail(held, owed.message);
+      return;
+    }
+    if (owed.lost > 0) {
+      this.#options.log.warn(`job ${held.ref.job_id}: ${owed.lost} pieces of output were lost`);
+    }
+    for (const text of owed.texts) this.#options.send(text);
+  }
+
+  #fail(held: Attempt, message: string): void {
+    this.#settle(held, { type: "fail", code: "worker_error", message, retryable: false });
+    this.#runner.abort(keyOf(held.ref), "failed");
+  }
+
+  #settle(held: Attempt, settlement: Settlement, after = ""): void {
+    const done = settled(held, settlement, this.#frameLimit);
+    this.#held.set(keyOf(held.ref), done);
+    this.#options.log.info(`job ${held.ref.job_id}: ${done.settlement.summary}${after}`);
+    this.#options.send(done.settlement.text);
+  }
+
+  #giveUp(ref: AttemptRef, cause: "stale" | "dropped"): void {
+    this.#tally.stale += 1;
+    this.#forget(ref);
+    this.#runner.abort(keyOf(ref), cause);
+  }
+
+  #forget(ref: AttemptRef): void {
+    this.#held.delete(keyOf(ref));
+    if (this.#held.size === 0) this.#options.emptied();
+  }
+
+  #sendFrame(frame: WorkerFrameInput): void {
+    this.#options.send(JSON.stringify(frame));
+  }
+}

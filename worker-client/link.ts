@@ -1,0 +1,177 @@
+import type { IncomingMessage } from "node:http";
+import WebSocket, { type RawData } from "ws";
+import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
+import type { LinkClose } from "./refusal.ts";
+
+export interface LinkTarget {
+  /** The edge's address, `http:` or `https:`, with a path where it is served under one. */
+  url: string;
+  space: string;
+  token: string;
+}
+
+export interface LinkEvents {
+  /** @param edgeTime what the edge's clock said, if it told */
+  opened(edgeTime: Date | null): void;
+  message(data: string | ArrayBuffer): void;
+  closed(close: LinkClose): void;
+}
+
+/** One connection to the edge, from the first packet to its end. */
+export interface Link {
+  send(text: string): void;
+  close(code: number): void;
+  /** Ends it at once; `closed` follows. */
+  cut(): void;
+  /** What an `error` frame said, for the close that may follow it. */
+  noteError(message: string): void;
+}
+
+export interface Traffic {
+  bytesIn: number;
+  bytesOut: number;
+}
+
+/** The edge refuses frames above 1 MiB and sends none; this only bounds what a stranger may send. */
+const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
+/** Beyond this the edge is not reading; a new connection starts from what it has stored. */
+const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
+const HANDSHAKE_MS = 15_000;
+const CLOSE_MS = 1_000;
+const MAX_REFUSAL_BYTES = 16_384;
+
+/** The address where workers of a space connect. */
+export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
+  const address = new URL(target.url);
+  address.protocol = address.protocol.replace("http", "ws");
+  address.pathname = `${address.pathname.replace(/\/+$/, "")}/api/spaces/${target.space}/connect`;
+  return address.href;
+}
+
+export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): Link {
+  return new SocketLink(target, traffic, events);
+}
+
+class SocketLink implements Link {
+  readonly #socket: WebSocket;
+  readonly #traffic: Traffic;
+  readonly #events: LinkEvents;
+  #over = false;
+  #edgeTime: Date | null = null;
+  #lastError: string | null = null;
+  /** What went wrong below WebSocket's own closing handshake. */
+  #failure: string | null = null;
+
+  constructor(target: LinkTarget, traffic: Traffic, events: LinkEvents) {
+    this.#traffic = traffic;
+    this.#events = events;
+    this.#socket = new WebSocket(connectAddress(target), WORKER_PROTOCOL, {
+      headers: { authorization: `Bearer ${target.token}` },
+      handshakeTimeout: HANDSHAKE_MS,
+      maxPayload: MAX_RECEIVED_BYTES,
+      perMessageDeflate: false,
+    });
+    this.#socket
+      .on("upgrade", (response) => {
+        this.#edgeTime = dateOf(response);
+      })
+      .on("open", () => events.opened(this.#edgeTime))
+      .on("message", (data, isBinary) => this.#receive(data, isBinary))
+      .on("unexpected-response", (_request, response) => void this.#refused(response))
+      .on("error", (error) => {
+        this.#failure = describeFailure(error, target.url);
+      })
+      .on("close", (code, reason) => this.#closed(code, reason.toString()));
+  }
+
+  send(text: string): void {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
+      this.#failure = "the edge does not read what is sent";
+      this.cut();
+      return;
+    }
+    this.#traffic.bytesOut += Buffer.byteLength(text);
+    this.#socket.send(text);
+  }
+
+  close(code: number): void {
+    this.#socket.close(code);
+    setTimeout(() => this.cut(), CLOSE_MS).unref();
+  }
+
+  cut(): void {
+    this.#socket.terminate();
+  }
+
+  noteError(message: string): void {
+    this.#lastError = message;
+  }
+
+  #receive(data: RawData, isBinary: boolean): void {
+    this.#traffic.bytesIn += sizeOf(data);
+    // Binary is no frame of this protocol; the decoder says so.
+    if (!this.#over) this.#events.message(isBinary ? new ArrayBuffer(0) : data.toString());
+  }
+
+  async #refused(response: IncomingMessage): Promise<void> {
+    const detail = await readRefusal(response);
+    this.#end({ type: "refused", status: response.statusCode ?? 0, detail });
+    this.cut();
+  }
+
+  #closed(code: number, reason: string): void {
+    const message = this.#failure;
+    if (message !== null) this.#end({ type: "unreachable", message });
+    else this.#end({ type: "closed", code, reason, error: this.#lastError });
+  }
+
+  #end(close: LinkClose): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#events.closed(close);
+  }
+}
+
+function sizeOf(data: RawData): number {
+  if (!Array.isArray(data)) return data.byteLength;
+  return data.reduce((bytes, piece) => bytes + piece.byteLength, 0);
+}
+
+function dateOf(response: IncomingMessage): Date | null {
+  const date = new Date(response.headers.date ?? "");
+  return Number.isNaN(date.getTime()) ? null : date;
+}
+
+/** The `detail` of a problem answer; anything else that answers has no words for us. */
+async function readRefusal(response: IncomingMessage): Promise<string | null> {
+  let body = "";
+  try {
+    for await (const piece of response.setEncoding("utf8")) {
+      body += piece;
+      if (body.length > MAX_REFUSAL_BYTES) return null;
+    }
+    const problem: unknown = JSON.parse(body);
+    if (typeof problem !== "object" || problem === null || !("detail" in problem)) return null;
+    return typeof problem.detail === "string" ? problem.detail.slice(0, 500) : null;
+  } catch {
+    return null;
+  }
+}
+
+const NETWORK_WORDS: Record<string, string> = {
+  ECONNREFUSED: "nothing listens at",
+  ENOTFOUND: "no such host:",
+  EAI_AGAIN: "the name could not be looked up:",
+  ETIMEDOUT: "no answer from",
+  EHOSTUNREACH: "no route to",
+  ENETUNREACH: "no route to",
+  ECONNRESET: "connection reset by",
+};
+
+function describeFailure(error: Error, url: string): string {
+  const code = "code" in error ? String(error.code) : "";
+  const words = NETWORK_WORDS[code];
+  if (words !== undefined) return `${words} ${new URL(url).host}`;
+  return error.message || code || "the connection failed";
+}

@@ -1,0 +1,11 @@
+/** Where a worker says what it does. */
+export interface Log {
+  debug(message: string): void;
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+const nothing = () => {};
+
+export const SILENT: Log = { debug: nothing, info: nothing, warn: nothing, error: nothing };

@@ -1,0 +1,91 @@
+import { CLOSE, shouldReconnect } from "../src/protocol/codes.ts";
+
+/** How a connection, or the attempt to make one, ended. */
+export type LinkClose =
+  /** The edge answered the upgrade with a plain HTTP answer. */
+  | { type: "refused"; status: number; detail: string | null }
+  /** No answer: nothing listens, no such host, no route, a timeout. */
+  | { type: "unreachable"; message: string }
+  /** `error`: what the last `error` frame said. */
+  | { type: "closed"; code: number; reason: string; error: string | null };
+
+export const REFUSAL_CODES = [
+  "not_authenticated",
+  "not_allowed",
+  "not_found",
+  "space_occupied",
+  "frame_too_large",
+  "malformed_frame",
+  "policy",
+  "closed",
+] as const;
+export type RefusalCode = (typeof REFUSAL_CODES)[number];
+
+/** The edge doesn't want this worker; dialing again would not help. */
+export class WorkerRefused extends Error {
+  override readonly name = "WorkerRefused";
+  readonly code: RefusalCode;
+
+  constructor(code: RefusalCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export type Verdict = { type: "retry"; why: string } | { type: "refused"; refusal: WorkerRefused };
+
+const WORDS: Record<RefusalCode, string> = {
+  not_authenticated: "the token is wrong or revoked",
+  not_allowed: "the token may not serve this space",
+  not_found: "no such space",
+  space_occupied: "another worker serves this space",
+  frame_too_large: "the edge refused a frame as too large",
+  malformed_frame: "the edge did not understand a frame",
+  policy: "the edge refused this worker",
+  closed: "the edge ended the connection for good",
+};
+
+const BY_STATUS: Record<number, RefusalCode> = {
+  401: "not_authenticated",
+  403: "not_allowed",
+  404: "not_found",
+  409: "space_occupied",
+};
+
+const BY_CLOSE_CODE: Record<number, RefusalCode> = {
+  [CLOSE.policy.code]: "policy",
+  [CLOSE.frameTooLarge.code]: "frame_too_large",
+  [CLOSE.malformed.code]: "malformed_frame",
+  [CLOSE.notAuthenticated.code]: "not_authenticated",
+  [CLOSE.notAllowed.code]: "not_allowed",
+  [CLOSE.notFound.code]: "not_found",
+  [CLOSE.occupied.code]: "space_occupied",
+};
+
+/** Whether to dial again after this end of a connection, and why not. */
+export function judgeClose(close: LinkClose): Verdict {
+  switch (close.type) {
+    case "unreachable":
+      return { type: "retry", why: close.message };
+    case "refused": {
+      const code = BY_STATUS[close.status];
+      if (code !== undefined) return refused(code, close.detail);
+      const why = `the edge answered with status ${close.status}`;
+      return { type: "retry", why: withDetail(why, close.detail) };
+    }
+    case "closed": {
+      const detail = close.error ?? (close.reason || null);
+      if (!shouldReconnect(close.code))
+        return refused(BY_CLOSE_CODE[close.code] ?? "closed", detail);
+      return { type: "retry", why: withDetail(`connection closed (${close.code})`, detail) };
+    }
+  }
+}
+
+function refused(code: RefusalCode, detail: string | null): Verdict {
+  return { type: "refused", refusal: new WorkerRefused(code, withDetail(WORDS[code], detail)) };
+}
+
+function withDetail(words: string, detail: string | null): string {
+  return detail === null ? words : `${words}: ${detail}`;
+}

@@ -1,0 +1,109 @@
+import type { Json } from "../src/protocol/codec.ts";
+import { type AbortCause, JobAborted } from "./failure.ts";
+import type { Outcome } from "./settlement.ts";
+import { BusyClock } from "./statistics.ts";
+
+/** One run of a handler. */
+export interface Task {
+  key: string;
+  /** When to give up, on this machine's clock; `null`: never. */
+  deadlineAt: number | null;
+  perform(signal: AbortSignal): Promise<Json | undefined>;
+  /** Called once. `cause`: why it was asked to stop, `null` if it was not. */
+  ended(outcome: Outcome, cause: AbortCause | null): void;
+}
+
+interface Entry {
+  task: Task;
+  controller: AbortController;
+  timer: NodeJS.Timeout | null;
+  started: boolean;
+}
+
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Runs handlers, so many at once. A handler that was told to stop holds its slot until it has ended,
+ * so that a new job never competes with the remains of an old one for the same GPU.
+ */
+export class Runner {
+  readonly #entries = new Map<string, Entry>();
+  readonly #waiting: Entry[] = [];
+  readonly #slots: number;
+  readonly #clock = new BusyClock();
+  #running = 0;
+
+  constructor(slots: number) {
+    this.#slots = slots;
+  }
+
+  /** Whether the task runs now, or has to wait for one that was told to stop. */
+  start(task: Task): "started" | "waiting" {
+    const entry: Entry = { task, controller: new AbortController(), timer: null, started: false };
+    this.#entries.set(task.key, entry);
+    if (task.deadlineAt !== null) {
+      const ms = Math.min(Math.max(0, task.deadlineAt - Date.now()), MAX_TIMER_MS);
+      entry.timer = setTimeout(() => this.#abort(entry, "deadline"), ms);
+    }
+    if (this.#running >= this.#slots) {
+      this.#waiting.push(entry);
+      return "waiting";
+    }
+    void this.#run(entry);
+    return "started";
+  }
+
+  abort(key: string, cause: AbortCause): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#abort(entry, cause);
+  }
+
+  abortAll(cause: AbortCause): void {
+    for (const entry of [...this.#entries.values()]) this.#abort(entry, cause);
+  }
+
+  /** Told to stop, and not ended yet. */
+  isAborted(key: string): boolean {
+    return this.#entries.get(key)?.controller.signal.aborted ?? false;
+  }
+
+  busySeconds(): number {
+    return this.#clock.seconds(performance.now());
+  }
+
+  #abort(entry: Entry, cause: AbortCause): void {
+    if (entry.controller.signal.aborted) return;
+    const reason = new JobAborted(cause);
+    entry.controller.abort(reason);
+    if (entry.started) return;
+    this.#waiting.splice(this.#waiting.indexOf(entry), 1);
+    this.#finish(entry, { type: "threw", error: reason });
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    entry.started = true;
+    this.#running += 1;
+    this.#clock.enter(performance.now());
+    const outcome = await perform(entry);
+    this.#clock.leave(performance.now());
+    this.#running -= 1;
+    this.#finish(entry, outcome);
+    const next = this.#running < this.#slots ? this.#waiting.shift() : undefined;
+    if (next !== undefined) void this.#run(next);
+  }
+
+  #finish(entry: Entry, outcome: Outcome): void {
+    if (entry.timer !== null) clearTimeout(entry.timer);
+    if (this.#entries.get(entry.task.key) === entry) this.#entries.delete(entry.task.key);
+    const { signal } = entry.controller;
+    entry.task.ended(outcome, signal.reason instanceof JobAborted ? signal.reason.why : null);
+  }
+}
+
+async function perform({ task, controller }: Entry): Promise<Outcome> {
+  try {
+    return { type: "returned", value: await task.perform(controller.signal) };
+  } catch (error) {
+    return { type: "threw", error };
+  }
+}

@@ -1,0 +1,140 @@
+import type { z } from "zod";
+import { CLOSE } from "../src/protocol/codes.ts";
+import type { helloFrame, registeredFrame } from "../src/protocol/worker-frames.ts";
+import { type Backoff, backoffMs } from "./backoff.ts";
+import { judgeClose, type LinkClose, type WorkerRefused } from "./refusal.ts";
+
+export type Hello = z.infer<typeof helloFrame>;
+export type Registered = z.infer<typeof registeredFrame>;
+
+/** Where a worker stands with its edge. `failures`: connections in a row that did not register. */
+export type Session =
+  | { at: "waiting"; failures: number }
+  | { at: "dialing"; failures: number }
+  /** Open; the edge has yet to say `hello`. */
+  | { at: "greeting"; failures: number }
+  | { at: "registering"; failures: number; hello: Hello }
+  | { at: "registered"; hello: Hello }
+  /** Done; the close is under way. */
+  | { at: "leaving" }
+  | { at: "ended" };
+
+/** Why the session is looked at again. */
+export type WakeReason =
+  | { type: "started" }
+  | { type: "retry_due" }
+  | { type: "opened" }
+  | { type: "hello"; hello: Hello }
+  | { type: "registered"; registered: Registered }
+  /** The connection is of no use: the edge is silent, or speaks something else. */
+  | { type: "unfit"; why: string }
+  | { type: "closed"; close: LinkClose }
+  /** Nothing is left to do here. */
+  | { type: "left" };
+
+export type SessionEffect =
+  | { type: "dial" }
+  | { type: "register"; hello: Hello }
+  | { type: "resume"; hello: Hello; registered: Registered }
+  /** Drop the connection without a closing handshake; `closed` follows. */
+  | { type: "cut"; why: string }
+  | { type: "hang_up"; code: number }
+  | { type: "retry_in"; ms: number; why: string }
+  | { type: "end"; refusal: WorkerRefused | null };
+
+export interface Step {
+  session: Session;
+  effects: SessionEffect[];
+}
+
+/** The whole life of a worker's connection, decided: state and reason to new state and effects. */
+export function step(
+  session: Session,
+  reason: WakeReason,
+  random: number,
+  backoff?: Backoff,
+): Step {
+  switch (reason.type) {
+    case "closed":
+      return closed(session, reason.close, random, backoff);
+    case "left":
+      return left(session);
+    case "unfit":
+      return isConnected(session)
+        ? { session, effects: [{ type: "cut", why: reason.why }] }
+        : unchanged(session);
+    default:
+      return advance(session, reason);
+  }
+}
+
+/** One step nearer to being registered; a reason that doesn't fit where it stands changes nothing. */
+function advance(
+  session: Session,
+  reason: Exclude<WakeReason, { type: "closed" | "left" | "unfit" }>,
+): Step {
+  switch (reason.type) {
+    case "started":
+    case "retry_due":
+      if (session.at !== "waiting") return unchanged(session);
+      return { session: { ...session, at: "dialing" }, effects: [{ type: "dial" }] };
+    case "opened":
+      if (session.at !== "dialing") return unchanged(session);
+      return { session: { ...session, at: "greeting" }, effects: [] };
+    case "hello": {
+      if (session.at !== "greeting") return unchanged(session);
+      const { hello } = reason;
+      return {
+        session: { ...session, at: "registering", hello },
+        effects: [{ type: "register", hello }],
+      };
+    }
+    case "registered": {
+      if (session.at !== "registering") return unchanged(session);
+      const { hello } = session;
+      const { registered } = reason;
+      return {
+        session: { at: "registered", hello },
+        effects: [{ type: "resume", hello, registered }],
+      };
+    }
+  }
+}
+
+function closed(session: Session, close: LinkClose, random: number, backoff?: Backoff): Step {
+  if (session.at === "ended") return unchanged(session);
+  if (session.at === "leaving") return ended(null);
+  const verdict = judgeClose(close);
+  if (verdict.type === "refused") return ended(verdict.refusal);
+  const failures = "failures" in session ? session.failures : 0;
+  return {
+    session: { at: "waiting", failures: failures + 1 },
+    effects: [{ type: "retry_in", ms: backoffMs(failures, random, backoff), why: verdict.why }],
+  };
+}
+
+function left(session: Session): Step {
+  switch (session.at) {
+    case "waiting":
+      return ended(null);
+    case "leaving":
+    case "ended":
+      return unchanged(session);
+    case "dialing":
+      return { session: { at: "leaving" }, effects: [{ type: "cut", why: "leaving" }] };
+    default:
+      return { session: { at: "leaving" }, effects: [{ type: "hang_up", code: CLOSE.done.code }] };
+  }
+}
+
+function ended(refusal: WorkerRefused | null): Step {
+  return { session: { at: "ended" }, effects: [{ type: "end", refusal }] };
+}
+
+function unchanged(session: Session): Step {
+  return { session, effects: [] };
+}
+
+function isConnected(session: Session): boolean {
+  return session.at !== "waiting" && session.at !== "ended";
+}

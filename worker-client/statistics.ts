@@ -1,0 +1,67 @@
+/** What a worker did since it was started. Jobs are counted when the edge has confirmed their end. */
+export interface Statistics {
+  jobs: {
+    received: number;
+    completed: number;
+    failed: number;
+    canceled: number;
+    /** Sent back to the queue. */
+    rejected: number;
+    /** Taken back by the edge: too late, or another worker has them. */
+    stale: number;
+    /** Held now: waiting, running, or finished and not yet acknowledged. */
+    held: number;
+  };
+  reconnects: number;
+  bytesIn: number;
+  bytesOut: number;
+  uptimeS: number;
+  /** Time with at least one job running. */
+  busyS: number;
+}
+
+/** Measures the time in which at least one of many things goes on. */
+export class BusyClock {
+  #active = 0;
+  #since = 0;
+  #totalMs = 0;
+
+  enter(now: number): void {
+    if (this.#active === 0) this.#since = now;
+    this.#active += 1;
+  }
+
+  leave(now: number): void {
+    this.#active -= 1;
+    if (this.#active === 0) this.#totalMs += now - this.#since;
+  }
+
+  seconds(now: number): number {
+    return (this.#totalMs + (this.#active > 0 ? now - this.#since : 0)) / 1_000;
+  }
+}
+
+/** Statistics in two lines for people. */
+export function describeStatistics(statistics: Statistics): string[] {
+  const { jobs } = statistics;
+  const counts = [
+    `${jobs.received} received`,
+    `${jobs.completed} completed`,
+    `${jobs.failed} failed`,
+    `${jobs.canceled} canceled`,
+    `${jobs.rejected} rejected`,
+    `${jobs.stale} stale`,
+    ...(jobs.held > 0 ? [`${jobs.held} not acknowledged`] : []),
+  ];
+  const { uptimeS, busyS, reconnects, bytesIn, bytesOut } = statistics;
+  return [
+    `jobs: ${counts.join(", ")}`,
+    `up ${uptimeS.toFixed(1)} s, busy ${busyS.toFixed(1)} s, reconnects ${reconnects}, ` +
+      `${count(bytesIn)} bytes in, ${count(bytesOut)} bytes out`,
+  ];
+}
+
+/** 1048576 → 1,048,576. */
+export function count(value: number): string {
+  return value.toLocaleString("en-US");
+}

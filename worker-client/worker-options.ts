@@ -1,0 +1,58 @@
+import { randomBytes } from "node:crypto";
+import { hostname } from "node:os";
+import { LIMITS } from "../src/protocol/limits.ts";
+import { spaceName } from "../src/protocol/values.ts";
+import type { Backoff } from "./backoff.ts";
+import type { JobHandler } from "./job.ts";
+import type { Log } from "./log.ts";
+
+export interface RemoteWorkerOptions {
+  /** The edge's address, such as `https://dialout.example`. */
+  url: string;
+  space: string;
+  /** A worker token of the space. */
+  token: string;
+  handler: JobHandler;
+  /** Jobs to run at once; 1 if not given. */
+  concurrency?: number;
+  /** Stable over reconnects; made from the host's name if not given. */
+  workerId?: string;
+  /** What people see. */
+  name?: string;
+  version?: string;
+  capabilities?: string[];
+  log?: Log;
+  backoff?: Backoff;
+  /** From 0 up to 1. */
+  random?: () => number;
+}
+
+/** A worker can't be made of these options; the message is for people. */
+export class InvalidOptions extends TypeError {
+  override readonly name = "InvalidOptions";
+}
+
+/** @throws {InvalidOptions} better now than at the first connection */
+export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorkerOptions): void {
+  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
+    throw new InvalidOptions(`The edge's address must be an http: or https: URL, not "${url}".`);
+  }
+  const parsed = spaceName.safeParse(space);
+  if (!parsed.success) {
+    throw new InvalidOptions(
+      `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}.`,
+    );
+  }
+  // Anything else can't stand in a header.
+  if (!/^[\x21-\x7e]+$/.test(token)) throw new InvalidOptions("The token is empty or not a token.");
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > LIMITS.concurrency) {
+    throw new InvalidOptions(
+      `The concurrency must be a whole number from 1 to ${LIMITS.concurrency}.`,
+    );
+  }
+}
+
+/** A second process on the same machine is a different worker. */
+export function defaultWorkerId(): string {
+  return `${hostname().slice(0, 80) || "worker"}-${randomBytes(4).toString("hex")}`;
+}

@@ -1,0 +1,301 @@
+import { decodeFrame } from "../src/protocol/codec.ts";
+import {
+  type EdgeFrame,
+  edgeFrame,
+  WORKER_PROTOCOL,
+  type WorkerFrameInput,
+} from "../src/protocol/worker-frames.ts";
+import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { Jobs } from "./jobs.ts";
+import { dial, type Link } from "./link.ts";
+import { type Log, SILENT } from "./log.ts";
+import type { WorkerRefused } from "./refusal.ts";
+import {
+  type Hello,
+  type Registered,
+  type Session,
+  type SessionEffect,
+  step,
+  type WakeReason,
+} from "./session.ts";
+import type { Statistics } from "./statistics.ts";
+import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worker-options.ts";
+
+/** How long an edge may take from the open socket to `registered`. */
+const HANDSHAKE_MS = 15_000;
+/** Below this not even a failure could be reported. */
+const LEAST_FRAME_BYTES = 1_024;
+
+/**
+ * Dials out to an edge and serves one space until it is drained, stopped or refused. Everything that
+ * happens is a reason to wake; `step` decides, this class acts.
+ */
+export class RemoteWorker {
+  readonly id: string;
+  readonly #options: RemoteWorkerOptions;
+  readonly #log: Log;
+  readonly #jobs: Jobs;
+  readonly #traffic = { bytesIn: 0, bytesOut: 0 };
+  readonly #startedAt = performance.now();
+  readonly #ended: Promise<void>;
+  #settleEnd: (refusal: WorkerRefused | null) => void = () => {};
+  readonly #reasons: WakeReason[] = [];
+  #reconciling = false;
+  #session: Session = { at: "waiting", failures: 0 };
+  #link: Link | null = null;
+  #heartbeat: Heartbeat | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  #drainReason: string | null = null;
+  #drainTimer: NodeJS.Timeout | undefined;
+  #registrations = 0;
+
+  /** @throws {InvalidOptions} */
+  constructor(options: RemoteWorkerOptions) {
+    checkOptions(options);
+    this.#options = options;
+    this.#log = options.log ?? SILENT;
+    this.id = options.workerId ?? defaultWorkerId();
+    this.#ended = new Promise((resolve, reject) => {
+      this.#settleEnd = (refusal) => (refusal === null ? resolve() : reject(refusal));
+    });
+    this.#jobs = new Jobs({
+      concurrency: options.concurrency ?? 1,
+      handler: options.handler,
+      edgeUrl: options.url,
+      log: this.#log,
+      send: (text) => {
+        if (this.#session.at === "registered") this.#link?.send(text);
+      },
+      emptied: () => this.#leaveIfDrained(),
+    });
+  }
+
+  /** Resolves after a drain or a stop. @throws {WorkerRefused} when the edge doesn't want it */
+  run(): Promise<void> {
+    this.#wake({ type: "started" });
+    return this.#ended;
+  }
+
+  /** Takes no new jobs, finishes what runs, waits until the edge has it all, and ends. */
+  drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
+    if (this.#drainReason === null) {
+      this.#drainReason = reason;
+      this.#jobs.refuse(`draining: ${reason}`);
+      this.#log.info(`draining (${reason}): ${this.#jobs.size} held`);
+      if (this.#session.at === "registered") this.#send({ type: "drain", reason });
+      this.#drainTimer = setTimeout(() => {
+        this.#log.error(`not drained within ${timeoutMs / 1_000} s`);
+        this.stop();
+      }, timeoutMs);
+      this.#leaveIfDrained();
+    }
+    return this.#ended;
+  }
+
+  /** Ends now. What runs is told to stop, and goes to another worker after the grace period. */
+  stop(): void {
+    this.#jobs.stop();
+    this.#wake({ type: "left" });
+  }
+
+  statistics(): Statistics {
+    return {
+      jobs: this.#jobs.tally,
+      reconnects: Math.max(0, this.#registrations - 1),
+      ...this.#traffic,
+      uptimeS: (performance.now() - this.#startedAt) / 1_000,
+      busyS: this.#jobs.busyS,
+    };
+  }
+
+  #leaveIfDrained(): void {
+    if (this.#drainReason !== null && this.#jobs.size === 0) this.#wake({ type: "left" });
+  }
+
+  #wake(reason: WakeReason): void {
+    this.#reasons.push(reason);
+    if (this.#reconciling) return;
+    this.#reconciling = true;
+    try {
+      for (let next = this.#reasons.shift(); next !== undefined; next = this.#reasons.shift()) {
+        const random = (this.#options.random ?? Math.random)();
+        const { session, effects } = step(this.#session, next, random, this.#options.backoff);
+        this.#session = session;
+        for (const effect of effects) this.#perform(effect);
+      }
+    } finally {
+      this.#reconciling = false;
+    }
+  }
+
+  #perform(effect: SessionEffect): void {
+    switch (effect.type) {
+      case "dial":
+        this.#dial();
+        return;
+      case "register":
+        this.#register();
+        return;
+      case "resume":
+        this.#resume(effect.hello, effect.registered);
+        return;
+      case "cut":
+        this.#log.warn(`giving up this connection: ${effect.why}`);
+        this.#link?.cut();
+        return;
+      case "hang_up":
+        this.#link?.close(effect.code);
+        return;
+      case "retry_in":
+        this.#log.warn(`${effect.why}; trying again in ${(effect.ms / 1_000).toFixed(1)} s`);
+        this.#setTimer(effect.ms, { type: "retry_due" });
+        return;
+      case "end":
+        this.#end(effect.refusal);
+        return;
+    }
+  }
+
+  #dial(): void {
+    const { url, space, token } = this.#options;
+    this.#log.debug(`dialing ${url} for the space ${space}`);
+    this.#link = dial({ url, space, token }, this.#traffic, {
+      opened: (edgeTime) => {
+        if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
+        this.#wake({ type: "opened" });
+        const why = "the edge took too long to register this worker";
+        this.#setTimer(HANDSHAKE_MS, { type: "unfit", why });
+      },
+      message: (data) => this.#receive(data),
+      closed: (close) => {
+        this.#disconnected();
+        this.#wake({ type: "closed", close });
+      },
+    });
+  }
+
+  #disconnected(): void {
+    this.#link = null;
+    this.#heartbeat?.stop();
+    this.#heartbeat = null;
+    clearTimeout(this.#timer);
+  }
+
+  #register(): void {
+    const { name, version, capabilities, concurrency } = this.#options;
+    this.#send({
+      type: "register",
+      worker_id: this.id,
+      name,
+      version,
+      concurrency: concurrency ?? 1,
+      capabilities,
+      resume: this.#jobs.resumable,
+    });
+  }
+
+  #resume(hello: Hello, registered: Registered): void {
+    clearTimeout(this.#timer);
+    this.#registrations += 1;
+    this.#heartbeat = startHeartbeat({
+      heartbeatS: hello.heartbeat_s,
+      leaseS: hello.lease_s,
+      ping: () => this.#link?.send("ping"),
+      lost: (silentS) => {
+        const why = `nothing was heard of the edge for ${silentS.toFixed(0)} s`;
+        this.#wake({ type: "unfit", why });
+      },
+    });
+    const { resumed, dropped } = registered;
+    this.#log.info(
+      `connected: serving the space ${hello.space} as ${this.id}` +
+        (this.#registrations > 1 ? `, ${resumed.length} resumed, ${dropped.length} dropped` : ""),
+    );
+    if (this.#drainReason !== null) this.#send({ type: "drain", reason: this.#drainReason });
+    this.#jobs.resume(registered, hello.max_frame_bytes);
+  }
+
+  #receive(data: string | ArrayBuffer): void {
+    this.#heartbeat?.heard();
+    if (data === "pong") return;
+    const decoded = decodeFrame(data, edgeFrame);
+    if (decoded.ok) {
+      this.#handle(decoded.frame);
+      return;
+    }
+    const words = `ignored what the edge sent: ${decoded.message}`;
+    if (decoded.code === "unknown_frame") this.#log.debug(words);
+    else this.#log.warn(words);
+  }
+
+  #handle(frame: EdgeFrame): void {
+    switch (frame.type) {
+      case "hello":
+        this.#wake(judgeHello(frame));
+        return;
+      case "registered":
+        this.#wake({ type: "registered", registered: frame });
+        return;
+      case "error":
+        this.#link?.noteError(frame.message);
+        this.#log.warn(`the edge says: ${frame.message} (${frame.code})`);
+        return;
+      case "drain":
+        this.#log.info(`the edge will go away: ${frame.reason}`);
+        return;
+      case "config":
+        this.#log.debug("the settings of the space have changed");
+        return;
+      default:
+        if (this.#session.at !== "registered") {
+          this.#log.warn(`ignored ${frame.type}: not registered`);
+          return;
+        }
+        this.#handleJobFrame(frame);
+        return;
+    }
+  }
+
+  #handleJobFrame(frame: Extract<EdgeFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
+    switch (frame.type) {
+      case "job":
+        this.#jobs.take(frame);
+        return;
+      case "ack":
+        this.#jobs.acknowledge(frame);
+        return;
+      case "stale":
+        this.#jobs.stale(frame);
+        return;
+      case "cancel":
+        this.#jobs.cancel(frame);
+        return;
+    }
+  }
+
+  #end(refusal: WorkerRefused | null): void {
+    this.#disconnected();
+    clearTimeout(this.#drainTimer);
+    this.#jobs.stop();
+    this.#settleEnd(refusal);
+  }
+
+  #send(frame: WorkerFrameInput): void {
+    this.#link?.send(JSON.stringify(frame));
+  }
+
+  #setTimer(ms: number, reason: WakeReason): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#wake(reason), ms);
+  }
+}
+
+function judgeHello(hello: Hello): WakeReason {
+  if (hello.protocol !== WORKER_PROTOCOL) {
+    return { type: "unfit", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
+  }
+  if (hello.max_frame_bytes < LEAST_FRAME_BYTES) {
+    return { type: "unfit", why: `the edge takes frames of ${hello.max_frame_bytes} bytes only` };
+  }
+  return { type: "hello", hello };
+}
