@@ -1,6 +1,5 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
-import type { JobStatus } from "../protocol/resources.ts";
 import { CANCEL_CONFIRM_S, exceededLimit } from "./deadline.ts";
 import {
   type EndedJob,
