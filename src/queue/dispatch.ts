@@ -14,8 +14,8 @@ export function slotsOf(offered: number, allowed: number | null): number {
 }
 
 /** The worker to get the next job: the one with the largest free share; `null` where none is free. */
-export function chooseWorker(candidates: Iterable<Candidate>): Candidate | null {
-  let best: Candidate | null = null;
+export function chooseWorker<C extends Candidate>(candidates: Iterable<C>): C | null {
+  let best: C | null = null;
   for (const candidate of candidates) {
     if (candidate.draining || candidate.busy >= candidate.slots) continue;
     if (best === null || load(candidate) < load(best)) best = candidate;

@@ -1,0 +1,150 @@
+import { z } from "zod";
+import { CLOSE } from "../protocol/codes.ts";
+
+/** What a socket is, kept with it through hibernation; the runtime allows 16,384 bytes. */
+const workerAttachment = z.object({
+  kind: z.literal("worker"),
+  id: z.string(),
+  openedAt: z.number(),
+  tokenId: z.string(),
+  /** Where the worker dialed: the base of the file addresses it is sent. */
+  origin: z.string(),
+  state: z.discriminatedUnion("phase", [
+    z.object({ phase: z.literal("new") }),
+    z.object({
+      phase: z.enum(["ready", "draining"]),
+      workerId: z.string(),
+      name: z.string().nullable(),
+      generation: z.number(),
+      /** Jobs it offered to run at once. */
+      offered: z.number(),
+    }),
+    z.object({ phase: z.literal("gone") }),
+  ]),
+});
+
+const subscriberAttachment = z.object({
+  kind: z.literal("subscriber"),
+  id: z.string(),
+  /** The one job it follows, or `null` for a socket of the whole space. */
+  jobUlid: z.string().nullable(),
+  origin: z.string(),
+  follows: z.array(z.string()),
+  /** Jobs it submitted and follows no more. */
+  muted: z.array(z.string()),
+  malformed: z.number(),
+});
+
+const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAttachment]);
+
+export type WorkerAttachment = z.infer<typeof workerAttachment>;
+export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
+export type WorkerConnection = { socket: WebSocket; at: WorkerAttachment };
+export type SubscriberConnection = { socket: WebSocket; at: SubscriberAttachment };
+export type Connection = WorkerConnection | SubscriberConnection;
+
+export type ReadyWorker = WorkerConnection & {
+  at: { state: Extract<WorkerAttachment["state"], { workerId: string }> };
+};
+
+/** The sockets of one object: the only place that accepts, tags, remembers, sends and closes. */
+export class Connections {
+  private readonly byId = new Map<string, Connection>();
+
+  private readonly ctx: DurableObjectState;
+
+  constructor(ctx: DurableObjectState) {
+    this.ctx = ctx;
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    for (const socket of ctx.getWebSockets()) {
+      const parsed = attachment.safeParse(socket.deserializeAttachment());
+      if (!parsed.success) continue;
+      this.byId.set(parsed.data.id, { socket, at: parsed.data } as Connection);
+    }
+  }
+
+  accept(socket: WebSocket, at: WorkerAttachment | SubscriberAttachment): Connection {
+    const connection = { socket, at } as Connection;
+    this.ctx.acceptWebSocket(socket, [at.id]);
+    this.byId.set(at.id, connection);
+    this.remember(connection);
+    return connection;
+  }
+
+  of(socket: WebSocket): Connection | null {
+    const [id] = this.ctx.getTags(socket);
+    return (id === undefined ? null : this.byId.get(id)) ?? null;
+  }
+
+  get(id: string): Connection | null {
+    return this.byId.get(id) ?? null;
+  }
+
+  /** Writes what is known of a connection where hibernation keeps it. */
+  remember(connection: Connection): void {
+    connection.socket.serializeAttachment(connection.at);
+  }
+
+  workers(): WorkerConnection[] {
+    return [...this.byId.values()].filter(isWorker);
+  }
+
+  readyWorkers(): ReadyWorker[] {
+    return this.workers().filter(isReady);
+  }
+
+  subscribers(): SubscriberConnection[] {
+    return [...this.byId.values()].filter(isSubscriber);
+  }
+
+  send(connection: Connection, frame: object): void {
+    this.sendText(connection, JSON.stringify(frame));
+  }
+
+  /** A socket that is gone gets nothing: its close event follows. */
+  sendText(connection: Connection, text: string): void {
+    try {
+      connection.socket.send(text);
+    } catch {
+      // The close handler of this socket does what there is to do.
+    }
+  }
+
+  /** Forgets a connection, and answers or begins the closing handshake. */
+  close(connection: Connection, close: keyof typeof CLOSE | { code: number }, reason = ""): void {
+    this.byId.delete(connection.at.id);
+    const { code } = typeof close === "string" ? CLOSE[close] : close;
+    closeQuietly(connection.socket, code, reason);
+  }
+
+  /** When the socket last answered a `ping`; `null` if it never did. */
+  lastPingAt(connection: Connection): number | null {
+    return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;
+  }
+}
+
+export function isWorker(connection: Connection): connection is WorkerConnection {
+  return connection.at.kind === "worker";
+}
+
+export function isSubscriber(connection: Connection): connection is SubscriberConnection {
+  return connection.at.kind === "subscriber";
+}
+
+export function isReady(connection: WorkerConnection): connection is ReadyWorker {
+  const { phase } = connection.at.state;
+  return phase === "ready" || phase === "draining";
+}
+
+const NO_STATUS_RECEIVED = 1005;
+const ABNORMAL = 1006;
+
+/** Codes 1005 and 1006 tell of a close and can't be sent; a closed socket throws. */
+export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
+  try {
+    if (code === NO_STATUS_RECEIVED || code === ABNORMAL) socket.close();
+    else socket.close(code, reason.slice(0, 100));
+  } catch {
+    // Already closed.
+  }
+}

@@ -1,0 +1,168 @@
+import type { Json } from "../protocol/codec.ts";
+import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
+import type { JobError, JobResource } from "../protocol/resources.ts";
+import { isEnded, type Job, type LogEvent, type StatusEvent } from "../queue/job.ts";
+
+/** What a job looks like from outside, beside what its own state tells. */
+export interface JobView {
+  space: string;
+  /** 1 is next; `null` where the job does not wait. */
+  queuePosition: number | null;
+}
+
+export function jobIdOf(space: string, ulid: string): string {
+  return `${space}.${ulid}`;
+}
+
+/** The random end of the ULID: another job of the same name has another one. */
+export function epochOf(ulid: string): string {
+  return ulid.slice(-8);
+}
+
+export function iso(instant: number): string {
+  return new Date(instant).toISOString();
+}
+
+/** The job as `GET /api/jobs/:id` shows it. `log` is its event log as far as it is stored. */
+export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobResource {
+  const id = jobIdOf(view.space, job.ulid);
+  const self = `/api/jobs/${id}`;
+  return {
+    id,
+    space: view.space,
+    status: job.status,
+    ...progressOf(job),
+    queue_position: view.queuePosition,
+    attempt: job.attempts,
+    input: job.input,
+    files: job.files.map(({ field, name, content_type, size }) => ({
+      field,
+      name,
+      content_type,
+      size,
+    })),
+    output: joinedOutput(currentOutput(job, log).map(({ delta }) => delta)),
+    result: job.status === "completed" ? job.result : null,
+    error: errorOf(job),
+    user: job.user,
+    priority: job.priority,
+    created_at: iso(job.createdAt),
+    updated_at: iso(job.updatedAt),
+    started_at: job.startedAt === null ? null : iso(job.startedAt),
+    completed_at: isEnded(job) ? iso(job.completedAt) : null,
+    worker: job.status === "queued" ? null : job.worker,
+    metrics: job.status === "completed" ? job.metrics : null,
+    urls: { self, events: `${self}/events`, ws: `${self}/ws`, cancel: `${self}/cancel` },
+  };
+}
+
+/** The job's state now as a frame; `offset` is the last one its log gave out. */
+export function snapshotFrame(job: Job, view: JobView): JobProgressFrame {
+  return {
+    type: "progress",
+    job_id: jobIdOf(view.space, job.ulid),
+    status: job.status,
+    ...progressOf(job),
+    output_path: null,
+    queue_position: view.queuePosition,
+    attempt: job.attempts,
+    ...endOf(job),
+    offset: job.offset,
+    timestamp: iso(job.updatedAt),
+  };
+}
+
+/** Everything of the job's log after `offset`, as frames in order. */
+export function framesAfter(job: Job, log: LogEvent[], offset: number, view: JobView): object[] {
+  const changes = job.history.filter((event) => event.offset > offset);
+  const events = log.filter((event) => event.offset > offset);
+  return [...changes, ...events]
+    .sort((a, b) => a.offset - b.offset)
+    .map((event) => ("kind" in event ? logFrame(job, event, view) : changeFrame(job, event, view)));
+}
+
+/** The pieces the running (or last) attempt streamed. */
+export function currentOutput(job: Job, log: LogEvent[]) {
+  return log
+    .filter((event) => event.kind === "output")
+    .filter((event) => event.attempt === job.attempts);
+}
+
+export function logFrame(job: Job, event: LogEvent, view: JobView): object {
+  const place = { offset: event.offset, timestamp: iso(event.at) };
+  const id = { job_id: jobIdOf(view.space, job.ulid) };
+  if (event.kind === "output") {
+    return { type: "output", ...id, attempt: event.attempt, delta: event.delta, ...place };
+  }
+  const told = event.kind === "progress" ? event : NO_PROGRESS;
+  return {
+    type: "progress",
+    ...id,
+    status: event.kind === "progress" ? "processing" : "queued",
+    progress: told.progress,
+    estimated_remaining: told.estimatedRemaining,
+    message: told.message,
+    output_path: null,
+    queue_position: event.kind === "position" ? event.position : null,
+    attempt: event.kind === "progress" ? event.attempt : job.attempts,
+    ...place,
+  };
+}
+
+function changeFrame(job: Job, event: StatusEvent, view: JobView): object {
+  const isLast = event === job.history.at(-1);
+  if (isLast && isEnded(job)) return { ...snapshotFrame(job, view), offset: event.offset };
+  return {
+    type: "progress",
+    job_id: jobIdOf(view.space, job.ulid),
+    status: event.status,
+    progress: 0,
+    estimated_remaining: null,
+    message: event.message,
+    output_path: null,
+    queue_position: isLast && event.status === "queued" ? view.queuePosition : null,
+    attempt: event.attempt,
+    offset: event.offset,
+    timestamp: iso(event.at),
+  };
+}
+
+const NO_PROGRESS = { progress: 0, message: null, estimatedRemaining: null };
+
+function progressOf(job: Job) {
+  switch (job.status) {
+    case "queued":
+      return { progress: 0, estimated_remaining: null, message: job.history.at(-1)?.message ?? null };
+    case "processing":
+      return {
+        progress: job.live.progress,
+        estimated_remaining: job.live.estimatedRemaining,
+        message: job.cancel ? "Canceling …" : job.live.message,
+      };
+    case "completed":
+      return { progress: 100, estimated_remaining: null, message: null };
+    default:
+      return {
+        progress: job.progress,
+        estimated_remaining: null,
+        message: errorOf(job)?.message ?? null,
+      };
+  }
+}
+
+function endOf(job: Job): { result?: Json; error?: JobError } {
+  if (job.status === "completed") return { result: job.result };
+  const error = errorOf(job);
+  return error === null ? {} : { error };
+}
+
+function errorOf(job: Job): JobError | null {
+  if (job.status === "failed") return job.error;
+  if (job.status === "canceled") return { code: "canceled", message: job.reason };
+  return null;
+}
+
+function joinedOutput(deltas: Json[]): Json {
+  if (deltas.length === 0) return null;
+  return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
+}

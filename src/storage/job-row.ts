@@ -1,0 +1,162 @@
+import type { FailureCode } from "../protocol/codes.ts";
+import { dueAt } from "../queue/deadline.ts";
+import type { Job, LiveProgress, WorkerRef } from "../queue/job.ts";
+import type { SqlValue } from "./sql.ts";
+
+/** A row of `jobs`: what each status knows, and null for what it does not. */
+export type JobRow = {
+  ulid: string;
+  status: string;
+  priority: number;
+  input: string;
+  files: string;
+  user: string | null;
+  limits: string;
+  cancel_on_disconnect: number;
+  submitter: string | null;
+  created_at: number;
+  updated_at: number;
+  attempts: number;
+  started_at: number | null;
+  log_offset: number;
+  history: string;
+  queued_at: number | null;
+  queue_due_at: number | null;
+  worker_id: string | null;
+  worker_name: string | null;
+  generation: number | null;
+  dispatched_at: number | null;
+  detached_at: number | null;
+  cancel_requested_at: number | null;
+  reason: string | null;
+  completed_at: number | null;
+  result: string | null;
+  metrics: string | null;
+  error_code: string | null;
+  progress: number;
+};
+
+export function rowOf(job: Job): JobRow {
+  return { ...commonColumns(job), ...statusColumns(job) };
+}
+
+function commonColumns(job: Job) {
+  return {
+    ulid: job.ulid,
+    status: job.status,
+    priority: job.priority,
+    input: JSON.stringify(job.input),
+    files: JSON.stringify(job.files),
+    user: job.user,
+    limits: JSON.stringify(job.limits),
+    cancel_on_disconnect: job.cancelOnDisconnect ? 1 : 0,
+    submitter: job.submitter,
+    created_at: job.createdAt,
+    updated_at: job.updatedAt,
+    attempts: job.attempts,
+    started_at: job.startedAt,
+    log_offset: job.offset,
+    history: JSON.stringify(job.history),
+  };
+}
+
+const ABSENT = {
+  queued_at: null,
+  queue_due_at: null,
+  worker_id: null,
+  worker_name: null,
+  generation: null,
+  dispatched_at: null,
+  detached_at: null,
+  cancel_requested_at: null,
+  reason: null,
+  completed_at: null,
+  result: null,
+  metrics: null,
+  error_code: null,
+  progress: 0,
+} satisfies Record<string, SqlValue>;
+
+function statusColumns(job: Job) {
+  if (job.status === "queued") {
+    return { ...ABSENT, queued_at: job.queuedAt, queue_due_at: dueAt(job) };
+  }
+  const worker = {
+    worker_id: job.worker?.id ?? null,
+    worker_name: job.worker?.name ?? null,
+    generation: job.generation,
+  };
+  if (job.status === "processing") {
+    return {
+      ...ABSENT,
+      ...worker,
+      dispatched_at: job.dispatchedAt,
+      detached_at: job.detachedAt,
+      cancel_requested_at: job.cancel?.requestedAt ?? null,
+      reason: job.cancel?.reason ?? null,
+      progress: job.live.progress,
+    };
+  }
+  const ended = { ...ABSENT, ...worker, completed_at: job.completedAt };
+  switch (job.status) {
+    case "completed": {
+      const metrics = job.metrics === null ? null : JSON.stringify(job.metrics);
+      return { ...ended, result: JSON.stringify(job.result), metrics, progress: 100 };
+    }
+    case "failed": {
+      const { code, message } = job.error;
+      return { ...ended, error_code: code, reason: message, progress: job.progress };
+    }
+    case "canceled":
+      return { ...ended, reason: job.reason, progress: job.progress };
+  }
+}
+
+/** The job of a row. `live` is what the event log tells of a running attempt. */
+export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => LiveProgress): Job {
+  const base = {
+    ulid: row.ulid,
+    priority: row.priority,
+    input: JSON.parse(row.input),
+    files: JSON.parse(row.files),
+    user: row.user,
+    limits: JSON.parse(row.limits),
+    cancelOnDisconnect: row.cancel_on_disconnect === 1,
+    submitter: row.submitter,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+    attempts: row.attempts,
+    startedAt: row.started_at,
+    offset: row.log_offset,
+    history: JSON.parse(row.history),
+  };
+  const worker: WorkerRef | null =
+    row.worker_id === null ? null : { id: row.worker_id, name: row.worker_name };
+  const { status } = row;
+  if (status === "queued") return { ...base, status, queuedAt: row.queued_at ?? row.created_at };
+  if (status === "processing") {
+    const requestedAt = row.cancel_requested_at;
+    return {
+      ...base,
+      status,
+      startedAt: row.started_at ?? row.created_at,
+      worker: worker ?? { id: "", name: null },
+      generation: row.generation ?? 0,
+      dispatchedAt: row.dispatched_at ?? row.updated_at,
+      detachedAt: row.detached_at,
+      cancel: requestedAt === null ? null : { requestedAt, reason: row.reason ?? "" },
+      live: live(row.ulid, row.attempts),
+    };
+  }
+  const { generation, progress } = row;
+  const ended = { ...base, completedAt: row.completed_at ?? row.updated_at, worker, generation };
+  if (status === "completed") {
+    const metrics = row.metrics === null ? null : JSON.parse(row.metrics);
+    return { ...ended, status, result: JSON.parse(row.result ?? "null"), metrics };
+  }
+  const reason = row.reason ?? "";
+  if (status === "canceled") return { ...ended, status, reason, progress };
+  const error = { code: row.error_code as FailureCode, message: reason };
+  return { ...ended, status: "failed", error, progress };
+}
+

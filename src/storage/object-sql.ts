@@ -1,0 +1,13 @@
+import type { Sql, SqlRow, SqlValue } from "./sql.ts";
+
+/** The SQLite of a Durable Object as the stores see it. */
+export function objectSql(storage: DurableObjectStorage): Sql {
+  return {
+    all: <R extends SqlRow>(query: string, ...bindings: SqlValue[]) =>
+      storage.sql.exec<R>(query, ...bindings).toArray(),
+    run: (query, ...bindings) => {
+      storage.sql.exec(query, ...bindings);
+    },
+    transaction: (work) => storage.transactionSync(work),
+  };
+}

@@ -1,0 +1,56 @@
+import { DEFAULT_SETTINGS, type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
+import type { Sql } from "./sql.ts";
+
+export interface SpaceRecord {
+  name: string;
+  settings: SpaceSettings;
+  createdAt: number;
+  updatedAt: number;
+}
+
+type SpaceRow = {
+  name: string;
+  settings: string;
+  created_at: number;
+  updated_at: number;
+};
+
+/** What a space is, beside its jobs: one row. */
+export class SpaceStore {
+  private readonly sql: Sql;
+
+  constructor(sql: Sql) {
+    this.sql = sql;
+  }
+
+  /** `null` where the space was never made. Settings that are newer than the row have their default. */
+  read(): SpaceRecord | null {
+    const row = this.sql.all<SpaceRow>(
+      "SELECT name, settings, created_at, updated_at FROM space",
+    )[0];
+    if (!row) return null;
+    const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...JSON.parse(row.settings) });
+    return { name: row.name, settings, createdAt: row.created_at, updatedAt: row.updated_at };
+  }
+
+  write(space: SpaceRecord): void {
+    this.sql.run(
+      `INSERT INTO space (only, name, settings, generation, created_at, updated_at)
+       VALUES (1, ?, ?, 0, ?, ?)
+       ON CONFLICT (only) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
+      space.name,
+      JSON.stringify(space.settings),
+      space.createdAt,
+      space.updatedAt,
+    );
+  }
+
+  /** Counts one more worker connection; frames of an older one are stale. */
+  nextGeneration(): number {
+    const [row] = this.sql.all<{ generation: number }>(
+      "UPDATE space SET generation = generation + 1 RETURNING generation",
+    );
+    if (!row) throw new Error("a space that was never made has no generation");
+    return row.generation;
+  }
+}
