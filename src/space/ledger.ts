@@ -1,8 +1,14 @@
 import { decodeTime, monotonicFactory } from "ulid";
-import { chooseWorker, type Candidate } from "../queue/dispatch.ts";
+import { type Candidate, chooseWorker } from "../queue/dispatch.ts";
 import type { Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
 import { meanAfter } from "../queue/status.ts";
-import { type Command, type Effect, type NewJob, submitted, transition } from "../queue/transition.ts";
+import {
+  type Command,
+  type Effect,
+  type NewJob,
+  submitted,
+  transition,
+} from "../queue/transition.ts";
 import type { JobStore } from "../storage/job-store.ts";
 
 /** What a batch did to one job. */
@@ -97,10 +103,7 @@ export class Ledger {
   }
 
   /** Hands waiting jobs to workers with free slots, in order; `candidates` are counted up. */
-  dispatch(
-    candidates: ServingWorker[],
-    now: number,
-  ): ProcessingJob[] {
+  dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
     const dispatched: ProcessingJob[] = [];
     const free = candidates.reduce(
       (sum, { slots, busy, draining }) => sum + (draining ? 0 : Math.max(0, slots - busy)),
@@ -125,10 +128,7 @@ export class Ledger {
 
   /** Lets time take effect on everything that may be due; returns the effects by job. */
   tick(now: number): { job: Job; effects: Effect[] }[] {
-    const due = [
-      ...this.runningJobs(),
-      ...this.store.overdue(now, OVERDUE_PAGE),
-    ];
+    const due = [...this.runningJobs(), ...this.store.overdue(now, OVERDUE_PAGE)];
     return due.flatMap(({ ulid }) => {
       const reaction = this.apply(ulid, { type: "tick" }, now);
       return reaction.kind === "applied" ? [reaction] : [];

@@ -1,6 +1,6 @@
 import type { Json } from "../protocol/codec.ts";
-import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import type { JobError, JobResource } from "../protocol/resources.ts";
+import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, type LogEvent, type StatusEvent } from "../queue/job.ts";
 
 /** What a job looks like from outside, beside what its own state tells. */
@@ -132,7 +132,11 @@ const NO_PROGRESS = { progress: 0, message: null, estimatedRemaining: null };
 function progressOf(job: Job) {
   switch (job.status) {
     case "queued":
-      return { progress: 0, estimated_remaining: null, message: job.history.at(-1)?.message ?? null };
+      return {
+        progress: 0,
+        estimated_remaining: null,
+        message: job.history.at(-1)?.message ?? null,
+      };
     case "processing":
       return {
         progress: job.live.progress,

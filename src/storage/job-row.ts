@@ -159,4 +159,3 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   const error = { code: row.error_code as FailureCode, message: reason };
   return { ...ended, status: "failed", error, progress };
 }
-

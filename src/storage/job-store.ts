@@ -35,7 +35,9 @@ export class JobStore {
   }
 
   processing(): ProcessingJob[] {
-    const rows = this.sql.all<JobRow>("SELECT * FROM jobs WHERE status = 'processing' ORDER BY ulid");
+    const rows = this.sql.all<JobRow>(
+      "SELECT * FROM jobs WHERE status = 'processing' ORDER BY ulid",
+    );
     return rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
   }
 
@@ -105,7 +107,9 @@ export class JobStore {
   }
 
   newestUlid(): string | null {
-    const [row] = this.sql.all<{ ulid: string }>("SELECT ulid FROM jobs ORDER BY ulid DESC LIMIT 1");
+    const [row] = this.sql.all<{ ulid: string }>(
+      "SELECT ulid FROM jobs ORDER BY ulid DESC LIMIT 1",
+    );
     return row?.ulid ?? null;
   }
 

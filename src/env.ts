@@ -1,0 +1,30 @@
+import { z } from "zod";
+import type { SpaceObject } from "./space/space-object.ts";
+
+/** What wrangler.toml binds. */
+export interface Env {
+  SPACE: DurableObjectNamespace<SpaceObject>;
+  DB: D1Database;
+  FILES: R2Bucket;
+  ASSETS: Fetcher;
+  OPERATOR_KEY: string;
+  SIGNING_KEY: string;
+}
+
+const secrets = z.object({
+  OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
+  SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
+});
+
+const checked = new WeakSet<Env>();
+
+/** Throws, naming the setting and never its value, where a secret is missing or weak. */
+export function checkEnv(env: Env): void {
+  if (checked.has(env)) return;
+  const result = secrets.safeParse(env);
+  if (!result.success) {
+    const names = result.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
+    throw new Error(`Set these secrets (docs/deploy.md): ${names.join("; ")}`);
+  }
+  checked.add(env);
+}

@@ -1,0 +1,59 @@
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { z } from "zod";
+import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
+import type { Problem } from "../protocol/resources.ts";
+
+/** Thrown by a route; answered as `application/problem+json` (RFC 9457). */
+export class ProblemError extends Error {
+  readonly code: ProblemCode;
+  readonly errors: Problem["errors"];
+
+  constructor(code: ProblemCode, detail: string, errors?: Problem["errors"]) {
+    super(detail);
+    this.name = "ProblemError";
+    this.code = code;
+    this.errors = errors;
+  }
+}
+
+export function problemBody({ code, message: detail, errors }: ProblemError): Problem {
+  const { status, title } = PROBLEMS[code];
+  return {
+    type: `/docs/problems#${code}`,
+    title,
+    status,
+    detail,
+    code,
+    ...(errors ? { errors } : {}),
+  };
+}
+
+/** Whatever a route threw, as an answer; what nobody expected tells nothing of itself. */
+export function answerError(error: Error, c: Context): Response {
+  const known = error instanceof ProblemError;
+  const requestId = c.get("requestId");
+  if (!known) console.error(`request ${requestId} failed`, error);
+  const problem = known
+    ? error
+    : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);
+  const body = problemBody(problem);
+  if (body.status === 401) c.header("www-authenticate", 'Bearer realm="dialout"');
+  c.header("content-type", "application/problem+json");
+  return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
+}
+
+/** Throws `invalid_request` with every place that is wrong. */
+export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const errors = result.error.issues.map(({ path, message }) => ({
+    path: path.join("."),
+    message,
+  }));
+  const detail = errors
+    .slice(0, 3)
+    .map(({ path, message }) => (path === "" ? message : `${path}: ${message}`))
+    .join("; ");
+  throw new ProblemError("invalid_request", detail, errors);
+}

@@ -1,0 +1,103 @@
+import type { Json } from "../protocol/codec.ts";
+import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
+import type { SpaceSettings } from "../protocol/resources.ts";
+import { slotsOf } from "../queue/dispatch.ts";
+import type { Census } from "../queue/status.ts";
+import type { JobStore } from "../storage/job-store.ts";
+import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
+import type { Connection, Connections, ReadyWorker } from "./connections.ts";
+import type { Ledger, ServingWorker } from "./ledger.ts";
+
+/** What the parts of a space object share while it is awake. */
+export interface SpaceCore {
+  record: SpaceRecord;
+  readonly spaces: SpaceStore;
+  readonly store: JobStore;
+  readonly ledger: Ledger;
+  readonly connections: Connections;
+  readonly outbox: Outbox;
+  /** Signs the address a worker fetches a file from. */
+  readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;
+}
+
+type Post = () => void;
+
+/** What a batch has to say, held until everything it did is stored. */
+export class Outbox {
+  private posts: Post[] = [];
+  private readonly connections: Connections;
+
+  constructor(connections: Connections) {
+    this.connections = connections;
+  }
+
+  /** A frame, or a function that makes it once the batch is stored. */
+  send(connection: Connection, frame: object | (() => object)): void {
+    this.posts.push(() => {
+      this.connections.send(connection, typeof frame === "function" ? frame() : frame);
+    });
+  }
+
+  error(connection: Connection, code: FrameErrorCode, message: string, more: Refs = {}): void {
+    this.send(connection, { type: "error", ...more, code, message, error: message });
+  }
+
+  close(connection: Connection, close: keyof typeof CLOSE, reason: string): void {
+    this.posts.push(() => this.connections.close(connection, close, reason));
+  }
+
+  then(post: Post): void {
+    this.posts.push(post);
+  }
+
+  flush(): void {
+    for (let posts = this.posts; posts.length > 0; posts = this.posts) {
+      this.posts = [];
+      for (const post of posts) post();
+    }
+  }
+}
+
+interface Refs {
+  ref?: Json;
+  job_id?: string;
+}
+
+/** The workers that are there, as the dispatcher sees them. */
+export function servingWorkers(core: SpaceCore): ServingWorker[] {
+  const running = core.ledger.runningJobs();
+  return core.connections.readyWorkers().map(({ at: { state } }) => ({
+    id: state.workerId,
+    name: state.name,
+    generation: state.generation,
+    slots: slotsOf(state.offered, core.record.settings.concurrency),
+    draining: state.phase === "draining",
+    busy: running.filter((job) => job.generation === state.generation).length,
+  }));
+}
+
+export function censusOf(core: SpaceCore): Census {
+  const running = core.ledger.runningJobs();
+  return {
+    workers: servingWorkers(core),
+    queued: core.ledger.queuedCount,
+    processing: running.length,
+    detached: running.filter((job) => job.detachedAt !== null).length,
+    meanRunS: core.ledger.meanRunS,
+  };
+}
+
+/** Whether a worker is there that takes new jobs. */
+export function isServed(core: SpaceCore): boolean {
+  return core.connections.readyWorkers().some(({ at }) => at.state.phase === "ready");
+}
+
+export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
+  return {
+    concurrency: slotsOf(worker.at.state.offered, settings.concurrency),
+    job_timeout_s: settings.job_timeout_s,
+    first_output_timeout_s: settings.first_output_timeout_s,
+    stall_timeout_s: settings.stall_timeout_s,
+    reconnect_grace_s: settings.reconnect_grace_s,
+  };
+}

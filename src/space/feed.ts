@@ -1,0 +1,184 @@
+import { type Position, recover } from "../channel/position.ts";
+import { isEnded, type Job } from "../queue/job.ts";
+import { spaceStatusOf } from "../queue/status.ts";
+import type { SubscriberConnection } from "./connections.ts";
+import { censusOf, type SpaceCore } from "./core.ts";
+import type { Change } from "./ledger.ts";
+import {
+  currentOutput,
+  epochOf,
+  framesAfter,
+  iso,
+  type JobView,
+  jobIdOf,
+  logFrame,
+  snapshotFrame,
+} from "./render.ts";
+
+/** Positions nearer to the head than this are told one by one; farther ones are not worth a row. */
+const TOLD_POSITIONS = 20;
+
+/** Who follows what, and what they are sent. */
+export class Feed {
+  private readonly core: SpaceCore;
+  private readonly followers = new Map<string, Set<SubscriberConnection>>();
+  private readonly toldPositions = new Map<string, number>();
+  private readonly epoch: string;
+  private statusOffset = 0;
+  private statusText = "";
+  private statusAt = 0;
+
+  /** `epoch` names this memory of the space's status, which ends with it. */
+  constructor(core: SpaceCore, epoch: string) {
+    this.core = core;
+    this.epoch = epoch;
+    const bySubmitter = new Map<string, SubscriberConnection>();
+    for (const subscriber of core.connections.subscribers()) {
+      if (subscriber.at.jobUlid === null) bySubmitter.set(subscriber.at.id, subscriber);
+      else this.follow(subscriber, subscriber.at.jobUlid);
+      for (const ulid of subscriber.at.follows) this.follow(subscriber, ulid);
+    }
+    if (bySubmitter.size === 0) return;
+    const waiting = core.store.queuedOf(new Set(bySubmitter.keys()));
+    for (const { ulid, submitter } of [...waiting, ...core.ledger.runningJobs()]) {
+      const subscriber = submitter === null ? undefined : bySubmitter.get(submitter);
+      if (subscriber && !subscriber.at.muted.includes(ulid)) this.follow(subscriber, ulid);
+    }
+  }
+
+  follow(subscriber: SubscriberConnection, ulid: string): void {
+    const followers = this.followers.get(ulid);
+    if (followers) followers.add(subscriber);
+    else this.followers.set(ulid, new Set([subscriber]));
+  }
+
+  unfollow(subscriber: SubscriberConnection, ulid: string): void {
+    const followers = this.followers.get(ulid);
+    followers?.delete(subscriber);
+    if (followers?.size === 0) this.forget(ulid);
+  }
+
+  left(subscriber: SubscriberConnection): void {
+    for (const ulid of [...this.followers.keys()]) this.unfollow(subscriber, ulid);
+  }
+
+  /** The state now, or what was missed; then, for a job that is over, the end. */
+  catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
+    const { connections, store, record } = this.core;
+    const epoch = epochOf(job.ulid);
+    const log = store.log.after(job.ulid, 0);
+    const first = store.log.trimmedTo(job.ulid) + 1;
+    const recovery = recover(since, { epoch, last: job.offset, first });
+    const view = this.view(job);
+    connections.send(subscriber, {
+      type: "connection",
+      job_id: jobIdOf(record.name, job.ulid),
+      epoch,
+      offset: recovery.recovered ? recovery.after : job.offset,
+      recovered: recovery.recovered,
+      timestamp: iso(job.updatedAt),
+    });
+    const frames = recovery.recovered
+      ? framesAfter(job, log, recovery.after, view)
+      : [
+          ...currentOutput(job, log).map((piece) => logFrame(job, piece, view)),
+          snapshotFrame(job, view),
+        ];
+    for (const frame of frames) connections.send(subscriber, frame);
+  }
+
+  /** Tells followers what a stored batch changed; whoever followed a job to its end follows no more. */
+  deliver(changes: Change[]): void {
+    for (const { job, before, log } of changes) {
+      const followers = this.followers.get(job.ulid);
+      if (!followers) continue;
+      const frames = framesAfter(job, log, before?.offset ?? 0, this.view(job)).map((frame) =>
+        JSON.stringify(frame),
+      );
+      for (const subscriber of followers) {
+        for (const frame of frames) this.core.connections.sendText(subscriber, frame);
+        if (isEnded(job)) this.finish(subscriber, job);
+      }
+      if (isEnded(job)) this.forget(job.ulid);
+    }
+  }
+
+  /** A socket of one job is done with the job; any other only frees its place. */
+  finish(subscriber: SubscriberConnection, job: Job): void {
+    const { at } = subscriber;
+    if (at.jobUlid === job.ulid) {
+      this.core.connections.close(subscriber, "done", "The job has ended.");
+      return;
+    }
+    if (![...at.follows, ...at.muted].includes(job.ulid)) return;
+    at.follows = at.follows.filter((ulid) => ulid !== job.ulid);
+    at.muted = at.muted.filter((ulid) => ulid !== job.ulid);
+    this.core.connections.remember(subscriber);
+  }
+
+  /** Followed jobs near the head whose place in the queue has changed since they were told. */
+  movedPositions(): { ulid: string; position: number }[] {
+    const moved: { ulid: string; position: number }[] = [];
+    for (const [index, { ulid }] of this.core.store.head(TOLD_POSITIONS).entries()) {
+      const position = index + 1;
+      if (!this.followers.has(ulid) || this.toldPositions.get(ulid) === position) continue;
+      this.toldPositions.set(ulid, position);
+      moved.push({ ulid, position });
+    }
+    return moved;
+  }
+
+  hasFollowers(): boolean {
+    return this.followers.size > 0;
+  }
+
+  /** The first frames of a socket of the whole space. */
+  openSpace(subscriber: SubscriberConnection, since: Position | null, now: number): void {
+    this.refreshStatus(now);
+    const { epoch, statusOffset: last } = this;
+    const recovery = recover(since, { epoch, last, first: last });
+    const offset = recovery.recovered ? recovery.after : last;
+    const { name: space } = this.core.record;
+    const opening = { type: "connection", space, epoch, offset, recovered: recovery.recovered };
+    this.core.connections.send(subscriber, { ...opening, timestamp: iso(now) });
+    if (recovery.recovered && recovery.after === last) return;
+    this.core.connections.send(subscriber, this.statusFrame());
+  }
+
+  /** Tells every socket of the space its status, if it changed. */
+  publishStatus(now: number): void {
+    if (!this.refreshStatus(now)) return;
+    const text = JSON.stringify(this.statusFrame());
+    for (const subscriber of this.core.connections.subscribers()) {
+      if (subscriber.at.jobUlid === null) this.core.connections.sendText(subscriber, text);
+    }
+  }
+
+  view(job: Job): JobView {
+    return { space: this.core.record.name, queuePosition: this.core.ledger.queuePosition(job) };
+  }
+
+  private refreshStatus(now: number): boolean {
+    const text = JSON.stringify(spaceStatusOf(censusOf(this.core)));
+    if (text === this.statusText) return false;
+    this.statusText = text;
+    this.statusOffset += 1;
+    this.statusAt = now;
+    return true;
+  }
+
+  private statusFrame(): object {
+    return {
+      type: "space.status",
+      space: this.core.record.name,
+      ...JSON.parse(this.statusText),
+      offset: this.statusOffset,
+      timestamp: iso(this.statusAt),
+    };
+  }
+
+  private forget(ulid: string): void {
+    this.followers.delete(ulid);
+    this.toldPositions.delete(ulid);
+  }
+}

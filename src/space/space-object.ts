@@ -1,0 +1,293 @@
+import { DurableObject } from "cloudflare:workers";
+import { parsePosition } from "../channel/position.ts";
+import type { Env } from "../env.ts";
+import { signedFileUrl } from "../files/signed-url.ts";
+import type { JsonObject } from "../protocol/codec.ts";
+import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
+import type { JobStatus, SpacePatch, SpaceSettings, SubmitJobBody } from "../protocol/resources.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
+import type { StoredFile } from "../queue/job.ts";
+import { spaceStatusOf } from "../queue/status.ts";
+import { JobStore } from "../storage/job-store.ts";
+import { isMigrated, migrate } from "../storage/migrations.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import { SpaceStore } from "../storage/space-store.ts";
+import { Connections, closeQuietly } from "./connections.ts";
+import { censusOf, Outbox, type SpaceCore } from "./core.ts";
+import { iso } from "./render.ts";
+import { removeFiles, sweepExpired } from "./retention.ts";
+import { SpaceDesk } from "./space-desk.ts";
+
+/** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
+export type Reply = { ok: true; body: string } | { ok: false; code: ProblemCode; detail: string };
+
+/** Who asks; the Worker has checked it. */
+export interface Caller {
+  operator: boolean;
+}
+
+export interface SubmitCall {
+  /** `input` as JSON text. */
+  input: string;
+  files: StoredFile[];
+  options: Omit<SubmitJobBody, "input">;
+}
+
+/** Headers by which the Worker tells the object about a socket; a client's own never get here. */
+export const SOCKET_HEADERS = {
+  role: "x-dialout-role",
+  origin: "x-dialout-origin",
+  tokenId: "x-dialout-token-id",
+  job: "x-dialout-job",
+  since: "x-dialout-since",
+  operator: "x-dialout-operator",
+} as const;
+
+/** One space: its worker's socket, its subscribers, its queue and results. */
+export class SpaceObject extends DurableObject<Env> {
+  private desk: SpaceDesk | null = null;
+  private readonly connections: Connections;
+  private alarmAt: number | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.connections = new Connections(ctx);
+    ctx.blockConcurrencyWhile(async () => {
+      this.alarmAt = await ctx.storage.getAlarm();
+      if (isMigrated(objectSql(ctx.storage))) this.open();
+    });
+  }
+
+  /** Makes the space; making it again with what the catalogue holds changes nothing. */
+  async create(name: string, settings: SpaceSettings): Promise<void> {
+    if (this.desk) return;
+    const sql = objectSql(this.ctx.storage);
+    migrate(sql);
+    const now = Date.now();
+    new SpaceStore(sql).write({ name, settings, createdAt: now, updatedAt: now });
+    this.open();
+  }
+
+  async describe(caller: Caller): Promise<Reply> {
+    return this.answer(caller, (desk) => spaceBody(desk.core));
+  }
+
+  async settings(caller: Caller): Promise<SpaceSettings | null> {
+    const found = this.admit(caller);
+    return "desk" in found ? found.desk.core.record.settings : null;
+  }
+
+  async change(caller: Caller, patch: SpacePatch): Promise<Reply> {
+    return this.answer(caller, (desk) =>
+      desk.batch((now) => {
+        desk.changeSettings(patch, now);
+        return () => spaceBody(desk.core);
+      }),
+    );
+  }
+
+  /** Ends every socket and forgets everything, files included. */
+  async destroy(): Promise<void> {
+    for (const socket of this.ctx.getWebSockets()) {
+      closeQuietly(socket, CLOSE.notFound.code, "The space was deleted.");
+    }
+    const name = this.desk?.core.record.name;
+    this.desk = null;
+    if (name !== undefined) await removeFiles(this.env.FILES, `spaces/${name}/`);
+    await this.ctx.storage.deleteAll();
+    this.alarmAt = null;
+  }
+
+  async submit(caller: Caller, calls: SubmitCall[]): Promise<Reply[]> {
+    const found = this.admit(caller);
+    if (!("desk" in found)) return calls.map(() => found);
+    const { desk } = found;
+    return desk.enqueue((now) => {
+      const taken = calls.map(({ input, files, options }) =>
+        desk.intake.submit(
+          {
+            input: JSON.parse(input) as JsonObject,
+            inputBytes: new TextEncoder().encode(input).length,
+            files,
+            options,
+            submitter: null,
+          },
+          now,
+        ),
+      );
+      return () =>
+        taken.map((one): Reply => {
+          if (!one.ok) return { ok: false, code: one.code, detail: one.message };
+          return { ok: true, body: desk.jobBody(one.job.ulid) ?? "null" };
+        });
+    });
+  }
+
+  async job(caller: Caller, ulid: string): Promise<Reply> {
+    return this.answer(caller, (desk) => desk.jobBody(ulid) ?? NO_SUCH_JOB);
+  }
+
+  async jobs(
+    caller: Caller,
+    filter: { status?: JobStatus; before?: string; limit: number },
+  ): Promise<Reply> {
+    return this.answer(caller, (desk) => desk.jobsBody(filter));
+  }
+
+  async cancel(caller: Caller, ulid: string, reason: string): Promise<Reply> {
+    const found = this.admit(caller);
+    if (!("desk" in found)) return found;
+    const { desk } = found;
+    return desk.enqueue((now) => {
+      const known = desk.intake.cancel(ulid, reason, now);
+      return (): Reply => {
+        const body = known ? desk.jobBody(ulid) : null;
+        return body === null ? NO_SUCH_JOB : { ok: true, body };
+      };
+    });
+  }
+
+  /** A revoked token ends the connection that came with it. */
+  async dropToken(tokenId: string): Promise<void> {
+    this.desk?.batch((now) => {
+      this.desk?.dropToken(tokenId, now);
+      return () => null;
+    });
+  }
+
+  /** Sockets only: the Worker has authenticated them and says who they are in `SOCKET_HEADERS`. */
+  override async fetch(request: Request): Promise<Response> {
+    const header = (name: keyof typeof SOCKET_HEADERS) => request.headers.get(SOCKET_HEADERS[name]);
+    const found = this.admit({
+      operator: header("operator") === "1" || header("role") === "worker",
+    });
+    if (!("desk" in found)) return Response.json(found, { status: 404 });
+    const { desk } = found;
+    const { 0: client, 1: server } = new WebSocketPair();
+    const origin = header("origin") ?? "";
+    const id = crypto.randomUUID();
+    if (header("role") === "worker") {
+      const tokenId = header("tokenId") ?? "";
+      desk.openWorker(server, { id, origin, tokenId });
+    } else {
+      const since = parsePosition(header("since"));
+      const opened = desk.openSubscriber(server, { id, origin, jobUlid: header("job"), since });
+      if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
+    }
+    return new Response(null, { status: 101, webSocket: client, headers: protocolOf(request) });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const connection = this.connections.of(socket);
+    if (connection) await this.desk?.receive(connection, message);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.left(socket, code === CLOSE.done.code);
+    closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.left(socket, false);
+  }
+
+  override async alarm(): Promise<void> {
+    this.alarmAt = null;
+    const { desk } = this;
+    if (!desk) return;
+    const orphans = desk.batch((now) => {
+      desk.tick(now);
+      const keys = sweepExpired(desk.core, now);
+      return () => keys;
+    });
+    desk.rearm(Date.now());
+    if (orphans.length > 0) await this.env.FILES.delete(orphans);
+  }
+
+  private left(socket: WebSocket, saidGoodbye: boolean): void {
+    const connection = this.connections.of(socket);
+    if (connection) this.desk?.left(connection, saidGoodbye);
+  }
+
+  private open(): void {
+    const sql = objectSql(this.ctx.storage);
+    migrate(sql);
+    const spaces = new SpaceStore(sql);
+    const record = spaces.read();
+    if (!record) return;
+    const store = new JobStore(sql);
+    const { connections, env } = this;
+    this.desk = new SpaceDesk({
+      sql,
+      spaces,
+      store,
+      record,
+      connections,
+      outbox: new Outbox(connections),
+      fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
+      armAlarm: (at) => this.armAlarm(at),
+      crash: (error) => this.ctx.abort(String(error)),
+    });
+  }
+
+  /** One alarm serves every deadline: it may ring early, never late. */
+  private armAlarm(at: number): void {
+    if (this.alarmAt !== null && this.alarmAt <= at) return;
+    this.alarmAt = at;
+    this.ctx.storage.setAlarm(at);
+  }
+
+  private admit(caller: Caller): { desk: SpaceDesk } | Extract<Reply, { ok: false }> {
+    const { desk } = this;
+    if (!desk) return NO_SUCH_SPACE;
+    if (desk.core.record.settings.visibility === "private" && !caller.operator)
+      return PRIVATE_SPACE;
+    return { desk };
+  }
+
+  private answer(caller: Caller, make: (desk: SpaceDesk) => string | Reply): Reply {
+    const found = this.admit(caller);
+    if (!("desk" in found)) return found;
+    const made = make(found.desk);
+    return typeof made === "string" ? { ok: true, body: made } : made;
+  }
+}
+
+const NO_SUCH_SPACE = {
+  ok: false,
+  code: "space_not_found",
+  detail: "There is no such space.",
+} as const;
+const PRIVATE_SPACE = {
+  ok: false,
+  code: "not_authenticated",
+  detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
+} as const;
+const NO_SUCH_JOB = {
+  ok: false,
+  code: "job_not_found",
+  detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
+} as const;
+
+function spaceBody(core: SpaceCore): string {
+  const { name, settings, createdAt, updatedAt } = core.record;
+  const self = `/api/spaces/${name}`;
+  return JSON.stringify({
+    name,
+    ...settings,
+    created_at: iso(createdAt),
+    updated_at: iso(updatedAt),
+    status: spaceStatusOf(censusOf(core)),
+    urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
+  });
+}
+
+/** A client that asked for a subprotocol rejects an answer without it. */
+function protocolOf(request: Request): HeadersInit {
+  const asked = (request.headers.get("sec-websocket-protocol") ?? "").split(",");
+  const chosen = asked
+    .map((protocol) => protocol.trim())
+    .find((protocol) => protocol === WORKER_PROTOCOL || protocol === SUBSCRIBER_PROTOCOL);
+  return chosen === undefined ? {} : { "sec-websocket-protocol": chosen };
+}

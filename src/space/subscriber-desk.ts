@@ -1,0 +1,172 @@
+import { parsePosition } from "../channel/position.ts";
+import { byteLength, decodeFrame } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import {
+  jobClientFrame,
+  type SpaceClientFrame,
+  spaceClientFrame,
+} from "../protocol/subscriber-frames.ts";
+import { isEnded } from "../queue/job.ts";
+import type { SubscriberConnection } from "./connections.ts";
+import type { SpaceCore } from "./core.ts";
+import type { Feed } from "./feed.ts";
+import type { Intake } from "./intake.ts";
+import { jobIdOf } from "./render.ts";
+
+/** What browsers and programs say over their sockets. */
+export class SubscriberDesk {
+  private readonly core: SpaceCore;
+  private readonly feed: Feed;
+  private readonly intake: Intake;
+
+  constructor(core: SpaceCore, feed: Feed, intake: Intake) {
+    this.core = core;
+    this.feed = feed;
+    this.intake = intake;
+  }
+
+  receive(subscriber: SubscriberConnection, raw: string | ArrayBuffer, now: number): void {
+    if (subscriber.at.jobUlid !== null) {
+      const decoded = decodeFrame(raw, jobClientFrame);
+      if (decoded.ok) this.intake.cancel(subscriber.at.jobUlid, CANCELED_BY_CALL, now);
+      else this.malformed(subscriber, decoded);
+      return;
+    }
+    const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
+    if (decoded.ok) this.heard(subscriber, decoded.frame, now);
+    else this.malformed(subscriber, decoded, refOf(raw));
+  }
+
+  /** Jobs it asked to be canceled with it are. */
+  left(subscriber: SubscriberConnection, now: number): void {
+    this.feed.left(subscriber);
+    const { id } = subscriber.at;
+    const waiting = this.core.store.queuedOf(new Set([id]));
+    const running = this.core.ledger.runningJobs().filter(({ submitter }) => submitter === id);
+    for (const { ulid } of [...waiting, ...running]) {
+      const job = this.core.ledger.get(ulid);
+      if (job?.cancelOnDisconnect) this.intake.cancel(ulid, "The submitter disconnected.", now);
+    }
+  }
+
+  private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {
+    switch (frame.type) {
+      case "submit":
+        this.submit(subscriber, frame, now);
+        return;
+      case "follow":
+        this.follow(subscriber, frame);
+        return;
+      case "unfollow":
+        this.unfollow(subscriber, frame.job_id);
+        return;
+      case "cancel": {
+        const ulid = this.ulidOf(frame.job_id);
+        if (ulid !== null && this.intake.cancel(ulid, CANCELED_BY_CALL, now)) return;
+        this.unknownJob(subscriber, frame);
+      }
+    }
+  }
+
+  private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
+    const { type: _, ref, input, ...options } = frame;
+    const { outbox, record } = this.core;
+    const inputBytes = byteLength(JSON.stringify(input));
+    const item = { input, inputBytes, files: [], options, submitter: subscriber.at.id };
+    const taken = this.intake.submit(item, now);
+    if (!taken.ok) {
+      outbox.error(subscriber, taken.code, taken.message, { ref });
+      return;
+    }
+    const { ulid } = taken.job;
+    this.feed.follow(subscriber, ulid);
+    outbox.send(subscriber, () => {
+      const job = this.core.ledger.get(ulid) ?? taken.job;
+      const queue_position = this.core.ledger.queuePosition(job);
+      return { type: "accepted", ref, job_id: jobIdOf(record.name, ulid), queue_position };
+    });
+  }
+
+  private follow(subscriber: SubscriberConnection, frame: FollowFrame): void {
+    const { outbox } = this.core;
+    const ulid = this.ulidOf(frame.job_id);
+    if (ulid === null || this.core.ledger.get(ulid) === null) {
+      this.unknownJob(subscriber, frame);
+      return;
+    }
+    const { at } = subscriber;
+    if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
+      const message = `One socket follows ${LIMITS.followsPerSocket} jobs at most: unfollow some first.`;
+      outbox.error(subscriber, "too_many_follows", message, { job_id: frame.job_id });
+      return;
+    }
+    // After the batch is stored: what it says of the job now is what the log goes on from.
+    outbox.then(() => {
+      const job = this.core.ledger.get(ulid);
+      if (job === null) return;
+      this.feed.catchUp(subscriber, job, parsePosition(frame.since));
+      if (isEnded(job)) return;
+      at.follows = [...at.follows.filter((other) => other !== ulid), ulid];
+      at.muted = at.muted.filter((other) => other !== ulid);
+      this.core.connections.remember(subscriber);
+      this.feed.follow(subscriber, ulid);
+    });
+  }
+
+  private unfollow(subscriber: SubscriberConnection, jobId: string): void {
+    const ulid = this.ulidOf(jobId);
+    const job = ulid === null ? null : this.core.ledger.get(ulid);
+    if (ulid === null || job === null) return;
+    const { at } = subscriber;
+    at.follows = at.follows.filter((other) => other !== ulid);
+    const own = job.submitter === at.id && !isEnded(job);
+    if (own) at.muted = [...at.muted, ulid].slice(-LIMITS.followsPerSocket);
+    this.feed.unfollow(subscriber, ulid);
+    this.core.connections.remember(subscriber);
+  }
+
+  private malformed(
+    subscriber: SubscriberConnection,
+    problem: { code: Parameters<SpaceCore["outbox"]["error"]>[1]; message: string },
+    refs: object = {},
+  ): void {
+    this.core.outbox.error(subscriber, problem.code, problem.message, refs);
+    subscriber.at.malformed += 1;
+    this.core.connections.remember(subscriber);
+    if (problem.code === "frame_too_large") {
+      this.core.outbox.close(subscriber, "frameTooLarge", problem.message);
+    } else if (subscriber.at.malformed >= LIMITS.malformedFrames) {
+      this.core.outbox.close(subscriber, "malformed", "Too many malformed frames.");
+    }
+  }
+
+  private unknownJob(
+    subscriber: SubscriberConnection,
+    frame: { job_id: string; ref?: string | number },
+  ): void {
+    const { job_id, ref } = frame;
+    const message = "This space has no such job; it may have expired.";
+    this.core.outbox.error(subscriber, "job_not_found", message, { ref, job_id });
+  }
+
+  private ulidOf(jobId: string): string | null {
+    const prefix = `${this.core.record.name}.`;
+    return jobId.startsWith(prefix) ? jobId.slice(prefix.length) : null;
+  }
+}
+
+export const CANCELED_BY_CALL = "Canceled by a call.";
+
+type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;
+type FollowFrame = Extract<SpaceClientFrame, { type: "follow" }>;
+
+/** The `ref` of a frame that is wrong elsewhere, so that its sender knows which one was refused. */
+function refOf(raw: string | ArrayBuffer): { ref?: string | number } {
+  if (typeof raw !== "string" || raw.length > LIMITS.frameBytes) return {};
+  try {
+    const { ref } = JSON.parse(raw);
+    return typeof ref === "string" || typeof ref === "number" ? { ref } : {};
+  } catch {
+    return {};
+  }
+}

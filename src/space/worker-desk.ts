@@ -1,0 +1,327 @@
+import { decodeFrame } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import {
+  type RegisterFrame,
+  WORKER_PROTOCOL,
+  type WorkerFrame,
+  workerFrame,
+} from "../protocol/worker-frames.ts";
+import { attemptDeadline } from "../queue/deadline.ts";
+import type { Job, ProcessingJob } from "../queue/job.ts";
+import type { Command, Effect, Fence } from "../queue/transition.ts";
+import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
+import { type SpaceCore, servingWorkers, workerConfigOf } from "./core.ts";
+import { iso, jobIdOf } from "./render.ts";
+
+/** How often a worker pings, and the silence after which it is taken for dead. */
+export const HEARTBEAT_S = 10;
+export const LEASE_S = 30;
+
+/** A file address outlives the attempt's deadline by this, for clocks that differ. */
+const FILE_URL_SLACK_MS = 60_000;
+
+/** Everything the edge says to and hears from remote workers. */
+export class WorkerDesk {
+  private readonly core: SpaceCore;
+  private readonly lastFrameAt = new Map<string, number>();
+
+  constructor(core: SpaceCore) {
+    this.core = core;
+  }
+
+  welcome(worker: WorkerConnection): void {
+    this.core.outbox.send(worker, {
+      type: "hello",
+      protocol: WORKER_PROTOCOL,
+      space: this.core.record.name,
+      heartbeat_s: HEARTBEAT_S,
+      lease_s: LEASE_S,
+      max_frame_bytes: LIMITS.frameBytes,
+    });
+  }
+
+  receive(worker: WorkerConnection, raw: string | ArrayBuffer, now: number): void {
+    this.lastFrameAt.set(worker.at.id, now);
+    if (worker.at.state.phase === "gone") return;
+    const decoded = decodeFrame<WorkerFrame>(raw, workerFrame);
+    if (!decoded.ok) {
+      this.core.outbox.error(worker, decoded.code, decoded.message);
+      const close = decoded.code === "frame_too_large" ? "frameTooLarge" : "malformed";
+      this.dismiss(worker, close, decoded.message, now);
+      return;
+    }
+    const { frame } = decoded;
+    if (isReady(worker)) this.heardReady(worker, frame, now);
+    else if (frame.type === "register") this.register(worker, frame, now);
+    else {
+      const message = "The first frame must be `register`.";
+      this.core.outbox.error(worker, "not_registered", message);
+      this.dismiss(worker, "malformed", message, now);
+    }
+  }
+
+  /** Its socket is gone. A worker that said goodbye gives its attempts up; another may come back. */
+  left(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
+    this.lastFrameAt.delete(worker.at.id);
+    if (!isReady(worker)) return;
+    const { generation } = worker.at.state;
+    markGone(worker);
+    const command: Command = saidGoodbye
+      ? { type: "lose", reason: "The worker left before it ended the job." }
+      : { type: "detach" };
+    for (const job of this.core.ledger.runningJobs()) {
+      if (job.generation === generation) this.apply(job.ulid, command, now);
+    }
+  }
+
+  /** Closes a worker's socket for a reason of the edge's own. */
+  dismiss(worker: WorkerConnection, close: CloseName, reason: string, now: number): void {
+    this.left(worker, false, now);
+    this.core.outbox.close(worker, close, reason);
+  }
+
+  /** Takes leases back that ran out, and closes sockets that never registered. */
+  tick(now: number): void {
+    for (const worker of this.core.connections.workers()) {
+      if (isReady(worker)) {
+        if (this.holdsAttempts(worker) && this.isSilent(worker, now)) {
+          this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
+        }
+      } else if (worker.at.state.phase === "new" && worker.at.openedAt + LIMITS.registerMs <= now) {
+        const message = `\`register\` must come within ${LIMITS.registerMs / 1_000} s.`;
+        this.core.outbox.error(worker, "register_timeout", message);
+        this.dismiss(worker, "registerTimeout", message, now);
+      }
+    }
+  }
+
+  /** When a lease or a registration may next run out. */
+  dueAt(): number[] {
+    return this.core.connections.workers().flatMap((worker) => {
+      if (worker.at.state.phase === "new") return [worker.at.openedAt + LIMITS.registerMs];
+      if (!isReady(worker) || !this.holdsAttempts(worker)) return [];
+      return [this.heardAt(worker) + LEASE_S * 1_000];
+    });
+  }
+
+  announceSettings(): void {
+    for (const worker of this.core.connections.readyWorkers()) {
+      const config = workerConfigOf(this.core.record.settings, worker);
+      this.core.outbox.send(worker, { type: "config", config });
+    }
+  }
+
+  dispatch(now: number): void {
+    for (const job of this.core.ledger.dispatch(servingWorkers(this.core), now)) {
+      const worker = this.byGeneration(job.generation);
+      if (worker) this.core.outbox.send(worker, this.jobFrame(worker, job));
+    }
+  }
+
+  /** Tells the workers what a transition asks to be told. */
+  perform(job: Job, effects: Effect[]): void {
+    for (const effect of effects) {
+      if (effect.type !== "tell_cancel" || job.status === "queued") continue;
+      const worker = job.generation === null ? null : this.byGeneration(job.generation);
+      if (!worker) continue;
+      const { attempt, reason } = effect;
+      const job_id = jobIdOf(this.core.record.name, job.ulid);
+      this.core.outbox.send(worker, { type: "cancel", job_id, attempt, reason });
+    }
+  }
+
+  private register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
+    if (!this.admit(worker, frame.worker_id, now)) return;
+    worker.at.state = {
+      phase: "ready",
+      workerId: frame.worker_id,
+      name: frame.name ?? null,
+      generation: this.core.spaces.nextGeneration(),
+      offered: frame.concurrency,
+    };
+    this.core.connections.remember(worker);
+    if (!isReady(worker)) return;
+    const settled = this.resume(worker, frame, now);
+    const { generation } = worker.at.state;
+    const config = workerConfigOf(this.core.record.settings, worker);
+    this.core.outbox.send(worker, { type: "registered", generation, config, ...settled });
+    for (const job of this.core.ledger.runningJobs()) {
+      if (job.generation !== generation || job.cancel === null) continue;
+      const { reason } = job.cancel;
+      const effect: Effect = {
+        type: "tell_cancel",
+        worker: job.worker,
+        attempt: job.attempts,
+        reason,
+      };
+      this.perform(job, [effect]);
+    }
+  }
+
+  /** One place per worker: an old socket of the same worker gives way, a stranger is refused. */
+  private admit(worker: WorkerConnection, workerId: string, now: number): boolean {
+    const present = this.core.connections.readyWorkers();
+    for (const other of present) {
+      if (other.at.state.workerId !== workerId && !this.isSilent(other, now)) continue;
+      const message = "Another connection of this worker took its place.";
+      this.core.outbox.error(other, "replaced", message);
+      this.dismiss(other, "occupied", message, now);
+    }
+    const others = this.core.connections.readyWorkers();
+    const { max_workers } = this.core.record.settings;
+    if (others.length >= max_workers) {
+      const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
+      this.core.outbox.error(worker, "space_occupied", message);
+      worker.at.state = { phase: "gone" };
+      this.core.outbox.close(worker, "occupied", message);
+      return false;
+    }
+    if (others.length + 1 === max_workers) this.giveUpAbsent(workerId, now);
+    return true;
+  }
+
+  /** With every place taken, a worker that is away can't come back: its attempts are free. */
+  private giveUpAbsent(arriving: string, now: number): void {
+    for (const job of this.core.ledger.runningJobs()) {
+      if (job.detachedAt === null || job.worker.id === arriving) continue;
+      this.apply(job.ulid, { type: "lose", reason: "Another worker took its place." }, now);
+    }
+  }
+
+  private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
+    const { workerId, generation } = worker.at.state;
+    const resumed: { job_id: string; attempt: number; outputs: number }[] = [];
+    const dropped: { job_id: string; attempt: number }[] = [];
+    for (const { job_id, attempt } of frame.resume) {
+      const ulid = this.ulidOf(job_id);
+      const fence = { attempt, workerId, generation };
+      const reaction =
+        ulid === null ? null : this.core.ledger.apply(ulid, { type: "resume", fence }, now);
+      if (reaction?.kind === "applied" && reaction.job.status === "processing") {
+        resumed.push({ job_id, attempt, outputs: reaction.job.live.outputs });
+      } else dropped.push({ job_id, attempt });
+    }
+    for (const job of this.core.ledger.runningJobs()) {
+      if (job.worker.id !== workerId || job.generation === generation) continue;
+      this.apply(job.ulid, { type: "lose", reason: "The worker came back without it." }, now);
+    }
+    return { resumed, dropped };
+  }
+
+  private heardReady(worker: ReadyWorker, frame: WorkerFrame, now: number): void {
+    switch (frame.type) {
+      case "register":
+        this.core.outbox.error(worker, "already_registered", "This connection is registered.");
+        return;
+      case "drain":
+        worker.at.state = { ...worker.at.state, phase: "draining" };
+        this.core.connections.remember(worker);
+        return;
+      default:
+        this.heardOfAttempt(worker, frame, now);
+    }
+  }
+
+  private heardOfAttempt(worker: ReadyWorker, frame: AttemptFrame, now: number): void {
+    const { job_id, attempt } = frame;
+    const { workerId, generation } = worker.at.state;
+    const ulid = this.ulidOf(job_id);
+    const command = commandOf(frame, { attempt, workerId, generation });
+    const reaction = ulid === null ? null : this.core.ledger.apply(ulid, command, now);
+    if (reaction === null || reaction.kind === "stale" || reaction.kind === "unknown") {
+      this.core.outbox.send(worker, { type: "stale", job_id, attempt });
+      return;
+    }
+    for (const effect of reaction.effects) {
+      if (effect.type === "ack") {
+        this.core.outbox.send(worker, { type: "ack", job_id, attempt, of: effect.of });
+      }
+    }
+  }
+
+  private jobFrame(worker: ReadyWorker, job: ProcessingJob) {
+    const deadline = attemptDeadline(job);
+    const { origin } = worker.at;
+    return {
+      type: "job",
+      job_id: jobIdOf(this.core.record.name, job.ulid),
+      attempt: job.attempts,
+      input: job.input,
+      files: job.files.map(({ key, ...file }) => ({
+        ...file,
+        url: this.core.fileUrl(origin, key, deadline + FILE_URL_SLACK_MS),
+      })),
+      priority: job.priority,
+      deadline: iso(deadline),
+      created_at: iso(job.createdAt),
+      user: job.user,
+    };
+  }
+
+  private apply(ulid: string, command: Command, now: number): void {
+    const reaction = this.core.ledger.apply(ulid, command, now);
+    if (reaction.kind === "applied") this.perform(reaction.job, reaction.effects);
+  }
+
+  private byGeneration(generation: number): ReadyWorker | undefined {
+    const workers = this.core.connections.readyWorkers();
+    return workers.find(({ at }) => at.state.generation === generation);
+  }
+
+  private holdsAttempts(worker: ReadyWorker): boolean {
+    const { generation } = worker.at.state;
+    return this.core.ledger.runningJobs().some((job) => job.generation === generation);
+  }
+
+  private isSilent(worker: ReadyWorker, now: number): boolean {
+    return now - this.heardAt(worker) >= LEASE_S * 1_000;
+  }
+
+  /** The runtime answers pings without waking the object, and remembers when. */
+  private heardAt(worker: WorkerConnection): number {
+    return Math.max(
+      worker.at.openedAt,
+      this.lastFrameAt.get(worker.at.id) ?? 0,
+      this.core.connections.lastPingAt(worker) ?? 0,
+    );
+  }
+
+  private ulidOf(jobId: string): string | null {
+    const prefix = `${this.core.record.name}.`;
+    return jobId.startsWith(prefix) ? jobId.slice(prefix.length) : null;
+  }
+}
+
+function markGone(worker: WorkerConnection): void {
+  worker.at.state = { phase: "gone" };
+}
+
+type CloseName = Parameters<SpaceCore["outbox"]["close"]>[1];
+type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" }>;
+
+function commandOf(frame: AttemptFrame, fence: Fence): Command {
+  switch (frame.type) {
+    case "accept":
+      return { type: "accept", fence };
+    case "progress": {
+      const { progress, message = null, estimated_remaining = null } = frame;
+      return {
+        type: "progress",
+        fence,
+        progress,
+        message,
+        estimatedRemaining: estimated_remaining,
+      };
+    }
+    case "output":
+      return { type: "output", fence, delta: frame.delta };
+    case "result":
+      return { type: "result", fence, output: frame.output, metrics: frame.metrics ?? null };
+    case "fail": {
+      const { code, message, retryable } = frame;
+      return { type: "fail", fence, code, message, retryable };
+    }
+    case "reject":
+      return { type: "reject", fence, reason: frame.reason };
+  }
+}
