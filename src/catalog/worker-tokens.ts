@@ -25,7 +25,9 @@ export class WorkerTokens {
     const token = `dow_${randomBytes(32).toString("base64url")}`;
     const row: TokenRow = { id: ulid(), space, name, created_at: Date.now(), last_used_at: null };
     await this.db
-      .prepare("INSERT INTO worker_tokens (id, space, name, hash, created_at) VALUES (?, ?, ?, ?, ?)")
+      .prepare(
+        "INSERT INTO worker_tokens (id, space, name, hash, created_at) VALUES (?, ?, ?, ?, ?)",
+      )
       .bind(row.id, space, name, hashOf(token), row.created_at)
       .run();
     return { ...resourceOf(row), token };

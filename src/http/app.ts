@@ -1,0 +1,38 @@
+import { Hono } from "hono";
+import { cors } from "hono/cors";
+import { requestId } from "hono/request-id";
+import { checkEnv } from "../env.ts";
+import type { AppEnv } from "./context.ts";
+import { files } from "./files.ts";
+import { jobs, spaceJobs } from "./jobs.ts";
+import { pages } from "./pages.ts";
+import { answerError, ProblemError } from "./problems.ts";
+import { sockets } from "./sockets.ts";
+import { spaces } from "./spaces.ts";
+
+/** Any site may call the API: no cookie speaks for anyone here, only keys do. */
+const anyOrigin = cors({
+  origin: "*",
+  allowHeaders: ["authorization", "content-type", "idempotency-key", "prefer", "last-event-id"],
+  exposeHeaders: ["location", "x-request-id", "preference-applied"],
+  maxAge: 86_400,
+});
+
+export const app = new Hono<AppEnv>()
+  .use(requestId())
+  .use(async (c, next) => {
+    checkEnv(c.env);
+    await next();
+  })
+  .route("/", sockets)
+  .use("/api/*", anyOrigin)
+  .get("/healthz", (c) => c.json({ status: "ok" }))
+  .route("/api/spaces/:space/jobs", spaceJobs)
+  .route("/api/spaces", spaces)
+  .route("/api/jobs", jobs)
+  .route("/api/files", files)
+  .route("/", pages)
+  .notFound((c) =>
+    answerError(new ProblemError("not_found", "There is nothing at this address."), c),
+  )
+  .onError(answerError);

@@ -1,0 +1,52 @@
+import { type Json, parseJson } from "../protocol/codec.ts";
+import type { AppContext } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+/** A JSON body of at most `limit` bytes; `null` body where none was sent and `optional`. */
+export async function readJson(c: AppContext, limit: number): Promise<Json> {
+  const type = c.req.header("content-type") ?? "";
+  if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type)) {
+    const detail = "Send JSON, with `Content-Type: application/json`.";
+    throw new ProblemError("unsupported_media_type", detail);
+  }
+  const bytes = await readBytes(c, limit);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new ProblemError("invalid_json", "The body is not UTF-8 text.");
+  }
+  if (text.trim() === "") throw new ProblemError("invalid_json", "The body is empty.");
+  const parsed = parseJson(text);
+  if (!parsed.ok) throw new ProblemError("invalid_json", parsed.message);
+  return parsed.value;
+}
+
+/** The whole body, counted while it is read: a declared length is a claim. */
+export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const declared = Number(c.req.header("content-length") ?? 0);
+  const { body } = c.req.raw;
+  if (!body) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.byteLength;
+    if (size <= limit && declared <= limit) chunks.push(chunk);
+    else chunks.length = 0;
+    if (size > limit * MAX_DRAIN) break;
+  }
+  if (size > limit || declared > limit) {
+    const detail = `The body has more than the ${limit} bytes allowed here.`;
+    throw new ProblemError("payload_too_large", detail);
+  }
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return whole;
+}
+
+/** A body that is too large is read on so far, unkept: a client that still sends can read the answer. */
+const MAX_DRAIN = 64;

@@ -1,0 +1,84 @@
+import type { Context } from "hono";
+import { bearerOf, isOperatorKey } from "../auth/operator.ts";
+import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import type { Env } from "../env.ts";
+import { spaceName } from "../protocol/values.ts";
+import type { Caller, Reply, SpaceObject } from "../space/space-object.ts";
+import { ProblemError } from "./problems.ts";
+
+export type AppEnv = { Bindings: Env; Variables: { requestId: string } };
+export type AppContext = Context<AppEnv>;
+export type SpaceStub = DurableObjectStub<SpaceObject>;
+
+/** A wrong key is refused, not taken for none: its sender means to be the operator. */
+export function callerOf(c: AppContext): Caller {
+  const given = bearerOf(c.req.header("authorization"));
+  if (given === null) return { operator: false };
+  if (!isOperatorKey(given, c.env.OPERATOR_KEY)) {
+    throw new ProblemError(
+      "not_authenticated",
+      "The key in `Authorization` is not the operator's.",
+    );
+  }
+  return { operator: true };
+}
+
+export function requireOperator(c: AppContext): Caller {
+  const caller = callerOf(c);
+  if (caller.operator) return caller;
+  throw new ProblemError(
+    "not_authenticated",
+    "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`.",
+  );
+}
+
+/** The space a path names; a name no space can have is answered like one that none has. */
+export function spaceParam(c: AppContext): string {
+  const name = spaceName.safeParse(c.req.param("space"));
+  if (!name.success) throw new ProblemError("space_not_found", "There is no such space.");
+  return name.data;
+}
+
+/** The parts of a job's id: it names its space, and so its object. */
+export function jobParam(c: AppContext): { space: string; ulid: string } {
+  const match = /^([a-z0-9][a-z0-9-]{0,62})\.([0-9A-HJKMNP-TV-Z]{26})$/.exec(
+    c.req.param("job") ?? "",
+  );
+  if (match?.[1] === undefined || match[2] === undefined) {
+    throw new ProblemError("job_not_found", "There is no such job.");
+  }
+  return { space: match[1], ulid: match[2] };
+}
+
+export function stubOf(c: AppContext, space: string): SpaceStub {
+  return c.env.SPACE.getByName(space);
+}
+
+/**
+ * Asks a space's object. One that the catalogue has and the object does not know was cut off while it
+ * was made: it is made now.
+ */
+export async function ask<R extends Reply>(
+  c: AppContext,
+  space: string,
+  call: (stub: SpaceStub) => Promise<R>,
+): Promise<string> {
+  const stub = stubOf(c, space);
+  let reply: Reply = await call(stub);
+  if (!reply.ok && reply.code === "space_not_found" && (await heal(c, space, stub))) {
+    reply = await call(stub);
+  }
+  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  return reply.body;
+}
+
+async function heal(c: AppContext, space: string, stub: SpaceStub): Promise<boolean> {
+  const entry = await new SpaceCatalog(c.env.DB).get(space);
+  if (entry) await stub.create(entry.name, entry.settings);
+  return entry !== null;
+}
+
+/** A JSON text that is ready to go out. */
+export function jsonText(c: AppContext, text: string, status: 200 | 201 | 202 = 200): Response {
+  return c.body(text, status, { "content-type": "application/json" });
+}

@@ -1,0 +1,25 @@
+import { Hono } from "hono";
+import { isSignatureValid } from "../files/signed-url.ts";
+import type { AppEnv } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+/** `/api/files/<key>`: for whoever holds a signed address, until it expires. */
+export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
+  const key = c.req.param("key");
+  const { expires = "", signature = "" } = c.req.query();
+  if (!isSignatureValid(c.env.SIGNING_KEY, key, expires, signature, Date.now())) {
+    throw new ProblemError(
+      "not_allowed",
+      "The signature of this address is wrong, or it has expired.",
+    );
+  }
+  const file = await c.env.FILES.get(key);
+  if (!file) throw new ProblemError("file_not_found", "The file is gone: its job was erased.");
+  return c.body(file.body, 200, {
+    "content-type": "application/octet-stream",
+    "content-disposition": "attachment",
+    "content-length": String(file.size),
+    "x-content-type-options": "nosniff",
+    "cache-control": "private, no-store",
+  });
+});

@@ -1,0 +1,49 @@
+import { SOCKET_HEADERS } from "../space/space-object.ts";
+import { type AppContext, stubOf } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+interface SocketCall {
+  role: "worker" | "subscriber";
+  operator: boolean;
+  origin: string;
+  tokenId?: string;
+  job?: string;
+  since?: string;
+}
+
+/** Opens a socket to a space's object; nothing of the client's own headers but its protocols goes in. */
+export function openSocket(c: AppContext, space: string, call: SocketCall): Promise<Response> {
+  const headers = new Headers({ upgrade: "websocket" });
+  headers.set(SOCKET_HEADERS.role, call.role);
+  headers.set(SOCKET_HEADERS.origin, call.origin);
+  headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
+  if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
+  if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);
+  if (call.since !== undefined) headers.set(SOCKET_HEADERS.since, call.since);
+  const protocols = c.req.header("sec-websocket-protocol");
+  if (protocols !== undefined) headers.set("sec-websocket-protocol", protocols);
+  return stubOf(c, space).fetch("https://space/socket", { headers });
+}
+
+/** The frames of one job, for transports that are no sockets; `stop` ends it. */
+export async function followJob(
+  c: AppContext,
+  job: { space: string; ulid: string },
+  follow: { operator: boolean; since?: string; onFrame: (text: string) => void; onEnd: () => void },
+): Promise<() => void> {
+  const { operator, since } = follow;
+  const origin = new URL(c.req.url).origin;
+  const call = { role: "subscriber", operator, origin, job: job.ulid, since } as const;
+  const { webSocket } = await openSocket(c, job.space, call);
+  if (!webSocket) throw new ProblemError("job_not_found", "There is no such job.");
+  webSocket.addEventListener("message", ({ data }) => {
+    if (typeof data === "string") follow.onFrame(data);
+  });
+  webSocket.addEventListener("close", () => {
+    webSocket.close();
+    follow.onEnd();
+  });
+  webSocket.addEventListener("error", follow.onEnd);
+  webSocket.accept();
+  return () => webSocket.close();
+}

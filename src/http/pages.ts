@@ -1,0 +1,22 @@
+import { Hono } from "hono";
+import { secureHeaders } from "hono/secure-headers";
+import type { AppContext, AppEnv } from "./context.ts";
+
+const contentSecurityPolicy = {
+  defaultSrc: ["'self'"],
+  imgSrc: ["'self'", "data:", "blob:"],
+  connectSrc: ["'self'"],
+  objectSrc: ["'none'"],
+  baseUri: ["'none'"],
+  frameAncestors: ["'none'"],
+};
+
+/** The pages people open; what they show comes from the API. */
+export const pages = new Hono<AppEnv>()
+  .use(secureHeaders({ contentSecurityPolicy }))
+  .get("/", (c) => page(c, "/home"))
+  .get("/spaces/:space", (c) => page(c, "/space"));
+
+function page(c: AppContext, path: string): Promise<Response> {
+  return c.env.ASSETS.fetch(new URL(path, c.req.url));
+}

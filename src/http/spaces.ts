@@ -1,0 +1,110 @@
+import { Hono } from "hono";
+import { z } from "zod";
+import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import { WorkerTokens } from "../catalog/worker-tokens.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import {
+  createSpaceBody,
+  createTokenBody,
+  DEFAULT_SETTINGS,
+  patchSpaceBody,
+  spaceSettings,
+} from "../protocol/resources.ts";
+import { readJson } from "./body.ts";
+import {
+  type AppContext,
+  type AppEnv,
+  ask,
+  callerOf,
+  jsonText,
+  requireOperator,
+  spaceParam,
+  stubOf,
+} from "./context.ts";
+import { checked, ProblemError } from "./problems.ts";
+
+const listQuery = z.strictObject({
+  cursor: z.string().max(63).default(""),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+});
+
+/** `/api/spaces`: the catalogue, and the worker tokens of each space. */
+export const spaces = new Hono<AppEnv>()
+  .get("/", async (c) => {
+    const caller = callerOf(c);
+    const { cursor, limit } = checked(listQuery, c.req.query());
+    const catalog = new SpaceCatalog(c.env.DB);
+    const page = await catalog.list({ all: caller.operator, after: cursor, limit: limit + 1 });
+    const shown = page.slice(0, limit);
+    const bodies = await Promise.all(
+      shown.map(({ name }) => ask(c, name, (stub) => stub.describe({ operator: true }))),
+    );
+    const next = page.length > limit ? (shown.at(-1)?.name ?? null) : null;
+    return jsonText(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
+  })
+  .post("/", async (c) => {
+    const caller = requireOperator(c);
+    const body = checked(createSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const { name, ...given } = body;
+    const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...given });
+    const isNew = await new SpaceCatalog(c.env.DB).add({ name, settings });
+    if (!isNew) {
+      throw new ProblemError(
+        "space_exists",
+        `There is a space named ${name}: choose another name.`,
+      );
+    }
+    await stubOf(c, name).create(name, settings);
+    c.header("location", `/api/spaces/${name}`);
+    return jsonText(c, await ask(c, name, (stub) => stub.describe(caller)), 201);
+  })
+  .get("/:space", async (c) => {
+    const caller = callerOf(c);
+    return jsonText(c, await ask(c, spaceParam(c), (stub) => stub.describe(caller)));
+  })
+  .patch("/:space", async (c) => {
+    const caller = requireOperator(c);
+    const name = spaceParam(c);
+    const patch = checked(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const text = await ask(c, name, (stub) => stub.change(caller, patch));
+    const settings = await stubOf(c, name).settings(caller);
+    if (settings) await new SpaceCatalog(c.env.DB).update({ name, settings });
+    return jsonText(c, text);
+  })
+  .delete("/:space", async (c) => {
+    requireOperator(c);
+    const name = spaceParam(c);
+    const catalog = new SpaceCatalog(c.env.DB);
+    if (!(await catalog.get(name))) {
+      throw new ProblemError("space_not_found", "There is no such space.");
+    }
+    // The object first: a row without an object heals, an object without a row would be forgotten.
+    await stubOf(c, name).destroy();
+    await catalog.remove(name);
+    return c.body(null, 204);
+  })
+  .post("/:space/tokens", async (c) => {
+    const space = await knownSpace(c);
+    const { name } = checked(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
+    return c.json(await new WorkerTokens(c.env.DB).mint(space, name), 201);
+  })
+  .get("/:space/tokens", async (c) => {
+    const space = await knownSpace(c);
+    return c.json({ tokens: await new WorkerTokens(c.env.DB).list(space) });
+  })
+  .delete("/:space/tokens/:id", async (c) => {
+    const space = await knownSpace(c);
+    const id = c.req.param("id");
+    if (!(await new WorkerTokens(c.env.DB).revoke(space, id))) {
+      throw new ProblemError("token_not_found", "This space has no token of that id.");
+    }
+    await stubOf(c, space).dropToken(id);
+    return c.body(null, 204);
+  });
+
+async function knownSpace(c: AppContext): Promise<string> {
+  requireOperator(c);
+  const name = spaceParam(c);
+  if (await new SpaceCatalog(c.env.DB).get(name)) return name;
+  throw new ProblemError("space_not_found", "There is no such space.");
+}
