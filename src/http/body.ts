@@ -12,7 +12,7 @@ export async function readJson(c: AppContext, limit: number): Promise<Json> {
   const bytes = await readBytes(c, limit);
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
   } catch {
     throw new ProblemError("invalid_json", "The body is not UTF-8 text.");
   }

@@ -58,10 +58,10 @@ export function stubOf(c: AppContext, space: string): SpaceStub {
  * Asks a space's object. One that the catalogue has and the object does not know was cut off while it
  * was made: it is made now.
  */
-export async function ask<R extends Reply>(
+export async function ask(
   c: AppContext,
   space: string,
-  call: (stub: SpaceStub) => Promise<R>,
+  call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
   const stub = stubOf(c, space);
   let reply: Reply = await call(stub);

@@ -46,7 +46,8 @@ export class Outbox {
     this.posts.push(() => this.connections.close(connection, close, reason));
   }
 
-  then(post: Post): void {
+  /** Runs once the batch is stored, in its place among the frames. */
+  after(post: Post): void {
     this.posts.push(post);
   }
 

@@ -70,7 +70,7 @@ export class SpaceDesk {
       this.inbox.push((now) => {
         try {
           const answer = work(now);
-          this.core.outbox.then(() => resolve(answer()));
+          this.core.outbox.after(() => resolve(answer()));
         } catch (error) {
           reject(error);
           throw error;

@@ -101,7 +101,7 @@ export class SubscriberDesk {
       return;
     }
     // After the batch is stored: what it says of the job now is what the log goes on from.
-    outbox.then(() => {
+    outbox.after(() => {
       const job = this.core.ledger.get(ulid);
       if (job === null) return;
       this.feed.catchUp(subscriber, job, parsePosition(frame.since));
