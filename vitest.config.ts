@@ -1,4 +1,17 @@
+import path from "node:path";
+import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
+
+const runtime = cloudflareTest(async () => ({
+  wrangler: { configPath: "./wrangler.toml" },
+  miniflare: {
+    bindings: {
+      TEST_MIGRATIONS: await readD1Migrations(path.join(import.meta.dirname, "migrations")),
+      OPERATOR_KEY: "an-operator-key-for-tests",
+      SIGNING_KEY: "a-signing-key-for-tests",
+    },
+  },
+}));
 
 /** `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime. */
 export default defineConfig({
@@ -11,6 +24,15 @@ export default defineConfig({
           exclude: ["test/objects/**"],
           testTimeout: 30_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        plugins: [runtime],
+        test: {
+          name: "workerd",
+          include: ["test/objects/**/*.test.ts"],
+          setupFiles: ["./test/objects/setup.ts"],
+          testTimeout: 30_000,
         },
       },
     ],

@@ -1,0 +1,125 @@
+import { env, exports } from "cloudflare:workers";
+import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
+
+export const OPERATOR = { authorization: `Bearer ${env.OPERATOR_KEY}` };
+
+let made = 0;
+
+/** A space of its own for a test, with a token for its workers. */
+export async function makeSpace(settings: Partial<SpaceSettings> = {}) {
+  made += 1;
+  const name = `space-${made}-${crypto.randomUUID().slice(0, 8)}`;
+  await expectStatus(201, await call("POST", "/api/spaces", { name, ...settings }, OPERATOR));
+  const minted = await call("POST", `/api/spaces/${name}/tokens`, { name: "test" }, OPERATOR);
+  const { token, id } = await minted.json<{ token: string; id: string }>();
+  return { name, token, tokenId: id, settings: { ...DEFAULT_SETTINGS, ...settings } };
+}
+
+export function call(
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Response> {
+  const type: Record<string, string> =
+    body === undefined ? {} : { "content-type": "application/json" };
+  return exports.default.fetch(`https://edge.test${path}`, {
+    method,
+    headers: { ...type, ...headers },
+    body: typeof body === "string" || body === undefined ? body : JSON.stringify(body),
+  });
+}
+
+export async function expectStatus(status: number, response: Response): Promise<Response> {
+  if (response.status === status) return response;
+  throw new Error(`expected ${status}, got ${response.status}: ${await response.text()}`);
+}
+
+type Frame = { type: string; [key: string]: unknown };
+
+/** A socket whose frames are awaited one after the other. */
+export class TestSocket {
+  readonly closed: Promise<{ code: number; reason: string }>;
+  private readonly frames: Frame[] = [];
+  private readonly socket: WebSocket;
+  private wake: () => void = () => undefined;
+
+  constructor(socket: WebSocket) {
+    this.socket = socket;
+    this.closed = new Promise((resolve) => {
+      socket.addEventListener("close", ({ code, reason }) => resolve({ code, reason }));
+    });
+    socket.addEventListener("message", ({ data }) => {
+      if (data === "pong") return;
+      this.frames.push(JSON.parse(String(data)));
+      this.wake();
+    });
+    socket.accept();
+  }
+
+  static async open(path: string, headers: Record<string, string> = {}): Promise<TestSocket> {
+    const response = await exports.default.fetch(`https://edge.test${path}`, {
+      headers: { upgrade: "websocket", ...headers },
+    });
+    if (!response.webSocket) throw new Error(`${response.status}: ${await response.text()}`);
+    return new TestSocket(response.webSocket);
+  }
+
+  send(frame: object | string): void {
+    this.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+  }
+
+  sendBytes(bytes: Uint8Array): void {
+    this.socket.send(bytes);
+  }
+
+  close(code = 1000): void {
+    this.socket.close(code, "test");
+  }
+
+  /** The next frame for which `wanted` holds; those before it are passed over. */
+  async next(wanted: string | ((frame: Frame) => boolean)): Promise<Frame> {
+    const fits = typeof wanted === "string" ? (frame: Frame) => frame.type === wanted : wanted;
+    for (;;) {
+      const index = this.frames.findIndex(fits);
+      const found = this.frames[index];
+      if (found) {
+        this.frames.splice(0, index + 1);
+        return found;
+      }
+      await new Promise<void>((resolve) => {
+        this.wake = resolve;
+      });
+    }
+  }
+}
+
+/** A worker as its frames: registered and ready. */
+export async function connectWorker(
+  space: { name: string; token: string },
+  register: object = {},
+): Promise<{ socket: TestSocket; registered: Frame }> {
+  const socket = await TestSocket.open(`/api/spaces/${space.name}/connect`, {
+    authorization: `Bearer ${space.token}`,
+  });
+  await socket.next("hello");
+  socket.send({ type: "register", worker_id: "worker-1", ...register });
+  return { socket, registered: await socket.next("registered") };
+}
+
+export async function submit(space: string, body: unknown = { input: { prompt: "hi" } }) {
+  const response = await call("POST", `/api/spaces/${space}/jobs`, body);
+  await expectStatus(202, response);
+  return response.json<{ id: string; status: string; queue_position: number | null }>();
+}
+
+export async function getJob(id: string) {
+  const response = await call("GET", `/api/jobs/${id}`);
+  return response.json<{
+    status: string;
+    output: unknown;
+    result: unknown;
+    attempt: number;
+    error: { code: string; message: string } | null;
+  }>();
+}
