@@ -20,7 +20,7 @@ export class ProblemError extends Error {
 export function problemBody({ code, message: detail, errors }: ProblemError): Problem {
   const { status, title } = PROBLEMS[code];
   return {
-    type: `/docs/problems#${code}`,
+    type: `urn:dialout:problem:${code}`,
     title,
     status,
     detail,

@@ -1,0 +1,78 @@
+/** What the local commands share: addresses, secrets and tokens of an edge on this machine. */
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const PORT = readPort();
+export const EDGE_URL = `http://127.0.0.1:${PORT}`;
+export const DEMO_SPACE = "demo";
+
+const SECRETS = join(ROOT, ".dev.vars");
+const STATE = process.env.DIALOUT_STATE ?? join(ROOT, ".wrangler", "state");
+
+/** Where the edge keeps D1, R2 and objects: one folder, kept over restarts. */
+export const STATE_FOLDER = STATE;
+export const TOKEN_FILE = join(STATE, "demo-worker-token");
+
+/** Secrets are made once, readable by their owner alone, and never a fixed default. */
+export function ensureSecrets(): void {
+  const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
+  const missing = ["OPERATOR_KEY", "SIGNING_KEY"].filter(
+    (name) => !new RegExp(`^${name}=`, "m").test(text),
+  );
+  if (missing.length === 0) return;
+  const made = missing.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
+  const glue = text === "" || text.endsWith("\n") ? "" : "\n";
+  writeFileSync(SECRETS, text + glue + made.join(""), { mode: 0o600 });
+}
+
+export function operatorKey(): string {
+  const key = /^OPERATOR_KEY\s*=\s*"?([^"\n]+?)"?\s*$/m.exec(readFileSync(SECRETS, "utf8"))?.[1];
+  if (key === undefined) throw new Error(`${SECRETS} has no OPERATOR_KEY`);
+  return key;
+}
+
+/** Calls the edge as its operator. */
+export async function callEdge(method: string, path: string, body?: object): Promise<Response> {
+  return fetch(EDGE_URL + path, {
+    method,
+    headers: {
+      authorization: `Bearer ${operatorKey()}`,
+      ...(body ? { "content-type": "application/json" } : {}),
+    },
+    body: body ? JSON.stringify(body) : undefined,
+  });
+}
+
+/** Makes the demo space where it is missing, and a token where the stored one is no longer good. */
+export async function ensureDemoSpace(): Promise<void> {
+  const made = await callEdge("POST", "/api/spaces", {
+    name: DEMO_SPACE,
+    title: "Demo: words and pictures",
+    description: "Analyses the language of a text, or reads the words in an image.",
+    enable_file_upload: true,
+  });
+  if (!made.ok && made.status !== 409) throw new Error(await made.text());
+  const listed = await callEdge("GET", `/api/spaces/${DEMO_SPACE}/tokens`);
+  const { tokens } = (await listed.json()) as { tokens: { id: string }[] };
+  const stored = existsSync(TOKEN_FILE) ? readFileSync(TOKEN_FILE, "utf8").trim() : "";
+  const storedId = existsSync(`${TOKEN_FILE}.id`) ? readFileSync(`${TOKEN_FILE}.id`, "utf8") : "";
+  if (stored !== "" && tokens.some(({ id }) => id === storedId)) return;
+  const minted = await callEdge("POST", `/api/spaces/${DEMO_SPACE}/tokens`, {
+    name: "demo worker",
+  });
+  const { id, token } = (await minted.json()) as { id: string; token: string };
+  mkdirSync(STATE, { recursive: true });
+  writeFileSync(TOKEN_FILE, `${token}\n`, { mode: 0o600 });
+  writeFileSync(`${TOKEN_FILE}.id`, id);
+}
+
+function readPort(): number {
+  const port = Number(process.env.PORT ?? 8787);
+  if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+  console.error(`PORT must be a port number, not ${process.env.PORT}.`);
+  process.exit(2);
+}

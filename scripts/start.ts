@@ -1,0 +1,155 @@
+/**
+ * The whole of Dialout on this machine: the edge with its local D1, R2 and objects, a demo space,
+ * and a worker that serves it. `--no-worker` leaves the worker to another terminal.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  DEMO_SPACE,
+  EDGE_URL,
+  ensureDemoSpace,
+  ensureSecrets,
+  PORT,
+  ROOT,
+  STATE_FOLDER,
+  TOKEN_FILE,
+} from "./local.ts";
+
+const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
+const WORKER = join(ROOT, "dist/worker-client/cli.js");
+const READY_WITHIN_MS = 60_000;
+const POLL_MS = 200;
+
+const QUIET = {
+  ...process.env,
+  WRANGLER_SEND_METRICS: "false",
+  CLOUDFLARE_CF_FETCH_ENABLED: "false",
+  WRANGLER_HIDE_BANNER: "true",
+};
+
+let edge: ChildProcess | null = null;
+let worker: ChildProcess | null = null;
+let stopping = false;
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => void stop(0));
+}
+await main();
+
+async function main(): Promise<void> {
+  await requireFreePort();
+  ensureSecrets();
+  migrate();
+  edge = startEdge();
+  await untilReady(edge);
+  await ensureDemoSpace();
+  if (!process.argv.includes("--no-worker")) worker = startWorker();
+  console.log(`
+  Dialout is up.
+
+    the demo space   ${EDGE_URL}/spaces/${DEMO_SPACE}
+    every space      ${EDGE_URL}/
+    operator's key   OPERATOR_KEY in .dev.vars
+    data             ${STATE_FOLDER}
+
+  Ctrl-C ends it; jobs and results are kept.
+`);
+}
+
+/** A port in use would show somebody else's page. */
+async function requireFreePort(): Promise<void> {
+  const probe = createServer();
+  const error = await new Promise<Error | null>((resolve) => {
+    probe.once("error", resolve);
+    probe.listen(PORT, "127.0.0.1", () => probe.close(() => resolve(null)));
+  });
+  if (!error) return;
+  console.error(`Port ${PORT} is in use. End what uses it, or choose another: PORT=8788 npm start`);
+  process.exit(1);
+}
+
+function migrate(): void {
+  const args = ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE_FOLDER];
+  const run = spawnSync(process.execPath, [WRANGLER, ...args], {
+    cwd: ROOT,
+    env: QUIET,
+    encoding: "utf8",
+  });
+  if (run.status === 0) return;
+  console.error(run.stdout + run.stderr);
+  process.exit(1);
+}
+
+/** In a process group of its own: Ctrl-C reaches this program, which ends things in their order. */
+function startEdge(): ChildProcess {
+  const args = ["dev", "--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE_FOLDER];
+  const child = spawn(
+    process.execPath,
+    [WRANGLER, ...args, "--show-interactive-dev-session=false"],
+    {
+      cwd: ROOT,
+      env: QUIET,
+      stdio: ["ignore", "inherit", "inherit"],
+      detached: true,
+    },
+  );
+  child.once("exit", (code) => {
+    if (stopping) return;
+    console.error(`The edge ended by itself, with code ${code}.`);
+    void stop(1);
+  });
+  return child;
+}
+
+function startWorker(): ChildProcess {
+  const args = [
+    WORKER,
+    "demo",
+    "--url",
+    EDGE_URL,
+    "--space",
+    DEMO_SPACE,
+    "--token-file",
+    TOKEN_FILE,
+  ];
+  const child = spawn(process.execPath, [...args, "--name", "demo worker"], {
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
+  });
+  child.once("exit", () => {
+    worker = null;
+    if (!stopping) console.error("The demo worker ended. Start it again with: npm run worker");
+  });
+  return child;
+}
+
+async function untilReady(child: ChildProcess): Promise<void> {
+  const giveUpAt = Date.now() + READY_WITHIN_MS;
+  while (child.exitCode === null && Date.now() < giveUpAt) {
+    const response = await fetch(`${EDGE_URL}/healthz`).catch(() => null);
+    if (response?.ok) return;
+    await sleep(POLL_MS);
+  }
+  console.error("The edge did not come up; what it printed is above.");
+  await stop(1);
+}
+
+/** The worker first, so that what it finished is still acknowledged. */
+async function stop(code: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  await end(worker);
+  await end(edge);
+  process.exit(code);
+}
+
+async function end(child: ChildProcess | null): Promise<void> {
+  if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise((resolve) => child.once("exit", resolve));
+  process.kill(-child.pid, "SIGTERM");
+  const late = await Promise.race([gone.then(() => false), sleep(35_000, true, { ref: false })]);
+  if (late) process.kill(-child.pid, "SIGKILL");
+}
