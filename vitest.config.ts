@@ -13,7 +13,10 @@ const runtime = cloudflareTest(async () => ({
   },
 }));
 
-/** `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime. */
+/**
+ * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime.
+ * `e2e`: the whole of it as its users meet it, one file at a time after the others.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -21,7 +24,7 @@ export default defineConfig({
         test: {
           name: "node",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/objects/**"],
+          exclude: ["test/objects/**", "test/e2e/**"],
           testTimeout: 30_000,
           hookTimeout: 120_000,
         },
@@ -33,6 +36,17 @@ export default defineConfig({
           include: ["test/objects/**/*.test.ts"],
           setupFiles: ["./test/objects/setup.ts"],
           testTimeout: 30_000,
+        },
+      },
+      {
+        test: {
+          name: "e2e",
+          include: ["test/e2e/**/*.test.ts"],
+          globalSetup: ["./test/e2e/setup.ts"],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
         },
       },
     ],

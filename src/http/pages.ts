@@ -17,6 +17,8 @@ export const pages = new Hono<AppEnv>()
   .get("/", (c) => page(c, "/home"))
   .get("/spaces/:space", (c) => page(c, "/space"));
 
-function page(c: AppContext, path: string): Promise<Response> {
-  return c.env.ASSETS.fetch(new URL(path, c.req.url));
+async function page(c: AppContext, path: string): Promise<Response> {
+  const asset = await c.env.ASSETS.fetch(new URL(path, c.req.url));
+  // A copy, because the headers of a fetched answer can't be changed.
+  return new Response(asset.body, asset);
 }

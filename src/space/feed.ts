@@ -24,6 +24,7 @@ export class Feed {
   private readonly followers = new Map<string, Set<SubscriberConnection>>();
   private readonly toldPositions = new Map<string, number>();
   private readonly epoch: string;
+  private changesOfFollowers: (() => void)[] = [];
   private statusOffset = 0;
   private statusText = "";
   private statusAt = 0;
@@ -101,6 +102,17 @@ export class Feed {
       }
       if (isEnded(job)) this.forget(job.ulid);
     }
+    const arrivals = this.changesOfFollowers;
+    this.changesOfFollowers = [];
+    for (const arrive of arrivals) arrive();
+  }
+
+  /**
+   * Comes or goes once the batch is stored and told: who is caught up with the log as it is then must
+   * not hear of the batch again.
+   */
+  afterDelivery(comeOrGo: () => void): void {
+    this.changesOfFollowers.push(comeOrGo);
   }
 
   /** A socket of one job is done with the job; any other only frees its place. */

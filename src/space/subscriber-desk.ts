@@ -100,8 +100,7 @@ export class SubscriberDesk {
       outbox.error(subscriber, "too_many_follows", message, { job_id: frame.job_id });
       return;
     }
-    // After the batch is stored: what it says of the job now is what the log goes on from.
-    outbox.after(() => {
+    this.feed.afterDelivery(() => {
       const job = this.core.ledger.get(ulid);
       if (job === null) return;
       this.feed.catchUp(subscriber, job, parsePosition(frame.since));
@@ -117,12 +116,14 @@ export class SubscriberDesk {
     const ulid = this.ulidOf(jobId);
     const job = ulid === null ? null : this.core.ledger.get(ulid);
     if (ulid === null || job === null) return;
-    const { at } = subscriber;
-    at.follows = at.follows.filter((other) => other !== ulid);
-    const own = job.submitter === at.id && !isEnded(job);
-    if (own) at.muted = [...at.muted, ulid].slice(-LIMITS.followsPerSocket);
-    this.feed.unfollow(subscriber, ulid);
-    this.core.connections.remember(subscriber);
+    this.feed.afterDelivery(() => {
+      const { at } = subscriber;
+      at.follows = at.follows.filter((other) => other !== ulid);
+      const own = job.submitter === at.id && !isEnded(job);
+      if (own) at.muted = [...at.muted, ulid].slice(-LIMITS.followsPerSocket);
+      this.feed.unfollow(subscriber, ulid);
+      this.core.connections.remember(subscriber);
+    });
   }
 
   private malformed(
