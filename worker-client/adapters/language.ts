@@ -45,7 +45,9 @@ async function loadModel(): Promise<Analyse> {
       const entities = sentence.entities().out(its.detail) as Detail[];
       sentences.push({
         text: sentence.out(),
-        tokens: values.map((value, index) => ({ value, partOfSpeech: parts[index] ?? "X" })),
+        tokens: values
+          .map((value, index) => ({ value, partOfSpeech: parts[index] ?? "X" }))
+          .filter(({ partOfSpeech }) => partOfSpeech !== "SPACE"),
         entities: entities.map(({ value, type }) => ({ value, type })),
         sentiment: Number(sentence.out(its.sentiment)),
       });

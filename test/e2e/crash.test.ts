@@ -1,0 +1,68 @@
+import { readFileSync } from "node:fs";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { EdgeClient } from "./client.ts";
+import { freePort, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+
+const QUEUED = 8;
+
+/** Says which job it ran, as often as it ran it, into a file that outlives every process. */
+const PROGRAM = `
+  const { appendFileSync } = require("node:fs");
+  const { job_id, input } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+  appendFileSync(process.argv[1], job_id + "\\n");
+  console.log("piece " + input.prompt);
+  setTimeout(() => {
+    console.log(JSON.stringify({ type: "result", output: "did " + input.prompt }));
+  }, 300);`;
+
+describe("an edge that is killed with kill -9", () => {
+  let state: string;
+  let edge: RunningEdge;
+
+  beforeEach(async () => {
+    state = await makeState();
+    edge = await runEdge(state, await freePort());
+  });
+  afterEach(async () => {
+    await edge.program.stop();
+    await removeState(state);
+  });
+
+  it("ends every job it had accepted, queued or running, with its result and once", async () => {
+    const client = new EdgeClient(edge.url);
+    const space = await client.makeSpace();
+    const runs = `${state}/runs`;
+    await client.startWorker(space, ["exec", "--", "node", "-e", PROGRAM, runs]);
+    const prompts = Array.from({ length: QUEUED }, (_, index) => `job ${index}`);
+    const jobs = [];
+    for (const prompt of prompts) jobs.push(await client.submit(space.name, { prompt }));
+    await edge.program.killAll();
+    edge = await runEdge(state, Number(new URL(edge.url).port));
+    for (const [index, { id }] of jobs.entries()) {
+      expect(await client.ended(id)).toMatchObject({
+        status: "completed",
+        output: `piece job ${index}\n`,
+        result: `did job ${index}`,
+      });
+    }
+    const ran = readFileSync(runs, "utf8").trim().split("\n");
+    expect(ran.sort()).toEqual(jobs.map(({ id }) => id).sort());
+  });
+
+  it("with its worker loses nothing either: another worker runs what was left, as the next attempt", async () => {
+    const client = new EdgeClient(edge.url);
+    const space = await client.makeSpace({ reconnect_grace_s: 1 });
+    const echo = ["exec", "--", "node", "-e", PROGRAM, `${state}/runs`];
+    const worker = await client.startWorker(space, echo);
+    const jobs = [];
+    for (const prompt of ["one", "two", "three"]) {
+      jobs.push(await client.submit(space.name, { prompt }));
+    }
+    await Promise.all([edge.program.killAll(), worker.killAll()]);
+    edge = await runEdge(state, Number(new URL(edge.url).port));
+    await client.startWorker(space, echo);
+    const ended = await Promise.all(jobs.map(({ id }) => client.ended(id)));
+    expect(ended.map(({ result }) => result)).toEqual(["did one", "did two", "did three"]);
+    expect(ended.map(({ attempt }) => attempt)).toEqual([2, 1, 1]);
+  });
+});
