@@ -72,6 +72,20 @@ export async function ask(
   return reply.body;
 }
 
+/** Asks the object a job's id names; to whoever holds the id, a space that is gone is a job that is. */
+export async function askOfJob(
+  c: AppContext,
+  space: string,
+  call: (stub: SpaceStub) => PromiseLike<Reply>,
+): Promise<string> {
+  try {
+    return await ask(c, space, call);
+  } catch (error) {
+    const isGone = error instanceof ProblemError && error.code === "space_not_found";
+    throw isGone ? new ProblemError("job_not_found", "There is no such job.") : error;
+  }
+}
+
 async function heal(c: AppContext, space: string, stub: SpaceStub): Promise<boolean> {
   const entry = await new SpaceCatalog(c.env.DB).get(space);
   if (entry) await stub.create(entry.name, entry.settings);

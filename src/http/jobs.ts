@@ -6,6 +6,7 @@ import {
   type AppContext,
   type AppEnv,
   ask,
+  askOfJob,
   callerOf,
   jobParam,
   jsonText,
@@ -44,13 +45,13 @@ export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
     const caller = callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await ask(c, space, (stub) => stub.job(caller, ulid)));
+    return jsonText(c, await askOfJob(c, space, (stub) => stub.job(caller, ulid)));
   })
   .post("/:job/cancel", async (c) => {
     const caller = callerOf(c);
     const { space, ulid } = jobParam(c);
     const reason = "Canceled by a call.";
-    return jsonText(c, await ask(c, space, (stub) => stub.cancel(caller, ulid, reason)));
+    return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid, reason)));
   })
   .get("/:job/events", (c) => jobEvents(c));
 
@@ -92,7 +93,7 @@ async function jobEvents(c: AppContext): Promise<Response> {
   const { operator } = callerOf(c);
   const job = jobParam(c);
   const current = jobResource.parse(
-    JSON.parse(await ask(c, job.space, (stub) => stub.job({ operator }, job.ulid))),
+    JSON.parse(await askOfJob(c, job.space, (stub) => stub.job({ operator }, job.ulid))),
   );
   const since = c.req.header("last-event-id") ?? c.req.query("since");
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();

@@ -34,13 +34,20 @@ export function answerError(error: Error, c: Context): Response {
   const known = error instanceof ProblemError;
   const requestId = c.get("requestId");
   if (!known) console.error(`request ${requestId} failed`, error);
-  const problem = known
-    ? error
-    : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);
+  const problem = known ? error : unexpected(error, requestId);
   const body = problemBody(problem);
   if (body.status === 401) c.header("www-authenticate", 'Bearer realm="dialout"');
+  if (body.status === 503) c.header("retry-after", "1");
   c.header("content-type", "application/problem+json");
   return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
+}
+
+/** The runtime marks what an object that restarts or is overloaded could not do. */
+function unexpected(error: Error, requestId: string): ProblemError {
+  const passing = ("retryable" in error && error.retryable) || "overloaded" in error;
+  return passing
+    ? new ProblemError("temporarily_unavailable", "The space is busy or restarts: try again soon.")
+    : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);
 }
 
 /** Throws `invalid_request` with every place that is wrong. */

@@ -1,7 +1,15 @@
 import { Hono } from "hono";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
-import { type AppContext, type AppEnv, ask, callerOf, jobParam, spaceParam } from "./context.ts";
+import {
+  type AppContext,
+  type AppEnv,
+  ask,
+  askOfJob,
+  callerOf,
+  jobParam,
+  spaceParam,
+} from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -36,7 +44,7 @@ async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   const { space, ulid: job } = jobParam(c);
   const caller = callerOf(c);
-  await ask(c, space, (stub) => stub.job(caller, job));
+  await askOfJob(c, space, (stub) => stub.job(caller, job));
   const since = c.req.query("since");
   const { origin } = new URL(c.req.url);
   return openSocket(c, space, {

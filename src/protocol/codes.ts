@@ -29,7 +29,6 @@ export const PROBLEMS = {
   not_authenticated: { status: 401, title: "Not authenticated" },
   not_allowed: { status: 403, title: "Not allowed" },
   not_found: { status: 404, title: "Not found" },
-  method_not_allowed: { status: 405, title: "Method not allowed" },
   space_not_found: { status: 404, title: "No such space" },
   job_not_found: { status: 404, title: "No such job" },
   token_not_found: { status: 404, title: "No such token" },
@@ -61,7 +60,6 @@ export type FrameErrorCode =
   | "space_occupied"
   | "replaced"
   | "token_revoked"
-  | "space_deleted"
   | "too_many_follows";
 
 /** Why a job failed, as its `error.code` says. */
