@@ -20,7 +20,9 @@ import {
 
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 const WORKER = join(ROOT, "dist/worker-client/cli.js");
+const LEASHED = join(ROOT, "scripts/leashed.ts");
 const READY_WITHIN_MS = 60_000;
+const PORT_FREE_WITHIN_MS = 2_000;
 const POLL_MS = 200;
 
 const QUIET = {
@@ -59,16 +61,26 @@ async function main(): Promise<void> {
 `);
 }
 
-/** A port in use would show somebody else's page. */
+/** A port in use would show somebody else's page; one just left may take a moment to be free. */
 async function requireFreePort(): Promise<void> {
+  const giveUpAt = Date.now() + PORT_FREE_WITHIN_MS;
+  while (!(await isPortFree())) {
+    if (Date.now() < giveUpAt) await sleep(POLL_MS);
+    else {
+      console.error(
+        `Port ${PORT} is in use. End what uses it, or choose another: PORT=8788 npm start`,
+      );
+      process.exit(1);
+    }
+  }
+}
+
+function isPortFree(): Promise<boolean> {
   const probe = createServer();
-  const error = await new Promise<Error | null>((resolve) => {
-    probe.once("error", resolve);
-    probe.listen(PORT, "127.0.0.1", () => probe.close(() => resolve(null)));
+  return new Promise((resolve) => {
+    probe.once("error", () => resolve(false));
+    probe.listen(PORT, "127.0.0.1", () => probe.close(() => resolve(true)));
   });
-  if (!error) return;
-  console.error(`Port ${PORT} is in use. End what uses it, or choose another: PORT=8788 npm start`);
-  process.exit(1);
 }
 
 function migrate(): void {
@@ -83,19 +95,9 @@ function migrate(): void {
   process.exit(1);
 }
 
-/** In a process group of its own: Ctrl-C reaches this program, which ends things in their order. */
 function startEdge(): ChildProcess {
   const args = ["dev", "--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE_FOLDER];
-  const child = spawn(
-    process.execPath,
-    [WRANGLER, ...args, "--show-interactive-dev-session=false"],
-    {
-      cwd: ROOT,
-      env: QUIET,
-      stdio: ["ignore", "inherit", "inherit"],
-      detached: true,
-    },
-  );
+  const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"]);
   child.once("exit", (code) => {
     if (stopping) return;
     console.error(`The edge ended by itself, with code ${code}.`);
@@ -104,26 +106,26 @@ function startEdge(): ChildProcess {
   return child;
 }
 
+/** Of one id: where an earlier one is still alive, this one takes its place. */
 function startWorker(): ChildProcess {
-  const args = [
-    WORKER,
-    "demo",
-    "--url",
-    EDGE_URL,
-    "--space",
-    DEMO_SPACE,
-    "--token-file",
-    TOKEN_FILE,
-  ];
-  const child = spawn(process.execPath, [...args, "--name", "demo worker"], {
-    stdio: ["ignore", "inherit", "inherit"],
-    detached: true,
-  });
+  const dial = ["--url", EDGE_URL, "--space", DEMO_SPACE, "--token-file", TOKEN_FILE];
+  const who = ["--worker-id", "demo-worker", "--name", "demo worker"];
+  const child = launch(WORKER, ["demo", ...dial, ...who]);
   child.once("exit", () => {
     worker = null;
     if (!stopping) console.error("The demo worker ended. Start it again with: npm run worker");
   });
   return child;
+}
+
+/** In a process group of its own: Ctrl-C reaches this program, which ends things in their order. */
+function launch(script: string, args: string[]): ChildProcess {
+  return spawn(process.execPath, [LEASHED, script, ...args], {
+    cwd: ROOT,
+    env: QUIET,
+    stdio: ["pipe", "inherit", "inherit"],
+    detached: true,
+  });
 }
 
 async function untilReady(child: ChildProcess): Promise<void> {
