@@ -5,20 +5,23 @@ import { join } from "node:path";
 import { ROOT } from "../../scripts/local.ts";
 import { Program } from "../support/program.ts";
 
-/** An edge of its own: the program of `npm run edge`, with a port and a state folder for itself. */
+/** What `npm run edge` or `npm start` brings up, with a port and a state folder for itself. */
 export interface RunningEdge {
   url: string;
-  state: string;
   program: Program;
 }
 
-export async function runEdge(state: string, port: number): Promise<RunningEdge> {
-  const program = new Program(join(ROOT, "scripts/start.ts"), ["--no-worker"], {
+export async function runEdge(
+  state: string,
+  port: number,
+  args = ["--no-worker"],
+): Promise<RunningEdge> {
+  const program = new Program(join(ROOT, "scripts/start.ts"), args, {
     PORT: String(port),
     DIALOUT_STATE: state,
   });
   await program.prints("Dialout is up.");
-  return { url: `http://127.0.0.1:${port}`, state, program };
+  return { url: `http://127.0.0.1:${port}`, program };
 }
 
 export function makeState(): Promise<string> {

@@ -1,0 +1,72 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../../scripts/local.ts";
+import type { JobResource } from "../../src/protocol/resources.ts";
+import { EdgeClient } from "./client.ts";
+import { freePort, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+
+const run = promisify(execFile);
+
+describe("npm start", () => {
+  let state: string;
+  let port: number;
+  let edge: RunningEdge;
+
+  beforeAll(async () => {
+    state = await makeState();
+    port = await freePort();
+    edge = await start();
+  });
+  afterAll(async () => {
+    await edge.program.stop();
+    await removeState(state);
+  });
+
+  async function start(): Promise<RunningEdge> {
+    const started = await runEdge(state, port, []);
+    await started.program.prints("serving the space demo");
+    return started;
+  }
+
+  /** A block of the README, as its reader would paste it. */
+  async function paste(words: string): Promise<string> {
+    const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+    const blocks = [...readme.matchAll(/```sh\n(.*?)```/gs)].map(([, block]) => block ?? "");
+    const block = blocks.find((candidate) => candidate.includes(words));
+    if (block === undefined) throw new Error(`the README has no block with "${words}"`);
+    const here = block.replaceAll("127.0.0.1:8787", `127.0.0.1:${port}`);
+    return (await run("bash", ["-euo", "pipefail", "-c", here], { cwd: ROOT })).stdout;
+  }
+
+  it("answers what the README does with curl", async () => {
+    const text: JobResource = JSON.parse(await paste("Prefer: wait=30' \\\n  -d"));
+    expect(text).toMatchObject({ status: "completed", result: { sentences: 2 } });
+    const image: JobResource = JSON.parse(await paste("words.png"));
+    expect(image).toMatchObject({ status: "completed" });
+    expect(image.output).toContain("Remote workers dial out");
+    const followed = await paste("/events");
+    expect(followed).toContain("event: output");
+    expect(followed).toContain('"status":"completed"');
+  });
+
+  it("ends in order on Ctrl-C, and finds its jobs again", async () => {
+    const client = new EdgeClient(edge.url);
+    const { id } = await client.submit("demo", { prompt: "This is kept." });
+    await client.ended(id);
+    const running = await client.submit("demo", { prompt: "So is this. ".repeat(20) });
+    expect(await edge.program.stop("SIGINT")).toBe(0);
+    expect(edge.program.printed).toContain("1 held");
+    await expect(fetch(edge.url)).rejects.toThrow();
+    edge = await start();
+    for (const job of [id, running.id]) {
+      expect(await client.job(job)).toMatchObject({ status: "completed", attempt: 1 });
+    }
+  });
+
+  it("says so where its port is in use", async () => {
+    await expect(runEdge(state, port)).rejects.toThrow(`Port ${port} is in use`);
+  });
+});
