@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { freePort } from "../support/port.ts";
 import { EdgeClient } from "./client.ts";
-import { freePort, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const QUEUED = 8;
 

@@ -1,5 +1,6 @@
 import type { TestProject } from "vitest/node";
-import { freePort, makeState, removeState, runEdge } from "./edge.ts";
+import { freePort } from "../support/port.ts";
+import { makeState, removeState, runEdge } from "./edge.ts";
 
 /** One edge for all tests over real sockets; each test has a space of its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -5,8 +5,9 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/local.ts";
 import type { JobResource } from "../../src/protocol/resources.ts";
+import { freePort } from "../support/port.ts";
 import { EdgeClient } from "./client.ts";
-import { freePort, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const run = promisify(execFile);
 

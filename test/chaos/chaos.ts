@@ -1,0 +1,165 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { bundleEdge, OPERATOR_KEY } from "../support/bare-edge.ts";
+import { freePort } from "../support/port.ts";
+import { Program } from "../support/program.ts";
+import { violationsOf } from "./history.ts";
+import { Load, type Random } from "./load.ts";
+
+const SUBMITTERS = 6;
+const WORKERS = 2;
+const SETTINGS = {
+  name: "chaos",
+  offline: "queue",
+  max_workers: WORKERS,
+  max_attempts: 100,
+  max_queue: 100_000,
+  reconnect_grace_s: 1,
+};
+
+export interface Outcome {
+  seed: number;
+  edgeKills: number;
+  workerKills: number;
+  accepted: number;
+  runs: number;
+  /** Jobs that took more than one attempt. */
+  takenBack: number;
+  /** Events that followers got. */
+  heard: number;
+  violations: string[];
+}
+
+/** `seed` decides the faults and the load; the machine decides how they meet. */
+export async function chaos(seconds: number, seed: number): Promise<Outcome> {
+  const folder = await mkdtemp(join(tmpdir(), "dialout-chaos-"));
+  const stage = new Stage(folder, await freePort(), seed);
+  try {
+    return await stage.play(seconds);
+  } finally {
+    await stage.clear();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+class Stage {
+  private readonly folder: string;
+  private readonly port: number;
+  private readonly seed: number;
+  private readonly random: Random;
+  private edge: Program | null = null;
+  private readonly workers: Program[] = [];
+  private token = "";
+  private readonly kills = { edge: 0, worker: 0 };
+
+  constructor(folder: string, port: number, seed: number) {
+    this.folder = folder;
+    this.port = port;
+    this.seed = seed;
+    this.random = mulberry32(seed);
+  }
+
+  async play(seconds: number): Promise<Outcome> {
+    bundleEdge(join(this.folder, "bundle"));
+    await this.startEdge();
+    await this.makeSpace();
+    for (let index = 0; index < WORKERS; index += 1) this.startWorker(index);
+    const load = new Load(this.url, SETTINGS.name, this.random);
+    const submitters = Array.from({ length: SUBMITTERS }, () => load.submit());
+    const endAt = Date.now() + seconds * 1_000;
+    while (Date.now() < endAt) await this.fault();
+    const closed = load.close();
+    await Promise.all([closed, ...submitters]);
+    return { ...this.counts(await this.notes()), ...summary(load, violationsOf(load.history)) };
+  }
+
+  async clear(): Promise<void> {
+    await Promise.all([...this.workers, this.edge].map((program) => program?.killAll()));
+  }
+
+  private get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  private async fault(): Promise<void> {
+    await sleep(100 + this.random() * 1_400);
+    const kind = this.random();
+    if (kind < 0.75) {
+      this.kills.edge += 1;
+      await this.edge?.killAll();
+      await sleep(this.random() * 300);
+    }
+    if (kind > 0.5) {
+      const index = Math.floor(this.random() * WORKERS);
+      this.kills.worker += 1;
+      await this.workers[index]?.killAll();
+      this.startWorker(index);
+    }
+    if (kind < 0.75) await this.startEdge();
+  }
+
+  private async startEdge(): Promise<void> {
+    const program = join(import.meta.dirname, "edge-program.ts");
+    const args = [join(this.folder, "bundle"), join(this.folder, "state"), String(this.port)];
+    this.edge = new Program(program, args);
+    await this.edge.prints("ready");
+  }
+
+  private startWorker(index: number): void {
+    const program = join(import.meta.dirname, "worker-program.ts");
+    const args = [this.url, SETTINGS.name, this.token, `worker-${index}`, this.notesFile];
+    this.workers[index] = new Program(program, args);
+  }
+
+  private get notesFile(): string {
+    return join(this.folder, "runs");
+  }
+
+  private async notes(): Promise<string[]> {
+    return (await readFile(this.notesFile, "utf8")).trim().split("\n");
+  }
+
+  private async makeSpace(): Promise<void> {
+    await this.post("/api/spaces", SETTINGS);
+    const path = `/api/spaces/${SETTINGS.name}/tokens`;
+    this.token = (await this.post<{ token: string }>(path, { name: "chaos" })).token;
+  }
+
+  private async post<T>(path: string, body: object): Promise<T> {
+    const response = await fetch(this.url + path, {
+      method: "POST",
+      headers: { authorization: `Bearer ${OPERATOR_KEY}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(await response.text());
+    return (await response.json()) as T;
+  }
+
+  private counts(notes: string[]) {
+    return {
+      seed: this.seed,
+      edgeKills: this.kills.edge,
+      workerKills: this.kills.worker,
+      runs: notes.filter((note) => note.startsWith("begin")).length,
+    };
+  }
+}
+
+function summary({ history }: Load, violations: string[]) {
+  const takenBack = [...history.final.values()].filter(({ attempt }) => attempt > 1).length;
+  const { accepted, heard } = history;
+  return { accepted: accepted.length, takenBack, heard: heard.length, violations };
+}
+
+/** A small generator of good numbers with 32 bits of state, by Tommy Ettinger (public domain). */
+function mulberry32(seed: number): Random {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,74 @@
+import type { JobResource } from "../../src/protocol/resources.ts";
+import { expectedOf, type WorkInput } from "./work.ts";
+
+/** What one side saw of a fault-ridden run, as it saw it. */
+export interface History {
+  /** Submits answered 2xx. */
+  accepted: { id: string; priority: number; work: WorkInput }[];
+  /** Every end of a job that anybody was told, in the order of telling. */
+  ends: { id: string; status: string; result: unknown }[];
+  /** Every piece a follower got, over all of its connections. */
+  heard: { id: string; offset: number; recovered: boolean }[];
+  /** The jobs as they are when all is over. */
+  final: Map<string, FinalJob>;
+}
+
+export type FinalJob = Pick<
+  JobResource,
+  "status" | "result" | "output" | "error" | "started_at" | "attempt"
+>;
+
+/** Each broken promise, in words; none where the run was right. */
+export function violationsOf(history: History): string[] {
+  return [
+    ...history.accepted.flatMap((job) => wrongEnd(job, history.final.get(job.id))),
+    ...changedEnds(history),
+    ...brokenOrder(history),
+    ...gaps(history),
+  ];
+}
+
+function wrongEnd({ id, work }: History["accepted"][number], job: FinalJob | undefined): string[] {
+  if (!job) return [`${id} was accepted and is lost`];
+  if (job.status !== "completed") return [`${id} is ${job.status}: ${job.error?.message ?? ""}`];
+  const { output, result } = expectedOf(work);
+  const wrong: string[] = [];
+  if (JSON.stringify(job.result) !== JSON.stringify(result)) wrong.push(`${id} has a wrong result`);
+  if (job.output !== output) wrong.push(`${id} has the output ${job.output}, not ${output}`);
+  return wrong;
+}
+
+/** An end that was told is the end for good. */
+function changedEnds({ ends, final }: History): string[] {
+  return ends.flatMap(({ id, status, result }) => {
+    const job = final.get(id);
+    const same =
+      job?.status === status && JSON.stringify(job.result) === JSON.stringify(result ?? null);
+    return same ? [] : [`${id} was told to be ${status} and is ${job?.status}`];
+  });
+}
+
+/** Of one priority, the job accepted first is dispatched first: ids sort in the order of arrival. */
+function brokenOrder({ accepted, final }: History): string[] {
+  const byPriority = Map.groupBy(accepted, ({ priority }) => priority);
+  return [...byPriority.values()].flatMap((jobs) => {
+    const started = jobs
+      .map(({ id }) => ({ id, at: final.get(id)?.started_at ?? "" }))
+      .sort((a, b) => (a.id < b.id ? -1 : 1));
+    return started.flatMap(({ id, at }, index) => {
+      const before = started[index - 1];
+      return before && before.at > at ? [`${id} started before the older ${before.id}`] : [];
+    });
+  });
+}
+
+/** A follower that goes on where it was misses no offset and hears none again. */
+function gaps({ heard }: History): string[] {
+  return [...Map.groupBy(heard, ({ id }) => id)].flatMap(([id, events]) =>
+    events.flatMap(({ offset, recovered }, index) => {
+      const before = events[index - 1];
+      if (!before || !recovered || offset === before.offset + 1) return [];
+      return [`a follower of ${id} heard ${offset} after ${before.offset}`];
+    }),
+  );
+}

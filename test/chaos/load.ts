@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { WebSocket } from "ws";
+import { type JobResource, jobResource } from "../../src/protocol/resources.ts";
+import { type ServerFrame, serverFrame } from "../../src/protocol/subscriber-frames.ts";
+import { OPERATOR_KEY } from "../support/bare-edge.ts";
+import type { History } from "./history.ts";
+
+/** From 0 up to 1. */
+export type Random = () => number;
+
+const FOLLOWED_SHARE = 0.3;
+const RETRY_MS = 50;
+
+/** Those who submit and follow, and what they saw. An edge that is away is asked again. */
+export class Load {
+  readonly history: History = { accepted: [], ends: [], heard: [], final: new Map() };
+  private readonly url: string;
+  private readonly space: string;
+  private readonly random: Random;
+  private readonly following = new Set<Promise<void>>();
+  private submitted = 0;
+  private open = true;
+
+  constructor(url: string, space: string, random: Random) {
+    this.url = url;
+    this.space = space;
+    this.random = random;
+  }
+
+  /** Submits one job after the other until `close`. */
+  async submit(): Promise<void> {
+    while (this.open) {
+      const { random } = this;
+      const work = { n: this.submitted++, ms: random() * 60, pieces: Math.floor(random() * 5) };
+      const priority = Math.floor(random() * 3);
+      const response = await this.post({ input: work, priority });
+      if (response === null) await sleep(RETRY_MS);
+      else {
+        const { id } = jobResource.parse(response);
+        this.history.accepted.push({ id, priority, work });
+        if (random() < FOLLOWED_SHARE) this.follow(id);
+      }
+      await sleep(random() * 20);
+    }
+  }
+
+  /** Submits no more; resolves once every accepted job has ended and was read. */
+  async close(): Promise<void> {
+    this.open = false;
+    for (const { id } of this.history.accepted) this.history.final.set(id, await this.ended(id));
+    await Promise.all(this.following);
+  }
+
+  private async post(body: object): Promise<unknown> {
+    try {
+      const response = await fetch(`${this.url}/api/spaces/${this.space}/jobs`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${OPERATOR_KEY}` },
+        body: JSON.stringify(body),
+      });
+      return response.status === 202 ? await response.json() : null;
+    } catch {
+      return null; // Nobody knows whether it was accepted; nothing was promised.
+    }
+  }
+
+  private async ended(id: string): Promise<JobResource> {
+    for (;;) {
+      const response = await fetch(`${this.url}/api/jobs/${id}`).catch(() => null);
+      if (response?.ok) {
+        const job = jobResource.parse(await response.json());
+        if (job.completed_at !== null) return job;
+      }
+      await sleep(RETRY_MS);
+    }
+  }
+
+  private follow(id: string): void {
+    const done = this.followToEnd(id).finally(() => this.following.delete(done));
+    this.following.add(done);
+  }
+
+  /** Dials again where it was, until it has heard the end. */
+  private async followToEnd(id: string): Promise<void> {
+    let since = "";
+    for (let ended = false; !ended; await sleep(ended ? 0 : RETRY_MS)) {
+      let epoch = "";
+      let recovered = false;
+      await this.listen(`/api/jobs/${id}/ws${since === "" ? "" : `?since=${since}`}`, (frame) => {
+        if (frame.type === "connection") ({ epoch, recovered } = frame);
+        if (frame.type !== "output" && frame.type !== "progress") return;
+        // A snapshot's own events are what is left of the past, and not a continuation.
+        const isSnapshot = !recovered && frame.type === "progress";
+        if (recovered || isSnapshot)
+          this.history.heard.push({ id, offset: frame.offset, recovered });
+        if (isSnapshot) recovered = true;
+        if (recovered) since = `${epoch}:${frame.offset}`;
+        if (frame.type === "progress" && frame.status === "completed") {
+          ended = true;
+          this.history.ends.push({ id, status: frame.status, result: frame.result });
+        }
+      });
+    }
+  }
+
+  private listen(path: string, hear: (frame: ServerFrame) => void): Promise<void> {
+    const socket = new WebSocket(this.url.replace("http", "ws") + path);
+    socket.on("message", (data) => hear(serverFrame.parse(JSON.parse(String(data)))));
+    return new Promise((resolve) => {
+      socket.once("close", resolve).once("error", resolve);
+    });
+  }
+}
