@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
+import { admitInput, admitNow, admitSize, limitsFor } from "../../src/queue/admission.ts";
+
+const OPEN: SpaceSettings = {
+  ...DEFAULT_SETTINGS,
+  enable_audio: true,
+  enable_video: true,
+  enable_file_upload: true,
+  offline: "queue",
+};
+
+describe("an input", () => {
+  it("is taken where everything in it is enabled", () => {
+    const input = { prompt: "hi", steps: 4 };
+    expect(admitInput(OPEN, input, ["audio", "video", "mask"])).toEqual({ ok: true });
+    expect(admitInput({ ...OPEN, enable_prompt: false }, { steps: 4 }, [])).toEqual({ ok: true });
+  });
+
+  it("with a prompt is refused where the space takes none, even an empty one", () => {
+    const refused = admitInput({ ...OPEN, enable_prompt: false }, { prompt: "" }, []);
+    expect(refused).toMatchObject({ ok: false, code: "prompt_not_enabled" });
+  });
+
+  it.each([
+    ["audio", "enable_audio", "audio_not_enabled"],
+    ["video", "enable_video", "video_not_enabled"],
+    ["mask", "enable_file_upload", "file_upload_not_enabled"],
+  ])("with a file in `%s` needs `%s`", (field, setting, code) => {
+    const refused = admitInput({ ...OPEN, [setting]: false }, {}, [field]);
+    expect(refused).toMatchObject({ ok: false, code });
+    expect(refused).toHaveProperty("message", expect.stringContaining(`\`${field}\``));
+  });
+
+  it("of more bytes than a row takes is refused, with both numbers", () => {
+    expect(admitSize(LIMITS.inputBytes)).toEqual({ ok: true });
+    expect(admitSize(LIMITS.inputBytes + 1)).toMatchObject({
+      code: "payload_too_large",
+      message: expect.stringMatching(/524289 .*524288 /),
+    });
+  });
+});
+
+describe("a submit", () => {
+  it("while no worker is there is refused or queued, as the space says", () => {
+    const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
+    expect(admitNow(refusing, 0, false)).toMatchObject({ code: "worker_not_connected" });
+    expect(admitNow(refusing, 0, true)).toEqual({ ok: true });
+    expect(admitNow(OPEN, 0, false)).toEqual({ ok: true });
+  });
+
+  it("is refused once as many wait as the space allows", () => {
+    const small = { ...OPEN, max_queue: 2 };
+    expect(admitNow(small, 1, true)).toEqual({ ok: true });
+    expect(admitNow(small, 2, true)).toMatchObject({
+      code: "queue_full",
+      message: expect.stringContaining("2 jobs wait"),
+    });
+  });
+});
+
+describe("the limits of a job", () => {
+  const seconds = fc.integer({ min: 1, max: 1_000 });
+  const ofSpace = fc.record({
+    queue_timeout_s: fc.option(seconds),
+    first_output_timeout_s: fc.option(seconds),
+    stall_timeout_s: fc.option(seconds),
+    job_timeout_s: seconds,
+  });
+  const asked = fc.record(
+    {
+      queue_timeout_s: seconds,
+      first_output_timeout_s: seconds,
+      stall_timeout_s: seconds,
+      job_timeout_s: seconds,
+    },
+    { requiredKeys: [] },
+  );
+
+  it("are the space's, or lower where the submitter asked so, never higher", () => {
+    fc.assert(
+      fc.property(ofSpace, asked, (settings, wanted) => {
+        const limits = limitsFor({ ...DEFAULT_SETTINGS, ...settings }, wanted);
+        const pairs = [
+          [limits.queueTimeoutS, settings.queue_timeout_s, wanted.queue_timeout_s],
+          [
+            limits.firstOutputTimeoutS,
+            settings.first_output_timeout_s,
+            wanted.first_output_timeout_s,
+          ],
+          [limits.stallTimeoutS, settings.stall_timeout_s, wanted.stall_timeout_s],
+          [limits.jobTimeoutS, settings.job_timeout_s, wanted.job_timeout_s],
+        ];
+        for (const [limit, space, job] of pairs) {
+          const lowest = Math.min(
+            space ?? Number.POSITIVE_INFINITY,
+            job ?? Number.POSITIVE_INFINITY,
+          );
+          expect(limit).toBe(lowest === Number.POSITIVE_INFINITY ? null : lowest);
+        }
+      }),
+    );
+  });
+
+  it("that only a space sets are not for the submitter to change", () => {
+    const settings = { ...DEFAULT_SETTINGS, max_attempts: 5, reconnect_grace_s: 2 };
+    expect(limitsFor(settings, {})).toMatchObject({ maxAttempts: 5, reconnectGraceS: 2 });
+  });
+});

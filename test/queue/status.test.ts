@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type Census, estimatedWait, meanAfter, spaceStatusOf } from "../../src/queue/status.ts";
+
+type ServingWorker = Census["workers"][number];
+
+function worker(more: Partial<ServingWorker> = {}): ServingWorker {
+  return { id: "w", name: null, slots: 1, busy: 0, draining: false, ...more };
+}
+
+function census(more: Partial<Census> = {}): Census {
+  return { workers: [], queued: 0, processing: 0, detached: 0, meanRunS: null, ...more };
+}
+
+const censuses: fc.Arbitrary<Census> = fc.record({
+  workers: fc.array(
+    fc.record({
+      id: fc.uuid(),
+      name: fc.option(fc.string()),
+      slots: fc.integer({ min: 1, max: 4 }),
+      busy: fc.integer({ min: 0, max: 5 }),
+      draining: fc.boolean(),
+    }),
+    { maxLength: 3 },
+  ),
+  queued: fc.nat(20),
+  processing: fc.nat(20),
+  detached: fc.nat(3),
+  meanRunS: fc.option(fc.double({ min: 0, max: 1e4, noNaN: true })),
+});
+
+describe("the wait a space tells", () => {
+  it("is unknown without a worker that takes jobs", () => {
+    expect(estimatedWait(census({ meanRunS: 4 }), 0)).toBeNull();
+    const leaving = [worker({ draining: true })];
+    expect(estimatedWait(census({ workers: leaving, meanRunS: 4 }), 0)).toBeNull();
+  });
+
+  it("is none while a slot is free for every job before it", () => {
+    const workers = [worker({ slots: 3, busy: 1 })];
+    expect(estimatedWait(census({ workers }), 1)).toBe(0);
+    expect(estimatedWait(census({ workers }), 2)).toBeNull();
+  });
+
+  it("is the runs before it, shared by all slots, to a tenth of a second", () => {
+    const workers = [worker({ slots: 2, busy: 2 }), worker({ slots: 1, busy: 1 })];
+    expect(estimatedWait(census({ workers, meanRunS: 10 }), 0)).toBe(3.3);
+    expect(estimatedWait(census({ workers, meanRunS: 10 }), 5)).toBe(20);
+  });
+
+  it("never shrinks with more jobs ahead, and is never negative", () => {
+    fc.assert(
+      fc.property(censuses, fc.nat(50), (now, ahead) => {
+        const wait = estimatedWait(now, ahead);
+        const next = estimatedWait(now, ahead + 1);
+        if (wait === null) expect(next).toBeNull();
+        else expect(wait).toBeGreaterThanOrEqual(0);
+        if (wait !== null && next !== null) expect(next).toBeGreaterThanOrEqual(wait);
+      }),
+    );
+  });
+});
+
+describe("the status of a space", () => {
+  it.each([
+    ["disconnected", "No worker is connected.", census()],
+    [
+      "reconnecting",
+      "The worker lost its connection and may come back.",
+      census({ detached: 1, processing: 1 }),
+    ],
+    [
+      "draining",
+      "The worker is finishing its jobs and takes no new ones.",
+      census({ workers: [worker({ draining: true })], detached: 1 }),
+    ],
+    ["connected", "Every worker is busy.", census({ workers: [worker({ busy: 1 })] })],
+    ["connected", undefined, census({ workers: [worker({ busy: 1 }), worker()] })],
+    ["connected", undefined, census({ workers: [worker(), worker({ draining: true })] })],
+  ])("is %s, and says why a job would wait: %s", (state, reason, now) => {
+    const status = spaceStatusOf(now);
+    expect([status.worker, status.waiting_reason]).toEqual([state, reason]);
+  });
+
+  it("gives a reason exactly where a job submitted now would wait", () => {
+    fc.assert(
+      fc.property(censuses, (now) => {
+        const free = now.workers.some(({ draining, busy, slots }) => !draining && busy < slots);
+        expect(spaceStatusOf(now).waiting_reason === undefined).toBe(free);
+      }),
+    );
+  });
+
+  it("names the workers that have a name", () => {
+    const named = [worker({ name: "A" }), worker(), worker({ name: "B" })];
+    expect(spaceStatusOf(census({ workers: named })).worker_name).toBe("A, B");
+    expect(spaceStatusOf(census({ workers: [worker()] }))).not.toHaveProperty("worker_name");
+  });
+});
+
+describe("the mean run", () => {
+  it("starts with the first run, and follows a change within some ten more", () => {
+    expect(meanAfter(null, 4)).toBe(4);
+    let mean = 100;
+    for (let run = 0; run < 10; run += 1) mean = meanAfter(mean, 10);
+    expect(mean).toBeLessThan(20);
+  });
+
+  it("stays between the shortest and the longest run", () => {
+    const runs = fc.array(fc.double({ min: 0, max: 1e5, noNaN: true }), { minLength: 1 });
+    fc.assert(
+      fc.property(runs, (durations) => {
+        const mean = durations.reduce<number | null>(meanAfter, null) ?? Number.NaN;
+        expect(mean).toBeGreaterThanOrEqual(Math.min(...durations) - 1e-6);
+        expect(mean).toBeLessThanOrEqual(Math.max(...durations) + 1e-6);
+      }),
+    );
+  });
+});

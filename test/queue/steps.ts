@@ -1,0 +1,220 @@
+import fc from "fast-check";
+import type { Json, JsonObject } from "../../src/protocol/codec.ts";
+import { dueAt } from "../../src/queue/deadline.ts";
+import { type Instant, isEnded, type Job, type JobLimits } from "../../src/queue/job.ts";
+import {
+  type Command,
+  type NewJob,
+  type Outcome,
+  submitted,
+  transition,
+} from "../../src/queue/transition.ts";
+
+export const START: Instant = Date.UTC(2026, 10, 20);
+export const ULID = "01KA7Z3QK0ABCDEFGHJKMNPQRS";
+
+/** When a step happens: so many milliseconds on, or at, or just before, what is due next. */
+type Wait = number | "due" | "just before due";
+
+/** How far a frame is off from the attempt that runs: zero and `false` throughout is current. */
+interface Aim {
+  attempt: number;
+  generation: number;
+  stranger: boolean;
+}
+
+type Unfenced<C> = C extends { fence: unknown } ? Omit<C, "fence"> : C;
+
+/** What may happen to a job, told without knowing the job, so that it shrinks. */
+export interface Step {
+  wait: Wait;
+  aim: Aim;
+  act: Unfenced<Command>;
+}
+
+export interface Moment {
+  before: Job;
+  command: Command;
+  now: Instant;
+  outcome: Outcome;
+  after: Job;
+}
+
+/** Strings as SQLite keeps them: any but halves of surrogate pairs. */
+const text = fc.string({ unit: "binary", maxLength: 12 });
+const name = fc.string({ unit: "binary", minLength: 1, maxLength: 6 });
+
+/** What `JSON.parse` gives back for it; `-0` is not written as such. */
+export const json: fc.Arbitrary<Json> = fc
+  .jsonValue({ maxDepth: 2 })
+  .map((value) => JSON.parse(JSON.stringify(value)));
+
+export const jsonObject: fc.Arbitrary<JsonObject> = fc
+  .dictionary(name, json, { maxKeys: 3, noNullPrototype: true })
+  .map((value) => JSON.parse(JSON.stringify(value)));
+
+const seconds = fc.integer({ min: 1, max: 60 });
+const optionalSeconds = fc.option(seconds);
+
+export const limits: fc.Arbitrary<JobLimits> = fc.record({
+  queueTimeoutS: optionalSeconds,
+  firstOutputTimeoutS: optionalSeconds,
+  stallTimeoutS: optionalSeconds,
+  jobTimeoutS: seconds,
+  maxAttempts: fc.integer({ min: 1, max: 4 }),
+  reconnectGraceS: fc.integer({ min: 0, max: 60 }),
+});
+
+const file = fc.record({
+  field: name,
+  name: text,
+  content_type: text,
+  size: fc.nat(),
+  key: text,
+});
+
+export const newJobs: fc.Arbitrary<NewJob> = fc.record({
+  ulid: fc.constant(ULID),
+  priority: fc.integer({ min: -100, max: 100 }),
+  input: jsonObject,
+  files: fc.array(file, { maxLength: 2 }),
+  user: fc.option(text),
+  limits,
+  cancelOnDisconnect: fc.boolean(),
+  submitter: fc.option(name),
+});
+
+const workers = fc.constantFrom(
+  { id: "worker-1", name: null },
+  { id: "worker-2", name: "The \u{1f41d} one" },
+);
+
+const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      type: fc.constant("dispatch" as const),
+      worker: workers,
+      generation: fc.integer({ min: 1, max: 4 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.constant({ type: "accept" as const }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant("progress" as const),
+      progress: fc.integer({ min: 0, max: 1_000 }).map((tenths) => tenths / 10),
+      message: fc.option(text),
+      estimatedRemaining: fc.option(fc.nat()),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant("output" as const), delta: json }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("result" as const),
+      output: json,
+      metrics: fc.option(jsonObject),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant("fail" as const),
+      code: fc.constantFrom("worker_error", "out_of_memory"),
+      message: text,
+      retryable: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("reject" as const), reason: text }) },
+  { weight: 3, arbitrary: fc.constant({ type: "resume" as const }) },
+  { weight: 3, arbitrary: fc.constant({ type: "detach" as const }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("lose" as const), reason: text }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("cancel" as const), reason: text }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("position" as const),
+      position: fc.integer({ min: 1, max: 20 }),
+    }),
+  },
+  { weight: 4, arbitrary: fc.constant({ type: "tick" as const }) },
+);
+
+const waits: fc.Arbitrary<Wait> = fc.oneof(
+  { weight: 6, arbitrary: fc.constantFrom(0, 1, 500) },
+  { weight: 2, arbitrary: fc.nat(30_000) },
+  { weight: 1, arbitrary: fc.constantFrom("due" as const, "just before due" as const) },
+);
+
+const aims: fc.Arbitrary<Aim> = fc.oneof(
+  { weight: 5, arbitrary: fc.constant({ attempt: 0, generation: 0, stranger: false }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      attempt: fc.constantFrom(0, 0, -1, 1),
+      generation: fc.constantFrom(0, 0, -1, 1),
+      stranger: fc.constantFrom(false, false, true),
+    }),
+  },
+);
+
+const step: fc.Arbitrary<Step> = fc.record({ wait: waits, aim: aims, act: acts });
+
+export const lives: fc.Arbitrary<Step[]> = fc.array(step, { maxLength: 40, size: "max" });
+
+/** A life without a worker's return: all that is known of it is stored. */
+export const livesWithoutReturn = lives.map((steps) =>
+  steps.filter(({ act }) => act.type !== "resume"),
+);
+
+/** Lives a job step by step. */
+export function* play(newJob: NewJob, steps: readonly Step[]): Generator<Moment> {
+  let before: Job = submitted(newJob, START);
+  let now = START;
+  for (const { wait, aim, act } of steps) {
+    now = Math.max(now, instantOf(wait, before, now));
+    const command = aimed(act, aim, before);
+    const outcome = transition(deeplyFrozen(before), command, now);
+    const after: Job = outcome.kind === "applied" ? outcome.job : before;
+    yield { before, command, now, outcome, after };
+    before = after;
+  }
+}
+
+function instantOf(wait: Wait, job: Job, now: Instant): Instant {
+  if (typeof wait === "number") return now + wait;
+  const due = isEnded(job) ? null : dueAt(job);
+  if (due === null) return now;
+  return wait === "due" ? due : due - 1;
+}
+
+function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
+  const generation = job.status === "queued" ? 1 : (job.generation ?? 1);
+  const workerId = job.status === "queued" ? "worker-1" : (job.worker?.id ?? "worker-1");
+  const fence = {
+    attempt: Math.max(1, job.attempts + aim.attempt),
+    workerId: aim.stranger ? "a stranger" : workerId,
+    generation: generation + aim.generation,
+  };
+  switch (act.type) {
+    case "dispatch":
+    case "detach":
+    case "lose":
+    case "cancel":
+    case "position":
+    case "tick":
+      return act;
+    default:
+      return { ...act, fence };
+  }
+}
+
+/** A transition that wrote into what it was given would throw. */
+export function deeplyFrozen<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const inner of Object.values(value)) deeplyFrozen(inner);
+  }
+  return value;
+}

@@ -1,0 +1,183 @@
+import { describe, expect, it } from "vitest";
+import type { Job } from "../../src/queue/job.ts";
+import { type Command, transition } from "../../src/queue/transition.ts";
+import { applied, dispatchOver, FENCE, PROGRESS, queuedJob, runningJob, TICK } from "./example.ts";
+import { START } from "./steps.ts";
+
+const FAIL: Command = {
+  type: "fail",
+  fence: FENCE,
+  code: "out_of_memory",
+  message: "needs 9 GB",
+  retryable: false,
+};
+const RETRYABLE: Command = { ...FAIL, retryable: true };
+
+describe("an attempt that fails", () => {
+  it("ends the job with the worker's code and words", () => {
+    expect(applied(runningJob(), FAIL).job).toMatchObject({
+      status: "failed",
+      error: { code: "worker_error", message: "out_of_memory: needs 9 GB" },
+    });
+  });
+
+  it("does not say `worker_error` twice", () => {
+    const { job } = applied(runningJob(), { ...FAIL, code: "worker_error" });
+    expect(job).toMatchObject({ error: { code: "worker_error", message: "needs 9 GB" } });
+  });
+
+  it("puts the job back in the queue where another attempt may go better", () => {
+    const { job, effects } = applied(runningJob(), RETRYABLE, 5);
+    expect(job).toMatchObject({ status: "queued", attempts: 1, queuedAt: START + 5_000 });
+    expect(job.history.at(-1)?.message).toBe("out_of_memory: needs 9 GB");
+    expect(effects).toEqual([{ type: "ack", of: "fail" }]);
+  });
+
+  it("gives up after as many attempts as are allowed, and says what the last one said", () => {
+    let job: Job = runningJob({ maxAttempts: 2 });
+    job = applied(job, RETRYABLE).job;
+    job = applied(job, dispatchOver(2)).job;
+    const second = { attempt: 2, workerId: "worker-1", generation: 2 };
+    job = applied(job, { type: "reject", fence: second, reason: "no room" }).job;
+    expect(job).toMatchObject({
+      status: "failed",
+      error: {
+        code: "too_many_attempts",
+        message: "Gave up after 2 attempts; the last one: no room",
+      },
+    });
+  });
+
+  it.each([
+    [RETRYABLE, "worker_error", "out_of_memory: needs 9 GB"],
+    [{ type: "reject", fence: FENCE, reason: "no room" }, "rejected", "no room"],
+    [{ type: "lose", reason: "It left." }, "worker_lost", "It left."],
+  ] as [Command, string, string][])(
+    "has its own code where one attempt is all: %o",
+    (command, code, message) => {
+      const { job } = applied(runningJob({ maxAttempts: 1 }), command);
+      expect(job).toMatchObject({ status: "failed", error: { code, message } });
+    },
+  );
+
+  it("keeps the progress it had", () => {
+    const job = applied(applied(runningJob(), PROGRESS).job, FAIL).job;
+    expect(job).toMatchObject({ status: "failed", progress: 50 });
+  });
+});
+
+describe("a late frame", () => {
+  it("of a job that was queued again is stale", () => {
+    const job = applied(runningJob(), RETRYABLE).job;
+    expect(transition(job, RETRYABLE, START).kind).toBe("stale");
+    expect(transition(job, { type: "resume", fence: FENCE }, START).kind).toBe("stale");
+  });
+
+  it("of a replaced connection changes nothing", () => {
+    const resumed = applied(applied(runningJob(), { type: "detach" }).job, {
+      type: "resume",
+      fence: { ...FENCE, generation: 2 },
+    }).job;
+    const late: Command = { type: "result", fence: FENCE, output: "late", metrics: null };
+    expect(transition(resumed, late, START).kind).toBe("stale");
+    expect(resumed).toMatchObject({ generation: 2, detachedAt: null, attempts: 1 });
+  });
+
+  it("that tells another end than the one known is stale", () => {
+    const failed = applied(runningJob(), FAIL).job;
+    const result: Command = { type: "result", fence: FENCE, output: 1, metrics: null };
+    expect(transition(failed, result, START).kind).toBe("stale");
+    const completed = applied(runningJob(), result).job;
+    expect(transition(completed, FAIL, START).kind).toBe("stale");
+  });
+
+  it("with the known end is acknowledged also over a newer connection", () => {
+    const failed = applied(runningJob(), FAIL).job;
+    const again = { ...FAIL, fence: { ...FENCE, generation: 9 } };
+    expect(transition(failed, again, START)).toEqual({
+      kind: "unchanged",
+      effects: [{ type: "ack", of: "fail" }],
+    });
+  });
+});
+
+describe("a cancel", () => {
+  const CANCEL: Command = { type: "cancel", reason: "Not needed." };
+
+  it("of a running job asks its worker, whose failure then confirms it", () => {
+    const asked = applied(runningJob(), CANCEL);
+    expect(asked.job.status).toBe("processing");
+    expect(asked.effects).toEqual([
+      {
+        type: "tell_cancel",
+        worker: { id: "worker-1", name: "One" },
+        attempt: 1,
+        reason: "Not needed.",
+      },
+    ]);
+    const confirmed = applied(asked.job, { ...FAIL, code: "canceled", retryable: true }).job;
+    expect(confirmed).toMatchObject({ status: "canceled", reason: "Not needed." });
+  });
+
+  it.each([
+    { type: "reject", fence: FENCE, reason: "no" },
+    { type: "lose", reason: "gone" },
+  ] as Command[])("is confirmed by any other end of the attempt: $type", (command) => {
+    const { job } = applied(applied(runningJob(), CANCEL).job, command);
+    expect(job).toMatchObject({ status: "canceled", reason: "Not needed." });
+  });
+
+  it("comes too late for a result that is there", () => {
+    const asked = applied(runningJob(), CANCEL).job;
+    const result: Command = { type: "result", fence: FENCE, output: 1, metrics: null };
+    expect(applied(asked, result).job).toMatchObject({ status: "completed", result: 1 });
+  });
+
+  it("takes effect without the worker's word after ten seconds", () => {
+    const asked = applied(runningJob(), CANCEL, 1).job;
+    expect(transition(asked, TICK, START + 10_999).kind).toBe("unchanged");
+    expect(applied(asked, TICK, 11).job.status).toBe("canceled");
+  });
+
+  it("takes effect at once where another limit of the attempt runs out first", () => {
+    const asked = applied(runningJob({ jobTimeoutS: 5 }), CANCEL, 1).job;
+    const { job, effects } = applied(asked, TICK, 5);
+    expect(job).toMatchObject({ status: "canceled", reason: "Not needed." });
+    expect(effects).toMatchObject([{ type: "tell_cancel", attempt: 1 }]);
+  });
+});
+
+describe("a worker that drops", () => {
+  it("has its attempt queued again after the grace, without a word to the worker", () => {
+    const gone = applied(runningJob(), { type: "detach" }, 10).job;
+    const { job, effects } = applied(gone, TICK, 25);
+    expect(job).toMatchObject({ status: "queued", attempts: 1 });
+    expect(effects).toEqual([]);
+  });
+
+  it("starts its grace once, however often its socket is found gone", () => {
+    const gone = applied(runningJob(), { type: "detach" }, 10).job;
+    expect(transition(gone, { type: "detach" }, START + 20_000).kind).toBe("unchanged");
+  });
+
+  it("goes on with its attempt when it returns, and is not silent for having been away", () => {
+    const stalling = applied(runningJob({ stallTimeoutS: 10 }), PROGRESS).job;
+    const gone = applied(stalling, { type: "detach" }, 5).job;
+    expect(transition(gone, TICK, START + 12_000).kind).toBe("unchanged");
+    const fence = { ...FENCE, generation: 2 };
+    const back = applied(gone, { type: "resume", fence }, 14).job;
+    expect(transition(back, TICK, START + 23_999).kind).toBe("unchanged");
+    expect(applied(back, TICK, 24).job).toMatchObject({ error: { code: "timeout" } });
+  });
+});
+
+describe("a queued job's place", () => {
+  it("is an event of its log, and no change of status", () => {
+    const outcome = transition(queuedJob(), { type: "position", position: 3 }, START + 1);
+    expect(outcome).toMatchObject({
+      kind: "applied",
+      job: { offset: 2, history: [{ offset: 1 }] },
+      log: [{ kind: "position", offset: 2, at: START + 1, position: 3 }],
+    });
+  });
+});
