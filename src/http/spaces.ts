@@ -74,14 +74,11 @@ export const spaces = new Hono<AppEnv>()
   .delete("/:space", async (c) => {
     requireOperator(c);
     const name = spaceParam(c);
-    const catalog = new SpaceCatalog(c.env.DB);
-    if (!(await catalog.get(name))) {
-      throw new ProblemError("space_not_found", "There is no such space.");
-    }
-    // The object first: a row without an object heals, an object without a row would be forgotten.
-    await stubOf(c, name).destroy();
-    await catalog.remove(name);
-    return c.body(null, 204);
+    // The row first, or whoever asks meanwhile heals the space; cut off here, a second call ends it.
+    const listed = await new SpaceCatalog(c.env.DB).remove(name);
+    const existed = await stubOf(c, name).destroy(name);
+    if (listed || existed) return c.body(null, 204);
+    throw new ProblemError("space_not_found", "There is no such space.");
   })
   .post("/:space/tokens", async (c) => {
     const space = await knownSpace(c);

@@ -117,6 +117,12 @@ export class Connections {
     closeQuietly(connection.socket, code, reason);
   }
 
+  /** Forgets and closes every socket there is. */
+  closeAll(close: keyof typeof CLOSE, reason: string): void {
+    this.byId.clear();
+    for (const socket of this.ctx.getWebSockets()) closeQuietly(socket, CLOSE[close].code, reason);
+  }
+
   /** When the socket last answered a `ping`; `null` if it never did. */
   lastPingAt(connection: Connection): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;

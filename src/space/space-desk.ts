@@ -136,6 +136,13 @@ export class SpaceDesk {
     });
   }
 
+  /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
+  retire(): void {
+    this.run(this.inbox.splice(0));
+    if (this.statusTimer !== null) clearTimeout(this.statusTimer);
+    if (this.positionsTimer !== null) clearTimeout(this.positionsTimer);
+  }
+
   tick(now: number): void {
     for (const { job, effects } of this.core.ledger.tick(now)) this.workers.perform(job, effects);
     this.workers.tick(now);
@@ -194,7 +201,7 @@ export class SpaceDesk {
     this.drained = null;
     const works = this.inbox;
     this.inbox = [];
-    this.run(works);
+    if (works.length > 0) this.run(works);
   }
 
   private run(works: Work[]): void {

@@ -87,16 +87,16 @@ export class SpaceObject extends DurableObject<Env> {
     );
   }
 
-  /** Ends every socket and forgets everything, files included. */
-  async destroy(): Promise<void> {
-    for (const socket of this.ctx.getWebSockets()) {
-      closeQuietly(socket, CLOSE.notFound.code, "The space was deleted.");
-    }
-    const name = this.desk?.core.record.name;
+  /** Ends every socket and forgets everything, files included; `false` where nothing was there. */
+  async destroy(name: string): Promise<boolean> {
+    const existed = this.desk !== null;
+    this.desk?.retire();
     this.desk = null;
-    if (name !== undefined) await removeFiles(this.env.FILES, `spaces/${name}/`);
-    await this.ctx.storage.deleteAll();
+    this.connections.closeAll("notFound", "The space was deleted.");
     this.alarmAt = null;
+    await this.ctx.storage.deleteAll();
+    await removeFiles(this.env.FILES, `spaces/${name}/`);
+    return existed;
   }
 
   async submit(caller: Caller, calls: SubmitCall[]): Promise<Reply[]> {

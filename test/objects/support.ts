@@ -1,3 +1,4 @@
+import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 
@@ -30,12 +31,38 @@ export function call(
   });
 }
 
+/** The problem an answer tells; throws where it is none of this status. */
+export async function problemOf(status: number, response: Promise<Response>) {
+  const answer = await expectStatus(status, await response);
+  return answer.json<{
+    code: string;
+    detail: string;
+    errors?: { path: string; message: string }[];
+  }>();
+}
+
+/** The object of a space, whose memory or rows a test changes. */
+export function objectOf(space: { name: string }) {
+  return env.SPACE.getByName(space.name);
+}
+
+/** Runs SQL inside a space's object. */
+export function inRows<R extends Record<string, string | number | null>>(
+  space: { name: string },
+  query: string,
+  ...bindings: (string | number | null)[]
+): Promise<R[]> {
+  return runInDurableObject(objectOf(space), (_object, { storage }) =>
+    storage.sql.exec<R>(query, ...bindings).toArray(),
+  );
+}
+
 export async function expectStatus(status: number, response: Response): Promise<Response> {
   if (response.status === status) return response;
   throw new Error(`expected ${status}, got ${response.status}: ${await response.text()}`);
 }
 
-type Frame = { type: string; [key: string]: unknown };
+export type Frame = { type: string; [key: string]: unknown };
 
 /** A socket whose frames are awaited one after the other. */
 export class TestSocket {
@@ -79,14 +106,17 @@ export class TestSocket {
 
   /** The next frame for which `wanted` holds; those before it are passed over. */
   async next(wanted: string | ((frame: Frame) => boolean)): Promise<Frame> {
+    const found = (await this.until(wanted)).at(-1);
+    if (!found) throw new Error("no frame");
+    return found;
+  }
+
+  /** Every frame up to the first for which `wanted` holds, and that one. */
+  async until(wanted: string | ((frame: Frame) => boolean)): Promise<Frame[]> {
     const fits = typeof wanted === "string" ? (frame: Frame) => frame.type === wanted : wanted;
     for (;;) {
       const index = this.frames.findIndex(fits);
-      const found = this.frames[index];
-      if (found) {
-        this.frames.splice(0, index + 1);
-        return found;
-      }
+      if (index >= 0) return this.frames.splice(0, index + 1);
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
