@@ -1,0 +1,141 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { byteLength, decodeFrame, parseJson } from "../../src/protocol/codec.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+
+const note = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("note"), text: z.string() }),
+  z.strictObject({ type: z.literal("bare") }),
+]);
+
+/** A frame of exactly so many bytes, made of characters of `size` bytes each. */
+function frameOfBytes(bytes: number, character: string): string {
+  const size = Buffer.byteLength(character);
+  const room = bytes - '{"type":"note","text":""}'.length;
+  const text = character.repeat(Math.floor(room / size)) + "x".repeat(room % size);
+  return `{"type":"note","text":"${text}"}`;
+}
+
+describe("a frame", () => {
+  it("is read into the one type it names", () => {
+    expect(decodeFrame('{"type":"note","text":"hi"}', note)).toEqual({
+      ok: true,
+      frame: { type: "note", text: "hi" },
+    });
+  });
+
+  it("of bytes is refused as binary", () => {
+    const bytes = new TextEncoder().encode('{"type":"bare"}').buffer;
+    expect(decodeFrame(bytes, note)).toMatchObject({ ok: false, code: "binary_frame" });
+  });
+
+  it.each(["a", "é", "€", "\u{1f41d}"])(
+    "is bounded in bytes, not in characters: %s",
+    (character) => {
+      const largest = frameOfBytes(LIMITS.frameBytes, character);
+      expect(decodeFrame(largest, note).ok).toBe(true);
+      expect(decodeFrame(`${largest} `, note)).toMatchObject({ code: "frame_too_large" });
+    },
+  );
+
+  it.each(["", "{", "nul", "{'type':'note'}", '{"type":"note","text":"a', "[[[[", "]]]]"])(
+    "that is no JSON is malformed: %s",
+    (raw) => {
+      const decoded = decodeFrame(raw, note);
+      expect(decoded).toMatchObject({ code: "malformed_frame", message: "Not valid JSON." });
+    },
+  );
+
+  it.each(["null", "1", '"note"', "[]", '[{"type":"note"}]', "true"])(
+    "that is no object is malformed: %s",
+    (raw) => {
+      expect(decodeFrame(raw, note)).toMatchObject({ ok: false, code: "malformed_frame" });
+    },
+  );
+
+  it.each(["{}", '{"type":"other"}', '{"type":5}', '{"type":null}', '{"type":"__proto__"}'])(
+    "of no known type is an unknown frame: %s",
+    (raw) => {
+      expect(decodeFrame(raw, note)).toMatchObject({ ok: false, code: "unknown_frame" });
+    },
+  );
+
+  it("with a wrong field is malformed, and told which", () => {
+    expect(decodeFrame('{"type":"note","text":5}', note)).toMatchObject({
+      code: "malformed_frame",
+      message: expect.stringMatching(/^text: .*string/),
+    });
+  });
+
+  it("with a field too many where none may be is malformed", () => {
+    expect(decodeFrame('{"type":"bare","more":1}', note)).toMatchObject({
+      code: "malformed_frame",
+      message: expect.stringContaining("more"),
+    });
+  });
+});
+
+describe("JSON from outside", () => {
+  it("is read as JSON.parse reads it", () => {
+    fc.assert(
+      fc.property(fc.json({ maxDepth: 4 }), (text) => {
+        expect(parseJson(text)).toEqual({ ok: true, value: JSON.parse(text) });
+      }),
+    );
+  });
+
+  it("may be nested as deep as the limit, in objects and arrays alike, and no deeper", () => {
+    const nested = (depth: number) => '{"a":['.repeat(depth / 2) + "]}".repeat(depth / 2);
+    expect(parseJson(nested(LIMITS.jsonDepth)).ok).toBe(true);
+    expect(parseJson(`[${nested(LIMITS.jsonDepth)}]`)).toEqual({
+      ok: false,
+      message: "JSON may be nested 64 levels at most.",
+    });
+  });
+
+  it("may have any number of values side by side", () => {
+    expect(parseJson(`[${"[],".repeat(1_000)}[]]`).ok).toBe(true);
+  });
+
+  it("is not taken for nested by what its strings contain", () => {
+    const brackets = fc.string({
+      unit: fc.constantFrom("[", "{", '"', "\\", "]", "a"),
+      maxLength: 80,
+    });
+    fc.assert(
+      fc.property(brackets, (text) => {
+        const value = { [text]: [text] };
+        expect(parseJson(JSON.stringify(value))).toEqual({ ok: true, value });
+      }),
+    );
+  });
+
+  it("of a million brackets is refused without a stack overflow", () => {
+    expect(parseJson("[".repeat(1_000_000)).ok).toBe(false);
+    expect(parseJson("]".repeat(500_000) + "[".repeat(500_000)).ok).toBe(false);
+  });
+
+  it("never throws, whatever it is", () => {
+    const pieces = fc.string({
+      unit: fc.constantFrom(...'{}[]"\\:,-0e.1tnfu\u0000\ud800\u2028 '),
+    });
+    fc.assert(
+      fc.property(fc.oneof(pieces, fc.string({ unit: "binary" })), (text) => {
+        const parsed = parseJson(text);
+        if (!parsed.ok) expect(() => JSON.parse(text)).toThrow();
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe("the length of a text", () => {
+  it("is what it has as UTF-8", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "binary", size: "max", maxLength: 200 }), (text) => {
+        expect(byteLength(text)).toBe(Buffer.byteLength(text));
+      }),
+    );
+  });
+});

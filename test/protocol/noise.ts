@@ -1,0 +1,29 @@
+import fc from "fast-check";
+import type { z } from "zod";
+import { decodeFrame } from "../../src/protocol/codec.ts";
+
+/** Decodes what a peer would send for `frame`. */
+export function decode<T>(schema: z.ZodType<T>, frame: unknown) {
+  return decodeFrame(JSON.stringify(frame), schema);
+}
+
+/** Good frames with one of their parts, at any depth, turned into something else or left out. */
+export function damaged(frames: readonly object[]): fc.Arbitrary<string> {
+  const paths = frames.flatMap((frame) => pathsOf(frame).map((path) => ({ frame, path })));
+  return fc
+    .tuple(fc.constantFrom(...paths), fc.option(fc.jsonValue(), { nil: undefined }))
+    .map(([{ frame, path }, value]) => JSON.stringify(replaced(frame, path, value)));
+}
+
+function pathsOf(value: unknown, prefix: string[] = []): string[][] {
+  if (typeof value !== "object" || value === null) return [prefix];
+  const inner = Object.entries(value).flatMap(([key, one]) => pathsOf(one, [...prefix, key]));
+  return [prefix, ...inner];
+}
+
+function replaced(value: unknown, [key, ...rest]: string[], by: unknown): unknown {
+  if (key === undefined) return by ?? null;
+  const copy: Record<string, unknown> = { ...(value as object) };
+  copy[key] = rest.length === 0 ? by : replaced(copy[key], rest, by);
+  return Array.isArray(value) ? Object.values(copy) : copy;
+}
