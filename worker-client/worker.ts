@@ -92,7 +92,7 @@ export class RemoteWorker {
     return this.#ended;
   }
 
-  /** Ends now. What runs is told to stop, and goes to another worker after the grace period. */
+  /** Ends now. What runs is told to stop, and goes to another worker at once. */
   stop(): void {
     this.#jobs.stop();
     this.#wake({ type: "left" });

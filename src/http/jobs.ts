@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { LIMITS } from "../protocol/limits.ts";
 import { type JobResource, jobResource, listJobsQuery } from "../protocol/resources.ts";
 import { serverFrame } from "../protocol/subscriber-frames.ts";
+import type { Caller } from "../space/space-object.ts";
 import {
   type AppContext,
   type AppEnv,
@@ -28,9 +29,7 @@ export const spaceJobs = new Hono<AppEnv>()
     const seconds = preferredWait(c.req.header("prefer"));
     if (seconds === null) return jsonText(c, text, 202);
     c.header("preference-applied", `wait=${seconds}`);
-    const ended = await waitForEnd(c, job, caller.operator, seconds);
-    const now = await ask(c, space, (stub) => stub.job(caller, ulidOf(job)));
-    return jsonText(c, now, ended ? 200 : 202);
+    return answerAtEnd(c, job, caller, Date.now() + seconds * 1_000);
   })
   .get("/", async (c) => {
     const caller = requireOperator(c);
@@ -69,23 +68,39 @@ function ulidOf(job: JobResource): string {
   return job.id.slice(job.space.length + 1);
 }
 
+/** Answers with the ended job, or with the job as it is once the wait is over. */
+async function answerAtEnd(
+  c: AppContext,
+  job: JobResource,
+  caller: Caller,
+  until: number,
+): Promise<Response> {
+  for (;;) {
+    await waitForEnd(c, job, caller.operator, until - Date.now());
+    const text = await ask(c, job.space, (stub) => stub.job(caller, ulidOf(job)));
+    const ended = jobResource.parse(JSON.parse(text)).completed_at !== null;
+    // A socket may also close because the object started again.
+    if (ended || Date.now() >= until) return jsonText(c, text, ended ? 200 : 202);
+  }
+}
+
+/** Resolves when the job's socket closes, or after `ms` milliseconds. */
 async function waitForEnd(
   c: AppContext,
   job: JobResource,
   operator: boolean,
-  seconds: number,
-): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>();
+  ms: number,
+): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
   const stop = await followJob(
     c,
     { space: job.space, ulid: ulidOf(job) },
-    { operator, onFrame: () => undefined, onEnd: () => resolve(true) },
+    { operator, onFrame: () => undefined, onEnd: resolve },
   );
-  const timer = setTimeout(() => resolve(false), seconds * 1_000);
-  const ended = await promise;
+  const timer = setTimeout(resolve, ms);
+  await promise;
   clearTimeout(timer);
   stop();
-  return ended;
 }
 
 /** Server-sent events: the frames of the job's socket, with their position as id. */

@@ -76,11 +76,11 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
 }
 
 function readInput(text: string): JsonObject {
-  const parsed = parseJson(text);
-  if (parsed.ok && typeof parsed.value === "object" && !Array.isArray(parsed.value)) {
-    if (parsed.value !== null) return parsed.value;
-  }
-  throw new ProblemError("invalid_request", "The form part `input` must be a JSON object.");
+  const parsed = parseJson(text, LIMITS.inputDepth);
+  const value = parsed.ok ? parsed.value : null;
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  const why = parsed.ok ? "" : ` ${parsed.message}`;
+  throw new ProblemError("invalid_request", `The form part \`input\` must be a JSON object.${why}`);
 }
 
 function scalar(text: string): string | number | boolean {

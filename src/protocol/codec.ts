@@ -36,9 +36,9 @@ export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>):
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 
 /** `JSON.parse` that bounds nesting and answers instead of throwing. */
-export function parseJson(text: string): ParsedJson {
-  if (nestingExceeds(text, LIMITS.jsonDepth)) {
-    return { ok: false, message: `JSON may be nested ${LIMITS.jsonDepth} levels at most.` };
+export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
+  if (nestingExceeds(text, maxDepth)) {
+    return { ok: false, message: `JSON may be nested ${maxDepth} levels at most.` };
   }
   try {
     return { ok: true, value: JSON.parse(text) as Json };

@@ -16,13 +16,15 @@ export const LIMITS = {
   filesPerJob: 16,
   /** Nesting of JSON: deeper values overflow the stack of a recursive reader. */
   jsonDepth: 64,
+  /** Nesting of an `input` on its own: it must still be readable inside the frames that carry it. */
+  inputDepth: 60,
   /** Streamed output kept for one job, bytes; older pieces are dropped, the result is kept whole. */
   jobLogBytes: 1_048_576,
   /** Jobs one socket may follow beside those it submitted: they live in its 16 KB attachment. */
   followsPerSocket: 100,
   /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
-  /** Malformed frames a subscriber may send before its socket is closed. */
+  /** Malformed frames in a row at which a subscriber's socket is closed. */
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */
   registerMs: 10_000,

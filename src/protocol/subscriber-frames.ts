@@ -53,6 +53,8 @@ export const acceptedFrame = z.object({
   ref,
   job_id: z.string(),
   queue_position: z.int().nullable(),
+  /** Of the job's events, which follow: with their offsets, where to go on after a reconnect. */
+  epoch: z.string(),
 });
 export const jobProgressFrame = z.object({
   type: z.literal("progress"),

@@ -1,7 +1,7 @@
 import type { JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { SpaceSettings, SubmitJobBody } from "../protocol/resources.ts";
+import type { SpaceSettings, SpaceStatus, SubmitJobBody } from "../protocol/resources.ts";
 import type { JobLimits } from "./job.ts";
 
 export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: string };
@@ -29,11 +29,19 @@ export function admitInput(
 }
 
 /** Whether the space takes one more job now, with so many waiting and a worker there or not. */
-export function admitNow(settings: SpaceSettings, queued: number, serving: boolean): Admission {
-  if (!serving && settings.offline === "refuse") {
+export function admitNow(
+  settings: SpaceSettings,
+  queued: number,
+  worker: SpaceStatus["worker"],
+): Admission {
+  if (worker !== "connected" && settings.offline === "refuse") {
+    const why =
+      worker === "draining"
+        ? "The worker of this space is finishing its jobs and takes no new ones"
+        : "No worker is connected to this space";
     return refused(
       "worker_not_connected",
-      "No worker is connected to this space, so the job was not accepted. Try again when one is.",
+      `${why}, so the job was not accepted. Try again when one is connected.`,
     );
   }
   if (queued >= settings.max_queue) {

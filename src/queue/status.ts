@@ -14,7 +14,7 @@ export interface Census {
 
 /** What a space says of itself now. */
 export function spaceStatusOf(census: Census): SpaceStatus {
-  const worker = workerState(census);
+  const worker = workerState(census.workers, census.detached);
   const names = census.workers.flatMap(({ name }) => name ?? []);
   const reason = waitingReason(census);
   return {
@@ -45,14 +45,17 @@ export function meanAfter(meanS: number | null, runS: number): number {
   return meanS === null ? runS : meanS + NEWEST_WEIGHT * (runS - meanS);
 }
 
-function workerState(census: Census): SpaceStatus["worker"] {
-  if (census.workers.some(({ draining }) => !draining)) return "connected";
-  if (census.workers.length > 0) return "draining";
-  return census.detached > 0 ? "reconnecting" : "disconnected";
+export function workerState(
+  workers: readonly { draining: boolean }[],
+  detached: number,
+): SpaceStatus["worker"] {
+  if (workers.some(({ draining }) => !draining)) return "connected";
+  if (workers.length > 0) return "draining";
+  return detached > 0 ? "reconnecting" : "disconnected";
 }
 
 function waitingReason(census: Census): string | null {
-  switch (workerState(census)) {
+  switch (workerState(census.workers, census.detached)) {
     case "disconnected":
       return "No worker is connected.";
     case "reconnecting":

@@ -174,13 +174,14 @@ function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcom
       const attempt = job.attempts;
       const told = { progress, message, estimatedRemaining };
       const log: LogEvent = { kind: "progress", offset, at: now, attempt, ...told };
-      return appliedWithLog({ ...job, offset, live: { ...live, ...told } }, log);
+      return appliedWithLog({ ...job, offset, updatedAt: now, live: { ...live, ...told } }, log);
     }
     case "output": {
       const offset = job.offset + 1;
       const { delta } = command;
       const log: LogEvent = { kind: "output", offset, at: now, attempt: job.attempts, delta };
-      return appliedWithLog({ ...job, offset, live: { ...live, outputs: live.outputs + 1 } }, log);
+      const outputs = live.outputs + 1;
+      return appliedWithLog({ ...job, offset, updatedAt: now, live: { ...live, outputs } }, log);
     }
     case "result":
       return applied(completed(job, command.output, command.metrics, now), [
@@ -216,8 +217,8 @@ function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
 
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
   if (job.cancel) return UNCHANGED;
-  const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason }, updatedAt: now };
-  return applied(next, [tellCancel(job, reason)]);
+  const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason } };
+  return applied(withStatus(next, "Canceling …", now), [tellCancel(job, reason)]);
 }
 
 function ticked(job: ProcessingJob, now: Instant): Outcome {

@@ -1,8 +1,8 @@
 import type { Json } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
-import type { SpaceSettings } from "../protocol/resources.ts";
+import type { SpaceSettings, SpaceStatus } from "../protocol/resources.ts";
 import { slotsOf } from "../queue/dispatch.ts";
-import type { Census } from "../queue/status.ts";
+import { type Census, workerState } from "../queue/status.ts";
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
 import type { Connection, Connections, ReadyWorker } from "./connections.ts";
@@ -88,9 +88,12 @@ export function censusOf(core: SpaceCore): Census {
   };
 }
 
-/** Whether a worker is there that takes new jobs. */
-export function isServed(core: SpaceCore): boolean {
-  return core.connections.readyWorkers().some(({ at }) => at.state.phase === "ready");
+/** What a submit meets now. */
+export function workerStateOf(core: SpaceCore): SpaceStatus["worker"] {
+  const workers = core.connections.readyWorkers();
+  const draining = workers.map(({ at }) => ({ draining: at.state.phase === "draining" }));
+  const detached = core.ledger.runningJobs().filter((job) => job.detachedAt !== null).length;
+  return workerState(draining, detached);
 }
 
 export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {

@@ -28,6 +28,8 @@ export class Feed {
   private statusOffset = 0;
   private statusText = "";
   private statusAt = 0;
+  /** Sockets of the space that know this memory's epoch. */
+  private readonly greeted = new WeakSet<SubscriberConnection>();
 
   /** `epoch` names this memory of the space's status, which ends with it. */
   constructor(core: SpaceCore, epoch: string) {
@@ -144,15 +146,12 @@ export class Feed {
     return this.followers.size > 0;
   }
 
-  /** The first frames of a socket of the whole space. */
+  /** The first frames of a socket of the whole space; the others must know the status by then. */
   openSpace(subscriber: SubscriberConnection, since: Position | null, now: number): void {
-    this.refreshStatus(now);
     const { epoch, statusOffset: last } = this;
     const recovery = recover(since, { epoch, last, first: last });
     const offset = recovery.recovered ? recovery.after : last;
-    const { name: space } = this.core.record;
-    const opening = { type: "connection", space, epoch, offset, recovered: recovery.recovered };
-    this.core.connections.send(subscriber, { ...opening, timestamp: iso(now) });
+    this.greet(subscriber, offset, recovery.recovered, now);
     if (recovery.recovered && recovery.after === last) return;
     this.core.connections.send(subscriber, this.statusFrame());
   }
@@ -162,8 +161,24 @@ export class Feed {
     if (!this.refreshStatus(now)) return;
     const text = JSON.stringify(this.statusFrame());
     for (const subscriber of this.core.connections.subscribers()) {
-      if (subscriber.at.jobUlid === null) this.core.connections.sendText(subscriber, text);
+      if (subscriber.at.jobUlid !== null) continue;
+      if (!this.greeted.has(subscriber)) this.greet(subscriber, this.statusOffset, false, now);
+      this.core.connections.sendText(subscriber, text);
     }
+  }
+
+  /** A socket that outlived the memory it was opened in is told that offsets start anew. */
+  private greet(
+    subscriber: SubscriberConnection,
+    offset: number,
+    recovered: boolean,
+    now: number,
+  ): void {
+    this.greeted.add(subscriber);
+    const { epoch } = this;
+    const { name: space } = this.core.record;
+    const frame = { type: "connection", space, epoch, offset, recovered, timestamp: iso(now) };
+    this.core.connections.send(subscriber, frame);
   }
 
   view(job: Job): JobView {

@@ -3,7 +3,7 @@ import type { ProblemCode } from "../protocol/codes.ts";
 import type { SubmitJobBody } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
 import type { Job, StoredFile } from "../queue/job.ts";
-import { isServed, type SpaceCore } from "./core.ts";
+import { type SpaceCore, workerStateOf } from "./core.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
 
 /** A job as it arrives at its space. */
@@ -34,7 +34,7 @@ export class Intake {
     for (const admission of [
       admitSize(inputBytes),
       admitInput(settings, input, fields),
-      admitNow(settings, this.core.ledger.queuedCount, isServed(this.core)),
+      admitNow(settings, this.core.ledger.queuedCount, workerStateOf(this.core)),
     ]) {
       if (!admission.ok) return admission;
     }

@@ -1,4 +1,3 @@
-import { decodeTime, monotonicFactory } from "ulid";
 import { type Candidate, chooseWorker } from "../queue/dispatch.ts";
 import type { Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
 import { meanAfter } from "../queue/status.ts";
@@ -10,6 +9,7 @@ import {
   transition,
 } from "../queue/transition.ts";
 import type { JobStore } from "../storage/job-store.ts";
+import { JobIds } from "./job-ids.ts";
 
 /** What a batch did to one job. */
 export interface Change {
@@ -43,8 +43,7 @@ export class Ledger {
   private readonly queued: Map<number, number>;
   private changes = new Map<string, Change>();
   private meanRun: number | null = null;
-  private readonly nextUlid = monotonicFactory();
-  private newestUlidTime: number;
+  private readonly ids: JobIds;
 
   private readonly store: JobStore;
 
@@ -53,9 +52,7 @@ export class Ledger {
     for (const job of store.processing()) this.running.set(job.ulid, job);
     this.queued = store.queuedByPriority();
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
-    const newest = store.newestUlid();
-    // One millisecond on, so that no id made now sorts before one made before memory was lost.
-    this.newestUlidTime = newest === null ? 0 : decodeTime(newest) + 1;
+    this.ids = new JobIds(store.newestUlid());
   }
 
   get meanRunS(): number | null {
@@ -85,9 +82,7 @@ export class Ledger {
   }
 
   submit(job: Omit<NewJob, "ulid">, now: number): Job {
-    this.newestUlidTime = Math.max(now, this.newestUlidTime);
-    const ulid = this.nextUlid(this.newestUlidTime);
-    const queued = submitted({ ...job, ulid }, now);
+    const queued = submitted({ ...job, ulid: this.ids.next(now) }, now);
     this.record(null, queued, []);
     return queued;
   }

@@ -111,7 +111,9 @@ export function logFrame(job: Job, event: LogEvent, view: JobView): object {
 
 function changeFrame(job: Job, event: StatusEvent, view: JobView): object {
   const isLast = event === job.history.at(-1);
-  if (isLast && isEnded(job)) return { ...snapshotFrame(job, view), offset: event.offset };
+  if (isLast && job.status !== "queued") {
+    return { ...snapshotFrame(job, view), offset: event.offset, timestamp: iso(event.at) };
+  }
   return {
     type: "progress",
     job_id: jobIdOf(view.space, job.ulid),

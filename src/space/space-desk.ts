@@ -109,6 +109,7 @@ export class SpaceDesk {
     const { since, ...identity } = who;
     const job = who.jobUlid === null ? null : this.core.ledger.get(who.jobUlid);
     if (who.jobUlid !== null && job === null) return false;
+    this.feed.publishStatus(Date.now());
     const connection = this.core.connections.accept(socket, {
       kind: "subscriber",
       ...identity,

@@ -1,5 +1,5 @@
 import { parsePosition } from "../channel/position.ts";
-import { byteLength, decodeFrame } from "../protocol/codec.ts";
+import { byteLength, type Decoded, decodeFrame } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   jobClientFrame,
@@ -11,7 +11,7 @@ import type { SubscriberConnection } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Intake } from "./intake.ts";
-import { jobIdOf } from "./render.ts";
+import { epochOf, jobIdOf } from "./render.ts";
 
 /** What browsers and programs say over their sockets. */
 export class SubscriberDesk {
@@ -26,15 +26,16 @@ export class SubscriberDesk {
   }
 
   receive(subscriber: SubscriberConnection, raw: string | ArrayBuffer, now: number): void {
-    if (subscriber.at.jobUlid !== null) {
+    const { jobUlid } = subscriber.at;
+    if (jobUlid !== null) {
       const decoded = decodeFrame(raw, jobClientFrame);
-      if (decoded.ok) this.intake.cancel(subscriber.at.jobUlid, CANCELED_BY_CALL, now);
-      else this.malformed(subscriber, decoded);
+      this.countMalformed(subscriber, decoded);
+      if (decoded.ok) this.intake.cancel(jobUlid, CANCELED_BY_CALL, now);
       return;
     }
     const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
+    this.countMalformed(subscriber, decoded, decoded.ok ? {} : refOf(raw));
     if (decoded.ok) this.heard(subscriber, decoded.frame, now);
-    else this.malformed(subscriber, decoded, refOf(raw));
   }
 
   /** Jobs it asked to be canceled with it are. */
@@ -83,7 +84,8 @@ export class SubscriberDesk {
     outbox.send(subscriber, () => {
       const job = this.core.ledger.get(ulid) ?? taken.job;
       const queue_position = this.core.ledger.queuePosition(job);
-      return { type: "accepted", ref, job_id: jobIdOf(record.name, ulid), queue_position };
+      const job_id = jobIdOf(record.name, ulid);
+      return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
     });
   }
 
@@ -97,7 +99,8 @@ export class SubscriberDesk {
     const { at } = subscriber;
     if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
       const message = `One socket follows ${LIMITS.followsPerSocket} jobs at most: unfollow some first.`;
-      outbox.error(subscriber, "too_many_follows", message, { job_id: frame.job_id });
+      const { job_id, ref } = frame;
+      outbox.error(subscriber, "too_many_follows", message, { job_id, ref });
       return;
     }
     this.feed.afterDelivery(() => {
@@ -126,11 +129,18 @@ export class SubscriberDesk {
     });
   }
 
-  private malformed(
+  /** Only malformed frames in a row count: a slip now and then is forgiven. */
+  private countMalformed(
     subscriber: SubscriberConnection,
-    problem: { code: Parameters<SpaceCore["outbox"]["error"]>[1]; message: string },
+    problem: Decoded<unknown>,
     refs: object = {},
   ): void {
+    if (problem.ok) {
+      if (subscriber.at.malformed === 0) return;
+      subscriber.at.malformed = 0;
+      this.core.connections.remember(subscriber);
+      return;
+    }
     this.core.outbox.error(subscriber, problem.code, problem.message, refs);
     subscriber.at.malformed += 1;
     this.core.connections.remember(subscriber);

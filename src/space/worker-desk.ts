@@ -80,12 +80,16 @@ export class WorkerDesk {
     this.core.outbox.close(worker, close, reason);
   }
 
+  private dismissSilent(worker: ReadyWorker, now: number): void {
+    this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
+  }
+
   /** Takes leases back that ran out, and closes sockets that never registered. */
   tick(now: number): void {
     for (const worker of this.core.connections.workers()) {
       if (isReady(worker)) {
         if (this.holdsAttempts(worker) && this.isSilent(worker, now)) {
-          this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
+          this.dismissSilent(worker, now);
         }
       } else if (worker.at.state.phase === "new" && worker.at.openedAt + LIMITS.registerMs <= now) {
         const message = `\`register\` must come within ${LIMITS.registerMs / 1_000} s.`;
@@ -111,7 +115,12 @@ export class WorkerDesk {
     }
   }
 
+  /** A worker that fell silent while it was idle is found out before it is given a job. */
   dispatch(now: number): void {
+    if (this.core.ledger.queuedCount === 0) return;
+    for (const worker of this.core.connections.readyWorkers()) {
+      if (this.isSilent(worker, now)) this.dismissSilent(worker, now);
+    }
     for (const job of this.core.ledger.dispatch(servingWorkers(this.core), now)) {
       const worker = this.byGeneration(job.generation);
       if (worker) this.core.outbox.send(worker, this.jobFrame(worker, job));
@@ -162,7 +171,10 @@ export class WorkerDesk {
   private admit(worker: WorkerConnection, workerId: string, now: number): boolean {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
-      if (other.at.state.workerId !== workerId && !this.isSilent(other, now)) continue;
+      if (other.at.state.workerId !== workerId) {
+        if (this.isSilent(other, now)) this.dismissSilent(other, now);
+        continue;
+      }
       const message = "Another connection of this worker took its place.";
       this.core.outbox.error(other, "replaced", message);
       this.dismiss(other, "occupied", message, now);

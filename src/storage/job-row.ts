@@ -136,8 +136,11 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   if (status === "queued") return { ...base, status, queuedAt: row.queued_at ?? row.created_at };
   if (status === "processing") {
     const requestedAt = row.cancel_requested_at;
+    const told = live(row.ulid, row.attempts);
     return {
       ...base,
+      // The row is not written where only the log grew.
+      updatedAt: Math.max(row.updated_at, told.lastFrameAt ?? 0),
       status,
       startedAt: row.started_at ?? row.created_at,
       worker: worker ?? { id: "", name: null },
@@ -145,7 +148,7 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
       dispatchedAt: row.dispatched_at ?? row.updated_at,
       detachedAt: row.detached_at,
       cancel: requestedAt === null ? null : { requestedAt, reason: row.reason ?? "" },
-      live: live(row.ulid, row.attempts),
+      live: told,
     };
   }
   const { generation, progress } = row;

@@ -206,7 +206,8 @@ function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted"
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== frame.ref) return state;
   const phase = { status: "queued", position: frame.queue_position, message: null } as const;
-  return taken(state, newJob(frame.job_id, submission.label, phase));
+  const job = newJob(frame.job_id, submission.label, phase);
+  return taken(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
 }
 
 function takeUpload(state: PageState, ref: string, job: JobResource): PageState {

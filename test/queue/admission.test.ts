@@ -46,15 +46,15 @@ describe("an input", () => {
 describe("a submit", () => {
   it("while no worker is there is refused or queued, as the space says", () => {
     const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
-    expect(admitNow(refusing, 0, false)).toMatchObject({ code: "worker_not_connected" });
-    expect(admitNow(refusing, 0, true)).toEqual({ ok: true });
-    expect(admitNow(OPEN, 0, false)).toEqual({ ok: true });
+    expect(admitNow(refusing, 0, "disconnected")).toMatchObject({ code: "worker_not_connected" });
+    expect(admitNow(refusing, 0, "connected")).toEqual({ ok: true });
+    expect(admitNow(OPEN, 0, "disconnected")).toEqual({ ok: true });
   });
 
   it("is refused once as many wait as the space allows", () => {
     const small = { ...OPEN, max_queue: 2 };
-    expect(admitNow(small, 1, true)).toEqual({ ok: true });
-    expect(admitNow(small, 2, true)).toMatchObject({
+    expect(admitNow(small, 1, "connected")).toEqual({ ok: true });
+    expect(admitNow(small, 2, "connected")).toMatchObject({
       code: "queue_full",
       message: expect.stringContaining("2 jobs wait"),
     });

@@ -215,7 +215,13 @@ describe("what is followed after a reconnect", () => {
 
 describe("submitting", () => {
   test("an accepted job is the newest of the list", () => {
-    const frame = { type: "accepted", ref: "r1", job_id: OTHER, queue_position: 3 } as const;
+    const frame = {
+      type: "accepted",
+      ref: "r1",
+      job_id: OTHER,
+      queue_position: 3,
+      epoch: "e",
+    } as const;
     const taken = run(sending, frame);
     expect(taken.jobs.map((job) => job.id)).toEqual([OTHER, JOB]);
     expect(jobOf(taken, OTHER)).toMatchObject({ label: "a poem", phase: { position: 3 } });

@@ -1,0 +1,44 @@
+import { decodeTime, encodeTime } from "ulid";
+
+/** Crockford's base 32, as ULIDs use it. */
+const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const SEQUENCE_DIGITS = 3;
+const SEQUENCE_END = 32 ** SEQUENCE_DIGITS;
+const RANDOM_DIGITS = 13;
+
+/**
+ * ULIDs that sort in the order they are made, and none of which tells another: after the time come 15
+ * bits that count within the millisecond, then 65 fresh random ones. The usual monotonic ULID adds 1
+ * to the last one's random part, which would give the neighbour's job away.
+ */
+export class JobIds {
+  private time: number;
+  private sequence = 0;
+
+  /** `newest` is the newest id there is: no id made now may sort before it. */
+  constructor(newest: string | null) {
+    this.time = newest === null ? 0 : decodeTime(newest) + 1;
+  }
+
+  next(now: number): string {
+    if (now > this.time) {
+      this.time = now;
+      this.sequence = 0;
+    } else if (this.sequence === SEQUENCE_END) {
+      this.time += 1;
+      this.sequence = 0;
+    }
+    const random = crypto.getRandomValues(new Uint8Array(RANDOM_DIGITS));
+    const digits = Array.from(random, (byte) => DIGITS[byte % DIGITS.length]).join("");
+    return encodeTime(this.time) + inDigits(this.sequence++) + digits;
+  }
+}
+
+function inDigits(sequence: number): string {
+  let digits = "";
+  for (let rest = sequence, place = 0; place < SEQUENCE_DIGITS; place += 1) {
+    digits = DIGITS[rest % DIGITS.length] + digits;
+    rest = Math.floor(rest / DIGITS.length);
+  }
+  return digits;
+}
