@@ -3,9 +3,20 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { LiveProgress, LogEvent } from "../queue/job.ts";
 import type { Sql } from "./sql.ts";
 
+/** Events stored together. `bytes` counts what was ever stored for the job, to the end of this. */
 type Segment = { first_offset: number; last_offset: number; bytes: number; events: string };
 
-/** The outputs and progress of jobs, a row for all events of one job that were stored together. */
+/** Where an attempt stands after some part of the log. */
+interface Standing {
+  attempt: number;
+  live: LiveProgress;
+}
+
+/**
+ * The outputs and progress of jobs, a row for all events of one job that were stored together. What
+ * was dropped to keep a log small leaves a marker of offset 0: where the rest begins, and where the
+ * last attempt stood by then.
+ */
 export class JobLog {
   private readonly sql: Sql;
 
@@ -19,21 +30,16 @@ export class JobLog {
     const last = events.at(-1);
     if (!first || !last) return;
     const text = JSON.stringify(events);
-    this.sql.run(
-      "INSERT INTO job_log (ulid, first_offset, last_offset, bytes, events) VALUES (?, ?, ?, ?, ?)",
-      ulid,
-      first.offset,
-      last.offset,
-      byteLength(text),
-      text,
-    );
-    this.trim(ulid);
+    const bytes = (this.newest(ulid)?.bytes ?? 0) + byteLength(text);
+    this.insert(ulid, first.offset, last.offset, bytes, text);
+    this.trim(ulid, first.offset, bytes);
   }
 
   /** Events after `offset`, in order. */
   after(ulid: string, offset: number): LogEvent[] {
     const segments = this.sql.all<Segment>(
-      "SELECT * FROM job_log WHERE ulid = ? AND last_offset > ? ORDER BY first_offset",
+      `SELECT * FROM job_log WHERE ulid = ? AND first_offset > 0 AND last_offset > ?
+       ORDER BY first_offset`,
       ulid,
       offset,
     );
@@ -42,63 +48,111 @@ export class JobLog {
 
   /** The last offset that was dropped to keep the log small; 0 where all is there. */
   trimmedTo(ulid: string): number {
-    const [marker] = this.sql.all<{ last_offset: number }>(
-      "SELECT last_offset FROM job_log WHERE ulid = ? AND first_offset = 0",
-      ulid,
-    );
-    return marker?.last_offset ?? 0;
+    return this.marker(ulid)?.last_offset ?? 0;
   }
 
   /** The last offset stored here; 0 where there is none. */
   lastOffset(ulid: string): number {
-    const [row] = this.sql.all<{ last: number | null }>(
-      "SELECT MAX(last_offset) AS last FROM job_log WHERE ulid = ?",
-      ulid,
-    );
-    return row?.last ?? 0;
+    return this.newest(ulid)?.last_offset ?? 0;
   }
 
   /** Where a running attempt stands, read back after memory was lost. */
   live(ulid: string, attempt: number): LiveProgress {
-    const events = this.after(ulid, 0).filter(
-      (event) => event.kind !== "position" && event.attempt === attempt,
-    );
-    const told = events.findLast((event) => event.kind === "progress");
-    return {
-      progress: told?.progress ?? 0,
-      message: told?.message ?? null,
-      estimatedRemaining: told?.estimatedRemaining ?? null,
-      outputs: events.filter((event) => event.kind === "output").length,
-      lastFrameAt: events.at(-1)?.at ?? null,
-    };
+    const before = standingAt(this.marker(ulid));
+    return standingAfter(before, attempt, this.after(ulid, 0)).live;
   }
 
   remove(ulid: string): void {
     this.sql.run("DELETE FROM job_log WHERE ulid = ?", ulid);
   }
 
-  /** Dropped segments leave one marker of no bytes, so that a follower can be told of the gap. */
-  private trim(ulid: string): void {
-    const segments = this.sql.all<{ first_offset: number; last_offset: number; bytes: number }>(
-      "SELECT first_offset, last_offset, bytes FROM job_log WHERE ulid = ? ORDER BY first_offset",
+  /** Drops the oldest segments, never the newest, until the rest is within the limit. */
+  private trim(ulid: string, newestOffset: number, bytes: number): void {
+    const surplus = bytes - LIMITS.jobLogBytes;
+    const marker = this.marker(ulid);
+    if (surplus <= (marker?.bytes ?? 0)) return;
+    const dropped = this.oldest(ulid, newestOffset, surplus);
+    const cut = dropped.at(-1);
+    if (!cut) return;
+    const events = dropped.flatMap(eventsOf);
+    const attempt = events.findLast((event) => event.kind !== "position")?.attempt;
+    const before = standingAt(marker);
+    const standing = attempt === undefined ? before : standingAfter(before, attempt, events);
+    this.sql.run("DELETE FROM job_log WHERE ulid = ? AND first_offset <= ?", ulid, cut.last_offset);
+    this.insert(ulid, 0, cut.last_offset, cut.bytes, JSON.stringify(standing));
+  }
+
+  /** The segments before `newestOffset` up to where `bytes` were stored. Reads no row beyond. */
+  private oldest(ulid: string, newestOffset: number, bytes: number): Segment[] {
+    const [last] = this.sql.all<{ first_offset: number }>(
+      `SELECT first_offset FROM job_log WHERE ulid = ? AND first_offset BETWEEN 1 AND ?
+       AND bytes >= ? ORDER BY first_offset LIMIT 1`,
       ulid,
+      newestOffset - 1,
+      bytes,
     );
-    let bytes = segments.reduce((sum, segment) => sum + segment.bytes, 0);
-    if (bytes <= LIMITS.jobLogBytes) return;
-    let cut = 0;
-    for (const segment of segments.slice(0, -1)) {
-      if (bytes <= LIMITS.jobLogBytes) break;
-      bytes -= segment.bytes;
-      cut = segment.last_offset;
-    }
-    if (cut === 0) return;
-    this.sql.run("DELETE FROM job_log WHERE ulid = ? AND last_offset <= ?", ulid, cut);
-    this.sql.run(
-      "INSERT INTO job_log (ulid, first_offset, last_offset, bytes, events) VALUES (?, 0, ?, 0, '[]')",
+    return this.sql.all<Segment>(
+      "SELECT * FROM job_log WHERE ulid = ? AND first_offset BETWEEN 1 AND ? ORDER BY first_offset",
       ulid,
-      cut,
+      last?.first_offset ?? newestOffset - 1,
     );
   }
+
+  private newest(ulid: string): Pick<Segment, "last_offset" | "bytes"> | undefined {
+    return this.sql.all<Pick<Segment, "last_offset" | "bytes">>(
+      "SELECT last_offset, bytes FROM job_log WHERE ulid = ? ORDER BY first_offset DESC LIMIT 1",
+      ulid,
+    )[0];
+  }
+
+  private marker(ulid: string): Segment | undefined {
+    return this.sql.all<Segment>(
+      "SELECT * FROM job_log WHERE ulid = ? AND first_offset = 0",
+      ulid,
+    )[0];
+  }
+
+  private insert(ulid: string, first: number, last: number, bytes: number, events: string): void {
+    this.sql.run(
+      "INSERT INTO job_log (ulid, first_offset, last_offset, bytes, events) VALUES (?, ?, ?, ?, ?)",
+      ulid,
+      first,
+      last,
+      bytes,
+      events,
+    );
+  }
+}
+
+const NOTHING_TOLD: LiveProgress = {
+  progress: 0,
+  message: null,
+  estimatedRemaining: null,
+  outputs: 0,
+  lastFrameAt: null,
+};
+
+/** Goes on from where the same attempt stood before, or from nothing. */
+function standingAfter(
+  before: Standing | null,
+  attempt: number,
+  events: readonly LogEvent[],
+): Standing {
+  let live = before?.attempt === attempt ? before.live : NOTHING_TOLD;
+  for (const event of events) {
+    if (event.kind === "position" || event.attempt !== attempt) continue;
+    if (event.kind === "output") {
+      live = { ...live, outputs: live.outputs + 1, lastFrameAt: event.at };
+    } else {
+      const { progress, message, estimatedRemaining, at } = event;
+      live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at };
+    }
+  }
+  return { attempt, live };
+}
+
+function standingAt(marker: Segment | undefined): Standing | null {
+  return marker ? JSON.parse(marker.events) : null;
 }
 
 function eventsOf(segment: Segment): LogEvent[] {

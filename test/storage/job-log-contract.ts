@@ -1,0 +1,204 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { byteLength } from "../../src/protocol/codec.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import type { LogEvent } from "../../src/queue/job.ts";
+import { JobLog } from "../../src/storage/job-log.ts";
+import { migrate } from "../../src/storage/migrations.ts";
+import type { Sql } from "../../src/storage/sql.ts";
+import { type WithSql, withStore } from "./with-sql.ts";
+
+const ULID = "01KA7Z3QK0ABCDEFGHJKMNPQRS";
+const OTHER = "01KA7Z3QK0ABCDEFGHJKMNPQRT";
+
+/** A piece of output; its offset is its instant too. */
+function output(offset: number, delta = `piece ${offset}`, attempt = 1): LogEvent {
+  return { kind: "output", offset, at: offset, attempt, delta };
+}
+
+function progress(offset: number, percent: number, attempt = 1): LogEvent {
+  const told = { progress: percent, message: `at ${percent}`, estimatedRemaining: 100 - percent };
+  return { kind: "progress", offset, at: offset, attempt, ...told };
+}
+
+/** A piece of which `count` fill the log to the limit exactly, each stored by itself. */
+function outputOf(count: number, offset: number, attempt = 1): LogEvent {
+  const bytes = Math.floor(LIMITS.jobLogBytes / count);
+  const bare = output(offset, "", attempt);
+  return output(offset, "x".repeat(bytes - byteLength(JSON.stringify([bare]))), attempt);
+}
+
+/** What these events take where each was stored by itself. */
+function bytesOf(events: LogEvent[]): number {
+  return events.reduce((sum, event) => sum + byteLength(JSON.stringify([event])), 0);
+}
+
+function offsetsOf(log: JobLog, after = 0): number[] {
+  return log.after(ULID, after).map(({ offset }) => offset);
+}
+
+export function jobLogContract(withSql: WithSql): void {
+  const withLog = (work: (log: JobLog) => void) => withStore(withSql, (store) => work(store.log));
+
+  describe("the log of a job", () => {
+    it("gives back its events in order, after any offset, within batches and between", () =>
+      withLog((log) => {
+        const events = [output(2), progress(3, 5), output(5), output(6), output(8)];
+        log.append(ULID, events.slice(0, 3));
+        log.append(OTHER, [output(4)]);
+        log.append(ULID, events.slice(3));
+        for (let offset = 0; offset <= 9; offset += 1) {
+          expect(log.after(ULID, offset)).toEqual(events.filter((event) => event.offset > offset));
+        }
+        expect([log.lastOffset(ULID), log.lastOffset(OTHER)]).toEqual([8, 4]);
+      }));
+
+    it("is empty before anything was told, and a batch of nothing is nothing", () =>
+      withLog((log) => {
+        log.append(ULID, []);
+        expect(log.after(ULID, 0)).toEqual([]);
+        expect([log.lastOffset(ULID), log.trimmedTo(ULID)]).toEqual([0, 0]);
+      }));
+
+    it("is kept whole up to its limit", () =>
+      withLog((log) => {
+        for (let offset = 1; offset <= 4; offset += 1) log.append(ULID, [outputOf(4, offset)]);
+        expect(offsetsOf(log)).toEqual([1, 2, 3, 4]);
+        expect(log.trimmedTo(ULID)).toBe(0);
+      }));
+
+    it("beyond its limit loses the oldest, as few as need be, and says up to where", () =>
+      withLog((log) => {
+        for (let offset = 1; offset <= 7; offset += 1) {
+          log.append(ULID, [outputOf(4, offset)]);
+          const dropped = Math.max(0, offset - 4);
+          expect(log.trimmedTo(ULID)).toBe(dropped);
+          expect(offsetsOf(log)[0]).toBe(dropped + 1);
+          expect(log.lastOffset(ULID)).toBe(offset);
+        }
+        expect(offsetsOf(log, 6)).toEqual([7]);
+      }));
+
+    it("drops as few as need be whatever the sizes of its batches", () =>
+      withLog((log) => {
+        const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes * 0.6)), { maxLength: 8 });
+        const anySizes = fc.property(sizes, (lengths) => {
+          const kept: LogEvent[] = [];
+          for (const [index, length] of lengths.entries()) {
+            const event = output(index + 1, "x".repeat(length));
+            log.append(ULID, [event]);
+            kept.push(event);
+            while (kept.length > 1 && bytesOf(kept) > LIMITS.jobLogBytes) kept.shift();
+            expect(offsetsOf(log)).toEqual(kept.map(({ offset }) => offset));
+            expect(log.trimmedTo(ULID)).toBe(index + 1 - kept.length);
+          }
+          log.remove(ULID);
+        });
+        fc.assert(anySizes, { numRuns: 20 });
+      }));
+
+    it("costs the same to add to, however long it is", () =>
+      withSql((sql) => {
+        migrate(sql);
+        let rows = 0;
+        const all: Sql["all"] = (query, ...bindings) => {
+          const found = sql.all<never>(query, ...bindings);
+          rows += found.length;
+          return found;
+        };
+        const log = new JobLog({ ...sql, all });
+        for (let offset = 1; offset <= 500; offset += 1) {
+          rows = 0;
+          log.append(ULID, [output(offset, "x".repeat(4_000))]);
+          expect(rows).toBeLessThanOrEqual(4);
+        }
+        expect(log.trimmedTo(ULID)).toBeGreaterThan(0);
+      }));
+
+    it("keeps its newest batch, however large, and drops what was before", () =>
+      withLog((log) => {
+        log.append(ULID, [output(1)]);
+        log.append(ULID, [output(2)]);
+        log.append(ULID, [outputOf(1, 3), output(4)]);
+        expect(offsetsOf(log)).toEqual([3, 4]);
+        expect(log.trimmedTo(ULID)).toBe(2);
+        log.append(ULID, [output(5)]);
+        expect(offsetsOf(log)).toEqual([5]);
+      }));
+
+    it("of one job that is full takes nothing from another's", () =>
+      withLog((log) => {
+        log.append(OTHER, [output(1)]);
+        for (let offset = 1; offset <= 3; offset += 1) log.append(ULID, [outputOf(2, offset)]);
+        expect(log.trimmedTo(OTHER)).toBe(0);
+        expect(log.after(OTHER, 0)).toEqual([output(1)]);
+      }));
+
+    it("that was removed starts from nothing, its limit too", () =>
+      withLog((log) => {
+        for (let offset = 1; offset <= 3; offset += 1) log.append(ULID, [outputOf(2, offset)]);
+        log.remove(ULID);
+        expect([log.lastOffset(ULID), log.trimmedTo(ULID)]).toEqual([0, 0]);
+        for (let offset = 1; offset <= 2; offset += 1) log.append(ULID, [outputOf(2, offset)]);
+        expect(offsetsOf(log)).toEqual([1, 2]);
+      }));
+  });
+
+  describe("a running attempt, read back from its log", () => {
+    it("that told nothing yet stands at nothing", () =>
+      withLog((log) => {
+        log.append(ULID, [{ kind: "position", offset: 2, at: 2, position: 1 }, output(4)]);
+        expect(log.live(ULID, 2)).toEqual({
+          progress: 0,
+          message: null,
+          estimatedRemaining: null,
+          outputs: 0,
+          lastFrameAt: null,
+        });
+      }));
+
+    it("stands where it last told, and has the outputs it sent, not those of attempts before", () =>
+      withLog((log) => {
+        log.append(ULID, [output(3), progress(4, 90), output(5)]);
+        log.append(ULID, [output(8, "a", 2), progress(9, 20, 2)]);
+        log.append(ULID, [output(10, "b", 2)]);
+        expect(log.live(ULID, 2)).toEqual({
+          progress: 20,
+          message: "at 20",
+          estimatedRemaining: 80,
+          outputs: 2,
+          lastFrameAt: 10,
+        });
+      }));
+
+    it("has all its outputs, also those the log had to drop", () =>
+      withLog((log) => {
+        for (let offset = 1; offset <= 9; offset += 1) {
+          log.append(ULID, [outputOf(3, offset)]);
+          expect(log.live(ULID, 1)).toMatchObject({ outputs: offset, lastFrameAt: offset });
+        }
+        expect(offsetsOf(log)).toEqual([7, 8, 9]);
+      }));
+
+    it("has the progress it told last, also where the log had to drop it", () =>
+      withLog((log) => {
+        log.append(ULID, [progress(1, 10), progress(2, 40)]);
+        for (let offset = 3; offset <= 9; offset += 1) log.append(ULID, [outputOf(3, offset)]);
+        expect(log.live(ULID, 1)).toEqual({
+          progress: 40,
+          message: "at 40",
+          estimatedRemaining: 60,
+          outputs: 7,
+          lastFrameAt: 9,
+        });
+      }));
+
+    it("has nothing of dropped outputs and progress of the attempt before", () =>
+      withLog((log) => {
+        log.append(ULID, [progress(1, 10)]);
+        for (let offset = 2; offset <= 6; offset += 1) log.append(ULID, [outputOf(3, offset)]);
+        for (let offset = 8; offset <= 13; offset += 1) log.append(ULID, [outputOf(3, offset, 2)]);
+        expect(log.live(ULID, 2)).toMatchObject({ progress: 0, message: null, outputs: 6 });
+      }));
+  });
+}
