@@ -1,0 +1,151 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isEnded, type Job, type LogEvent } from "../../src/queue/job.ts";
+import { submitted } from "../../src/queue/transition.ts";
+import type { JobStore } from "../../src/storage/job-store.ts";
+import { livesWithoutReturn, newJobs, play, START } from "../queue/steps.ts";
+import { completedJob, queuedAs, ulidAt } from "./stored-jobs.ts";
+import { type WithSql, withStore } from "./with-sql.ts";
+
+/** Plays a life into the store, each step stored as a batch of its own. */
+function store(jobs: JobStore, moments: ReturnType<typeof play>, first: Job): Job {
+  jobs.save(first);
+  let last = first;
+  for (const { outcome, after } of moments) {
+    if (outcome.kind !== "applied") continue;
+    jobs.save(after);
+    jobs.log.append(after.ulid, outcome.log);
+    last = after;
+  }
+  return last;
+}
+
+export function jobStoreContract(withSql: WithSql): void {
+  const withJobs = (work: (jobs: JobStore) => void) => withStore(withSql, work);
+
+  describe("a stored job", () => {
+    it("comes back exactly as it was, after any life", () =>
+      withJobs((jobs) => {
+        const lives = fc.property(newJobs, livesWithoutReturn, (job, steps) => {
+          const last = store(jobs, play(job, steps), submitted(job, START));
+          expect(jobs.get(job.ulid)).toEqual(last);
+          jobs.remove(job.ulid);
+        });
+        fc.assert(lives, { numRuns: 150 });
+      }));
+
+    it("comes back with its log, where only the log was written since", () =>
+      withJobs((jobs) => {
+        const lives = fc.property(newJobs, livesWithoutReturn, (job, steps) => {
+          jobs.save(submitted(job, START));
+          for (const { before, outcome, after } of play(job, steps)) {
+            if (outcome.kind !== "applied") continue;
+            if (outcome.log.length === 0 || isEnded(before)) jobs.save(after);
+            jobs.log.append(after.ulid, outcome.log);
+            expect(jobs.get(job.ulid)).toEqual(after);
+          }
+          jobs.remove(job.ulid);
+        });
+        fc.assert(lives, { numRuns: 50 });
+      }));
+
+    it("keeps every event of its log in order", () =>
+      withJobs((jobs) => {
+        const lives = fc.property(newJobs, livesWithoutReturn, (job, steps) => {
+          const moments = [...play(job, steps)];
+          const told: LogEvent[] = [];
+          for (const { outcome, after } of moments) {
+            if (outcome.kind !== "applied") continue;
+            jobs.log.append(after.ulid, outcome.log);
+            told.push(...outcome.log);
+          }
+          expect(jobs.log.after(job.ulid, 0)).toEqual(told);
+          jobs.log.remove(job.ulid);
+        });
+        fc.assert(lives, { numRuns: 50 });
+      }));
+
+    it("that is not there is null", () =>
+      withJobs((jobs) => {
+        expect(jobs.get(ulidAt(1))).toBeNull();
+      }));
+
+    it("is replaced by its newer state, not doubled", () =>
+      withJobs((jobs) => {
+        jobs.save(queuedAs(ulidAt(1)));
+        jobs.save(completedJob(ulidAt(1), 5));
+        expect(jobs.list({ limit: 10 }).map(({ status }) => status)).toEqual(["completed"]);
+      }));
+
+    it("is removed with its log, and no other is", () =>
+      withJobs((jobs) => {
+        const event: LogEvent = { kind: "position", offset: 2, at: START, position: 1 };
+        for (const ulid of [ulidAt(1), ulidAt(2)]) {
+          jobs.save(queuedAs(ulid));
+          jobs.log.append(ulid, [event]);
+        }
+        jobs.remove(ulidAt(1));
+        expect(jobs.get(ulidAt(1))).toBeNull();
+        expect(jobs.log.after(ulidAt(1), 0)).toEqual([]);
+        expect(jobs.get(ulidAt(2))).toMatchObject({ offset: 2 });
+        expect(jobs.log.after(ulidAt(2), 0)).toEqual([event]);
+      }));
+  });
+
+  describe("a list of jobs", () => {
+    it("is newest first, and its pages hold every job once", () =>
+      withJobs((jobs) => {
+        const all = [1, 2, 3, 4, 5].map(ulidAt);
+        for (const ulid of [...all].reverse()) jobs.save(queuedAs(ulid));
+        const seen: string[] = [];
+        for (let page = jobs.list({ limit: 2 }); page.length > 0; ) {
+          seen.push(...page.map(({ ulid }) => ulid));
+          const before = seen.at(-1) ?? "";
+          page = jobs.list({ limit: 2, before });
+        }
+        expect(seen).toEqual([...all].reverse());
+        expect(jobs.newestUlid()).toBe(all[4]);
+      }));
+
+    it("holds only jobs of the status asked for, on every page", () =>
+      withJobs((jobs) => {
+        for (const n of [1, 3, 5]) jobs.save(queuedAs(ulidAt(n)));
+        for (const n of [2, 4]) jobs.save(completedJob(ulidAt(n), 5));
+        const ulids = (filter: Parameters<JobStore["list"]>[0]) =>
+          jobs.list(filter).map(({ ulid }) => ulid);
+        expect(ulids({ status: "completed", limit: 9 })).toEqual([4, 2].map(ulidAt));
+        expect(ulids({ status: "queued", limit: 9, before: ulidAt(5) })).toEqual(
+          [3, 1].map(ulidAt),
+        );
+        expect(ulids({ status: "failed", limit: 9 })).toEqual([]);
+      }));
+
+    it("of none is empty, and there is no newest", () =>
+      withJobs((jobs) => {
+        expect([jobs.list({ limit: 9 }), jobs.newestUlid()]).toEqual([[], null]);
+      }));
+  });
+
+  describe("jobs that have ended", () => {
+    it("are told oldest first, with their files, and without those that wait or run", () =>
+      withJobs((jobs) => {
+        const files = [{ field: "mask", name: "m", content_type: "a/b", size: 1, key: "k" }];
+        jobs.save(queuedAs(ulidAt(1)));
+        jobs.save({ ...completedJob(ulidAt(3), 5), files });
+        jobs.save(completedJob(ulidAt(2), 9));
+        const ended = jobs.oldestEnded(9);
+        expect(ended.map(({ ulid, completedAt }) => [ulid, completedAt - START])).toEqual([
+          [ulidAt(2), 9_000],
+          [ulidAt(3), 5_000],
+        ]);
+        expect(ended.map((job) => JSON.parse(job.files))).toEqual([[], files]);
+        expect(jobs.oldestEnded(1).map(({ ulid }) => ulid)).toEqual([ulidAt(2)]);
+      }));
+
+    it("tell how long the newest completed ones ran, oldest first", () =>
+      withJobs((jobs) => {
+        for (const n of [1, 2, 3, 4]) jobs.save(completedJob(ulidAt(n), n / 2));
+        expect(jobs.recentRunsS(3)).toEqual([1, 1.5, 2]);
+      }));
+  });
+}

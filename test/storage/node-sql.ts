@@ -1,0 +1,31 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import type { Sql, SqlRow, SqlValue } from "../../src/storage/sql.ts";
+
+/** SQLite in this process's memory, as the stores see it. */
+export function nodeSql(): Sql {
+  const database = new DatabaseSync(":memory:");
+  const statements = new Map<string, StatementSync>();
+  const prepared = (query: string): StatementSync => {
+    const statement = statements.get(query) ?? database.prepare(query);
+    statements.set(query, statement);
+    return statement;
+  };
+  return {
+    all: <R extends SqlRow>(query: string, ...bindings: SqlValue[]) =>
+      prepared(query).all(...bindings) as R[],
+    run: (query, ...bindings) => {
+      prepared(query).run(...bindings);
+    },
+    transaction: (work) => {
+      database.exec("BEGIN");
+      try {
+        const result = work();
+        database.exec("COMMIT");
+        return result;
+      } catch (error) {
+        database.exec("ROLLBACK");
+        throw error;
+      }
+    },
+  };
+}

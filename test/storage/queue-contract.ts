@@ -1,0 +1,117 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { QueuedJob } from "../../src/queue/job.ts";
+import type { JobStore } from "../../src/storage/job-store.ts";
+import { START } from "../queue/steps.ts";
+import { completedJob, processingAs, queuedAs, ulidAt } from "./stored-jobs.ts";
+import { type WithSql, withStore } from "./with-sql.ts";
+
+const priorities = fc.array(fc.constantFrom(-100, -1, 0, 0, 1, 100), { maxLength: 12 });
+
+/** Stores a queued job of each priority, in the order of submits. */
+function queueUp(jobs: JobStore, ofPriorities: number[]): QueuedJob[] {
+  const queued = ofPriorities.map((priority, n) => queuedAs(ulidAt(n), { priority }));
+  for (const job of queued) jobs.save(job);
+  return queued;
+}
+
+function clear(jobs: JobStore): void {
+  for (const { ulid } of jobs.list({ limit: 100 })) jobs.remove(ulid);
+}
+
+/** The order in which jobs are due, said without SQL. */
+function inLine(queued: QueuedJob[]): QueuedJob[] {
+  return queued.toSorted((a, b) => b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1));
+}
+
+export function queueContract(withSql: WithSql): void {
+  const withJobs = (work: (jobs: JobStore) => void) => withStore(withSql, work);
+
+  describe("the stored queue", () => {
+    it("has the higher priority first, and within one the older", () =>
+      withJobs((jobs) => {
+        const anyQueue = fc.property(priorities, fc.nat(14), (ofPriorities, count) => {
+          const line = inLine(queueUp(jobs, ofPriorities));
+          expect(jobs.head(count)).toEqual(line.slice(0, count));
+          clear(jobs);
+        });
+        fc.assert(anyQueue, { numRuns: 50 });
+      }));
+
+    it("counts its jobs by priority, and those before each", () =>
+      withJobs((jobs) => {
+        const anyQueue = fc.property(priorities, (ofPriorities) => {
+          const queued = queueUp(jobs, ofPriorities);
+          const counts = jobs.queuedByPriority();
+          for (const priority of new Set(ofPriorities)) {
+            const line = queued.filter((job) => job.priority === priority);
+            expect(counts.get(priority)).toBe(line.length);
+            expect(line.map((job) => jobs.queuedBefore(job))).toEqual([...line.keys()]);
+          }
+          expect(counts.size).toBe(new Set(ofPriorities).size);
+          clear(jobs);
+        });
+        fc.assert(anyQueue, { numRuns: 50 });
+      }));
+
+    it("holds neither running nor ended jobs", () =>
+      withJobs((jobs) => {
+        jobs.save(processingAs(ulidAt(1)));
+        jobs.save(completedJob(ulidAt(2), 1));
+        const last = queuedAs(ulidAt(3));
+        jobs.save(last);
+        expect(jobs.head(9)).toEqual([last]);
+        expect([...jobs.queuedByPriority()]).toEqual([[0, 1]]);
+        expect(jobs.queuedBefore(last)).toBe(0);
+        expect(jobs.processing().map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
+      }));
+
+    it("that is empty says so", () =>
+      withJobs((jobs) => {
+        expect(jobs.head(9)).toEqual([]);
+        expect([...jobs.queuedByPriority()]).toEqual([]);
+        expect(jobs.processing()).toEqual([]);
+        expect(jobs.earliestQueueDue()).toBeNull();
+      }));
+
+    it("knows the waiting jobs of each connection", () =>
+      withJobs((jobs) => {
+        jobs.save(queuedAs(ulidAt(1), { submitter: "a" }));
+        jobs.save(queuedAs(ulidAt(2), { submitter: "b" }));
+        jobs.save(queuedAs(ulidAt(3)));
+        jobs.save(processingAs(ulidAt(4), { submitter: "a" }));
+        const ulids = jobs.queuedOf(new Set(["a", "c"])).map(({ ulid }) => ulid);
+        expect(ulids).toEqual([ulidAt(1)]);
+        expect(jobs.queuedOf(new Set())).toEqual([]);
+      }));
+  });
+
+  describe("a stored wait that is over", () => {
+    const waiting = (n: number, queueTimeoutS: number | null) =>
+      queuedAs(ulidAt(n), { limits: { queueTimeoutS } });
+
+    it("is found from its instant on, the longest over first", () =>
+      withJobs((jobs) => {
+        for (const job of [waiting(1, 30), waiting(2, 10), waiting(3, null), waiting(4, 20)]) {
+          jobs.save(job);
+        }
+        const overdue = (s: number, count = 9) =>
+          jobs.overdue(START + s * 1_000, count).map(({ ulid }) => ulid);
+        expect(overdue(9.999)).toEqual([]);
+        expect(overdue(20)).toEqual([2, 4].map(ulidAt));
+        expect(overdue(99)).toEqual([2, 4, 1].map(ulidAt));
+        expect(overdue(99, 2)).toEqual([2, 4].map(ulidAt));
+        expect(jobs.earliestQueueDue()).toBe(START + 10_000);
+      }));
+
+    it("is no matter once the job runs, and starts anew when it is queued again", () =>
+      withJobs((jobs) => {
+        jobs.save(waiting(1, 10));
+        jobs.save(processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } }));
+        expect(jobs.overdue(START + 99_000, 9)).toEqual([]);
+        expect(jobs.earliestQueueDue()).toBeNull();
+        jobs.save({ ...waiting(1, 10), queuedAt: START + 50_000 });
+        expect(jobs.earliestQueueDue()).toBe(START + 60_000);
+      }));
+  });
+}

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { DEFAULT_SETTINGS } from "../../src/protocol/resources.ts";
+import { migrate } from "../../src/storage/migrations.ts";
+import { type SpaceRecord, SpaceStore } from "../../src/storage/space-store.ts";
+import type { Sql } from "../../src/storage/sql.ts";
+import type { WithSql } from "./with-sql.ts";
+
+const SPACE: SpaceRecord = {
+  name: "demo",
+  settings: { ...DEFAULT_SETTINGS, title: "Größe \u{1f41d}", queue_timeout_s: 0.5 },
+  createdAt: 1_000,
+  updatedAt: 1_000,
+};
+
+export function spaceStoreContract(withSql: WithSql): void {
+  const withSpaces = (work: (spaces: SpaceStore, sql: Sql) => void) =>
+    withSql((sql) => {
+      migrate(sql);
+      work(new SpaceStore(sql), sql);
+    });
+
+  describe("the store of a space", () => {
+    it("is empty before the space is made", () =>
+      withSpaces((spaces) => {
+        expect(spaces.read()).toBeNull();
+        expect(() => spaces.nextGeneration()).toThrow("never made");
+      }));
+
+    it("gives back what was written", () =>
+      withSpaces((spaces) => {
+        spaces.write(SPACE);
+        expect(spaces.read()).toEqual(SPACE);
+      }));
+
+    it("changes settings, and keeps the name, the birth and the generation", () =>
+      withSpaces((spaces) => {
+        spaces.write(SPACE);
+        spaces.nextGeneration();
+        const settings = { ...SPACE.settings, max_workers: 2 };
+        spaces.write({ name: "other", settings, createdAt: 2_000, updatedAt: 2_000 });
+        expect(spaces.read()).toEqual({ ...SPACE, settings, updatedAt: 2_000 });
+        expect(spaces.nextGeneration()).toBe(2);
+      }));
+
+    it("counts generations from 1, never the same twice", () =>
+      withSpaces((spaces, sql) => {
+        spaces.write(SPACE);
+        expect([spaces.nextGeneration(), spaces.nextGeneration()]).toEqual([1, 2]);
+        expect(new SpaceStore(sql).nextGeneration()).toBe(3);
+      }));
+
+    it("fills in settings that are newer than the row", () =>
+      withSpaces((spaces, sql) => {
+        spaces.write(SPACE);
+        sql.run("UPDATE space SET settings = ?", JSON.stringify({ title: "Old" }));
+        expect(spaces.read()?.settings).toEqual({ ...DEFAULT_SETTINGS, title: "Old" });
+      }));
+  });
+}
