@@ -57,9 +57,8 @@ export class Connections {
     this.ctx = ctx;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
-      const parsed = attachment.safeParse(socket.deserializeAttachment());
-      if (!parsed.success) continue;
-      this.byId.set(parsed.data.id, { socket, at: parsed.data } as Connection);
+      const connection = remembered(socket);
+      if (connection) this.byId.set(connection.at.id, connection);
     }
   }
 
@@ -71,9 +70,10 @@ export class Connections {
     return connection;
   }
 
+  /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */
   of(socket: WebSocket): Connection | null {
     const [id] = this.ctx.getTags(socket);
-    return (id === undefined ? null : this.byId.get(id)) ?? null;
+    return (id === undefined ? null : this.byId.get(id)) ?? remembered(socket);
   }
 
   get(id: string): Connection | null {
@@ -113,6 +113,7 @@ export class Connections {
   /** Forgets a connection, and answers or begins the closing handshake. */
   close(connection: Connection, close: keyof typeof CLOSE | { code: number }, reason = ""): void {
     this.byId.delete(connection.at.id);
+    connection.socket.serializeAttachment(null);
     const { code } = typeof close === "string" ? CLOSE[close] : close;
     closeQuietly(connection.socket, code, reason);
   }
@@ -120,13 +121,21 @@ export class Connections {
   /** Forgets and closes every socket there is. */
   closeAll(close: keyof typeof CLOSE, reason: string): void {
     this.byId.clear();
-    for (const socket of this.ctx.getWebSockets()) closeQuietly(socket, CLOSE[close].code, reason);
+    for (const socket of this.ctx.getWebSockets()) {
+      socket.serializeAttachment(null);
+      closeQuietly(socket, CLOSE[close].code, reason);
+    }
   }
 
   /** When the socket last answered a `ping`; `null` if it never did. */
   lastPingAt(connection: Connection): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;
   }
+}
+
+function remembered(socket: WebSocket): Connection | null {
+  const parsed = attachment.safeParse(socket.deserializeAttachment());
+  return parsed.success ? ({ socket, at: parsed.data } as Connection) : null;
 }
 
 export function isWorker(connection: Connection): connection is WorkerConnection {

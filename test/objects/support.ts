@@ -150,6 +150,7 @@ export async function getJob(id: string) {
     output: unknown;
     result: unknown;
     attempt: number;
+    queue_position: number | null;
     error: { code: string; message: string } | null;
   }>();
 }
