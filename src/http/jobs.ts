@@ -1,7 +1,6 @@
 import { Hono } from "hono";
 import { LIMITS } from "../protocol/limits.ts";
 import { type JobResource, jobResource, listJobsQuery } from "../protocol/resources.ts";
-import { serverFrame } from "../protocol/subscriber-frames.ts";
 import type { Caller } from "../space/space-object.ts";
 import {
   type AppContext,
@@ -15,6 +14,7 @@ import {
   spaceParam,
 } from "./context.ts";
 import { followJob } from "./follow.ts";
+import { jobEvents } from "./job-events.ts";
 import { checked } from "./problems.ts";
 import { submitJob } from "./submit.ts";
 
@@ -101,48 +101,4 @@ async function waitForEnd(
   await promise;
   clearTimeout(timer);
   stop();
-}
-
-/** Server-sent events: the frames of the job's socket, with their position as id. */
-async function jobEvents(c: AppContext): Promise<Response> {
-  const { operator } = callerOf(c);
-  const job = jobParam(c);
-  const current = jobResource.parse(
-    JSON.parse(await askOfJob(c, job.space, (stub) => stub.job({ operator }, job.ulid))),
-  );
-  const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-  const writer = writable.getWriter();
-  const encoder = new TextEncoder();
-  const write = (text: string) => writer.write(encoder.encode(text)).catch(() => stop?.());
-  let stop: (() => void) | undefined;
-  let epoch = "";
-  let sawEvent = false;
-  const ended = current.completed_at !== null;
-  const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
-  const keepAlive = setInterval(() => write(": keep-alive\n\n"), 15_000);
-  stop = await followJob(c, job, {
-    operator,
-    since,
-    onFrame: (text) => {
-      const frame = serverFrame.parse(JSON.parse(text));
-      if (frame.type === "connection") epoch = frame.epoch;
-      else sawEvent = true;
-      const offset = "offset" in frame ? `id: ${epoch}:${frame.offset}\n` : "";
-      if (frame.type !== "connection" || !frame.recovered || !ended) open(true);
-      write(`${frame.type === "connection" ? "" : offset}event: ${frame.type}\ndata: ${text}\n\n`);
-    },
-    onEnd: () => {
-      clearInterval(keepAlive);
-      open(sawEvent);
-      writer.close().catch(() => undefined);
-    },
-  });
-  // An EventSource that has seen the end reconnects for ever unless it is told that there is no more.
-  if (!(await opened)) return c.body(null, 204);
-  return c.body(readable, 200, {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-  });
 }

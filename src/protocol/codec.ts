@@ -26,12 +26,19 @@ export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>):
   }
   const parsed = parseJson(raw);
   if (!parsed.ok) return { ok: false, code: "malformed_frame", message: parsed.message };
+  if (raw.length > MAY_GROW && byteLength(JSON.stringify(parsed.value)) > LIMITS.frameBytes) {
+    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
+    return { ok: false, code: "frame_too_large", message };
+  }
   const result = schema.safeParse(parsed.value);
   if (result.success) return { ok: true, frame: result.data };
   const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
   const code = unknown ? "unknown_frame" : "malformed_frame";
   return { ok: false, code, message: describeIssues(result.error) };
 }
+
+/** Numbers such as `1e20` are stored as up to 22 digits: no value grows more than sixfold. */
+const MAY_GROW = LIMITS.frameBytes / 6;
 
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 

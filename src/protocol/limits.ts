@@ -28,6 +28,8 @@ export const LIMITS = {
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */
   registerMs: 10_000,
+  /** Events a slow reader of a stream may leave unread, bytes: they are held in memory. */
+  unreadBytes: 8_388_608,
   /** Longest `Prefer: wait`, seconds: proxies cut idle requests after about 100. */
   waitSeconds: 60,
 } as const;

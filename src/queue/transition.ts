@@ -58,6 +58,9 @@ export type Outcome =
   /** Of an older attempt, generation, or of a job that is over. */
   | { kind: "stale" };
 
+/** Characters of a message in a job's history. */
+const BRIEF = 500;
+
 const STALE: Outcome = { kind: "stale" };
 const UNCHANGED: Outcome = { kind: "unchanged", effects: [] };
 
@@ -327,8 +330,20 @@ function ended(job: QueuedJob | ProcessingJob, now: Instant) {
 /** Gives a change of status its place in the job's event log. */
 function withStatus<J extends Job>(job: J, message: string | null, now: Instant): J {
   const offset = job.offset + 1;
-  const event = { offset, at: now, status: job.status, attempt: job.attempts, message };
+  const event = {
+    offset,
+    at: now,
+    status: job.status,
+    attempt: job.attempts,
+    message: brief(message),
+  };
   return { ...job, offset, updatedAt: now, history: [...job.history, event] };
+}
+
+/** Attempts are many and share one row; the last one's message is kept whole beside them. */
+function brief(message: string | null): string | null {
+  if (message === null || message.length <= BRIEF) return message;
+  return `${message.slice(0, BRIEF - 1)}…`;
 }
 
 function applied(job: Job, effects: Effect[] = []): Outcome {
