@@ -26,13 +26,15 @@ export class JobLog {
 
   /** Stores new events, and drops the job's oldest ones beyond `LIMITS.jobLogBytes`. */
   append(ulid: string, events: readonly LogEvent[]): void {
-    const first = events[0];
-    const last = events.at(-1);
-    if (!first || !last) return;
-    const text = JSON.stringify(events);
-    const bytes = (this.newest(ulid)?.bytes ?? 0) + byteLength(text);
-    this.insert(ulid, first.offset, last.offset, bytes, text);
-    this.trim(ulid, first.offset, bytes);
+    if (events.length === 0) return;
+    let bytes = this.newest(ulid)?.bytes ?? 0;
+    let newest = 0;
+    for (const segment of inSegments(events)) {
+      bytes += segment.bytes;
+      newest = segment.first;
+      this.insert(ulid, segment.first, segment.last, bytes, `[${segment.texts.join()}]`);
+    }
+    this.trim(ulid, newest, bytes);
   }
 
   /** Events after `offset`, in order. */
@@ -122,6 +124,25 @@ export class JobLog {
       events,
     );
   }
+}
+
+/** Events stored together as one row fill this at most, bytes, unless one alone is larger. */
+const SEGMENT_BYTES = 262_144;
+
+/** A row holds 2 MB, and a batch may bring more than that of one job. */
+function inSegments(events: readonly LogEvent[]) {
+  const segments: { first: number; last: number; bytes: number; texts: string[] }[] = [];
+  for (const event of events) {
+    const text = JSON.stringify(event);
+    const bytes = byteLength(text) + 1;
+    const open = segments.at(-1);
+    if (open && open.bytes + bytes <= SEGMENT_BYTES) {
+      open.texts.push(text);
+      open.bytes += bytes;
+      open.last = event.offset;
+    } else segments.push({ first: event.offset, last: event.offset, bytes, texts: [text] });
+  }
+  return segments;
 }
 
 const NOTHING_TOLD: LiveProgress = {

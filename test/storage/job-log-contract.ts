@@ -115,15 +115,28 @@ export function jobLogContract(withSql: WithSql): void {
         expect(log.trimmedTo(ULID)).toBeGreaterThan(0);
       }));
 
-    it("keeps its newest batch, however large, and drops what was before", () =>
+    it("keeps its newest event, however large, and drops what was before", () =>
       withLog((log) => {
         log.append(ULID, [output(1)]);
-        log.append(ULID, [output(2)]);
-        log.append(ULID, [outputOf(1, 3), output(4)]);
-        expect(offsetsOf(log)).toEqual([3, 4]);
+        log.append(ULID, [output(2), output(3, "x".repeat(LIMITS.jobLogBytes))]);
+        expect(offsetsOf(log)).toEqual([3]);
         expect(log.trimmedTo(ULID)).toBe(2);
-        log.append(ULID, [output(5)]);
-        expect(offsetsOf(log)).toEqual([5]);
+        log.append(ULID, [output(4)]);
+        expect(offsetsOf(log)).toEqual([4]);
+      }));
+
+    it("takes a batch of any size: no row is larger than one event and a bit", () =>
+      withSql((sql) => {
+        migrate(sql);
+        const events = Array.from({ length: 12 }, (_, index) =>
+          output(index + 1, "x".repeat(LIMITS.jobLogBytes / 12 - 100)),
+        );
+        new JobLog(sql).append(ULID, events);
+        expect(new JobLog(sql).after(ULID, 0)).toEqual(events);
+        const [row] = sql.all<{ largest: number }>(
+          "SELECT MAX(LENGTH(events)) AS largest FROM job_log",
+        );
+        expect(row?.largest).toBeLessThan(300_000);
       }));
 
     it("of one job that is full takes nothing from another's", () =>
