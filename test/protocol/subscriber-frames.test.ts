@@ -98,7 +98,7 @@ describe("what the edge says to a subscriber", () => {
       estimated_wait_s: null,
       ...at,
     },
-    { type: "accepted", ref: 1, job_id, queue_position: null },
+    { type: "accepted", ref: 1, job_id, queue_position: null, epoch: "QRSTVWXY" },
     {
       type: "progress",
       job_id,

@@ -1,0 +1,117 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { Candidate } from "../../src/queue/dispatch.ts";
+import { isEnded, type Job, type ProcessingJob } from "../../src/queue/job.ts";
+import { days, SpaceModel } from "./space-model.ts";
+
+/** What to look at: the space around each dispatch, after each batch is stored, and at the end. */
+interface Checks {
+  dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
+  stored?: (space: SpaceModel) => void;
+  over?: (space: SpaceModel) => void;
+}
+
+/** Lives through any days, each with checks of its own. */
+function always(checksOf: () => Checks): void {
+  const anyDay = fc.property(days, (day) => {
+    const space = new SpaceModel();
+    const checks = checksOf();
+    for (const { acts, forgets } of day) {
+      for (const act of acts) space.perform(act);
+      const [line, workers] = [space.line(), space.serving()];
+      const free = freeSlots(workers);
+      const jobs = space.ledger.dispatch(workers, space.now);
+      checks.dispatched?.(space, jobs, line, free);
+      space.save();
+      checks.stored?.(space);
+      if (forgets) space.forget();
+    }
+    checks.over?.(space);
+  });
+  fc.assert(anyDay, { numRuns: 60 });
+}
+
+function freeSlots(workers: Candidate[]): number {
+  const serving = workers.filter(({ draining }) => !draining);
+  return serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
+}
+
+function ulids(jobs: Job[]): string[] {
+  return jobs.map(({ ulid }) => ulid);
+}
+
+describe("the jobs of a space, whatever happens", () => {
+  it("run in the order of priority and submit, also those that were queued again", () => {
+    always(() => ({
+      dispatched: (_space, jobs, line, free) => {
+        expect(ulids(jobs)).toEqual(ulids(line.slice(0, free)));
+      },
+    }));
+  });
+
+  it("never run more at once than their worker has slots, and none new where it drains", () => {
+    always(() => ({
+      dispatched: (space, jobs) => {
+        for (const { generation, slots, busy, draining } of space.serving()) {
+          expect(busy).toBeLessThanOrEqual(slots);
+          if (draining) expect(jobs.map((job) => job.generation)).not.toContain(generation);
+        }
+      },
+    }));
+  });
+
+  it("have ids that sort in the order of submits, also after memory was lost", () => {
+    always(() => ({
+      over: ({ submitted }) => {
+        expect(submitted.toSorted()).toEqual(submitted);
+        expect(new Set(submitted).size).toBe(submitted.length);
+      },
+    }));
+  });
+
+  it("know their place in the queue, and are counted", () => {
+    always(() => ({
+      stored: (space) => {
+        const line = space.line();
+        const places = line.map((job) => space.ledger.queuePosition(job));
+        expect(places).toEqual(line.map((_, index) => index + 1));
+        expect(space.ledger.queuedCount).toBe(line.length);
+      },
+    }));
+  });
+
+  it("are in the store as they are in memory after every batch", () => {
+    always(() => ({
+      stored: (space) => {
+        for (const job of space.jobs()) expect(space.store.get(job.ulid)).toEqual(job);
+      },
+    }));
+  });
+
+  it("never change once they have ended", () => {
+    always(() => {
+      const ended = new Map<string, Job>();
+      return {
+        stored: (space) => {
+          for (const job of space.jobs().filter(isEnded)) {
+            expect(job).toEqual(ended.get(job.ulid) ?? job);
+            ended.set(job.ulid, job);
+          }
+        },
+      };
+    });
+  });
+
+  it("all end, with nobody there to run them, by time alone", () => {
+    always(() => ({
+      over: (space) => {
+        for (const worker of [0, 1]) space.perform({ type: "drop", worker });
+        for (let pass = 0; pass < 3; pass += 1) {
+          space.perform({ type: "pass", seconds: 60 });
+          space.save();
+        }
+        expect(space.jobs().filter((job) => !isEnded(job))).toEqual([]);
+      },
+    }));
+  });
+});

@@ -1,0 +1,190 @@
+import fc from "fast-check";
+import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
+import type { Command } from "../../src/queue/transition.ts";
+import { Ledger, type ServingWorker } from "../../src/space/ledger.ts";
+import { JobStore } from "../../src/storage/job-store.ts";
+import { migrate } from "../../src/storage/migrations.ts";
+import { nodeSql } from "../storage/node-sql.ts";
+import { LIMITS } from "./example.ts";
+import { START } from "./steps.ts";
+
+/** `pick` chooses among the jobs there are, whichever they turn out to be. */
+export type Act =
+  | { type: "submit"; priority: number }
+  | { type: "come" | "drop" | "drain"; worker: number }
+  | { type: "output" | "result" | "retry" | "reject" | "cancel"; pick: number }
+  | { type: "pass"; seconds: number };
+
+const act: fc.Arbitrary<Act> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      type: fc.constant("submit" as const),
+      priority: fc.constantFrom(0, 0, 0, 1, -1),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constantFrom("come" as const, "come" as const, "drop" as const, "drain" as const),
+      worker: fc.nat(1),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      type: fc.constantFrom(
+        ...(["output", "result", "result", "retry", "reject", "cancel"] as const),
+      ),
+      pick: fc.nat(20),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constant("pass" as const), seconds: fc.nat(40) }),
+  },
+);
+
+/** What arrives together, and whether memory is lost after it was stored. */
+export const days = fc.array(
+  fc.record({ acts: fc.array(act, { minLength: 1, maxLength: 4 }), forgets: fc.boolean() }),
+  { maxLength: 20, size: "max" },
+);
+
+const SLOTS = [1, 2];
+/** Every limit is set, so that time alone ends every job. */
+const JOB_LIMITS = { ...LIMITS, queueTimeoutS: 60, jobTimeoutS: 20, stallTimeoutS: 10 };
+
+/** A space without its sockets: workers that come and go, and the ledger of its jobs. */
+export class SpaceModel {
+  ledger: Ledger;
+  now: Instant = START;
+  readonly store: JobStore;
+  /** ULIDs in the order of submits. */
+  readonly submitted: string[] = [];
+  private readonly workers = new Map<number, ServingWorker>();
+  private generation = 0;
+
+  constructor() {
+    const sql = nodeSql();
+    migrate(sql);
+    this.store = new JobStore(sql);
+    this.ledger = new Ledger(this.store);
+  }
+
+  jobs(): Job[] {
+    return this.submitted.flatMap((ulid) => this.ledger.get(ulid) ?? []);
+  }
+
+  /** Those that wait, in the order in which they should be dispatched. */
+  line(): Job[] {
+    const queued = this.jobs().filter(({ status }) => status === "queued");
+    return queued.toSorted((a, b) => b.priority - a.priority);
+  }
+
+  /** The workers with what they hold now. */
+  serving(): ServingWorker[] {
+    const running = this.ledger.runningJobs();
+    return [...this.workers.values()].map((worker) => ({
+      ...worker,
+      busy: running.filter(({ generation }) => generation === worker.generation).length,
+    }));
+  }
+
+  save(): void {
+    this.ledger.save();
+    this.ledger.settle();
+  }
+
+  forget(): void {
+    this.ledger = new Ledger(this.store);
+  }
+
+  perform(act: Act): void {
+    switch (act.type) {
+      case "submit":
+        this.submit(act.priority);
+        return;
+      case "come":
+        this.come(act.worker);
+        return;
+      case "drop":
+        this.drop(act.worker);
+        return;
+      case "drain": {
+        const worker = this.workers.get(act.worker);
+        if (worker) worker.draining = true;
+        return;
+      }
+      case "pass":
+        this.now += act.seconds * 1_000;
+        this.ledger.tick(this.now);
+        return;
+      default:
+        this.tell(act);
+    }
+  }
+
+  private submit(priority: number): void {
+    const { ulid } = this.ledger.submit(
+      {
+        priority,
+        input: {},
+        files: [],
+        user: null,
+        limits: JOB_LIMITS,
+        cancelOnDisconnect: false,
+        submitter: null,
+      },
+      this.now,
+    );
+    this.submitted.push(ulid);
+  }
+
+  /** A worker that comes, or comes back, knows of no attempt. */
+  private come(worker: number): void {
+    const id = `worker-${worker}`;
+    for (const job of this.ledger.runningJobs()) {
+      if (job.worker.id === id) this.apply(job, { type: "lose", reason: "It came without it." });
+    }
+    this.generation += 1;
+    const { generation } = this;
+    const slots = SLOTS[worker] ?? 1;
+    this.workers.set(worker, { id, name: null, slots, busy: 0, draining: false, generation });
+  }
+
+  private drop(worker: number): void {
+    const generation = this.workers.get(worker)?.generation;
+    this.workers.delete(worker);
+    for (const job of this.ledger.runningJobs()) {
+      if (job.generation === generation) this.apply(job, { type: "detach" });
+    }
+  }
+
+  private tell(act: Extract<Act, { pick: number }>): void {
+    const candidates = act.type === "cancel" ? this.jobs() : this.ledger.runningJobs();
+    const job = candidates[act.pick % candidates.length];
+    if (!job) return;
+    if (act.type === "cancel") this.apply(job, { type: "cancel", reason: "Not needed." });
+    else if (job.status === "processing") this.apply(job, frameOf(act.type, job));
+  }
+
+  private apply(job: Job, command: Command): void {
+    this.ledger.apply(job.ulid, command, this.now);
+  }
+}
+
+function frameOf(type: "output" | "result" | "retry" | "reject", job: ProcessingJob): Command {
+  const { attempts: attempt, generation } = job;
+  const fence = { attempt, workerId: job.worker.id, generation };
+  switch (type) {
+    case "output":
+      return { type, fence, delta: "a" };
+    case "result":
+      return { type, fence, output: "done", metrics: null };
+    case "reject":
+      return { type, fence, reason: "no room" };
+    case "retry":
+      return { type: "fail", fence, code: "worker_error", message: "again", retryable: true };
+  }
+}
