@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { byteLength, decodeFrame, parseJson } from "../../src/protocol/codec.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { anyText } from "./noise.ts";
 
 const note = z.discriminatedUnion("type", [
   z.object({ type: z.literal("note"), text: z.string() }),
@@ -111,6 +112,15 @@ describe("JSON from outside", () => {
     );
   });
 
+  it("is not taken for flat either: a string ends where its last quote is not escaped", () => {
+    const deep = "[".repeat(LIMITS.jsonDepth + 1);
+    const quoted = JSON.stringify([`"${deep}`, `\\"${deep}`]);
+    expect(parseJson(quoted)).toMatchObject({ ok: true });
+    expect(parseJson(`["\\\\",${deep}`)).toMatchObject({
+      message: expect.stringMatching("nested"),
+    });
+  });
+
   it("of a million brackets is refused without a stack overflow", () => {
     expect(parseJson("[".repeat(1_000_000)).ok).toBe(false);
     expect(parseJson("]".repeat(500_000) + "[".repeat(500_000)).ok).toBe(false);
@@ -121,7 +131,7 @@ describe("JSON from outside", () => {
       unit: fc.constantFrom(...'{}[]"\\:,-0e.1tnfu\u0000\ud800\u2028 '),
     });
     fc.assert(
-      fc.property(fc.oneof(pieces, fc.string({ unit: "binary" })), (text) => {
+      fc.property(fc.oneof(pieces, anyText()), (text) => {
         const parsed = parseJson(text);
         if (!parsed.ok) expect(() => JSON.parse(text)).toThrow();
       }),
@@ -133,7 +143,7 @@ describe("JSON from outside", () => {
 describe("the length of a text", () => {
   it("is what it has as UTF-8", () => {
     fc.assert(
-      fc.property(fc.string({ unit: "binary", size: "max", maxLength: 200 }), (text) => {
+      fc.property(anyText({ maxLength: 200 }), (text) => {
         expect(byteLength(text)).toBe(Buffer.byteLength(text));
       }),
     );

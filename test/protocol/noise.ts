@@ -2,6 +2,17 @@ import fc from "fast-check";
 import type { z } from "zod";
 import { decodeFrame } from "../../src/protocol/codec.ts";
 
+/** Any character but halves of pairs; fast-check's own `binary` takes a second to begin with. */
+const character = fc
+  .oneof(fc.nat(0x7f), fc.nat(0xd7ff), fc.integer({ min: 0xe000, max: 0x10ffff }))
+  .map((code) => String.fromCodePoint(code));
+
+export function anyText(
+  bounds: { minLength?: number; maxLength?: number } = {},
+): fc.Arbitrary<string> {
+  return fc.string({ unit: character, ...bounds });
+}
+
 /** Decodes what a peer would send for `frame`. */
 export function decode<T>(schema: z.ZodType<T>, frame: unknown) {
   return decodeFrame(JSON.stringify(frame), schema);

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeFrame } from "../../src/protocol/codec.ts";
 import { edgeFrame, type WorkerFrameInput, workerFrame } from "../../src/protocol/worker-frames.ts";
-import { damaged, decode } from "./noise.ts";
+import { anyText, damaged, decode } from "./noise.ts";
 
 const REF = { job_id: "demo.01KA7Z3QK0ABCDEFGHJKMNPQRS", attempt: 1 };
 
@@ -123,7 +123,7 @@ describe("a worker's values", () => {
 
 describe("noise from a worker", () => {
   it("is a frame or a coded refusal, and never throws", () => {
-    const texts = fc.oneof(damaged(FRAMES), fc.json(), fc.string({ unit: "binary" }));
+    const texts = fc.oneof(damaged(FRAMES), fc.json(), anyText());
     fc.assert(
       fc.property(texts, (raw) => {
         const decoded = decodeFrame(raw, workerFrame);

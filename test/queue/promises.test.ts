@@ -6,7 +6,7 @@ import { type Command, type Fence, submitted, transition } from "../../src/queue
 import { lives, type Moment, newJobs, play, START, type Step } from "./steps.ts";
 
 /** Holds `check` against every moment of any life of any job. */
-function always(check: (moment: Moment) => void, numRuns = 400): void {
+function always(check: (moment: Moment) => void, numRuns = 200): void {
   fc.assert(
     fc.property(newJobs, lives, (job, steps) => {
       for (const moment of play(job, steps)) check(moment);
@@ -16,7 +16,7 @@ function always(check: (moment: Moment) => void, numRuns = 400): void {
 }
 
 /** A job of any life, with the moments it is made of. */
-function everyLife(check: (moments: Moment[]) => void, numRuns = 400): void {
+function everyLife(check: (moments: Moment[]) => void, numRuns = 200): void {
   fc.assert(
     fc.property(newJobs, lives, (job, steps) => check([...play(job, steps)])),
     { numRuns },
@@ -193,7 +193,7 @@ describe("a job's limits", () => {
         const waitsForever = job.status === "queued" && job.limits.queueTimeoutS === null;
         expect(isEnded(job) || waitsForever).toBe(true);
       }),
-      { numRuns: 400 },
+      { numRuns: 200 },
     );
   });
 });

@@ -9,6 +9,7 @@ import {
   submitted,
   transition,
 } from "../../src/queue/transition.ts";
+import { anyText } from "../protocol/noise.ts";
 
 export const START: Instant = Date.UTC(2026, 10, 20);
 export const ULID = "01KA7Z3QK0ABCDEFGHJKMNPQRS";
@@ -41,8 +42,8 @@ export interface Moment {
 }
 
 /** Strings as SQLite keeps them: any but halves of surrogate pairs. */
-const text = fc.string({ unit: "binary", maxLength: 12 });
-const name = fc.string({ unit: "binary", minLength: 1, maxLength: 6 });
+const text = anyText({ maxLength: 12 });
+const name = anyText({ minLength: 1, maxLength: 6 });
 
 /** What `JSON.parse` gives back for it; `-0` is not written as such. */
 export const json: fc.Arbitrary<Json> = fc

@@ -21,16 +21,20 @@ function progress(offset: number, percent: number, attempt = 1): LogEvent {
   return { kind: "progress", offset, at: offset, attempt, ...told };
 }
 
-/** A piece of which `count` fill the log to the limit exactly, each stored by itself. */
-function outputOf(count: number, offset: number, attempt = 1): LogEvent {
-  const bytes = Math.floor(LIMITS.jobLogBytes / count);
-  const bare = output(offset, "", attempt);
-  return output(offset, "x".repeat(bytes - byteLength(JSON.stringify([bare]))), attempt);
+/** What an event takes in the log: its JSON and what parts it from the next. */
+function bytesOf(event: LogEvent): number {
+  return byteLength(JSON.stringify(event)) + 1;
 }
 
-/** What these events take where each was stored by itself. */
-function bytesOf(events: LogEvent[]): number {
-  return events.reduce((sum, event) => sum + byteLength(JSON.stringify([event])), 0);
+/** A piece of which `count` fill the log to the limit exactly. */
+function outputOf(count: number, offset: number, attempt = 1): LogEvent {
+  const bytes = LIMITS.jobLogBytes / count;
+  const room = Math.floor(bytes) - bytesOf(output(offset, "", attempt));
+  return output(offset, "x".repeat(room), attempt);
+}
+
+function totalOf(events: LogEvent[]): number {
+  return events.reduce((sum, event) => sum + bytesOf(event), 0);
 }
 
 function offsetsOf(log: JobLog, after = 0): number[] {
@@ -88,7 +92,7 @@ export function jobLogContract(withSql: WithSql): void {
             const event = output(index + 1, "x".repeat(length));
             log.append(ULID, [event]);
             kept.push(event);
-            while (kept.length > 1 && bytesOf(kept) > LIMITS.jobLogBytes) kept.shift();
+            while (kept.length > 1 && totalOf(kept) > LIMITS.jobLogBytes) kept.shift();
             expect(offsetsOf(log)).toEqual(kept.map(({ offset }) => offset));
             expect(log.trimmedTo(ULID)).toBe(index + 1 - kept.length);
           }
@@ -191,6 +195,26 @@ export function jobLogContract(withSql: WithSql): void {
           expect(log.live(ULID, 1)).toMatchObject({ outputs: offset, lastFrameAt: offset });
         }
         expect(offsetsOf(log)).toEqual([7, 8, 9]);
+      }));
+
+    it("has all of them whatever came together, and the log has its end without a gap", () =>
+      withLog((log) => {
+        const batch = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 5)), { maxLength: 6 });
+        const anyBatches = fc.property(fc.array(batch, { maxLength: 5 }), (batches) => {
+          let offset = 0;
+          for (const lengths of batches) {
+            log.append(
+              ULID,
+              lengths.map((length) => output(++offset, "x".repeat(length))),
+            );
+            const kept = offsetsOf(log);
+            const first = log.trimmedTo(ULID) + 1;
+            expect(kept).toEqual(Array.from({ length: offset + 1 - first }, (_, i) => first + i));
+            expect(log.live(ULID, 1).outputs).toBe(offset);
+          }
+          log.remove(ULID);
+        });
+        fc.assert(anyBatches, { numRuns: 20 });
       }));
 
     it("has the progress it told last, also where the log had to drop it", () =>
