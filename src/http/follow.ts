@@ -1,3 +1,4 @@
+import { formatPosition, parsePosition } from "../channel/position.ts";
 import { SOCKET_HEADERS } from "../space/space-object.ts";
 import { type AppContext, stubOf } from "./context.ts";
 import { ProblemError } from "./problems.ts";
@@ -19,7 +20,8 @@ export function openSocket(c: AppContext, space: string, call: SocketCall): Prom
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
   if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);
-  if (call.since !== undefined) headers.set(SOCKET_HEADERS.since, call.since);
+  const since = parsePosition(call.since);
+  if (since) headers.set(SOCKET_HEADERS.since, formatPosition(since));
   const protocols = c.req.header("sec-websocket-protocol");
   if (protocols !== undefined) headers.set("sec-websocket-protocol", protocols);
   return stubOf(c, space).fetch("https://space/socket", { headers });

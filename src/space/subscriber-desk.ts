@@ -96,14 +96,16 @@ export class SubscriberDesk {
       this.unknownJob(subscriber, frame);
       return;
     }
-    const { at } = subscriber;
-    if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
-      const message = `One socket follows ${LIMITS.followsPerSocket} jobs at most: unfollow some first.`;
-      const { job_id, ref } = frame;
-      outbox.error(subscriber, "too_many_follows", message, { job_id, ref });
-      return;
-    }
     this.feed.afterDelivery(() => {
+      const { at } = subscriber;
+      // Counted here, because the frames before it in this batch come and go here as well.
+      if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
+        const message = `One socket follows ${LIMITS.followsPerSocket} jobs at most: unfollow some first.`;
+        const { job_id, ref } = frame;
+        outbox.error(subscriber, "too_many_follows", message, { job_id, ref });
+        outbox.flush();
+        return;
+      }
       const job = this.core.ledger.get(ulid);
       if (job === null) return;
       this.feed.catchUp(subscriber, job, parsePosition(frame.since));

@@ -1,0 +1,543 @@
+import { evictDurableObject } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  type Frame,
+  getJob,
+  makeSpace,
+  objectOf,
+  problemOf,
+  submit,
+  TestSocket,
+} from "./support.ts";
+
+/** A worker, and a job that it runs. */
+async function running(input: object = {}) {
+  const space = await makeSpace({ offline: "queue" });
+  const { socket: worker } = await connectWorker(space);
+  const { id: job_id } = await submit(space.name, { input });
+  await worker.next("job");
+  const say = (type: string, more: object) => worker.send({ type, job_id, attempt: 1, ...more });
+  return { space, worker, job_id, say };
+}
+
+function spaceSocket(space: { name: string }, query = ""): Promise<TestSocket> {
+  return TestSocket.open(`/api/spaces/${space.name}/ws${query}`);
+}
+
+/** Everything that what was sent before this call made the socket hear. */
+async function heardSoFar(socket: TestSocket, space: { name: string }): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  // Twice: the first answer may come from the same batch, whose followers come and go at its end.
+  for (const ref of ["so far 1", "so far 2"]) {
+    socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}`, ref });
+    frames.push(...(await socket.until((frame) => frame.ref === ref)).slice(0, -1));
+  }
+  return frames;
+}
+
+/** Returns once what the worker said about the job is stored and told. */
+async function untilTold(job_id: string, wanted: (frame: Frame) => boolean): Promise<void> {
+  const watcher = await TestSocket.open(`/ws/${job_id}`);
+  await watcher.next(wanted);
+  watcher.close();
+}
+
+function offsetsOf(frames: Frame[]): unknown[] {
+  return frames.map(({ offset }) => offset);
+}
+
+describe("a follower of one job", () => {
+  it("that comes late gets what was streamed and the state, then every live frame without a gap", async () => {
+    const { job_id, say } = await running();
+    say("output", { delta: "a" });
+    say("output", { delta: "b" });
+    say("progress", { progress: 30, message: "on it" });
+    await untilTold(job_id, (frame) => frame.progress === 30);
+    const viewer = await TestSocket.open(`/api/jobs/${job_id}/ws`);
+    const caughtUp = await viewer.until("progress");
+    expect(caughtUp).toMatchObject([
+      { type: "connection", job_id, offset: 5, recovered: false },
+      { type: "output", job_id, delta: "a", offset: 3 },
+      { type: "output", job_id, delta: "b", offset: 4 },
+      { type: "progress", status: "processing", progress: 30, message: "on it", offset: 5 },
+    ]);
+    say("output", { delta: "c" });
+    say("result", { output: { done: true } });
+    const live = await viewer.until((frame) => frame.status === "completed");
+    expect(live).toMatchObject([
+      { type: "output", delta: "c", offset: 6 },
+      { type: "progress", progress: 100, result: { done: true }, offset: 7 },
+    ]);
+    expect((await viewer.closed).code).toBe(1000);
+  });
+
+  it("that was there before gets exactly what it missed", async () => {
+    const { job_id, say } = await running();
+    say("output", { delta: "a" });
+    say("output", { delta: "b" });
+    const first = await TestSocket.open(`/ws/${job_id}`);
+    const { epoch } = await first.next("connection");
+    await first.next((frame) => frame.delta === "b");
+    for (const seen of [0, 1, 2, 3, 4]) {
+      const again = await TestSocket.open(`/ws/${job_id}?since=${epoch}:${seen}`);
+      expect(await again.next("connection")).toMatchObject({ offset: seen, recovered: true });
+      again.send("{");
+      const missed = (await again.until("error")).slice(0, -1);
+      expect(offsetsOf(missed)).toEqual([1, 2, 3, 4].filter((offset) => offset > seen));
+    }
+  });
+
+  it("with a position of another log, or of none, gets a snapshot", async () => {
+    const { job_id, say } = await running();
+    say("output", { delta: "a" });
+    await untilTold(job_id, (frame) => frame.delta === "a");
+    const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
+    for (const since of ["ZZZZZZZZ:2", `${epoch}:4`, `${epoch}:`, `${epoch}:-1`, "2", ":", "%00"]) {
+      const viewer = await TestSocket.open(`/ws/${job_id}?since=${since}`);
+      expect(await viewer.until("progress")).toMatchObject([
+        { type: "connection", epoch, recovered: false },
+        { type: "output", offset: 3 },
+        { type: "progress", status: "processing", offset: 3 },
+      ]);
+    }
+  });
+
+  it("that is over gets its end and is let go", async () => {
+    const { job_id, say, worker } = await running();
+    say("output", { delta: "a" });
+    say("result", { output: 1 });
+    await worker.next("ack");
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    const frames = await viewer.until("progress");
+    expect(frames).toMatchObject([
+      { type: "connection", recovered: false },
+      { type: "output", delta: "a" },
+      { type: "progress", status: "completed", result: 1, offset: 4 },
+    ]);
+    expect(await viewer.closed).toMatchObject({ code: 1000 });
+    const [{ epoch }] = frames as [Frame];
+    const again = await TestSocket.open(`/ws/${job_id}?since=${epoch}:3`);
+    expect(await again.until("progress")).toMatchObject([
+      { type: "connection", recovered: true },
+      { type: "progress", status: "completed", result: 1, offset: 4 },
+    ]);
+    expect((await again.closed).code).toBe(1000);
+  });
+
+  it("that comes during a second attempt is shown nothing of the first as if it were of this one", async () => {
+    const { space, worker, job_id, say } = await running();
+    say("output", { delta: "old" });
+    say("fail", { code: "oom", message: "out of memory", retryable: true });
+    await worker.next("job");
+    worker.send({ type: "output", job_id, attempt: 2, delta: "new" });
+    await untilTold(job_id, (frame) => frame.delta === "new");
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    const frames = await viewer.until("progress");
+    expect(frames.filter(({ type }) => type === "output")).toMatchObject([{ delta: "new" }]);
+    expect(frames.at(-1)).toMatchObject({ attempt: 2 });
+    const { epoch } = frames[0] as Frame;
+    const ofSpace = await spaceSocket(space);
+    ofSpace.send({ type: "follow", job_id, since: `${epoch}:0` });
+    const whole = await ofSpace.until((frame) => frame.delta === "new");
+    expect(offsetsOf(whole.filter(({ type }) => type === "progress" || type === "output"))).toEqual(
+      [1, 2, 3, 4, 5, 6],
+    );
+  });
+
+  it("may cancel the job, and its socket closes with the end", async () => {
+    const { job_id, say, worker } = await running();
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    viewer.send({ type: "cancel" });
+    expect(await worker.next("cancel")).toMatchObject({ job_id, attempt: 1 });
+    say("fail", { code: "canceled", message: "stopped" });
+    expect(await viewer.next((frame) => frame.status === "canceled")).toMatchObject({
+      error: { code: "canceled" },
+    });
+    expect((await viewer.closed).code).toBe(1000);
+  });
+});
+
+describe("a follower on the socket of a space", () => {
+  it("that comes late gets what was streamed and the state, then every live frame", async () => {
+    const { space, job_id, say } = await running();
+    say("output", { delta: "a" });
+    await untilTold(job_id, (frame) => frame.delta === "a");
+    const viewer = await spaceSocket(space);
+    viewer.send({ type: "follow", job_id });
+    const caughtUp = await viewer.until("progress");
+    expect(caughtUp.filter((frame) => frame.job_id === job_id)).toMatchObject([
+      { type: "connection", offset: 3, recovered: false },
+      { type: "output", delta: "a", offset: 3 },
+      { type: "progress", status: "processing", offset: 3 },
+    ]);
+    say("output", { delta: "b" });
+    say("result", { output: null });
+    const live = await viewer.until((frame) => frame.status === "completed");
+    expect(offsetsOf(live.filter((frame) => frame.job_id === job_id))).toEqual([4, 5]);
+  });
+
+  it("goes on after the position it names", async () => {
+    const { space, job_id, say } = await running();
+    say("output", { delta: "a" });
+    say("output", { delta: "b" });
+    await untilTold(job_id, (frame) => frame.delta === "b");
+    const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
+    const viewer = await spaceSocket(space);
+    viewer.send({ type: "follow", job_id, since: `${epoch}:3` });
+    const frames = await heardSoFar(viewer, space);
+    expect(frames.filter((frame) => frame.job_id === job_id)).toMatchObject([
+      { type: "connection", offset: 3, recovered: true },
+      { type: "output", delta: "b", offset: 4 },
+    ]);
+    viewer.send({ type: "follow", job_id, since: "ZZZZZZZZ:3" });
+    const snapshot = await viewer.until("progress");
+    expect(snapshot.filter((frame) => frame.job_id === job_id)).toMatchObject([
+      { recovered: false },
+      { delta: "a" },
+      { delta: "b" },
+      { status: "processing" },
+    ]);
+  });
+
+  it("that arrives in the same turn as the worker's output hears each piece once", async () => {
+    const { space, job_id, say } = await running();
+    const viewers: TestSocket[] = [];
+    for (let index = 0; index < 4; index += 1) viewers.push(await spaceSocket(space));
+    for (const [index, viewer] of viewers.entries()) {
+      say("output", { delta: `${index} before` });
+      viewer.send({ type: "follow", job_id });
+      say("output", { delta: `${index} after` });
+    }
+    say("result", { output: null });
+    for (const viewer of viewers) {
+      const frames = await viewer.until((frame) => frame.status === "completed");
+      const pieces = frames.filter(({ type }) => type === "output");
+      expect(offsetsOf(pieces)).toEqual([3, 4, 5, 6, 7, 8, 9, 10]);
+    }
+  });
+
+  it("hears nothing of a job it follows no more, its own included", async () => {
+    const { space, worker, job_id, say } = await running();
+    const viewer = await spaceSocket(space);
+    viewer.send({ type: "follow", job_id });
+    viewer.send({ type: "submit", ref: 1, input: {} });
+    const own = String((await viewer.next("accepted")).job_id);
+    viewer.send({ type: "unfollow", job_id });
+    viewer.send({ type: "unfollow", job_id: own });
+    await heardSoFar(viewer, space);
+    say("output", { delta: "x" });
+    say("result", { output: null });
+    await worker.next((frame) => frame.job_id === own);
+    worker.send({ type: "result", job_id: own, attempt: 1, output: null });
+    await worker.next((frame) => frame.type === "ack" && frame.job_id === own);
+    const heard = await heardSoFar(viewer, space);
+    expect(heard.filter(({ type }) => type !== "space.status")).toEqual([]);
+  });
+
+  it("hears of its own job again once it follows it again", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const viewer = await spaceSocket(space);
+    viewer.send({ type: "submit", ref: 1, input: {} });
+    const { job_id } = await viewer.next("accepted");
+    viewer.send({ type: "unfollow", job_id });
+    viewer.send({ type: "follow", job_id });
+    await viewer.next((frame) => frame.type === "connection" && frame.job_id === job_id);
+    viewer.send({ type: "cancel", job_id });
+    expect(await viewer.next((frame) => frame.status === "canceled")).toMatchObject({ job_id });
+  });
+
+  it("is told where there is no such job in this space, with the ref it gave", async () => {
+    const space = await makeSpace();
+    const other = await running();
+    const viewer = await spaceSocket(space);
+    for (const job_id of [`${space.name}.${"0".repeat(26)}`, other.job_id]) {
+      for (const type of ["follow", "cancel"]) {
+        viewer.send({ type, job_id, ref: type });
+        expect(await viewer.next("error")).toMatchObject({
+          code: "job_not_found",
+          job_id,
+          ref: type,
+        });
+      }
+    }
+    expect(await getJob(other.job_id)).toMatchObject({ status: "processing" });
+  });
+
+  describe("of as many jobs as one socket may follow", () => {
+    async function waitingJobs(count: number) {
+      const space = await makeSpace({ offline: "queue" });
+      const submitter = await spaceSocket(space);
+      for (let ref = 1; ref <= count; ref += 1) submitter.send({ type: "submit", ref, input: {} });
+      const frames = await submitter.until((frame) => frame.ref === count);
+      const accepted = frames.filter(({ type }) => type === "accepted");
+      return { space, jobs: accepted.map(({ job_id }) => String(job_id)) };
+    }
+
+    it("is refused one more, until it leaves one", async () => {
+      const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 1);
+      const [extra, ...others] = jobs as [string, ...string[]];
+      const viewer = await spaceSocket(space);
+      for (const job_id of others) viewer.send({ type: "follow", job_id });
+      await heardSoFar(viewer, space);
+      viewer.send({ type: "follow", job_id: extra, ref: 7 });
+      expect(await viewer.next("error")).toMatchObject({ code: "too_many_follows", job_id: extra });
+      viewer.send({ type: "follow", job_id: others[0] });
+      expect(await viewer.next("connection")).toMatchObject({ job_id: others[0] });
+      viewer.send({ type: "unfollow", job_id: others[0] });
+      viewer.send({ type: "follow", job_id: extra });
+      expect(await viewer.next("connection")).toMatchObject({ job_id: extra });
+    });
+
+    it("is refused one more that came in the same turn as well", async () => {
+      const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 20);
+      const viewer = await spaceSocket(space);
+      await viewer.next("space.status");
+      for (const job_id of jobs) viewer.send({ type: "follow", job_id });
+      const heard = await heardSoFar(viewer, space);
+      const followed = heard.filter(({ type }) => type === "connection");
+      const refused = heard.filter(({ code }) => code === "too_many_follows");
+      expect([followed.length, refused.length]).toEqual([LIMITS.followsPerSocket, 20]);
+    });
+  });
+});
+
+interface ServerEvent {
+  id?: string;
+  event?: string;
+  data?: string;
+}
+
+/** Server-sent events, read one after the other. */
+class EventReader {
+  private text = "";
+  private readonly reader: ReadableStreamDefaultReader<string>;
+
+  constructor(answer: Response) {
+    if (!answer.body) throw new Error("no body");
+    this.reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  }
+
+  /** `null` at the end of the stream. */
+  async next(): Promise<(ServerEvent & { frame: Frame }) | null> {
+    for (;;) {
+      const [block, ...rest] = this.text.split("\n\n");
+      if (block !== undefined && rest.length > 0) {
+        this.text = rest.join("\n\n");
+        if (block.startsWith(":")) continue;
+        const event: ServerEvent = Object.fromEntries(
+          block.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2)),
+        );
+        return { ...event, frame: JSON.parse(event.data ?? "") };
+      }
+      const { done, value } = await this.reader.read();
+      if (done) return null;
+      this.text += value;
+    }
+  }
+
+  async rest() {
+    const events: (ServerEvent & { frame: Frame })[] = [];
+    for (let event = await this.next(); event; event = await this.next()) events.push(event);
+    return events;
+  }
+
+  cancel(): Promise<void> {
+    return this.reader.cancel();
+  }
+}
+
+describe("a stream of a job's events", () => {
+  async function openEvents(job_id: string, headers: Record<string, string> = {}) {
+    const path = `/api/jobs/${job_id}/events`;
+    const answer = await expectStatus(200, await call("GET", path, undefined, headers));
+    expect(answer.headers.get("content-type")).toBe("text/event-stream; charset=utf-8");
+    return new EventReader(answer);
+  }
+
+  it("says what the job's socket says, each frame under its position, and ends with the job", async () => {
+    const { job_id, say } = await running();
+    const socket = await TestSocket.open(`/ws/${job_id}`);
+    const stream = await openEvents(job_id);
+    say("output", { delta: "line\n\nbreak" });
+    say("progress", { progress: 50 });
+    say("result", { output: { ok: true } });
+    const frames = await socket.until((frame) => frame.status === "completed");
+    const events = await stream.rest();
+    expect(events.map(({ frame }) => frame)).toEqual(frames);
+    expect(events.map(({ event }) => event)).toEqual(frames.map(({ type }) => type));
+    const { epoch } = frames[0] as Frame;
+    expect(events.map(({ id }) => id)).toEqual(
+      frames.map(({ type, offset }) => (type === "connection" ? undefined : `${epoch}:${offset}`)),
+    );
+  });
+
+  it("goes on after the last event its reader saw", async () => {
+    const { job_id, say } = await running();
+    const first = await openEvents(job_id);
+    say("output", { delta: "a" });
+    let seen = await first.next();
+    while (seen && seen.frame.delta !== "a") seen = await first.next();
+    await first.cancel();
+    say("output", { delta: "b" });
+    say("result", { output: null });
+    await untilTold(job_id, (frame) => frame.status === "completed");
+    const again = await openEvents(job_id, { "last-event-id": seen?.id ?? "" });
+    expect((await again.rest()).map(({ frame }) => frame)).toMatchObject([
+      { type: "connection", recovered: true, offset: 3 },
+      { type: "output", delta: "b", offset: 4 },
+      { type: "progress", status: "completed", offset: 5 },
+    ]);
+  });
+
+  it("is over for a reader that saw the end: 204, so that it does not come again", async () => {
+    const { job_id, say, worker } = await running();
+    say("result", { output: null });
+    await worker.next("ack");
+    const events = await (await openEvents(job_id)).rest();
+    expect(events.at(-1)).toMatchObject({ event: "progress", frame: { status: "completed" } });
+    const path = `/api/jobs/${job_id}/events`;
+    const seen = { "last-event-id": events.at(-1)?.id ?? "" };
+    const over = await call("GET", path, undefined, seen);
+    expect([over.status, await over.text()]).toEqual([204, ""]);
+  });
+
+  it("of a job that is not there is a problem", async () => {
+    const space = await makeSpace();
+    const path = `/api/jobs/${space.name}.${"0".repeat(26)}/events`;
+    expect(await problemOf(404, call("GET", path))).toMatchObject({ code: "job_not_found" });
+  });
+});
+
+describe("a submit that prefers to wait", () => {
+  function submitWaiting(space: { name: string }, prefer: string): Promise<Response> {
+    return call("POST", `/api/spaces/${space.name}/jobs`, { input: {} }, { prefer });
+  }
+
+  it("is answered with the job once it ended", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    for (const [prefer, applied] of [
+      ["wait=30", "wait=30"],
+      ["wait", `wait=${LIMITS.waitSeconds}`],
+      ["respond-async, wait=999", `wait=${LIMITS.waitSeconds}`],
+    ] as const) {
+      const waiting = submitWaiting(space, prefer);
+      const { job_id } = await worker.next("job");
+      worker.send({ type: "result", job_id, attempt: 1, output: "done" });
+      const answer = await expectStatus(200, await waiting);
+      expect(answer.headers.get("preference-applied")).toBe(applied);
+      expect(answer.headers.get("location")).toBe(`/api/jobs/${job_id}`);
+      expect(await answer.json()).toMatchObject({
+        id: job_id,
+        status: "completed",
+        result: "done",
+      });
+    }
+  });
+
+  it("is answered with the job as it is when the wait is over first", async () => {
+    const { space, worker } = await running();
+    for (const seconds of [0, 1]) {
+      const answer = await expectStatus(202, await submitWaiting(space, `wait=${seconds}`));
+      expect(answer.headers.get("preference-applied")).toBe(`wait=${seconds}`);
+      expect(await answer.json()).toMatchObject({ status: "queued", queue_position: seconds + 1 });
+    }
+    worker.close();
+  });
+
+  it("does not take a restart of the space for the end", async () => {
+    const space = await makeSpace();
+    const first = await connectWorker(space);
+    const waiting = submitWaiting(space, "wait=30");
+    const { job_id } = await first.socket.next("job");
+    // Once the job hears its progress, whoever waits for it has had a turn to follow it.
+    first.socket.send({ type: "progress", job_id, attempt: 1, progress: 1 });
+    await untilTold(String(job_id), (frame) => frame.progress === 1);
+    await evictDurableObject(objectOf(space), { webSockets: "close" });
+    const { socket: worker } = await connectWorker(space, { resume: [{ job_id, attempt: 1 }] });
+    worker.send({ type: "result", job_id, attempt: 1, output: "late" });
+    const answer = await expectStatus(200, await waiting);
+    expect(await answer.json()).toMatchObject({ status: "completed", result: "late" });
+  });
+
+  it("is answered at once without a preference", async () => {
+    const { space } = await running();
+    const answer = await expectStatus(202, await submitWaiting(space, "respond-async"));
+    expect(answer.headers.get("preference-applied")).toBeNull();
+  });
+});
+
+describe("the status of a space", () => {
+  it("is told to its sockets on every change, under offsets without a gap", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const viewer = await spaceSocket(space);
+    expect(await viewer.next("connection")).toMatchObject({ space: space.name, recovered: false });
+    const told: Frame[] = [];
+    const status = async (wanted: object) => {
+      const fits = (frame: Frame) =>
+        Object.entries(wanted).every(([key, value]) => frame[key] === value);
+      told.push(...(await viewer.until(fits)));
+    };
+    await status({ worker: "disconnected", queue_size: 0, processing: 0 });
+    const first = await connectWorker(space, { name: "box" });
+    await status({ worker: "connected", worker_name: "box", queue_size: 0, processing: 0 });
+    const job = await submit(space.name);
+    await status({ worker: "connected", queue_size: 0, processing: 1 });
+    await submit(space.name);
+    await status({ queue_size: 1, processing: 1, waiting_reason: "Every worker is busy." });
+    first.socket.send({ type: "drain", reason: "update" });
+    await status({ worker: "draining", queue_size: 1, processing: 1 });
+    first.socket.close(1001);
+    await status({ worker: "reconnecting", queue_size: 1, processing: 1 });
+    const resume = [{ job_id: job.id, attempt: 1 }];
+    const second = await connectWorker(space, { name: "box", resume });
+    await status({ worker: "connected", queue_size: 1, processing: 1 });
+    second.socket.close(1000);
+    await status({ worker: "disconnected", queue_size: 2, processing: 0 });
+    expect(offsetsOf(told)).toEqual(told.map((_, index) => index + 1));
+  });
+
+  it("is told to those who were there also when somebody new asks for it first", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const early = await spaceSocket(space);
+    await submit(space.name);
+    const late = await spaceSocket(space);
+    for (const socket of [early, late]) {
+      expect(await socket.next((frame) => frame.queue_size === 1)).toMatchObject({
+        type: "space.status",
+      });
+    }
+  });
+
+  it("is not told again to a socket that comes back and missed nothing", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { epoch } = await (await spaceSocket(space)).next("connection");
+    const again = await spaceSocket(space, `?since=${epoch}:1`);
+    expect(await heardSoFar(again, space)).toMatchObject([
+      { type: "connection", epoch, offset: 1, recovered: true },
+    ]);
+    await submit(space.name);
+    await again.next((frame) => frame.queue_size === 1);
+    const missed = await spaceSocket(space, `?since=${epoch}:1`);
+    const frames = await missed.until("space.status");
+    expect(frames).toMatchObject([{ type: "connection" }, { queue_size: 1, offset: 2 }]);
+  });
+
+  it("begins a new log, and says so, in the memory of a space that slept", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const viewer = await spaceSocket(space);
+    const { epoch } = await viewer.next("connection");
+    await viewer.next("space.status");
+    await evictDurableObject(objectOf(space));
+    await submit(space.name);
+    const frames = await viewer.until((frame) => frame.queue_size === 1);
+    expect(frames[0]).toMatchObject({ type: "connection", space: space.name, recovered: false });
+    expect(frames[0]?.epoch).not.toBe(epoch);
+    const statuses = frames.slice(1);
+    expect(offsetsOf(statuses)).toEqual(statuses.map((_, index) => index + 1));
+  });
+});
