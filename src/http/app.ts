@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { cors } from "hono/cors";
 import { requestId } from "hono/request-id";
+import { trimTrailingSlash } from "hono/trailing-slash";
 import { checkEnv } from "../env.ts";
 import type { AppEnv } from "./context.ts";
 import { files } from "./files.ts";
@@ -14,12 +15,13 @@ import { spaces } from "./spaces.ts";
 const anyOrigin = cors({
   origin: "*",
   allowHeaders: ["authorization", "content-type", "idempotency-key", "prefer", "last-event-id"],
-  exposeHeaders: ["location", "x-request-id", "preference-applied"],
+  exposeHeaders: ["location", "x-request-id", "preference-applied", "idempotency-replayed"],
   maxAge: 86_400,
 });
 
 export const app = new Hono<AppEnv>()
   .use(requestId())
+  .use(trimTrailingSlash())
   .use(async (c, next) => {
     checkEnv(c.env);
     await next();

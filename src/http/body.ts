@@ -33,7 +33,7 @@ export async function readBytes(c: AppContext, limit: number): Promise<Uint8Arra
     size += chunk.byteLength;
     if (size <= limit && declared <= limit) chunks.push(chunk);
     else chunks.length = 0;
-    if (size > limit * MAX_DRAIN) break;
+    if (size > MAX_DRAIN) break;
   }
   if (size > limit || declared > limit) {
     const detail = `The body has more than the ${limit} bytes allowed here.`;
@@ -49,4 +49,4 @@ export async function readBytes(c: AppContext, limit: number): Promise<Uint8Arra
 }
 
 /** A body that is too large is read on so far, unkept: a client that still sends can read the answer. */
-const MAX_DRAIN = 64;
+const MAX_DRAIN = 67_108_864;

@@ -88,7 +88,7 @@ export async function askOfJob(
 
 async function heal(c: AppContext, space: string, stub: SpaceStub): Promise<boolean> {
   const entry = await new SpaceCatalog(c.env.DB).get(space);
-  if (entry) await stub.create(entry.name, entry.settings);
+  if (entry) await stub.create(entry.name, entry.settings, false);
   return entry !== null;
 }
 

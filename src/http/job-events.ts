@@ -7,12 +7,19 @@ import { followJob } from "./follow.ts";
 /** Proxies cut connections that are silent for about a minute. */
 const KEEP_ALIVE_MS = 15_000;
 
+const HEADERS = {
+  "content-type": "text/event-stream; charset=utf-8",
+  "cache-control": "no-store",
+  "x-accel-buffering": "no",
+};
+
 /** Server-sent events: the frames of the job's socket, with their position as id. */
 export async function jobEvents(c: AppContext): Promise<Response> {
   const { operator } = callerOf(c);
   const job = jobParam(c);
   const current = await askOfJob(c, job.space, (stub) => stub.job({ operator }, job.ulid));
   const isOver = jobResource.parse(JSON.parse(current)).completed_at !== null;
+  if (c.req.method === "HEAD") return c.body(null, 200, HEADERS);
   const since = c.req.header("last-event-id") ?? c.req.query("since");
   const stream = new EventStream();
   const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
@@ -32,11 +39,7 @@ export async function jobEvents(c: AppContext): Promise<Response> {
   stream.onGone(stop);
   // An EventSource that has seen the end reconnects for ever unless it is told that there is no more.
   if (!(await opened)) return c.body(null, 204);
-  return c.body(stream.readable, 200, {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-  });
+  return c.body(stream.readable, 200, HEADERS);
 }
 
 /** The text of one client's events. */

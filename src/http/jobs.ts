@@ -23,7 +23,8 @@ export const spaceJobs = new Hono<AppEnv>()
   .post("/", async (c) => {
     const caller = callerOf(c);
     const space = spaceParam(c);
-    const text = await submitJob(c, space, caller);
+    const { text, isRepeat } = await submitJob(c, space, caller);
+    if (isRepeat) c.header("idempotency-replayed", "true");
     const job = jobResource.parse(JSON.parse(text));
     c.header("location", job.urls.self);
     const seconds = preferredWait(c.req.header("prefer"));

@@ -44,7 +44,8 @@ export function answerError(error: Error, c: Context): Response {
 
 /** The runtime marks what an object that restarts or is overloaded could not do. */
 function unexpected(error: Error, requestId: string): ProblemError {
-  const passing = ("retryable" in error && error.retryable) || "overloaded" in error;
+  const passing =
+    ("retryable" in error && error.retryable) || ("overloaded" in error && error.overloaded);
   return passing
     ? new ProblemError("temporarily_unavailable", "The space is busy or restarts: try again soon.")
     : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);

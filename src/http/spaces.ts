@@ -36,9 +36,11 @@ export const spaces = new Hono<AppEnv>()
     const catalog = new SpaceCatalog(c.env.DB);
     const page = await catalog.list({ all: caller.operator, after: cursor, limit: limit + 1 });
     const shown = page.slice(0, limit);
-    const bodies = await Promise.all(
-      shown.map(({ name }) => ask(c, name, (stub) => stub.describe({ operator: true }))),
+    // The catalogue's row is a copy: whether a space may be seen is its object's word.
+    const asked = await Promise.allSettled(
+      shown.map(({ name }) => ask(c, name, (stub) => stub.describe(caller))),
     );
+    const bodies = asked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const next = page.length > limit ? (shown.at(-1)?.name ?? null) : null;
     return jsonText(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
   })
@@ -54,7 +56,7 @@ export const spaces = new Hono<AppEnv>()
         `There is a space named ${name}: choose another name.`,
       );
     }
-    await stubOf(c, name).create(name, settings);
+    await stubOf(c, name).create(name, settings, true);
     c.header("location", `/api/spaces/${name}`);
     return jsonText(c, await ask(c, name, (stub) => stub.describe(caller)), 201);
   })
@@ -67,8 +69,8 @@ export const spaces = new Hono<AppEnv>()
     const name = spaceParam(c);
     const patch = checked(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const text = await ask(c, name, (stub) => stub.change(caller, patch));
-    const settings = await stubOf(c, name).settings(caller);
-    if (settings) await new SpaceCatalog(c.env.DB).update({ name, settings });
+    const settings = spaceSettings.strip().parse(JSON.parse(text));
+    await new SpaceCatalog(c.env.DB).update({ name, settings });
     return jsonText(c, text);
   })
   .delete("/:space", async (c) => {

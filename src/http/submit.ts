@@ -1,45 +1,80 @@
+import { createHash } from "node:crypto";
 import { ulid } from "ulid";
 import type { JsonObject } from "../protocol/codec.ts";
 import { parseJson } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { jobOptions, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
+import {
+  idempotencyKey,
+  jobOptions,
+  type SpaceSettings,
+  type SubmitJobBody,
+  submitJobBody,
+} from "../protocol/resources.ts";
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import type { Caller } from "../space/space-object.ts";
+import type { Caller, SubmitCall } from "../space/space-object.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, ask, stubOf } from "./context.ts";
 import { checked, ProblemError } from "./problems.ts";
 
-/** Takes a submit, JSON or multipart, to its space; the accepted job as JSON text. */
-export async function submitJob(c: AppContext, space: string, caller: Caller): Promise<string> {
+/** An accepted job as JSON text. */
+export interface Accepted {
+  text: string;
+  /** Its idempotency key was used for it before. */
+  isRepeat: boolean;
+}
+
+/** Takes a submit, JSON or multipart, to its space. */
+export async function submitJob(c: AppContext, space: string, caller: Caller): Promise<Accepted> {
   const isForm = /^multipart\/form-data\s*;/i.test(c.req.header("content-type") ?? "");
   if (!isForm) {
     const body = checked(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
     return submitBody(c, space, caller, body, []);
   }
+  const settings = await settingsOf(c, space, caller);
   const { body, uploads } = await readForm(c);
-  await checkSwitches(c, space, caller, body.input, uploads);
+  const fields = uploads.map(({ field }) => field);
+  // Asked before anything is stored; the object asks again when the job arrives.
+  const admission = admitInput(settings, body.input, fields);
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
   const files = await storeFiles(c, space, uploads);
   try {
-    return await submitBody(c, space, caller, body, files);
+    const accepted = await submitBody(c, space, caller, body, files);
+    if (accepted.isRepeat) await removeStored(c, files);
+    return accepted;
   } catch (error) {
-    await c.env.FILES.delete(files.map(({ key }) => key));
+    // Only a refusal is certain; after any other failure the job may be there, and need them.
+    if (error instanceof ProblemError) await removeStored(c, files);
     throw error;
   }
 }
 
-function submitBody(
+async function removeStored(c: AppContext, files: StoredFile[]): Promise<void> {
+  if (files.length > 0) await c.env.FILES.delete(files.map(({ key }) => key));
+}
+
+async function submitBody(
   c: AppContext,
   space: string,
   caller: Caller,
-  { input, ...options }: SubmitJobBody,
+  body: SubmitJobBody,
   files: StoredFile[],
-): Promise<string> {
-  return ask(c, space, async (stub) => {
-    const [reply] = await stub.submit(caller, [{ input: JSON.stringify(input), files, options }]);
+): Promise<Accepted> {
+  const call = callOf(body, files, c.req.header("idempotency-key"));
+  let isRepeat = false;
+  const text = await ask(c, space, async (stub) => {
+    const [reply] = await stub.submit(caller, [call]);
     if (!reply) throw new Error("a submit was not answered");
+    isRepeat = reply.ok && reply.isRepeat === true;
     return reply;
   });
+  return { text, isRepeat };
+}
+
+function callOf(body: SubmitJobBody, files: StoredFile[], key: string | undefined): SubmitCall {
+  const { input, ...options } = body;
+  const asked = key === undefined ? {} : { idempotency_key: checked(idempotencyKey, key) };
+  return { input: JSON.stringify(input), files, options: { ...options, ...asked } };
 }
 
 interface Upload {
@@ -88,20 +123,11 @@ function scalar(text: string): string | number | boolean {
   return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-/** Asked before anything is stored; the object checks again when the job arrives. */
-async function checkSwitches(
-  c: AppContext,
-  space: string,
-  caller: Caller,
-  input: JsonObject,
-  uploads: Upload[],
-): Promise<void> {
+async function settingsOf(c: AppContext, space: string, caller: Caller): Promise<SpaceSettings> {
   await ask(c, space, (stub) => stub.describe(caller));
   const settings = await stubOf(c, space).settings(caller);
   if (!settings) throw new ProblemError("space_not_found", "There is no such space.");
-  const fields = uploads.map(({ field }) => field);
-  const admission = admitInput(settings, input, fields);
-  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+  return settings;
 }
 
 async function storeFiles(c: AppContext, space: string, uploads: Upload[]): Promise<StoredFile[]> {
@@ -109,12 +135,14 @@ async function storeFiles(c: AppContext, space: string, uploads: Upload[]): Prom
   return Promise.all(
     uploads.map(async ({ field, file }, index) => {
       const key = `${folder}/${index}`;
-      await c.env.FILES.put(key, await file.arrayBuffer());
+      const bytes = await file.arrayBuffer();
+      await c.env.FILES.put(key, bytes);
       return {
         field: field.slice(0, 60),
         name: safeName(file.name),
         content_type: safeType(file.type),
         size: file.size,
+        sha256: createHash("sha256").update(new Uint8Array(bytes)).digest("hex"),
         key,
       };
     }),

@@ -34,6 +34,7 @@ export const PROBLEMS = {
   token_not_found: { status: 404, title: "No such token" },
   file_not_found: { status: 404, title: "No such file" },
   space_exists: { status: 409, title: "A space of this name exists" },
+  idempotency_key_reused: { status: 409, title: "The idempotency key was used for another submit" },
   worker_not_connected: { status: 409, title: "No worker is connected" },
   prompt_not_enabled: { status: 422, title: "This space takes no prompt" },
   audio_not_enabled: { status: 422, title: "This space takes no audio" },

@@ -24,6 +24,8 @@ export const LIMITS = {
   followsPerSocket: 100,
   /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
+  /** Capabilities one worker has, or one job asks for. */
+  capabilities: 50,
   /** Malformed frames in a row at which a subscriber's socket is closed. */
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */

@@ -37,6 +37,8 @@ export const spaceSettings = z.strictObject({
   job_timeout_s: seconds(604_800),
   /** How long finished jobs are kept. */
   result_ttl_s: seconds(31_536_000),
+  /** How long a result also answers later submits of the same input; 0: never. */
+  cache_ttl_s: z.number().min(0).max(31_536_000),
 });
 export type SpaceSettings = z.infer<typeof spaceSettings>;
 
@@ -60,6 +62,7 @@ export const DEFAULT_SETTINGS: SpaceSettings = {
   stall_timeout_s: null,
   job_timeout_s: 120,
   result_ttl_s: 86_400,
+  cache_ttl_s: 0,
 };
 
 export const createSpaceBody = spaceSettings.partial().extend({ name: spaceName });
@@ -108,7 +111,30 @@ export const tokenResource = z.object({
 });
 export type TokenResource = z.infer<typeof tokenResource>;
 
+/** What a worker can do, or a job needs, in a word that both sides know. */
+export const capability = z.string().min(1).max(60);
+
 export const PRIORITY = { min: -100, max: 100 } as const;
+
+export const WEBHOOK_EVENTS = ["start", "output", "logs", "completed"] as const;
+export const webhookEvent = z.enum(WEBHOOK_EVENTS);
+export type WebhookEvent = z.infer<typeof webhookEvent>;
+
+/** Where to tell of a job, and what of it: every event, if none is named. */
+const webhook = z
+  .union([
+    z.url().max(2_000),
+    z.strictObject({ url: z.url().max(2_000), events: z.array(webhookEvent).min(1).optional() }),
+  ])
+  .transform((asked) => {
+    const { url, events = WEBHOOK_EVENTS } = typeof asked === "string" ? { url: asked } : asked;
+    return { url, events: [...new Set(events)] };
+  });
+
+/** Printable ASCII, as it comes in a header. */
+export const idempotencyKey = z
+  .string()
+  .regex(/^[\x20-\x7e]{1,255}$/, "must be 1 to 255 printable ASCII characters");
 
 /** What a submitter may ask for beside the input; limits can only lower those of the space. */
 export const jobOptions = {
@@ -119,6 +145,11 @@ export const jobOptions = {
   job_timeout_s: seconds(604_800).optional(),
   /** The submitter's socket or stream closing cancels the job. */
   cancel_on_disconnect: z.boolean().optional(),
+  /** Only a worker that registered with all of these gets the job. */
+  requires: z.array(capability).max(LIMITS.capabilities).optional(),
+  /** Told twice with the same key and body, a submit makes one job. */
+  idempotency_key: idempotencyKey.optional(),
+  webhook: webhook.optional(),
 };
 
 /** The model's parameters. `prompt` is text and needs `enable_prompt`; the rest is the model's own. */
@@ -129,6 +160,8 @@ export const jobInput = jsonObject.refine(
 
 export const submitJobBody = z.strictObject({ input: jobInput, ...jobOptions });
 export type SubmitJobBody = z.infer<typeof submitJobBody>;
+/** What was asked beside the input. */
+export type JobOptions = Omit<SubmitJobBody, "input">;
 
 export const submitBatchBody = z.strictObject({
   jobs: z.array(submitJobBody).min(1).max(LIMITS.batchJobs),
@@ -183,6 +216,8 @@ export const jobResource = z.object({
   worker: z.object({ id: z.string(), name: z.string().nullable() }).nullable(),
   /** As the worker reported them. */
   metrics: jsonObject.nullable(),
+  /** The result is that of an earlier job with the same input. */
+  cached: z.boolean(),
   urls: z.object({ self: z.string(), events: z.string(), ws: z.string(), cancel: z.string() }),
 });
 export type JobResource = z.infer<typeof jobResource>;

@@ -23,5 +23,12 @@ export const jobId = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}\.[0-9A-HJKMNP-TV-Z]{26}$/, "must be a job id");
 
+/** Text for people; halves of surrogate pairs, which no store keeps, are replaced. */
+export const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .overwrite((value) => value.toWellFormed());
+
 /** ISO 8601, UTC, milliseconds. */
 export const timestamp = z.iso.datetime();

@@ -1,5 +1,7 @@
 import { z } from "zod";
-import { json, jsonObject } from "./values.ts";
+import { LIMITS } from "./limits.ts";
+import { capability } from "./resources.ts";
+import { json, jsonObject, text } from "./values.ts";
 
 /** `dialout.worker.v1`: the frames between the edge and a remote worker. docs/protocol.md numbers its rules. */
 export const WORKER_PROTOCOL = "dialout.worker.v1";
@@ -9,12 +11,12 @@ const attemptRef = { job_id: z.string().max(120), attempt: z.int().min(1) };
 export const registerFrame = z.object({
   type: z.literal("register"),
   /** Stable over the reconnects of one worker process. */
-  worker_id: z.string().min(1).max(120),
-  name: z.string().max(120).optional(),
+  worker_id: text(120).min(1),
+  name: text(120).optional(),
   version: z.string().max(60).optional(),
   /** Jobs it can run at once. */
   concurrency: z.int().min(1).max(1_000).default(1),
-  capabilities: z.array(z.string().max(60)).max(50).optional(),
+  capabilities: z.array(capability).max(LIMITS.capabilities).default([]),
   /** The attempts it still holds. */
   resume: z.array(z.object(attemptRef)).max(1_000).default([]),
 });
@@ -25,7 +27,7 @@ export const progressFrame = z.object({
   ...attemptRef,
   /** Percent. */
   progress: z.number().min(0).max(100),
-  message: z.string().max(2_000).nullish(),
+  message: text(2_000).nullish(),
   /** Seconds. */
   estimated_remaining: z.number().min(0).nullish(),
 });
@@ -39,20 +41,23 @@ export const resultFrame = z.object({
 export const failFrame = z.object({
   type: z.literal("fail"),
   ...attemptRef,
-  code: z.string().min(1).max(60),
-  message: z.string().max(8_000),
+  code: text(60).min(1),
+  message: text(8_000),
   /** Whether another attempt may go better. */
   retryable: z.boolean().default(false),
 });
 export const rejectFrame = z.object({
   type: z.literal("reject"),
   ...attemptRef,
-  reason: z.string().max(2_000),
+  reason: text(2_000),
 });
 export const drainFrame = z.object({
   type: z.literal("drain"),
-  reason: z.string().max(2_000).default(""),
+  reason: text(2_000).default(""),
 });
+
+/** How busy the machine is with other things too: of several free workers the least loaded is next. */
+export const loadFrame = z.object({ type: z.literal("load"), load: z.number().min(0).max(1) });
 
 /** What a worker sends. */
 export const workerFrame = z.discriminatedUnion("type", [
@@ -64,6 +69,7 @@ export const workerFrame = z.discriminatedUnion("type", [
   failFrame,
   rejectFrame,
   drainFrame,
+  loadFrame,
 ]);
 export type WorkerFrame = z.infer<typeof workerFrame>;
 export type WorkerFrameInput = z.input<typeof workerFrame>;

@@ -1,8 +1,10 @@
 import type { JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { SpaceSettings, SpaceStatus, SubmitJobBody } from "../protocol/resources.ts";
+import type { JobOptions, SpaceSettings } from "../protocol/resources.ts";
+import { covers } from "./dispatch.ts";
 import type { JobLimits } from "./job.ts";
+import type { Census } from "./status.ts";
 
 export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: string };
 
@@ -31,14 +33,17 @@ export function admitInput(
 /** Whether the space takes one more job now, with so many waiting and a worker there or not. */
 export function admitNow(
   settings: SpaceSettings,
-  queued: number,
-  worker: SpaceStatus["worker"],
+  { workers, queued }: Pick<Census, "workers" | "queued">,
+  requires: readonly string[],
 ): Admission {
-  if (worker !== "connected" && settings.offline === "refuse") {
+  const serving = workers.filter(({ draining }) => !draining);
+  if (settings.offline === "refuse" && !serving.some((worker) => covers(worker, requires))) {
     const why =
-      worker === "draining"
-        ? "The worker of this space is finishing its jobs and takes no new ones"
-        : "No worker is connected to this space";
+      serving.length > 0
+        ? `No connected worker has ${requires.join(", ")}`
+        : workers.length > 0
+          ? "The worker of this space is finishing its jobs and takes no new ones"
+          : "No worker is connected to this space";
     return refused(
       "worker_not_connected",
       `${why}, so the job was not accepted. Try again when one is connected.`,
@@ -58,7 +63,7 @@ export function admitSize(inputBytes: number): Admission {
 }
 
 /** The limits a job runs under: the space's, or lower where the submitter asked so. */
-export function limitsFor(settings: SpaceSettings, asked: Omit<SubmitJobBody, "input">): JobLimits {
+export function limitsFor(settings: SpaceSettings, asked: JobOptions): JobLimits {
   return {
     queueTimeoutS: lower(settings.queue_timeout_s, asked.queue_timeout_s),
     firstOutputTimeoutS: lower(settings.first_output_timeout_s, asked.first_output_timeout_s),

@@ -34,14 +34,14 @@ export function exceededLimit(job: QueuedJob | ProcessingJob, now: Instant): Lim
 
 /** When the attempt is taken back at the latest: the deadline the worker is told. */
 export function attemptDeadline(job: ProcessingJob): Instant {
-  return job.dispatchedAt + job.limits.jobTimeoutS * 1_000;
+  return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS);
 }
 
 function queuedLimits(job: QueuedJob): Limit[] {
   const { queueTimeoutS } = job.limits;
   if (queueTimeoutS === null) return [];
   const message = `No worker took the job within ${queueTimeoutS} s (queue_timeout_s). Raise the limit, or add workers.`;
-  return [{ dueAt: job.queuedAt + queueTimeoutS * 1_000, code: "expired", message }];
+  return [{ dueAt: job.queuedAt + wholeMs(queueTimeoutS), code: "expired", message }];
 }
 
 function processingLimits(job: ProcessingJob): Limit[] {
@@ -52,21 +52,28 @@ function processingLimits(job: ProcessingJob): Limit[] {
   ];
   if (job.detachedAt !== null) {
     const message = `The worker was gone for ${reconnectGraceS} s (reconnect_grace_s).`;
-    const dueAt = job.detachedAt + reconnectGraceS * 1_000;
+    const dueAt = job.detachedAt + wholeMs(reconnectGraceS);
     limits.push({ dueAt, code: "worker_lost", message });
     return limits;
   }
   if (lastFrameAt === null && firstOutputTimeoutS !== null) {
-    const dueAt = job.dispatchedAt + firstOutputTimeoutS * 1_000;
+    const since = Math.max(job.dispatchedAt, job.resumedAt ?? 0);
+    const dueAt = since + wholeMs(firstOutputTimeoutS);
     const what = "The worker sent nothing about the job";
     limits.push(timeout("first_output_timeout_s", dueAt, firstOutputTimeoutS, what));
   }
   if (lastFrameAt !== null && stallTimeoutS !== null) {
-    const dueAt = lastFrameAt + stallTimeoutS * 1_000;
+    const since = Math.max(lastFrameAt, job.resumedAt ?? 0);
+    const dueAt = since + wholeMs(stallTimeoutS);
     const what = "The worker sent nothing more about the job";
     limits.push(timeout("stall_timeout_s", dueAt, stallTimeoutS, what));
   }
   return limits;
+}
+
+/** Limits may be fractions of a second; instants are whole milliseconds. */
+function wholeMs(seconds: number): number {
+  return Math.ceil(seconds * 1_000);
 }
 
 function timeout(name: string, dueAt: Instant, seconds: number, what: string): Limit {

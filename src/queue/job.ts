@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
-import type { JobStatus } from "../protocol/resources.ts";
+import type { JobStatus, WebhookEvent } from "../protocol/resources.ts";
 
 /** Instants are milliseconds since 1970, UTC. */
 export type Instant = number;
@@ -21,6 +21,7 @@ export interface StoredFile {
   name: string;
   content_type: string;
   size: number;
+  sha256: string;
   key: string;
 }
 
@@ -33,6 +34,12 @@ export interface StatusEvent {
   message: string | null;
 }
 
+/** What an HTTP endpoint is told of a job. */
+export interface Webhook {
+  url: string;
+  events: readonly WebhookEvent[];
+}
+
 interface JobBase {
   /** The ULID part of the job's id; it grows in the order of submits. */
   ulid: string;
@@ -41,7 +48,14 @@ interface JobBase {
   files: StoredFile[];
   user: string | null;
   limits: JobLimits;
+  /** Capabilities its worker must have, sorted. */
+  requires: readonly string[];
   cancelOnDisconnect: boolean;
+  /** The submitter's name for this submit, and what it was: told twice, it is the same job. */
+  idempotency: { key: string; fingerprint: string } | null;
+  /** What a later submit must be to be answered with this job's result; `null`: nothing is. */
+  cacheKey: string | null;
+  webhook: Webhook | null;
   /** The connection that submitted it, which follows it without asking. */
   submitter: string | null;
   createdAt: Instant;
@@ -64,6 +78,8 @@ export interface QueuedJob extends JobBase {
   status: "queued";
   /** When it went into the queue, this time. */
   queuedAt: Instant;
+  /** Not dispatched before: what failed just now needs a moment. */
+  availableAt: Instant;
 }
 
 /** A running attempt. Its progress is volatile: the event log has it, the job's row does not. */
@@ -75,6 +91,8 @@ export interface ProcessingJob extends JobBase {
   dispatchedAt: Instant;
   /** Since when the worker's socket is gone; `null` while it is there. */
   detachedAt: Instant | null;
+  /** When its worker last came back to it: what was silent while it was gone is no stall. */
+  resumedAt: Instant | null;
   cancel: { requestedAt: Instant; reason: string } | null;
   live: LiveProgress;
 }
@@ -90,6 +108,8 @@ export interface LiveProgress {
 }
 
 interface Ended extends JobBase {
+  /** When its last attempt began; `null` where there was none. */
+  dispatchedAt: Instant | null;
   completedAt: Instant;
   /** Who ran the last attempt; `null` where there was none. */
   worker: WorkerRef | null;
@@ -101,6 +121,8 @@ export interface CompletedJob extends Ended {
   status: "completed";
   result: Json;
   metrics: JsonObject | null;
+  /** The result of an earlier job with the same input; no worker ran this one. */
+  cached: boolean;
 }
 export interface FailedJob extends Ended {
   status: "failed";
@@ -118,6 +140,15 @@ export type Job = QueuedJob | ProcessingJob | EndedJob;
 
 export function isEnded(job: Job): job is EndedJob {
   return job.status !== "queued" && job.status !== "processing";
+}
+
+/** What the last attempt streamed: one text where every piece is text, else the pieces; or nothing. */
+export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
+  const deltas = log.flatMap((event) =>
+    event.kind === "output" && event.attempt === job.attempts ? [event.delta] : [],
+  );
+  if (deltas.length === 0) return null;
+  return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }
 
 /** A piece of a job's event log between two changes of status. */

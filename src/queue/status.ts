@@ -1,10 +1,12 @@
 import type { SpaceStatus } from "../protocol/resources.ts";
-import type { Candidate } from "./dispatch.ts";
+import { type Candidate, covers, freeSlots } from "./dispatch.ts";
 
 /** What the status of a space is made from. */
 export interface Census {
   workers: (Candidate & { name: string | null })[];
   queued: number;
+  /** What the jobs that wait ask for, each set once. */
+  asked: readonly (readonly string[])[];
   processing: number;
   /** Attempts whose worker dropped and may still come back. */
   detached: number;
@@ -45,7 +47,7 @@ export function meanAfter(meanS: number | null, runS: number): number {
   return meanS === null ? runS : meanS + NEWEST_WEIGHT * (runS - meanS);
 }
 
-export function workerState(
+function workerState(
   workers: readonly { draining: boolean }[],
   detached: number,
 ): SpaceStatus["worker"] {
@@ -63,8 +65,28 @@ function waitingReason(census: Census): string | null {
     case "draining":
       return "The worker is finishing its jobs and takes no new ones.";
     default: {
-      const free = census.workers.some(({ draining, busy, slots }) => !draining && busy < slots);
-      return free ? null : "Every worker is busy.";
+      const missing = census.asked.find((requires) => !isCovered(census, requires));
+      if (missing) return lacking(missing);
+      return freeSlots(census.workers, []) > 0 ? null : "Every worker is busy.";
     }
   }
+}
+
+/** Why a job that asks for this would wait now, in words; `null` where a worker is free for it. */
+export function waitingReasonFor(census: Census, requires: readonly string[]): string | null {
+  const { workers } = census;
+  if (workers.some(({ draining }) => !draining) && !isCovered(census, requires)) {
+    return lacking(requires);
+  }
+  const reason = waitingReason({ ...census, asked: [] });
+  if (reason !== null || freeSlots(workers, requires) > 0) return reason;
+  return `Every worker with ${requires.join(", ")} is busy.`;
+}
+
+function isCovered(census: Census, requires: readonly string[]): boolean {
+  return census.workers.some((worker) => !worker.draining && covers(worker, requires));
+}
+
+function lacking(requires: readonly string[]): string {
+  return `No connected worker has ${requires.join(", ")}.`;
 }

@@ -11,6 +11,7 @@ import {
   type ProcessingJob,
   type QueuedJob,
   type StoredFile,
+  type Webhook,
   type WorkerRef,
 } from "./job.ts";
 
@@ -24,6 +25,8 @@ export interface Fence {
 /** Everything that can happen to a job after its submit. */
 export type Command =
   | { type: "dispatch"; worker: WorkerRef; generation: number }
+  /** An earlier job with the same input has the result already. */
+  | { type: "answer"; output: Json; result: Json; metrics: JsonObject | null }
   | { type: "accept"; fence: Fence }
   | {
       type: "progress";
@@ -71,7 +74,11 @@ export interface NewJob {
   files: StoredFile[];
   user: string | null;
   limits: JobLimits;
+  requires: readonly string[];
   cancelOnDisconnect: boolean;
+  idempotency: Job["idempotency"];
+  cacheKey: string | null;
+  webhook: Webhook | null;
   submitter: string | null;
 }
 
@@ -83,6 +90,7 @@ export function submitted(job: NewJob, now: Instant): QueuedJob {
     createdAt: now,
     updatedAt: now,
     queuedAt: now,
+    availableAt: now,
     attempts: 0,
     startedAt: null,
     offset: 1,
@@ -114,6 +122,8 @@ function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
   switch (command.type) {
     case "dispatch":
       return applied(dispatched(job, command.worker, command.generation, now));
+    case "answer":
+      return answered(job, command, now);
     case "cancel":
       return applied(canceled(job, command.reason, now));
     case "position": {
@@ -168,8 +178,7 @@ function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcom
       return UNCHANGED;
     case "resume": {
       const { generation } = command.fence;
-      const resumed = job.live.lastFrameAt === null ? job.live : live;
-      return applied({ ...job, generation, detachedAt: null, live: resumed });
+      return applied({ ...job, generation, detachedAt: null, resumedAt: now });
     }
     case "progress": {
       const { progress, message, estimatedRemaining } = command;
@@ -205,17 +214,17 @@ function attemptFailed(
   if (job.cancel) return canceled(job, job.cancel.reason, now);
   const message = fail.code === "worker_error" ? fail.message : `${fail.code}: ${fail.message}`;
   if (!fail.retryable) return failed(job, "worker_error", message, now);
-  return requeued(job, "worker_error", message, now);
+  return requeued(job, "worker_error", message, now, retryDelayMs(job.attempts));
 }
 
 function attemptRejected(job: ProcessingJob, reason: string, now: Instant): Job {
   if (job.cancel) return canceled(job, job.cancel.reason, now);
-  return requeued(job, "rejected", reason, now);
+  return requeued(job, "rejected", reason, now, retryDelayMs(1));
 }
 
 function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
   if (job.cancel) return applied(canceled(job, job.cancel.reason, now));
-  return applied(requeued(job, "worker_lost", reason, now));
+  return applied(requeued(job, "worker_lost", reason, now, 0));
 }
 
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
@@ -247,7 +256,7 @@ function dispatched(
   generation: number,
   now: Instant,
 ): ProcessingJob {
-  const { queuedAt: _, ...base } = job;
+  const { queuedAt: _q, availableAt: _a, ...base } = job;
   return withStatus(
     {
       ...base,
@@ -258,6 +267,7 @@ function dispatched(
       generation,
       dispatchedAt: now,
       detachedAt: null,
+      resumedAt: null,
       cancel: null,
       live: {
         progress: 0,
@@ -272,8 +282,22 @@ function dispatched(
   );
 }
 
+const FIRST_RETRY_MS = 1_000;
+const LONGEST_RETRY_MS = 30_000;
+
+/** What fails at once must not burn its attempts at once: 1, 2, 4 … 30 seconds. */
+function retryDelayMs(attempts: number): number {
+  return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempts - 1, 10));
+}
+
 /** Back to the head of its priority: its ULID is older than any other that waits. */
-function requeued(job: ProcessingJob, code: FailureCode, why: string, now: Instant): Job {
+function requeued(
+  job: ProcessingJob,
+  code: FailureCode,
+  why: string,
+  now: Instant,
+  delayMs: number,
+): Job {
   const { maxAttempts } = job.limits;
   if (job.attempts >= maxAttempts) {
     const once = maxAttempts === 1;
@@ -286,11 +310,38 @@ function requeued(job: ProcessingJob, code: FailureCode, why: string, now: Insta
     generation: _g,
     dispatchedAt: _d,
     detachedAt: _t,
+    resumedAt: _r,
     cancel: _c,
     live: _l,
     ...base
   } = job;
-  return withStatus({ ...base, status: "queued", queuedAt: now }, why, now);
+  const queued: QueuedJob = {
+    ...base,
+    status: "queued",
+    queuedAt: now,
+    availableAt: now + delayMs,
+  };
+  return withStatus(queued, why, now);
+}
+
+function answered(
+  job: QueuedJob,
+  { output, result, metrics }: Extract<Command, { type: "answer" }>,
+  now: Instant,
+): Outcome {
+  const log: LogEvent[] = [];
+  if (output !== null) {
+    log.push({
+      kind: "output",
+      offset: job.offset + 1,
+      at: now,
+      attempt: job.attempts,
+      delta: output,
+    });
+  }
+  const base = ended({ ...job, offset: job.offset + log.length }, now);
+  const end = { ...base, status: "completed", result, metrics, cached: true } as const;
+  return { kind: "applied", job: withStatus(end, null, now), log, effects: [] };
 }
 
 function completed(
@@ -299,7 +350,11 @@ function completed(
   metrics: JsonObject | null,
   now: Instant,
 ): Job {
-  return withStatus({ ...ended(job, now), status: "completed", result, metrics }, null, now);
+  return withStatus(
+    { ...ended(job, now), status: "completed", result, metrics, cached: false },
+    null,
+    now,
+  );
 }
 
 function failed(
@@ -320,10 +375,10 @@ function canceled(job: QueuedJob | ProcessingJob, reason: string, now: Instant):
 
 function ended(job: QueuedJob | ProcessingJob, now: Instant) {
   if (job.status === "queued") {
-    const { queuedAt: _, status: _s, ...base } = job;
-    return { ...base, completedAt: now, worker: null, generation: null };
+    const { queuedAt: _q, availableAt: _a, status: _s, ...base } = job;
+    return { ...base, completedAt: now, dispatchedAt: null, worker: null, generation: null };
   }
-  const { dispatchedAt: _d, detachedAt: _t, cancel: _c, live: _l, status: _s, ...base } = job;
+  const { detachedAt: _t, resumedAt: _r, cancel: _c, live: _l, status: _s, ...base } = job;
   return { ...base, completedAt: now };
 }
 

@@ -18,6 +18,9 @@ const workerAttachment = z.object({
       generation: z.number(),
       /** Jobs it offered to run at once. */
       offered: z.number(),
+      capabilities: z.array(z.string()).default([]),
+      /** How busy its machine is, as it last said. */
+      load: z.number().default(0),
     }),
     z.object({ phase: z.literal("gone") }),
   ]),
@@ -29,6 +32,8 @@ const subscriberAttachment = z.object({
   /** The one job it follows, or `null` for a socket of the whole space. */
   jobUlid: z.string().nullable(),
   origin: z.string(),
+  /** It came with the operator's key. */
+  operator: z.boolean().default(false),
   follows: z.array(z.string()),
   /** Jobs it submitted and follows no more. */
   muted: z.array(z.string()),
@@ -72,8 +77,16 @@ export class Connections {
 
   /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */
   of(socket: WebSocket): Connection | null {
-    const [id] = this.ctx.getTags(socket);
-    return (id === undefined ? null : this.byId.get(id)) ?? remembered(socket);
+    return this.byId.get(this.tagOf(socket)) ?? remembered(socket);
+  }
+
+  /** A socket that closed while the object was away has no tags any more, and says so by throwing. */
+  private tagOf(socket: WebSocket): string {
+    try {
+      return this.ctx.getTags(socket)[0] ?? "";
+    } catch {
+      return "";
+    }
   }
 
   get(id: string): Connection | null {
@@ -118,6 +131,10 @@ export class Connections {
     closeQuietly(connection.socket, code, reason);
   }
 
+  forget(connection: Connection): void {
+    this.byId.delete(connection.at.id);
+  }
+
   /** Forgets and closes every socket there is. */
   closeAll(close: keyof typeof CLOSE, reason: string): void {
     this.byId.clear();
@@ -151,6 +168,8 @@ export function isReady(connection: WorkerConnection): connection is ReadyWorker
   return phase === "ready" || phase === "draining";
 }
 
+/** RFC 6455: a close frame has 125 bytes, two of which are the code. */
+const MAX_REASON_BYTES = 123;
 const NO_STATUS_RECEIVED = 1005;
 const ABNORMAL = 1006;
 
@@ -158,8 +177,14 @@ const ABNORMAL = 1006;
 export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
   try {
     if (code === NO_STATUS_RECEIVED || code === ABNORMAL) socket.close();
-    else socket.close(code, reason.slice(0, 100));
+    else socket.close(code, cutToBytes(reason, MAX_REASON_BYTES));
   } catch {
     // Already closed.
   }
+}
+
+function cutToBytes(text: string, bytes: number): string {
+  const encoded = new TextEncoder().encode(text);
+  if (encoded.length <= bytes) return text;
+  return new TextDecoder().decode(encoded.subarray(0, bytes - 3)).replace(/\ufffd$/, "…");
 }

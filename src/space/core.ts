@@ -1,8 +1,8 @@
 import type { Json } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
-import type { SpaceSettings, SpaceStatus } from "../protocol/resources.ts";
+import type { SpaceSettings } from "../protocol/resources.ts";
 import { slotsOf } from "../queue/dispatch.ts";
-import { type Census, workerState } from "../queue/status.ts";
+import type { Census } from "../queue/status.ts";
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
 import type { Connection, Connections, ReadyWorker } from "./connections.ts";
@@ -54,8 +54,17 @@ export class Outbox {
   flush(): void {
     for (let posts = this.posts; posts.length > 0; posts = this.posts) {
       this.posts = [];
-      for (const post of posts) post();
+      for (const post of posts) quietly(post);
     }
+  }
+}
+
+/** What one of them can't be told must not keep the others from hearing what is stored. */
+export function quietly(tell: () => void): void {
+  try {
+    tell();
+  } catch (error) {
+    console.error("what a batch had to say was not said", error);
   }
 }
 
@@ -72,6 +81,8 @@ export function servingWorkers(core: SpaceCore): ServingWorker[] {
     name: state.name,
     generation: state.generation,
     slots: slotsOf(state.offered, core.record.settings.concurrency),
+    load: state.load,
+    capabilities: new Set(state.capabilities),
     draining: state.phase === "draining",
     busy: running.filter((job) => job.generation === state.generation).length,
   }));
@@ -82,18 +93,11 @@ export function censusOf(core: SpaceCore): Census {
   return {
     workers: servingWorkers(core),
     queued: core.ledger.queuedCount,
+    asked: core.ledger.asked,
     processing: running.length,
     detached: running.filter((job) => job.detachedAt !== null).length,
     meanRunS: core.ledger.meanRunS,
   };
-}
-
-/** What a submit meets now. */
-export function workerStateOf(core: SpaceCore): SpaceStatus["worker"] {
-  const workers = core.connections.readyWorkers();
-  const draining = workers.map(({ at }) => ({ draining: at.state.phase === "draining" }));
-  const detached = core.ledger.runningJobs().filter((job) => job.detachedAt !== null).length;
-  return workerState(draining, detached);
 }
 
 export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {

@@ -1,8 +1,8 @@
 import { type Position, recover } from "../channel/position.ts";
 import { isEnded, type Job } from "../queue/job.ts";
-import { spaceStatusOf } from "../queue/status.ts";
+import { spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { SubscriberConnection } from "./connections.ts";
-import { censusOf, type SpaceCore } from "./core.ts";
+import { censusOf, quietly, type SpaceCore } from "./core.ts";
 import type { Change } from "./ledger.ts";
 import {
   currentOutput,
@@ -106,7 +106,7 @@ export class Feed {
     }
     const arrivals = this.changesOfFollowers;
     this.changesOfFollowers = [];
-    for (const arrive of arrivals) arrive();
+    for (const arrive of arrivals) quietly(arrive);
   }
 
   /**
@@ -133,7 +133,7 @@ export class Feed {
   /** Followed jobs near the head whose place in the queue has changed since they were told. */
   movedPositions(): { ulid: string; position: number }[] {
     const moved: { ulid: string; position: number }[] = [];
-    for (const [index, { ulid }] of this.core.store.head(TOLD_POSITIONS).entries()) {
+    for (const [index, { ulid }] of this.core.ledger.front(TOLD_POSITIONS).entries()) {
       const position = index + 1;
       if (!this.followers.has(ulid) || this.toldPositions.get(ulid) === position) continue;
       this.toldPositions.set(ulid, position);
@@ -182,7 +182,10 @@ export class Feed {
   }
 
   view(job: Job): JobView {
-    return { space: this.core.record.name, queuePosition: this.core.ledger.queuePosition(job) };
+    const { record, ledger } = this.core;
+    const waitingReason =
+      job.status === "queued" ? waitingReasonFor(censusOf(this.core), job.requires) : null;
+    return { space: record.name, queuePosition: ledger.queuePosition(job), waitingReason };
   }
 
   private refreshStatus(now: number): boolean {

@@ -1,22 +1,24 @@
-import type { JsonObject } from "../protocol/codec.ts";
+import { byteLength, type Json, type JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
-import type { SubmitJobBody } from "../protocol/resources.ts";
+import type { JobOptions } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
-import type { Job, StoredFile } from "../queue/job.ts";
-import { type SpaceCore, workerStateOf } from "./core.ts";
+import { type Job, jobOutput, type StoredFile } from "../queue/job.ts";
+import { censusOf, type SpaceCore } from "./core.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
 
 /** A job as it arrives at its space. */
 export interface Submission {
   input: JsonObject;
-  inputBytes: number;
   files: StoredFile[];
-  options: Omit<SubmitJobBody, "input">;
+  options: JobOptions;
   /** The connection it came over, if one. */
   submitter: string | null;
 }
 
-export type Taken = { ok: true; job: Job } | { ok: false; code: ProblemCode; message: string };
+export type Taken =
+  | { ok: true; job: Job /** Submitted before under the same key. */; isRepeat: boolean }
+  | { ok: false; code: ProblemCode; message: string };
 
 /** Takes jobs into the space, and takes them back. */
 export class Intake {
@@ -28,16 +30,24 @@ export class Intake {
     this.workers = workers;
   }
 
-  submit({ input, inputBytes, files, options, submitter }: Submission, now: number): Taken {
+  submit(submission: Submission, now: number): Taken {
+    const { input, files, options, submitter } = submission;
     const { settings } = this.core.record;
     const fields = files.map(({ field }) => field);
     for (const admission of [
-      admitSize(inputBytes),
+      admitSize(byteLength(JSON.stringify(input))),
       admitInput(settings, input, fields),
-      admitNow(settings, this.core.ledger.queuedCount, workerStateOf(this.core)),
     ]) {
       if (!admission.ok) return admission;
     }
+    const idempotency = idempotencyOf(submission);
+    const repeated = idempotency && this.repeated(idempotency);
+    if (repeated) return repeated;
+    const requires = [...new Set(options.requires)].sort();
+    const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
+    const answer = cacheKey === null ? null : this.answerTo(cacheKey, now);
+    const admission = answer ? null : admitNow(settings, censusOf(this.core), requires);
+    if (admission && !admission.ok) return admission;
     const job = this.core.ledger.submit(
       {
         priority: options.priority ?? 0,
@@ -45,12 +55,17 @@ export class Intake {
         files,
         user: null,
         limits: limitsFor(settings, options),
+        requires,
         cancelOnDisconnect: options.cancel_on_disconnect ?? false,
+        idempotency,
+        cacheKey,
+        webhook: options.webhook ?? null,
         submitter,
       },
       now,
     );
-    return { ok: true, job };
+    if (answer) this.core.ledger.apply(job.ulid, { type: "answer", ...answer }, now);
+    return { ok: true, job, isRepeat: false };
   }
 
   /** `false` where there is no such job; one that is over stays as it ended. */
@@ -59,4 +74,27 @@ export class Intake {
     if (reaction.kind === "applied") this.workers.perform(reaction.job, reaction.effects);
     return reaction.kind !== "unknown";
   }
+
+  private repeated({ key, fingerprint }: NonNullable<Job["idempotency"]>): Taken | null {
+    const job = this.core.ledger.byIdempotencyKey(key);
+    if (job === null) return null;
+    if (job.idempotency?.fingerprint === fingerprint) return { ok: true, job, isRepeat: true };
+    const message = `The idempotency key ${key} was used for another submit: take a new key for each.`;
+    return { ok: false, code: "idempotency_key_reused", message };
+  }
+
+  private answerTo(cacheKey: string, now: number) {
+    const since = now - this.core.record.settings.cache_ttl_s * 1_000;
+    const job = this.core.store.answerTo(cacheKey, since);
+    if (job === null) return null;
+    const output = jobOutput(job, this.core.store.log.after(job.ulid, 0));
+    return { output, result: job.result, metrics: job.metrics };
+  }
+}
+
+function idempotencyOf({ input, files, options }: Submission): Job["idempotency"] {
+  const { idempotency_key: key, ...rest } = options;
+  if (key === undefined) return null;
+  const more = JSON.parse(JSON.stringify(rest)) as Json;
+  return { key, fingerprint: fingerprintOf(input, files, more) };
 }

@@ -1,4 +1,4 @@
-import { type Candidate, chooseWorker } from "../queue/dispatch.ts";
+import { type Candidate, chooseWorker, freeSlots } from "../queue/dispatch.ts";
 import type { Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
 import { meanAfter } from "../queue/status.ts";
 import {
@@ -8,7 +8,8 @@ import {
   submitted,
   transition,
 } from "../queue/transition.ts";
-import type { JobStore } from "../storage/job-store.ts";
+import { classOf } from "../storage/job-row.ts";
+import type { JobStore, Waiting } from "../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 
 /** What a batch did to one job. */
@@ -32,6 +33,7 @@ export type Reaction =
 
 /** Jobs looked at in one pass over those whose wait is over. */
 const OVERDUE_PAGE = 500;
+const OVERDUE_BYTES = 16_777_216;
 const RUNS_MEASURED = 20;
 
 /**
@@ -40,7 +42,8 @@ const RUNS_MEASURED = 20;
  */
 export class Ledger {
   private readonly running = new Map<string, ProcessingJob>();
-  private readonly queued: Map<number, number>;
+  /** Jobs that wait, by what they ask for. */
+  private readonly classes = new Map<string, QueueClass>();
   private changes = new Map<string, Change>();
   private meanRun: number | null = null;
   private readonly ids: JobIds;
@@ -50,7 +53,9 @@ export class Ledger {
   constructor(store: JobStore) {
     this.store = store;
     for (const job of store.processing()) this.running.set(job.ulid, job);
-    this.queued = store.queuedByPriority();
+    for (const { requires, priority, count } of store.queueCounts()) {
+      this.classOf(requires).priorities.set(priority, count);
+    }
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
     this.ids = new JobIds(store.newestUlid());
   }
@@ -61,12 +66,25 @@ export class Ledger {
 
   get queuedCount(): number {
     let count = 0;
-    for (const ofPriority of this.queued.values()) count += ofPriority;
+    for (const { priorities } of this.classes.values()) {
+      for (const ofPriority of priorities.values()) count += ofPriority;
+    }
     return count;
+  }
+
+  /** What the jobs that wait ask for, each set once. */
+  get asked(): (readonly string[])[] {
+    return [...this.classes.values()].map(({ requires }) => requires);
   }
 
   get(ulid: string): Job | null {
     return this.changes.get(ulid)?.job ?? this.running.get(ulid) ?? this.store.get(ulid);
+  }
+
+  byIdempotencyKey(key: string): Job | null {
+    for (const { job } of this.changes.values()) if (job.idempotency?.key === key) return job;
+    const ulid = this.store.ulidOfKey(key);
+    return ulid === null ? null : this.get(ulid);
   }
 
   runningJobs(): ProcessingJob[] {
@@ -76,9 +94,22 @@ export class Ledger {
   /** 1 is next. As stored: ask after `save`. */
   queuePosition(job: Job): number | null {
     if (job.status !== "queued") return null;
-    let ahead = this.store.queuedBefore(job);
-    for (const [priority, count] of this.queued) if (priority > job.priority) ahead += count;
+    let ahead = 0;
+    for (const [requires, { priorities }] of this.classes) {
+      for (const [priority, count] of priorities) {
+        if (priority > job.priority) ahead += count;
+        else if (priority === job.priority) {
+          ahead += this.store.ranks.before({ requires, priority }, job.ulid);
+        }
+      }
+    }
     return ahead + 1;
+  }
+
+  /** The next jobs in line, whoever can take them. As stored: ask after `save`. */
+  front(count: number): Waiting[] {
+    const heads = this.asked.flatMap((requires) => this.store.head(requires, LATEST, count));
+    return heads.sort(byTurn).slice(0, count);
   }
 
   submit(job: Omit<NewJob, "ulid">, now: number): Job {
@@ -100,17 +131,15 @@ export class Ledger {
   /** Hands waiting jobs to workers with free slots, in order; `candidates` are counted up. */
   dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
     const dispatched: ProcessingJob[] = [];
-    const free = candidates.reduce(
-      (sum, { slots, busy, draining }) => sum + (draining ? 0 : Math.max(0, slots - busy)),
-      0,
+    const heads = this.asked.flatMap((requires) =>
+      this.head(requires, freeSlots(candidates, requires), now),
     );
-    if (free === 0) return dispatched;
-    for (const job of this.head(free)) {
-      const worker = chooseWorker(candidates);
-      if (!worker) break;
+    for (const { ulid, requires } of heads.sort(byTurn)) {
+      const worker = chooseWorker(candidates, requires);
+      if (!worker) continue;
       const { id, name, generation } = worker;
       const reaction = this.apply(
-        job.ulid,
+        ulid,
         { type: "dispatch", worker: { id, name }, generation },
         now,
       );
@@ -123,10 +152,19 @@ export class Ledger {
 
   /** Lets time take effect on everything that may be due; returns the effects by job. */
   tick(now: number): { job: Job; effects: Effect[] }[] {
-    const due = [...this.runningJobs(), ...this.store.overdue(now, OVERDUE_PAGE)];
+    const due = [...this.runningJobs(), ...this.overdue(now)];
     return due.flatMap(({ ulid }) => {
       const reaction = this.apply(ulid, { type: "tick" }, now);
       return reaction.kind === "applied" ? [reaction] : [];
+    });
+  }
+
+  /** As many as memory bears at once; the next alarm finds the others. */
+  private overdue(now: number): { ulid: string }[] {
+    let bytes = 0;
+    return this.store.overdue(now, OVERDUE_PAGE).filter((one, index) => {
+      bytes += one.bytes;
+      return index === 0 || bytes <= OVERDUE_BYTES;
     });
   }
 
@@ -160,25 +198,68 @@ export class Ledger {
     }
   }
 
-  private count(job: Job | null, by: number): void {
+  private count(job: Job | null, by: 1 | -1): void {
     if (job?.status !== "queued") return;
-    const count = (this.queued.get(job.priority) ?? 0) + by;
-    if (count === 0) this.queued.delete(job.priority);
-    else this.queued.set(job.priority, count);
+    const { key, priorities } = this.classOf(job.requires);
+    const { priority, ulid } = job;
+    const count = (priorities.get(priority) ?? 0) + by;
+    if (count > 0) priorities.set(priority, count);
+    else priorities.delete(priority);
+    if (priorities.size === 0) this.classes.delete(key);
+    const { ranks } = this.store;
+    if (by === 1) ranks.joined({ requires: key, priority }, ulid);
+    else ranks.left({ requires: key, priority }, ulid);
   }
 
-  /** The next jobs in line, as this batch sees the queue: stored ones, and those it put there. */
-  private head(count: number): QueuedJob[] {
-    const stored = this.store
-      .head(count + this.changes.size)
-      .filter(({ ulid }) => !this.changes.has(ulid));
-    const unsaved = [...this.changes.values()]
-      .map(({ job }) => job)
-      .filter((job) => job.status === "queued");
-    return [...stored, ...unsaved]
-      .sort((a, b) => b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1))
-      .slice(0, count);
+  private classOf(requires: readonly string[]): QueueClass {
+    const key = classOf(requires);
+    const known = this.classes.get(key);
+    if (known) return known;
+    const made = { key, requires, priorities: new Map<number, number>() };
+    this.classes.set(key, made);
+    return made;
   }
+
+  /** The next jobs of a class, as this batch sees the queue: stored ones, and those it put there. */
+  private head(requires: readonly string[], count: number, now: number): Turn[] {
+    if (count === 0) return [];
+    const { key, priorities } = this.classOf(requires);
+    const unsaved: QueuedJob[] = [];
+    for (const { job } of this.changes.values()) {
+      if (job.status === "queued" && classOf(job.requires) === key) unsaved.push(job);
+    }
+    let waiting = -unsaved.length;
+    for (const ofPriority of priorities.values()) waiting += ofPriority;
+    const stored = waiting > 0 ? this.storedHead(requires, count, now) : [];
+    const available = unsaved.filter((job) => job.availableAt <= now);
+    return [...stored, ...available].sort(byTurn).slice(0, count);
+  }
+
+  private storedHead(requires: readonly string[], count: number, now: number): Turn[] {
+    const waiting = this.store.head(requires, now, count + this.changes.size);
+    return waiting
+      .filter(({ ulid }) => !this.changes.has(ulid))
+      .map((one) => ({ ...one, requires }));
+  }
+}
+
+/** Jobs that wait and ask for the same: how many of each priority. */
+interface QueueClass {
+  key: string;
+  requires: readonly string[];
+  priorities: Map<number, number>;
+}
+
+interface Turn extends Waiting {
+  requires: readonly string[];
+}
+
+/** Later than any instant there is. */
+const LATEST = Number.MAX_SAFE_INTEGER;
+
+/** Higher priority first, then the older. */
+function byTurn(a: Waiting, b: Waiting): number {
+  return b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1);
 }
 
 /** The row as stored and the log beside it still tell everything. */

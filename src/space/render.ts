@@ -1,13 +1,15 @@
 import type { Json } from "../protocol/codec.ts";
 import type { JobError, JobResource } from "../protocol/resources.ts";
 import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
-import { isEnded, type Job, type LogEvent, type StatusEvent } from "../queue/job.ts";
+import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
 
 /** What a job looks like from outside, beside what its own state tells. */
 export interface JobView {
   space: string;
   /** 1 is next; `null` where the job does not wait. */
   queuePosition: number | null;
+  /** Why it waits, in words; `null` where it does not wait, or is next. */
+  waitingReason: string | null;
 }
 
 export function jobIdOf(space: string, ulid: string): string {
@@ -31,7 +33,7 @@ export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobReso
     id,
     space: view.space,
     status: job.status,
-    ...progressOf(job),
+    ...progressOf(job, view),
     queue_position: view.queuePosition,
     attempt: job.attempts,
     input: job.input,
@@ -41,7 +43,7 @@ export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobReso
       content_type,
       size,
     })),
-    output: joinedOutput(currentOutput(job, log).map(({ delta }) => delta)),
+    output: jobOutput(job, log),
     result: job.status === "completed" ? job.result : null,
     error: errorOf(job),
     user: job.user,
@@ -52,6 +54,7 @@ export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobReso
     completed_at: isEnded(job) ? iso(job.completedAt) : null,
     worker: job.status === "queued" ? null : job.worker,
     metrics: job.status === "completed" ? job.metrics : null,
+    cached: job.status === "completed" && job.cached,
     urls: { self, events: `${self}/events`, ws: `${self}/ws`, cancel: `${self}/cancel` },
   };
 }
@@ -62,7 +65,7 @@ export function snapshotFrame(job: Job, view: JobView): JobProgressFrame {
     type: "progress",
     job_id: jobIdOf(view.space, job.ulid),
     status: job.status,
-    ...progressOf(job),
+    ...progressOf(job, view),
     output_path: null,
     queue_position: view.queuePosition,
     attempt: job.attempts,
@@ -131,13 +134,13 @@ function changeFrame(job: Job, event: StatusEvent, view: JobView): object {
 
 const NO_PROGRESS = { progress: 0, message: null, estimatedRemaining: null };
 
-function progressOf(job: Job) {
+function progressOf(job: Job, view: JobView) {
   switch (job.status) {
     case "queued":
       return {
         progress: 0,
         estimated_remaining: null,
-        message: job.history.at(-1)?.message ?? null,
+        message: job.history.at(-1)?.message ?? view.waitingReason,
       };
     case "processing":
       return {
@@ -166,9 +169,4 @@ function errorOf(job: Job): JobError | null {
   if (job.status === "failed") return job.error;
   if (job.status === "canceled") return { code: "canceled", message: job.reason };
   return null;
-}
-
-function joinedOutput(deltas: Json[]): Json {
-  if (deltas.length === 0) return null;
-  return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }

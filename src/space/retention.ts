@@ -1,18 +1,25 @@
-import type { SpaceCore } from "./core.ts";
+import type { JobStore } from "../storage/job-store.ts";
 
 /** Jobs erased in one pass: the alarm comes again for the rest. */
 const SWEEP_PAGE = 200;
+/** R2 deletes so many objects in one call. */
+const KEYS_A_CALL = 1_000;
 
-/** Erases jobs whose time is over; returns the keys of their files, to be deleted after the commit. */
-export function sweepExpired(core: SpaceCore, now: number): string[] {
-  const ttlMs = core.record.settings.result_ttl_s * 1_000;
-  const keys: string[] = [];
-  for (const { ulid, completedAt, files } of core.store.oldestEnded(SWEEP_PAGE)) {
-    if (completedAt + ttlMs > now) continue;
-    core.store.remove(ulid);
-    keys.push(...(JSON.parse(files) as { key: string }[]).map(({ key }) => key));
+/** The oldest jobs that ended before `instant`, and where their files are. */
+export function endedBefore(store: JobStore, instant: number): { ulid: string; keys: string[] }[] {
+  return store
+    .oldestEnded(SWEEP_PAGE)
+    .filter(({ completedAt }) => completedAt <= instant)
+    .map(({ ulid, files }) => {
+      const stored = JSON.parse(files) as { key: string }[];
+      return { ulid, keys: stored.map(({ key }) => key) };
+    });
+}
+
+export async function deleteFiles(bucket: R2Bucket, keys: readonly string[]): Promise<void> {
+  for (let at = 0; at < keys.length; at += KEYS_A_CALL) {
+    await bucket.delete(keys.slice(at, at + KEYS_A_CALL));
   }
-  return keys;
 }
 
 /** Deletes every object under a prefix of the bucket. */

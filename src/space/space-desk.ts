@@ -3,14 +3,16 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus, SpacePatch } from "../protocol/resources.ts";
 import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
+import type { SpaceRecord } from "../storage/space-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import { type Connection, isWorker } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import { Feed } from "./feed.ts";
 import { Intake } from "./intake.ts";
 import { type Change, Ledger } from "./ledger.ts";
-import { jobResourceOf } from "./render.ts";
-import { SubscriberDesk } from "./subscriber-desk.ts";
+import { jobIdOf, jobResourceOf } from "./render.ts";
+import { deleteFiles, endedBefore } from "./retention.ts";
+import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
 interface Parts extends Omit<SpaceCore, "ledger"> {
@@ -26,6 +28,10 @@ type Work = (now: number) => void;
 /** Queue positions and status are told at most this often, milliseconds. */
 const POSITIONS_EVERY_MS = 1_000;
 const STATUS_EVERY_MS = 100;
+/** How long the bucket is left alone after it refused a deletion. */
+const SWEEP_AGAIN_MS = 60_000;
+/** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
+const PAGE_BYTES = 8_388_608;
 
 /** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
 export class SpaceDesk {
@@ -40,6 +46,7 @@ export class SpaceDesk {
   private statusTimer: ReturnType<typeof setTimeout> | null = null;
   private positionsTimer: ReturnType<typeof setTimeout> | null = null;
   private servedBefore: string;
+  private noSweepBefore = 0;
 
   constructor(parts: Parts) {
     this.parts = parts;
@@ -50,13 +57,14 @@ export class SpaceDesk {
     this.subscribers = new SubscriberDesk(this.core, this.feed, this.intake);
     this.servedBefore = this.service();
     this.batch((now) => {
-      this.detachOrphans(now);
-      return () => null;
+      this.settleOrphans(now);
+      return () => this.rearm(now);
     });
   }
 
   /** Handles a frame together with whatever else arrives in the same turn. */
   receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
+    if (isWorker(connection)) this.workers.heardFrom(connection, Date.now());
     return this.enqueue((now) => {
       if (isWorker(connection)) this.workers.receive(connection, raw, now);
       else this.subscribers.receive(connection, raw, now);
@@ -80,10 +88,11 @@ export class SpaceDesk {
     });
   }
 
-  /** Runs a batch of its own at once. */
+  /** Runs a batch at once, with all that has arrived before it. */
   batch<T>(work: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
     this.run([
+      ...this.inbox.splice(0),
       (now) => {
         answer = work(now);
       },
@@ -104,11 +113,18 @@ export class SpaceDesk {
   /** `false` where it asks for a job that is not there. */
   openSubscriber(
     socket: WebSocket,
-    who: { id: string; origin: string; jobUlid: string | null; since: Position | null },
+    who: {
+      id: string;
+      origin: string;
+      operator: boolean;
+      jobUlid: string | null;
+      since: Position | null;
+    },
   ): boolean {
     const { since, ...identity } = who;
     const job = who.jobUlid === null ? null : this.core.ledger.get(who.jobUlid);
     if (who.jobUlid !== null && job === null) return false;
+    this.dropSilent();
     this.feed.publishStatus(Date.now());
     const connection = this.core.connections.accept(socket, {
       kind: "subscriber",
@@ -129,12 +145,17 @@ export class SpaceDesk {
   }
 
   left(connection: Connection, saidGoodbye: boolean): void {
-    this.core.connections.close(connection, "done");
     this.batch((now) => {
       if (isWorker(connection)) this.workers.left(connection, saidGoodbye, now);
       else this.subscribers.left(connection, now);
-      return () => null;
+      return () => this.core.connections.close(connection, "done");
     });
+  }
+
+  /** What is said of the workers must not count one that fell silent. */
+  dropSilent(): void {
+    if (!this.workers.anySilent(Date.now())) return;
+    this.batch(() => () => null);
   }
 
   /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
@@ -149,16 +170,41 @@ export class SpaceDesk {
     this.workers.tick(now);
   }
 
+  /**
+   * Erases jobs whose time is over. Their files go first: a row without its files is erased by the next
+   * sweep, files without a row would stay for ever.
+   */
+  async sweep(bucket: R2Bucket): Promise<void> {
+    const { store, record } = this.core;
+    const expired = endedBefore(store, Date.now() - ttlMs(record));
+    try {
+      await deleteFiles(
+        bucket,
+        expired.flatMap(({ keys }) => keys),
+      );
+    } catch (error) {
+      console.error("files of expired jobs could not be deleted", error);
+      this.noSweepBefore = Date.now() + SWEEP_AGAIN_MS;
+      return;
+    }
+    this.batch(() => {
+      for (const { ulid } of expired) store.remove(ulid);
+      return () => null;
+    });
+  }
+
   /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
   rearm(now: number): void {
     const { store, ledger, record } = this.core;
     const oldest = store.oldestEnded(1)[0];
     const queueDue = store.earliestQueueDue();
+    const delayed = store.earliestDelayed(now);
     const dues = [
       ...this.workers.dueAt(),
       ...ledger.runningJobs().flatMap((job) => dueAt(job) ?? []),
       ...(queueDue === null ? [] : [queueDue]),
-      ...(oldest ? [oldest.completedAt + record.settings.result_ttl_s * 1_000] : []),
+      ...(delayed === null ? [] : [delayed]),
+      ...(oldest ? [Math.max(this.noSweepBefore, oldest.completedAt + ttlMs(record))] : []),
     ];
     if (dues.length > 0) this.parts.armAlarm(Math.max(now + 1, Math.min(...dues)));
   }
@@ -168,6 +214,7 @@ export class SpaceDesk {
     this.core.record = { ...record, settings: { ...record.settings, ...patch }, updatedAt: now };
     this.core.spaces.write(this.core.record);
     this.workers.announceSettings();
+    if (this.core.record.settings.visibility === "private") this.subscribers.dropStrangers(now);
     this.rearm(now);
   }
 
@@ -188,13 +235,19 @@ export class SpaceDesk {
   }
 
   jobsBody(filter: { status?: JobStatus; before?: string; limit: number }): string {
-    const page = this.core.store.list({ ...filter, limit: filter.limit + 1 });
-    const jobs = page.slice(0, filter.limit).map((stored) => {
-      const job = this.core.ledger.get(stored.ulid) ?? stored;
-      return jobResourceOf(job, this.core.store.log.after(job.ulid, 0), this.feed.view(job));
-    });
-    const next_cursor = page.length > filter.limit ? (jobs.at(-1)?.id ?? null) : null;
-    return JSON.stringify({ jobs, next_cursor });
+    const { store, record } = this.core;
+    const ulids = store.list({ ...filter, limit: filter.limit + 1 });
+    const bodies: string[] = [];
+    let bytes = 0;
+    for (const ulid of ulids.slice(0, filter.limit)) {
+      const body = this.jobBody(ulid) ?? "";
+      bytes += body.length;
+      if (bodies.length > 0 && bytes > PAGE_BYTES) break;
+      bodies.push(body);
+    }
+    const last = bodies.length < ulids.length ? ulids[bodies.length - 1] : undefined;
+    const next = last === undefined ? null : jobIdOf(record.name, last);
+    return `{"jobs":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`;
   }
 
   private async drainSoon(): Promise<void> {
@@ -211,6 +264,7 @@ export class SpaceDesk {
     let changes: Change[];
     try {
       changes = this.parts.sql.transaction(() => {
+        this.workers.dropSilent(now);
         for (const work of works) this.attempt(work, now);
         this.workers.dispatch(now);
         core.ledger.save();
@@ -220,9 +274,10 @@ export class SpaceDesk {
       this.parts.crash(error);
       throw error;
     }
+    // First, because nothing that is told may keep a deadline from being watched.
+    this.armAlarm(changes, now);
     core.outbox.flush();
     this.feed.deliver(changes);
-    this.armAlarm(changes, now);
     this.tellStatus();
     if (changes.some(({ job, before }) => job.status === "queued" || before?.status === "queued")) {
       this.tellPositions();
@@ -239,17 +294,26 @@ export class SpaceDesk {
   }
 
   private armAlarm(changes: Change[], now: number): void {
-    const ttlMs = this.core.record.settings.result_ttl_s * 1_000;
-    const dues = changes.flatMap(({ job }) =>
-      isEnded(job) ? [job.completedAt + ttlMs] : (dueAt(job) ?? []),
-    );
+    const ttl = ttlMs(this.core.record);
+    const dues = changes.flatMap(({ job }) => {
+      if (isEnded(job)) return [job.completedAt + ttl];
+      const delayed = job.status === "queued" && job.availableAt > now ? [job.availableAt] : [];
+      return [...delayed, ...[dueAt(job) ?? []].flat()];
+    });
     if (works(changes)) dues.push(...this.workers.dueAt());
     if (dues.length === 0) return;
     this.parts.armAlarm(Math.max(now + 1, Math.min(...dues)));
   }
 
-  /** After a restart no socket is left: the grace of every running attempt begins now. */
-  private detachOrphans(now: number): void {
+  /**
+   * After a restart no socket is left: the grace of every running attempt begins now, and who asked to
+   * be canceled with its socket is.
+   */
+  private settleOrphans(now: number): void {
+    for (const { ulid, submitter } of this.core.store.leavingWithAny()) {
+      const isThere = submitter !== null && this.core.connections.get(submitter) !== null;
+      if (!isThere) this.intake.cancel(ulid, SUBMITTER_LEFT, now);
+    }
     const present = new Set(
       this.core.connections.readyWorkers().map(({ at }) => at.state.generation),
     );
@@ -289,6 +353,11 @@ export class SpaceDesk {
       });
     }, POSITIONS_EVERY_MS);
   }
+}
+
+/** How long finished jobs are kept, whole milliseconds. */
+function ttlMs({ settings }: SpaceRecord): number {
+  return Math.ceil(settings.result_ttl_s * 1_000);
 }
 
 /** Whether a batch touched a running attempt, so that leases may have to be watched. */

@@ -4,7 +4,7 @@ import type { Env } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
-import type { JobStatus, SpacePatch, SpaceSettings, SubmitJobBody } from "../protocol/resources.ts";
+import type { JobOptions, JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
 import type { StoredFile } from "../queue/job.ts";
@@ -16,11 +16,17 @@ import { SpaceStore } from "../storage/space-store.ts";
 import { Connections, closeQuietly } from "./connections.ts";
 import { censusOf, Outbox, type SpaceCore } from "./core.ts";
 import { iso } from "./render.ts";
-import { removeFiles, sweepExpired } from "./retention.ts";
+import { removeFiles } from "./retention.ts";
 import { SpaceDesk } from "./space-desk.ts";
 
 /** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
-export type Reply = { ok: true; body: string } | { ok: false; code: ProblemCode; detail: string };
+export type Reply =
+  | {
+      ok: true;
+      body: string /** Of a submit: its key was used for it before. */;
+      isRepeat?: boolean;
+    }
+  | { ok: false; code: ProblemCode; detail: string };
 
 /** Who asks; the Worker has checked it. */
 export interface Caller {
@@ -31,7 +37,7 @@ export interface SubmitCall {
   /** `input` as JSON text. */
   input: string;
   files: StoredFile[];
-  options: Omit<SubmitJobBody, "input">;
+  options: JobOptions;
 }
 
 /** Headers by which the Worker tells the object about a socket; a client's own never get here. */
@@ -49,6 +55,8 @@ export class SpaceObject extends DurableObject<Env> {
   private desk: SpaceDesk | null = null;
   private readonly connections: Connections;
   private alarmAt: number | null = null;
+  /** The files of a deleted space are being removed: another of its name waits for that. */
+  private ending: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -59,8 +67,13 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
-  /** Makes the space; making it again with what the catalogue holds changes nothing. */
-  async create(name: string, settings: SpaceSettings): Promise<void> {
+  /**
+   * Makes the space. Where one is there already it stays as it is, unless the new one is another: then
+   * the old one was deleted, and the deletion cut off.
+   */
+  async create(name: string, settings: SpaceSettings, isAnother: boolean): Promise<void> {
+    if (isAnother && this.desk) await this.destroy(name);
+    await this.ending;
     if (this.desk) return;
     const sql = objectSql(this.ctx.storage);
     migrate(sql);
@@ -70,6 +83,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   async describe(caller: Caller): Promise<Reply> {
+    this.desk?.dropSilent();
     return this.answer(caller, (desk) => spaceBody(desk.core));
   }
 
@@ -95,7 +109,8 @@ export class SpaceObject extends DurableObject<Env> {
     this.connections.closeAll("notFound", "The space was deleted.");
     this.alarmAt = null;
     await this.ctx.storage.deleteAll();
-    await removeFiles(this.env.FILES, `spaces/${name}/`);
+    this.ending = removeFiles(this.env.FILES, `spaces/${name}/`);
+    await this.ending;
     return existed;
   }
 
@@ -108,7 +123,6 @@ export class SpaceObject extends DurableObject<Env> {
         desk.intake.submit(
           {
             input: JSON.parse(input) as JsonObject,
-            inputBytes: new TextEncoder().encode(input).length,
             files,
             options,
             submitter: null,
@@ -119,7 +133,8 @@ export class SpaceObject extends DurableObject<Env> {
       return () =>
         taken.map((one): Reply => {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
-          return { ok: true, body: desk.jobBody(one.job.ulid) ?? "null" };
+          const { job, isRepeat } = one;
+          return { ok: true, body: desk.jobBody(job.ulid) ?? "null", isRepeat };
         });
     });
   }
@@ -159,9 +174,8 @@ export class SpaceObject extends DurableObject<Env> {
   /** Sockets only: the Worker has authenticated them and says who they are in `SOCKET_HEADERS`. */
   override async fetch(request: Request): Promise<Response> {
     const header = (name: keyof typeof SOCKET_HEADERS) => request.headers.get(SOCKET_HEADERS[name]);
-    const found = this.admit({
-      operator: header("operator") === "1" || header("role") === "worker",
-    });
+    const operator = header("operator") === "1";
+    const found = this.admit({ operator: operator || header("role") === "worker" });
     if (!("desk" in found)) return Response.json(found, { status: 404 });
     const { desk } = found;
     const { 0: client, 1: server } = new WebSocketPair();
@@ -172,7 +186,8 @@ export class SpaceObject extends DurableObject<Env> {
       desk.openWorker(server, { id, origin, tokenId });
     } else {
       const since = parsePosition(header("since"));
-      const opened = desk.openSubscriber(server, { id, origin, jobUlid: header("job"), since });
+      const who = { id, origin, operator, jobUlid: header("job"), since };
+      const opened = desk.openSubscriber(server, who);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
     return new Response(null, { status: 101, webSocket: client, headers: protocolOf(request) });
@@ -196,13 +211,12 @@ export class SpaceObject extends DurableObject<Env> {
     this.alarmAt = null;
     const { desk } = this;
     if (!desk) return;
-    const orphans = desk.batch((now) => {
+    desk.batch((now) => {
       desk.tick(now);
-      const keys = sweepExpired(desk.core, now);
-      return () => keys;
+      return () => null;
     });
+    await desk.sweep(this.env.FILES);
     desk.rearm(Date.now());
-    if (orphans.length > 0) await this.env.FILES.delete(orphans);
   }
 
   private left(socket: WebSocket, saidGoodbye: boolean): void {

@@ -1,5 +1,6 @@
-import { parsePosition } from "../channel/position.ts";
-import { byteLength, type Decoded, decodeFrame } from "../protocol/codec.ts";
+import { type Position, parsePosition } from "../channel/position.ts";
+import { type Decoded, decodeFrame } from "../protocol/codec.ts";
+import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   jobClientFrame,
@@ -26,28 +27,50 @@ export class SubscriberDesk {
   }
 
   receive(subscriber: SubscriberConnection, raw: string | ArrayBuffer, now: number): void {
+    if (!this.isThere(subscriber)) return;
     const { jobUlid } = subscriber.at;
     if (jobUlid !== null) {
       const decoded = decodeFrame(raw, jobClientFrame);
-      this.countMalformed(subscriber, decoded);
+      this.countMalformed(subscriber, decoded, now);
       if (decoded.ok) this.intake.cancel(jobUlid, CANCELED_BY_CALL, now);
       return;
     }
     const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
-    this.countMalformed(subscriber, decoded, decoded.ok ? {} : refOf(raw));
+    this.countMalformed(subscriber, decoded, now, decoded.ok ? {} : refOf(raw));
     if (decoded.ok) this.heard(subscriber, decoded.frame, now);
   }
 
   /** Jobs it asked to be canceled with it are. */
   left(subscriber: SubscriberConnection, now: number): void {
     this.feed.left(subscriber);
-    const { id } = subscriber.at;
-    const waiting = this.core.store.queuedOf(new Set([id]));
-    const running = this.core.ledger.runningJobs().filter(({ submitter }) => submitter === id);
-    for (const { ulid } of [...waiting, ...running]) {
-      const job = this.core.ledger.get(ulid);
-      if (job?.cancelOnDisconnect) this.intake.cancel(ulid, "The submitter disconnected.", now);
+    for (const ulid of this.core.store.leavingWith(subscriber.at.id)) {
+      this.intake.cancel(ulid, SUBMITTER_LEFT, now);
     }
+  }
+
+  /** The space is private now: who came without the operator's key leaves. */
+  dropStrangers(now: number): void {
+    for (const subscriber of this.core.connections.subscribers()) {
+      if (subscriber.at.operator) continue;
+      this.dismiss(subscriber, "notAuthenticated", "This space is private now.", now);
+    }
+  }
+
+  /** Closes a subscriber's socket for a reason of the edge's own. */
+  private dismiss(
+    subscriber: SubscriberConnection,
+    close: keyof typeof CLOSE,
+    reason: string,
+    now: number,
+  ): void {
+    this.left(subscriber, now);
+    this.core.connections.forget(subscriber);
+    this.core.outbox.close(subscriber, close, reason);
+  }
+
+  /** `false` for one that was dismissed, and whose frames still come in. */
+  private isThere(subscriber: SubscriberConnection): boolean {
+    return this.core.connections.get(subscriber.at.id) !== null;
   }
 
   private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {
@@ -72,15 +95,15 @@ export class SubscriberDesk {
   private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
     const { type: _, ref, input, ...options } = frame;
     const { outbox, record } = this.core;
-    const inputBytes = byteLength(JSON.stringify(input));
-    const item = { input, inputBytes, files: [], options, submitter: subscriber.at.id };
+    const item = { input, files: [], options, submitter: subscriber.at.id };
     const taken = this.intake.submit(item, now);
     if (!taken.ok) {
       outbox.error(subscriber, taken.code, taken.message, { ref });
       return;
     }
     const { ulid } = taken.job;
-    this.feed.follow(subscriber, ulid);
+    if (taken.isRepeat) this.feed.afterDelivery(() => this.catchUp(subscriber, ulid, null));
+    else this.feed.follow(subscriber, ulid);
     outbox.send(subscriber, () => {
       const job = this.core.ledger.get(ulid) ?? taken.job;
       const queue_position = this.core.ledger.queuePosition(job);
@@ -97,6 +120,7 @@ export class SubscriberDesk {
       return;
     }
     this.feed.afterDelivery(() => {
+      if (!this.isThere(subscriber)) return;
       const { at } = subscriber;
       // Counted here, because the frames before it in this batch come and go here as well.
       if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
@@ -106,15 +130,20 @@ export class SubscriberDesk {
         outbox.flush();
         return;
       }
-      const job = this.core.ledger.get(ulid);
-      if (job === null) return;
-      this.feed.catchUp(subscriber, job, parsePosition(frame.since));
-      if (isEnded(job)) return;
-      at.follows = [...at.follows.filter((other) => other !== ulid), ulid];
-      at.muted = at.muted.filter((other) => other !== ulid);
-      this.core.connections.remember(subscriber);
-      this.feed.follow(subscriber, ulid);
+      this.catchUp(subscriber, ulid, parsePosition(frame.since));
     });
+  }
+
+  private catchUp(subscriber: SubscriberConnection, ulid: string, since: Position | null): void {
+    const job = this.core.ledger.get(ulid);
+    if (job === null) return;
+    this.feed.catchUp(subscriber, job, since);
+    if (isEnded(job)) return;
+    const { at } = subscriber;
+    at.follows = [...at.follows.filter((other) => other !== ulid), ulid];
+    at.muted = at.muted.filter((other) => other !== ulid);
+    this.core.connections.remember(subscriber);
+    this.feed.follow(subscriber, ulid);
   }
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
@@ -135,6 +164,7 @@ export class SubscriberDesk {
   private countMalformed(
     subscriber: SubscriberConnection,
     problem: Decoded<unknown>,
+    now: number,
     refs: object = {},
   ): void {
     if (problem.ok) {
@@ -147,9 +177,9 @@ export class SubscriberDesk {
     subscriber.at.malformed += 1;
     this.core.connections.remember(subscriber);
     if (problem.code === "frame_too_large") {
-      this.core.outbox.close(subscriber, "frameTooLarge", problem.message);
+      this.dismiss(subscriber, "frameTooLarge", problem.message, now);
     } else if (subscriber.at.malformed >= LIMITS.malformedFrames) {
-      this.core.outbox.close(subscriber, "malformed", "Too many malformed frames.");
+      this.dismiss(subscriber, "malformed", "Too many malformed frames.", now);
     }
   }
 
@@ -169,6 +199,7 @@ export class SubscriberDesk {
 }
 
 export const CANCELED_BY_CALL = "Canceled by a call.";
+export const SUBMITTER_LEFT = "The submitter disconnected.";
 
 type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;
 type FollowFrame = Extract<SpaceClientFrame, { type: "follow" }>;

@@ -40,8 +40,12 @@ export class WorkerDesk {
     });
   }
 
-  receive(worker: WorkerConnection, raw: string | ArrayBuffer, now: number): void {
+  /** A frame of it has arrived; it may be handled later. */
+  heardFrom(worker: WorkerConnection, now: number): void {
     this.lastFrameAt.set(worker.at.id, now);
+  }
+
+  receive(worker: WorkerConnection, raw: string | ArrayBuffer, now: number): void {
     if (worker.at.state.phase === "gone") return;
     const decoded = decodeFrame<WorkerFrame>(raw, workerFrame);
     if (!decoded.ok) {
@@ -80,18 +84,25 @@ export class WorkerDesk {
     this.core.outbox.close(worker, close, reason);
   }
 
+  anySilent(now: number): boolean {
+    return this.core.connections.readyWorkers().some((worker) => this.isSilent(worker, now));
+  }
+
+  /** A worker that fell silent while it was idle is found out before anything is built on it. */
+  dropSilent(now: number): void {
+    for (const worker of this.core.connections.readyWorkers()) {
+      if (this.isSilent(worker, now)) this.dismissSilent(worker, now);
+    }
+  }
+
   private dismissSilent(worker: ReadyWorker, now: number): void {
     this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
   }
 
-  /** Takes leases back that ran out, and closes sockets that never registered. */
+  /** Closes sockets that never registered. */
   tick(now: number): void {
     for (const worker of this.core.connections.workers()) {
-      if (isReady(worker)) {
-        if (this.holdsAttempts(worker) && this.isSilent(worker, now)) {
-          this.dismissSilent(worker, now);
-        }
-      } else if (worker.at.state.phase === "new" && worker.at.openedAt + LIMITS.registerMs <= now) {
+      if (worker.at.state.phase === "new" && worker.at.openedAt + LIMITS.registerMs <= now) {
         const message = `\`register\` must come within ${LIMITS.registerMs / 1_000} s.`;
         this.core.outbox.error(worker, "register_timeout", message);
         this.dismiss(worker, "registerTimeout", message, now);
@@ -115,12 +126,7 @@ export class WorkerDesk {
     }
   }
 
-  /** A worker that fell silent while it was idle is found out before it is given a job. */
   dispatch(now: number): void {
-    if (this.core.ledger.queuedCount === 0) return;
-    for (const worker of this.core.connections.readyWorkers()) {
-      if (this.isSilent(worker, now)) this.dismissSilent(worker, now);
-    }
     for (const job of this.core.ledger.dispatch(servingWorkers(this.core), now)) {
       const worker = this.byGeneration(job.generation);
       if (worker) this.core.outbox.send(worker, this.jobFrame(worker, job));
@@ -147,6 +153,8 @@ export class WorkerDesk {
       name: frame.name ?? null,
       generation: this.core.spaces.nextGeneration(),
       offered: frame.concurrency,
+      capabilities: frame.capabilities,
+      load: 0,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
@@ -225,6 +233,10 @@ export class WorkerDesk {
       case "register":
         this.core.outbox.error(worker, "already_registered", "This connection is registered.");
         return;
+      case "load":
+        worker.at.state = { ...worker.at.state, load: frame.load };
+        this.core.connections.remember(worker);
+        return;
       case "drain":
         worker.at.state = { ...worker.at.state, phase: "draining" };
         this.core.connections.remember(worker);
@@ -259,7 +271,7 @@ export class WorkerDesk {
       job_id: jobIdOf(this.core.record.name, job.ulid),
       attempt: job.attempts,
       input: job.input,
-      files: job.files.map(({ key, ...file }) => ({
+      files: job.files.map(({ key, sha256: _, ...file }) => ({
         ...file,
         url: this.core.fileUrl(origin, key, deadline + FILE_URL_SLACK_MS),
       })),
@@ -309,7 +321,7 @@ function markGone(worker: WorkerConnection): void {
 }
 
 type CloseName = Parameters<SpaceCore["outbox"]["close"]>[1];
-type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" }>;
+type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;
 
 function commandOf(frame: AttemptFrame, fence: Fence): Command {
   switch (frame.type) {

@@ -12,7 +12,12 @@ export type JobRow = {
   files: string;
   user: string | null;
   limits: string;
+  requires: string;
   cancel_on_disconnect: number;
+  idempotency_key: string | null;
+  fingerprint: string | null;
+  cache_key: string | null;
+  webhook: string | null;
   submitter: string | null;
   created_at: number;
   updated_at: number;
@@ -22,19 +27,31 @@ export type JobRow = {
   history: string;
   queued_at: number | null;
   queue_due_at: number | null;
+  available_at: number;
   worker_id: string | null;
   worker_name: string | null;
   generation: number | null;
   dispatched_at: number | null;
   detached_at: number | null;
+  resumed_at: number | null;
   cancel_requested_at: number | null;
   reason: string | null;
   completed_at: number | null;
   result: string | null;
   metrics: string | null;
+  cached: number;
   error_code: string | null;
   progress: number;
 };
+
+/** What jobs ask for, as one text: equal where they ask for the same. */
+export function classOf(requires: readonly string[]): string {
+  return requires.length === 0 ? "" : JSON.stringify(requires);
+}
+
+export function requiresOf(text: string): string[] {
+  return text === "" ? [] : JSON.parse(text);
+}
 
 export function rowOf(job: Job): JobRow {
   return { ...commonColumns(job), ...statusColumns(job) };
@@ -49,7 +66,12 @@ function commonColumns(job: Job) {
     files: JSON.stringify(job.files),
     user: job.user,
     limits: JSON.stringify(job.limits),
+    requires: classOf(job.requires),
     cancel_on_disconnect: job.cancelOnDisconnect ? 1 : 0,
+    idempotency_key: job.idempotency?.key ?? null,
+    fingerprint: job.idempotency?.fingerprint ?? null,
+    cache_key: job.cacheKey,
+    webhook: job.webhook === null ? null : JSON.stringify(job.webhook),
     submitter: job.submitter,
     created_at: job.createdAt,
     updated_at: job.updatedAt,
@@ -63,23 +85,27 @@ function commonColumns(job: Job) {
 const ABSENT = {
   queued_at: null,
   queue_due_at: null,
+  available_at: 0,
   worker_id: null,
   worker_name: null,
   generation: null,
   dispatched_at: null,
   detached_at: null,
+  resumed_at: null,
   cancel_requested_at: null,
   reason: null,
   completed_at: null,
   result: null,
   metrics: null,
+  cached: 0,
   error_code: null,
   progress: 0,
 } satisfies Record<string, SqlValue>;
 
 function statusColumns(job: Job) {
   if (job.status === "queued") {
-    return { ...ABSENT, queued_at: job.queuedAt, queue_due_at: dueAt(job) };
+    const { queuedAt: queued_at, availableAt: available_at } = job;
+    return { ...ABSENT, queued_at, queue_due_at: dueAt(job), available_at };
   }
   const worker = {
     worker_id: job.worker?.id ?? null,
@@ -92,16 +118,19 @@ function statusColumns(job: Job) {
       ...worker,
       dispatched_at: job.dispatchedAt,
       detached_at: job.detachedAt,
+      resumed_at: job.resumedAt,
       cancel_requested_at: job.cancel?.requestedAt ?? null,
       reason: job.cancel?.reason ?? null,
       progress: job.live.progress,
     };
   }
-  const ended = { ...ABSENT, ...worker, completed_at: job.completedAt };
+  const { completedAt: completed_at, dispatchedAt: dispatched_at } = job;
+  const ended = { ...ABSENT, ...worker, completed_at, dispatched_at };
   switch (job.status) {
     case "completed": {
       const metrics = job.metrics === null ? null : JSON.stringify(job.metrics);
-      return { ...ended, result: JSON.stringify(job.result), metrics, progress: 100 };
+      const cached = job.cached ? 1 : 0;
+      return { ...ended, result: JSON.stringify(job.result), metrics, cached, progress: 100 };
     }
     case "failed": {
       const { code, message } = job.error;
@@ -121,7 +150,14 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
     files: JSON.parse(row.files),
     user: row.user,
     limits: JSON.parse(row.limits),
+    requires: requiresOf(row.requires),
     cancelOnDisconnect: row.cancel_on_disconnect === 1,
+    idempotency:
+      row.idempotency_key === null
+        ? null
+        : { key: row.idempotency_key, fingerprint: row.fingerprint ?? "" },
+    cacheKey: row.cache_key,
+    webhook: row.webhook === null ? null : JSON.parse(row.webhook),
     submitter: row.submitter,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
@@ -133,7 +169,10 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   const worker: WorkerRef | null =
     row.worker_id === null ? null : { id: row.worker_id, name: row.worker_name };
   const { status } = row;
-  if (status === "queued") return { ...base, status, queuedAt: row.queued_at ?? row.created_at };
+  if (status === "queued") {
+    const queuedAt = row.queued_at ?? row.created_at;
+    return { ...base, status, queuedAt, availableAt: row.available_at };
+  }
   if (status === "processing") {
     const requestedAt = row.cancel_requested_at;
     const told = live(row.ulid, row.attempts);
@@ -147,15 +186,18 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
       generation: row.generation ?? 0,
       dispatchedAt: row.dispatched_at ?? row.updated_at,
       detachedAt: row.detached_at,
+      resumedAt: row.resumed_at,
       cancel: requestedAt === null ? null : { requestedAt, reason: row.reason ?? "" },
       live: told,
     };
   }
-  const { generation, progress } = row;
-  const ended = { ...base, completedAt: row.completed_at ?? row.updated_at, worker, generation };
+  const { generation, progress, dispatched_at: dispatchedAt } = row;
+  const completedAt = row.completed_at ?? row.updated_at;
+  const ended = { ...base, completedAt, dispatchedAt, worker, generation };
   if (status === "completed") {
     const metrics = row.metrics === null ? null : JSON.parse(row.metrics);
-    return { ...ended, status, result: JSON.parse(row.result ?? "null"), metrics };
+    const cached = row.cached === 1;
+    return { ...ended, status, result: JSON.parse(row.result ?? "null"), metrics, cached };
   }
   const reason = row.reason ?? "";
   if (status === "canceled") return { ...ended, status, reason, progress };

@@ -1,18 +1,24 @@
 import type { JobStatus } from "../protocol/resources.ts";
-import type { Instant, Job, ProcessingJob, QueuedJob } from "../queue/job.ts";
+import type { CompletedJob, Instant, Job, ProcessingJob } from "../queue/job.ts";
 import { JobLog } from "./job-log.ts";
-import { type JobRow, jobOf, rowOf } from "./job-row.ts";
-import type { Sql } from "./sql.ts";
+import { classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
+import { QueueRanks } from "./queue-ranks.ts";
+import type { Sql, SqlValue } from "./sql.ts";
+
+/** A place in the queue. */
+export type Waiting = { ulid: string; priority: number };
 
 /** The jobs of one space: the only SQL that knows of them. */
 export class JobStore {
   readonly log: JobLog;
+  readonly ranks: QueueRanks;
 
   private readonly sql: Sql;
 
   constructor(sql: Sql) {
     this.sql = sql;
     this.log = new JobLog(sql);
+    this.ranks = new QueueRanks(sql);
   }
 
   get(ulid: string): Job | null {
@@ -24,14 +30,16 @@ export class JobStore {
     this.sql.run(SAVE, ...Object.values(rowOf(job)));
   }
 
-  /** The head of the queue: higher priority first, then the older. */
-  head(count: number): QueuedJob[] {
-    const order = "ORDER BY priority DESC, ulid LIMIT ?";
-    const rows = this.sql.all<JobRow>(
-      `SELECT * FROM jobs INDEXED BY jobs_queue WHERE status = 'queued' ${order}`,
+  /** Who is next of the jobs that ask for this: higher priority first, then the older. */
+  head(requires: readonly string[], now: Instant, count: number): Waiting[] {
+    return this.sql.all<Waiting>(
+      `SELECT ulid, priority FROM jobs INDEXED BY jobs_queue
+       WHERE status = 'queued' AND requires = ? AND available_at <= ?
+       ORDER BY priority DESC, ulid LIMIT ?`,
+      classOf(requires),
+      now,
       count,
     );
-    return rows.map((row) => this.job(row)).filter((job) => job.status === "queued");
   }
 
   processing(): ProcessingJob[] {
@@ -41,40 +49,71 @@ export class JobStore {
     return rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
   }
 
-  /** How many wait, by priority. */
-  queuedByPriority(): Map<number, number> {
-    const rows = this.sql.all<{ priority: number; count: number }>(
-      "SELECT priority, COUNT(*) AS count FROM jobs WHERE status = 'queued' GROUP BY priority",
+  /** How many wait, by what they ask for and by priority. */
+  queueCounts(): { requires: string[]; priority: number; count: number }[] {
+    const rows = this.sql.all<{ requires: string; priority: number; count: number }>(
+      `SELECT requires, priority, COUNT(*) AS count FROM jobs INDEXED BY jobs_queue
+       WHERE status = 'queued' GROUP BY requires, priority`,
     );
-    return new Map(rows.map(({ priority, count }) => [priority, count]));
+    return rows.map((row) => ({ ...row, requires: requiresOf(row.requires) }));
   }
 
-  /** How many of the same priority wait before this one. */
-  queuedBefore(job: QueuedJob): number {
-    const [row] = this.sql.all<{ count: number }>(
-      "SELECT COUNT(*) AS count FROM jobs WHERE status = 'queued' AND priority = ? AND ulid < ?",
-      job.priority,
-      job.ulid,
-    );
-    return row?.count ?? 0;
+  /** Jobs that have not ended and are to be canceled when their submitter leaves. */
+  leavingWith(submitter: string): string[] {
+    return this.leaving("submitter = ?", submitter).map(({ ulid }) => ulid);
   }
 
-  /** Waiting jobs whose submitter's connection is one of these. */
+  /** The same of every submitter. */
+  leavingWithAny(): { ulid: string; submitter: string | null }[] {
+    return this.leaving("TRUE");
+  }
+
+  /** Waiting jobs that came over one of these connections. */
   queuedOf(submitters: ReadonlySet<string>): { ulid: string; submitter: string }[] {
     const rows = this.sql.all<{ ulid: string; submitter: string }>(
-      "SELECT ulid, submitter FROM jobs WHERE status = 'queued' AND submitter IS NOT NULL",
+      `SELECT ulid, submitter FROM jobs INDEXED BY jobs_queue
+       WHERE status = 'queued' AND submitter IS NOT NULL`,
     );
     return rows.filter(({ submitter }) => submitters.has(submitter));
   }
 
-  overdue(now: Instant, count: number): QueuedJob[] {
+  /** When a job that was put off is next due; `null` where none is later than `now`. */
+  earliestDelayed(now: Instant): Instant | null {
+    const [row] = this.sql.all<{ due: number | null }>(
+      `SELECT MIN(available_at) AS due FROM jobs
+       WHERE status = 'queued' AND available_at > queued_at AND available_at > ?`,
+      now,
+    );
+    return row?.due ?? null;
+  }
+
+  /** The job submitted under this key. */
+  ulidOfKey(idempotencyKey: string): string | null {
+    const query = "SELECT ulid FROM jobs WHERE idempotency_key = ?";
+    return this.sql.all<{ ulid: string }>(query, idempotencyKey)[0]?.ulid ?? null;
+  }
+
+  /** The newest job with this input that a worker completed after `since`. */
+  answerTo(cacheKey: string, since: Instant): CompletedJob | null {
     const rows = this.sql.all<JobRow>(
-      `SELECT * FROM jobs WHERE status = 'queued' AND queue_due_at IS NOT NULL AND queue_due_at <= ?
+      `SELECT * FROM jobs WHERE cache_key = ? AND status = 'completed' AND cached = 0
+       AND completed_at >= ? ORDER BY ulid DESC LIMIT 1`,
+      cacheKey,
+      since,
+    );
+    const job = rows[0] ? this.job(rows[0]) : null;
+    return job?.status === "completed" ? job : null;
+  }
+
+  /** Jobs whose wait is over, the longest over first, and the bytes each takes in memory. */
+  overdue(now: Instant, count: number): { ulid: string; bytes: number }[] {
+    return this.sql.all<{ ulid: string; bytes: number }>(
+      `SELECT ulid, LENGTH(input) AS bytes FROM jobs
+       WHERE status = 'queued' AND queue_due_at IS NOT NULL AND queue_due_at <= ?
        ORDER BY queue_due_at LIMIT ?`,
       now,
       count,
     );
-    return rows.map((row) => this.job(row)).filter((job) => job.status === "queued");
   }
 
   earliestQueueDue(): Instant | null {
@@ -86,15 +125,15 @@ export class JobStore {
   }
 
   /** Newest first; `before` is the last ULID of the page before. */
-  list(filter: { status?: JobStatus; before?: string; limit: number }): Job[] {
-    const rows = this.sql.all<JobRow>(
-      `SELECT * FROM jobs WHERE (?1 IS NULL OR ulid < ?1) AND (?2 IS NULL OR status = ?2)
+  list(filter: { status?: JobStatus; before?: string; limit: number }): string[] {
+    const rows = this.sql.all<{ ulid: string }>(
+      `SELECT ulid FROM jobs WHERE (?1 IS NULL OR ulid < ?1) AND (?2 IS NULL OR status = ?2)
        ORDER BY ulid DESC LIMIT ?3`,
       filter.before ?? null,
       filter.status ?? null,
       filter.limit,
     );
-    return rows.map((row) => this.job(row));
+    return rows.map(({ ulid }) => ulid);
   }
 
   /** The oldest jobs that have ended. */
@@ -116,8 +155,8 @@ export class JobStore {
   /** Durations of the newest runs, seconds, oldest first. */
   recentRunsS(count: number): number[] {
     const rows = this.sql.all<{ run: number }>(
-      `SELECT (completed_at - started_at) / 1000.0 AS run FROM jobs
-       WHERE status = 'completed' ORDER BY ulid DESC LIMIT ?`,
+      `SELECT (completed_at - dispatched_at) / 1000.0 AS run FROM jobs
+       WHERE status = 'completed' AND dispatched_at IS NOT NULL ORDER BY ulid DESC LIMIT ?`,
       count,
     );
     return rows.map(({ run }) => run).reverse();
@@ -126,6 +165,14 @@ export class JobStore {
   remove(ulid: string): void {
     this.sql.run("DELETE FROM jobs WHERE ulid = ?", ulid);
     this.log.remove(ulid);
+  }
+
+  private leaving(where: string, ...bindings: SqlValue[]) {
+    return this.sql.all<{ ulid: string; submitter: string | null }>(
+      `SELECT ulid, submitter FROM jobs INDEXED BY jobs_leaving
+       WHERE cancel_on_disconnect = 1 AND completed_at IS NULL AND ${where}`,
+      ...bindings,
+    );
   }
 
   private job(row: JobRow): Job {
@@ -137,10 +184,11 @@ export class JobStore {
 }
 
 const COLUMNS = [
-  "ulid, status, priority, input, files, user, limits, cancel_on_disconnect, submitter, created_at",
-  "updated_at, attempts, started_at, log_offset, history, queued_at, queue_due_at, worker_id",
-  "worker_name, generation, dispatched_at, detached_at, cancel_requested_at, reason, completed_at",
-  "result, metrics, error_code, progress",
+  "ulid, status, priority, input, files, user, limits, requires, cancel_on_disconnect",
+  "idempotency_key, fingerprint, cache_key, webhook, submitter, created_at, updated_at, attempts",
+  "started_at, log_offset, history, queued_at, queue_due_at, available_at, worker_id, worker_name",
+  "generation, dispatched_at, detached_at, resumed_at, cancel_requested_at, reason, completed_at, result",
+  "metrics, cached, error_code, progress",
 ].join(", ");
 
 /** The order of columns is that of `rowOf`; the contract tests hold the two together. */

@@ -55,6 +55,43 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (ulid, first_offset)
     ) STRICT, WITHOUT ROWID`,
   ],
+  [
+    "ALTER TABLE jobs ADD COLUMN requires TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE jobs ADD COLUMN available_at INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN resumed_at INTEGER",
+    "ALTER TABLE jobs ADD COLUMN idempotency_key TEXT",
+    "ALTER TABLE jobs ADD COLUMN fingerprint TEXT",
+    "ALTER TABLE jobs ADD COLUMN cache_key TEXT",
+    "ALTER TABLE jobs ADD COLUMN webhook TEXT",
+    "ALTER TABLE jobs ADD COLUMN cached INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE space ADD COLUMN webhook_secret TEXT",
+    // Rows stored before have files without a hash: nothing is compared with them.
+    "DROP INDEX jobs_queue",
+    // With all that is asked of many waiting jobs at once, so that their rows need not be read.
+    `CREATE INDEX jobs_queue ON jobs (requires, priority DESC, ulid, available_at, submitter)
+      WHERE status = 'queued'`,
+    `CREATE INDEX jobs_delayed ON jobs (available_at)
+      WHERE status = 'queued' AND available_at > queued_at`,
+    `CREATE INDEX jobs_leaving ON jobs (submitter)
+      WHERE cancel_on_disconnect = 1 AND completed_at IS NULL`,
+    `CREATE UNIQUE INDEX jobs_idempotency ON jobs (idempotency_key)
+      WHERE idempotency_key IS NOT NULL`,
+    "CREATE INDEX jobs_cache ON jobs (cache_key, ulid) WHERE cache_key IS NOT NULL",
+    `CREATE TABLE webhook_deliveries (
+      id TEXT PRIMARY KEY,
+      ulid TEXT NOT NULL,
+      event TEXT NOT NULL,
+      url TEXT NOT NULL,
+      due_at INTEGER,
+      attempts INTEGER NOT NULL,
+      status INTEGER,
+      error TEXT,
+      created_at INTEGER NOT NULL,
+      updated_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    "CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE due_at IS NOT NULL",
+    "CREATE INDEX webhook_deliveries_job ON webhook_deliveries (ulid)",
+  ],
 ];
 
 export class NewerSchema extends Error {

@@ -7,7 +7,8 @@ import { type Answer, call } from "./api.ts";
 import { workerPill } from "./wording.ts";
 
 /** How often the list is asked for again while the page is looked at, milliseconds. */
-const REFRESH_MS = 5_000;
+/** Every look wakes every space it shows: longer than the 10 seconds after which they sleep. */
+const REFRESH_MS = 30_000;
 
 const spaceList = z.object({ spaces: z.array(spaceResource) });
 type Listed = Answer<z.infer<typeof spaceList>>;

@@ -37,7 +37,7 @@ describe("a worker's frame", () => {
   it("may leave out what has a default", () => {
     expect(decode(workerFrame, { type: "register", worker_id: "w" })).toEqual({
       ok: true,
-      frame: { type: "register", worker_id: "w", concurrency: 1, resume: [] },
+      frame: { type: "register", worker_id: "w", concurrency: 1, capabilities: [], resume: [] },
     });
     expect(decode(workerFrame, { type: "drain" })).toMatchObject({ frame: { reason: "" } });
   });

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../../src/queue/admission.ts";
+import type { Census } from "../../src/queue/status.ts";
 
 const OPEN: SpaceSettings = {
   ...DEFAULT_SETTINGS,
@@ -43,18 +44,37 @@ describe("an input", () => {
   });
 });
 
+function worker(more: Partial<Census["workers"][number]> = {}): Census["workers"][number] {
+  const idle = { slots: 1, busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
+  return { id: "w", name: null, ...idle, ...more };
+}
+
+function census(workers: Census["workers"]) {
+  return { workers, queued: 0 };
+}
+
 describe("a submit", () => {
   it("while no worker is there is refused or queued, as the space says", () => {
     const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
-    expect(admitNow(refusing, 0, "disconnected")).toMatchObject({ code: "worker_not_connected" });
-    expect(admitNow(refusing, 0, "connected")).toEqual({ ok: true });
-    expect(admitNow(OPEN, 0, "disconnected")).toEqual({ ok: true });
+    expect(admitNow(refusing, census([]), [])).toMatchObject({ code: "worker_not_connected" });
+    expect(admitNow(refusing, census([worker()]), [])).toEqual({ ok: true });
+    expect(admitNow(OPEN, census([]), [])).toEqual({ ok: true });
+  });
+
+  it("that asks for what no worker has is refused like one without a worker, and says what", () => {
+    const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
+    const workers = [worker({ capabilities: new Set(["gpu"]) }), worker({ draining: true })];
+    expect(admitNow(refusing, census(workers), ["gpu"])).toEqual({ ok: true });
+    expect(admitNow(refusing, census(workers), ["audio", "gpu"])).toMatchObject({
+      code: "worker_not_connected",
+      message: expect.stringContaining("has audio, gpu"),
+    });
   });
 
   it("is refused once as many wait as the space allows", () => {
     const small = { ...OPEN, max_queue: 2 };
-    expect(admitNow(small, 1, "connected")).toEqual({ ok: true });
-    expect(admitNow(small, 2, "connected")).toMatchObject({
+    expect(admitNow(small, { ...census([worker()]), queued: 1 }, [])).toEqual({ ok: true });
+    expect(admitNow(small, { ...census([worker()]), queued: 2 }, [])).toMatchObject({
       code: "queue_full",
       message: expect.stringContaining("2 jobs wait"),
     });

@@ -7,6 +7,8 @@ const candidates: fc.Arbitrary<Candidate[]> = fc.array(
     id: fc.uuid(),
     slots: fc.integer({ min: 1, max: 8 }),
     busy: fc.integer({ min: 0, max: 9 }),
+    load: fc.constantFrom(0, 0, 0.5, 1),
+    capabilities: fc.subarray(["gpu", "audio"]).map((all) => new Set(all)),
     draining: fc.boolean(),
   }),
   { maxLength: 6 },
@@ -16,15 +18,15 @@ function isFree({ draining, busy, slots }: Candidate): boolean {
   return !draining && busy < slots;
 }
 
-function load({ busy, slots }: Candidate): number {
-  return busy / slots;
+function load({ busy, slots, load }: Candidate): number {
+  return Math.max(busy / slots, load);
 }
 
 describe("the worker for the next job", () => {
   it("is never a draining or a full one, and is found where there is another", () => {
     fc.assert(
       fc.property(candidates, (workers) => {
-        const chosen = chooseWorker(workers);
+        const chosen = chooseWorker(workers, []);
         if (chosen === null) expect(workers.filter(isFree)).toEqual([]);
         else expect(isFree(chosen)).toBe(true);
       }),
@@ -36,7 +38,9 @@ describe("the worker for the next job", () => {
       fc.property(candidates, (workers) => {
         const free = workers.filter(isFree);
         const least = Math.min(...free.map(load));
-        expect(chooseWorker(workers)).toBe(free.find((worker) => load(worker) === least) ?? null);
+        expect(chooseWorker(workers, [])).toBe(
+          free.find((worker) => load(worker) === least) ?? null,
+        );
       }),
     );
   });
@@ -46,7 +50,11 @@ describe("the worker for the next job", () => {
       fc.property(candidates, (workers) => {
         const room = workers.filter(isFree).reduce((sum, { slots, busy }) => sum + slots - busy, 0);
         let dispatched = 0;
-        for (let next = chooseWorker(workers); next !== null; next = chooseWorker(workers)) {
+        for (
+          let next = chooseWorker(workers, []);
+          next !== null;
+          next = chooseWorker(workers, [])
+        ) {
           next.busy += 1;
           dispatched += 1;
         }

@@ -29,7 +29,11 @@ export function queuedJob(limits: Partial<JobLimits> = {}, more: Partial<NewJob>
     files: [],
     user: null,
     limits: { ...LIMITS, ...limits },
+    requires: [],
     cancelOnDisconnect: false,
+    idempotency: null,
+    cacheKey: null,
+    webhook: null,
     submitter: null,
     ...more,
   };

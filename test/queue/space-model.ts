@@ -133,7 +133,11 @@ export class SpaceModel {
         files: [],
         user: null,
         limits: JOB_LIMITS,
+        requires: [],
         cancelOnDisconnect: false,
+        idempotency: null,
+        cacheKey: null,
+        webhook: null,
         submitter: null,
       },
       this.now,
@@ -150,7 +154,8 @@ export class SpaceModel {
     this.generation += 1;
     const { generation } = this;
     const slots = SLOTS[worker] ?? 1;
-    this.workers.set(worker, { id, name: null, slots, busy: 0, draining: false, generation });
+    const idle = { busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
+    this.workers.set(worker, { id, name: null, slots, ...idle, generation });
   }
 
   private drop(worker: number): void {

@@ -1,15 +1,23 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Census, estimatedWait, meanAfter, spaceStatusOf } from "../../src/queue/status.ts";
+import { covers } from "../../src/queue/dispatch.ts";
+import {
+  type Census,
+  estimatedWait,
+  meanAfter,
+  spaceStatusOf,
+  waitingReasonFor,
+} from "../../src/queue/status.ts";
 
 type ServingWorker = Census["workers"][number];
 
 function worker(more: Partial<ServingWorker> = {}): ServingWorker {
-  return { id: "w", name: null, slots: 1, busy: 0, draining: false, ...more };
+  const idle = { slots: 1, busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
+  return { id: "w", name: null, ...idle, ...more };
 }
 
 function census(more: Partial<Census> = {}): Census {
-  return { workers: [], queued: 0, processing: 0, detached: 0, meanRunS: null, ...more };
+  return { workers: [], queued: 0, asked: [], processing: 0, detached: 0, meanRunS: null, ...more };
 }
 
 const censuses: fc.Arbitrary<Census> = fc.record({
@@ -19,11 +27,14 @@ const censuses: fc.Arbitrary<Census> = fc.record({
       name: fc.option(fc.string()),
       slots: fc.integer({ min: 1, max: 4 }),
       busy: fc.integer({ min: 0, max: 5 }),
+      load: fc.constantFrom(0, 0.5),
+      capabilities: fc.subarray(["gpu"]).map((all) => new Set(all)),
       draining: fc.boolean(),
     }),
     { maxLength: 3 },
   ),
   queued: fc.nat(20),
+  asked: fc.array(fc.subarray(["gpu"])),
   processing: fc.nat(20),
   detached: fc.nat(3),
   meanRunS: fc.option(fc.double({ min: 0, max: 1e4, noNaN: true })),
@@ -82,13 +93,26 @@ describe("the status of a space", () => {
     expect([status.worker, status.waiting_reason]).toEqual([state, reason]);
   });
 
-  it("gives a reason exactly where a job submitted now would wait", () => {
+  it("gives a reason exactly where a job submitted now would wait, or one waits for its like", () => {
     fc.assert(
       fc.property(censuses, (now) => {
-        const free = now.workers.some(({ draining, busy, slots }) => !draining && busy < slots);
-        expect(spaceStatusOf(now).waiting_reason === undefined).toBe(free);
+        const serving = now.workers.filter(({ draining }) => !draining);
+        const free = serving.some(({ busy, slots }) => busy < slots);
+        const lacking = now.asked.some((asked) => !serving.some((one) => covers(one, asked)));
+        expect(spaceStatusOf(now).waiting_reason === undefined).toBe(free && !lacking);
       }),
     );
+  });
+
+  it("tells a job that asks for something why it waits", () => {
+    const [gpu, plain] = [worker({ capabilities: new Set(["gpu"]), busy: 1 }), worker()];
+    const reason = (workers: Census["workers"], requires: string[]) =>
+      waitingReasonFor(census({ workers, asked: [["gpu"]] }), requires);
+    expect(reason([plain], ["gpu"])).toBe("No connected worker has gpu.");
+    expect(reason([plain, gpu], ["gpu"])).toBe("Every worker with gpu is busy.");
+    expect(reason([plain, gpu], [])).toBeNull();
+    expect(reason([gpu], [])).toBe("Every worker is busy.");
+    expect(reason([], ["gpu"])).toBe("No worker is connected.");
   });
 
   it("names the workers that have a name", () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import type { Json, JsonObject } from "../../src/protocol/codec.ts";
+import { WEBHOOK_EVENTS } from "../../src/protocol/resources.ts";
 import { dueAt } from "../../src/queue/deadline.ts";
 import { type Instant, isEnded, type Job, type JobLimits } from "../../src/queue/job.ts";
 import {
@@ -71,6 +72,7 @@ const file = fc.record({
   name: text,
   content_type: text,
   size: fc.nat(),
+  sha256: text,
   key: text,
 });
 
@@ -81,7 +83,13 @@ export const newJobs: fc.Arbitrary<NewJob> = fc.record({
   files: fc.array(file, { maxLength: 2 }),
   user: fc.option(text),
   limits,
+  requires: fc.uniqueArray(name, { maxLength: 2 }),
   cancelOnDisconnect: fc.boolean(),
+  idempotency: fc.option(fc.record({ key: name, fingerprint: name })),
+  cacheKey: fc.option(name),
+  webhook: fc.option(
+    fc.record({ url: name, events: fc.uniqueArray(fc.constantFrom(...WEBHOOK_EVENTS)) }),
+  ),
   submitter: fc.option(name),
 });
 
@@ -205,6 +213,7 @@ function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
     case "cancel":
     case "position":
     case "tick":
+    case "answer":
       return act;
     default:
       return { ...act, fence };

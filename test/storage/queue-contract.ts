@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { QueuedJob } from "../../src/queue/job.ts";
-import type { JobStore } from "../../src/storage/job-store.ts";
+import { JobStore } from "../../src/storage/job-store.ts";
 import { START } from "../queue/steps.ts";
 import { completedJob, processingAs, queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
@@ -15,8 +15,12 @@ function queueUp(jobs: JobStore, ofPriorities: number[]): QueuedJob[] {
   return queued;
 }
 
+function placeOf({ ulid, priority }: QueuedJob) {
+  return { ulid, priority };
+}
+
 function clear(jobs: JobStore): void {
-  for (const { ulid } of jobs.list({ limit: 100 })) jobs.remove(ulid);
+  for (const ulid of jobs.list({ limit: 100 })) jobs.remove(ulid);
 }
 
 /** The order in which jobs are due, said without SQL. */
@@ -32,23 +36,25 @@ export function queueContract(withSql: WithSql): void {
       withJobs((jobs) => {
         const anyQueue = fc.property(priorities, fc.nat(14), (ofPriorities, count) => {
           const line = inLine(queueUp(jobs, ofPriorities));
-          expect(jobs.head(count)).toEqual(line.slice(0, count));
+          expect(jobs.head([], START, count)).toEqual(line.slice(0, count).map(placeOf));
           clear(jobs);
         });
         fc.assert(anyQueue, { numRuns: 50 });
       }));
 
     it("counts its jobs by priority, and those before each", () =>
-      withJobs((jobs) => {
+      withStore(withSql, (jobs, sql) => {
         const anyQueue = fc.property(priorities, (ofPriorities) => {
           const queued = queueUp(jobs, ofPriorities);
-          const counts = jobs.queuedByPriority();
-          for (const priority of new Set(ofPriorities)) {
+          const counts = jobs.queueCounts();
+          const { ranks } = new JobStore(sql);
+          for (const { priority, count, requires } of counts) {
             const line = queued.filter((job) => job.priority === priority);
-            expect(counts.get(priority)).toBe(line.length);
-            expect(line.map((job) => jobs.queuedBefore(job))).toEqual([...line.keys()]);
+            expect([requires, count]).toEqual([[], line.length]);
+            const ahead = line.map(({ ulid }) => ranks.before({ requires: "", priority }, ulid));
+            expect(ahead).toEqual([...line.keys()]);
           }
-          expect(counts.size).toBe(new Set(ofPriorities).size);
+          expect(counts).toHaveLength(new Set(ofPriorities).size);
           clear(jobs);
         });
         fc.assert(anyQueue, { numRuns: 50 });
@@ -60,29 +66,47 @@ export function queueContract(withSql: WithSql): void {
         jobs.save(completedJob(ulidAt(2), 1));
         const last = queuedAs(ulidAt(3));
         jobs.save(last);
-        expect(jobs.head(9)).toEqual([last]);
-        expect([...jobs.queuedByPriority()]).toEqual([[0, 1]]);
-        expect(jobs.queuedBefore(last)).toBe(0);
+        expect(jobs.head([], START, 9)).toEqual([placeOf(last)]);
+        expect(jobs.queueCounts()).toEqual([{ requires: [], priority: 0, count: 1 }]);
+        expect(jobs.ranks.before({ requires: "", priority: 0 }, last.ulid)).toBe(0);
         expect(jobs.processing().map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
       }));
 
     it("that is empty says so", () =>
       withJobs((jobs) => {
-        expect(jobs.head(9)).toEqual([]);
-        expect([...jobs.queuedByPriority()]).toEqual([]);
+        expect(jobs.head([], START, 9)).toEqual([]);
+        expect(jobs.queueCounts()).toEqual([]);
         expect(jobs.processing()).toEqual([]);
         expect(jobs.earliestQueueDue()).toBeNull();
       }));
 
-    it("knows the waiting jobs of each connection", () =>
+    it("knows the waiting jobs of each connection, and which of them leave with it", () =>
       withJobs((jobs) => {
         jobs.save(queuedAs(ulidAt(1), { submitter: "a" }));
         jobs.save(queuedAs(ulidAt(2), { submitter: "b" }));
         jobs.save(queuedAs(ulidAt(3)));
-        jobs.save(processingAs(ulidAt(4), { submitter: "a" }));
+        jobs.save(processingAs(ulidAt(4), { submitter: "a", cancelOnDisconnect: true }));
+        jobs.save({ ...completedJob(ulidAt(5), 1), submitter: "a", cancelOnDisconnect: true });
         const ulids = jobs.queuedOf(new Set(["a", "c"])).map(({ ulid }) => ulid);
         expect(ulids).toEqual([ulidAt(1)]);
         expect(jobs.queuedOf(new Set())).toEqual([]);
+        expect(jobs.leavingWith("a")).toEqual([ulidAt(4)]);
+        expect(jobs.leavingWith("b")).toEqual([]);
+        expect(jobs.leavingWithAny()).toEqual([{ ulid: ulidAt(4), submitter: "a" }]);
+      }));
+
+    it("keeps jobs that ask for different things apart, and those put off until they are due", () =>
+      withJobs((jobs) => {
+        jobs.save(queuedAs(ulidAt(1), { requires: ["gpu"] }));
+        jobs.save({ ...queuedAs(ulidAt(2)), availableAt: START + 1_000 });
+        jobs.save(queuedAs(ulidAt(3)));
+        const head = (requires: string[], at: number) =>
+          jobs.head(requires, START + at, 9).map(({ ulid }) => ulid);
+        expect(head(["gpu"], 0)).toEqual([ulidAt(1)]);
+        expect(head([], 999)).toEqual([ulidAt(3)]);
+        expect(head([], 1_000)).toEqual([2, 3].map(ulidAt));
+        expect(jobs.earliestDelayed(START)).toBe(START + 1_000);
+        expect(jobs.earliestDelayed(START + 1_000)).toBeNull();
       }));
   });
 

@@ -9,6 +9,8 @@ export function ulidAt(n: number): string {
 interface Asked {
   priority?: number;
   submitter?: string | null;
+  cancelOnDisconnect?: boolean;
+  requires?: string[];
   limits?: Partial<JobLimits>;
 }
 

@@ -19,6 +19,7 @@ describe("dialing", () => {
       worker_id: worker.id,
       name: "box",
       concurrency: 3,
+      capabilities: [],
       resume: [],
     });
   });

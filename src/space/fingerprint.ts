@@ -1,0 +1,18 @@
+import { createHash } from "node:crypto";
+import type { Json, JsonObject } from "../protocol/codec.ts";
+import type { StoredFile } from "../queue/job.ts";
+
+/** The same text for the same work: what a job is given, whatever the order of its fields. */
+export function fingerprintOf(input: JsonObject, files: readonly StoredFile[], more: Json): string {
+  const contents = files.map(({ field, name, sha256 }) => [field, name, sha256]);
+  return createHash("sha256")
+    .update(ordered([input, contents, more]))
+    .digest("base64url");
+}
+
+function ordered(value: Json): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(ordered).join()}]`;
+  const names = Object.keys(value).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${ordered(value[name] ?? null)}`).join()}}`;
+}
