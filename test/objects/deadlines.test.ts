@@ -32,6 +32,21 @@ async function ring(space: Space): Promise<void> {
   expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
 }
 
+/** A worker of whose registration no alarm is left. */
+async function connectSettledWorker(space: { name: string; token: string }): Promise<TestSocket> {
+  const { socket } = await connectWorker(space);
+  expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+  return socket;
+}
+
+/** Whether the object wakes by itself within so many seconds. */
+function wakesWithin(space: Space, seconds: number): Promise<boolean> {
+  return runInDurableObject(objectOf(space), async (_object, { storage }) => {
+    const at = await storage.getAlarm();
+    return at !== null && at <= Date.now() + seconds * 1_000;
+  });
+}
+
 /** Makes the sockets of the object's workers this much older. */
 function ageWorkers(space: Space, ms: number): Promise<void> {
   return runInDurableObject(objectOf(space), (_object, state) => {
@@ -122,6 +137,7 @@ describe("a job that reaches a limit", () => {
     await ring(space);
     expect((await getJob(lower.id)).error?.message).toContain("30 s (queue_timeout_s)");
     expect((await getJob(higher.id)).status).toBe("queued");
+    expect(await wakesWithin(space, 30)).toBe(true);
     await inRows(space, age, 30_000);
     await ring(space);
     expect((await getJob(higher.id)).error?.message).toContain("60 s (queue_timeout_s)");
@@ -145,10 +161,11 @@ describe("a job that reaches a limit", () => {
 describe("a job whose cancel its worker does not confirm", () => {
   it("is canceled once the worker had its time, and what comes later is stale", async () => {
     const space = await makeSpace();
-    const { socket: worker } = await connectWorker(space);
+    const worker = await connectSettledWorker(space);
     const { id } = await submit(space.name);
     await call("POST", `/api/jobs/${id}/cancel`);
     await worker.next("cancel");
+    expect(await wakesWithin(space, CANCEL_CONFIRM_S)).toBe(true);
     const age = "UPDATE jobs SET cancel_requested_at = cancel_requested_at - ?";
     await inRows(space, age, (CANCEL_CONFIRM_S - 5) * 1_000);
     await ring(space);
@@ -213,10 +230,11 @@ describe("a job that is over", () => {
 describe("a worker that falls silent", () => {
   it("loses its socket, and after its grace its attempt", async () => {
     const space = await makeSpace({ offline: "queue", reconnect_grace_s: SHORT_S });
-    const { socket: worker } = await connectWorker(space);
+    const worker = await connectSettledWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
     const viewer = await TestSocket.open(`/ws/${id}`);
+    expect(await wakesWithin(space, LEASE_S)).toBe(true);
     await ageWorkers(space, (LEASE_S + 1) * 1_000);
     await ring(space);
     expect(await worker.closed).toMatchObject({ code: 1001 });
@@ -260,6 +278,7 @@ describe("a worker that falls silent", () => {
     const path = `/api/spaces/${space.name}/connect?token=${space.token}`;
     const worker = await TestSocket.open(path);
     await worker.next("hello");
+    expect(await wakesWithin(space, LIMITS.registerMs / 1_000)).toBe(true);
     await ageWorkers(space, LIMITS.registerMs);
     await ring(space);
     expect(await worker.next("error")).toMatchObject({ code: "register_timeout" });

@@ -214,9 +214,14 @@ describe("a follower on the socket of a space", () => {
     }
     say("result", { output: null });
     for (const viewer of viewers) {
-      const frames = await viewer.until((frame) => frame.status === "completed");
+      const heard = await viewer.until((frame) => frame.status === "completed");
+      const frames = heard.filter((frame) => frame.job_id === job_id);
       const pieces = frames.filter(({ type }) => type === "output");
       expect(offsetsOf(pieces)).toEqual([3, 4, 5, 6, 7, 8, 9, 10]);
+      const snapshot = frames.findIndex(({ type }) => type === "progress");
+      const live = frames.slice(snapshot + 1);
+      const from = Number(frames[snapshot]?.offset) + 1;
+      expect(offsetsOf(live)).toEqual(live.map((_, index) => from + index));
     }
   });
 
