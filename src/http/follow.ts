@@ -1,4 +1,5 @@
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { CLOSE } from "../protocol/codes.ts";
 import { SOCKET_HEADERS } from "../space/space-object.ts";
 import { type AppContext, stubOf } from "./context.ts";
 import { ProblemError } from "./problems.ts";
@@ -10,6 +11,8 @@ interface SocketCall {
   tokenId?: string;
   job?: string;
   since?: string;
+  /** The job is canceled when the socket breaks off. */
+  leaving?: boolean;
 }
 
 /** Opens a socket to a space's object; nothing of the client's own headers but its protocols goes in. */
@@ -18,6 +21,7 @@ export function openSocket(c: AppContext, space: string, call: SocketCall): Prom
   headers.set(SOCKET_HEADERS.role, call.role);
   headers.set(SOCKET_HEADERS.origin, call.origin);
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
+  if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
   if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);
   const since = parsePosition(call.since);
@@ -31,11 +35,17 @@ export function openSocket(c: AppContext, space: string, call: SocketCall): Prom
 export async function followJob(
   c: AppContext,
   job: { space: string; ulid: string },
-  follow: { operator: boolean; since?: string; onFrame: (text: string) => void; onEnd: () => void },
-): Promise<() => void> {
-  const { operator, since } = follow;
+  follow: {
+    operator: boolean;
+    since?: string;
+    leaving?: boolean;
+    onFrame: (text: string) => void;
+    onEnd: () => void;
+  },
+): Promise<(close?: "done" | "goingAway") => void> {
+  const { operator, since, leaving } = follow;
   const origin = new URL(c.req.url).origin;
-  const call = { role: "subscriber", operator, origin, job: job.ulid, since } as const;
+  const call = { role: "subscriber", operator, origin, job: job.ulid, since, leaving } as const;
   const { webSocket } = await openSocket(c, job.space, call);
   if (!webSocket) throw new ProblemError("job_not_found", "There is no such job.");
   webSocket.addEventListener("message", ({ data }) => {
@@ -47,5 +57,5 @@ export async function followJob(
   });
   webSocket.addEventListener("error", follow.onEnd);
   webSocket.accept();
-  return () => webSocket.close();
+  return (close = "done") => webSocket.close(CLOSE[close].code);
 }

@@ -1,6 +1,5 @@
 import { Hono } from "hono";
-import { LIMITS } from "../protocol/limits.ts";
-import { type JobResource, jobResource, listJobsQuery } from "../protocol/resources.ts";
+import { jobResource, listJobsQuery } from "../protocol/resources.ts";
 import type { Caller } from "../space/space-object.ts";
 import {
   type AppContext,
@@ -14,23 +13,27 @@ import {
   spaceParam,
 } from "./context.ts";
 import { followJob } from "./follow.ts";
-import { jobEvents } from "./job-events.ts";
+import { jobEvents, streamJob, wantsStream } from "./job-events.ts";
 import { checked } from "./problems.ts";
-import { submitJob } from "./submit.ts";
+import { preferredWait, submitJob } from "./submit.ts";
 
 /** `/api/spaces/:space/jobs`. */
 export const spaceJobs = new Hono<AppEnv>()
   .post("/", async (c) => {
     const caller = callerOf(c);
     const space = spaceParam(c);
-    const { text, isRepeat } = await submitJob(c, space, caller);
+    const { text, ulid, isRepeat, leaving } = await submitJob(c, space, caller);
     if (isRepeat) c.header("idempotency-replayed", "true");
-    const job = jobResource.parse(JSON.parse(text));
-    c.header("location", job.urls.self);
+    c.header("location", `/api/jobs/${space}.${ulid}`);
+    if (wantsStream(c)) {
+      const { operator } = caller;
+      return streamJob(c, { space, ulid, operator, leaving: leaving && !isRepeat });
+    }
     const seconds = preferredWait(c.req.header("prefer"));
     if (seconds === null) return jsonText(c, text, 202);
     c.header("preference-applied", `wait=${seconds}`);
-    return answerAtEnd(c, job, caller, Date.now() + seconds * 1_000);
+    const until = Date.now() + seconds * 1_000;
+    return answerAtEnd(c, { space, ulid, caller, until });
   })
   .get("/", async (c) => {
     const caller = requireOperator(c);
@@ -40,7 +43,7 @@ export const spaceJobs = new Hono<AppEnv>()
     return jsonText(c, await ask(c, space, (stub) => stub.jobs(caller, { ...filter, before })));
   });
 
-/** `/api/jobs/:job`. The id has 80 random bits: whoever knows it may see and cancel the job. */
+/** `/api/jobs/:job`. The id has 65 random bits: whoever knows it may see and cancel the job. */
 export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
     const caller = callerOf(c);
@@ -55,50 +58,36 @@ export const jobs = new Hono<AppEnv>()
   })
   .get("/:job/events", (c) => jobEvents(c));
 
-/** `Prefer: wait` and `wait=N`, seconds; `null` where it asks for no wait. */
-export function preferredWait(prefer: string | undefined): number | null {
-  const match = /(?:^|,)\s*wait(?:\s*=\s*(\d{1,6}))?\s*(?:,|;|$)/i.exec(prefer ?? "");
-  if (!match) return null;
-  return Math.min(
-    match[1] === undefined ? LIMITS.waitSeconds : Number(match[1]),
-    LIMITS.waitSeconds,
-  );
-}
-
-function ulidOf(job: JobResource): string {
-  return job.id.slice(job.space.length + 1);
+interface Wait {
+  space: string;
+  ulid: string;
+  caller: Caller;
+  /** When it is over at the latest. */
+  until: number;
 }
 
 /** Answers with the ended job, or with the job as it is once the wait is over. */
-async function answerAtEnd(
-  c: AppContext,
-  job: JobResource,
-  caller: Caller,
-  until: number,
-): Promise<Response> {
+async function answerAtEnd(c: AppContext, wait: Wait): Promise<Response> {
+  const { space, ulid, caller, until } = wait;
   for (;;) {
-    await waitForEnd(c, job, caller.operator, until - Date.now());
-    const text = await ask(c, job.space, (stub) => stub.job(caller, ulidOf(job)));
+    await waitForEnd(c, wait);
+    const text = await ask(c, space, (stub) => stub.job(caller, ulid));
     const ended = jobResource.parse(JSON.parse(text)).completed_at !== null;
     // A socket may also close because the object started again.
     if (ended || Date.now() >= until) return jsonText(c, text, ended ? 200 : 202);
   }
 }
 
-/** Resolves when the job's socket closes, or after `ms` milliseconds. */
-async function waitForEnd(
-  c: AppContext,
-  job: JobResource,
-  operator: boolean,
-  ms: number,
-): Promise<void> {
+/** Resolves when the job's socket closes, or the wait is over. */
+async function waitForEnd(c: AppContext, wait: Wait): Promise<void> {
+  const { caller, until } = wait;
   const { promise, resolve } = Promise.withResolvers<void>();
-  const stop = await followJob(
-    c,
-    { space: job.space, ulid: ulidOf(job) },
-    { operator, onFrame: () => undefined, onEnd: resolve },
-  );
-  const timer = setTimeout(resolve, ms);
+  const stop = await followJob(c, wait, {
+    operator: caller.operator,
+    onFrame: () => undefined,
+    onEnd: resolve,
+  });
+  const timer = setTimeout(resolve, until - Date.now());
   await promise;
   clearTimeout(timer);
   stop();

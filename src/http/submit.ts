@@ -12,16 +12,20 @@ import {
 } from "../protocol/resources.ts";
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import type { Caller, SubmitCall } from "../space/space-object.ts";
+import type { Caller, SubmitCall, SubmitReply } from "../space/space-object.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, ask, stubOf } from "./context.ts";
 import { checked, ProblemError } from "./problems.ts";
 
-/** An accepted job as JSON text. */
+/** An accepted job. */
 export interface Accepted {
+  ulid: string;
+  /** The job as JSON text. */
   text: string;
   /** Its idempotency key was used for it before. */
   isRepeat: boolean;
+  /** It is to be canceled when the submitter leaves the stream that answers it. */
+  leaving: boolean;
 }
 
 /** Takes a submit, JSON or multipart, to its space. */
@@ -60,21 +64,50 @@ async function submitBody(
   body: SubmitJobBody,
   files: StoredFile[],
 ): Promise<Accepted> {
+  const leaving = body.cancel_on_disconnect === true;
   const call = callOf(body, files, c.req.header("idempotency-key"));
-  let isRepeat = false;
-  const text = await ask(c, space, async (stub) => {
-    const [reply] = await stub.submit(caller, [call]);
-    if (!reply) throw new Error("a submit was not answered");
-    isRepeat = reply.ok && reply.isRepeat === true;
-    return reply;
-  });
-  return { text, isRepeat };
+  const [reply] = await submitCalls(c, space, caller, [call]);
+  if (!reply) throw new Error("a submit was not answered");
+  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, leaving };
 }
 
-function callOf(body: SubmitJobBody, files: StoredFile[], key: string | undefined): SubmitCall {
-  const { input, ...options } = body;
+/** Submits to a space's object, which is made where only the catalogue knows of it. */
+export async function submitCalls(
+  c: AppContext,
+  space: string,
+  caller: Caller,
+  calls: SubmitCall[],
+): Promise<SubmitReply[]> {
+  let replies: SubmitReply[] = [];
+  await ask(c, space, async (stub) => {
+    replies = await stub.submit(caller, calls);
+    const [first] = replies;
+    const isGone = first && !first.ok && first.code === "space_not_found";
+    return isGone ? first : { ok: true, body: "" };
+  });
+  return replies;
+}
+
+/** A body as the object takes it. What waits is the request, so that leaving is the Worker's to tell. */
+export function callOf(
+  body: SubmitJobBody,
+  files: StoredFile[],
+  key: string | undefined,
+): SubmitCall {
+  const { input, cancel_on_disconnect: _, ...options } = body;
   const asked = key === undefined ? {} : { idempotency_key: checked(idempotencyKey, key) };
   return { input: JSON.stringify(input), files, options: { ...options, ...asked } };
+}
+
+/** `Prefer: wait` and `wait=N`, seconds; `null` where it asks for no wait. */
+export function preferredWait(prefer: string | undefined): number | null {
+  const match = /(?:^|,)\s*wait(?:\s*=\s*(\d{1,6}))?\s*(?:,|;|$)/i.exec(prefer ?? "");
+  if (!match) return null;
+  return Math.min(
+    match[1] === undefined ? LIMITS.waitSeconds : Number(match[1]),
+    LIMITS.waitSeconds,
+  );
 }
 
 interface Upload {

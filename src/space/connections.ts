@@ -34,6 +34,8 @@ const subscriberAttachment = z.object({
   origin: z.string(),
   /** It came with the operator's key. */
   operator: z.boolean().default(false),
+  /** Its one job is canceled when it breaks off. */
+  leaving: z.boolean().default(false),
   follows: z.array(z.string()),
   /** Jobs it submitted and follows no more. */
   muted: z.array(z.string()),

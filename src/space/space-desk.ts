@@ -11,7 +11,7 @@ import { Feed } from "./feed.ts";
 import { Intake } from "./intake.ts";
 import { type Change, Ledger } from "./ledger.ts";
 import { jobIdOf, jobResourceOf } from "./render.ts";
-import { deleteFiles, endedBefore } from "./retention.ts";
+import { deleteFiles } from "./retention.ts";
 import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
@@ -28,6 +28,8 @@ type Work = (now: number) => void;
 /** Queue positions and status are told at most this often, milliseconds. */
 const POSITIONS_EVERY_MS = 1_000;
 const STATUS_EVERY_MS = 100;
+/** Jobs erased in one pass: the alarm comes again for the rest. */
+const SWEEP_PAGE = 200;
 /** How long the bucket is left alone after it refused a deletion. */
 const SWEEP_AGAIN_MS = 60_000;
 /** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
@@ -117,6 +119,7 @@ export class SpaceDesk {
       id: string;
       origin: string;
       operator: boolean;
+      leaving: boolean;
       jobUlid: string | null;
       since: Position | null;
     },
@@ -147,7 +150,7 @@ export class SpaceDesk {
   left(connection: Connection, saidGoodbye: boolean): void {
     this.batch((now) => {
       if (isWorker(connection)) this.workers.left(connection, saidGoodbye, now);
-      else this.subscribers.left(connection, now);
+      else this.subscribers.left(connection, saidGoodbye, now);
       return () => this.core.connections.close(connection, "done");
     });
   }
@@ -176,11 +179,12 @@ export class SpaceDesk {
    */
   async sweep(bucket: R2Bucket): Promise<void> {
     const { store, record } = this.core;
-    const expired = endedBefore(store, Date.now() - ttlMs(record));
+    const expired = store.endedBy(Date.now() - ttlMs(record), SWEEP_PAGE);
+    const files = expired.flatMap((job) => job.files);
     try {
       await deleteFiles(
         bucket,
-        expired.flatMap(({ keys }) => keys),
+        files.map(({ key }) => key),
       );
     } catch (error) {
       console.error("files of expired jobs could not be deleted", error);
@@ -196,7 +200,7 @@ export class SpaceDesk {
   /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
   rearm(now: number): void {
     const { store, ledger, record } = this.core;
-    const oldest = store.oldestEnded(1)[0];
+    const end = store.earliestEnd(SWEEP_PAGE);
     const queueDue = store.earliestQueueDue();
     const delayed = store.earliestDelayed(now);
     const dues = [
@@ -204,7 +208,7 @@ export class SpaceDesk {
       ...ledger.runningJobs().flatMap((job) => dueAt(job) ?? []),
       ...(queueDue === null ? [] : [queueDue]),
       ...(delayed === null ? [] : [delayed]),
-      ...(oldest ? [Math.max(this.noSweepBefore, oldest.completedAt + ttlMs(record))] : []),
+      ...(end === null ? [] : [Math.max(this.noSweepBefore, end + ttlMs(record))]),
     ];
     if (dues.length > 0) this.parts.armAlarm(Math.max(now + 1, Math.min(...dues)));
   }

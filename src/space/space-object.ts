@@ -20,13 +20,11 @@ import { removeFiles } from "./retention.ts";
 import { SpaceDesk } from "./space-desk.ts";
 
 /** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
-export type Reply =
-  | {
-      ok: true;
-      body: string /** Of a submit: its key was used for it before. */;
-      isRepeat?: boolean;
-    }
-  | { ok: false; code: ProblemCode; detail: string };
+export type Reply = { ok: true; body: string } | Refusal;
+export type Refusal = { ok: false; code: ProblemCode; detail: string };
+
+/** A submit's answer: the job, and whether its key was used for it before. */
+export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
 
 /** Who asks; the Worker has checked it. */
 export interface Caller {
@@ -48,6 +46,8 @@ export const SOCKET_HEADERS = {
   job: "x-dialout-job",
   since: "x-dialout-since",
   operator: "x-dialout-operator",
+  /** The job is canceled when this socket breaks off. */
+  leaving: "x-dialout-leaving",
 } as const;
 
 /** One space: its worker's socket, its subscribers, its queue and results. */
@@ -114,7 +114,7 @@ export class SpaceObject extends DurableObject<Env> {
     return existed;
   }
 
-  async submit(caller: Caller, calls: SubmitCall[]): Promise<Reply[]> {
+  async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
     const found = this.admit(caller);
     if (!("desk" in found)) return calls.map(() => found);
     const { desk } = found;
@@ -131,10 +131,11 @@ export class SpaceObject extends DurableObject<Env> {
         ),
       );
       return () =>
-        taken.map((one): Reply => {
+        taken.map((one): SubmitReply => {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
           const { job, isRepeat } = one;
-          return { ok: true, body: desk.jobBody(job.ulid) ?? "null", isRepeat };
+          const { ulid } = job;
+          return { ok: true, body: desk.jobBody(ulid) ?? "null", ulid, isRepeat };
         });
     });
   }
@@ -186,7 +187,8 @@ export class SpaceObject extends DurableObject<Env> {
       desk.openWorker(server, { id, origin, tokenId });
     } else {
       const since = parsePosition(header("since"));
-      const who = { id, origin, operator, jobUlid: header("job"), since };
+      const leaving = header("leaving") === "1";
+      const who = { id, origin, operator, leaving, jobUlid: header("job"), since };
       const opened = desk.openSubscriber(server, who);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
@@ -252,7 +254,7 @@ export class SpaceObject extends DurableObject<Env> {
     this.ctx.storage.setAlarm(at);
   }
 
-  private admit(caller: Caller): { desk: SpaceDesk } | Extract<Reply, { ok: false }> {
+  private admit(caller: Caller): { desk: SpaceDesk } | Refusal {
     const { desk } = this;
     if (!desk) return NO_SUCH_SPACE;
     if (desk.core.record.settings.visibility === "private" && !caller.operator)

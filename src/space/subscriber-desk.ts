@@ -41,8 +41,12 @@ export class SubscriberDesk {
   }
 
   /** Jobs it asked to be canceled with it are. */
-  left(subscriber: SubscriberConnection, now: number): void {
+  left(subscriber: SubscriberConnection, saidGoodbye: boolean, now: number): void {
     this.feed.left(subscriber);
+    const { leaving, jobUlid } = subscriber.at;
+    if (leaving && jobUlid !== null && !saidGoodbye) {
+      this.intake.cancel(jobUlid, SUBMITTER_LEFT, now);
+    }
     for (const ulid of this.core.store.leavingWith(subscriber.at.id)) {
       this.intake.cancel(ulid, SUBMITTER_LEFT, now);
     }
@@ -63,7 +67,7 @@ export class SubscriberDesk {
     reason: string,
     now: number,
   ): void {
-    this.left(subscriber, now);
+    this.left(subscriber, false, now);
     this.core.connections.forget(subscriber);
     this.core.outbox.close(subscriber, close, reason);
   }

@@ -1,5 +1,5 @@
 import type { JobStatus } from "../protocol/resources.ts";
-import type { CompletedJob, Instant, Job, ProcessingJob } from "../queue/job.ts";
+import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
 import { JobLog } from "./job-log.ts";
 import { classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
@@ -136,13 +136,28 @@ export class JobStore {
     return rows.map(({ ulid }) => ulid);
   }
 
-  /** The oldest jobs that have ended. */
-  oldestEnded(count: number): { ulid: string; completedAt: Instant; files: string }[] {
-    return this.sql.all<{ ulid: string; completedAt: number; files: string }>(
-      `SELECT ulid, completed_at AS completedAt, files FROM jobs WHERE completed_at IS NOT NULL
-       ORDER BY ulid LIMIT ?`,
+  /** Jobs that ended by `instant`, the first submitted first, and what they have in the bucket. */
+  endedBy(instant: Instant, count: number): { ulid: string; files: StoredFile[] }[] {
+    const rows = this.sql.all<{ ulid: string; files: string }>(
+      "SELECT ulid, files FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?",
+      instant,
       count,
     );
+    return rows.map(({ ulid, files }) => ({ ulid, files: JSON.parse(files) }));
+  }
+
+  /**
+   * When the first of the jobs that have ended did, as far as the `count` oldest of them tell: an index
+   * over all ends would be one more row written for each job.
+   */
+  earliestEnd(count: number): Instant | null {
+    const [row] = this.sql.all<{ first: number | null }>(
+      `SELECT MIN(completed_at) AS first FROM (
+         SELECT completed_at FROM jobs WHERE completed_at IS NOT NULL ORDER BY ulid LIMIT ?
+       )`,
+      count,
+    );
+    return row?.first ?? null;
   }
 
   newestUlid(): string | null {

@@ -127,7 +127,7 @@ export function jobStoreContract(withSql: WithSql): void {
   });
 
   describe("jobs that have ended", () => {
-    it("are told oldest first, with their files, and without those that wait or run", () =>
+    it("are told once they ended, with their files, and without those that wait or run", () =>
       withJobs((jobs) => {
         const files = [
           { field: "mask", name: "m", content_type: "a/b", size: 1, sha256: "h", key: "k" },
@@ -135,13 +135,10 @@ export function jobStoreContract(withSql: WithSql): void {
         jobs.save(queuedAs(ulidAt(1)));
         jobs.save({ ...completedJob(ulidAt(3), 5), files });
         jobs.save(completedJob(ulidAt(2), 9));
-        const ended = jobs.oldestEnded(9);
-        expect(ended.map(({ ulid, completedAt }) => [ulid, completedAt - START])).toEqual([
-          [ulidAt(2), 9_000],
-          [ulidAt(3), 5_000],
-        ]);
-        expect(ended.map((job) => JSON.parse(job.files))).toEqual([[], files]);
-        expect(jobs.oldestEnded(1).map(({ ulid }) => ulid)).toEqual([ulidAt(2)]);
+        expect(jobs.endedBy(START + 4_999, 9)).toEqual([]);
+        expect(jobs.endedBy(START + 5_000, 9)).toEqual([{ ulid: ulidAt(3), files }]);
+        expect(jobs.endedBy(START + 9_000, 1)).toEqual([{ ulid: ulidAt(2), files: [] }]);
+        expect(jobs.earliestEnd(9)).toBe(START + 5_000);
       }));
 
     it("tell how long the newest completed ones ran, oldest first", () =>
