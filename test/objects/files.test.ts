@@ -93,12 +93,8 @@ describe("a job submitted as a form", () => {
       files: [image, audio],
     });
     expect(body.files.flatMap(Object.keys)).not.toContain("key");
-    const [row] = await inRows<{ limits: string; cancel_on_disconnect: number }>(
-      space,
-      "SELECT limits, cancel_on_disconnect FROM jobs",
-    );
+    const [row] = await inRows<{ limits: string }>(space, "SELECT limits FROM jobs");
     expect(JSON.parse(row?.limits ?? "")).toMatchObject({ jobTimeoutS: 9.5 });
-    expect(row?.cancel_on_disconnect).toBe(1);
     expect(await storedKeys(space)).toHaveLength(2);
   });
 
