@@ -97,6 +97,8 @@ function migrate(): void {
 
 function startEdge(): ChildProcess {
   const args = ["dev", "--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE_FOLDER];
+  // Nobody floods his own machine, and his webhooks go to it.
+  args.push("--var", "LOCAL:true");
   const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"]);
   child.once("exit", (code) => {
     if (stopping) return;

@@ -9,6 +9,10 @@ export interface Env {
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
+  /** Counts submits by where they come from. */
+  SUBMITS: RateLimit;
+  /** `"true"` on one's own machine: nobody is limited, and webhooks may go to any address. */
+  LOCAL?: string;
 }
 
 const secrets = z.object({

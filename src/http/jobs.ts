@@ -15,12 +15,15 @@ import {
 import { followJob } from "./follow.ts";
 import { jobEvents, streamJob, wantsStream } from "./job-events.ts";
 import { checked } from "./problems.ts";
+import { limitRate } from "./rate.ts";
 import { preferredWait, submitJob } from "./submit.ts";
+import { submitBatch } from "./submit-batch.ts";
 
 /** `/api/spaces/:space/jobs`. */
 export const spaceJobs = new Hono<AppEnv>()
   .post("/", async (c) => {
     const caller = callerOf(c);
+    await limitRate(c, caller);
     const space = spaceParam(c);
     const { text, ulid, isRepeat, leaving } = await submitJob(c, space, caller);
     if (isRepeat) c.header("idempotency-replayed", "true");
@@ -34,6 +37,11 @@ export const spaceJobs = new Hono<AppEnv>()
     c.header("preference-applied", `wait=${seconds}`);
     const until = Date.now() + seconds * 1_000;
     return answerAtEnd(c, { space, ulid, caller, until });
+  })
+  .post("/batch", async (c) => {
+    const caller = callerOf(c);
+    await limitRate(c, caller);
+    return jsonText(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
   .get("/", async (c) => {
     const caller = requireOperator(c);
@@ -55,6 +63,11 @@ export const jobs = new Hono<AppEnv>()
     const { space, ulid } = jobParam(c);
     const reason = "Canceled by a call.";
     return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid, reason)));
+  })
+  .get("/:job/webhooks", async (c) => {
+    const caller = callerOf(c);
+    const { space, ulid } = jobParam(c);
+    return jsonText(c, await askOfJob(c, space, (stub) => stub.webhookDeliveries(caller, ulid)));
   })
   .get("/:job/events", (c) => jobEvents(c));
 

@@ -29,6 +29,13 @@ export function problemBody({ code, message: detail, errors }: ProblemError): Pr
   };
 }
 
+/** When it is worth trying again, seconds. */
+const RETRY_AFTER_S = new Map<ProblemCode, number>([
+  ["temporarily_unavailable", 1],
+  ["rate_limited", 60],
+  ["queue_full", 5],
+]);
+
 /** Whatever a route threw, as an answer; what nobody expected tells nothing of itself. */
 export function answerError(error: Error, c: Context): Response {
   const known = error instanceof ProblemError;
@@ -37,7 +44,8 @@ export function answerError(error: Error, c: Context): Response {
   const problem = known ? error : unexpected(error, requestId);
   const body = problemBody(problem);
   if (body.status === 401) c.header("www-authenticate", 'Bearer realm="dialout"');
-  if (body.status === 503) c.header("retry-after", "1");
+  const retryAfter = RETRY_AFTER_S.get(problem.code);
+  if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
   c.header("content-type", "application/problem+json");
   return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
 }

@@ -87,6 +87,14 @@ export const spaces = new Hono<AppEnv>()
     const { name } = checked(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
     return c.json(await new WorkerTokens(c.env.DB).mint(space, name), 201);
   })
+  .get("/:space/webhook-secret", async (c) => {
+    const space = await knownSpace(c);
+    return jsonText(c, await ask(c, space, (stub) => stub.webhookSecret(false)));
+  })
+  .post("/:space/webhook-secret", async (c) => {
+    const space = await knownSpace(c);
+    return jsonText(c, await ask(c, space, (stub) => stub.webhookSecret(true)), 201);
+  })
   .get("/:space/tokens", async (c) => {
     const space = await knownSpace(c);
     return c.json({ tokens: await new WorkerTokens(c.env.DB).list(space) });

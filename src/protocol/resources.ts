@@ -164,7 +164,8 @@ export type SubmitJobBody = z.infer<typeof submitJobBody>;
 export type JobOptions = Omit<SubmitJobBody, "input">;
 
 export const submitBatchBody = z.strictObject({
-  jobs: z.array(submitJobBody).min(1).max(LIMITS.batchJobs),
+  /** Each is checked for itself. */
+  jobs: z.array(json).min(1).max(LIMITS.batchJobs),
 });
 
 export const JOB_STATUSES = ["queued", "processing", "completed", "failed", "canceled"] as const;
@@ -221,6 +222,22 @@ export const jobResource = z.object({
   urls: z.object({ self: z.string(), events: z.string(), ws: z.string(), cancel: z.string() }),
 });
 export type JobResource = z.infer<typeof jobResource>;
+
+/** One thing a webhook was told, or is still to be told. */
+export const deliveryResource = z.object({
+  id: z.string(),
+  event: webhookEvent,
+  url: z.string(),
+  status: z.enum(["pending", "delivered", "failed"]),
+  attempts: z.int(),
+  next_attempt_at: timestamp.nullable(),
+  /** The last answer; `null` where none came. */
+  response_status: z.int().nullable(),
+  error: z.string().nullable(),
+  created_at: timestamp,
+  updated_at: timestamp,
+});
+export type DeliveryResource = z.infer<typeof deliveryResource>;
 
 export const listJobsQuery = z.strictObject({
   status: jobStatus.optional(),

@@ -5,6 +5,7 @@ import { slotsOf } from "../queue/dispatch.ts";
 import type { Census } from "../queue/status.ts";
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
+import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connection, Connections, ReadyWorker } from "./connections.ts";
 import type { Ledger, ServingWorker } from "./ledger.ts";
 
@@ -13,6 +14,7 @@ export interface SpaceCore {
   record: SpaceRecord;
   readonly spaces: SpaceStore;
   readonly store: JobStore;
+  readonly webhooks: WebhookStore;
   readonly ledger: Ledger;
   readonly connections: Connections;
   readonly outbox: Outbox;

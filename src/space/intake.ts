@@ -3,6 +3,7 @@ import type { ProblemCode } from "../protocol/codes.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
 import { type Job, jobOutput, type StoredFile } from "../queue/job.ts";
+import { refusalOf } from "../webhooks/target.ts";
 import { censusOf, type SpaceCore } from "./core.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
@@ -25,9 +26,12 @@ export class Intake {
   private readonly core: SpaceCore;
   private readonly workers: WorkerDesk;
 
-  constructor(core: SpaceCore, workers: WorkerDesk) {
+  private readonly allowPrivateWebhooks: boolean;
+
+  constructor(core: SpaceCore, workers: WorkerDesk, allowPrivateWebhooks: boolean) {
     this.core = core;
     this.workers = workers;
+    this.allowPrivateWebhooks = allowPrivateWebhooks;
   }
 
   submit(submission: Submission, now: number): Taken {
@@ -40,6 +44,8 @@ export class Intake {
     ]) {
       if (!admission.ok) return admission;
     }
+    const refusal = options.webhook && refusalOf(options.webhook.url, this.allowPrivateWebhooks);
+    if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
     const idempotency = idempotencyOf(submission);
     const repeated = idempotency && this.repeated(idempotency);
     if (repeated) return repeated;

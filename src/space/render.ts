@@ -1,7 +1,9 @@
 import type { Json } from "../protocol/codec.ts";
-import type { JobError, JobResource } from "../protocol/resources.ts";
+import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
+import type { Delivery } from "../storage/webhook-store.ts";
+import { isHeard } from "../webhooks/retry.ts";
 
 /** What a job looks like from outside, beside what its own state tells. */
 export interface JobView {
@@ -169,4 +171,21 @@ function errorOf(job: Job): JobError | null {
   if (job.status === "failed") return job.error;
   if (job.status === "canceled") return { code: "canceled", message: job.reason };
   return null;
+}
+
+export function deliveryResourceOf(delivery: Delivery): DeliveryResource {
+  const { id, event, url, attempts, status, error, dueAt } = delivery;
+  const heard = status !== null && isHeard({ status });
+  return {
+    id,
+    event,
+    url,
+    status: heard ? "delivered" : dueAt === null ? "failed" : "pending",
+    attempts,
+    next_attempt_at: dueAt === null ? null : iso(dueAt),
+    response_status: status,
+    error,
+    created_at: iso(delivery.createdAt),
+    updated_at: iso(delivery.updatedAt),
+  };
 }

@@ -1,22 +1,27 @@
+import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { JobStatus, SpacePatch } from "../protocol/resources.ts";
+import type { SpacePatch } from "../protocol/resources.ts";
 import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
 import type { SpaceRecord } from "../storage/space-store.ts";
 import type { Sql } from "../storage/sql.ts";
+import { makeSecret } from "../webhooks/message.ts";
 import { type Connection, isWorker } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import { Feed } from "./feed.ts";
 import { Intake } from "./intake.ts";
+import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
-import { jobIdOf, jobResourceOf } from "./render.ts";
 import { deleteFiles } from "./retention.ts";
 import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
+import { WebhookDesk } from "./webhook-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
 interface Parts extends Omit<SpaceCore, "ledger"> {
   sql: Sql;
+  /** On one's own machine webhooks may go anywhere. */
+  allowPrivateWebhooks: boolean;
   /** Rings at the latest then; earlier alarms stay. */
   armAlarm: (at: number) => void;
   /** Memory and rows no longer agree: start again from the rows. */
@@ -32,13 +37,13 @@ const STATUS_EVERY_MS = 100;
 const SWEEP_PAGE = 200;
 /** How long the bucket is left alone after it refused a deletion. */
 const SWEEP_AGAIN_MS = 60_000;
-/** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
-const PAGE_BYTES = 8_388_608;
 
 /** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
 export class SpaceDesk {
   readonly core: SpaceCore;
   readonly intake: Intake;
+  readonly reads: JobReads;
+  private readonly webhooks: WebhookDesk;
   private readonly parts: Parts;
   private readonly workers: WorkerDesk;
   private readonly subscribers: SubscriberDesk;
@@ -49,14 +54,23 @@ export class SpaceDesk {
   private positionsTimer: ReturnType<typeof setTimeout> | null = null;
   private servedBefore: string;
   private noSweepBefore = 0;
+  private isRetired = false;
 
   constructor(parts: Parts) {
     this.parts = parts;
     this.core = { ...parts, ledger: new Ledger(parts.store) };
     this.feed = new Feed(this.core, crypto.randomUUID().slice(0, 8));
     this.workers = new WorkerDesk(this.core);
-    this.intake = new Intake(this.core, this.workers);
+    this.intake = new Intake(this.core, this.workers, parts.allowPrivateWebhooks);
     this.subscribers = new SubscriberDesk(this.core, this.feed, this.intake);
+    this.reads = new JobReads(this.core, this.feed);
+    this.webhooks = new WebhookDesk({
+      store: parts.webhooks,
+      allowPrivate: parts.allowPrivateWebhooks,
+      secret: () => this.webhookSecret(),
+      jobBody: (ulid) => this.reads.job(ulid),
+      commit: (work) => this.commit(work),
+    });
     this.servedBefore = this.service();
     this.batch((now) => {
       this.settleOrphans(now);
@@ -163,12 +177,14 @@ export class SpaceDesk {
 
   /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
   retire(): void {
+    this.isRetired = true;
     this.run(this.inbox.splice(0));
     if (this.statusTimer !== null) clearTimeout(this.statusTimer);
     if (this.positionsTimer !== null) clearTimeout(this.positionsTimer);
   }
 
   tick(now: number): void {
+    this.webhooks.send(now);
     for (const { job, effects } of this.core.ledger.tick(now)) this.workers.perform(job, effects);
     this.workers.tick(now);
   }
@@ -203,7 +219,9 @@ export class SpaceDesk {
     const end = store.earliestEnd(SWEEP_PAGE);
     const queueDue = store.earliestQueueDue();
     const delayed = store.earliestDelayed(now);
+    const told = this.webhooks.dueAt();
     const dues = [
+      ...(told === null ? [] : [told]),
       ...this.workers.dueAt(),
       ...ledger.runningJobs().flatMap((job) => dueAt(job) ?? []),
       ...(queueDue === null ? [] : [queueDue]),
@@ -231,27 +249,25 @@ export class SpaceDesk {
     }
   }
 
-  jobBody(ulid: string): string | null {
-    const job = this.core.ledger.get(ulid);
-    if (job === null) return null;
-    const log = this.core.store.log.after(ulid, 0);
-    return JSON.stringify(jobResourceOf(job, log, this.feed.view(job)));
+  /** Made when it is first asked for. */
+  webhookSecret(): string {
+    const { spaces } = this.core;
+    return spaces.webhookSecret() ?? this.renewWebhookSecret();
   }
 
-  jobsBody(filter: { status?: JobStatus; before?: string; limit: number }): string {
-    const { store, record } = this.core;
-    const ulids = store.list({ ...filter, limit: filter.limit + 1 });
-    const bodies: string[] = [];
-    let bytes = 0;
-    for (const ulid of ulids.slice(0, filter.limit)) {
-      const body = this.jobBody(ulid) ?? "";
-      bytes += body.length;
-      if (bodies.length > 0 && bytes > PAGE_BYTES) break;
-      bodies.push(body);
-    }
-    const last = bodies.length < ulids.length ? ulids[bodies.length - 1] : undefined;
-    const next = last === undefined ? null : jobIdOf(record.name, last);
-    return `{"jobs":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`;
+  renewWebhookSecret(): string {
+    const secret = makeSecret();
+    this.core.spaces.keepWebhookSecret(secret);
+    return secret;
+  }
+
+  /** Stores what came of something that took its time, unless the space is gone meanwhile. */
+  private commit(work: (now: number) => void): void {
+    if (this.isRetired) return;
+    this.batch((now) => {
+      work(now);
+      return () => this.rearm(now);
+    });
   }
 
   private async drainSoon(): Promise<void> {
@@ -266,13 +282,16 @@ export class SpaceDesk {
     const now = Date.now();
     const { core } = this;
     let changes: Change[];
+    let webhookDue: number | null = null;
     try {
       changes = this.parts.sql.transaction(() => {
         this.workers.dropSilent(now);
         for (const work of works) this.attempt(work, now);
         this.workers.dispatch(now);
         core.ledger.save();
-        return core.ledger.settle();
+        const settled = core.ledger.settle();
+        webhookDue = this.webhooks.note(settled, now, ulid);
+        return settled;
       });
     } catch (error) {
       this.parts.crash(error);
@@ -280,6 +299,7 @@ export class SpaceDesk {
     }
     // First, because nothing that is told may keep a deadline from being watched.
     this.armAlarm(changes, now);
+    if (webhookDue !== null) this.parts.armAlarm(Math.max(now + 1, webhookDue));
     core.outbox.flush();
     this.feed.deliver(changes);
     this.tellStatus();

@@ -13,6 +13,7 @@ import { JobStore } from "../storage/job-store.ts";
 import { isMigrated, migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { SpaceStore } from "../storage/space-store.ts";
+import { WebhookStore } from "../storage/webhook-store.ts";
 import { Connections, closeQuietly } from "./connections.ts";
 import { censusOf, Outbox, type SpaceCore } from "./core.ts";
 import { iso } from "./render.ts";
@@ -135,20 +136,32 @@ export class SpaceObject extends DurableObject<Env> {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
           const { job, isRepeat } = one;
           const { ulid } = job;
-          return { ok: true, body: desk.jobBody(ulid) ?? "null", ulid, isRepeat };
+          return { ok: true, body: desk.reads.job(ulid) ?? "null", ulid, isRepeat };
         });
     });
   }
 
   async job(caller: Caller, ulid: string): Promise<Reply> {
-    return this.answer(caller, (desk) => desk.jobBody(ulid) ?? NO_SUCH_JOB);
+    return this.answer(caller, (desk) => desk.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
   async jobs(
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
   ): Promise<Reply> {
-    return this.answer(caller, (desk) => desk.jobsBody(filter));
+    return this.answer(caller, (desk) => desk.reads.page(filter));
+  }
+
+  async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
+    return this.answer(caller, (desk) => desk.reads.deliveries(ulid) ?? NO_SUCH_JOB);
+  }
+
+  /** The secret by which the space's webhooks are signed; for the operator. */
+  async webhookSecret(renew: boolean): Promise<Reply> {
+    return this.answer({ operator: true }, (desk) => {
+      const secret = renew ? desk.renewWebhookSecret() : desk.webhookSecret();
+      return JSON.stringify({ secret });
+    });
   }
 
   async cancel(caller: Caller, ulid: string, reason: string): Promise<Reply> {
@@ -158,7 +171,7 @@ export class SpaceObject extends DurableObject<Env> {
     return desk.enqueue((now) => {
       const known = desk.intake.cancel(ulid, reason, now);
       return (): Reply => {
-        const body = known ? desk.jobBody(ulid) : null;
+        const body = known ? desk.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };
       };
     });
@@ -233,11 +246,14 @@ export class SpaceObject extends DurableObject<Env> {
     const record = spaces.read();
     if (!record) return;
     const store = new JobStore(sql);
+    const webhooks = new WebhookStore(sql);
     const { connections, env } = this;
     this.desk = new SpaceDesk({
       sql,
       spaces,
       store,
+      webhooks,
+      allowPrivateWebhooks: env.LOCAL === "true",
       record,
       connections,
       outbox: new Outbox(connections),

@@ -179,6 +179,7 @@ export class JobStore {
 
   remove(ulid: string): void {
     this.sql.run("DELETE FROM jobs WHERE ulid = ?", ulid);
+    this.sql.run("DELETE FROM webhook_deliveries WHERE ulid = ?", ulid);
     this.log.remove(ulid);
   }
 

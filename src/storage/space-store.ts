@@ -45,6 +45,15 @@ export class SpaceStore {
     );
   }
 
+  webhookSecret(): string | null {
+    const query = "SELECT webhook_secret AS secret FROM space";
+    return this.sql.all<{ secret: string | null }>(query)[0]?.secret ?? null;
+  }
+
+  keepWebhookSecret(secret: string): void {
+    this.sql.run("UPDATE space SET webhook_secret = ?", secret);
+  }
+
   /** Counts one more worker connection; frames of an older one are stale. */
   nextGeneration(): number {
     const [row] = this.sql.all<{ generation: number }>(

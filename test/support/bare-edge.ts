@@ -34,7 +34,7 @@ export async function serveBundle(bundle: string, state: string, port: number): 
     durableObjects: { SPACE: { className: "SpaceObject", useSQLite: true } },
     d1Databases: { DB: "dialout" },
     r2Buckets: { FILES: "dialout-files" },
-    bindings: { OPERATOR_KEY, SIGNING_KEY },
+    bindings: { OPERATOR_KEY, SIGNING_KEY, LOCAL: "true" },
   });
   options.resourcePersistencePath = state;
   const miniflare = new Miniflare(options);

@@ -1,0 +1,41 @@
+import { LIMITS } from "../protocol/limits.ts";
+import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
+import type { Caller, SubmitCall } from "../space/space-object.ts";
+import { readJson } from "./body.ts";
+import type { AppContext } from "./context.ts";
+import { checked, ProblemError, problemBody } from "./problems.ts";
+import { callOf, submitCalls } from "./submit.ts";
+
+/**
+ * Takes many submits in one call and one transaction; one answer for each, in order: `{job}`, or
+ * `{error}` with a problem. What is wrong with one is not the others' fault.
+ */
+export async function submitBatch(c: AppContext, space: string, caller: Caller): Promise<string> {
+  const { jobs } = checked(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
+  const read = jobs.map((job) => readCall(job));
+  const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
+  const replies = await submitCalls(c, space, caller, calls);
+  let next = 0;
+  const answers = read.map((call) => {
+    if (call instanceof ProblemError) return errorText(call);
+    const reply = replies[next++];
+    if (!reply) throw new Error("a submit of a batch was not answered");
+    return reply.ok
+      ? `{"job":${reply.body}}`
+      : errorText(new ProblemError(reply.code, reply.detail));
+  });
+  return `{"jobs":[${answers.join()}]}`;
+}
+
+function readCall(body: unknown): SubmitCall | ProblemError {
+  try {
+    return callOf(checked(submitJobBody, body), [], undefined);
+  } catch (error) {
+    if (error instanceof ProblemError) return error;
+    throw error;
+  }
+}
+
+function errorText(error: ProblemError): string {
+  return `{"error":${JSON.stringify(problemBody(error))}}`;
+}

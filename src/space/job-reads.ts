@@ -1,0 +1,51 @@
+import type { JobStatus } from "../protocol/resources.ts";
+import type { SpaceCore } from "./core.ts";
+import type { Feed } from "./feed.ts";
+import { deliveryResourceOf, jobIdOf, jobResourceOf } from "./render.ts";
+
+/** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
+const PAGE_BYTES = 8_388_608;
+
+/** What the API reads of jobs, as JSON texts. */
+export class JobReads {
+  private readonly core: SpaceCore;
+  private readonly feed: Feed;
+
+  constructor(core: SpaceCore, feed: Feed) {
+    this.core = core;
+    this.feed = feed;
+  }
+
+  job(ulid: string): string | null {
+    const job = this.core.ledger.get(ulid);
+    if (job === null) return null;
+    // Offsets are gapless: where every one is a change of status there is no log.
+    const isLogged = job.offset > job.history.length;
+    const log = isLogged ? this.core.store.log.after(ulid, 0) : [];
+    return JSON.stringify(jobResourceOf(job, log, this.feed.view(job)));
+  }
+
+  /** Newest first; `before` is the last ULID of the page before. */
+  page(filter: { status?: JobStatus; before?: string; limit: number }): string {
+    const { store, record } = this.core;
+    const ulids = store.list({ ...filter, limit: filter.limit + 1 });
+    const bodies: string[] = [];
+    let bytes = 0;
+    for (const ulid of ulids.slice(0, filter.limit)) {
+      const body = this.job(ulid) ?? "";
+      bytes += body.length;
+      if (bodies.length > 0 && bytes > PAGE_BYTES) break;
+      bodies.push(body);
+    }
+    const last = bodies.length < ulids.length ? ulids[bodies.length - 1] : undefined;
+    const next = last === undefined ? null : jobIdOf(record.name, last);
+    return `{"jobs":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`;
+  }
+
+  /** What the job's webhook was told, and what came of it. */
+  deliveries(ulid: string): string | null {
+    if (this.core.ledger.get(ulid) === null) return null;
+    const deliveries = this.core.webhooks.ofJob(ulid).map(deliveryResourceOf);
+    return JSON.stringify({ deliveries });
+  }
+}

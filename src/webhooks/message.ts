@@ -1,0 +1,44 @@
+import { Webhook } from "standardwebhooks";
+import type { WebhookEvent } from "../protocol/resources.ts";
+import type { Told } from "./retry.ts";
+
+const ANSWER_WITHIN_MS = 10_000;
+
+/** A secret as Standard Webhooks writes it. */
+export function makeSecret(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(24));
+  return `whsec_${btoa(String.fromCharCode(...bytes))}`;
+}
+
+export interface Message {
+  id: string;
+  url: string;
+  event: WebhookEvent;
+  /** The job as JSON text. */
+  job: string;
+}
+
+/** Sends one signed message, as standardwebhooks.com has it; a redirect is not followed. */
+export async function sendMessage(message: Message, secret: string, now: Date): Promise<Told> {
+  const { id, url, event, job } = message;
+  const body = `{"type":"job.${event}","timestamp":"${now.toISOString()}","data":${job}}`;
+  try {
+    const response = await fetch(url, {
+      method: "POST",
+      redirect: "manual",
+      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      headers: {
+        "content-type": "application/json",
+        "user-agent": "dialout-webhooks",
+        "webhook-id": id,
+        "webhook-timestamp": String(Math.floor(now.getTime() / 1_000)),
+        "webhook-signature": new Webhook(secret).sign(id, now, body),
+      },
+      body,
+    });
+    await response.body?.cancel();
+    return { status: response.status };
+  } catch (error) {
+    return { error: error instanceof Error ? error.message.slice(0, 200) : "no answer" };
+  }
+}
