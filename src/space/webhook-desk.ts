@@ -62,7 +62,7 @@ export class WebhookDesk {
     for (const delivery of this.waiting()) {
       if (delivery.dueAt > now) return;
       this.underWay.add(delivery.id);
-      void this.tell(delivery).finally(() => this.underWay.delete(delivery.id));
+      void this.tell(delivery);
     }
   }
 
@@ -75,6 +75,7 @@ export class WebhookDesk {
 
   private async tell(delivery: Delivery): Promise<void> {
     const told = await this.attempt(delivery);
+    this.underWay.delete(delivery.id);
     this.parts.commit((now) => {
       const attempts = delivery.attempts + 1;
       const dueAt = isHeard(told) ? null : nextAttemptAt(told, attempts, now, Math.random());

@@ -1,0 +1,59 @@
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { call, connectWorker, expectStatus, makeSpace, problemOf } from "./support.ts";
+
+type Answer = { job?: { id: string; status: string }; error?: { code: string; detail: string } };
+
+async function submitBatch(space: string, jobs: unknown[]): Promise<Answer[]> {
+  const response = await call("POST", `/api/spaces/${space}/jobs/batch`, { jobs });
+  await expectStatus(202, response);
+  return (await response.json<{ jobs: Answer[] }>()).jobs;
+}
+
+describe("a batch of submits", () => {
+  it("is answered one by one, in order, and runs in that order", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const answers = await submitBatch(
+      space.name,
+      Array.from({ length: 20 }, (_, n) => ({ input: { n } })),
+    );
+    for (const [n, { job }] of answers.entries()) {
+      const frame = await worker.next("job");
+      expect(frame).toMatchObject({ job_id: job?.id, input: { n } });
+      worker.send({ type: "result", job_id: frame.job_id, attempt: 1, output: n });
+    }
+  });
+
+  it("refuses what is wrong with the reason, and takes the others", async () => {
+    const space = await makeSpace({ offline: "queue", enable_prompt: false, max_queue: 2 });
+    const answers = await submitBatch(space.name, [
+      { input: {} },
+      { input: "text" },
+      { input: { prompt: "hi" } },
+      7,
+      { input: {}, idempotency_key: "k" },
+      { input: {}, idempotency_key: "k" },
+      { input: {} },
+    ]);
+    expect(answers.map(({ job, error }) => job?.status ?? error?.code)).toEqual([
+      "queued",
+      "invalid_request",
+      "prompt_not_enabled",
+      "invalid_request",
+      "queued",
+      "queued",
+      "queue_full",
+    ]);
+    expect(answers[5]?.job?.id).toBe(answers[4]?.job?.id);
+  });
+
+  it("that is no batch, or too many, is a problem of the whole", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const post = (body: unknown) => call("POST", `/api/spaces/${space.name}/jobs/batch`, body);
+    await problemOf(422, post({ jobs: [] }));
+    await problemOf(422, post([]));
+    await problemOf(422, post({ jobs: new Array(LIMITS.batchJobs + 1).fill({ input: {} }) }));
+    await problemOf(404, call("POST", "/api/spaces/none/jobs/batch", { jobs: [{ input: {} }] }));
+  });
+});

@@ -1,0 +1,42 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isHeard, nextAttemptAt } from "../../src/webhooks/retry.ts";
+
+const NOW = 1_000_000;
+
+describe("a message that was not heard", () => {
+  it("is told again later and later, and not for ever", () => {
+    const waits: number[] = [];
+    for (let attempts = 1; ; attempts += 1) {
+      const next = nextAttemptAt({ status: 500 }, attempts, NOW, 0.5);
+      if (next === null) break;
+      waits.push(next - NOW);
+    }
+    expect(waits).toEqual([...waits].sort((a, b) => a - b));
+    expect([waits.length, waits[0]]).toEqual([7, 5_000]);
+  });
+
+  it("is told again within a fifth of the wait, earlier or later", () => {
+    const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+    fc.assert(
+      fc.property(random, (at) => {
+        const next = nextAttemptAt({ error: "no answer" }, 1, NOW, at) ?? 0;
+        expect(next - NOW).toBeGreaterThanOrEqual(4_000);
+        expect(next - NOW).toBeLessThanOrEqual(6_000);
+      }),
+    );
+  });
+
+  it("is not told again where the endpoint is gone", () => {
+    expect(nextAttemptAt({ status: 410 }, 1, NOW, 0)).toBeNull();
+  });
+
+  it("is one that got no 2xx: a redirect is not followed", () => {
+    const heard = [200, 204, 299].map((status) => isHeard({ status }));
+    const unheard = [199, 301, 404, 500].map((status) => isHeard({ status }));
+    expect([...heard, ...unheard, isHeard({ error: "refused" })]).toEqual([
+      ...[true, true, true],
+      ...[false, false, false, false, false],
+    ]);
+  });
+});
