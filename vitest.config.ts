@@ -10,6 +10,7 @@ const runtime = cloudflareTest(async () => ({
       OPERATOR_KEY: "an-operator-key-for-tests",
       SIGNING_KEY: "a-signing-key-for-tests",
       LOCAL: "true",
+      MAX_KEPT_MB: "4",
     },
   },
 }));

@@ -11,11 +11,17 @@ export interface Env {
   SIGNING_KEY: string;
   /** Counts submits by where they come from. */
   SUBMITS: RateLimit;
+  /** Finished jobs that one space keeps at most, MiB; 1024 if not set. */
+  MAX_KEPT_MB?: string;
   /** `"true"` on one's own machine: nobody is limited, and webhooks may go to any address. */
   LOCAL?: string;
 }
 
-const secrets = z.object({
+const settings = z.object({
+  MAX_KEPT_MB: z
+    .string()
+    .regex(/^\d{1,5}$/, "must be a number")
+    .optional(),
   OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
   SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
 });
@@ -25,10 +31,10 @@ const checked = new WeakSet<Env>();
 /** Throws, naming the setting and never its value, where a secret is missing or weak. */
 export function checkEnv(env: Env): void {
   if (checked.has(env)) return;
-  const result = secrets.safeParse(env);
+  const result = settings.safeParse(env);
   if (!result.success) {
     const names = result.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
-    throw new Error(`Set these secrets (docs/deploy.md): ${names.join("; ")}`);
+    throw new Error(`Set these (docs/deploy.md): ${names.join("; ")}`);
   }
   checked.add(env);
 }

@@ -17,6 +17,8 @@ export interface Change {
   job: Job;
   before: Job | null;
   log: LogEvent[];
+  /** Of its row, once it was written; 0 where it was not. */
+  bytes: number;
 }
 
 /** A worker the ledger may hand jobs to. */
@@ -170,8 +172,9 @@ export class Ledger {
 
   /** Writes what the batch changed; must run inside its transaction. */
   save(): void {
-    for (const { job, before, log } of this.changes.values()) {
-      if (before === null || !onlyLogGrew(before, job)) this.store.save(job);
+    for (const change of this.changes.values()) {
+      const { job, before, log } = change;
+      if (before === null || !onlyLogGrew(before, job)) change.bytes = this.store.save(job);
       this.store.log.append(job.ulid, log);
     }
   }
@@ -188,7 +191,7 @@ export class Ledger {
     if (change) {
       change.job = job;
       change.log.push(...log);
-    } else this.changes.set(job.ulid, { job, before, log: [...log] });
+    } else this.changes.set(job.ulid, { job, before, log: [...log], bytes: 0 });
     if (job.status === "processing") this.running.set(job.ulid, job);
     else this.running.delete(job.ulid);
     this.count(before, -1);

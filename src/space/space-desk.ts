@@ -2,18 +2,18 @@ import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
-import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
-import type { SpaceRecord } from "../storage/space-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import { makeSecret } from "../webhooks/message.ts";
+import { Announcer } from "./announcer.ts";
 import { type Connection, isWorker } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
+import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
-import { deleteFiles } from "./retention.ts";
+import { Retention } from "./retention.ts";
 import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WebhookDesk } from "./webhook-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
@@ -22,6 +22,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   sql: Sql;
   /** On one's own machine webhooks may go anywhere. */
   allowPrivateWebhooks: boolean;
+  /** Of finished jobs; the oldest give way to new ones. */
+  maxKeptBytes: number;
   /** Rings at the latest then; earlier alarms stay. */
   armAlarm: (at: number) => void;
   /** Memory and rows no longer agree: start again from the rows. */
@@ -29,14 +31,6 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
 }
 
 type Work = (now: number) => void;
-
-/** Queue positions and status are told at most this often, milliseconds. */
-const POSITIONS_EVERY_MS = 1_000;
-const STATUS_EVERY_MS = 100;
-/** Jobs erased in one pass: the alarm comes again for the rest. */
-const SWEEP_PAGE = 200;
-/** How long the bucket is left alone after it refused a deletion. */
-const SWEEP_AGAIN_MS = 60_000;
 
 /** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
 export class SpaceDesk {
@@ -48,12 +42,11 @@ export class SpaceDesk {
   private readonly workers: WorkerDesk;
   private readonly subscribers: SubscriberDesk;
   private readonly feed: Feed;
+  private readonly announcer: Announcer;
+  private readonly retention: Retention;
+  private readonly deadlines: Deadlines;
   private inbox: Work[] = [];
   private drained: Promise<void> | null = null;
-  private statusTimer: ReturnType<typeof setTimeout> | null = null;
-  private positionsTimer: ReturnType<typeof setTimeout> | null = null;
-  private servedBefore: string;
-  private noSweepBefore = 0;
   private isRetired = false;
 
   constructor(parts: Parts) {
@@ -71,7 +64,15 @@ export class SpaceDesk {
       jobBody: (ulid) => this.reads.job(ulid),
       commit: (work) => this.commit(work),
     });
-    this.servedBefore = this.service();
+    this.announcer = new Announcer(this.core, this.feed, (work) => this.commit(work));
+    this.retention = new Retention(this.core, parts.maxKeptBytes);
+    this.deadlines = new Deadlines({
+      core: this.core,
+      workers: this.workers,
+      webhooks: this.webhooks,
+      retention: this.retention,
+      arm: parts.armAlarm,
+    });
     this.batch((now) => {
       this.settleOrphans(now);
       return () => this.rearm(now);
@@ -179,8 +180,7 @@ export class SpaceDesk {
   retire(): void {
     this.isRetired = true;
     this.run(this.inbox.splice(0));
-    if (this.statusTimer !== null) clearTimeout(this.statusTimer);
-    if (this.positionsTimer !== null) clearTimeout(this.positionsTimer);
+    this.announcer.stop();
   }
 
   tick(now: number): void {
@@ -189,46 +189,12 @@ export class SpaceDesk {
     this.workers.tick(now);
   }
 
-  /**
-   * Erases jobs whose time is over. Their files go first: a row without its files is erased by the next
-   * sweep, files without a row would stay for ever.
-   */
   async sweep(bucket: R2Bucket): Promise<void> {
-    const { store, record } = this.core;
-    const expired = store.endedBy(Date.now() - ttlMs(record), SWEEP_PAGE);
-    const files = expired.flatMap((job) => job.files);
-    try {
-      await deleteFiles(
-        bucket,
-        files.map(({ key }) => key),
-      );
-    } catch (error) {
-      console.error("files of expired jobs could not be deleted", error);
-      this.noSweepBefore = Date.now() + SWEEP_AGAIN_MS;
-      return;
-    }
-    this.batch(() => {
-      for (const { ulid } of expired) store.remove(ulid);
-      return () => null;
-    });
+    await this.retention.sweep(bucket, Date.now(), (work) => this.commit(work));
   }
 
-  /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
   rearm(now: number): void {
-    const { store, ledger, record } = this.core;
-    const end = store.earliestEnd(SWEEP_PAGE);
-    const queueDue = store.earliestQueueDue();
-    const delayed = store.earliestDelayed(now);
-    const told = this.webhooks.dueAt();
-    const dues = [
-      ...(told === null ? [] : [told]),
-      ...this.workers.dueAt(),
-      ...ledger.runningJobs().flatMap((job) => dueAt(job) ?? []),
-      ...(queueDue === null ? [] : [queueDue]),
-      ...(delayed === null ? [] : [delayed]),
-      ...(end === null ? [] : [Math.max(this.noSweepBefore, end + ttlMs(record))]),
-    ];
-    if (dues.length > 0) this.parts.armAlarm(Math.max(now + 1, Math.min(...dues)));
+    this.deadlines.rearm(now);
   }
 
   changeSettings(patch: SpacePatch, now: number): void {
@@ -290,6 +256,7 @@ export class SpaceDesk {
         this.workers.dispatch(now);
         core.ledger.save();
         const settled = core.ledger.settle();
+        this.retention.note(settled);
         webhookDue = this.webhooks.note(settled, now, ulid);
         return settled;
       });
@@ -298,14 +265,10 @@ export class SpaceDesk {
       throw error;
     }
     // First, because nothing that is told may keep a deadline from being watched.
-    this.armAlarm(changes, now);
-    if (webhookDue !== null) this.parts.armAlarm(Math.max(now + 1, webhookDue));
+    this.deadlines.watch(changes, webhookDue, now);
     core.outbox.flush();
     this.feed.deliver(changes);
-    this.tellStatus();
-    if (changes.some(({ job, before }) => job.status === "queued" || before?.status === "queued")) {
-      this.tellPositions();
-    }
+    this.announcer.announce(changes);
   }
 
   /** One frame's failure is its own: the others of the batch go on. */
@@ -315,18 +278,6 @@ export class SpaceDesk {
     } catch (error) {
       console.error("a command of a batch failed", error);
     }
-  }
-
-  private armAlarm(changes: Change[], now: number): void {
-    const ttl = ttlMs(this.core.record);
-    const dues = changes.flatMap(({ job }) => {
-      if (isEnded(job)) return [job.completedAt + ttl];
-      const delayed = job.status === "queued" && job.availableAt > now ? [job.availableAt] : [];
-      return [...delayed, ...[dueAt(job) ?? []].flat()];
-    });
-    if (works(changes)) dues.push(...this.workers.dueAt());
-    if (dues.length === 0) return;
-    this.parts.armAlarm(Math.max(now + 1, Math.min(...dues)));
   }
 
   /**
@@ -345,46 +296,4 @@ export class SpaceDesk {
       if (!present.has(job.generation)) this.core.ledger.apply(job.ulid, { type: "detach" }, now);
     }
   }
-
-  /** A worker's coming and going is told at once, counts at a bounded rate. */
-  private tellStatus(): void {
-    const service = this.service();
-    if (service !== this.servedBefore) {
-      this.servedBefore = service;
-      this.feed.publishStatus(Date.now());
-      return;
-    }
-    this.statusTimer ??= setTimeout(() => {
-      this.statusTimer = null;
-      this.feed.publishStatus(Date.now());
-    }, STATUS_EVERY_MS);
-  }
-
-  private service(): string {
-    const workers = this.core.connections.readyWorkers();
-    return workers.map(({ at: { state } }) => `${state.generation} ${state.phase}`).join();
-  }
-
-  private tellPositions(): void {
-    if (!this.feed.hasFollowers()) return;
-    this.positionsTimer ??= setTimeout(() => {
-      this.positionsTimer = null;
-      this.batch((now) => {
-        for (const { ulid, position } of this.feed.movedPositions()) {
-          this.core.ledger.apply(ulid, { type: "position", position }, now);
-        }
-        return () => null;
-      });
-    }, POSITIONS_EVERY_MS);
-  }
-}
-
-/** How long finished jobs are kept, whole milliseconds. */
-function ttlMs({ settings }: SpaceRecord): number {
-  return Math.ceil(settings.result_ttl_s * 1_000);
-}
-
-/** Whether a batch touched a running attempt, so that leases may have to be watched. */
-function works(changes: Change[]): boolean {
-  return changes.some(({ job }) => job.status === "processing");
 }

@@ -254,6 +254,7 @@ export class SpaceObject extends DurableObject<Env> {
       store,
       webhooks,
       allowPrivateWebhooks: env.LOCAL === "true",
+      maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,
       outbox: new Outbox(connections),
@@ -285,6 +286,9 @@ export class SpaceObject extends DurableObject<Env> {
     return typeof made === "string" ? { ok: true, body: made } : made;
   }
 }
+
+/** A tenth of what an object may store: what waits and runs needs room too. */
+const DEFAULT_KEPT_MB = 1_024;
 
 const NO_SUCH_SPACE = {
   ok: false,

@@ -58,6 +58,11 @@ export class JobLog {
     return this.newest(ulid)?.last_offset ?? 0;
   }
 
+  /** Bytes the log of a job takes, about. */
+  bytesOf(ulid: string): number {
+    return Math.min(LIMITS.jobLogBytes, this.newest(ulid)?.bytes ?? 0);
+  }
+
   /** Where a running attempt stands, read back after memory was lost. */
   live(ulid: string, attempt: number): LiveProgress {
     const before = standingAt(this.marker(ulid));

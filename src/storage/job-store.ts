@@ -1,9 +1,13 @@
+import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
 import { JobLog } from "./job-log.ts";
 import { classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
+
+/** A finished job that is to be erased. */
+export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
 
 /** A place in the queue. */
 export type Waiting = { ulid: string; priority: number };
@@ -26,8 +30,12 @@ export class JobStore {
     return row ? this.job(row) : null;
   }
 
-  save(job: Job): void {
-    this.sql.run(SAVE, ...Object.values(rowOf(job)));
+  /** Answers with about what the row takes of the storage, in bytes. */
+  save(job: Job): number {
+    const row = rowOf(job);
+    this.sql.run(SAVE, ...Object.values(row));
+    const texts = row.input.length + row.history.length + row.files.length;
+    return ROW_BYTES + texts + (row.result?.length ?? 0);
   }
 
   /** Who is next of the jobs that ask for this: higher priority first, then the older. */
@@ -137,13 +145,13 @@ export class JobStore {
   }
 
   /** Jobs that ended by `instant`, the first submitted first, and what they have in the bucket. */
-  endedBy(instant: Instant, count: number): { ulid: string; files: StoredFile[] }[] {
-    const rows = this.sql.all<{ ulid: string; files: string }>(
-      "SELECT ulid, files FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?",
+  endedBy(instant: Instant, count: number): Expired[] {
+    const rows = this.sql.all<{ ulid: string; files: string; bytes: number }>(
+      `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?`,
       instant,
       count,
     );
-    return rows.map(({ ulid, files }) => ({ ulid, files: JSON.parse(files) }));
+    return rows.map(({ files, ...row }) => ({ ...row, files: JSON.parse(files) }));
   }
 
   /**
@@ -198,6 +206,13 @@ export class JobStore {
     return { ...job, offset: Math.max(job.offset, this.log.lastOffset(row.ulid)) };
   }
 }
+
+/** What small columns and indexes take of the storage: a guess. */
+const ROW_BYTES = 500;
+
+/** As `save` and the log count. */
+const BYTES = `(${ROW_BYTES} + LENGTH(input) + LENGTH(history) + LENGTH(files) + IFNULL(LENGTH(result), 0)
+  + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM job_log WHERE job_log.ulid = jobs.ulid), 0)))`;
 
 const COLUMNS = [
   "ulid, status, priority, input, files, user, limits, requires, cancel_on_disconnect",

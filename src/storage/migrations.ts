@@ -65,6 +65,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE jobs ADD COLUMN webhook TEXT",
     "ALTER TABLE jobs ADD COLUMN cached INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN webhook_secret TEXT",
+    "ALTER TABLE space ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0",
     // Rows stored before have files without a hash: nothing is compared with them.
     "DROP INDEX jobs_queue",
     // With all that is asked of many waiting jobs at once, so that their rows need not be read.

@@ -54,6 +54,15 @@ export class SpaceStore {
     this.sql.run("UPDATE space SET webhook_secret = ?", secret);
   }
 
+  /** Bytes of finished jobs, as last counted. */
+  keptBytes(): number {
+    return this.sql.all<{ bytes: number }>("SELECT kept_bytes AS bytes FROM space")[0]?.bytes ?? 0;
+  }
+
+  keepBytes(bytes: number): void {
+    this.sql.run("UPDATE space SET kept_bytes = ?", bytes);
+  }
+
   /** Counts one more worker connection; frames of an older one are stale. */
   nextGeneration(): number {
     const [row] = this.sql.all<{ generation: number }>(

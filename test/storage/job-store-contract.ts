@@ -136,9 +136,19 @@ export function jobStoreContract(withSql: WithSql): void {
         jobs.save({ ...completedJob(ulidAt(3), 5), files });
         jobs.save(completedJob(ulidAt(2), 9));
         expect(jobs.endedBy(START + 4_999, 9)).toEqual([]);
-        expect(jobs.endedBy(START + 5_000, 9)).toEqual([{ ulid: ulidAt(3), files }]);
-        expect(jobs.endedBy(START + 9_000, 1)).toEqual([{ ulid: ulidAt(2), files: [] }]);
+        expect(jobs.endedBy(START + 5_000, 9)).toMatchObject([{ ulid: ulidAt(3), files }]);
+        expect(jobs.endedBy(START + 9_000, 1)).toMatchObject([{ ulid: ulidAt(2), files: [] }]);
         expect(jobs.earliestEnd(9)).toBe(START + 5_000);
+      }));
+
+    it("take as much of the storage as they were said to when they were stored", () =>
+      withJobs((jobs) => {
+        const saved = jobs.save(completedJob(ulidAt(1), 1));
+        const [ended] = jobs.endedBy(START + 9_000, 1);
+        expect(ended?.bytes).toBe(saved);
+        jobs.log.append(ulidAt(1), [{ kind: "position", offset: 2, at: START, position: 1 }]);
+        const logged = jobs.endedBy(START + 9_000, 1)[0]?.bytes ?? 0;
+        expect(logged - saved).toBe(jobs.log.bytesOf(ulidAt(1)));
       }));
 
     it("tell how long the newest completed ones ran, oldest first", () =>

@@ -1,0 +1,59 @@
+import { dueAt } from "../queue/deadline.ts";
+import { isEnded } from "../queue/job.ts";
+import type { SpaceCore } from "./core.ts";
+import type { Change } from "./ledger.ts";
+import type { Retention } from "./retention.ts";
+import type { WebhookDesk } from "./webhook-desk.ts";
+import type { WorkerDesk } from "./worker-desk.ts";
+
+interface Parts {
+  core: SpaceCore;
+  workers: WorkerDesk;
+  webhooks: WebhookDesk;
+  retention: Retention;
+  /** Rings at the latest then; earlier alarms stay. */
+  arm: (at: number) => void;
+}
+
+/** Everything that has its time, on one alarm. */
+export class Deadlines {
+  private readonly parts: Parts;
+
+  constructor(parts: Parts) {
+    this.parts = parts;
+  }
+
+  /** What a batch changed may be due earlier than anything before it. */
+  watch(changes: readonly Change[], webhookDue: number | null, now: number): void {
+    const { retention, workers } = this.parts;
+    const dues = changes.flatMap(({ job }) => {
+      if (isEnded(job)) return retention.dueOf(job);
+      const delayed = job.status === "queued" && job.availableAt > now ? job.availableAt : null;
+      return [delayed, dueAt(job)];
+    });
+    if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt());
+    this.armFor([...dues, webhookDue], now);
+  }
+
+  /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
+  rearm(now: number): void {
+    const { core, workers, webhooks, retention } = this.parts;
+    const { store, ledger } = core;
+    this.armFor(
+      [
+        ...workers.dueAt(),
+        ...ledger.runningJobs().map(dueAt),
+        store.earliestQueueDue(),
+        store.earliestDelayed(now),
+        webhooks.dueAt(),
+        retention.dueAt(),
+      ],
+      now,
+    );
+  }
+
+  private armFor(dues: readonly (number | null)[], now: number): void {
+    const known = dues.filter((due) => due !== null);
+    if (known.length > 0) this.parts.arm(Math.max(now + 1, Math.min(...known)));
+  }
+}
