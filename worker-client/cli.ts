@@ -17,6 +17,7 @@ interface CommonOptions {
   token?: string;
   tokenFile?: string;
   concurrency: number;
+  capabilities: string[];
   workerId?: string;
   name?: string;
   verbose: boolean;
@@ -70,6 +71,12 @@ function withCommonOptions(command: Command): Command {
     .addOption(new Option("--token <token>", "a worker token of the space").env("DIALOUT_TOKEN"))
     .option("--token-file <path>", "a file that holds the token; wins over DIALOUT_TOKEN")
     .option("--concurrency <n>", "jobs to run at once", wholeNumber, 1)
+    .option(
+      "--capabilities <list>",
+      "what it can do, for jobs that ask for it: gpu,large",
+      words,
+      [],
+    )
     .option("--worker-id <id>", "who this worker is; made up for this process if not given")
     .option("--name <name>", "how people see it")
     .option("--verbose", "log more", false);
@@ -80,7 +87,7 @@ async function run(
   options: CommonOptions,
   makeAdapter: (log: Log) => Adapter,
 ): Promise<void> {
-  const { url, space, concurrency, workerId, name, verbose } = options;
+  const { url, space, concurrency, capabilities, workerId, name, verbose } = options;
   const token = readToken(command, options);
   if (space === undefined) return usage(command, "name the space: --space or DIALOUT_SPACE");
   const log = consoleLog(verbose);
@@ -90,6 +97,7 @@ async function run(
       space,
       token,
       concurrency,
+      capabilities,
       workerId,
       name,
       log,
@@ -122,6 +130,13 @@ function usage(command: Command, message: string): never {
 function wholeNumber(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError("It is not a whole number.");
   return Number(value);
+}
+
+function words(value: string): string[] {
+  return value
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
 }
 
 function exitCodes(value: string): number[] {

@@ -48,6 +48,7 @@ export class RemoteWorker {
   #drainReason: string | null = null;
   #drainTimer: NodeJS.Timeout | undefined;
   #registrations = 0;
+  #load = 0;
 
   /** @throws {InvalidOptions} */
   constructor(options: RemoteWorkerOptions) {
@@ -90,6 +91,15 @@ export class RemoteWorker {
       this.#leaveIfDrained();
     }
     return this.#ended;
+  }
+
+  /**
+   * Tells how busy this machine is, 0 to 1, with other things too: of several workers that are free the
+   * least busy one gets the next job.
+   */
+  reportLoad(load: number): void {
+    this.#load = Math.min(1, Math.max(0, load));
+    if (this.#session.at === "registered") this.#send({ type: "load", load: this.#load });
   }
 
   /** Ends now. What runs is told to stop, and goes to another worker at once. */
@@ -212,6 +222,7 @@ export class RemoteWorker {
         (this.#registrations > 1 ? `, ${resumed.length} resumed, ${dropped.length} dropped` : ""),
     );
     if (this.#drainReason !== null) this.#send({ type: "drain", reason: this.#drainReason });
+    if (this.#load > 0) this.#send({ type: "load", load: this.#load });
     this.#jobs.resume(registered, hello.max_frame_bytes);
   }
 
@@ -241,7 +252,7 @@ export class RemoteWorker {
         this.#log.warn(`the edge says: ${frame.message} (${frame.code})`);
         return;
       case "drain":
-        this.#log.info(`the edge will go away: ${frame.reason}`);
+        this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
         return;
       case "config":
         this.#log.debug("the settings of the space have changed");

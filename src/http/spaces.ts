@@ -87,6 +87,11 @@ export const spaces = new Hono<AppEnv>()
     const { name } = checked(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
     return c.json(await new WorkerTokens(c.env.DB).mint(space, name), 201);
   })
+  .post("/:space/drain", async (c) => {
+    const space = await knownSpace(c);
+    const reason = "The operator drains the space.";
+    return jsonText(c, await ask(c, space, (stub) => stub.drain(reason)));
+  })
   .get("/:space/webhook-secret", async (c) => {
     const space = await knownSpace(c);
     return jsonText(c, await ask(c, space, (stub) => stub.webhookSecret(false)));

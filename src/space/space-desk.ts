@@ -206,6 +206,10 @@ export class SpaceDesk {
     this.rearm(now);
   }
 
+  drainWorkers(reason: string): void {
+    this.workers.drain(reason);
+  }
+
   dropToken(tokenId: string, now: number): void {
     for (const worker of this.core.connections.workers()) {
       if (worker.at.tokenId !== tokenId) continue;

@@ -177,6 +177,16 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  /** The workers finish what they have; each takes jobs again once it has dialed again. */
+  async drain(reason: string): Promise<Reply> {
+    return this.answer({ operator: true }, (desk) =>
+      desk.batch(() => {
+        desk.drainWorkers(reason);
+        return () => spaceBody(desk.core);
+      }),
+    );
+  }
+
   /** A revoked token ends the connection that came with it. */
   async dropToken(tokenId: string): Promise<void> {
     this.desk?.batch((now) => {

@@ -119,6 +119,15 @@ export class WorkerDesk {
     });
   }
 
+  /** Asks the workers to take no new jobs on these connections, and gives them none. */
+  drain(reason: string): void {
+    for (const worker of this.core.connections.readyWorkers()) {
+      worker.at.state = { ...worker.at.state, phase: "draining" };
+      this.core.connections.remember(worker);
+      this.core.outbox.send(worker, { type: "drain", reason });
+    }
+  }
+
   announceSettings(): void {
     for (const worker of this.core.connections.readyWorkers()) {
       const config = workerConfigOf(this.core.record.settings, worker);

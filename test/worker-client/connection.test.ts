@@ -199,3 +199,19 @@ describe("back-off", () => {
     expect(backoffMs(9, 0.999_999)).toBe(29_999);
   });
 });
+
+test("a worker tells its load, and tells it again after a reconnect", async () => {
+  const edge = await startEdge();
+  const { worker } = startWorker(edge, { handler: async () => null });
+  const first = await edge.connection();
+  await first.welcome();
+  // Answered once the worker is registered.
+  await first.dispatch();
+  await first.next("result");
+  worker.reportLoad(0.5);
+  expect(await first.next("load")).toEqual({ type: "load", load: 0.5 });
+  first.drop();
+  const second = await edge.connection();
+  await second.welcome();
+  expect(await second.next("load")).toEqual({ type: "load", load: 0.5 });
+});
