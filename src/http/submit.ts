@@ -115,7 +115,10 @@ interface Upload {
   file: File;
 }
 
-/** Text parts: `input` is a JSON object, options are those of the JSON body, the rest are inputs. */
+/**
+ * Text parts: `input` is a JSON object, options are those of the JSON body, with `requires` as a list with
+ * commas and `webhook` as its URL; the rest are inputs.
+ */
 async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: Upload[] }> {
   const bytes = await readBytes(c, LIMITS.uploadBytes);
   const headers = { "content-type": c.req.header("content-type") ?? "" };
@@ -134,6 +137,8 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
   for (const [field, value] of form.entries()) {
     if (typeof value !== "string") uploads.push({ field, file: value });
     else if (field === "input") input = { ...input, ...readInput(value) };
+    else if (field === "requires") options.requires = value.split(",").map((one) => one.trim());
+    else if (TEXT_OPTIONS.has(field)) options[field] = value;
     else if (Object.hasOwn(jobOptions, field)) options[field] = scalar(value);
     else input[field] = value;
   }
@@ -142,6 +147,8 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
   }
   return { body: checked(submitJobBody, { ...options, input }), uploads };
 }
+
+const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
 
 function readInput(text: string): JsonObject {
   const parsed = parseJson(text, LIMITS.inputDepth);

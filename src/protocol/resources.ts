@@ -29,7 +29,7 @@ export const spaceSettings = z.strictObject({
   reconnect_grace_s: z.number().min(0).max(3_600),
   /** Longest wait for a dispatch. */
   queue_timeout_s: optionalSeconds,
-  /** Longest time from dispatch to the first frame about the job. */
+  /** Longest time from dispatch to the first progress or output. */
   first_output_timeout_s: optionalSeconds,
   /** Longest silence between two frames about the job. */
   stall_timeout_s: optionalSeconds,
@@ -83,7 +83,7 @@ export const spaceStatus = z.object({
   processing: z.int(),
   /** Until a job submitted now would start; `null` before any job was measured. */
   estimated_wait_s: z.number().nullable(),
-  /** Why a job submitted now would wait, in words. */
+  /** Why jobs wait, or one submitted now would, in words. */
   waiting_reason: z.string().optional(),
 });
 export type SpaceStatus = z.infer<typeof spaceStatus>;

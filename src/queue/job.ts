@@ -142,11 +142,16 @@ export function isEnded(job: Job): job is EndedJob {
   return job.status !== "queued" && job.status !== "processing";
 }
 
-/** What the last attempt streamed: one text where every piece is text, else the pieces; or nothing. */
-export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
-  const deltas = log.flatMap((event) =>
+/** The pieces that the last attempt streamed. */
+export function outputDeltas(job: Job, log: readonly LogEvent[]): Json[] {
+  return log.flatMap((event) =>
     event.kind === "output" && event.attempt === job.attempts ? [event.delta] : [],
   );
+}
+
+/** What the last attempt streamed: one text where every piece is text, else the pieces; or nothing. */
+export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
+  const deltas = outputDeltas(job, log);
   if (deltas.length === 0) return null;
   return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }

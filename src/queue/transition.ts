@@ -26,7 +26,7 @@ export interface Fence {
 export type Command =
   | { type: "dispatch"; worker: WorkerRef; generation: number }
   /** An earlier job with the same input has the result already. */
-  | { type: "answer"; output: Json; result: Json; metrics: JsonObject | null }
+  | { type: "answer"; deltas: readonly Json[]; result: Json; metrics: JsonObject | null }
   | { type: "accept"; fence: Fence }
   | {
       type: "progress";
@@ -326,19 +326,13 @@ function requeued(
 
 function answered(
   job: QueuedJob,
-  { output, result, metrics }: Extract<Command, { type: "answer" }>,
+  { deltas, result, metrics }: Extract<Command, { type: "answer" }>,
   now: Instant,
 ): Outcome {
-  const log: LogEvent[] = [];
-  if (output !== null) {
-    log.push({
-      kind: "output",
-      offset: job.offset + 1,
-      at: now,
-      attempt: job.attempts,
-      delta: output,
-    });
-  }
+  const { attempts: attempt } = job;
+  const log = deltas.map((delta, index): LogEvent => {
+    return { kind: "output", offset: job.offset + 1 + index, at: now, attempt, delta };
+  });
   const base = ended({ ...job, offset: job.offset + log.length }, now);
   const end = { ...base, status: "completed", result, metrics, cached: true } as const;
   return { kind: "applied", job: withStatus(end, null, now), log, effects: [] };

@@ -1,8 +1,8 @@
-import { byteLength, type Json, type JsonObject } from "../protocol/codec.ts";
+import { byteLength, type JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
-import { type Job, jobOutput, type StoredFile } from "../queue/job.ts";
+import { type Job, outputDeltas, type StoredFile } from "../queue/job.ts";
 import { refusalOf } from "../webhooks/target.ts";
 import { censusOf, type SpaceCore } from "./core.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -93,14 +93,14 @@ export class Intake {
     const since = now - this.core.record.settings.cache_ttl_s * 1_000;
     const job = this.core.store.answerTo(cacheKey, since);
     if (job === null) return null;
-    const output = jobOutput(job, this.core.store.log.after(job.ulid, 0));
-    return { output, result: job.result, metrics: job.metrics };
+    const deltas = outputDeltas(job, this.core.store.log.after(job.ulid, 0));
+    return { deltas, result: job.result, metrics: job.metrics };
   }
 }
 
 function idempotencyOf({ input, files, options }: Submission): Job["idempotency"] {
   const { idempotency_key: key, ...rest } = options;
   if (key === undefined) return null;
-  const more = JSON.parse(JSON.stringify(rest)) as Json;
-  return { key, fingerprint: fingerprintOf(input, files, more) };
+  const more = { priority: 0, requires: [], ...rest };
+  return { key, fingerprint: fingerprintOf(input, files, JSON.parse(JSON.stringify(more))) };
 }

@@ -174,7 +174,8 @@ export class Ledger {
   save(): void {
     for (const change of this.changes.values()) {
       const { job, before, log } = change;
-      if (before === null || !onlyLogGrew(before, job)) change.bytes = this.store.save(job);
+      if (before === null) this.store.add(job);
+      else if (!onlyLogGrew(before, job)) change.bytes = this.store.update(job);
       this.store.log.append(job.ulid, log);
     }
   }

@@ -106,7 +106,7 @@ export class SubscriberDesk {
       return;
     }
     const { ulid } = taken.job;
-    if (taken.isRepeat) this.feed.afterDelivery(() => this.catchUp(subscriber, ulid, null));
+    if (taken.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
     else this.feed.follow(subscriber, ulid);
     outbox.send(subscriber, () => {
       const job = this.core.ledger.get(ulid) ?? taken.job;
@@ -116,7 +116,7 @@ export class SubscriberDesk {
     });
   }
 
-  private follow(subscriber: SubscriberConnection, frame: FollowFrame): void {
+  private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     const { outbox } = this.core;
     const ulid = this.ulidOf(frame.job_id);
     if (ulid === null || this.core.ledger.get(ulid) === null) {

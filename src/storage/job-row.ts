@@ -54,13 +54,13 @@ export function requiresOf(text: string): string[] {
 }
 
 export function rowOf(job: Job): JobRow {
-  return { ...commonColumns(job), ...statusColumns(job) };
+  return { ...fixedColumns(job), ...changingColumns(job) };
 }
 
-function commonColumns(job: Job) {
+/** What a submit fixes for good. */
+function fixedColumns(job: Job) {
   return {
     ulid: job.ulid,
-    status: job.status,
     priority: job.priority,
     input: JSON.stringify(job.input),
     files: JSON.stringify(job.files),
@@ -74,11 +74,19 @@ function commonColumns(job: Job) {
     webhook: job.webhook === null ? null : JSON.stringify(job.webhook),
     submitter: job.submitter,
     created_at: job.createdAt,
+  };
+}
+
+/** All else. */
+export function changingColumns(job: Job) {
+  return {
+    status: job.status,
     updated_at: job.updatedAt,
     attempts: job.attempts,
     started_at: job.startedAt,
     log_offset: job.offset,
     history: JSON.stringify(job.history),
+    ...statusColumns(job),
   };
 }
 

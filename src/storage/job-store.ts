@@ -2,7 +2,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
 import { JobLog } from "./job-log.ts";
-import { classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
+import { changingColumns, classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 
@@ -30,12 +30,18 @@ export class JobStore {
     return row ? this.job(row) : null;
   }
 
-  /** Answers with about what the row takes of the storage, in bytes. */
-  save(job: Job): number {
-    const row = rowOf(job);
-    this.sql.run(SAVE, ...Object.values(row));
-    const texts = row.input.length + row.history.length + row.files.length;
-    return ROW_BYTES + texts + (row.result?.length ?? 0);
+  add(job: Job): void {
+    this.sql.run(ADD, ...Object.values(rowOf(job)));
+  }
+
+  /**
+   * Stores what has changed of a job that is there; what its submit fixed is not written again. Answers with
+   * about what the row takes of the storage, in bytes.
+   */
+  update(job: Job): number {
+    const columns = changingColumns(job);
+    const [row] = this.sql.all<{ fixed: number }>(UPDATE, ...Object.values(columns), job.ulid);
+    return ROW_BYTES + (row?.fixed ?? 0) + columns.history.length + (columns.result?.length ?? 0);
   }
 
   /** Who is next of the jobs that ask for this: higher priority first, then the older. */
@@ -210,17 +216,23 @@ export class JobStore {
 /** What small columns and indexes take of the storage: a guess. */
 const ROW_BYTES = 500;
 
-/** As `save` and the log count. */
+/** As `update` and the log count. */
 const BYTES = `(${ROW_BYTES} + LENGTH(input) + LENGTH(history) + LENGTH(files) + IFNULL(LENGTH(result), 0)
   + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM job_log WHERE job_log.ulid = jobs.ulid), 0)))`;
 
+const CHANGING = [
+  "status, updated_at, attempts, started_at, log_offset, history, queued_at, queue_due_at",
+  "available_at, worker_id, worker_name, generation, dispatched_at, detached_at, resumed_at",
+  "cancel_requested_at, reason, completed_at, result, metrics, cached, error_code, progress",
+].join(", ");
+
 const COLUMNS = [
-  "ulid, status, priority, input, files, user, limits, requires, cancel_on_disconnect",
-  "idempotency_key, fingerprint, cache_key, webhook, submitter, created_at, updated_at, attempts",
-  "started_at, log_offset, history, queued_at, queue_due_at, available_at, worker_id, worker_name",
-  "generation, dispatched_at, detached_at, resumed_at, cancel_requested_at, reason, completed_at, result",
-  "metrics, cached, error_code, progress",
+  "ulid, priority, input, files, user, limits, requires, cancel_on_disconnect, idempotency_key",
+  "fingerprint, cache_key, webhook, submitter, created_at",
+  CHANGING,
 ].join(", ");
 
 /** The order of columns is that of `rowOf`; the contract tests hold the two together. */
-const SAVE = `INSERT OR REPLACE INTO jobs (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, "?")})`;
+const ADD = `INSERT INTO jobs (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, "?")})`;
+const UPDATE = `UPDATE jobs SET (${CHANGING}) = (${CHANGING.replaceAll(/\w+/g, "?")})
+  WHERE ulid = ? RETURNING LENGTH(input) + LENGTH(files) AS fixed`;

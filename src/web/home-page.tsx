@@ -6,8 +6,10 @@ import { type SpaceResource, spaceResource } from "../protocol/resources.ts";
 import { type Answer, call } from "./api.ts";
 import { workerPill } from "./wording.ts";
 
-/** How often the list is asked for again while the page is looked at, milliseconds. */
-/** Every look wakes every space it shows: longer than the 10 seconds after which they sleep. */
+/**
+ * How often the list is asked for again while the page is looked at, milliseconds. Every look wakes every
+ * space it shows: longer than the 10 seconds after which they sleep.
+ */
 const REFRESH_MS = 30_000;
 
 const spaceList = z.object({ spaces: z.array(spaceResource) });

@@ -172,11 +172,6 @@ const step: fc.Arbitrary<Step> = fc.record({ wait: waits, aim: aims, act: acts }
 
 export const lives: fc.Arbitrary<Step[]> = fc.array(step, { maxLength: 40, size: "max" });
 
-/** A life without a worker's return: all that is known of it is stored. */
-export const livesWithoutReturn = lives.map((steps) =>
-  steps.filter(({ act }) => act.type !== "resume"),
-);
-
 /** Lives a job step by step. */
 export function* play(newJob: NewJob, steps: readonly Step[]): Generator<Moment> {
   let before: Job = submitted(newJob, START);

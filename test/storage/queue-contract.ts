@@ -11,7 +11,7 @@ const priorities = fc.array(fc.constantFrom(-100, -1, 0, 0, 1, 100), { maxLength
 /** Stores a queued job of each priority, in the order of submits. */
 function queueUp(jobs: JobStore, ofPriorities: number[]): QueuedJob[] {
   const queued = ofPriorities.map((priority, n) => queuedAs(ulidAt(n), { priority }));
-  for (const job of queued) jobs.save(job);
+  for (const job of queued) jobs.add(job);
   return queued;
 }
 
@@ -62,10 +62,10 @@ export function queueContract(withSql: WithSql): void {
 
     it("holds neither running nor ended jobs", () =>
       withJobs((jobs) => {
-        jobs.save(processingAs(ulidAt(1)));
-        jobs.save(completedJob(ulidAt(2), 1));
+        jobs.add(processingAs(ulidAt(1)));
+        jobs.add(completedJob(ulidAt(2), 1));
         const last = queuedAs(ulidAt(3));
-        jobs.save(last);
+        jobs.add(last);
         expect(jobs.head([], START, 9)).toEqual([placeOf(last)]);
         expect(jobs.queueCounts()).toEqual([{ requires: [], priority: 0, count: 1 }]);
         expect(jobs.ranks.before({ requires: "", priority: 0 }, last.ulid)).toBe(0);
@@ -82,11 +82,11 @@ export function queueContract(withSql: WithSql): void {
 
     it("knows the waiting jobs of each connection, and which of them leave with it", () =>
       withJobs((jobs) => {
-        jobs.save(queuedAs(ulidAt(1), { submitter: "a" }));
-        jobs.save(queuedAs(ulidAt(2), { submitter: "b" }));
-        jobs.save(queuedAs(ulidAt(3)));
-        jobs.save(processingAs(ulidAt(4), { submitter: "a", cancelOnDisconnect: true }));
-        jobs.save({ ...completedJob(ulidAt(5), 1), submitter: "a", cancelOnDisconnect: true });
+        jobs.add(queuedAs(ulidAt(1), { submitter: "a" }));
+        jobs.add(queuedAs(ulidAt(2), { submitter: "b" }));
+        jobs.add(queuedAs(ulidAt(3)));
+        jobs.add(processingAs(ulidAt(4), { submitter: "a", cancelOnDisconnect: true }));
+        jobs.add({ ...completedJob(ulidAt(5), 1), submitter: "a", cancelOnDisconnect: true });
         const ulids = jobs.queuedOf(new Set(["a", "c"])).map(({ ulid }) => ulid);
         expect(ulids).toEqual([ulidAt(1)]);
         expect(jobs.queuedOf(new Set())).toEqual([]);
@@ -97,9 +97,9 @@ export function queueContract(withSql: WithSql): void {
 
     it("keeps jobs that ask for different things apart, and those put off until they are due", () =>
       withJobs((jobs) => {
-        jobs.save(queuedAs(ulidAt(1), { requires: ["gpu"] }));
-        jobs.save({ ...queuedAs(ulidAt(2)), availableAt: START + 1_000 });
-        jobs.save(queuedAs(ulidAt(3)));
+        jobs.add(queuedAs(ulidAt(1), { requires: ["gpu"] }));
+        jobs.add({ ...queuedAs(ulidAt(2)), availableAt: START + 1_000 });
+        jobs.add(queuedAs(ulidAt(3)));
         const head = (requires: string[], at: number) =>
           jobs.head(requires, START + at, 9).map(({ ulid }) => ulid);
         expect(head(["gpu"], 0)).toEqual([ulidAt(1)]);
@@ -117,7 +117,7 @@ export function queueContract(withSql: WithSql): void {
     it("is found from its instant on, the longest over first", () =>
       withJobs((jobs) => {
         for (const job of [waiting(1, 30), waiting(2, 10), waiting(3, null), waiting(4, 20)]) {
-          jobs.save(job);
+          jobs.add(job);
         }
         const overdue = (s: number, count = 9) =>
           jobs.overdue(START + s * 1_000, count).map(({ ulid }) => ulid);
@@ -130,11 +130,11 @@ export function queueContract(withSql: WithSql): void {
 
     it("is no matter once the job runs, and starts anew when it is queued again", () =>
       withJobs((jobs) => {
-        jobs.save(waiting(1, 10));
-        jobs.save(processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } }));
+        jobs.add(waiting(1, 10));
+        jobs.update(processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } }));
         expect(jobs.overdue(START + 99_000, 9)).toEqual([]);
         expect(jobs.earliestQueueDue()).toBeNull();
-        jobs.save({ ...waiting(1, 10), queuedAt: START + 50_000 });
+        jobs.update({ ...waiting(1, 10), queuedAt: START + 50_000 });
         expect(jobs.earliestQueueDue()).toBe(START + 60_000);
       }));
   });
