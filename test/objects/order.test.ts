@@ -1,0 +1,234 @@
+import { runInDurableObject } from "cloudflare:test";
+import { describe, expect, it, vi } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import type { SpaceObject } from "../../src/space/space-object.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  type Frame,
+  getJob,
+  inRows,
+  makeSpace,
+  OPERATOR,
+  objectOf,
+  submit,
+  TestSocket,
+} from "./support.ts";
+
+type Space = { name: string };
+
+function spaceSocket(space: Space, headers?: Record<string, string>): Promise<TestSocket> {
+  return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
+}
+
+/** Calls the object's handlers in one turn, as when frames and what ends a socket arrive together. */
+function inOneTurn(
+  space: Space,
+  kind: "worker" | "subscriber",
+  arrive: (object: SpaceObject, socket: WebSocket) => Promise<void>[],
+): Promise<void> {
+  return runInDurableObject(objectOf(space), async (object, state) => {
+    const sockets = state.getWebSockets();
+    const socket = sockets.find((one) => one.deserializeAttachment()?.kind === kind);
+    if (!socket) throw new Error(`there is no ${kind}`);
+    await Promise.all(arrive(object, socket));
+  });
+}
+
+function resultOf(job_id: string): string {
+  return JSON.stringify({ type: "result", job_id, attempt: 1, output: "done" });
+}
+
+function isEnd(frame: Frame): boolean {
+  return frame.status === "completed";
+}
+
+/** Says what `frames` say, and hears everything up to the answer to the last of them. */
+async function heardUpTo(socket: TestSocket, space: Space, ...frames: (object | string)[]) {
+  for (const frame of frames) socket.send(frame);
+  const job_id = `${space.name}.${"0".repeat(26)}`;
+  socket.send({ type: "cancel", job_id, ref: "so far" });
+  return (await socket.until(({ ref }) => ref === "so far")).slice(0, -1);
+}
+
+function statusesOf(space: Space) {
+  return inRows<{ status: string; attempts: number; reason: string | null }>(
+    space,
+    "SELECT status, attempts, reason FROM jobs ORDER BY ulid",
+  );
+}
+
+/** Not so yet: a job of the batch in which its submitter leaves is in no row, and is not found. */
+const FAILS = { fails: true };
+
+const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
+const CANCELED = { status: "canceled", reason: "The submitter disconnected." };
+
+describe.each([1000, 4000])("a worker that tells a result and closes with %i", (code) => {
+  it("in the same turn has ended its job, which nobody gets again", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    await worker.next("job");
+    await inOneTurn(space, "worker", (object, socket) => [
+      object.webSocketMessage(socket, resultOf(id)),
+      object.webSocketClose(socket, code, ""),
+    ]);
+    expect(await getJob(id)).toMatchObject({ status: "completed", result: "done", attempt: 1 });
+    const next = await submit(space.name);
+    const { socket: again } = await connectWorker(space);
+    expect(await again.next("job")).toMatchObject({ job_id: next.id, attempt: 1 });
+    again.send(resultOf(id));
+    expect(await again.next("ack")).toMatchObject({ job_id: id, of: "result" });
+  });
+
+  it("over the wire has ended its job too", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    const viewer = await TestSocket.open(`/ws/${id}`);
+    await viewer.next("progress");
+    worker.send({ type: "output", job_id: id, attempt: 1, delta: "x" });
+    worker.send(resultOf(id));
+    worker.close(code);
+    const heard = await viewer.until((frame) => frame.type === "progress");
+    expect(heard).toMatchObject([{ type: "output" }, { status: "completed", result: "done" }]);
+    expect((await viewer.closed).code).toBe(1000);
+  });
+});
+
+describe("a worker that closes before its result", () => {
+  it("in the same turn has not ended its job: nothing is heard of a socket after its close", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    await worker.next("job");
+    await inOneTurn(space, "worker", (object, socket) => [
+      object.webSocketClose(socket, 1000, ""),
+      object.webSocketMessage(socket, resultOf(id)),
+    ]);
+    expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
+  });
+});
+
+describe("an alarm that rings when a job's time is over", () => {
+  /** Rings after every limit of the job, with these frames in the same turn before it. */
+  async function ringLate(space: Space, frames: string[]): Promise<void> {
+    const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 180_000);
+    try {
+      await inOneTurn(space, "worker", (object, socket) => [
+        ...frames.map((frame) => object.webSocketMessage(socket, frame)),
+        object.alarm(),
+      ]);
+    } finally {
+      clock.mockRestore();
+    }
+  }
+
+  it("finds it completed where the result arrived before it in the same turn", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    await worker.next("job");
+    await ringLate(space, [resultOf(id)]);
+    expect(await worker.next(({ type }) => type !== "pong")).toMatchObject({ type: "ack" });
+    expect(await getJob(id)).toMatchObject({ status: "completed", result: "done" });
+  });
+
+  it("fails it where nothing but a sign of life did", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    await worker.next("job");
+    await ringLate(space, [JSON.stringify({ type: "accept", job_id: id, attempt: 1 })]);
+    expect(await worker.next("cancel")).toMatchObject({ job_id: id });
+    expect(await getJob(id)).toMatchObject({ status: "failed", error: { code: "timeout" } });
+  });
+});
+
+describe("a submitter that asks to be canceled with its socket", () => {
+  it.each([1000, 1001, 1006])("and closes with %i in the same turn is", FAILS, async (code) => {
+    const space = await makeSpace({ offline: "queue" });
+    await spaceSocket(space);
+    await inOneTurn(space, "subscriber", (object, socket) => [
+      object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
+      object.webSocketClose(socket, code, ""),
+    ]);
+    expect(await statusesOf(space)).toMatchObject([CANCELED]);
+  });
+
+  it(
+    "and closes over the wire at once is, and another that asks nothing is not",
+    FAILS,
+    async () => {
+      const space = await makeSpace();
+      const { socket: worker } = await connectWorker(space);
+      const submitter = await spaceSocket(space);
+      submitter.send({ ...SUBMIT, cancel_on_disconnect: false });
+      await submitter.next("accepted");
+      submitter.send(SUBMIT);
+      submitter.close();
+      const kept = await worker.next("job");
+      await vi.waitFor(async () =>
+        expect(await statusesOf(space)).toMatchObject([{ status: "processing" }, CANCELED]),
+      );
+      worker.send(resultOf(String(kept.job_id)));
+      const next = await submit(space.name);
+      expect(await worker.next("job")).toMatchObject({ job_id: next.id });
+    },
+  );
+
+  it("is not there at all where its close came first", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    await spaceSocket(space);
+    await inOneTurn(space, "subscriber", (object, socket) => [
+      object.webSocketClose(socket, 1000, ""),
+      object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
+    ]);
+    expect(await statusesOf(space)).toEqual([]);
+  });
+});
+
+describe("a subscriber that the edge dismisses", () => {
+  const tooLarge = JSON.stringify({ ...SUBMIT, input: { x: "x".repeat(LIMITS.frameBytes) } });
+  const rude: [string, string[], string, number][] = [
+    ["three malformed frames in a row", ["{", '{"type":"nothing"}', "[]"], "malformed_frame", 4400],
+    ["a frame too large", [tooLarge], "frame_too_large", 1009],
+  ];
+
+  it.each(rude)("for %s has left: its job is canceled", async (_why, frames, error, code) => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const submitter = await spaceSocket(space);
+    submitter.send(SUBMIT);
+    await submitter.next("accepted");
+    await worker.next("job");
+    for (const frame of frames) submitter.send(frame);
+    expect(await submitter.next("error")).toMatchObject({ code: error });
+    expect((await submitter.closed).code).toBe(code);
+    expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
+  });
+
+  it.each(rude)("for %s in the turn of its submit has left too", FAILS, async (_why, frames) => {
+    const space = await makeSpace({ offline: "queue" });
+    await spaceSocket(space);
+    await inOneTurn(space, "subscriber", (object, socket) =>
+      [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
+        object.webSocketMessage(socket, frame),
+      ),
+    );
+    expect(await statusesOf(space)).toMatchObject([CANCELED]);
+  });
+
+  it("is not one whose malformed frames are not in a row", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const submitter = await spaceSocket(space);
+    for (let round = 0; round < 3; round += 1) {
+      const heard = await heardUpTo(submitter, space, "{", "{");
+      expect(heard.filter(({ type }) => type === "error")).toHaveLength(2);
+    }
+    submitter.send(SUBMIT);
+    expect(await submitter.next("accepted")).toMatchObject({ ref: 1 });
+  });
+});
