@@ -3,14 +3,10 @@ import { describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { SpaceObject } from "../../src/space/space-object.ts";
 import {
-  call,
   connectWorker,
-  expectStatus,
-  type Frame,
   getJob,
   inRows,
   makeSpace,
-  OPERATOR,
   objectOf,
   submit,
   TestSocket,
@@ -38,10 +34,6 @@ function inOneTurn(
 
 function resultOf(job_id: string): string {
   return JSON.stringify({ type: "result", job_id, attempt: 1, output: "done" });
-}
-
-function isEnd(frame: Frame): boolean {
-  return frame.status === "completed";
 }
 
 /** Says what `frames` say, and hears everything up to the answer to the last of them. */
