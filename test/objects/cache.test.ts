@@ -1,0 +1,154 @@
+import { evictDurableObject } from "cloudflare:test";
+import { exports } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import type { SpaceSettings } from "../../src/protocol/resources.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  inRows,
+  makeSpace,
+  OPERATOR,
+  objectOf,
+  TestSocket,
+} from "./support.ts";
+
+const TTL_S = 600;
+
+/** A space that keeps answers, and its worker. */
+async function makeCache(settings: Partial<SpaceSettings> = {}) {
+  const space = await makeSpace({ cache_ttl_s: TTL_S, enable_file_upload: true, ...settings });
+  const { socket: worker } = await connectWorker(space, { capabilities: ["gpu", "fp8"] });
+  /** The worker ends its next job, which must be this one. */
+  const answer = async (job_id: string, end: object = { type: "result", output: "made" }) => {
+    expect(await worker.next("job")).toMatchObject({ job_id });
+    for (const delta of ["a", "b"]) worker.send({ type: "output", job_id, attempt: 1, delta });
+    worker.send({ job_id, attempt: 1, ...end });
+    await worker.next("ack");
+  };
+  return { space, worker, answer };
+}
+
+interface Taken {
+  id: string;
+  status: string;
+  cached: boolean;
+  output: unknown;
+  result: unknown;
+  attempt: number;
+}
+
+async function takenOf(response: Promise<Response>): Promise<Taken> {
+  return (await expectStatus(202, await response)).json<Taken>();
+}
+
+function post(space: { name: string }, body: unknown): Promise<Taken> {
+  return takenOf(call("POST", `/api/spaces/${space.name}/jobs`, body));
+}
+
+function upload(space: { name: string }, content: string, fields: Record<string, string> = {}) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  form.append("image", new File([content], "cat.png"), "cat.png");
+  const url = `https://edge.test/api/spaces/${space.name}/jobs`;
+  return takenOf(exports.default.fetch(url, { method: "POST", body: form }));
+}
+
+const ASKED = { input: { prompt: "hi", size: { w: 1, h: 2 } } };
+const ANSWERED = { status: "completed", cached: true, output: "ab", result: "made", attempt: 0 };
+const STARTED = { status: "processing", cached: false };
+
+describe("an input that was answered before", () => {
+  it("is answered at once with output, result and metrics, and no worker hears of it", async () => {
+    const { space, worker, answer } = await makeCache();
+    const first = await post(space, ASKED);
+    expect(first).toMatchObject(STARTED);
+    await answer(first.id, { type: "result", output: "made", metrics: { steps: 3 } });
+    const again = await post(space, { priority: 3, input: { size: { h: 2, w: 1 }, prompt: "hi" } });
+    expect(again).toMatchObject({ ...ANSWERED, metrics: { steps: 3 }, worker: null });
+    expect(again.id).not.toBe(first.id);
+    const other = await post(space, { input: { prompt: "ho" } });
+    expect(await worker.next("job")).toMatchObject({ job_id: other.id });
+  });
+
+  it("is answered also while no worker is there, after the memory was lost, and over a socket", async () => {
+    const { space, worker, answer } = await makeCache();
+    await answer((await post(space, ASKED)).id);
+    worker.close();
+    await worker.closed;
+    await evictDurableObject(objectOf(space));
+    const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
+    await viewer.next("space.status");
+    viewer.send({ type: "submit", ref: 1, ...ASKED });
+    const heard = await viewer.until(({ status }) => status === "completed");
+    expect(heard).toMatchObject([
+      { type: "accepted", queue_position: null },
+      { type: "progress", status: "queued", offset: 1 },
+      { type: "output", delta: "a", offset: 2 },
+      { type: "output", delta: "b", offset: 3 },
+      { type: "progress", status: "completed", result: "made", offset: 4 },
+    ]);
+    const refused = await call("POST", `/api/spaces/${space.name}/jobs`, { input: {} });
+    expect(refused.status).toBe(409);
+  });
+
+  it("with the same file is answered, with another file or other fields it is not", async () => {
+    const { space, worker, answer } = await makeCache({ concurrency: 1, offline: "queue" });
+    await answer((await upload(space, "meow", { seed: "7" })).id);
+    expect(await upload(space, "meow", { seed: "7" })).toMatchObject(ANSWERED);
+    expect(await upload(space, "woof", { seed: "7" })).toMatchObject(STARTED);
+    expect(await upload(space, "meow", { seed: "8" })).toMatchObject({ cached: false });
+    expect(await post(space, { input: { seed: "7" } })).toMatchObject({ cached: false });
+    expect(await worker.next("job")).toMatchObject({ files: [{ size: 4 }] });
+  });
+
+  it("for other capabilities is another question, in whatever order they are named", async () => {
+    const { space, answer } = await makeCache();
+    await answer((await post(space, { ...ASKED, requires: ["gpu", "fp8"] })).id);
+    const same = { ...ASKED, requires: ["fp8", "gpu", "fp8"] };
+    expect(await post(space, same)).toMatchObject(ANSWERED);
+    expect(await post(space, { ...ASKED, requires: ["gpu"] })).toMatchObject(STARTED);
+    expect(await post(space, ASKED)).toMatchObject({ cached: false });
+  });
+
+  it("is asked again once the answer is too old, which a cached answer does not renew", async () => {
+    const { space, answer } = await makeCache();
+    await answer((await post(space, ASKED)).id);
+    const age = "UPDATE jobs SET completed_at = completed_at - ? WHERE attempts > 0";
+    await inRows(space, age, (TTL_S - 60) * 1_000);
+    expect(await post(space, ASKED)).toMatchObject(ANSWERED);
+    await inRows(space, age, 60_000);
+    const third = await post(space, ASKED);
+    expect(third).toMatchObject(STARTED);
+    await answer(third.id, { type: "result", output: "anew" });
+    expect(await post(space, ASKED)).toMatchObject({ cached: true, result: "anew" });
+  });
+
+  it("by a failure or a cancel is asked again", async () => {
+    const { space, worker, answer } = await makeCache();
+    await answer((await post(space, ASKED)).id, { type: "fail", code: "oom", message: "no room" });
+    const second = await post(space, ASKED);
+    expect(second).toMatchObject(STARTED);
+    await call("POST", `/api/jobs/${second.id}/cancel`);
+    await worker.next("cancel");
+    worker.send({ type: "fail", job_id: second.id, attempt: 1, code: "canceled", message: "" });
+    await worker.next("ack");
+    expect(await post(space, ASKED)).toMatchObject(STARTED);
+  });
+
+  it("is asked again in another space, and where the space keeps none", async () => {
+    const { space, answer } = await makeCache();
+    await answer((await post(space, ASKED)).id);
+    const { space: other } = await makeCache();
+    expect(await post(other, ASKED)).toMatchObject(STARTED);
+    const patch = call("PATCH", `/api/spaces/${space.name}`, { cache_ttl_s: 0 }, OPERATOR);
+    await expectStatus(200, await patch);
+    expect(await post(space, ASKED)).toMatchObject(STARTED);
+  });
+
+  it("is asked again in a space as it is by default", async () => {
+    const { space, answer } = await makeCache({ cache_ttl_s: undefined });
+    await answer((await post(space, ASKED)).id);
+    expect(await post(space, ASKED)).toMatchObject(STARTED);
+  });
+});

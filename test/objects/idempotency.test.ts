@@ -1,0 +1,233 @@
+import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { env, exports } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  getJob,
+  inRows,
+  makeSpace,
+  objectOf,
+  problemOf,
+  TestSocket,
+} from "./support.ts";
+
+type Space = { name: string };
+
+const REPLAYED = "idempotency-replayed";
+const REUSED = { code: "idempotency_key_reused" };
+
+function makeQueue() {
+  return makeSpace({ offline: "queue", enable_file_upload: true });
+}
+
+function post(space: Space, key: string, body: unknown = { input: { prompt: "hi" } }) {
+  return call("POST", `/api/spaces/${space.name}/jobs`, body, { "idempotency-key": key });
+}
+
+/** An upload of one file and what is told beside it. */
+function upload(space: Space, key: string, content: string, fields: Record<string, string> = {}) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  form.append("image", new File([content], "cat.png", { type: "image/png" }), "cat.png");
+  const url = `https://edge.test/api/spaces/${space.name}/jobs`;
+  const headers = { "idempotency-key": key };
+  return exports.default.fetch(url, { method: "POST", body: form, headers });
+}
+
+/** Which job an accepted submit got, and whether it had it before. */
+async function gotOf(answer: Promise<Response>): Promise<{ id: string; isReplay: boolean }> {
+  const response = await expectStatus(202, await answer);
+  const { id } = await response.json<{ id: string }>();
+  return { id, isReplay: response.headers.get(REPLAYED) === "true" };
+}
+
+async function jobsOf(space: Space): Promise<number> {
+  return (await inRows(space, "SELECT ulid FROM jobs")).length;
+}
+
+async function filesOf(space: Space): Promise<string[]> {
+  const { objects } = await env.FILES.list({ prefix: `spaces/${space.name}/` });
+  return objects.map(({ key }) => key);
+}
+
+function spaceSocket(space: Space): Promise<TestSocket> {
+  return TestSocket.open(`/api/spaces/${space.name}/ws`);
+}
+
+describe("a submit told again under its key", () => {
+  it("is the same job, and its answer says so", async () => {
+    const space = await makeQueue();
+    const first = await gotOf(post(space, "k", { input: { a: 1, b: [2] }, priority: 5 }));
+    const again = await gotOf(post(space, "k", { priority: 5, input: { b: [2], a: 1 } }));
+    expect([first.isReplay, again]).toEqual([false, { id: first.id, isReplay: true }]);
+    expect(await gotOf(post(space, "another"))).toMatchObject({ isReplay: false });
+    expect(await jobsOf(space)).toBe(2);
+  });
+
+  it("is one job also where all come at once", async () => {
+    const space = await makeQueue();
+    const got = await Promise.all(Array.from({ length: 8 }, () => gotOf(post(space, "k"))));
+    expect(new Set(got.map(({ id }) => id)).size).toBe(1);
+    expect(got.filter(({ isReplay }) => !isReplay)).toHaveLength(1);
+    expect(await jobsOf(space)).toBe(1);
+  });
+
+  it("with another body is refused, and the first job is not touched", async () => {
+    const space = await makeQueue();
+    const { id } = await gotOf(post(space, "k"));
+    const others: unknown[] = [
+      { input: { prompt: "ho" } },
+      { input: { prompt: "hi" }, priority: 1 },
+      { input: { prompt: "hi" }, requires: ["gpu"] },
+      { input: { prompt: "hi" }, job_timeout_s: 5 },
+    ];
+    for (const other of others) {
+      expect(await problemOf(409, post(space, "k", other))).toMatchObject(REUSED);
+    }
+    expect(await getJob(id)).toMatchObject({ status: "queued", input: { prompt: "hi" } });
+    expect(await jobsOf(space)).toBe(1);
+  });
+
+  it("is its job however that stands, also where a new one would be refused", async () => {
+    const space = await makeSpace({ max_queue: 1 });
+    const { socket: worker } = await connectWorker(space);
+    const { id: job_id } = await gotOf(post(space, "k"));
+    await worker.next("job");
+    await gotOf(post(space, "fills the queue"));
+    expect(await gotOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
+    worker.send({ type: "result", job_id, attempt: 1, output: "done" });
+    await worker.next("ack");
+    worker.close();
+    await worker.closed;
+    const again = await post(space, "k");
+    expect(await again.json()).toMatchObject({ id: job_id, status: "completed", result: "done" });
+  });
+
+  it("in another space is another job", async () => {
+    const [one, other] = [await makeQueue(), await makeQueue()];
+    await gotOf(post(one, "k"));
+    expect(await gotOf(post(other, "k"))).toMatchObject({ isReplay: false });
+  });
+
+  it("is the same job after the object lost its memory", async () => {
+    const space = await makeQueue();
+    const { id } = await gotOf(post(space, "k"));
+    await evictDurableObject(objectOf(space));
+    expect(await gotOf(post(space, "k"))).toEqual({ id, isReplay: true });
+    expect(await problemOf(409, post(space, "k", { input: {} }))).toMatchObject(REUSED);
+  });
+
+  it("is a new job once the first was erased", async () => {
+    const space = await makeQueue();
+    const { id } = await gotOf(post(space, "k"));
+    await call("POST", `/api/jobs/${id}/cancel`);
+    expect(await gotOf(post(space, "k"))).toEqual({ id, isReplay: true });
+    await inRows(space, "UPDATE jobs SET completed_at = completed_at - 86400000");
+    await evictDurableObject(objectOf(space));
+    expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+    const fresh = await gotOf(post(space, "k", { input: { other: true } }));
+    expect(fresh.isReplay).toBe(false);
+    expect(fresh.id).not.toBe(id);
+  });
+});
+
+describe("an upload told again under its key", () => {
+  it("is the same job, and leaves no second file behind", async () => {
+    const space = await makeQueue();
+    const first = await gotOf(upload(space, "k", "meow", { seed: "7" }));
+    const files = await filesOf(space);
+    expect(files).toHaveLength(1);
+    const again = await gotOf(upload(space, "k", "meow", { seed: "7" }));
+    expect(again).toEqual({ id: first.id, isReplay: true });
+    expect(await filesOf(space)).toEqual(files);
+  });
+
+  it("with another file or field is refused, and leaves no second file behind", async () => {
+    const space = await makeQueue();
+    await gotOf(upload(space, "k", "meow"));
+    const files = await filesOf(space);
+    expect(await problemOf(409, upload(space, "k", "woof"))).toMatchObject(REUSED);
+    expect(await problemOf(409, upload(space, "k", "meow", { seed: "7" }))).toMatchObject(REUSED);
+    expect(await problemOf(409, post(space, "k", { input: {} }))).toMatchObject(REUSED);
+    expect(await filesOf(space)).toEqual(files);
+  });
+});
+
+describe("a key in a submit over a socket", () => {
+  const SUBMIT = { type: "submit", input: { prompt: "hi" }, idempotency_key: "k" };
+
+  it("is the same job as over any other socket or HTTP, and its submitter follows it", async () => {
+    const space = await makeQueue();
+    const first = await spaceSocket(space);
+    first.send({ ...SUBMIT, ref: 1 });
+    const { job_id, epoch } = await first.next("accepted");
+    const second = await spaceSocket(space);
+    second.send({ ...SUBMIT, ref: 2 });
+    expect(await second.next("accepted")).toMatchObject({ ref: 2, job_id, epoch });
+    expect(await gotOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
+    expect(await second.next("progress")).toMatchObject({ job_id, status: "queued" });
+    await call("POST", `/api/jobs/${job_id}/cancel`);
+    for (const socket of [first, second]) {
+      expect(await socket.next(({ status }) => status === "canceled")).toMatchObject({ job_id });
+    }
+    expect(await jobsOf(space)).toBe(1);
+  });
+
+  it("of a job that came over HTTP is that job", async () => {
+    const space = await makeQueue();
+    const { id } = await gotOf(post(space, "k"));
+    const socket = await spaceSocket(space);
+    socket.send({ ...SUBMIT, ref: 1 });
+    expect(await socket.next("accepted")).toMatchObject({ ref: 1, job_id: id });
+  });
+
+  it("with another body is refused under its ref", async () => {
+    const space = await makeQueue();
+    await gotOf(post(space, "k"));
+    const socket = await spaceSocket(space);
+    socket.send({ ...SUBMIT, ref: "mine", input: {} });
+    expect(await socket.next("error")).toMatchObject({ ...REUSED, ref: "mine" });
+    expect(await jobsOf(space)).toBe(1);
+  });
+
+  it("twice in one turn is one job, accepted twice", async () => {
+    const space = await makeQueue();
+    const socket = await spaceSocket(space);
+    for (const ref of [1, 2]) socket.send({ ...SUBMIT, ref });
+    const [first, second] = [await socket.next("accepted"), await socket.next("accepted")];
+    expect([first.ref, second.ref]).toEqual([1, 2]);
+    expect(second.job_id).toBe(first.job_id);
+    await call("POST", `/api/jobs/${first.job_id}/cancel`);
+    await socket.next(({ status }) => status === "canceled");
+    expect(await jobsOf(space)).toBe(1);
+  });
+});
+
+describe("keys in a batch", () => {
+  it("name the same job as elsewhere in it and before it, or are refused each for itself", async () => {
+    const space = await makeQueue();
+    const before = await gotOf(post(space, "old"));
+    const hi = { input: { prompt: "hi" } };
+    const jobs = [
+      { ...hi, idempotency_key: "new" },
+      { ...hi, idempotency_key: "old" },
+      { ...hi, idempotency_key: "new" },
+      { input: {}, idempotency_key: "new" },
+      { input: {}, idempotency_key: "old" },
+      hi,
+    ];
+    const answer = await call("POST", `/api/spaces/${space.name}/jobs/batch`, { jobs });
+    await expectStatus(202, answer);
+    const answers = (
+      await answer.json<{ jobs: { job?: { id: string }; error?: { code: string } }[] }>()
+    ).jobs;
+    const [made, old, same, ...others] = answers;
+    expect(old?.job?.id).toBe(before.id);
+    expect(same?.job?.id).toBe(made?.job?.id);
+    expect(others.map(({ error }) => error?.code)).toEqual([REUSED.code, REUSED.code, undefined]);
+    expect(await gotOf(post(space, "new"))).toEqual({ id: made?.job?.id, isReplay: true });
+    expect(await jobsOf(space)).toBe(3);
+  });
+});
