@@ -1,39 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Candidate } from "../../src/queue/dispatch.ts";
-import { isEnded, type Job, type ProcessingJob } from "../../src/queue/job.ts";
-import { days, SpaceModel } from "./space-model.ts";
-
-/** What to look at: the space around each dispatch, after each batch is stored, and at the end. */
-interface Checks {
-  dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
-  stored?: (space: SpaceModel) => void;
-  over?: (space: SpaceModel) => void;
-}
+import { isEnded, type Job } from "../../src/queue/job.ts";
+import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
 
 /** Lives through any days, each with checks of its own. */
 function always(checksOf: () => Checks): void {
-  const anyDay = fc.property(days, (day) => {
-    const space = new SpaceModel();
-    const checks = checksOf();
-    for (const { acts, forgets } of day) {
-      for (const act of acts) space.perform(act);
-      const [line, workers] = [space.line(), space.serving()];
-      const free = freeSlots(workers);
-      const jobs = space.ledger.dispatch(workers, space.now);
-      checks.dispatched?.(space, jobs, line, free);
-      space.save();
-      checks.stored?.(space);
-      if (forgets) space.forget();
-    }
-    checks.over?.(space);
-  });
-  fc.assert(anyDay, { numRuns: 60 });
-}
-
-function freeSlots(workers: Candidate[]): number {
-  const serving = workers.filter(({ draining }) => !draining);
-  return serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
+  const anyDay = fc.property(days, (day) => liveThrough(new SpaceModel(), day, checksOf()));
+  fc.assert(anyDay, { numRuns: 100 });
 }
 
 function ulids(jobs: Job[]): string[] {

@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import type { Candidate } from "../../src/queue/dispatch.ts";
 import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
 import { Ledger, type ServingWorker } from "../../src/space/ledger.ts";
@@ -65,10 +66,11 @@ export class SpaceModel {
   private readonly workers = new Map<number, ServingWorker>();
   private generation = 0;
 
-  constructor() {
+  /** @param Store another store, to see that its faults are found */
+  constructor(Store: typeof JobStore = JobStore) {
     const sql = nodeSql();
     migrate(sql);
-    this.store = new JobStore(sql);
+    this.store = new Store(sql);
     this.ledger = new Ledger(this.store);
   }
 
@@ -192,4 +194,32 @@ function frameOf(type: "output" | "result" | "retry" | "reject", job: Processing
     case "retry":
       return { type: "fail", fence, code: "worker_error", message: "again", retryable: true };
   }
+}
+
+/** What to look at: the space around each dispatch, after each batch is stored, and at the end. */
+export interface Checks {
+  dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
+  stored?: (space: SpaceModel) => void;
+  over?: (space: SpaceModel) => void;
+}
+
+export type Day = { acts: Act[]; forgets: boolean }[];
+
+export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
+  for (const { acts, forgets } of day) {
+    for (const one of acts) space.perform(one);
+    const [line, workers] = [space.line(), space.serving()];
+    const free = freeSlots(workers);
+    const jobs = space.ledger.dispatch(workers, space.now);
+    checks.dispatched?.(space, jobs, line, free);
+    space.save();
+    checks.stored?.(space);
+    if (forgets) space.forget();
+  }
+  checks.over?.(space);
+}
+
+function freeSlots(workers: Candidate[]): number {
+  const serving = workers.filter(({ draining }) => !draining);
+  return serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
 }

@@ -173,13 +173,17 @@ const step: fc.Arbitrary<Step> = fc.record({ wait: waits, aim: aims, act: acts }
 export const lives: fc.Arbitrary<Step[]> = fc.array(step, { maxLength: 40, size: "max" });
 
 /** Lives a job step by step. */
-export function* play(newJob: NewJob, steps: readonly Step[]): Generator<Moment> {
+export function* play(
+  newJob: NewJob,
+  steps: readonly Step[],
+  machine: typeof transition = transition,
+): Generator<Moment> {
   let before: Job = submitted(newJob, START);
   let now = START;
   for (const { wait, aim, act } of steps) {
     now = Math.max(now, instantOf(wait, before, now));
     const command = aimed(act, aim, before);
-    const outcome = transition(deeplyFrozen(before), command, now);
+    const outcome = machine(deeplyFrozen(before), command, now);
     const after: Job = outcome.kind === "applied" ? outcome.job : before;
     yield { before, command, now, outcome, after };
     before = after;

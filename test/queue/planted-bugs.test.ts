@@ -1,0 +1,145 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isEnded, type Job } from "../../src/queue/job.ts";
+import { type Command, type Outcome, transition } from "../../src/queue/transition.ts";
+import { JobStore, type Waiting } from "../../src/storage/job-store.ts";
+import { PROMISES } from "./promises.ts";
+import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
+import { lives, newJobs, play } from "./steps.ts";
+
+/** Thousands of histories, the same ones every time. */
+const MANY = { numRuns: 3_000, seed: 20_261_121 };
+
+type Machine = typeof transition;
+
+/** Whether any history shows that this machine breaks a promise. */
+function isFoundOut(machine: Machine): boolean {
+  const everyPromise = fc.property(newJobs, lives, (job, steps) => {
+    const moments = [...play(job, steps, machine)];
+    for (const holds of Object.values(PROMISES)) holds(moments);
+  });
+  return fc.check(everyPromise, MANY).failed;
+}
+
+/** The machine as it is, but for what `plant` makes of one case. */
+function planted(
+  plant: (job: Job, command: Command, right: () => Outcome, now: number) => Outcome,
+): Machine {
+  return (job, command, now) => plant(job, command, () => transition(job, command, now), now);
+}
+
+const STALE: Outcome = { kind: "stale" };
+
+const BUGS: Record<string, Machine> = {
+  "2: a second result replaces the first": planted((job, command, right) => {
+    if (job.status !== "completed" || command.type !== "result") return right();
+    return { kind: "applied", job: { ...job, result: command.output }, log: [], effects: [] };
+  }),
+  "2: a canceled job fails later": planted((job, command, right) => {
+    if (job.status !== "canceled" || command.type !== "tick") return right();
+    const error = { code: "timeout", message: "" } as const;
+    return { kind: "applied", job: { ...job, status: "failed", error }, log: [], effects: [] };
+  }),
+  "3: a frame of an older attempt counts": planted((job, command, right, now) => {
+    if (!("fence" in command)) return right();
+    const fence = { ...command.fence, attempt: Math.max(1, job.attempts) };
+    return transition(job, { ...command, fence }, now);
+  }),
+  "3: a frame of an older generation counts": planted((job, command, right, now) => {
+    if (!("fence" in command) || job.status !== "processing") return right();
+    const fence = { ...command.fence, generation: job.generation };
+    return transition(job, { ...command, fence }, now);
+  }),
+  "3: a running job is dispatched again": planted((job, command, right, now) => {
+    if (command.type !== "dispatch" || job.status !== "processing") return right();
+    const lost = transition(job, { type: "lose", reason: "" }, now);
+    return lost.kind === "applied" ? transition(lost.job, command, now) : right();
+  }),
+  "4: a result is acknowledged and forgotten": planted((_job, command, right) => {
+    const outcome = right();
+    if (command.type !== "result" || outcome.kind !== "applied") return outcome;
+    return { kind: "unchanged", effects: outcome.effects };
+  }),
+  "4: a result told again is not acknowledged": planted((job, command, right) =>
+    isEnded(job) && command.type === "result" ? STALE : right(),
+  ),
+  "6: attempts are without end": planted((job, command, right, now) => {
+    if (command.type !== "lose" && command.type !== "tick") return right();
+    const limits = { ...job.limits, maxAttempts: 1_000 };
+    const outcome = transition({ ...job, limits }, command, now);
+    if (outcome.kind !== "applied") return outcome;
+    return { ...outcome, job: { ...outcome.job, limits: job.limits } };
+  }),
+  "6: a worker that comes back in time has lost its attempt": planted((_job, command, right) =>
+    command.type === "resume" ? STALE : right(),
+  ),
+  "7: a dropped worker cancels the job": planted((job, command, right, now) => {
+    if (command.type !== "detach" || job.status !== "processing") return right();
+    const { limits: _l, live: _v, ...rest } = job;
+    const canceled = transition({ ...job, ...rest }, { type: "cancel", reason: "gone" }, now);
+    return canceled.kind === "applied" ? canceled : right();
+  }),
+  "an event is given the offset of another": planted((_job, command, right) => {
+    const outcome = right();
+    if (command.type !== "output" || outcome.kind !== "applied") return outcome;
+    return { ...outcome, job: { ...outcome.job, offset: outcome.job.offset - 1 } };
+  }),
+  "a limit is looked at, and let go": planted((job, command, right) =>
+    command.type === "tick" && job.status === "processing"
+      ? { kind: "unchanged", effects: [] }
+      : right(),
+  ),
+};
+
+/** Writes nothing once a job runs. */
+class Forgetful extends JobStore {
+  override update(job: Job): number {
+    return job.status === "processing" ? 0 : super.update(job);
+  }
+}
+
+/** The newest first. */
+class LastInFirstOut extends JobStore {
+  override head(requires: readonly string[], now: number, count: number): Waiting[] {
+    return super.head(requires, now, 1_000).reverse().slice(0, count);
+  }
+}
+
+function isStoreFoundOut(Store: typeof JobStore, checks: Checks): boolean {
+  const anyDay = fc.property(days, (day) => liveThrough(new SpaceModel(Store), day, checks));
+  return fc.check(anyDay, { ...MANY, numRuns: 500 }).failed;
+}
+
+const DURABLE: Checks = {
+  stored: (space) => {
+    for (const job of space.jobs()) expect(space.store.get(job.ulid)).toEqual(job);
+  },
+};
+const IN_ORDER: Checks = {
+  dispatched: ({ now }, jobs, line, free) => {
+    const due = line.filter((job) => job.status === "queued" && job.availableAt <= now);
+    expect(jobs.map(({ ulid }) => ulid)).toEqual(due.slice(0, free).map(({ ulid }) => ulid));
+  },
+};
+
+describe("a planted bug is found", () => {
+  it.each(Object.entries(BUGS))("of promise %s", (_, machine) => {
+    expect(isFoundOut(machine)).toBe(true);
+  });
+
+  it("of promise 1: a change is not stored", () => {
+    expect(isStoreFoundOut(Forgetful, DURABLE)).toBe(true);
+  });
+
+  it("of promise 5: the newest goes first", () => {
+    expect(isStoreFoundOut(LastInFirstOut, IN_ORDER)).toBe(true);
+  });
+});
+
+describe("without one", () => {
+  it("thousands of histories keep every promise", () => {
+    expect(isFoundOut(transition)).toBe(false);
+    expect(isStoreFoundOut(JobStore, DURABLE)).toBe(false);
+    expect(isStoreFoundOut(JobStore, IN_ORDER)).toBe(false);
+  });
+});
