@@ -3,7 +3,8 @@ import { bearerOf, isOperatorKey } from "../auth/operator.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
 import { spaceName } from "../protocol/values.ts";
-import type { Caller, Reply, SpaceObject } from "../space/space-object.ts";
+import type { Caller, Reply } from "../space/calls.ts";
+import type { SpaceObject } from "../space/space-object.ts";
 import { ProblemError } from "./problems.ts";
 
 export type AppEnv = { Bindings: Env; Variables: { requestId: string } };

@@ -1,6 +1,6 @@
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { SOCKET_HEADERS } from "../space/space-object.ts";
+import { SOCKET_HEADERS } from "../space/calls.ts";
 import { type AppContext, stubOf } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 

@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { jobResource, listJobsQuery } from "../protocol/resources.ts";
-import type { Caller } from "../space/space-object.ts";
+import type { Caller } from "../space/calls.ts";
 import {
   type AppContext,
   type AppEnv,

@@ -1,4 +1,4 @@
-import type { Caller } from "../space/space-object.ts";
+import type { Caller } from "../space/calls.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 

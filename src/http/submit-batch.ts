@@ -1,6 +1,6 @@
 import { LIMITS } from "../protocol/limits.ts";
 import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
-import type { Caller, SubmitCall } from "../space/space-object.ts";
+import type { Caller, SubmitCall } from "../space/calls.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, ask } from "./context.ts";
 import { checked, ProblemError, problemBody } from "./problems.ts";

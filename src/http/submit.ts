@@ -12,7 +12,7 @@ import {
 } from "../protocol/resources.ts";
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import type { Caller, SubmitCall, SubmitReply } from "../space/space-object.ts";
+import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, ask, stubOf } from "./context.ts";
 import { checked, ProblemError } from "./problems.ts";

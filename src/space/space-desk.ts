@@ -81,7 +81,7 @@ export class SpaceDesk {
 
   /** Handles a frame together with whatever else arrives in the same turn. */
   receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (isWorker(connection)) this.workers.heardFrom(connection, Date.now());
+    if (isWorker(connection)) this.workers.leases.heardFrom(connection, Date.now());
     return this.enqueue((now) => {
       if (isWorker(connection)) this.workers.receive(connection, raw, now);
       else this.subscribers.receive(connection, raw, now);

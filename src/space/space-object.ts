@@ -3,53 +3,32 @@ import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import type { JsonObject } from "../protocol/codec.ts";
-import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
-import type { JobOptions, JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
+import { CLOSE } from "../protocol/codes.ts";
+import type { JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
-import type { StoredFile } from "../queue/job.ts";
 import { spaceStatusOf } from "../queue/status.ts";
 import { JobStore } from "../storage/job-store.ts";
 import { isMigrated, migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
+import {
+  type Caller,
+  NO_SUCH_JOB,
+  NO_SUCH_SPACE,
+  PRIVATE_SPACE,
+  type Refusal,
+  type Reply,
+  SOCKET_HEADERS,
+  type SubmitCall,
+  type SubmitReply,
+} from "./calls.ts";
 import { Connections, closeQuietly } from "./connections.ts";
 import { censusOf, Outbox, type SpaceCore } from "./core.ts";
 import { iso } from "./render.ts";
 import { removeFiles } from "./retention.ts";
 import { SpaceDesk } from "./space-desk.ts";
-
-/** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
-export type Reply = { ok: true; body: string } | Refusal;
-export type Refusal = { ok: false; code: ProblemCode; detail: string };
-
-/** A submit's answer: the job, and whether its key was used for it before. */
-export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
-
-/** Who asks; the Worker has checked it. */
-export interface Caller {
-  operator: boolean;
-}
-
-export interface SubmitCall {
-  /** `input` as JSON text. */
-  input: string;
-  files: StoredFile[];
-  options: JobOptions;
-}
-
-/** Headers by which the Worker tells the object about a socket; a client's own never get here. */
-export const SOCKET_HEADERS = {
-  role: "x-dialout-role",
-  origin: "x-dialout-origin",
-  tokenId: "x-dialout-token-id",
-  job: "x-dialout-job",
-  since: "x-dialout-since",
-  operator: "x-dialout-operator",
-  /** The job is canceled when this socket breaks off. */
-  leaving: "x-dialout-leaving",
-} as const;
 
 /** One space: its worker's socket, its subscribers, its queue and results. */
 export class SpaceObject extends DurableObject<Env> {
@@ -299,22 +278,6 @@ export class SpaceObject extends DurableObject<Env> {
 
 /** A tenth of what an object may store: what waits and runs needs room too. */
 const DEFAULT_KEPT_MB = 1_024;
-
-const NO_SUCH_SPACE = {
-  ok: false,
-  code: "space_not_found",
-  detail: "There is no such space.",
-} as const;
-const PRIVATE_SPACE = {
-  ok: false,
-  code: "not_authenticated",
-  detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
-} as const;
-const NO_SUCH_JOB = {
-  ok: false,
-  code: "job_not_found",
-  detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
-} as const;
 
 function spaceBody(core: SpaceCore): string {
   const { name, settings, createdAt, updatedAt } = core.record;

@@ -8,14 +8,12 @@ import {
 } from "../protocol/worker-frames.ts";
 import { attemptDeadline } from "../queue/deadline.ts";
 import type { Job, ProcessingJob } from "../queue/job.ts";
-import type { Command, Effect, Fence } from "../queue/transition.ts";
+import type { Command, Effect } from "../queue/transition.ts";
+import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { type SpaceCore, servingWorkers, workerConfigOf } from "./core.ts";
+import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
 import { iso, jobIdOf } from "./render.ts";
-
-/** How often a worker pings, and the silence after which it is taken for dead. */
-export const HEARTBEAT_S = 10;
-export const LEASE_S = 30;
 
 /** A file address outlives the attempt's deadline by this, for clocks that differ. */
 const FILE_URL_SLACK_MS = 60_000;
@@ -23,10 +21,11 @@ const FILE_URL_SLACK_MS = 60_000;
 /** Everything the edge says to and hears from remote workers. */
 export class WorkerDesk {
   private readonly core: SpaceCore;
-  private readonly lastFrameAt = new Map<string, number>();
+  readonly leases: Leases;
 
   constructor(core: SpaceCore) {
     this.core = core;
+    this.leases = new Leases(core.connections);
   }
 
   welcome(worker: WorkerConnection): void {
@@ -38,11 +37,6 @@ export class WorkerDesk {
       lease_s: LEASE_S,
       max_frame_bytes: LIMITS.frameBytes,
     });
-  }
-
-  /** A frame of it has arrived; it may be handled later. */
-  heardFrom(worker: WorkerConnection, now: number): void {
-    this.lastFrameAt.set(worker.at.id, now);
   }
 
   receive(worker: WorkerConnection, raw: string | ArrayBuffer, now: number): void {
@@ -66,7 +60,7 @@ export class WorkerDesk {
 
   /** Its socket is gone. A worker that said goodbye gives its attempts up; another may come back. */
   left(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
-    this.lastFrameAt.delete(worker.at.id);
+    this.leases.forget(worker);
     if (!isReady(worker)) return;
     const { generation } = worker.at.state;
     markGone(worker);
@@ -85,13 +79,13 @@ export class WorkerDesk {
   }
 
   anySilent(now: number): boolean {
-    return this.core.connections.readyWorkers().some((worker) => this.isSilent(worker, now));
+    return this.core.connections.readyWorkers().some((worker) => this.leases.isOver(worker, now));
   }
 
   /** A worker that fell silent while it was idle is found out before anything is built on it. */
   dropSilent(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      if (this.isSilent(worker, now)) this.dismissSilent(worker, now);
+      if (this.leases.isOver(worker, now)) this.dismissSilent(worker, now);
     }
   }
 
@@ -115,7 +109,7 @@ export class WorkerDesk {
     return this.core.connections.workers().flatMap((worker) => {
       if (worker.at.state.phase === "new") return [worker.at.openedAt + LIMITS.registerMs];
       if (!isReady(worker) || !this.holdsAttempts(worker)) return [];
-      return [this.heardAt(worker) + LEASE_S * 1_000];
+      return [this.leases.endsAt(worker)];
     });
   }
 
@@ -189,7 +183,7 @@ export class WorkerDesk {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
       if (other.at.state.workerId !== workerId) {
-        if (this.isSilent(other, now)) this.dismissSilent(other, now);
+        if (this.leases.isOver(other, now)) this.dismissSilent(other, now);
         continue;
       }
       const message = "Another connection of this worker took its place.";
@@ -306,19 +300,6 @@ export class WorkerDesk {
     return this.core.ledger.runningJobs().some((job) => job.generation === generation);
   }
 
-  private isSilent(worker: ReadyWorker, now: number): boolean {
-    return now - this.heardAt(worker) >= LEASE_S * 1_000;
-  }
-
-  /** The runtime answers pings without waking the object, and remembers when. */
-  private heardAt(worker: WorkerConnection): number {
-    return Math.max(
-      worker.at.openedAt,
-      this.lastFrameAt.get(worker.at.id) ?? 0,
-      this.core.connections.lastPingAt(worker) ?? 0,
-    );
-  }
-
   private ulidOf(jobId: string): string | null {
     const prefix = `${this.core.record.name}.`;
     return jobId.startsWith(prefix) ? jobId.slice(prefix.length) : null;
@@ -330,31 +311,3 @@ function markGone(worker: WorkerConnection): void {
 }
 
 type CloseName = Parameters<SpaceCore["outbox"]["close"]>[1];
-type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;
-
-function commandOf(frame: AttemptFrame, fence: Fence): Command {
-  switch (frame.type) {
-    case "accept":
-      return { type: "accept", fence };
-    case "progress": {
-      const { progress, message = null, estimated_remaining = null } = frame;
-      return {
-        type: "progress",
-        fence,
-        progress,
-        message,
-        estimatedRemaining: estimated_remaining,
-      };
-    }
-    case "output":
-      return { type: "output", fence, delta: frame.delta };
-    case "result":
-      return { type: "result", fence, output: frame.output, metrics: frame.metrics ?? null };
-    case "fail": {
-      const { code, message, retryable } = frame;
-      return { type: "fail", fence, code, message, retryable };
-    }
-    case "reject":
-      return { type: "reject", fence, reason: frame.reason };
-  }
-}

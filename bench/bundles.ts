@@ -1,0 +1,52 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import process from "node:process";
+import { build } from "esbuild";
+import { ROOT } from "../scripts/local.ts";
+import type { Stage } from "./stage.ts";
+
+/** Scripts that run in workerd: Dialout, Dialout with a meter, and the peers that are objects. */
+export interface Bundles {
+  dialout: string;
+  metered: string;
+  peers: string;
+}
+
+let made: Bundles | null = null;
+
+export function bundles(): Bundles {
+  if (!made) throw new Error("nothing was bundled");
+  return made;
+}
+
+export async function bundleAll(stage: Stage): Promise<void> {
+  made = {
+    dialout: bundleAsDeployed(stage.path("dialout")),
+    metered: bundleAsDeployed(stage.path("metered"), "bench/edge/metered.ts"),
+    peers: await bundlePeers(stage.path("peers/peers.js")),
+  };
+}
+
+/** As a deploy would, without one. */
+function bundleAsDeployed(folder: string, entry?: string): string {
+  const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
+  const args = [wrangler, "deploy", ...(entry ? [entry] : []), "--dry-run", "--outdir", folder];
+  const env = { ...process.env, WRANGLER_SEND_METRICS: "false" };
+  const run = spawnSync(process.execPath, args, { cwd: ROOT, env, encoding: "utf8" });
+  if (run.status !== 0) throw new Error(run.stdout + run.stderr);
+  return join(folder, entry ? "metered.js" : "index.js");
+}
+
+async function bundlePeers(outfile: string): Promise<string> {
+  await build({
+    entryPoints: [join(import.meta.dirname, "edge/peers.ts")],
+    outfile,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    conditions: ["workerd"],
+    external: ["cloudflare:workers"],
+    logLevel: "warning",
+  });
+  return outfile;
+}

@@ -1,0 +1,49 @@
+import type { WebSocket } from "ws";
+import { type Frame, openSocket } from "./socket.ts";
+import { INPUT, InFlight, type Submitter } from "./submitter.ts";
+
+const ENDED = new Set(["completed", "failed", "canceled"]);
+
+/** Submits over the socket of a space, and hears of each job's end there. */
+export class DialoutSubmitter implements Submitter {
+  private readonly accepting = new InFlight();
+  private readonly ending = new InFlight();
+  private readonly refs = new Map<string, number>();
+  private readonly socket: Promise<WebSocket>;
+
+  constructor(url: string) {
+    this.socket = openSocket(url, (frame) => this.hear(frame));
+  }
+
+  /** Resolves with the job's end. */
+  async submit(): Promise<void> {
+    const socket = await this.socket;
+    return this.ending.send((ref) => socket.send(submitFrame(ref)));
+  }
+
+  /** Resolves once the job is accepted; its end is of no interest. */
+  async enqueue(): Promise<void> {
+    const socket = await this.socket;
+    return this.accepting.send((ref) => socket.send(submitFrame(-ref)));
+  }
+
+  private hear({ type, ref, job_id, status, code, message }: Frame): void {
+    if (type === "accepted" && ref !== undefined && job_id !== undefined) {
+      if (ref < 0) this.accepting.end(-ref);
+      else this.refs.set(job_id, ref);
+    } else if (type === "progress" && job_id !== undefined && ENDED.has(status ?? "")) {
+      const ended = this.refs.get(job_id);
+      this.refs.delete(job_id);
+      if (status === "completed") this.ending.end(ended);
+      else if (ended !== undefined) this.ending.fail(ended, `job ${status}`);
+    } else if (type === "error") {
+      const reason = `${code}: ${message}`;
+      if (ref !== undefined && ref < 0) this.accepting.fail(-ref, reason);
+      else this.ending.fail(ref, reason);
+    }
+  }
+}
+
+function submitFrame(ref: number): string {
+  return JSON.stringify({ type: "submit", ref, input: INPUT });
+}

@@ -1,0 +1,46 @@
+import { DurableObject } from "cloudflare:workers";
+
+export interface SubmitFrame {
+  type: "submit";
+  ref: number;
+  input: object;
+}
+export interface ResultFrame {
+  type: "result";
+  job_id: string;
+  output: object;
+}
+
+/** Hands frames from submitters to the worker and back, and keeps nothing. */
+export class RelayObject extends DurableObject<unknown> {
+  private readonly refs = new Map<string, { submitter: WebSocket; ref: number }>();
+
+  override async fetch(request: Request): Promise<Response> {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.ctx.acceptWebSocket(server, [new URL(request.url).pathname.split("/").at(-1) ?? ""]);
+    return new Response(null, { status: 101, webSocket: client });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string): Promise<void> {
+    const frame = JSON.parse(message) as SubmitFrame | ResultFrame;
+    if (frame.type === "submit") this.submitted(crypto.randomUUID(), socket, frame);
+    else this.ended(frame);
+  }
+
+  override async webSocketClose(socket: WebSocket): Promise<void> {
+    socket.close();
+  }
+
+  protected submitted(job_id: string, submitter: WebSocket, { ref, input }: SubmitFrame): void {
+    this.refs.set(job_id, { submitter, ref });
+    const [worker] = this.ctx.getWebSockets("worker");
+    worker?.send(JSON.stringify({ type: "job", job_id, input }));
+  }
+
+  protected ended({ job_id, output }: ResultFrame): void {
+    const waiting = this.refs.get(job_id);
+    this.refs.delete(job_id);
+    const end = { type: "end", ref: waiting?.ref, job_id, result: output };
+    waiting?.submitter.send(JSON.stringify(end));
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * As much of the peers' packages as is used here: bench/node_modules is only installed when a
+ * benchmark runs, and the checks must pass without it.
+ */
+declare module "bullmq" {
+  interface Connection {
+    connection: { host: string; port: number; maxRetriesPerRequest: null };
+  }
+  export class Queue {
+    constructor(name: string, options: Connection);
+    add(name: string, data: object): Promise<Job>;
+    waitUntilReady(): Promise<unknown>;
+  }
+  export class QueueEvents {
+    constructor(name: string, options: Connection);
+    setMaxListeners(count: number): this;
+    waitUntilReady(): Promise<unknown>;
+  }
+  export class Worker {
+    constructor(
+      name: string,
+      process: (job: Job) => Promise<unknown>,
+      options: Connection & { concurrency: number },
+    );
+    waitUntilReady(): Promise<unknown>;
+  }
+  export interface Job {
+    data: object;
+    waitUntilFinished(events: QueueEvents): Promise<unknown>;
+  }
+}
+
+declare module "socket.io-client" {
+  export interface Socket {
+    on(event: string, hear: (message: Record<string, unknown>) => void): this;
+    once(event: string, hear: () => void): this;
+    emit(event: string, message: object): this;
+  }
+  export function io(url: string, options: { transports: string[]; reconnection: boolean }): Socket;
+}
+
+declare module "undici" {
+  interface Answer {
+    statusCode: number;
+    body: { text(): Promise<string> };
+  }
+  export class Pool {
+    constructor(origin: string, options: { connections: number; pipelining: number });
+    request(options: {
+      method: string;
+      path: string;
+      headers: Record<string, string>;
+      body: string;
+    }): Promise<Answer>;
+  }
+}

@@ -1,0 +1,49 @@
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+
+export const REDIS = "/usr/bin/redis-server";
+export const PYTHON = "/usr/bin/python3";
+/** The last of what Flask-SocketIO needs to be as fast as Debian can make it. */
+export const GEVENT_WEBSOCKET = "/usr/lib/python3/dist-packages/geventwebsocket";
+
+/** What the peers need beside npm packages, by a file that tells whether it is there. */
+const DEBIAN = [
+  { file: REDIS, packages: ["redis-server"] },
+  {
+    file: GEVENT_WEBSOCKET,
+    packages: ["python3-flask-socketio", "python3-gevent", "python3-gevent-websocket"],
+  },
+];
+
+/** The peers' own packages, from the lock file beside this. */
+export function installPeers(): void {
+  if (existsSync(join(import.meta.dirname, "node_modules/bullmq"))) return;
+  console.log("Installing the peers' packages …");
+  const args = ["ci", "--prefix", import.meta.dirname, "--no-audit", "--no-fund"];
+  run("npm", args);
+}
+
+/** On Debian, as root, missing peers are installed; elsewhere they are skipped and named. */
+export function installServers(): void {
+  const missing = DEBIAN.filter(({ file }) => !existsSync(file)).flatMap(
+    ({ packages }) => packages,
+  );
+  if (missing.length === 0) return;
+  if (!existsSync("/usr/bin/apt-get") || process.getuid?.() !== 0) return;
+  console.log(`Installing ${missing.join(" and ")} …`);
+  try {
+    run("apt-get", ["update", "-qq"]);
+    run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...missing]);
+  } catch (error) {
+    console.error(`${error}; its peers are skipped.`);
+  }
+}
+
+function run(command: string, args: string[]): void {
+  // RUNLEVEL keeps Debian from starting the server it installs.
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  const { status } = spawnSync(command, args, { env, stdio: ["ignore", "ignore", "inherit"] });
+  if (status !== 0) throw new Error(`${command} ${args[0]} failed`);
+}

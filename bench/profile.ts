@@ -1,0 +1,85 @@
+/**
+ * Where Dialout spends its time with work in flight: functions by their own time, and the profile as
+ * a file that a browser's developer tools open. `node bench/profile.ts [--in-flight 64] [--http]`
+ */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { ROOT } from "../scripts/local.ts";
+import { bundleAll } from "./bundles.ts";
+import { INPUT } from "./clients/submitter.ts";
+import { Inspector } from "./inspector.ts";
+import { leaveNothingBehind, Stage } from "./stage.ts";
+import { DialoutEdge } from "./suites/dialout-edge.ts";
+import { IN_FLIGHT } from "./suites/suite.ts";
+import { connectLoad } from "./suites/work.ts";
+
+const INSPECTOR_PORT = 9_339;
+const WARM_MS = 3_000;
+const PROFILE_MS = 5_000;
+const SHOWN = 40;
+
+interface ProfileNode {
+  id: number;
+  callFrame: { functionName: string; url: string; lineNumber: number };
+}
+interface Profile {
+  nodes: ProfileNode[];
+  samples: number[];
+  timeDeltas: number[];
+}
+
+const { values } = parseArgs({
+  options: {
+    "in-flight": { type: "string", default: String(IN_FLIGHT) },
+    http: { type: "boolean", default: false },
+  },
+});
+leaveNothingBehind();
+const stage = new Stage();
+await bundleAll(stage);
+const profile = await profileOf(Number(values["in-flight"]), values.http);
+const file = join(ROOT, ".wrangler/bench.cpuprofile");
+writeFileSync(file, JSON.stringify(profile));
+console.table(hottest(profile).slice(0, SHOWN));
+console.log(`The whole profile: ${file}`);
+await stage.close();
+
+async function profileOf(inFlight: number, http: boolean): Promise<Profile> {
+  const edge = await DialoutEdge.start(stage, {}, "dialout", INSPECTOR_PORT);
+  await edge.connectWorker(IN_FLIGHT);
+  const body = JSON.stringify({ input: INPUT });
+  const load = http
+    ? await connectLoad(stage, { kind: "http", url: edge.jobsUrl, body, connections: inFlight })
+    : await edge.connectLoad();
+  const ms = WARM_MS + PROFILE_MS + 1_000;
+  const measured = load.call("measure", { inFlight, ms }, ms);
+  await sleep(WARM_MS);
+  const inspector = await Inspector.open(INSPECTOR_PORT);
+  await inspector.send("Profiler.enable");
+  await inspector.send("Profiler.setSamplingInterval", { interval: 200 });
+  await inspector.send("Profiler.start");
+  await sleep(PROFILE_MS);
+  const { profile } = (await inspector.send("Profiler.stop")) as { profile: Profile };
+  inspector.close();
+  console.log(`${Math.round((await measured).perSecond)} a second, while profiled`);
+  return profile;
+}
+
+/** Functions by the share of samples that were in them. */
+function hottest({ nodes, samples, timeDeltas }: Profile) {
+  const own = new Map<number, number>();
+  for (const [index, id] of samples.entries()) {
+    own.set(id, (own.get(id) ?? 0) + (timeDeltas[index] ?? 0));
+  }
+  const byFunction = new Map<string, number>();
+  for (const { id, callFrame } of nodes) {
+    const name = `${callFrame.functionName || "(anonymous)"} :${callFrame.lineNumber + 1}`;
+    byFunction.set(name, (byFunction.get(name) ?? 0) + (own.get(id) ?? 0));
+  }
+  const total = timeDeltas.reduce((sum, delta) => sum + delta, 0);
+  return [...byFunction]
+    .sort((a, b) => b[1] - a[1])
+    .map(([name, us]) => ({ name, percent: Math.round((us / total) * 1_000) / 10 }));
+}

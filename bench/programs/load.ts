@@ -1,0 +1,100 @@
+/** The load generator: one submitter, as many submits in flight as asked. */
+import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DialoutSubmitter } from "../clients/dialout.ts";
+import { RelaySubmitter } from "../clients/relay.ts";
+import type { Submitter } from "../clients/submitter.ts";
+import { quantile } from "../statistics.ts";
+import { answerCalls } from "./child.ts";
+
+export type Target =
+  | { kind: "dialout" | "relay" | "socketio"; url: string }
+  | { kind: "bullmq"; port: number }
+  | { kind: "http"; url: string; body: string; connections: number };
+
+export interface Sample {
+  submits: number;
+  perSecond: number;
+  p50Ms: number;
+  p99Ms: number;
+}
+
+const calls = {
+  async connect(target: Target): Promise<void> {
+    submitter = await open(target);
+  },
+  measure,
+  /** One submit at a time, with a pause after each. */
+  async trickle({ submits, pauseMs }: { submits: number; pauseMs: number }): Promise<void> {
+    for (let sent = 0; sent < submits; sent += 1) {
+      await submitter?.submit();
+      await sleep(pauseMs);
+    }
+  },
+  /** Submits that are accepted and wait; resolves with the time it took. */
+  async fill({ jobs, inFlight }: { jobs: number; inFlight: number }): Promise<number> {
+    if (!(submitter instanceof DialoutSubmitter)) throw new Error("only Dialout is filled");
+    const filled = submitter;
+    const startedAt = performance.now();
+    let left = jobs;
+    await inParallel(inFlight, async () => {
+      for (; left > 0; ) {
+        left -= 1;
+        await filled.enqueue();
+      }
+    });
+    return performance.now() - startedAt;
+  },
+};
+export type LoadCalls = typeof calls;
+
+let submitter: Submitter | null = null;
+answerCalls(calls);
+
+/** Peers' packages are only loaded where their peer is measured. */
+async function open(target: Target): Promise<Submitter> {
+  switch (target.kind) {
+    case "dialout":
+      return new DialoutSubmitter(target.url);
+    case "relay":
+      return new RelaySubmitter(target.url);
+    case "socketio": {
+      const { SocketIoSubmitter } = await import("../clients/socketio.ts");
+      return new SocketIoSubmitter(target.url);
+    }
+    case "bullmq": {
+      const { BullSubmitter } = await import("../clients/bullmq.ts");
+      return new BullSubmitter(target.port);
+    }
+    case "http": {
+      const { HttpSubmitter } = await import("../clients/http.ts");
+      return new HttpSubmitter(target.url, target.body, target.connections);
+    }
+  }
+}
+
+/** What ends after the time is over is waited for, and not counted. */
+async function measure(pace: { inFlight: number; ms: number }): Promise<Sample> {
+  const measured = submitter;
+  if (!measured) throw new Error("connect first");
+  const latencies: number[] = [];
+  const endsAt = performance.now() + pace.ms;
+  await inParallel(pace.inFlight, async () => {
+    for (let sentAt = performance.now(); sentAt < endsAt; ) {
+      await measured.submit();
+      const now = performance.now();
+      if (now < endsAt) latencies.push(now - sentAt);
+      sentAt = now;
+    }
+  });
+  return {
+    submits: latencies.length,
+    perSecond: (latencies.length / pace.ms) * 1_000,
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
+  };
+}
+
+async function inParallel(count: number, work: () => Promise<void>): Promise<void> {
+  await Promise.all(Array.from({ length: count }, work));
+}

@@ -1,0 +1,65 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import process from "node:process";
+import { ROOT } from "../scripts/local.ts";
+import type { Machine } from "./machine.ts";
+import { type Figure, figureOf } from "./statistics.ts";
+import type { Measured, Suite } from "./suites/suite.ts";
+
+export interface Row {
+  label: string;
+  figures: Record<string, Figure>;
+  /** Metric by metric, this over the suite's base in the same round. */
+  ratios: Record<string, Figure>;
+}
+
+/** One suite's outcome; a subject is in `rows`, or in `left_out` with the reason. */
+export interface Outcome {
+  title: string;
+  rows: Record<string, Row>;
+  left_out: Record<string, string>;
+}
+
+export interface Report {
+  measured_at: string;
+  rounds: number;
+  seconds: number;
+  machine: Machine;
+  suites: Record<string, Outcome>;
+}
+
+/** `rounds[i]` holds what each subject measured in round i. */
+export function outcomeOf(
+  suite: Suite,
+  rounds: Map<string, Measured>[],
+  leftOut: Map<string, string>,
+): Outcome {
+  const rows: Record<string, Row> = {};
+  for (const { name, label } of suite.subjects) {
+    if (leftOut.has(name) || !rounds.some((round) => round.has(name))) continue;
+    const figures: Row["figures"] = {};
+    const ratios: Row["ratios"] = {};
+    for (const { metric, ratio } of suite.columns) {
+      const values = rounds.flatMap((round) => round.get(name)?.[metric] ?? []);
+      figures[metric] = figureOf(values);
+      const shares = rounds.flatMap((round) => {
+        const [own, base] = [round.get(name)?.[metric], round.get(suite.base)?.[metric]];
+        return own === undefined || base === undefined ? [] : own / base;
+      });
+      if (ratio && shares.length > 0) ratios[metric] = figureOf(shares);
+    }
+    rows[name] = { label, figures, ratios };
+  }
+  return { title: suite.title, rows, left_out: Object.fromEntries(leftOut) };
+}
+
+/** The latest is kept in the repository; those before it are in its history. */
+export function save(report: Report): string {
+  const folder = join(import.meta.dirname, "results");
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "latest.json");
+  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  spawnSync(process.execPath, [join(ROOT, "node_modules/.bin/biome"), "format", "--write", file]);
+  return file;
+}

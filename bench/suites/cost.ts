@@ -1,0 +1,118 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { INPUT } from "../clients/submitter.ts";
+import type { Program } from "../program.ts";
+import type { WorkCalls } from "../programs/work.ts";
+import type { Stage } from "../stage.ts";
+import type { Usage } from "../usage.ts";
+import { DialoutEdge } from "./dialout-edge.ts";
+import { IN_FLIGHT, type Measured, type Pace, type Suite } from "./suite.ts";
+import { connectLoad } from "./work.ts";
+
+/** Dollars on the paid plan, beyond what is included (docs/benchmarks.md says where from). */
+const PRICE = {
+  rowWritten: 1 / 1e6,
+  rowRead: 0.001 / 1e6,
+  request: 0.15 / 1e6,
+  awakeMs: ((12.5 / 1e6) * 0.128) / 1_000,
+};
+const MESSAGES_A_REQUEST = 20;
+
+const LONE_JOBS = 3;
+/** Longer than an attempt's lease: the alarm for it is part of what a lone job costs. */
+const LONE_PAUSE_MS = 35_000;
+/** Longer than what starting left behind: the alarm that waits for a worker's `register`. */
+const SETTLE_MS = 12_000;
+/** Longer than any timer a job leaves behind. */
+const TIMERS_MS = 2_500;
+
+/** What one job is billed for; the counts come from the runtime's own cursors. */
+export const cost: Suite = {
+  name: "cost",
+  title: "What a job costs its space's object",
+  base: "cost-busy",
+  columns: [
+    { metric: "rows_written", heading: "rows written" },
+    { metric: "rows_read", heading: "rows read" },
+    { metric: "requests", heading: "requests" },
+    { metric: "awake_ms", heading: "awake ms" },
+    { metric: "usd_per_million", heading: "$ a million jobs" },
+  ],
+  subjects: [
+    {
+      name: "cost-busy",
+      label: `socket, ${IN_FLIGHT} in flight`,
+      measure: (stage, { ms }) =>
+        costOf(stage, async (edge) => {
+          const load = await edge.connectLoad();
+          return async () => {
+            await load.call("measure", { inFlight: IN_FLIGHT, ms }, ms);
+          };
+        }),
+    },
+    { name: "cost-lone", label: `socket, one every ${LONE_PAUSE_MS / 1_000} s`, measure: lone },
+    {
+      name: "cost-http",
+      label: `HTTP, ${IN_FLIGHT} at once`,
+      measure: (stage, pace) => costOf(stage, (edge) => overHttp(stage, edge, pace)),
+    },
+  ],
+  maxRounds: 1,
+};
+
+function lone(stage: Stage): Promise<Measured> {
+  return costOf(stage, async (edge) => {
+    const load = await edge.connectLoad();
+    return async () => {
+      const trickle = { submits: LONE_JOBS, pauseMs: LONE_PAUSE_MS };
+      await load.call("trickle", trickle, LONE_JOBS * LONE_PAUSE_MS);
+    };
+  });
+}
+
+async function overHttp(stage: Stage, edge: DialoutEdge, { ms }: Pace) {
+  const body = JSON.stringify({ input: INPUT });
+  const target = { kind: "http", url: edge.jobsUrl, body, connections: IN_FLIGHT } as const;
+  const load = await connectLoad(stage, target);
+  return async () => {
+    await load.call("measure", { inFlight: IN_FLIGHT, ms }, ms);
+  };
+}
+
+/** The usage of the jobs of one load, read again when the worker has no more to do. */
+async function costOf(
+  stage: Stage,
+  prepare: (edge: DialoutEdge) => Promise<() => Promise<void>>,
+): Promise<Measured> {
+  const edge = await DialoutEdge.start(stage, {}, "metered");
+  const worker = await edge.connectWorker(IN_FLIGHT);
+  const load = await prepare(edge);
+  await sleep(SETTLE_MS);
+  const before = await edge.usage();
+  await load();
+  const jobs = await untilQuiet(worker);
+  return perJob(before, await edge.usage(), jobs);
+}
+
+/** The worker is asked, not the edge, which would count the questions. */
+async function untilQuiet(worker: Program<WorkCalls>): Promise<number> {
+  for (let before = -1; ; ) {
+    const now = await worker.call("answered", undefined);
+    if (now === before) return now;
+    before = now;
+    await sleep(TIMERS_MS);
+  }
+}
+
+function perJob(before: Usage, after: Usage, jobs: number): Measured {
+  const per = (name: keyof Usage) => (after[name] - before[name]) / jobs;
+  const rows_written = per("rowsWritten");
+  const rows_read = per("rowsRead");
+  const requests = per("requests") + per("messages") / MESSAGES_A_REQUEST;
+  const awake_ms = per("awakeMs");
+  const usd =
+    rows_written * PRICE.rowWritten +
+    rows_read * PRICE.rowRead +
+    requests * PRICE.request +
+    awake_ms * PRICE.awakeMs;
+  return { rows_written, rows_read, requests, awake_ms, usd_per_million: usd * 1e6 };
+}

@@ -1,0 +1,71 @@
+import { INPUT } from "../clients/submitter.ts";
+import type { Stage } from "../stage.ts";
+import { DialoutEdge } from "./dialout-edge.ts";
+import { IN_FLIGHT, type Measured, NotThere, type Pace, type Suite } from "./suite.ts";
+import { connectLoad, startPeers } from "./work.ts";
+
+const BATCH_JOBS = 100;
+const BATCHES_IN_FLIGHT = 8;
+const ONE = JSON.stringify({ input: INPUT });
+const BATCH = JSON.stringify({
+  jobs: Array.from({ length: BATCH_JOBS }, () => ({ input: INPUT })),
+});
+
+/** Submits over kept connections; answered once the job is stored. */
+export const http: Suite = {
+  name: "http",
+  title: `Submits over HTTP, ${IN_FLIGHT} at once`,
+  base: "http-queue",
+  columns: [
+    { metric: "jobs_per_s", heading: "jobs/s", ratio: true },
+    { metric: "p50_ms", heading: "p50 ms" },
+    { metric: "p99_ms", heading: "p99 ms" },
+  ],
+  subjects: [
+    { name: "http-queue", label: "Dialout, no worker: they queue", measure: queued },
+    { name: "http-worker", label: "Dialout, a worker takes them", measure: worked },
+    {
+      name: "http-batch",
+      label: `Dialout, ${BATCH_JOBS} jobs a request, ${BATCHES_IN_FLIGHT} at once`,
+      measure: batched,
+    },
+    { name: "http-row", label: "Hono, one object call, one row", measure: row },
+  ],
+};
+
+async function queued(stage: Stage, pace: Pace): Promise<Measured> {
+  const edge = await DialoutEdge.start(stage, { offline: "queue" });
+  return measureHttp(stage, { url: edge.jobsUrl, body: ONE }, pace);
+}
+
+async function worked(stage: Stage, pace: Pace): Promise<Measured> {
+  const edge = await DialoutEdge.start(stage);
+  await edge.connectWorker(IN_FLIGHT);
+  return measureHttp(stage, { url: edge.jobsUrl, body: ONE }, pace);
+}
+
+async function batched(stage: Stage, pace: Pace): Promise<Measured> {
+  const edge = await DialoutEdge.start(stage, { offline: "queue" });
+  const url = `${edge.jobsUrl}/batch`;
+  const headers = { "content-type": "application/json" };
+  const probe = await fetch(url, { method: "POST", headers, body: BATCH });
+  if (probe.status === 404 || probe.status === 405) throw new NotThere("the route is not there");
+  const batches = await measureHttp(stage, { url, body: BATCH }, pace, BATCHES_IN_FLIGHT);
+  return { ...batches, jobs_per_s: (batches.jobs_per_s ?? Number.NaN) * BATCH_JOBS };
+}
+
+async function row(stage: Stage, pace: Pace): Promise<Measured> {
+  return measureHttp(stage, { url: `${await startPeers(stage)}/rows`, body: ONE }, pace);
+}
+
+async function measureHttp(
+  stage: Stage,
+  request: { url: string; body: string },
+  { ms, warmMs }: Pace,
+  inFlight = IN_FLIGHT,
+): Promise<Measured> {
+  const load = await connectLoad(stage, { kind: "http", ...request, connections: inFlight });
+  await load.call("measure", { inFlight, ms: warmMs }, warmMs);
+  const sample = await load.call("measure", { inFlight, ms }, ms);
+  return { jobs_per_s: sample.perSecond, p50_ms: sample.p50Ms, p99_ms: sample.p99Ms };
+}

@@ -1,0 +1,47 @@
+import type { Outcome } from "./results.ts";
+import type { Figure } from "./statistics.ts";
+import type { Suite } from "./suites/suite.ts";
+
+/** One suite as a table: median (min–max), and × what the suite compares with. */
+export function tableOf(suite: Suite, { rows, left_out }: Outcome): string {
+  const heads = [
+    "",
+    ...suite.columns.flatMap(({ heading, ratio }) => [heading, ...(ratio ? ["×"] : [])]),
+  ];
+  const body = Object.values(rows).map(({ label, figures, ratios }) => [
+    label,
+    ...suite.columns.flatMap(({ metric, ratio }) => {
+      const figure = figures[metric];
+      const share = ratios[metric];
+      const cells = [figure ? withSpread(figure) : ""];
+      return ratio ? [...cells, share ? short(share.median) : ""] : cells;
+    }),
+  ]);
+  const table = [heads, ...body];
+  const widths = heads.map((_, column) =>
+    Math.max(...table.map((row) => row[column]?.length ?? 0)),
+  );
+  const lines = table.map((row) =>
+    row
+      .map((cell, column) => pad(cell, widths[column] ?? 0, column))
+      .join("  ")
+      .trimEnd(),
+  );
+  const missing = Object.entries(left_out).map(([name, reason]) => `left out: ${name}: ${reason}`);
+  return ["", suite.title, "─".repeat(suite.title.length), ...lines, ...missing].join("\n");
+}
+
+function withSpread({ median, min, max, samples }: Figure): string {
+  if (samples.length < 2) return short(median);
+  return `${short(median)} (${short(min)}–${short(max)})`;
+}
+
+/** Three digits that count; more would claim more than was measured. */
+function short(value: number): string {
+  return new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(value);
+}
+
+/** Words to the left, figures to the right. */
+function pad(text: string, width: number, column: number): string {
+  return column === 0 ? text.padEnd(width) : text.padStart(width);
+}

@@ -1,0 +1,33 @@
+import type { WorkerFrame } from "../protocol/worker-frames.ts";
+import type { Command, Fence } from "../queue/transition.ts";
+
+/** A worker's frame about one attempt. */
+export type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;
+
+/** What the frame asks of the queue. */
+export function commandOf(frame: AttemptFrame, fence: Fence): Command {
+  switch (frame.type) {
+    case "accept":
+      return { type: "accept", fence };
+    case "progress": {
+      const { progress, message = null, estimated_remaining = null } = frame;
+      return {
+        type: "progress",
+        fence,
+        progress,
+        message,
+        estimatedRemaining: estimated_remaining,
+      };
+    }
+    case "output":
+      return { type: "output", fence, delta: frame.delta };
+    case "result":
+      return { type: "result", fence, output: frame.output, metrics: frame.metrics ?? null };
+    case "fail": {
+      const { code, message, retryable } = frame;
+      return { type: "fail", fence, code, message, retryable };
+    }
+    case "reject":
+      return { type: "reject", fence, reason: frame.reason };
+  }
+}

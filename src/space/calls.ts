@@ -1,0 +1,50 @@
+import type { ProblemCode } from "../protocol/codes.ts";
+import type { JobOptions } from "../protocol/resources.ts";
+import type { StoredFile } from "../queue/job.ts";
+
+/** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
+export type Reply = { ok: true; body: string } | Refusal;
+export type Refusal = { ok: false; code: ProblemCode; detail: string };
+
+/** A submit's answer: the job, and whether its key was used for it before. */
+export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
+
+/** Who asks; the Worker has checked it. */
+export interface Caller {
+  operator: boolean;
+}
+
+export interface SubmitCall {
+  /** `input` as JSON text. */
+  input: string;
+  files: StoredFile[];
+  options: JobOptions;
+}
+
+/** Headers by which the Worker tells the object about a socket; a client's own never get here. */
+export const SOCKET_HEADERS = {
+  role: "x-dialout-role",
+  origin: "x-dialout-origin",
+  tokenId: "x-dialout-token-id",
+  job: "x-dialout-job",
+  since: "x-dialout-since",
+  operator: "x-dialout-operator",
+  /** The job is canceled when this socket breaks off. */
+  leaving: "x-dialout-leaving",
+} as const;
+
+export const NO_SUCH_SPACE = {
+  ok: false,
+  code: "space_not_found",
+  detail: "There is no such space.",
+} as const;
+export const PRIVATE_SPACE = {
+  ok: false,
+  code: "not_authenticated",
+  detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
+} as const;
+export const NO_SUCH_JOB = {
+  ok: false,
+  code: "job_not_found",
+  detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
+} as const;
