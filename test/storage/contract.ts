@@ -1,15 +1,19 @@
 import { jobLogContract } from "./job-log-contract.ts";
 import { jobStoreContract } from "./job-store-contract.ts";
 import { queueContract } from "./queue-contract.ts";
+import { ranksContract } from "./ranks-contract.ts";
 import { schemaContract } from "./schema-contract.ts";
 import { spaceStoreContract } from "./space-store-contract.ts";
+import { versionContract } from "./version-contract.ts";
 import type { WithSql } from "./with-sql.ts";
 
 /** What the stores promise on every SQLite they run on. */
 export function storageContract(withSql: WithSql): void {
   schemaContract(withSql);
+  versionContract(withSql);
   spaceStoreContract(withSql);
   jobStoreContract(withSql);
   queueContract(withSql);
+  ranksContract(withSql);
   jobLogContract(withSql);
 }

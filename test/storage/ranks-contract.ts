@@ -1,0 +1,181 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { classOf } from "../../src/storage/job-row.ts";
+import type { JobStore } from "../../src/storage/job-store.ts";
+import { QueueRanks } from "../../src/storage/queue-ranks.ts";
+import type { Sql } from "../../src/storage/sql.ts";
+import { queuedAs, ulidAt } from "./stored-jobs.ts";
+import { type WithSql, withStore } from "./with-sql.ts";
+
+/** Jobs that one stretch of a line holds: what is tested must be several times this. */
+const STRETCH = 512;
+
+const LINES = [
+  { requires: [], priority: 0 },
+  { requires: [], priority: -3 },
+  { requires: ["gpu"], priority: 0 },
+];
+
+type Where = "front" | "back" | "anywhere";
+type Step =
+  | { type: "join"; line: number; count: number }
+  /** So many jobs that left, or were passed over, are put back. */
+  | { type: "return"; line: number; count: number }
+  | { type: "leave"; line: number; share: number; where: Where }
+  | { type: "ask"; line: number }
+  /** Memory is lost. */
+  | { type: "forget" };
+
+const line = fc.nat(LINES.length - 1);
+const steps: fc.Arbitrary<Step[]> = fc.array(
+  fc.oneof(
+    { weight: 4, arbitrary: fc.record({ type: fc.constant("join"), line, count: fc.nat(900) }) },
+    { weight: 2, arbitrary: fc.record({ type: fc.constant("return"), line, count: fc.nat(300) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        type: fc.constant("leave"),
+        line,
+        share: fc.constantFrom(0.01, 0.3, 0.6, 1),
+        where: fc.constantFrom<Where>("front", "back", "anywhere"),
+      }),
+    },
+    { weight: 4, arbitrary: fc.record({ type: fc.constant("ask"), line }) },
+    { weight: 1, arbitrary: fc.record({ type: fc.constant("forget") }) },
+  ) as fc.Arbitrary<Step>,
+  { minLength: 10, maxLength: 30 },
+);
+
+/** Lines of jobs as ranks keep them, and as plain sorted lists that are only counted. */
+class Queue {
+  private readonly plain = LINES.map((): string[] => []);
+  private readonly gone = LINES.map((): string[] => []);
+  private ranks: QueueRanks;
+  private made = 0;
+  private readonly store: JobStore;
+  private readonly sql: Sql;
+
+  constructor(store: JobStore, sql: Sql) {
+    this.store = store;
+    this.sql = sql;
+    this.ranks = new QueueRanks(sql);
+  }
+
+  perform(step: Step): void {
+    if (step.type === "forget") this.ranks = new QueueRanks(this.sql);
+    else if (step.type === "ask") this.compare(step.line);
+    else if (step.type === "leave") this.leave(step.line, step.share, step.where);
+    else if (step.type === "return") this.enter(step.line, this.takeGone(step.line, step.count));
+    else this.enter(step.line, this.fresh(step.line, step.count));
+  }
+
+  compare(at: number): void {
+    const { requires, priority, list } = this.of(at);
+    const asked = sample(list, 40).concat(sample(this.gone[at] ?? [], 20), ulidAt(0), "Z");
+    const expected = asked.map((ulid) => list.filter((other) => other < ulid).length);
+    const told = asked.map((ulid) =>
+      this.ranks.before({ requires: classOf(requires), priority }, ulid),
+    );
+    expect(told).toEqual(expected);
+  }
+
+  private of(at: number) {
+    const { requires, priority } = LINES[at] ?? { requires: [], priority: 0 };
+    return { requires, priority, list: this.plain[at] ?? [] };
+  }
+
+  /** Some are left out, and come later, older than jobs that came before them. */
+  private fresh(at: number, count: number): string[] {
+    const ulids = Array.from({ length: count }, () => ulidAt(++this.made));
+    this.gone[at]?.push(...ulids.filter((_, index) => index % 7 === 3));
+    return ulids.filter((_, index) => index % 7 !== 3);
+  }
+
+  private takeGone(at: number, count: number): string[] {
+    const gone = this.gone[at] ?? [];
+    const taken = sample(gone, count);
+    this.gone[at] = gone.filter((ulid) => !taken.includes(ulid));
+    return taken;
+  }
+
+  private enter(at: number, ulids: string[]): void {
+    const { requires, priority, list } = this.of(at);
+    for (const ulid of ulids) {
+      this.store.add(queuedAs(ulid, { requires, priority }));
+      this.ranks.joined({ requires: classOf(requires), priority }, ulid);
+    }
+    this.plain[at] = [...list, ...ulids].sort();
+  }
+
+  private leave(at: number, share: number, where: Where): void {
+    const { requires, priority, list } = this.of(at);
+    const count = Math.ceil(list.length * share);
+    const leaving =
+      where === "anywhere"
+        ? sample(list, count)
+        : list.slice(where === "front" ? 0 : list.length - count).slice(0, count);
+    for (const ulid of leaving) {
+      this.store.remove(ulid);
+      this.ranks.left({ requires: classOf(requires), priority }, ulid);
+    }
+    const left = new Set(leaving);
+    this.plain[at] = list.filter((ulid) => !left.has(ulid));
+    this.gone[at]?.push(...leaving);
+  }
+}
+
+/** So many of them, evenly spread, in an order that is not theirs. */
+function sample(ulids: readonly string[], count: number): string[] {
+  const every = Math.max(1, ulids.length / Math.max(1, count));
+  const picked: string[] = [];
+  for (let at = 0; at < ulids.length && picked.length < count; at += every) {
+    picked.push(ulids[Math.floor(at)] ?? "");
+  }
+  return picked.reverse();
+}
+
+export function ranksContract(withSql: WithSql): void {
+  describe("the ranks of a long queue", () => {
+    it("are those of a plain sorted list, whatever comes and goes, and whenever they are asked", () =>
+      withStore(withSql, (store, sql) => {
+        const many = fc.integer({ min: 2 * STRETCH, max: 5 * STRETCH });
+        const anyLife = fc.property(many, fc.boolean(), steps, (count, isAsked, life) => {
+          sql.run("DELETE FROM jobs");
+          const queue = new Queue(store, sql);
+          if (isAsked) queue.compare(0);
+          queue.perform({ type: "join", line: 0, count });
+          for (const step of life) queue.perform(step);
+          for (const at of LINES.keys()) queue.compare(at);
+        });
+        fc.assert(anyLife, { numRuns: 12 });
+      }));
+
+    it("count no more rows than a stretch has, however many jobs wait", () =>
+      withStore(withSql, (store, sql) => {
+        const ulids = Array.from({ length: 5 * STRETCH }, (_, n) => ulidAt(n));
+        const there = { requires: "", priority: 0 };
+        let counted: string[] = [];
+        const all: Sql["all"] = (query, ...bindings) => {
+          if (query.includes("ulid >= ?")) {
+            counted = ulids.filter(
+              (ulid) => ulid >= String(bindings[2]) && ulid < String(bindings[3]),
+            );
+          }
+          return sql.all(query, ...bindings);
+        };
+        const grown = new QueueRanks({ ...sql, all });
+        expect(grown.before(there, ulidAt(0))).toBe(0);
+        for (const ulid of ulids) {
+          store.add(queuedAs(ulid));
+          grown.joined(there, ulid);
+        }
+        for (const ranks of [grown, new QueueRanks({ ...sql, all })]) {
+          for (const [place, ulid] of ulids.entries()) {
+            if (place % 61 !== 0) continue;
+            expect(ranks.before(there, ulid)).toBe(place);
+            expect(counted.length).toBeLessThanOrEqual(STRETCH);
+          }
+        }
+      }));
+  });
+}
