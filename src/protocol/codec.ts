@@ -20,7 +20,8 @@ export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>):
   if (typeof raw !== "string") {
     return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
   }
-  if (byteLength(raw) > LIMITS.frameBytes) {
+  // No character takes more than three bytes, but for pairs, which take four together.
+  if (raw.length > LIMITS.frameBytes / 3 && byteLength(raw) > LIMITS.frameBytes) {
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most.`;
     return { ok: false, code: "frame_too_large", message };
   }
@@ -44,14 +45,25 @@ export type ParsedJson = { ok: true; value: Json } | { ok: false; message: strin
 
 /** `JSON.parse` that bounds nesting and answers instead of throwing. */
 export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
-  if (nestingExceeds(text, maxDepth)) {
-    return { ok: false, message: `JSON may be nested ${maxDepth} levels at most.` };
-  }
+  let value: Json;
   try {
-    return { ok: true, value: JSON.parse(text) as Json };
+    value = JSON.parse(text);
   } catch {
     return { ok: false, message: "Not valid JSON." };
   }
+  if (isDeeper(value, maxDepth)) {
+    return { ok: false, message: `JSON may be nested ${maxDepth} levels at most.` };
+  }
+  return { ok: true, value };
+}
+
+function isDeeper(value: Json, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  if (depth === 0) return true;
+  for (const name in value) {
+    if (isDeeper((value as JsonObject)[name] as Json, depth - 1)) return true;
+  }
+  return false;
 }
 
 /** The UTF-8 length of a text in bytes, without encoding it where its length already decides. */
@@ -75,24 +87,4 @@ export function describeIssues(error: z.ZodError): string {
 /** Each half of a surrogate pair counts 2 of the pair's 4 bytes. */
 function isSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdfff;
-}
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-
-function nestingExceeds(text: string, limit: number): boolean {
-  let depth = 0;
-  let inString = false;
-  for (let index = 0; index < text.length; index += 1) {
-    const unit = text.charCodeAt(index);
-    if (inString) {
-      if (unit === BACKSLASH) index += 1;
-      else if (unit === QUOTE) inString = false;
-    } else if (unit === QUOTE) inString = true;
-    else if (unit === 0x7b || unit === 0x5b) {
-      depth += 1;
-      if (depth > limit) return true;
-    } else if (unit === 0x7d || unit === 0x5d) depth -= 1;
-  }
-  return false;
 }

@@ -57,6 +57,7 @@ export type ReadyWorker = WorkerConnection & {
 /** The sockets of one object: the only place that accepts, tags, remembers, sends and closes. */
 export class Connections {
   private readonly byId = new Map<string, Connection>();
+  private readonly bySocket = new WeakMap<WebSocket, Connection>();
 
   private readonly ctx: DurableObjectState;
 
@@ -79,7 +80,11 @@ export class Connections {
 
   /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */
   of(socket: WebSocket): Connection | null {
-    return this.byId.get(this.tagOf(socket)) ?? remembered(socket);
+    const known = this.bySocket.get(socket);
+    if (known) return this.byId.get(known.at.id) ?? remembered(socket);
+    const found = this.byId.get(this.tagOf(socket)) ?? remembered(socket);
+    if (found) this.bySocket.set(socket, found);
+    return found;
   }
 
   /** A socket that closed while the object was away has no tags any more, and says so by throwing. */

@@ -83,6 +83,15 @@ export class Ledger {
     return this.changes.get(ulid)?.job ?? this.running.get(ulid) ?? this.store.get(ulid);
   }
 
+  /** Jobs that have not ended and are to be canceled when this submitter leaves. */
+  leavingWith(submitter: string): string[] {
+    const leaving = new Set(this.store.leavingWith(submitter));
+    for (const { job } of this.changes.values()) {
+      if (job.submitter === submitter && job.cancelOnDisconnect) leaving.add(job.ulid);
+    }
+    return [...leaving];
+  }
+
   byIdempotencyKey(key: string): Job | null {
     for (const { job } of this.changes.values()) if (job.idempotency?.key === key) return job;
     const ulid = this.store.ulidOfKey(key);

@@ -24,6 +24,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   allowPrivateWebhooks: boolean;
   /** Of finished jobs; the oldest give way to new ones. */
   maxKeptBytes: number;
+  /** Resolves once what was stored before is on disk. */
+  flushed: () => Promise<void>;
   /** Rings at the latest then; earlier alarms stay. */
   armAlarm: (at: number) => void;
   /** Memory and rows no longer agree: start again from the rows. */
@@ -240,8 +242,12 @@ export class SpaceDesk {
     });
   }
 
+  /**
+   * While one batch is on its way to the disk the next one gathers: nothing of it could be told before
+   * anyway, and where nothing is on its way nobody waits.
+   */
   private async drainSoon(): Promise<void> {
-    await scheduler.wait(0);
+    await this.parts.flushed();
     this.drained = null;
     const works = this.inbox;
     this.inbox = [];

@@ -47,7 +47,7 @@ export class SubscriberDesk {
     if (leaving && jobUlid !== null && !saidGoodbye) {
       this.intake.cancel(jobUlid, SUBMITTER_LEFT, now);
     }
-    for (const ulid of this.core.store.leavingWith(subscriber.at.id)) {
+    for (const ulid of this.core.ledger.leavingWith(subscriber.at.id)) {
       this.intake.cancel(ulid, SUBMITTER_LEFT, now);
     }
   }

@@ -51,9 +51,6 @@ function statusesOf(space: Space) {
   );
 }
 
-/** Not so yet: a job of the batch in which its submitter leaves is in no row, and is not found. */
-const FAILS = { fails: true };
-
 const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
 const CANCELED = { status: "canceled", reason: "The submitter disconnected." };
 
@@ -140,7 +137,7 @@ describe("an alarm that rings when a job's time is over", () => {
 });
 
 describe("a submitter that asks to be canceled with its socket", () => {
-  it.each([1000, 1001, 1006])("and closes with %i in the same turn is", FAILS, async (code) => {
+  it.each([1000, 1001, 1006])("and closes with %i in the same turn is", async (code) => {
     const space = await makeSpace({ offline: "queue" });
     await spaceSocket(space);
     await inOneTurn(space, "subscriber", (object, socket) => [
@@ -150,26 +147,22 @@ describe("a submitter that asks to be canceled with its socket", () => {
     expect(await statusesOf(space)).toMatchObject([CANCELED]);
   });
 
-  it(
-    "and closes over the wire at once is, and another that asks nothing is not",
-    FAILS,
-    async () => {
-      const space = await makeSpace();
-      const { socket: worker } = await connectWorker(space);
-      const submitter = await spaceSocket(space);
-      submitter.send({ ...SUBMIT, cancel_on_disconnect: false });
-      await submitter.next("accepted");
-      submitter.send(SUBMIT);
-      submitter.close();
-      const kept = await worker.next("job");
-      await vi.waitFor(async () =>
-        expect(await statusesOf(space)).toMatchObject([{ status: "processing" }, CANCELED]),
-      );
-      worker.send(resultOf(String(kept.job_id)));
-      const next = await submit(space.name);
-      expect(await worker.next("job")).toMatchObject({ job_id: next.id });
-    },
-  );
+  it("and closes over the wire at once is, and another that asks nothing is not", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const submitter = await spaceSocket(space);
+    submitter.send({ ...SUBMIT, cancel_on_disconnect: false });
+    await submitter.next("accepted");
+    submitter.send(SUBMIT);
+    submitter.close();
+    const kept = await worker.next("job");
+    await vi.waitFor(async () =>
+      expect(await statusesOf(space)).toMatchObject([{ status: "processing" }, CANCELED]),
+    );
+    worker.send(resultOf(String(kept.job_id)));
+    const next = await submit(space.name);
+    expect(await worker.next("job")).toMatchObject({ job_id: next.id });
+  });
 
   it("is not there at all where its close came first", async () => {
     const space = await makeSpace({ offline: "queue" });
@@ -202,7 +195,7 @@ describe("a subscriber that the edge dismisses", () => {
     expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
   });
 
-  it.each(rude)("for %s in the turn of its submit has left too", FAILS, async (_why, frames) => {
+  it.each(rude)("for %s in the turn of its submit has left too", async (_why, frames) => {
     const space = await makeSpace({ offline: "queue" });
     await spaceSocket(space);
     await inOneTurn(space, "subscriber", (object, socket) =>

@@ -116,13 +116,15 @@ describe("JSON from outside", () => {
     const deep = "[".repeat(LIMITS.jsonDepth + 1);
     const quoted = JSON.stringify([`"${deep}`, `\\"${deep}`]);
     expect(parseJson(quoted)).toMatchObject({ ok: true });
-    expect(parseJson(`["\\\\",${deep}`)).toMatchObject({
-      message: expect.stringMatching("nested"),
-    });
+    const closed = deep + "]".repeat(deep.length);
+    const notQuoted = parseJson(`["\\\\",${closed}]`);
+    expect(notQuoted).toMatchObject({ message: expect.stringMatching("nested") });
   });
 
   it("of a million brackets is refused without a stack overflow", () => {
     expect(parseJson("[".repeat(1_000_000)).ok).toBe(false);
+    expect(parseJson("[".repeat(500_000) + "]".repeat(500_000)).ok).toBe(false);
+    expect(parseJson(`${'{"a":'.repeat(200_000)}1${"}".repeat(200_000)}`).ok).toBe(false);
     expect(parseJson("]".repeat(500_000) + "[".repeat(500_000)).ok).toBe(false);
   });
 
