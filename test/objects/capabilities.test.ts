@@ -85,6 +85,20 @@ describe("a job that requires capabilities", () => {
     expect(statuses.map(({ status }) => status)).toEqual(["queued", "queued"]);
   });
 
+  it("and finds its worker taken blocks none that comes with it", async () => {
+    const space = await makeSpace({ max_workers: 2 });
+    const able = await join(space, "able", { capabilities: ["gpu", "x"] });
+    const plain = await join(space, "plain");
+    const jobs = [["gpu"], ["x"], []].map((requires) => ({ input: {}, requires }));
+    const answer = await call("POST", `/api/spaces/${space.name}/jobs/batch`, { jobs });
+    const { jobs: taken } = await answer.json<{
+      jobs: { job: { id: string; status: string } }[];
+    }>();
+    expect(taken.map(({ job }) => job.status)).toEqual(["processing", "queued", "processing"]);
+    expect(await given(able)).toBe(taken[0]?.job.id);
+    expect(await given(plain)).toBe(taken[2]?.job.id);
+  });
+
   it("that no connected worker has is refused, or queued, as the space's `offline` says", async () => {
     const space = await makeSpace();
     await join(space, "plain", { capabilities: ["gpu"] });

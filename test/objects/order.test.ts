@@ -101,6 +101,22 @@ describe("a worker that closes before its result", () => {
   });
 });
 
+describe("a worker that the edge dismisses", () => {
+  // Not so yet: one that never registered is not marked as gone.
+  it("can't register in the same turn, nor get a job", { fails: true }, async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { id } = await submit(space.name);
+    const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
+    await worker.next("hello");
+    await inOneTurn(space, "worker", (object, socket) => [
+      object.webSocketMessage(socket, "{"),
+      object.webSocketMessage(socket, JSON.stringify({ type: "register", worker_id: "one" })),
+    ]);
+    expect((await worker.closed).code).toBe(4400);
+    expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 0 });
+  });
+});
+
 describe("an alarm that rings when a job's time is over", () => {
   /** Rings after every limit of the job, with these frames in the same turn before it. */
   async function ringLate(space: Space, frames: string[]): Promise<void> {

@@ -75,40 +75,49 @@ describe("a space that becomes private", () => {
 });
 
 describe("a follower that can't be told", () => {
-  /** Makes one method of the only socket that follows a job throw. */
-  function breakFollower(space: Space, method: "send" | "close") {
+  /** Makes one method of the only subscriber's socket throw. */
+  function breakSubscriber(space: Space, method: "send" | "close") {
     return runInDurableObject(objectOf(space), (_object, state) => {
-      const follows = (socket: WebSocket) => socket.deserializeAttachment()?.follows?.length > 0;
-      const [socket, another] = state.getWebSockets().filter(follows);
-      if (!socket || another) throw new Error("not one socket follows");
+      const kindOf = (socket: WebSocket) => socket.deserializeAttachment()?.kind;
+      const sockets = state.getWebSockets().filter((socket) => kindOf(socket) === "subscriber");
+      if (!sockets[0] || sockets[1]) throw new Error("there is not one subscriber");
       const broken = () => {
         throw new Error("broken");
       };
-      Object.defineProperty(socket, method, { value: broken });
+      Object.defineProperty(sockets[0], method, { value: broken });
     });
   }
 
-  it.each(["send", "close"] as const)(
-    "(its %s throws) keeps neither the worker nor other followers from hearing",
-    async (method) => {
+  async function followOverSpace(space: Space, job_id: string): Promise<TestSocket> {
+    const follower = await spaceSocket(space);
+    follower.send({ type: "follow", job_id });
+    await follower.next("progress");
+    return follower;
+  }
+
+  async function followOne(_space: Space, job_id: string): Promise<TestSocket> {
+    const follower = await TestSocket.open(`/ws/${job_id}`);
+    await follower.next("progress");
+    return follower;
+  }
+
+  it.each([
+    ["a space's socket whose send", followOverSpace, "send"],
+    ["a job's socket whose close", followOne, "close"],
+  ] as const)(
+    "(%s throws) keeps neither the worker nor other followers from hearing",
+    async (_what, follow, method) => {
       const space = await makeSpace();
       const { socket: worker } = await connectWorker(space);
       const { id: job_id } = await submit(space.name);
-      const follow = async () => {
-        const follower = await spaceSocket(space);
-        follower.send({ type: "follow", job_id });
-        await follower.next("progress");
-        return follower;
-      };
-      await follow();
-      await breakFollower(space, method);
-      const other = await follow();
-      const ofJob = await TestSocket.open(`/ws/${job_id}`);
+      await follow(space, job_id);
+      await breakSubscriber(space, method);
+      const others = [await followOverSpace(space, job_id), await followOne(space, job_id)];
       await worker.next("job");
       worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
       worker.send({ ...RESULT, job_id });
       expect(await worker.next("ack")).toMatchObject({ job_id });
-      for (const socket of [other, ofJob]) {
+      for (const socket of others) {
         expect(await socket.next("output")).toMatchObject({ delta: "x" });
         expect(await socket.next(isEnd)).toMatchObject({ result: "done" });
       }

@@ -1,4 +1,4 @@
-import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import {
   call,
@@ -41,6 +41,10 @@ async function finish(worker: TestSocket, job_id: string): Promise<void> {
 
 function positionsOf(ids: string[]): Promise<(number | null)[]> {
   return Promise.all(ids.map(async (id) => (await getJob(id)).queue_position));
+}
+
+function alarmOf(space: Space): Promise<number | null> {
+  return runInDurableObject(objectOf(space), (_object, { storage }) => storage.getAlarm());
 }
 
 /** Milliseconds between two frames of a job. */
@@ -165,6 +169,8 @@ describe("a job whose attempt failed and may be tried again", () => {
     expect(await inRows(space, wait)).toEqual([{ status: "queued", delay: delayMs }]);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     expect((await getJob(first)).status).toBe("queued");
+    const [row] = await inRows<{ due: number }>(space, "SELECT available_at AS due FROM jobs");
+    expect(await alarmOf(space)).toBe(row?.due);
     await inRows(space, "UPDATE jobs SET available_at = available_at - ?", delayMs);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: attempt + 1 });
