@@ -147,7 +147,22 @@ export function ranksContract(withSql: WithSql): void {
           for (const step of life) queue.perform(step);
           for (const at of LINES.keys()) queue.compare(at);
         });
-        fc.assert(anyLife, { numRuns: 12 });
+        const ask: Step = { type: "ask", line: 0 };
+        const examples: [number, boolean, Step[]][] = [
+          // The first stretch is gone when older jobs come back.
+          [
+            3 * STRETCH,
+            true,
+            [
+              { type: "leave", line: 0, share: 0.6, where: "front" },
+              { type: "return", line: 0, count: 300 },
+              ask,
+            ],
+          ],
+          // The first to join a line that was just read is the oldest.
+          [3 * STRETCH, false, [ask, { type: "return", line: 0, count: 1 }, ask]],
+        ];
+        fc.assert(anyLife, { numRuns: 20, examples });
       }));
 
     it("count no more rows than a stretch has, however many jobs wait", () =>
