@@ -27,6 +27,9 @@ type Post = () => void;
 /** What a batch has to say, held until everything it did is stored. */
 export class Outbox {
   private posts: Post[] = [];
+  /** Who has frames among the posts. */
+  private readonly waiting = new Set<Connection>();
+  private ahead: { connection: Connection; frame: object }[] = [];
   private readonly connections: Connections;
 
   constructor(connections: Connections) {
@@ -35,9 +38,26 @@ export class Outbox {
 
   /** A frame, or a function that makes it once the batch is stored. */
   send(connection: Connection, frame: object | (() => object)): void {
+    this.waiting.add(connection);
     this.posts.push(() => {
       this.connections.send(connection, typeof frame === "function" ? frame() : frame);
     });
+  }
+
+  /**
+   * A frame that may go out before the batch is stored: the runtime holds back what is sent after a write
+   * until that is on disk.
+   */
+  sendAhead(connection: Connection, frame: object): void {
+    // Never before what it is still to be told.
+    if (this.waiting.has(connection)) this.send(connection, frame);
+    else this.ahead.push({ connection, frame });
+  }
+
+  flushAhead(): void {
+    const ahead = this.ahead;
+    this.ahead = [];
+    for (const { connection, frame } of ahead) this.connections.send(connection, frame);
   }
 
   error(connection: Connection, code: FrameErrorCode, message: string, more: Refs = {}): void {
@@ -54,6 +74,7 @@ export class Outbox {
   }
 
   flush(): void {
+    this.waiting.clear();
     for (let posts = this.posts; posts.length > 0; posts = this.posts) {
       this.posts = [];
       for (const post of posts) quietly(post);

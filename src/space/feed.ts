@@ -100,7 +100,7 @@ export class Feed {
       );
       for (const subscriber of followers) {
         for (const frame of frames) this.core.connections.sendText(subscriber, frame);
-        if (isEnded(job)) this.finish(subscriber, job);
+        if (isEnded(job)) quietly(() => this.finish(subscriber, job));
       }
       if (isEnded(job)) this.forget(job.ulid);
     }

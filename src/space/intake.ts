@@ -99,7 +99,7 @@ export class Intake {
 }
 
 function idempotencyOf({ input, files, options }: Submission): Job["idempotency"] {
-  const { idempotency_key: key, ...rest } = options;
+  const { idempotency_key: key, cancel_on_disconnect: _, ...rest } = options;
   if (key === undefined) return null;
   const more = { priority: 0, requires: [], ...rest };
   return { key, fingerprint: fingerprintOf(input, files, JSON.parse(JSON.stringify(more))) };

@@ -184,7 +184,7 @@ export class Ledger {
     for (const change of this.changes.values()) {
       const { job, before, log } = change;
       if (before === null) this.store.add(job);
-      else if (!onlyLogGrew(before, job)) change.bytes = this.store.update(job);
+      else if (!onlyLogGrew(before, job)) change.bytes = this.store.update(job, before);
       this.store.log.append(job.ulid, log);
     }
   }

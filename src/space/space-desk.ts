@@ -13,6 +13,7 @@ import { Feed } from "./feed.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
+import { Pace } from "./pace.ts";
 import { Retention } from "./retention.ts";
 import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WebhookDesk } from "./webhook-desk.ts";
@@ -24,8 +25,6 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   allowPrivateWebhooks: boolean;
   /** Of finished jobs; the oldest give way to new ones. */
   maxKeptBytes: number;
-  /** Resolves once what was stored before is on disk. */
-  flushed: () => Promise<void>;
   /** Rings at the latest then; earlier alarms stay. */
   armAlarm: (at: number) => void;
   /** Memory and rows no longer agree: start again from the rows. */
@@ -47,6 +46,7 @@ export class SpaceDesk {
   private readonly announcer: Announcer;
   private readonly retention: Retention;
   private readonly deadlines: Deadlines;
+  private readonly pace = new Pace();
   private inbox: Work[] = [];
   private drained: Promise<void> | null = null;
   private isRetired = false;
@@ -83,8 +83,10 @@ export class SpaceDesk {
 
   /** Handles a frame together with whatever else arrives in the same turn. */
   receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (isWorker(connection)) this.workers.leases.heardFrom(connection, Date.now());
-    return this.enqueue((now) => {
+    const now = Date.now();
+    if (isWorker(connection)) this.workers.leases.heardFrom(connection, now);
+    else this.pace.arrived(now);
+    return this.join((now) => {
       if (isWorker(connection)) this.workers.receive(connection, raw, now);
       else this.subscribers.receive(connection, raw, now);
       return () => undefined;
@@ -93,6 +95,11 @@ export class SpaceDesk {
 
   /** Joins the next batch; `work` returns what to answer once the batch is stored. */
   enqueue<T>(work: (now: number) => () => T): Promise<T> {
+    this.pace.arrived(Date.now());
+    return this.join(work);
+  }
+
+  private join<T>(work: (now: number) => () => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.inbox.push((now) => {
         try {
@@ -242,12 +249,12 @@ export class SpaceDesk {
     });
   }
 
-  /**
-   * While one batch is on its way to the disk the next one gathers: nothing of it could be told before
-   * anyway, and where nothing is on its way nobody waits.
-   */
   private async drainSoon(): Promise<void> {
-    await this.parts.flushed();
+    // Frames that came in with this one have their turns first.
+    await Promise.resolve();
+    if (this.pace.isBrisk(this.core.ledger.runningJobs().length, Date.now())) {
+      await scheduler.wait(0);
+    }
     this.drained = null;
     const works = this.inbox;
     this.inbox = [];
@@ -264,6 +271,7 @@ export class SpaceDesk {
         this.workers.dropSilent(now);
         for (const work of works) this.attempt(work, now);
         this.workers.dispatch(now);
+        core.outbox.flushAhead();
         core.ledger.save();
         const settled = core.ledger.settle();
         this.retention.note(settled);

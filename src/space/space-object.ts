@@ -248,7 +248,6 @@ export class SpaceObject extends DurableObject<Env> {
       connections,
       outbox: new Outbox(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
-      flushed: () => this.ctx.storage.sync(),
       armAlarm: (at) => this.armAlarm(at),
       crash: (error) => this.ctx.abort(String(error)),
     });

@@ -75,6 +75,7 @@ export class WorkerDesk {
   /** Closes a worker's socket for a reason of the edge's own. */
   dismiss(worker: WorkerConnection, close: CloseName, reason: string, now: number): void {
     this.left(worker, false, now);
+    markGone(worker);
     this.core.outbox.close(worker, close, reason);
   }
 
@@ -132,7 +133,8 @@ export class WorkerDesk {
   dispatch(now: number): void {
     for (const job of this.core.ledger.dispatch(servingWorkers(this.core), now)) {
       const worker = this.byGeneration(job.generation);
-      if (worker) this.core.outbox.send(worker, this.jobFrame(worker, job));
+      // Where the batch is lost after all, the worker runs what nobody was promised, and is told `stale`.
+      if (worker) this.core.outbox.sendAhead(worker, this.jobFrame(worker, job));
     }
   }
 

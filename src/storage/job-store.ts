@@ -31,17 +31,23 @@ export class JobStore {
   }
 
   add(job: Job): void {
-    this.sql.run(ADD, ...Object.values(rowOf(job)));
+    const columns = named(rowOf(job)).filter(([, value]) => value !== null);
+    const names = columns.map(([name]) => name);
+    this.sql.run(insertion(names.join()), ...columns.map(([, value]) => value));
   }
 
   /**
-   * Stores what has changed of a job that is there; what its submit fixed is not written again. Answers with
-   * about what the row takes of the storage, in bytes.
+   * Stores what has changed of a job that is there as `before`. Answers with about what the row takes of the
+   * storage, in bytes; 0 where nothing has changed.
    */
-  update(job: Job): number {
-    const columns = changingColumns(job);
-    const [row] = this.sql.all<{ fixed: number }>(UPDATE, ...Object.values(columns), job.ulid);
-    return ROW_BYTES + (row?.fixed ?? 0) + columns.history.length + (columns.result?.length ?? 0);
+  update(job: Job, before: Job): number {
+    const stored: Record<string, SqlValue> = changingColumns(before);
+    const changed = named(changingColumns(job)).filter(([name, value]) => stored[name] !== value);
+    if (changed.length === 0) return 0;
+    const values = changed.map(([, value]) => value);
+    const names = changed.map(([name]) => name);
+    const [row] = this.sql.all<{ bytes: number }>(change(names.join()), ...values, job.ulid);
+    return row?.bytes ?? 0;
   }
 
   /** Who is next of the jobs that ask for this: higher priority first, then the older. */
@@ -216,23 +222,32 @@ export class JobStore {
 /** What small columns and indexes take of the storage: a guess. */
 const ROW_BYTES = 500;
 
-/** As `update` and the log count. */
-const BYTES = `(${ROW_BYTES} + LENGTH(input) + LENGTH(history) + LENGTH(files) + IFNULL(LENGTH(result), 0)
+/** About what a row takes of the storage. */
+const ROW = `${ROW_BYTES} + LENGTH(input) + LENGTH(history) + LENGTH(files) + IFNULL(LENGTH(result), 0)`;
+
+/** The same with the job's log. */
+const BYTES = `(${ROW}
   + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM job_log WHERE job_log.ulid = jobs.ulid), 0)))`;
 
-const CHANGING = [
-  "status, updated_at, attempts, started_at, log_offset, history, queued_at, queue_due_at",
-  "available_at, worker_id, worker_name, generation, dispatched_at, detached_at, resumed_at",
-  "cancel_requested_at, reason, completed_at, result, metrics, cached, error_code, progress",
-].join(", ");
+/** Statements by the columns they name: of each kind of step there is one, which the runtime prepares once. */
+const insertion = once((columns) => {
+  const values = columns.replaceAll(/\w+/g, "?");
+  return `INSERT INTO jobs (${columns}) VALUES (${values})`;
+});
+const change = once((columns) => {
+  const assigned = columns.replaceAll(/\w+/g, "$& = ?");
+  return `UPDATE jobs SET ${assigned} WHERE ulid = ? RETURNING ${ROW} AS bytes`;
+});
 
-const COLUMNS = [
-  "ulid, priority, input, files, user, limits, requires, cancel_on_disconnect, idempotency_key",
-  "fingerprint, cache_key, webhook, submitter, created_at",
-  CHANGING,
-].join(", ");
+function once(make: (columns: string) => string): (columns: string) => string {
+  const made = new Map<string, string>();
+  return (columns) => {
+    const known = made.get(columns) ?? make(columns);
+    made.set(columns, known);
+    return known;
+  };
+}
 
-/** The order of columns is that of `rowOf`; the contract tests hold the two together. */
-const ADD = `INSERT INTO jobs (${COLUMNS}) VALUES (${COLUMNS.replaceAll(/\w+/g, "?")})`;
-const UPDATE = `UPDATE jobs SET (${CHANGING}) = (${CHANGING.replaceAll(/\w+/g, "?")})
-  WHERE ulid = ? RETURNING LENGTH(input) + LENGTH(files) AS fixed`;
+function named(columns: Record<string, SqlValue>): [string, SqlValue][] {
+  return Object.entries(columns);
+}

@@ -102,8 +102,7 @@ describe("a worker that closes before its result", () => {
 });
 
 describe("a worker that the edge dismisses", () => {
-  // Not so yet: one that never registered is not marked as gone.
-  it("can't register in the same turn, nor get a job", { fails: true }, async () => {
+  it("can't register in the same turn, nor get a job", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id } = await submit(space.name);
     const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);

@@ -93,8 +93,8 @@ const BUGS: Record<string, Machine> = {
 
 /** Writes nothing once a job runs. */
 class Forgetful extends JobStore {
-  override update(job: Job): number {
-    return job.status === "processing" ? 0 : super.update(job);
+  override update(job: Job, before: Job): number {
+    return job.status === "processing" ? 0 : super.update(job, before);
   }
 }
 

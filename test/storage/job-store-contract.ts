@@ -11,9 +11,9 @@ import { type WithSql, withStore } from "./with-sql.ts";
 function store(jobs: JobStore, moments: ReturnType<typeof play>, first: Job): Job {
   jobs.add(first);
   let last = first;
-  for (const { outcome, after } of moments) {
+  for (const { outcome, before, after } of moments) {
     if (outcome.kind !== "applied") continue;
-    jobs.update(after);
+    jobs.update(after, before);
     jobs.log.append(after.ulid, outcome.log);
     last = after;
   }
@@ -27,6 +27,7 @@ export function jobStoreContract(withSql: WithSql): void {
     it("comes back exactly as it was, after any life", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
+          jobs.remove(job.ulid);
           const last = store(jobs, play(job, steps), submitted(job, START));
           expect(jobs.get(job.ulid)).toEqual(last);
           jobs.remove(job.ulid);
@@ -37,10 +38,14 @@ export function jobStoreContract(withSql: WithSql): void {
     it("comes back with its log, where only the log was written since", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
-          jobs.add(submitted(job, START));
+          let stored: Job = submitted(job, START);
+          jobs.add(stored);
           for (const { before, outcome, after } of play(job, steps)) {
             if (outcome.kind !== "applied") continue;
-            if (outcome.log.length === 0 || isEnded(before)) jobs.update(after);
+            if (outcome.log.length === 0 || isEnded(before)) {
+              jobs.update(after, stored);
+              stored = after;
+            }
             jobs.log.append(after.ulid, outcome.log);
             expect(jobs.get(job.ulid)).toEqual(after);
           }
@@ -73,7 +78,7 @@ export function jobStoreContract(withSql: WithSql): void {
     it("is replaced by its newer state, not doubled", () =>
       withJobs((jobs) => {
         jobs.add(queuedAs(ulidAt(1)));
-        jobs.update(completedJob(ulidAt(1), 5));
+        jobs.update(completedJob(ulidAt(1), 5), queuedAs(ulidAt(1)));
         expect(jobs.list({ limit: 10 })).toEqual([ulidAt(1)]);
         expect(jobs.get(ulidAt(1))?.status).toBe("completed");
       }));
@@ -144,7 +149,7 @@ export function jobStoreContract(withSql: WithSql): void {
     it("take as much of the storage as they were said to when they were stored", () =>
       withJobs((jobs) => {
         jobs.add(queuedAs(ulidAt(1)));
-        const saved = jobs.update(completedJob(ulidAt(1), 1));
+        const saved = jobs.update(completedJob(ulidAt(1), 1), queuedAs(ulidAt(1)));
         const [ended] = jobs.endedBy(START + 9_000, 1);
         expect(ended?.bytes).toBe(saved);
         jobs.log.append(ulidAt(1), [{ kind: "position", offset: 2, at: START, position: 1 }]);

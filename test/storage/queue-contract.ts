@@ -131,10 +131,11 @@ export function queueContract(withSql: WithSql): void {
     it("is no matter once the job runs, and starts anew when it is queued again", () =>
       withJobs((jobs) => {
         jobs.add(waiting(1, 10));
-        jobs.update(processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } }));
+        const running = processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } });
+        jobs.update(running, waiting(1, 10));
         expect(jobs.overdue(START + 99_000, 9)).toEqual([]);
         expect(jobs.earliestQueueDue()).toBeNull();
-        jobs.update({ ...waiting(1, 10), queuedAt: START + 50_000 });
+        jobs.update({ ...waiting(1, 10), queuedAt: START + 50_000 }, running);
         expect(jobs.earliestQueueDue()).toBe(START + 60_000);
       }));
   });
