@@ -24,6 +24,10 @@ const LEASHED = join(ROOT, "scripts/leashed.ts");
 const READY_WITHIN_MS = 60_000;
 const PORT_FREE_WITHIN_MS = 2_000;
 const POLL_MS = 200;
+/** The edge is looked at this often, and started again after so many looks in vain. */
+const CHECK_EVERY_MS = 1_000;
+const HEALTHY_WITHIN_MS = 3_000;
+const MISSES = 3;
 
 const QUIET = {
   ...process.env,
@@ -59,6 +63,7 @@ async function main(): Promise<void> {
 
   Ctrl-C ends it; jobs and results are kept.
 `);
+  await keepUp();
 }
 
 /** A port in use would show somebody else's page; one just left may take a moment to be free. */
@@ -100,12 +105,38 @@ function startEdge(): ChildProcess {
   // Nobody floods his own machine, and his webhooks go to it.
   args.push("--var", "LOCAL:true");
   const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"]);
-  child.once("exit", (code) => {
-    if (stopping) return;
-    console.error(`The edge ended by itself, with code ${code}.`);
-    void stop(1);
-  });
+  // What it started goes with it: a runtime left alone would keep the port.
+  child.once("exit", () => killGroup(child));
   return child;
+}
+
+/** Brings the edge up again where it was killed or hangs: not all of wrangler comes back by itself. */
+async function keepUp(): Promise<void> {
+  for (let missed = 0; !stopping; await sleep(CHECK_EVERY_MS)) {
+    missed = (await isHealthy()) ? 0 : missed + 1;
+    if (missed < MISSES || stopping) continue;
+    console.error("The edge does not answer: starting it again.");
+    killGroup(edge);
+    await requireFreePort();
+    edge = startEdge();
+    await untilReady(edge);
+    missed = 0;
+  }
+}
+
+async function isHealthy(): Promise<boolean> {
+  const signal = AbortSignal.timeout(HEALTHY_WITHIN_MS);
+  const response = await fetch(`${EDGE_URL}/healthz`, { signal }).catch(() => null);
+  return response?.ok === true;
+}
+
+function killGroup(child: ChildProcess | null): void {
+  if (child?.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // Nothing of it is left.
+  }
 }
 
 /** Of one id: where an earlier one is still alive, this one takes its place. */
@@ -133,8 +164,7 @@ function launch(script: string, args: string[]): ChildProcess {
 async function untilReady(child: ChildProcess): Promise<void> {
   const giveUpAt = Date.now() + READY_WITHIN_MS;
   while (child.exitCode === null && Date.now() < giveUpAt) {
-    const response = await fetch(`${EDGE_URL}/healthz`).catch(() => null);
-    if (response?.ok) return;
+    if (await isHealthy()) return;
     await sleep(POLL_MS);
   }
   console.error("The edge did not come up; what it printed is above.");
@@ -155,5 +185,5 @@ async function end(child: ChildProcess | null): Promise<void> {
   const gone = new Promise((resolve) => child.once("exit", resolve));
   process.kill(-child.pid, "SIGTERM");
   const late = await Promise.race([gone.then(() => false), sleep(35_000, true, { ref: false })]);
-  if (late) process.kill(-child.pid, "SIGKILL");
+  if (late) killGroup(child);
 }

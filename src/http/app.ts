@@ -15,7 +15,13 @@ import { spaces } from "./spaces.ts";
 const anyOrigin = cors({
   origin: "*",
   allowHeaders: ["authorization", "content-type", "idempotency-key", "prefer", "last-event-id"],
-  exposeHeaders: ["location", "x-request-id", "preference-applied", "idempotency-replayed"],
+  exposeHeaders: [
+    "location",
+    "x-request-id",
+    "preference-applied",
+    "idempotency-replayed",
+    "retry-after",
+  ],
   maxAge: 86_400,
 });
 

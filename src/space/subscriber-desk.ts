@@ -202,7 +202,7 @@ export class SubscriberDesk {
   }
 }
 
-export const CANCELED_BY_CALL = "Canceled by a call.";
+export const CANCELED_BY_CALL = "Canceled on request.";
 export const SUBMITTER_LEFT = "The submitter disconnected.";
 
 type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;

@@ -95,7 +95,7 @@ function Failure({ phase }: { phase: Phase }) {
   }
   return (
     <p class={phase.status === "failed" ? "error" : "aside"} data-testid="job-error">
-      <code>{phase.error.code}</code> {phase.error.message}
+      {phase.error.message} {phase.status === "failed" && <code>{phase.error.code}</code>}
     </p>
   );
 }

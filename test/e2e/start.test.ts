@@ -67,6 +67,18 @@ describe("npm start", () => {
     }
   });
 
+  it.each(["workerd", "wrangler"])("comes back by itself where %s was killed", async (what) => {
+    const client = new EdgeClient(edge.url);
+    const { id } = await client.submit("demo", { prompt: "This one is kept. ".repeat(10) });
+    edge.program.killStarted(what);
+    await edge.program.prints(/not answer: starting it again.*serving the space demo/s);
+    await expect
+      .poll(async () => (await client.job(id)).status, { timeout: 30_000 })
+      .toBe("completed");
+    await edge.program.stop();
+    edge = await start();
+  });
+
   it("says so where its port is in use", async () => {
     await expect(runEdge(state, port)).rejects.toThrow(`Port ${port} is in use`);
   });

@@ -174,7 +174,7 @@ describe("a job whose cancel its worker does not confirm", () => {
     await ring(space);
     expect(await getJob(id)).toMatchObject({
       status: "canceled",
-      error: { code: "canceled", message: "Canceled by a call." },
+      error: { code: "canceled", message: "Canceled on request." },
     });
     worker.send({ type: "output", job_id: id, attempt: 1, delta: "late" });
     expect(await worker.next("stale")).toMatchObject({ job_id: id, attempt: 1 });
@@ -188,7 +188,7 @@ describe("a job whose cancel its worker does not confirm", () => {
     await call("POST", `/api/jobs/${id}/cancel`);
     expect(await ended(viewer)).toMatchObject({
       status: "canceled",
-      error: { code: "canceled", message: "Canceled by a call." },
+      error: { code: "canceled", message: "Canceled on request." },
     });
   });
 });

@@ -54,6 +54,17 @@ export class Program {
     if (pid !== undefined) for (const one of withDescendants(pid)) killQuietly(one);
     await this.exited;
   }
+
+  /** Kills those it started whose command line has this in it. */
+  killStarted(words: string): void {
+    const { pid } = this.child;
+    if (pid === undefined) return;
+    for (const one of withDescendants(pid)) {
+      if (one !== pid && readFileSync(`/proc/${one}/cmdline`, "utf8").includes(words)) {
+        killQuietly(one);
+      }
+    }
+  }
 }
 
 function killQuietly(pid: number): void {

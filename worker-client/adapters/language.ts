@@ -15,9 +15,14 @@ interface Entity {
   type: string;
 }
 
+interface Token {
+  value: string;
+  partOfSpeech: string;
+}
+
 interface Sentence {
   text: string;
-  tokens: { value: string; partOfSpeech: string }[];
+  tokens: Token[];
   entities: Entity[];
   sentiment: number;
 }
@@ -80,7 +85,7 @@ export class LanguageAnalysis {
       // Also gives the event loop its turn, or everything would leave at the end.
       await pause(paceMs, undefined, { signal: job.signal });
     }
-    return summarize(text, analysis);
+    return summarize(analysis);
   }
 }
 
@@ -100,20 +105,36 @@ function describeSentiment(sentiment: number): string {
   return `${mood} (${sentiment.toFixed(2)})`;
 }
 
-function summarize(text: string, { sentences, sentiment }: Analysis): JsonObject {
+/** Proper nouns, those that stand together as one; each once. */
+function properNames(tokens: Token[]): string[] {
+  const names: string[][] = [];
+  let open = false;
+  for (const { value, partOfSpeech } of tokens) {
+    const isName = partOfSpeech === "PROPN";
+    if (isName && open) names.at(-1)?.push(value);
+    else if (isName) names.push([value]);
+    open = isName;
+  }
+  return [...new Set(names.map((words) => words.join(" ")))].slice(0, MAX_LISTED_ENTITIES);
+}
+
+function summarize({ sentences, sentiment }: Analysis): JsonObject {
   const tokens = sentences.flatMap((sentence) => sentence.tokens);
   const entities = sentences.flatMap((sentence) => sentence.entities);
   const partsOfSpeech: { [part: string]: Json } = {};
   for (const { partOfSpeech } of tokens) {
     partsOfSpeech[partOfSpeech] = Number(partsOfSpeech[partOfSpeech] ?? 0) + 1;
   }
+  const mood = describeSentiment(sentiment);
+  const names = properNames(tokens);
+  const found = names.length > 0 ? ` Names: ${names.join(", ")}.` : "";
   return {
-    text,
+    text: `${sentences.length} sentences, ${tokens.length} words, ${mood}.${found}`,
     sentences: sentences.length,
     tokens: tokens.length,
     entities: entities.slice(0, MAX_LISTED_ENTITIES).map(({ value, type }) => ({ value, type })),
     parts_of_speech: partsOfSpeech,
     sentiment: Number(sentiment.toFixed(3)),
-    mood: describeSentiment(sentiment),
+    mood,
   };
 }
