@@ -38,12 +38,13 @@ export class JobStore {
 
   /**
    * Stores what has changed of a job that is there as `before`. Answers with about what the row takes of the
-   * storage, in bytes; 0 where nothing has changed.
+   * storage, in bytes.
    */
   update(job: Job, before: Job): number {
     const stored: Record<string, SqlValue> = changingColumns(before);
-    const changed = named(changingColumns(job)).filter(([name, value]) => stored[name] !== value);
-    if (changed.length === 0) return 0;
+    const changed = named(changingColumns(job)).filter(
+      ([name, value]) => stored[name] !== value || AHEAD.has(name),
+    );
     const values = changed.map(([, value]) => value);
     const names = changed.map(([name]) => name);
     const [row] = this.sql.all<{ bytes: number }>(change(names.join()), ...values, job.ulid);
@@ -218,6 +219,9 @@ export class JobStore {
     return { ...job, offset: Math.max(job.offset, this.log.lastOffset(row.ulid)) };
   }
 }
+
+/** What the log alone may have moved on since the row was written. */
+const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progress"]);
 
 /** What small columns and indexes take of the storage: a guess. */
 const ROW_BYTES = 500;
