@@ -6,12 +6,9 @@ import {
   type Instant,
   isEnded,
   type Job,
-  type JobLimits,
   type LogEvent,
   type ProcessingJob,
   type QueuedJob,
-  type StoredFile,
-  type Webhook,
   type WorkerRef,
 } from "./job.ts";
 
@@ -67,20 +64,22 @@ const BRIEF = 500;
 const STALE: Outcome = { kind: "stale" };
 const UNCHANGED: Outcome = { kind: "unchanged", effects: [] };
 
-export interface NewJob {
-  ulid: string;
-  priority: number;
-  input: JsonObject;
-  files: StoredFile[];
-  user: string | null;
-  limits: JobLimits;
-  requires: readonly string[];
-  cancelOnDisconnect: boolean;
-  idempotency: Job["idempotency"];
-  cacheKey: string | null;
-  webhook: Webhook | null;
-  submitter: string | null;
-}
+/** What a submit brings. */
+export type NewJob = Pick<
+  QueuedJob,
+  | "ulid"
+  | "priority"
+  | "input"
+  | "files"
+  | "user"
+  | "limits"
+  | "requires"
+  | "cancelOnDisconnect"
+  | "idempotency"
+  | "cacheKey"
+  | "webhook"
+  | "submitter"
+>;
 
 /** A submit, as the queue's first state of a job. */
 export function submitted(job: NewJob, now: Instant): QueuedJob {
