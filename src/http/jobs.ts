@@ -61,8 +61,7 @@ export const jobs = new Hono<AppEnv>()
   .post("/:job/cancel", async (c) => {
     const caller = callerOf(c);
     const { space, ulid } = jobParam(c);
-    const reason = "Canceled on request.";
-    return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid, reason)));
+    return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid)));
   })
   .get("/:job/webhooks", async (c) => {
     const caller = callerOf(c);

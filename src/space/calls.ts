@@ -48,3 +48,6 @@ export const NO_SUCH_JOB = {
   code: "job_not_found",
   detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
 } as const;
+
+/** Why a job is canceled that somebody asked to be. */
+export const CANCELED_ON_REQUEST = "Canceled on request.";

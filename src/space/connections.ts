@@ -70,12 +70,13 @@ export class Connections {
     }
   }
 
-  accept(socket: WebSocket, at: WorkerAttachment | SubscriberAttachment): Connection {
-    const connection = { socket, at } as Connection;
+  accept<A extends Connection["at"]>(socket: WebSocket, at: A): { socket: WebSocket; at: A } {
+    const accepted = { socket, at };
+    const connection = accepted as Connection;
     this.ctx.acceptWebSocket(socket, [at.id]);
     this.byId.set(at.id, connection);
     this.remember(connection);
-    return connection;
+    return accepted;
   }
 
   /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */

@@ -18,6 +18,11 @@ export function jobIdOf(space: string, ulid: string): string {
   return `${space}.${ulid}`;
 }
 
+/** The other way round; `null` for a job of another space. */
+export function ulidOf(space: string, jobId: string): string | null {
+  return jobId.startsWith(`${space}.`) ? jobId.slice(space.length + 1) : null;
+}
+
 /** The random end of the ULID: another job of the same name has another one. */
 export function epochOf(ulid: string): string {
   return ulid.slice(-8);

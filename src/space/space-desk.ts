@@ -6,7 +6,12 @@ import { isEnded } from "../queue/job.ts";
 import type { Sql } from "../storage/sql.ts";
 import { makeSecret } from "../webhooks/message.ts";
 import { Announcer } from "./announcer.ts";
-import { type Connection, isWorker } from "./connections.ts";
+import {
+  type Connection,
+  isWorker,
+  type SubscriberAttachment,
+  type WorkerAttachment,
+} from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
@@ -130,8 +135,7 @@ export class SpaceDesk {
   openWorker(socket: WebSocket, who: { id: string; origin: string; tokenId: string }): void {
     const openedAt = Date.now();
     const at = { kind: "worker" as const, ...who, openedAt, state: { phase: "new" as const } };
-    const connection = this.core.connections.accept(socket, at);
-    if (isWorker(connection)) this.workers.welcome(connection);
+    this.workers.welcome(this.core.connections.accept<WorkerAttachment>(socket, at));
     this.core.outbox.flush();
     this.parts.armAlarm(openedAt + LIMITS.registerMs);
   }
@@ -153,14 +157,13 @@ export class SpaceDesk {
     if (who.jobUlid !== null && job === null) return false;
     this.dropSilent();
     this.feed.publishStatus(Date.now());
-    const connection = this.core.connections.accept(socket, {
+    const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
       ...identity,
       follows: [],
       muted: [],
       malformed: 0,
     });
-    if (isWorker(connection)) return false;
     if (job === null) {
       this.feed.openSpace(connection, since, Date.now());
       return true;
@@ -220,12 +223,7 @@ export class SpaceDesk {
   }
 
   dropToken(tokenId: string, now: number): void {
-    for (const worker of this.core.connections.workers()) {
-      if (worker.at.tokenId !== tokenId) continue;
-      const message = "The token of this worker was revoked.";
-      this.core.outbox.error(worker, "token_revoked", message);
-      this.workers.dismiss(worker, "notAuthenticated", message, now);
-    }
+    this.workers.dropToken(tokenId, now);
   }
 
   /** Made when it is first asked for. */

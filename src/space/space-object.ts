@@ -14,6 +14,7 @@ import { objectSql } from "../storage/object-sql.ts";
 import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
 import {
+  CANCELED_ON_REQUEST,
   type Caller,
   NO_SUCH_JOB,
   NO_SUCH_SPACE,
@@ -143,12 +144,12 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
-  async cancel(caller: Caller, ulid: string, reason: string): Promise<Reply> {
+  async cancel(caller: Caller, ulid: string): Promise<Reply> {
     const found = this.admit(caller);
     if (!("desk" in found)) return found;
     const { desk } = found;
     return desk.enqueue((now) => {
-      const known = desk.intake.cancel(ulid, reason, now);
+      const known = desk.intake.cancel(ulid, CANCELED_ON_REQUEST, now);
       return (): Reply => {
         const body = known ? desk.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };

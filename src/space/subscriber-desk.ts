@@ -8,11 +8,12 @@ import {
   spaceClientFrame,
 } from "../protocol/subscriber-frames.ts";
 import { isEnded } from "../queue/job.ts";
+import { CANCELED_ON_REQUEST } from "./calls.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Intake } from "./intake.ts";
-import { epochOf, jobIdOf } from "./render.ts";
+import { epochOf, jobIdOf, ulidOf } from "./render.ts";
 
 /** What browsers and programs say over their sockets. */
 export class SubscriberDesk {
@@ -32,7 +33,7 @@ export class SubscriberDesk {
     if (jobUlid !== null) {
       const decoded = decodeFrame(raw, jobClientFrame);
       this.countMalformed(subscriber, decoded, now);
-      if (decoded.ok) this.intake.cancel(jobUlid, CANCELED_BY_CALL, now);
+      if (decoded.ok) this.intake.cancel(jobUlid, CANCELED_ON_REQUEST, now);
       return;
     }
     const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
@@ -89,8 +90,8 @@ export class SubscriberDesk {
         this.unfollow(subscriber, frame.job_id);
         return;
       case "cancel": {
-        const ulid = this.ulidOf(frame.job_id);
-        if (ulid !== null && this.intake.cancel(ulid, CANCELED_BY_CALL, now)) return;
+        const ulid = ulidOf(this.core.record.name, frame.job_id);
+        if (ulid !== null && this.intake.cancel(ulid, CANCELED_ON_REQUEST, now)) return;
         this.unknownJob(subscriber, frame);
       }
     }
@@ -118,7 +119,7 @@ export class SubscriberDesk {
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     const { outbox } = this.core;
-    const ulid = this.ulidOf(frame.job_id);
+    const ulid = ulidOf(this.core.record.name, frame.job_id);
     if (ulid === null || this.core.ledger.get(ulid) === null) {
       this.unknownJob(subscriber, frame);
       return;
@@ -151,7 +152,7 @@ export class SubscriberDesk {
   }
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
-    const ulid = this.ulidOf(jobId);
+    const ulid = ulidOf(this.core.record.name, jobId);
     const job = ulid === null ? null : this.core.ledger.get(ulid);
     if (ulid === null || job === null) return;
     this.feed.afterDelivery(() => {
@@ -195,14 +196,8 @@ export class SubscriberDesk {
     const message = "This space has no such job; it may have expired.";
     this.core.outbox.error(subscriber, "job_not_found", message, { ref, job_id });
   }
-
-  private ulidOf(jobId: string): string | null {
-    const prefix = `${this.core.record.name}.`;
-    return jobId.startsWith(prefix) ? jobId.slice(prefix.length) : null;
-  }
 }
 
-export const CANCELED_BY_CALL = "Canceled on request.";
 export const SUBMITTER_LEFT = "The submitter disconnected.";
 
 type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;

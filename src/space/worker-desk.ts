@@ -1,4 +1,5 @@
 import { decodeFrame } from "../protocol/codec.ts";
+import type { FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   type RegisterFrame,
@@ -13,7 +14,7 @@ import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { type SpaceCore, servingWorkers, workerConfigOf } from "./core.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
-import { iso, jobIdOf } from "./render.ts";
+import { iso, jobIdOf, ulidOf } from "./render.ts";
 
 /** A file address outlives the attempt's deadline by this, for clocks that differ. */
 const FILE_URL_SLACK_MS = 60_000;
@@ -43,9 +44,8 @@ export class WorkerDesk {
     if (worker.at.state.phase === "gone") return;
     const decoded = decodeFrame<WorkerFrame>(raw, workerFrame);
     if (!decoded.ok) {
-      this.core.outbox.error(worker, decoded.code, decoded.message);
       const close = decoded.code === "frame_too_large" ? "frameTooLarge" : "malformed";
-      this.dismiss(worker, close, decoded.message, now);
+      this.dismissFor(worker, decoded.code, close, decoded.message, now);
       return;
     }
     const { frame } = decoded;
@@ -53,17 +53,16 @@ export class WorkerDesk {
     else if (frame.type === "register") this.register(worker, frame, now);
     else {
       const message = "The first frame must be `register`.";
-      this.core.outbox.error(worker, "not_registered", message);
-      this.dismiss(worker, "malformed", message, now);
+      this.dismissFor(worker, "not_registered", "malformed", message, now);
     }
   }
 
   /** Its socket is gone. A worker that said goodbye gives its attempts up; another may come back. */
   left(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
     this.leases.forget(worker);
-    if (!isReady(worker)) return;
-    const { generation } = worker.at.state;
-    markGone(worker);
+    const generation = isReady(worker) ? worker.at.state.generation : null;
+    worker.at.state = { phase: "gone" };
+    if (generation === null) return;
     const command: Command = saidGoodbye
       ? { type: "lose", reason: "The worker left before it ended the job." }
       : { type: "detach" };
@@ -75,8 +74,28 @@ export class WorkerDesk {
   /** Closes a worker's socket for a reason of the edge's own. */
   dismiss(worker: WorkerConnection, close: CloseName, reason: string, now: number): void {
     this.left(worker, false, now);
-    markGone(worker);
     this.core.outbox.close(worker, close, reason);
+  }
+
+  /** The same, with the error that says why. */
+  private dismissFor(
+    worker: WorkerConnection,
+    code: FrameErrorCode,
+    close: CloseName,
+    message: string,
+    now: number,
+  ): void {
+    this.core.outbox.error(worker, code, message);
+    this.dismiss(worker, close, message, now);
+  }
+
+  /** A revoked token ends the connections that came with it. */
+  dropToken(tokenId: string, now: number): void {
+    for (const worker of this.core.connections.workers()) {
+      if (worker.at.tokenId !== tokenId) continue;
+      const message = "The token of this worker was revoked.";
+      this.dismissFor(worker, "token_revoked", "notAuthenticated", message, now);
+    }
   }
 
   anySilent(now: number): boolean {
@@ -86,12 +105,9 @@ export class WorkerDesk {
   /** A worker that fell silent while it was idle is found out before anything is built on it. */
   dropSilent(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      if (this.leases.isOver(worker, now)) this.dismissSilent(worker, now);
+      if (!this.leases.isOver(worker, now)) continue;
+      this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
     }
-  }
-
-  private dismissSilent(worker: ReadyWorker, now: number): void {
-    this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
   }
 
   /** Closes sockets that never registered. */
@@ -99,8 +115,7 @@ export class WorkerDesk {
     for (const worker of this.core.connections.workers()) {
       if (worker.at.state.phase === "new" && worker.at.openedAt + LIMITS.registerMs <= now) {
         const message = `\`register\` must come within ${LIMITS.registerMs / 1_000} s.`;
-        this.core.outbox.error(worker, "register_timeout", message);
-        this.dismiss(worker, "registerTimeout", message, now);
+        this.dismissFor(worker, "register_timeout", "registerTimeout", message, now);
       }
     }
   }
@@ -117,8 +132,7 @@ export class WorkerDesk {
   /** Asks the workers to take no new jobs on these connections, and gives them none. */
   drain(reason: string): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      worker.at.state = { ...worker.at.state, phase: "draining" };
-      this.core.connections.remember(worker);
+      this.note(worker, { phase: "draining" });
       this.core.outbox.send(worker, { type: "drain", reason });
     }
   }
@@ -143,11 +157,18 @@ export class WorkerDesk {
     for (const effect of effects) {
       if (effect.type !== "tell_cancel" || job.status === "queued") continue;
       const worker = job.generation === null ? null : this.byGeneration(job.generation);
-      if (!worker) continue;
-      const { attempt, reason } = effect;
-      const job_id = jobIdOf(this.core.record.name, job.ulid);
-      this.core.outbox.send(worker, { type: "cancel", job_id, attempt, reason });
+      if (worker) this.tellCancel(worker, job, effect.reason);
     }
+  }
+
+  private tellCancel(worker: ReadyWorker, { ulid, attempts }: Job, reason: string): void {
+    const job_id = jobIdOf(this.core.record.name, ulid);
+    this.core.outbox.send(worker, { type: "cancel", job_id, attempt: attempts, reason });
+  }
+
+  private note(worker: ReadyWorker, change: Partial<ReadyWorker["at"]["state"]>): void {
+    worker.at.state = { ...worker.at.state, ...change };
+    this.core.connections.remember(worker);
   }
 
   private register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
@@ -169,14 +190,7 @@ export class WorkerDesk {
     this.core.outbox.send(worker, { type: "registered", generation, config, ...settled });
     for (const job of this.core.ledger.runningJobs()) {
       if (job.generation !== generation || job.cancel === null) continue;
-      const { reason } = job.cancel;
-      const effect: Effect = {
-        type: "tell_cancel",
-        worker: job.worker,
-        attempt: job.attempts,
-        reason,
-      };
-      this.perform(job, [effect]);
+      this.tellCancel(worker, job, job.cancel.reason);
     }
   }
 
@@ -184,21 +198,15 @@ export class WorkerDesk {
   private admit(worker: WorkerConnection, workerId: string, now: number): boolean {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
-      if (other.at.state.workerId !== workerId) {
-        if (this.leases.isOver(other, now)) this.dismissSilent(other, now);
-        continue;
-      }
+      if (other.at.state.workerId !== workerId) continue;
       const message = "Another connection of this worker took its place.";
-      this.core.outbox.error(other, "replaced", message);
-      this.dismiss(other, "occupied", message, now);
+      this.dismissFor(other, "replaced", "occupied", message, now);
     }
     const others = this.core.connections.readyWorkers();
     const { max_workers } = this.core.record.settings;
     if (others.length >= max_workers) {
       const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
-      this.core.outbox.error(worker, "space_occupied", message);
-      worker.at.state = { phase: "gone" };
-      this.core.outbox.close(worker, "occupied", message);
+      this.dismissFor(worker, "space_occupied", "occupied", message, now);
       return false;
     }
     if (others.length + 1 === max_workers) this.giveUpAbsent(workerId, now);
@@ -218,7 +226,7 @@ export class WorkerDesk {
     const resumed: { job_id: string; attempt: number; outputs: number }[] = [];
     const dropped: { job_id: string; attempt: number }[] = [];
     for (const { job_id, attempt } of frame.resume) {
-      const ulid = this.ulidOf(job_id);
+      const ulid = ulidOf(this.core.record.name, job_id);
       const fence = { attempt, workerId, generation };
       const reaction =
         ulid === null ? null : this.core.ledger.apply(ulid, { type: "resume", fence }, now);
@@ -239,12 +247,10 @@ export class WorkerDesk {
         this.core.outbox.error(worker, "already_registered", "This connection is registered.");
         return;
       case "load":
-        worker.at.state = { ...worker.at.state, load: frame.load };
-        this.core.connections.remember(worker);
+        this.note(worker, { load: frame.load });
         return;
       case "drain":
-        worker.at.state = { ...worker.at.state, phase: "draining" };
-        this.core.connections.remember(worker);
+        this.note(worker, { phase: "draining" });
         return;
       default:
         this.heardOfAttempt(worker, frame, now);
@@ -254,7 +260,7 @@ export class WorkerDesk {
   private heardOfAttempt(worker: ReadyWorker, frame: AttemptFrame, now: number): void {
     const { job_id, attempt } = frame;
     const { workerId, generation } = worker.at.state;
-    const ulid = this.ulidOf(job_id);
+    const ulid = ulidOf(this.core.record.name, job_id);
     const command = commandOf(frame, { attempt, workerId, generation });
     const reaction = ulid === null ? null : this.core.ledger.apply(ulid, command, now);
     if (reaction === null || reaction.kind === "stale" || reaction.kind === "unknown") {
@@ -301,15 +307,6 @@ export class WorkerDesk {
     const { generation } = worker.at.state;
     return this.core.ledger.runningJobs().some((job) => job.generation === generation);
   }
-
-  private ulidOf(jobId: string): string | null {
-    const prefix = `${this.core.record.name}.`;
-    return jobId.startsWith(prefix) ? jobId.slice(prefix.length) : null;
-  }
-}
-
-function markGone(worker: WorkerConnection): void {
-  worker.at.state = { phase: "gone" };
 }
 
 type CloseName = Parameters<SpaceCore["outbox"]["close"]>[1];
