@@ -142,16 +142,18 @@ export function isEnded(job: Job): job is EndedJob {
   return job.status !== "queued" && job.status !== "processing";
 }
 
+export type OutputEvent = Extract<LogEvent, { kind: "output" }>;
+
 /** The pieces that the last attempt streamed. */
-export function outputDeltas(job: Job, log: readonly LogEvent[]): Json[] {
-  return log.flatMap((event) =>
-    event.kind === "output" && event.attempt === job.attempts ? [event.delta] : [],
-  );
+export function currentOutput(job: Job, log: readonly LogEvent[]): OutputEvent[] {
+  return log
+    .filter((event) => event.kind === "output")
+    .filter((event) => event.attempt === job.attempts);
 }
 
 /** What the last attempt streamed: one text where every piece is text, else the pieces; or nothing. */
 export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
-  const deltas = outputDeltas(job, log);
+  const deltas = currentOutput(job, log).map(({ delta }) => delta);
   if (deltas.length === 0) return null;
   return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }

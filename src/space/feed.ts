@@ -1,11 +1,10 @@
 import { type Position, recover } from "../channel/position.ts";
-import { isEnded, type Job } from "../queue/job.ts";
+import { currentOutput, isEnded, type Job } from "../queue/job.ts";
 import { spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import { censusOf, quietly, type SpaceCore } from "./core.ts";
 import type { Change } from "./ledger.ts";
 import {
-  currentOutput,
   epochOf,
   framesAfter,
   iso,
@@ -69,9 +68,9 @@ export class Feed {
   catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
     const { connections, store, record } = this.core;
     const epoch = epochOf(job.ulid);
-    const log = store.log.after(job.ulid, 0);
     const first = store.log.trimmedTo(job.ulid) + 1;
     const recovery = recover(since, { epoch, last: job.offset, first });
+    const log = store.log.after(job.ulid, recovery.recovered ? recovery.after : 0);
     const view = this.view(job);
     connections.send(subscriber, {
       type: "connection",

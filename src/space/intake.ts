@@ -2,7 +2,7 @@ import { byteLength, type JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
-import { type Job, outputDeltas, type StoredFile } from "../queue/job.ts";
+import { currentOutput, type Job, type StoredFile } from "../queue/job.ts";
 import { refusalOf } from "../webhooks/target.ts";
 import { censusOf, type SpaceCore } from "./core.ts";
 import { fingerprintOf } from "./fingerprint.ts";
@@ -93,7 +93,8 @@ export class Intake {
     const since = now - this.core.record.settings.cache_ttl_s * 1_000;
     const job = this.core.store.answerTo(cacheKey, since);
     if (job === null) return null;
-    const deltas = outputDeltas(job, this.core.store.log.after(job.ulid, 0));
+    const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));
+    const deltas = output.map(({ delta }) => delta);
     return { deltas, result: job.result, metrics: job.metrics };
   }
 }

@@ -184,7 +184,7 @@ export class Ledger {
     for (const change of this.changes.values()) {
       const { job, before, log } = change;
       if (before === null) this.store.add(job);
-      else if (!onlyLogGrew(before, job)) change.bytes = this.store.update(job, before);
+      else change.bytes = this.store.update(job, before);
       this.store.log.append(job.ulid, log);
     }
   }
@@ -273,15 +273,4 @@ const LATEST = Number.MAX_SAFE_INTEGER;
 /** Higher priority first, then the older. */
 function byTurn(a: Waiting, b: Waiting): number {
   return b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1);
-}
-
-/** The row as stored and the log beside it still tell everything. */
-function onlyLogGrew(before: Job, job: Job): boolean {
-  if (before.history !== job.history) return false;
-  if (before.status !== "processing" || job.status !== "processing") return true;
-  return (
-    before.generation === job.generation &&
-    before.detachedAt === job.detachedAt &&
-    before.cancel === job.cancel
-  );
 }

@@ -91,13 +91,6 @@ export function framesAfter(job: Job, log: LogEvent[], offset: number, view: Job
     .map((event) => ("kind" in event ? logFrame(job, event, view) : changeFrame(job, event, view)));
 }
 
-/** The pieces the running (or last) attempt streamed. */
-export function currentOutput(job: Job, log: LogEvent[]) {
-  return log
-    .filter((event) => event.kind === "output")
-    .filter((event) => event.attempt === job.attempts);
-}
-
 export function logFrame(job: Job, event: LogEvent, view: JobView): object {
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const id = { job_id: jobIdOf(view.space, job.ulid) };

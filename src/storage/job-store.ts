@@ -37,14 +37,15 @@ export class JobStore {
   }
 
   /**
-   * Stores what has changed of a job that is there as `before`. Answers with about what the row takes of the
-   * storage, in bytes.
+   * Stores what has changed of a job that is there as `before`, unless the log beside the row tells it.
+   * Answers with about what the row takes of the storage, in bytes; 0 where it was not written.
    */
   update(job: Job, before: Job): number {
     const stored: Record<string, SqlValue> = changingColumns(before);
-    const changed = named(changingColumns(job)).filter(
-      ([name, value]) => stored[name] !== value || AHEAD.has(name),
-    );
+    const columns = named(changingColumns(job));
+    const differs = ([name, value]: [string, SqlValue]) => stored[name] !== value;
+    if (!columns.some((column) => differs(column) && !AHEAD.has(column[0]))) return 0;
+    const changed = columns.filter((column) => differs(column) || AHEAD.has(column[0]));
     const values = changed.map(([, value]) => value);
     const names = changed.map(([name]) => name);
     const [row] = this.sql.all<{ bytes: number }>(change(names.join()), ...values, job.ulid);
@@ -220,7 +221,7 @@ export class JobStore {
   }
 }
 
-/** What the log alone may have moved on since the row was written. */
+/** What the log tells too, and may have moved on since the row was written. */
 const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progress"]);
 
 /** What small columns and indexes take of the storage: a guess. */
