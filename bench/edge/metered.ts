@@ -13,7 +13,6 @@ const CALLS = [
   "fetch",
   "job",
   "jobs",
-  "settings",
   "submit",
   "alarm",
 ] as const;

@@ -2,8 +2,9 @@ import type { Context } from "hono";
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
+import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import { spaceName } from "../protocol/values.ts";
-import type { Caller, Reply } from "../space/calls.ts";
+import type { Caller, Refusal, Reply } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -59,28 +60,42 @@ export function stubOf(c: AppContext, space: string): SpaceStub {
  * Asks a space's object. One that the catalogue has and the object does not know was cut off while it
  * was made: it is made now.
  */
+export async function reach<T extends { ok: true }>(
+  c: AppContext,
+  space: string,
+  call: (stub: SpaceStub) => PromiseLike<T | Refusal>,
+): Promise<T> {
+  const stub = stubOf(c, space);
+  let reply = await call(stub);
+  if (!reply.ok && reply.code === "space_not_found" && (await heal(c, space, stub))) {
+    reply = await call(stub);
+  }
+  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  return reply;
+}
+
+/** The JSON text that a space's object answers with. */
 export async function ask(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
-  const stub = stubOf(c, space);
-  let reply: Reply = await call(stub);
-  if (!reply.ok && reply.code === "space_not_found" && (await heal(c, space, stub))) {
-    reply = await call(stub);
-  }
-  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
-  return reply.body;
+  return (await reach(c, space, call)).body;
 }
 
-/** Asks the object a job's id names; to whoever holds the id, a space that is gone is a job that is. */
-export async function askOfJob(
+/** Asks the object a job's id names. */
+export function askOfJob(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
+  return ofJob(ask(c, space, call));
+}
+
+/** To whoever holds a job's id, a space that is gone is a job that is. */
+export async function ofJob<T>(answer: Promise<T>): Promise<T> {
   try {
-    return await ask(c, space, call);
+    return await answer;
   } catch (error) {
     const isGone = error instanceof ProblemError && error.code === "space_not_found";
     throw isGone ? new ProblemError("job_not_found", "There is no such job.") : error;
@@ -91,6 +106,11 @@ async function heal(c: AppContext, space: string, stub: SpaceStub): Promise<bool
   const entry = await new SpaceCatalog(c.env.DB).get(space);
   if (entry) await stub.create(entry.name, entry.settings, false);
   return entry !== null;
+}
+
+/** The settings in a space's JSON text. */
+export function settingsIn(spaceText: string): SpaceSettings {
+  return spaceSettings.strip().parse(JSON.parse(spaceText));
 }
 
 /** A JSON text that is ready to go out. */

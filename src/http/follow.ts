@@ -1,13 +1,11 @@
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { SOCKET_HEADERS } from "../space/calls.ts";
-import { type AppContext, stubOf } from "./context.ts";
-import { ProblemError } from "./problems.ts";
+import { type Refusal, SOCKET_HEADERS } from "../space/calls.ts";
+import { type AppContext, ofJob, reach } from "./context.ts";
 
 interface SocketCall {
   role: "worker" | "subscriber";
   operator: boolean;
-  origin: string;
   tokenId?: string;
   job?: string;
   since?: string;
@@ -15,11 +13,31 @@ interface SocketCall {
   leaving?: boolean;
 }
 
-/** Opens a socket to a space's object; nothing of the client's own headers but its protocols goes in. */
-export function openSocket(c: AppContext, space: string, call: SocketCall): Promise<Response> {
+/**
+ * Opens a socket to a space's object; nothing of the client's own headers but its protocols goes in.
+ *
+ * @throws {ProblemError} where the object refuses it
+ */
+export async function openSocket(
+  c: AppContext,
+  space: string,
+  call: SocketCall,
+): Promise<SocketResponse> {
+  const headers = socketHeaders(c, call);
+  const { response } = await reach(c, space, async (stub) => {
+    const response = await stub.fetch("https://space/socket", { headers });
+    if (!response.webSocket) return response.json<Refusal>();
+    return { ok: true as const, response: response as SocketResponse };
+  });
+  return response;
+}
+
+type SocketResponse = Response & { webSocket: WebSocket };
+
+function socketHeaders(c: AppContext, call: SocketCall): Headers {
   const headers = new Headers({ upgrade: "websocket" });
   headers.set(SOCKET_HEADERS.role, call.role);
-  headers.set(SOCKET_HEADERS.origin, call.origin);
+  headers.set(SOCKET_HEADERS.origin, new URL(c.req.url).origin);
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
   if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
@@ -28,7 +46,7 @@ export function openSocket(c: AppContext, space: string, call: SocketCall): Prom
   if (since) headers.set(SOCKET_HEADERS.since, formatPosition(since));
   const protocols = c.req.header("sec-websocket-protocol");
   if (protocols !== undefined) headers.set("sec-websocket-protocol", protocols);
-  return stubOf(c, space).fetch("https://space/socket", { headers });
+  return headers;
 }
 
 /** The frames of one job, for transports that are no sockets; `stop` ends it. */
@@ -44,10 +62,8 @@ export async function followJob(
   },
 ): Promise<(close?: "done" | "goingAway") => void> {
   const { operator, since, leaving } = follow;
-  const origin = new URL(c.req.url).origin;
-  const call = { role: "subscriber", operator, origin, job: job.ulid, since, leaving } as const;
-  const { webSocket } = await openSocket(c, job.space, call);
-  if (!webSocket) throw new ProblemError("job_not_found", "There is no such job.");
+  const call = { role: "subscriber", operator, job: job.ulid, since, leaving } as const;
+  const { webSocket } = await ofJob(openSocket(c, job.space, call));
   webSocket.addEventListener("message", ({ data }) => {
     if (typeof data === "string") follow.onFrame(data);
   });

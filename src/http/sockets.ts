@@ -5,9 +5,9 @@ import {
   type AppContext,
   type AppEnv,
   ask,
-  askOfJob,
   callerOf,
   jobParam,
+  ofJob,
   spaceParam,
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
@@ -20,22 +20,19 @@ export const sockets = new Hono<AppEnv>()
     const space = spaceParam(c);
     const token = bearerOf(c.req.header("authorization")) ?? c.req.query("token") ?? null;
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
-    await ask(c, space, (stub) => stub.describe({ operator: true }));
     if (tokenId === null) {
+      await ask(c, space, (stub) => stub.describe({ operator: true }));
       const detail = `A worker needs a token of the space ${space}: this one is missing, wrong or revoked.`;
       throw new ProblemError("not_authenticated", detail);
     }
-    const { origin } = new URL(c.req.url);
-    return openSocket(c, space, { role: "worker", operator: true, origin, tokenId });
+    return openSocket(c, space, { role: "worker", operator: true, tokenId });
   })
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
     const space = spaceParam(c);
-    const caller = callerOf(c);
-    await ask(c, space, (stub) => stub.describe(caller));
+    const { operator } = callerOf(c);
     const since = c.req.query("since");
-    const { origin } = new URL(c.req.url);
-    return openSocket(c, space, { role: "subscriber", operator: caller.operator, origin, since });
+    return openSocket(c, space, { role: "subscriber", operator, since });
   })
   .get("/api/jobs/:job/ws", (c) => openJob(c))
   .get("/ws/:job", (c) => openJob(c));
@@ -43,17 +40,9 @@ export const sockets = new Hono<AppEnv>()
 async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   const { space, ulid: job } = jobParam(c);
-  const caller = callerOf(c);
-  await askOfJob(c, space, (stub) => stub.job(caller, job));
+  const { operator } = callerOf(c);
   const since = c.req.query("since");
-  const { origin } = new URL(c.req.url);
-  return openSocket(c, space, {
-    role: "subscriber",
-    operator: caller.operator,
-    origin,
-    job,
-    since,
-  });
+  return ofJob(openSocket(c, space, { role: "subscriber", operator, job, since }));
 }
 
 function requireUpgrade(c: AppContext): void {

@@ -18,6 +18,7 @@ import {
   callerOf,
   jsonText,
   requireOperator,
+  settingsIn,
   spaceParam,
   stubOf,
 } from "./context.ts";
@@ -69,7 +70,7 @@ export const spaces = new Hono<AppEnv>()
     const name = spaceParam(c);
     const patch = checked(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const text = await ask(c, name, (stub) => stub.change(caller, patch));
-    const settings = spaceSettings.strip().parse(JSON.parse(text));
+    const settings = settingsIn(text);
     await new SpaceCatalog(c.env.DB).update({ name, settings });
     return jsonText(c, text);
   })

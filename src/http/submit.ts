@@ -6,7 +6,6 @@ import { LIMITS } from "../protocol/limits.ts";
 import {
   idempotencyKey,
   jobOptions,
-  type SpaceSettings,
   type SubmitJobBody,
   submitJobBody,
 } from "../protocol/resources.ts";
@@ -14,7 +13,7 @@ import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { type AppContext, ask, stubOf } from "./context.ts";
+import { type AppContext, ask, reach, settingsIn } from "./context.ts";
 import { checked, ProblemError } from "./problems.ts";
 
 /** An accepted job. */
@@ -35,7 +34,7 @@ export async function submitJob(c: AppContext, space: string, caller: Caller): P
     const body = checked(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
     return submitBody(c, space, caller, body, []);
   }
-  const settings = await settingsOf(c, space, caller);
+  const settings = settingsIn(await ask(c, space, (stub) => stub.describe(caller)));
   const { body, uploads } = await readForm(c);
   const fields = uploads.map(({ field }) => field);
   // Asked before anything is stored; the object asks again when the job arrives.
@@ -79,12 +78,11 @@ export async function submitCalls(
   caller: Caller,
   calls: SubmitCall[],
 ): Promise<SubmitReply[]> {
-  let replies: SubmitReply[] = [];
-  await ask(c, space, async (stub) => {
-    replies = await stub.submit(caller, calls);
+  const { replies } = await reach(c, space, async (stub) => {
+    const replies: SubmitReply[] = await stub.submit(caller, calls);
     const [first] = replies;
     const isGone = first && !first.ok && first.code === "space_not_found";
-    return isGone ? first : { ok: true, body: "" };
+    return isGone ? first : { ok: true as const, replies };
   });
   return replies;
 }
@@ -161,13 +159,6 @@ function readInput(text: string): JsonObject {
 function scalar(text: string): string | number | boolean {
   if (text === "true" || text === "false") return text === "true";
   return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
-}
-
-async function settingsOf(c: AppContext, space: string, caller: Caller): Promise<SpaceSettings> {
-  await ask(c, space, (stub) => stub.describe(caller));
-  const settings = await stubOf(c, space).settings(caller);
-  if (!settings) throw new ProblemError("space_not_found", "There is no such space.");
-  return settings;
 }
 
 async function storeFiles(c: AppContext, space: string, uploads: Upload[]): Promise<StoredFile[]> {

@@ -68,11 +68,6 @@ export class SpaceObject extends DurableObject<Env> {
     return this.answer(caller, (desk) => spaceBody(desk.core));
   }
 
-  async settings(caller: Caller): Promise<SpaceSettings | null> {
-    const found = this.admit(caller);
-    return "desk" in found ? found.desk.core.record.settings : null;
-  }
-
   async change(caller: Caller, patch: SpacePatch): Promise<Reply> {
     return this.answer(caller, (desk) =>
       desk.batch((now) => {
