@@ -47,6 +47,8 @@ export class Ledger {
   /** Jobs that wait, by what they ask for. */
   private readonly classes = new Map<string, QueueClass>();
   private changes = new Map<string, Change>();
+  /** Of the batch that was stored last, until it is told: nobody has to read them back for that. */
+  private stored = new Map<string, Change>();
   private meanRun: number | null = null;
   private readonly ids: JobIds;
 
@@ -80,7 +82,8 @@ export class Ledger {
   }
 
   get(ulid: string): Job | null {
-    return this.changes.get(ulid)?.job ?? this.running.get(ulid) ?? this.store.get(ulid);
+    const known = this.changes.get(ulid)?.job ?? this.running.get(ulid);
+    return known ?? this.stored.get(ulid)?.job ?? this.store.get(ulid);
   }
 
   /** Jobs that have not ended and are to be canceled when this submitter leaves. */
@@ -191,9 +194,14 @@ export class Ledger {
 
   /** What the batch changed, once it is stored; the next batch starts empty. */
   settle(): Change[] {
-    const settled = [...this.changes.values()];
+    this.stored = this.changes;
     this.changes = new Map();
-    return settled;
+    return [...this.stored.values()];
+  }
+
+  /** The batch is told: its jobs need not stay in memory. */
+  told(): void {
+    this.stored = new Map();
   }
 
   private record(before: Job | null, job: Job, log: LogEvent[]): void {

@@ -285,6 +285,7 @@ export class SpaceDesk {
     core.outbox.flush();
     this.feed.deliver(changes);
     this.announcer.announce(changes);
+    core.ledger.told();
   }
 
   /** One frame's failure is its own: the others of the batch go on. */

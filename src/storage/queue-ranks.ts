@@ -4,6 +4,8 @@ import type { Sql } from "./sql.ts";
 interface Stretch {
   first: string;
   count: number;
+  /** The jobs themselves, in order: of the newest stretch, where most are asked about. */
+  ulids: string[] | null;
 }
 
 interface Stretches {
@@ -17,7 +19,8 @@ const STRETCH = 512;
 
 /**
  * How many jobs wait before another, without counting a long queue: each line (one class and priority)
- * is kept as stretches of a few hundred jobs, of which only the boundaries and counts are in memory.
+ * is kept as stretches of a few hundred jobs, of which only the boundaries and counts are in memory, and
+ * of the newest the jobs.
  * Lines are read from the rows when first asked about, and kept up to date from then on.
  */
 export class QueueRanks {
@@ -34,9 +37,14 @@ export class QueueRanks {
     const stretch = known.all[indexIn(known.all, ulid)];
     const isNewest = ulid > known.newest;
     if (isNewest) known.newest = ulid;
-    if (!stretch || (isNewest && stretch.count >= STRETCH))
-      known.all.push({ first: ulid, count: 1 });
-    else stretch.count += 1;
+    if (!stretch) return;
+    if (isNewest && stretch.count >= STRETCH) {
+      stretch.ulids = null;
+      known.all.push({ first: ulid, count: 1, ulids: [ulid] });
+      return;
+    }
+    stretch.count += 1;
+    stretch.ulids?.splice(placeIn(stretch.ulids, ulid), 0, ulid);
   }
 
   left(line: Line, ulid: string): void {
@@ -46,6 +54,7 @@ export class QueueRanks {
     const stretch = known.all[at];
     if (!stretch) return;
     stretch.count -= 1;
+    stretch.ulids?.splice(placeIn(stretch.ulids, ulid), 1);
     if (stretch.count > 0 || known.all.length === 1) return;
     known.all.splice(at, 1);
     if (at === 0 && known.all[0]) known.all[0].first = "";
@@ -55,7 +64,8 @@ export class QueueRanks {
   before(line: Line, ulid: string): number {
     const { all } = this.lines.get(keyOf(line)) ?? this.read(line);
     const at = indexIn(all, ulid);
-    let before = this.count(line, all[at]?.first ?? "", ulid);
+    const { first, ulids } = all[at] ?? NOBODY;
+    let before = ulids ? placeIn(ulids, ulid) : this.count(line, first, ulid);
     for (const earlier of all.slice(0, at)) before += earlier.count;
     return before;
   }
@@ -83,17 +93,30 @@ export class QueueRanks {
       line.priority,
       STRETCH,
     );
-    const all: Stretch[] = [{ first: "", count: 0 }];
+    const all: Stretch[] = [{ ...NOBODY }];
     for (const { ulid, place, length } of rows) {
       if ((place - 1) % STRETCH !== 0) continue;
       const count = Math.min(STRETCH, length - place + 1);
       // What is put back may be older than any that waits.
-      if (place === 1) all[0] = { first: "", count };
-      else all.push({ first: ulid, count });
+      if (place === 1) all[0] = { ...NOBODY, count };
+      else all.push({ first: ulid, count, ulids: null });
     }
+    const newest = all.at(-1);
+    if (newest) newest.ulids = this.ulidsFrom(line, newest.first);
     const read = { all, newest: rows.at(-1)?.ulid ?? "" };
     this.lines.set(keyOf(line), read);
     return read;
+  }
+
+  private ulidsFrom({ requires, priority }: Line, first: string): string[] {
+    const rows = this.sql.all<{ ulid: string }>(
+      `SELECT ulid FROM jobs INDEXED BY jobs_queue
+       WHERE status = 'queued' AND requires = ? AND priority = ? AND ulid >= ? ORDER BY ulid`,
+      requires,
+      priority,
+      first,
+    );
+    return rows.map(({ ulid }) => ulid);
   }
 }
 
@@ -103,18 +126,30 @@ export interface Line {
   priority: number;
 }
 
+const NOBODY: Stretch = { first: "", count: 0, ulids: null };
+
 function keyOf({ requires, priority }: Line): string {
   return `${priority} ${requires}`;
 }
 
-/** The last stretch that begins at or before `ulid`. */
+/** The last stretch that begins at or before `ulid`; the first begins before all. */
 function indexIn(stretches: readonly Stretch[], ulid: string): number {
+  return lowest(stretches.length, (at) => (stretches[at]?.first ?? "") > ulid) - 1;
+}
+
+/** Where `ulid` is in the list, or would be. */
+function placeIn(ulids: readonly string[], ulid: string): number {
+  return lowest(ulids.length, (at) => (ulids[at] ?? "") >= ulid);
+}
+
+/** The first index at which what holds for all after it does; `length` where it holds for none. */
+function lowest(length: number, holds: (at: number) => boolean): number {
   let low = 0;
-  let high = stretches.length - 1;
+  let high = length;
   while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if ((stretches[middle]?.first ?? "") <= ulid) low = middle;
-    else high = middle - 1;
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
   }
   return low;
 }
