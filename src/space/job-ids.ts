@@ -5,6 +5,7 @@ const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const SEQUENCE_DIGITS = 3;
 const SEQUENCE_END = 32 ** SEQUENCE_DIGITS;
 const RANDOM_DIGITS = 13;
+const IDS_A_POOL = 64;
 
 /**
  * ULIDs that sort in the order they are made, and none of which tells another: after the time come 15
@@ -14,6 +15,9 @@ const RANDOM_DIGITS = 13;
 export class JobIds {
   private time: number;
   private sequence = 0;
+  /** Random bytes for the next ids: asked for many at a time, because each time costs. */
+  private readonly pool = new Uint8Array(RANDOM_DIGITS * IDS_A_POOL);
+  private used = this.pool.length;
 
   /** `newest` is the newest id there is: no id made now may sort before it. */
   constructor(newest: string | null) {
@@ -28,9 +32,19 @@ export class JobIds {
       this.time += 1;
       this.sequence = 0;
     }
-    const random = crypto.getRandomValues(new Uint8Array(RANDOM_DIGITS));
-    const digits = Array.from(random, (byte) => DIGITS[byte % DIGITS.length]).join("");
-    return encodeTime(this.time) + inDigits(this.sequence++) + digits;
+    let id = encodeTime(this.time) + inDigits(this.sequence++);
+    for (const byte of this.randomBytes()) id += DIGITS[byte % DIGITS.length];
+    return id;
+  }
+
+  private randomBytes(): Uint8Array {
+    if (this.used === this.pool.length) {
+      crypto.getRandomValues(this.pool);
+      this.used = 0;
+    }
+    const from = this.used;
+    this.used += RANDOM_DIGITS;
+    return this.pool.subarray(from, this.used);
   }
 }
 

@@ -17,8 +17,6 @@ export interface Change {
   job: Job;
   before: Job | null;
   log: LogEvent[];
-  /** Of its row, once it was written; 0 where it was not. */
-  bytes: number;
 }
 
 /** A worker the ledger may hand jobs to. */
@@ -184,10 +182,9 @@ export class Ledger {
 
   /** Writes what the batch changed; must run inside its transaction. */
   save(): void {
-    for (const change of this.changes.values()) {
-      const { job, before, log } = change;
+    for (const { job, before, log } of this.changes.values()) {
       if (before === null) this.store.add(job);
-      else change.bytes = this.store.update(job, before);
+      else this.store.update(job, before);
       this.store.log.append(job.ulid, log);
     }
   }
@@ -209,7 +206,7 @@ export class Ledger {
     if (change) {
       change.job = job;
       change.log.push(...log);
-    } else this.changes.set(job.ulid, { job, before, log: [...log], bytes: 0 });
+    } else this.changes.set(job.ulid, { job, before, log: [...log] });
     if (job.status === "processing") this.running.set(job.ulid, job);
     else this.running.delete(job.ulid);
     this.count(before, -1);

@@ -1,4 +1,5 @@
 import { type EndedJob, isEnded } from "../queue/job.ts";
+import { rowBytesOf } from "../storage/job-row.ts";
 import type { Expired } from "../storage/job-store.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Change } from "./ledger.ts";
@@ -30,11 +31,12 @@ export class Retention {
 
   /** Counts what a batch finished, inside its transaction. */
   note(changes: readonly Change[]): void {
-    for (const { job, bytes } of changes) {
+    for (const { job } of changes) {
       if (!isEnded(job)) continue;
       // Offsets are gapless: where every one is a change of status there is no log.
       const isLogged = job.offset > job.history.length;
-      this.bytes += bytes + (isLogged ? this.core.store.log.bytesOf(job.ulid) : 0);
+      const logged = isLogged ? this.core.store.log.bytesOf(job.ulid) : 0;
+      this.bytes += rowBytesOf(job) + logged;
     }
     if (Math.abs(this.bytes - this.countedBytes) >= COUNT_STEP) this.storeCount();
   }

@@ -1,6 +1,7 @@
+import { byteLength, type Json, type JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
 import { dueAt } from "../queue/deadline.ts";
-import type { Job, LiveProgress, WorkerRef } from "../queue/job.ts";
+import type { EndedJob, Job, LiveProgress, StoredFile, WorkerRef } from "../queue/job.ts";
 import type { SqlValue } from "./sql.ts";
 
 /** A row of `jobs`: what each status knows, and null for what it does not. */
@@ -53,6 +54,28 @@ export function requiresOf(text: string): string[] {
   return text === "" ? [] : JSON.parse(text);
 }
 
+/** What small columns and indexes take of the storage: a guess. */
+export const ROW_BYTES = 500;
+
+/** About what the row of a finished job takes of the storage, in bytes. */
+export function rowBytesOf(job: EndedJob): number {
+  const result = job.status === "completed" ? sizeOf(job.result) : 0;
+  return ROW_BYTES + (inputSizes.get(job.input) ?? sizeOf(job.input)) + sizeOf(job.files) + result;
+}
+
+/** Of the inputs this memory has stored: measured once. */
+const inputSizes = new WeakMap<JsonObject, number>();
+
+function inputText(input: JsonObject): string {
+  const text = JSON.stringify(input);
+  inputSizes.set(input, byteLength(text));
+  return text;
+}
+
+function sizeOf(value: Json | readonly StoredFile[]): number {
+  return byteLength(JSON.stringify(value));
+}
+
 export function rowOf(job: Job): JobRow {
   return { ...fixedColumns(job), ...changingColumns(job) };
 }
@@ -62,7 +85,7 @@ function fixedColumns(job: Job) {
   return {
     ulid: job.ulid,
     priority: job.priority,
-    input: JSON.stringify(job.input),
+    input: inputText(job.input),
     files: JSON.stringify(job.files),
     user: job.user,
     limits: JSON.stringify(job.limits),

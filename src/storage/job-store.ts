@@ -2,7 +2,15 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
 import { JobLog } from "./job-log.ts";
-import { changingColumns, classOf, type JobRow, jobOf, requiresOf, rowOf } from "./job-row.ts";
+import {
+  changingColumns,
+  classOf,
+  type JobRow,
+  jobOf,
+  ROW_BYTES,
+  requiresOf,
+  rowOf,
+} from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 
@@ -32,24 +40,24 @@ export class JobStore {
 
   add(job: Job): void {
     const columns = named(rowOf(job)).filter(([, value]) => value !== null);
-    const names = columns.map(([name]) => name);
-    this.sql.run(insertion(names.join()), ...columns.map(([, value]) => value));
+    this.sql.run(insertion(columns.map(([name]) => name).join()), ...columns.map(boundOf));
   }
 
   /**
    * Stores what has changed of a job that is there as `before`, unless the log beside the row tells it.
-   * Answers with about what the row takes of the storage, in bytes; 0 where it was not written.
    */
-  update(job: Job, before: Job): number {
+  update(job: Job, before: Job): void {
     const stored: Record<string, SqlValue> = changingColumns(before);
-    const columns = named(changingColumns(job));
-    const differs = ([name, value]: [string, SqlValue]) => stored[name] !== value;
-    if (!columns.some((column) => differs(column) && !AHEAD.has(column[0]))) return 0;
-    const changed = columns.filter((column) => differs(column) || AHEAD.has(column[0]));
-    const values = changed.map(([, value]) => value);
-    const names = changed.map(([name]) => name);
-    const [row] = this.sql.all<{ bytes: number }>(change(names.join()), ...values, job.ulid);
-    return row?.bytes ?? 0;
+    let isChanged = false;
+    const columns = named(changingColumns(job)).filter(([name, value]) => {
+      if (AHEAD.has(name)) return true;
+      const differs = stored[name] !== value;
+      isChanged ||= differs;
+      return differs;
+    });
+    if (!isChanged) return;
+    const names = columns.map(([name]) => name).join();
+    this.sql.run(change(names), ...columns.map(boundOf), job.ulid);
   }
 
   /** Who is next of the jobs that ask for this: higher priority first, then the older. */
@@ -224,15 +232,14 @@ export class JobStore {
 /** What the log tells too, and may have moved on since the row was written. */
 const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progress"]);
 
-/** What small columns and indexes take of the storage: a guess. */
-const ROW_BYTES = 500;
-
-/** About what a row takes of the storage. */
-const ROW = `${ROW_BYTES} + LENGTH(input) + LENGTH(history) + LENGTH(files) + IFNULL(LENGTH(result), 0)`;
-
-/** The same with the job's log. */
-const BYTES = `(${ROW}
+/** About what a finished job takes of the storage, as `rowBytesOf` counts it, and its log. */
+const BYTES = `(${ROW_BYTES} + ${bytesOf("input")} + ${bytesOf("files")} + ${bytesOf("IFNULL(result, '')")}
   + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM job_log WHERE job_log.ulid = jobs.ulid), 0)))`;
+
+/** LENGTH counts the characters of a text and the bytes of a blob. */
+function bytesOf(column: string): string {
+  return `LENGTH(CAST(${column} AS BLOB))`;
+}
 
 /** Statements by the columns they name: of each kind of step there is one, which the runtime prepares once. */
 const insertion = once((columns) => {
@@ -241,7 +248,7 @@ const insertion = once((columns) => {
 });
 const change = once((columns) => {
   const assigned = columns.replaceAll(/\w+/g, "$& = ?");
-  return `UPDATE jobs SET ${assigned} WHERE ulid = ? RETURNING ${ROW} AS bytes`;
+  return `UPDATE jobs SET ${assigned} WHERE ulid = ?`;
 });
 
 function once(make: (columns: string) => string): (columns: string) => string {
@@ -253,6 +260,12 @@ function once(make: (columns: string) => string): (columns: string) => string {
   };
 }
 
-function named(columns: Record<string, SqlValue>): [string, SqlValue][] {
+type Column = [name: string, value: SqlValue];
+
+function named(columns: Record<string, SqlValue>): Column[] {
   return Object.entries(columns);
+}
+
+function boundOf([, value]: Column): SqlValue {
+  return value;
 }

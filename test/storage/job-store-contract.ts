@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isEnded, type Job, type LogEvent } from "../../src/queue/job.ts";
+import { type CompletedJob, isEnded, type Job, type LogEvent } from "../../src/queue/job.ts";
 import { submitted } from "../../src/queue/transition.ts";
+import { rowBytesOf } from "../../src/storage/job-row.ts";
 import type { JobStore } from "../../src/storage/job-store.ts";
 import { lives, newJobs, play, START } from "../queue/steps.ts";
 import { completedJob, queuedAs, ulidAt } from "./stored-jobs.ts";
@@ -148,9 +149,12 @@ export function jobStoreContract(withSql: WithSql): void {
 
     it("take as much of the storage as they were said to when they were stored", () =>
       withJobs((jobs) => {
-        jobs.add(queuedAs(ulidAt(1)));
-        const saved = jobs.update(completedJob(ulidAt(1), 1), queuedAs(ulidAt(1)));
+        const input = { prompt: "ä€😀" };
+        const done: CompletedJob = { ...completedJob(ulidAt(1), 1), input, result: ["ü"] };
+        jobs.add({ ...queuedAs(ulidAt(1)), input });
+        jobs.update(done, queuedAs(ulidAt(1)));
         const [ended] = jobs.endedBy(START + 9_000, 1);
+        const saved = rowBytesOf(done);
         expect(ended?.bytes).toBe(saved);
         jobs.log.append(ulidAt(1), [{ kind: "position", offset: 2, at: START, position: 1 }]);
         const logged = jobs.endedBy(START + 9_000, 1)[0]?.bytes ?? 0;
