@@ -9,6 +9,7 @@ const runtime = cloudflareTest(async () => ({
       TEST_MIGRATIONS: await readD1Migrations(path.join(import.meta.dirname, "migrations")),
       OPERATOR_KEY: "an-operator-key-for-tests",
       SIGNING_KEY: "a-signing-key-for-tests",
+      JWT_SECRET: "a-secret-for-the-tokens-of-tests",
       LOCAL: "true",
       MAX_KEPT_MB: "4",
     },

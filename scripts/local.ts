@@ -17,10 +17,19 @@ const STATE = process.env.DIALOUT_STATE ?? join(ROOT, ".wrangler", "state");
 export const STATE_FOLDER = STATE;
 export const TOKEN_FILE = join(STATE, "demo-worker-token");
 
+/** The edge's objects, by binding, for what runs it without wrangler. */
+export const OBJECTS = {
+  SPACE: "SpaceObject",
+  JOB: "JobObject",
+  ROOM: "RoomObject",
+  GATEWAY: "GatewayObject",
+  MONITOR: "MonitorObject",
+};
+
 /** Secrets are made once, readable by their owner alone, and never a fixed default. */
 export function ensureSecrets(): void {
   const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
-  const missing = ["OPERATOR_KEY", "SIGNING_KEY"].filter(
+  const missing = ["OPERATOR_KEY", "SIGNING_KEY", "JWT_SECRET"].filter(
     (name) => !new RegExp(`^${name}=`, "m").test(text),
   );
   if (missing.length === 0) return;

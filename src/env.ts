@@ -1,14 +1,31 @@
 import { z } from "zod";
+import type { GatewayObject } from "./gateway/gateway-object.ts";
+import type { JobObject } from "./job/job-object.ts";
+import type { MonitorObject } from "./monitor/monitor-object.ts";
+import type { RoomObject } from "./room/room-object.ts";
 import type { SpaceObject } from "./space/space-object.ts";
 
 /** What wrangler.toml binds. */
 export interface Env {
   SPACE: DurableObjectNamespace<SpaceObject>;
+  JOB: DurableObjectNamespace<JobObject>;
+  ROOM: DurableObjectNamespace<RoomObject>;
+  GATEWAY: DurableObjectNamespace<GatewayObject>;
+  MONITOR: DurableObjectNamespace<MonitorObject>;
   DB: D1Database;
   FILES: R2Bucket;
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
+  /** Signs the tokens of users (HS256); without it and `JWKS_URL` there are no users, only the operator. */
+  JWT_SECRET?: string;
+  /** Where the public keys are by which users' tokens are checked instead. */
+  JWKS_URL?: string;
+  /** What a token's `iss` and `aud` must be, if set. */
+  JWT_ISSUER?: string;
+  JWT_AUDIENCE?: string;
+  /** Gateways that share the sockets of one part of the world; 4 if not set. */
+  GATEWAYS?: string;
   /** Counts submits by where they come from. */
   SUBMITS: RateLimit;
   /** Finished jobs that one space keeps at most, MiB; 1024 if not set. */
@@ -21,6 +38,12 @@ const settings = z.object({
   MAX_KEPT_MB: z
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
+    .optional(),
+  JWT_SECRET: z.string().min(32, "must have 32 characters or more").optional(),
+  JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
+  GATEWAYS: z
+    .string()
+    .regex(/^[1-9]\d{0,3}$/, "must be a number from 1")
     .optional(),
   OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
   SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),

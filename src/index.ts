@@ -1,4 +1,8 @@
 import { app } from "./http/app.ts";
 
+export { GatewayObject } from "./gateway/gateway-object.ts";
+export { JobObject } from "./job/job-object.ts";
+export { MonitorObject } from "./monitor/monitor-object.ts";
+export { RoomObject } from "./room/room-object.ts";
 export { SpaceObject } from "./space/space-object.ts";
 export default app;

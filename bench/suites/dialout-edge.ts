@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { ROOT } from "../../scripts/local.ts";
+import { OBJECTS, ROOT } from "../../scripts/local.ts";
 import type { SpaceResource, SpaceSettings } from "../../src/protocol/resources.ts";
 import { bundles } from "../bundles.ts";
 import type { Program } from "../program.ts";
@@ -36,7 +36,7 @@ export class DialoutEdge {
     const operatorKey = randomBytes(24).toString("base64url");
     const url = await stage.launch<EdgeCalls>("edge.ts").call("start", {
       script: bundles()[bundle],
-      objects: { SPACE: "SpaceObject" },
+      objects: OBJECTS,
       folder: stage.path("state"),
       settings: {
         OPERATOR_KEY: operatorKey,

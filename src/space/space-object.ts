@@ -9,8 +9,9 @@ import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
 import { spaceStatusOf } from "../queue/status.ts";
 import { JobStore } from "../storage/job-store.ts";
-import { isMigrated, migrate } from "../storage/migrations.ts";
+import { migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
+import { isMigrated } from "../storage/schema.ts";
 import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
 import {

@@ -234,7 +234,7 @@ const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progres
 
 /** About what a finished job takes of the storage, as `rowBytesOf` counts it, and its log. */
 const BYTES = `(${ROW_BYTES} + ${bytesOf("input")} + ${bytesOf("files")} + ${bytesOf("IFNULL(result, '')")}
-  + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM job_log WHERE job_log.ulid = jobs.ulid), 0)))`;
+  + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM channel_log WHERE channel = jobs.ulid), 0)))`;
 
 /** LENGTH counts the characters of a text and the bytes of a blob. */
 function bytesOf(column: string): string {

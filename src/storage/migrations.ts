@@ -1,6 +1,7 @@
+import { migrateTo } from "./schema.ts";
 import type { Sql } from "./sql.ts";
 
-/** Append-only: a migration that has run anywhere is never changed. Its number is its place, from 1. */
+/** Of a space. Append-only: a migration that has run anywhere is never changed. */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
     `CREATE TABLE space (
@@ -93,30 +94,18 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "CREATE INDEX webhook_deliveries_due ON webhook_deliveries (due_at) WHERE due_at IS NOT NULL",
     "CREATE INDEX webhook_deliveries_job ON webhook_deliveries (ulid)",
   ],
+  [
+    "ALTER TABLE job_log RENAME TO channel_log",
+    "ALTER TABLE channel_log RENAME COLUMN ulid TO channel",
+    "ALTER TABLE channel_log ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
+    // How many jobs ended how, those included that were erased since.
+    "ALTER TABLE space ADD COLUMN completed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE space ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE space ADD COLUMN canceled INTEGER NOT NULL DEFAULT 0",
+  ],
 ];
 
-export class NewerSchema extends Error {
-  constructor(found: number) {
-    super(`The stored schema is version ${found}; this program knows ${MIGRATIONS.length}.`);
-    this.name = "NewerSchema";
-  }
-}
-
-/** Whether anything was ever stored here: reading makes no table, so that a wrong name costs nothing. */
-export function isMigrated(sql: Sql): boolean {
-  return sql.all("SELECT name FROM sqlite_master WHERE name = 'schema_version'").length > 0;
-}
-
-/** Brings the schema to the newest version, in one transaction; throws `NewerSchema` if it is ahead. */
+/** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */
 export function migrate(sql: Sql): void {
-  sql.transaction(() => {
-    sql.run("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL) STRICT");
-    const rows = sql.all<{ version: number }>("SELECT version FROM schema_version");
-    const from = rows[0]?.version ?? 0;
-    if (from > MIGRATIONS.length) throw new NewerSchema(from);
-    if (from === MIGRATIONS.length) return;
-    for (const statement of MIGRATIONS.slice(from).flat()) sql.run(statement);
-    sql.run("DELETE FROM schema_version");
-    sql.run("INSERT INTO schema_version (version) VALUES (?)", MIGRATIONS.length);
-  });
+  migrateTo(sql, MIGRATIONS);
 }

@@ -210,7 +210,7 @@ describe("a job that is over", () => {
     for (const path of [`/api/jobs/${id}`, `/api/jobs/${id}/events`]) {
       expect(await problemOf(404, call("GET", path))).toMatchObject({ code: "job_not_found" });
     }
-    expect(await inRows(space, "SELECT * FROM job_log")).toEqual([]);
+    expect(await inRows(space, "SELECT * FROM channel_log")).toEqual([]);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
     expect(await worker.next("stale")).toMatchObject({ job_id: id });
   });

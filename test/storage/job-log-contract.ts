@@ -138,7 +138,7 @@ export function jobLogContract(withSql: WithSql): void {
         new JobLog(sql).append(ULID, events);
         expect(new JobLog(sql).after(ULID, 0)).toEqual(events);
         const [row] = sql.all<{ largest: number }>(
-          "SELECT MAX(LENGTH(events)) AS largest FROM job_log",
+          "SELECT MAX(LENGTH(events)) AS largest FROM channel_log",
         );
         expect(row?.largest).toBeLessThan(300_000);
       }));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { isMigrated, migrate, NewerSchema } from "../../src/storage/migrations.ts";
+import { migrate } from "../../src/storage/migrations.ts";
+import { isMigrated, NewerSchema } from "../../src/storage/schema.ts";
 import type { Sql } from "../../src/storage/sql.ts";
 import type { WithSql } from "./with-sql.ts";
 
@@ -29,11 +30,11 @@ export function schemaContract(withSql: WithSql): void {
         migrate(sql);
         expect(isMigrated(sql)).toBe(true);
         const [before, versions] = [schemaOf(sql), versionsOf(sql)];
-        sql.run("INSERT INTO job_log VALUES ('u', 1, 2, 3, '[]')");
+        sql.run("INSERT INTO channel_log VALUES ('u', 1, 2, 3, '[]', 4)");
         migrate(sql);
         expect(schemaOf(sql)).toEqual(before);
         expect(versionsOf(sql)).toEqual(versions);
-        expect(sql.all("SELECT ulid FROM job_log")).toEqual([{ ulid: "u" }]);
+        expect(sql.all("SELECT channel FROM channel_log")).toEqual([{ channel: "u" }]);
       }));
 
     it("of a newer program is refused and left as it is", () =>

@@ -146,7 +146,7 @@ export function versionContract(withSql: WithSql): void {
         ]);
         expect(store.log.after(ulidAt(5), 0)).toHaveLength(3);
         for (const { ulid } of statuses) store.remove(ulid);
-        expect(sql.all("SELECT ulid FROM job_log")).toEqual([]);
+        expect(sql.all("SELECT channel FROM channel_log")).toEqual([]);
       }));
 
     it("has its space, with the settings it had and those that are new, and counts on", () =>

@@ -2,10 +2,11 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import { ROOT } from "../../scripts/local.ts";
+import { OBJECTS, ROOT } from "../../scripts/local.ts";
 
 export const OPERATOR_KEY = "an-operator-key-for-tests";
 const SIGNING_KEY = "a-signing-key-for-tests";
+export const JWT_SECRET = "a-secret-for-the-tokens-of-tests";
 
 /** Bundles the Worker as a deploy would, without one. */
 export function bundleEdge(folder: string): void {
@@ -31,10 +32,15 @@ export async function serveBundle(bundle: string, state: string, port: number): 
     modulesRoot: bundle,
     compatibilityDate: "2026-10-23",
     compatibilityFlags: ["nodejs_compat"],
-    durableObjects: { SPACE: { className: "SpaceObject", useSQLite: true } },
+    durableObjects: Object.fromEntries(
+      Object.entries(OBJECTS).map(([binding, className]) => [
+        binding,
+        { className, useSQLite: true },
+      ]),
+    ),
     d1Databases: { DB: "dialout" },
     r2Buckets: { FILES: "dialout-files" },
-    bindings: { OPERATOR_KEY, SIGNING_KEY, LOCAL: "true" },
+    bindings: { OPERATOR_KEY, SIGNING_KEY, JWT_SECRET, LOCAL: "true" },
   });
   options.resourcePersistencePath = state;
   const miniflare = new Miniflare(options);

@@ -1,0 +1,97 @@
+import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
+import { z } from "zod";
+import type { Env } from "../env.ts";
+import type { Principal } from "./principal.ts";
+
+type User = Extract<Principal, { kind: "user" }>;
+export type Verified = { ok: true; user: User } | { ok: false; reason: string };
+
+/** A list of patterns, also as one text with spaces between, as OAuth writes scopes. */
+const patterns = z
+  .union([z.array(z.string().max(200)).max(1_000), z.string().max(20_000)])
+  .transform((given) => (typeof given === "string" ? given.split(/\s+/).filter(Boolean) : given))
+  .default([]);
+
+const claims = z.object({
+  sub: z.string().regex(/^[\w.@|-]{1,128}$/, "has characters that no user's room can have"),
+  exp: z.number(),
+  rooms: patterns,
+  publish: patterns,
+});
+
+/** Signatures of key pairs. Never those of a shared secret: a public key must not pass for one. */
+const KEY_PAIR_ALGORITHMS = [
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA",
+];
+
+/** Clocks of who issues tokens and of the edge may differ by this, seconds. */
+const CLOCK_TOLERANCE_S = 5;
+
+/** Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`; says why one is refused, and never what it holds. */
+export async function verifyToken(env: Env, token: string): Promise<Verified> {
+  try {
+    const payload = await payloadOf(env, token);
+    if (payload === null) return { ok: false, reason: "This edge takes no tokens." };
+    const parsed = claims.safeParse(payload);
+    if (!parsed.success) return { ok: false, reason: `The token lacks ${lacking(parsed.error)}.` };
+    const { sub: userId, exp, rooms, publish } = parsed.data;
+    return { ok: true, user: { kind: "user", userId, expiresAt: exp * 1_000, rooms, publish } };
+  } catch (error) {
+    return { ok: false, reason: reasonOf(error) };
+  }
+}
+
+async function payloadOf(env: Env, token: string): Promise<JWTPayload | null> {
+  const { JWT_SECRET: secret, JWKS_URL: url, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = env;
+  const checks = {
+    clockTolerance: CLOCK_TOLERANCE_S,
+    requiredClaims: ["sub", "exp"],
+    ...(issuer ? { issuer } : {}),
+    ...(audience ? { audience } : {}),
+  };
+  if (url) {
+    const options = { ...checks, algorithms: KEY_PAIR_ALGORITHMS };
+    return (await jwtVerify(token, keysAt(url), options)).payload;
+  }
+  if (!secret) return null;
+  const key = new TextEncoder().encode(secret);
+  return (await jwtVerify(token, key, { ...checks, algorithms: ["HS256"] })).payload;
+}
+
+/** Fetched keys are kept as long as this Worker lives, and fetched again where one is new. */
+const keySets = new Map<string, JWTVerifyGetKey>();
+
+function keysAt(url: string): JWTVerifyGetKey {
+  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
+  keySets.set(url, known);
+  return known;
+}
+
+function lacking(error: z.ZodError): string {
+  return error.issues
+    .map(({ path, message }) => `a good \`${path.join(".")}\`: ${message}`)
+    .join("; ");
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof errors.JWTExpired) return "The token has expired.";
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return `The token's claim \`${error.claim}\` is missing or wrong.`;
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) return "The token's algorithm is not allowed.";
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return "The token's signature is wrong.";
+  if (error instanceof errors.JWKSNoMatchingKey) return "The token's key is not known.";
+  if (error instanceof errors.JOSEError) return "This is no valid token.";
+  console.error("a token could not be checked", error);
+  return "The token could not be checked now: try again.";
+}

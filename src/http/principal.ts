@@ -1,0 +1,33 @@
+import { bearerOf, isOperatorKey } from "../auth/operator.ts";
+import type { Principal } from "../auth/principal.ts";
+import { verifyToken } from "../auth/token.ts";
+import type { AppContext } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+/**
+ * Who asks: by `Authorization: Bearer`, `?token=`, or for browsers' sockets, which can send no header,
+ * the subprotocol `dialout.token.<token>`.
+ *
+ * @throws {ProblemError} where what it shows is not valid: it means to be somebody
+ */
+export async function principalOf(c: AppContext): Promise<Principal> {
+  const token = tokenOf(c);
+  if (token === null) return { kind: "anonymous" };
+  if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
+  const verified = await verifyToken(c.env, token);
+  if (!verified.ok) throw new ProblemError("not_authenticated", verified.reason);
+  return verified.user;
+}
+
+const TOKEN_PROTOCOL = "dialout.token.";
+
+function tokenOf(c: AppContext): string | null {
+  const protocols = (c.req.header("sec-websocket-protocol") ?? "").split(",");
+  const offered = protocols.map((one) => one.trim()).find((one) => one.startsWith(TOKEN_PROTOCOL));
+  return (
+    bearerOf(c.req.header("authorization")) ??
+    c.req.query("token") ??
+    offered?.slice(TOKEN_PROTOCOL.length) ??
+    null
+  );
+}

@@ -1,0 +1,141 @@
+import { z } from "zod";
+import { roomName } from "../channel/address.ts";
+import { publishedEvent, roomEventFrame } from "./room-events.ts";
+import { positionText } from "./subscriber-frames.ts";
+import { timestamp } from "./values.ts";
+
+/** `dialout.v1` on `/ws`, many rooms on one socket, and on the socket of one room. */
+
+const ref = z.union([z.string().max(200), z.number()]).optional();
+const address = z.string().min(1).max(200);
+
+/** Which events of a room a subscriber wants: every condition must hold. */
+export const eventFilter = z.strictObject({
+  /** Types, or the beginning of types: `project.*`. */
+  types: z.array(z.string().min(1).max(120)).min(1).max(50).optional(),
+  /** Fields of `data` by their path, and the value, or any of the values, they must have. */
+  where: z
+    .record(z.string().min(1).max(200), z.union([scalar(), z.array(scalar()).min(1).max(100)]))
+    .refine((where) => Object.keys(where).length <= 20, "may name 20 fields at most")
+    .optional(),
+});
+export type EventFilter = z.infer<typeof eventFilter>;
+
+function scalar() {
+  return z.union([z.string().max(500), z.number(), z.boolean(), z.null()]);
+}
+
+/** What a client sends on `/ws`. */
+export const gatewayClientFrame = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("subscribe"),
+    room: address,
+    since: positionText.optional(),
+    filter: eventFilter.optional(),
+    ref,
+  }),
+  z.strictObject({ type: z.literal("unsubscribe"), room: address, ref }),
+  z.strictObject({ type: z.literal("ping"), ref }),
+  /** A fresh token, before the old one runs out. */
+  z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
+  z.strictObject({ type: z.literal("publish"), room: roomName, event: publishedEvent, ref }),
+]);
+export type GatewayClientFrame = z.infer<typeof gatewayClientFrame>;
+export type GatewayClientFrameInput = z.input<typeof gatewayClientFrame>;
+
+/** What a client sends on the socket of one room. */
+export const roomClientFrame = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("ping"), ref }),
+  z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
+  z.strictObject({ type: z.literal("publish"), event: publishedEvent, ref }),
+]);
+export type RoomClientFrame = z.infer<typeof roomClientFrame>;
+
+export const establishedFrame = z.object({
+  type: z.literal("connection.established"),
+  connection_id: z.string(),
+  user_id: z.string().nullable(),
+  rooms: z.array(z.string()),
+  timestamp,
+});
+export const connectionErrorFrame = z.object({
+  type: z.literal("connection.error"),
+  code: z.string(),
+  message: z.string(),
+});
+export const subscribedFrame = z.object({
+  type: z.literal("subscribed"),
+  room: z.string(),
+  epoch: z.string(),
+  /** The last event the subscriber has, or need not have: the next one is this plus 1. */
+  offset: z.int(),
+  recovered: z.boolean(),
+  ref,
+});
+export const unsubscribedFrame = z.object({
+  type: z.literal("unsubscribed"),
+  room: z.string(),
+  ref,
+});
+export const pongFrame = z.object({ type: z.literal("pong"), timestamp, ref });
+export const authenticatedFrame = z.object({
+  type: z.literal("authenticated"),
+  user_id: z.string(),
+  expires_at: timestamp,
+  ref,
+});
+export const publishedFrame = z.object({
+  type: z.literal("published"),
+  room: z.string(),
+  id: z.string(),
+  offset: z.int(),
+  ref,
+});
+export const presenceFrame = z.object({
+  type: z.enum(["presence.joined", "presence.left"]),
+  room: z.string(),
+  user_id: z.string(),
+  timestamp,
+});
+export const gatewayErrorFrame = z.object({
+  type: z.literal("error"),
+  code: z.string(),
+  message: z.string(),
+  room: z.string().optional(),
+  ref,
+});
+
+/** What the edge sends there, beside events of rooms and, with their `room`, frames of spaces and jobs. */
+export const gatewayServerFrame = z.union([
+  z.discriminatedUnion("type", [
+    establishedFrame,
+    connectionErrorFrame,
+    subscribedFrame,
+    unsubscribedFrame,
+    pongFrame,
+    authenticatedFrame,
+    publishedFrame,
+    presenceFrame,
+    gatewayErrorFrame,
+  ]),
+  roomEventFrame,
+  z.looseObject({ type: z.string(), room: z.string() }),
+]);
+
+/** `GET /api/rooms/:room/presence`. */
+export const presenceResource = z.object({
+  room: z.string(),
+  users: z.array(z.object({ user_id: z.string(), connections: z.int(), since: timestamp })),
+  connections: z.int(),
+});
+
+/** `GET /api/rooms/:room/history`. */
+export const historyResource = z.object({
+  room: z.string(),
+  epoch: z.string(),
+  /** The last event there is. */
+  offset: z.int(),
+  /** `false`: events after `since` are lost; those that are left are here. */
+  recovered: z.boolean(),
+  events: z.array(roomEventFrame),
+});
