@@ -2,6 +2,8 @@ import app, { SpaceObject as Production } from "../../src/index.ts";
 import type { Usage } from "../usage.ts";
 import { meter, meterStorage, meterTimers } from "./meter.ts";
 
+export * from "../../src/index.ts";
+
 meterTimers();
 
 /** The methods a stub may call, each call a request. */
