@@ -1,12 +1,7 @@
 import { decodeFrame } from "../protocol/codec.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import {
-  type RegisterFrame,
-  WORKER_PROTOCOL,
-  type WorkerFrame,
-  workerFrame,
-} from "../protocol/worker-frames.ts";
+import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../protocol/worker-frames.ts";
 import { attemptDeadline } from "../queue/deadline.ts";
 import type { Job, ProcessingJob } from "../queue/job.ts";
 import type { Command, Effect } from "../queue/transition.ts";
@@ -14,6 +9,7 @@ import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { type SpaceCore, servingWorkers, workerConfigOf } from "./core.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
+import { Registrar } from "./registrar.ts";
 import { iso, jobIdOf, ulidOf } from "./render.ts";
 
 /** A file address outlives the attempt's deadline by this, for clocks that differ. */
@@ -23,10 +19,18 @@ const FILE_URL_SLACK_MS = 60_000;
 export class WorkerDesk {
   private readonly core: SpaceCore;
   readonly leases: Leases;
+  private readonly registrar: Registrar;
 
   constructor(core: SpaceCore) {
     this.core = core;
     this.leases = new Leases(core.connections);
+    this.registrar = new Registrar({
+      core,
+      turnAway: (worker, code, message, now) =>
+        this.dismissFor(worker, code, "occupied", message, now),
+      apply: (ulid, command, now) => this.apply(ulid, command, now),
+      tellCancel: (worker, job, reason) => this.tellCancel(worker, job, reason),
+    });
   }
 
   welcome(worker: WorkerConnection): void {
@@ -50,7 +54,7 @@ export class WorkerDesk {
     }
     const { frame } = decoded;
     if (isReady(worker)) this.heardReady(worker, frame, now);
-    else if (frame.type === "register") this.register(worker, frame, now);
+    else if (frame.type === "register") this.registrar.register(worker, frame, now);
     else {
       const message = "The first frame must be `register`.";
       this.dismissFor(worker, "not_registered", "malformed", message, now);
@@ -169,76 +173,6 @@ export class WorkerDesk {
   private note(worker: ReadyWorker, change: Partial<ReadyWorker["at"]["state"]>): void {
     worker.at.state = { ...worker.at.state, ...change };
     this.core.connections.remember(worker);
-  }
-
-  private register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
-    if (!this.admit(worker, frame.worker_id, now)) return;
-    worker.at.state = {
-      phase: "ready",
-      workerId: frame.worker_id,
-      name: frame.name ?? null,
-      generation: this.core.spaces.nextGeneration(),
-      offered: frame.concurrency,
-      capabilities: frame.capabilities,
-      load: 0,
-    };
-    this.core.connections.remember(worker);
-    if (!isReady(worker)) return;
-    const settled = this.resume(worker, frame, now);
-    const { generation } = worker.at.state;
-    const config = workerConfigOf(this.core.record.settings, worker);
-    this.core.outbox.send(worker, { type: "registered", generation, config, ...settled });
-    for (const job of this.core.ledger.runningJobs()) {
-      if (job.generation !== generation || job.cancel === null) continue;
-      this.tellCancel(worker, job, job.cancel.reason);
-    }
-  }
-
-  /** One place per worker: an old socket of the same worker gives way, a stranger is refused. */
-  private admit(worker: WorkerConnection, workerId: string, now: number): boolean {
-    const present = this.core.connections.readyWorkers();
-    for (const other of present) {
-      if (other.at.state.workerId !== workerId) continue;
-      const message = "Another connection of this worker took its place.";
-      this.dismissFor(other, "replaced", "occupied", message, now);
-    }
-    const others = this.core.connections.readyWorkers();
-    const { max_workers } = this.core.record.settings;
-    if (others.length >= max_workers) {
-      const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
-      this.dismissFor(worker, "space_occupied", "occupied", message, now);
-      return false;
-    }
-    if (others.length + 1 === max_workers) this.giveUpAbsent(workerId, now);
-    return true;
-  }
-
-  /** With every place taken, a worker that is away can't come back: its attempts are free. */
-  private giveUpAbsent(arriving: string, now: number): void {
-    for (const job of this.core.ledger.runningJobs()) {
-      if (job.detachedAt === null || job.worker.id === arriving) continue;
-      this.apply(job.ulid, { type: "lose", reason: "Another worker took its place." }, now);
-    }
-  }
-
-  private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
-    const { workerId, generation } = worker.at.state;
-    const resumed: { job_id: string; attempt: number; outputs: number }[] = [];
-    const dropped: { job_id: string; attempt: number }[] = [];
-    for (const { job_id, attempt } of frame.resume) {
-      const ulid = ulidOf(this.core.record.name, job_id);
-      const fence = { attempt, workerId, generation };
-      const reaction =
-        ulid === null ? null : this.core.ledger.apply(ulid, { type: "resume", fence }, now);
-      if (reaction?.kind === "applied" && reaction.job.status === "processing") {
-        resumed.push({ job_id, attempt, outputs: reaction.job.live.outputs });
-      } else dropped.push({ job_id, attempt });
-    }
-    for (const job of this.core.ledger.runningJobs()) {
-      if (job.worker.id !== workerId || job.generation === generation) continue;
-      this.apply(job.ulid, { type: "lose", reason: "The worker came back without it." }, now);
-    }
-    return { resumed, dropped };
   }
 
   private heardReady(worker: ReadyWorker, frame: WorkerFrame, now: number): void {
