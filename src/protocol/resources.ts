@@ -205,6 +205,8 @@ export const jobResource = z.object({
   files: z.array(fileInfo),
   /** What was streamed: one text where every piece is text, else the list of pieces; `null`: nothing. */
   output: json,
+  /** `output` lacks its beginning, which was dropped to keep the job's log small. */
+  output_truncated: z.boolean(),
   /** What the worker returned at the end; `null` until then. */
   result: json,
   error: jobError.nullable(),

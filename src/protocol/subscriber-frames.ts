@@ -80,6 +80,13 @@ export const jobOutputFrame = z.object({
   delta: json,
   ...event,
 });
+/** Output and progress up to `offset` were dropped to keep the job's log small; what is left follows. */
+export const gapFrame = z.object({
+  type: z.literal("gap"),
+  job_id: z.string(),
+  ...event,
+});
+export type GapFrame = z.infer<typeof gapFrame>;
 export const subscriberErrorFrame = z.object({
   type: z.literal("error"),
   ref: ref.optional(),
@@ -97,6 +104,7 @@ export const serverFrame = z.discriminatedUnion("type", [
   acceptedFrame,
   jobProgressFrame,
   jobOutputFrame,
+  gapFrame,
   subscriberErrorFrame,
 ]);
 export type ServerFrame = z.infer<typeof serverFrame>;

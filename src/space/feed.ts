@@ -7,6 +7,7 @@ import type { Change } from "./ledger.ts";
 import {
   epochOf,
   framesAfter,
+  gapFrame,
   iso,
   type JobView,
   jobIdOf,
@@ -68,8 +69,8 @@ export class Feed {
   catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
     const { connections, store, record } = this.core;
     const epoch = epochOf(job.ulid);
-    const first = store.log.trimmedTo(job.ulid) + 1;
-    const recovery = recover(since, { epoch, last: job.offset, first });
+    const trimmedTo = store.log.trimmedTo(job.ulid);
+    const recovery = recover(since, { epoch, last: job.offset, first: trimmedTo + 1 });
     const log = store.log.after(job.ulid, recovery.recovered ? recovery.after : 0);
     const view = this.view(job);
     connections.send(subscriber, {
@@ -83,6 +84,7 @@ export class Feed {
     const frames = recovery.recovered
       ? framesAfter(job, log, recovery.after, view)
       : [
+          ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
           ...currentOutput(job, log).map((piece) => logFrame(job, piece, view)),
           snapshotFrame(job, view),
         ];

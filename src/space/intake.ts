@@ -92,7 +92,8 @@ export class Intake {
   private answerTo(cacheKey: string, now: number) {
     const since = now - this.core.record.settings.cache_ttl_s * 1_000;
     const job = this.core.store.answerTo(cacheKey, since);
-    if (job === null) return null;
+    // What is left of an output that lost its beginning is not what was answered.
+    if (job === null || this.core.store.log.lacksOutput(job.ulid, job.attempts)) return null;
     const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));
     const deltas = output.map(({ delta }) => delta);
     return { deltas, result: job.result, metrics: job.metrics };

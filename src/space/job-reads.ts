@@ -1,7 +1,8 @@
 import type { JobStatus } from "../protocol/resources.ts";
+import type { Job } from "../queue/job.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
-import { deliveryResourceOf, jobIdOf, jobResourceOf } from "./render.ts";
+import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "./render.ts";
 
 /** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
 const PAGE_BYTES = 8_388_608;
@@ -19,10 +20,15 @@ export class JobReads {
   job(ulid: string): string | null {
     const job = this.core.ledger.get(ulid);
     if (job === null) return null;
-    // Offsets are gapless: where every one is a change of status there is no log.
-    const isLogged = job.offset > job.history.length;
-    const log = isLogged ? this.core.store.log.after(ulid, 0) : [];
-    return JSON.stringify(jobResourceOf(job, log, this.feed.view(job)));
+    return JSON.stringify(jobResourceOf(job, this.logOf(job), this.feed.view(job)));
+  }
+
+  /** Offsets are gapless: what is no change of status is in the log, unless it was dropped. */
+  private logOf({ ulid, offset, history, attempts }: Job): StoredLog {
+    const { log } = this.core.store;
+    const logged = offset - history.length;
+    const events = logged > 0 ? log.after(ulid, 0) : [];
+    return { events, lacksOutput: events.length < logged && log.lacksOutput(ulid, attempts) };
   }
 
   /** Newest first; `before` is the last ULID of the page before. */

@@ -1,6 +1,6 @@
 import type { Json } from "../protocol/codec.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
-import type { JobProgressFrame } from "../protocol/subscriber-frames.ts";
+import type { GapFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
 import type { Delivery } from "../storage/webhook-store.ts";
 import { isHeard } from "../webhooks/retry.ts";
@@ -32,8 +32,15 @@ export function iso(instant: number): string {
   return new Date(instant).toISOString();
 }
 
-/** The job as `GET /api/jobs/:id` shows it. `log` is its event log as far as it is stored. */
-export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobResource {
+/** The event log of a job as far as it is stored. */
+export interface StoredLog {
+  events: LogEvent[];
+  /** Pieces of the last attempt's output were dropped. */
+  lacksOutput: boolean;
+}
+
+/** The job as `GET /api/jobs/:id` shows it. */
+export function jobResourceOf(job: Job, log: StoredLog, view: JobView): JobResource {
   const id = jobIdOf(view.space, job.ulid);
   const self = `/api/jobs/${id}`;
   return {
@@ -50,7 +57,8 @@ export function jobResourceOf(job: Job, log: LogEvent[], view: JobView): JobReso
       content_type,
       size,
     })),
-    output: jobOutput(job, log),
+    output: jobOutput(job, log.events),
+    output_truncated: log.lacksOutput,
     result: job.status === "completed" ? job.result : null,
     error: errorOf(job),
     user: job.user,
@@ -80,6 +88,12 @@ export function snapshotFrame(job: Job, view: JobView): JobProgressFrame {
     offset: job.offset,
     timestamp: iso(job.updatedAt),
   };
+}
+
+/** Says up to where the job's log was dropped. */
+export function gapFrame(job: Job, offset: number, view: JobView): GapFrame {
+  const job_id = jobIdOf(view.space, job.ulid);
+  return { type: "gap", job_id, offset, timestamp: iso(job.updatedAt) };
 }
 
 /** Everything of the job's log after `offset`, as frames in order. */

@@ -19,6 +19,12 @@ export class JobLog extends SegmentLog<LogEvent, Standing> {
   live(ulid: string, attempt: number): LiveProgress {
     return standingAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
   }
+
+  /** Whether pieces of what the attempt streamed were dropped. */
+  lacksOutput(ulid: string, attempt: number): boolean {
+    const dropped = this.remembered(ulid);
+    return dropped?.attempt === attempt && dropped.live.outputs > 0;
+  }
 }
 
 const NOTHING_TOLD: LiveProgress = {

@@ -14,7 +14,12 @@ export function JobOutput({ job }: { job: JobView }) {
   });
   return (
     <div class="output">
-      <p class="caption">Output{job.outputCut && ", without its beginning"}</p>
+      <p class="caption">Output</p>
+      {job.outputCut && (
+        <p class="hint" data-testid="output-cut">
+          Earlier output was dropped.
+        </p>
+      )}
       <pre
         ref={box}
         // biome-ignore lint/a11y/noNoninteractiveTabindex: a box that scrolls must be reachable by keyboard.

@@ -5,7 +5,7 @@ import type { JobError, JobResource } from "../protocol/resources.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 
 type FrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
-export type JobFrame = FrameOf<"connection"> | FrameOf<"progress"> | FrameOf<"output">;
+export type JobFrame = FrameOf<"connection" | "progress" | "output" | "gap">;
 
 /** Where a job stands, as far as this page was told. */
 export type Phase =
@@ -43,7 +43,7 @@ export interface JobView {
   attempt: number;
   /** What the newest attempt streamed, as text. */
   output: string;
-  /** Whether the beginning of `output` was dropped. */
+  /** Whether the beginning of `output` was dropped, here or by the edge. */
   outputCut: boolean;
   cancel: Cancel;
   /** What the edge said about following this job, where it refused to. */
@@ -85,6 +85,8 @@ export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
       return applyProgress(job, frame);
     case "output":
       return applyOutput(job, frame);
+    case "gap":
+      return { ...job, outputCut: true };
   }
 }
 
@@ -114,10 +116,11 @@ function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
   return { ...current, cursor, output, outputCut: current.outputCut || cut };
 }
 
-/** What an attempt streamed is void once another one starts. */
+/** What an attempt streamed is void once another one starts; a snapshot is of one attempt from its gap on. */
 function onAttempt(job: JobView, attempt: number): JobView {
   if (attempt <= job.attempt) return job;
-  return { ...job, attempt, output: "", outputCut: false };
+  const isFirstHeard = job.cursor.progress < 0 && job.cursor.output < 0;
+  return { ...job, attempt, output: "", outputCut: isFirstHeard && job.outputCut };
 }
 
 /** Text goes on where it stopped; any other value gets lines of its own. */

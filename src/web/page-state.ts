@@ -173,6 +173,7 @@ function takeFrame(state: PageState, frame: ServerFrame): PageState {
       return accept(state, frame);
     case "progress":
     case "output":
+    case "gap":
       return takeJobFrame(state, frame.job_id, frame);
     case "error":
       return takeError(state, frame);

@@ -161,6 +161,27 @@ export function jobLogContract(withSql: WithSql): void {
       }));
   });
 
+  it("knows of the latest attempt whether all of its output is there", () =>
+    withLog((log) => {
+      const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 3)), { maxLength: 6 });
+      const anyAttempts = fc.property(fc.array(sizes, { maxLength: 4 }), (attempts) => {
+        let offset = 0;
+        for (const [index, lengths] of attempts.entries()) {
+          const attempt = index + 1;
+          log.append(ULID, [progress(++offset, 0, attempt)]);
+          for (const length of lengths) {
+            log.append(ULID, [output(++offset, "x".repeat(length), attempt)]);
+          }
+          const kept = log.after(ULID, 0).filter((event) => event.kind === "output");
+          const ofAttempt = kept.filter((event) => event.attempt === attempt);
+          expect(log.lacksOutput(ULID, attempt)).toBe(ofAttempt.length < lengths.length);
+          expect(log.lacksOutput(ULID, attempt + 1)).toBe(false);
+        }
+        log.remove(ULID);
+      });
+      fc.assert(anyAttempts, { numRuns: 30 });
+    }));
+
   describe("a running attempt, read back from its log", () => {
     it("that told nothing yet stands at nothing", () =>
       withLog((log) => {

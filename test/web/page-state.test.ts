@@ -51,6 +51,10 @@ function output(offset: number, delta: string | { n: number }, attempt = 1): Ser
   return { type: "output", job_id: JOB, attempt, delta, offset, timestamp: AT };
 }
 
+function gap(offset: number): ServerFrame {
+  return { type: "gap", job_id: JOB, offset, timestamp: AT };
+}
+
 function refusal(change: Partial<Extract<ServerFrame, { type: "error" }>>): ServerFrame {
   return { type: "error", code: "worker_not_connected", message: "No.", error: "No.", ...change };
 }
@@ -168,6 +172,31 @@ describe("a followed job", () => {
     const error = { code: "worker_error", message: "Out of memory." } as const;
     const failed = run(begun, progress(4, { status: "failed", error }));
     expect(jobOf(failed).phase).toEqual({ status: "failed", error });
+  });
+
+  test("a gap says that the beginning of the output was dropped, and nothing else is lost", () => {
+    const cut = run(attached, connection(9, false), gap(6), output(7, "end"), progress(9));
+    expect(jobOf(cut)).toMatchObject({ output: "end", outputCut: true, attempt: 1 });
+    expect(jobOf(begun).outputCut).toBe(false);
+    const more = run(cut, output(10, "less"));
+    expect(jobOf(more)).toMatchObject({ output: "endless", outputCut: true });
+  });
+
+  test("what was cut is forgotten with a whole snapshot, and with another attempt", () => {
+    const cut = run(attached, connection(9, false), gap(6), output(7, "end"), progress(9));
+    const whole = run(cut, connection(3, false, "e2"), output(3, "all"), progress(3));
+    expect(jobOf(whole)).toMatchObject({ output: "all", outputCut: false });
+    const second = run(cut, progress(10, { attempt: 2 }), output(11, "new", 2));
+    expect(jobOf(second)).toMatchObject({ output: "new", outputCut: false });
+    const seenLate = run(cut, connection(30, false), gap(26), output(27, "rest", 2));
+    expect(jobOf(seenLate)).toMatchObject({ output: "rest", outputCut: true, attempt: 2 });
+  });
+
+  test("a gap leaves where to go on as it is", () => {
+    const cut = run(attached, connection(9, false), gap(6), output(7, "end"));
+    expect(followsDue(cut)).toMatchObject([{ since: undefined }]);
+    const whole = run(cut, progress(9), output(10, "less"));
+    expect(followsDue(whole)).toMatchObject([{ since: "e1:10" }]);
   });
 
   test("a job the edge no longer keeps is dropped with a note", () => {

@@ -1,0 +1,152 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  type Frame,
+  getJob,
+  makeSpace,
+  submit,
+  TestSocket,
+} from "./support.ts";
+
+/** Pieces of which four fill a log. */
+const QUARTER = Math.floor(LIMITS.jobLogBytes / 4) - 200;
+
+/** A job whose worker streams pieces of these sizes. */
+async function streaming(sizes: number[], input: object = {}) {
+  const space = await makeSpace({ offline: "queue", cache_ttl_s: 60 });
+  const { socket: worker } = await connectWorker(space);
+  const { id: job_id } = await submit(space.name, { input });
+  await worker.next("job");
+  const say = (type: string, more: object) => worker.send({ type, job_id, attempt: 1, ...more });
+  const live = await TestSocket.open(`/ws/${job_id}`);
+  for (const [index, size] of sizes.entries()) {
+    say("output", { delta: String.fromCharCode(97 + index).repeat(size) });
+    // One by one, so that each is a part of the log for itself.
+    await live.next("output");
+  }
+  return { space, worker, job_id, say, live };
+}
+
+/** Which pieces were sent, by their letters. */
+function piecesOf(frames: Frame[]): string {
+  const pieces = frames.filter(({ type }) => type === "output");
+  return pieces.map(({ delta }) => String(delta)[0]).join("");
+}
+
+describe("a job whose log was cut", () => {
+  it("says up to where to whoever comes late, before what is left", async () => {
+    const { job_id } = await streaming(Array(6).fill(QUARTER));
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    const frames = await viewer.until("progress");
+    expect(frames.slice(0, 2)).toMatchObject([
+      { type: "connection", recovered: false, offset: 8 },
+      { type: "gap", job_id, offset: 4, timestamp: expect.stringMatching(/^\d{4}-.*Z$/) },
+    ]);
+    expect(piecesOf(frames)).toBe("cdef");
+    expect(frames[2]).toMatchObject({ type: "output", offset: 5 });
+  });
+
+  it("says so on the socket of its space as well", async () => {
+    const { space, job_id } = await streaming(Array(5).fill(QUARTER));
+    const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
+    viewer.send({ type: "follow", job_id });
+    const frames = (await viewer.until("progress")).filter((frame) => frame.job_id === job_id);
+    expect(frames.map(({ type }) => type).slice(0, 3)).toEqual(["connection", "gap", "output"]);
+    expect(frames[1]).toMatchObject({ job_id, offset: 3 });
+    expect(piecesOf(frames)).toBe("bcde");
+  });
+
+  it("says so in a stream of events, without a position to go on from", async () => {
+    const { job_id, say } = await streaming(Array(5).fill(QUARTER));
+    say("result", { output: null });
+    const answer = await expectStatus(200, await call("GET", `/api/jobs/${job_id}/events`));
+    const blocks = (await answer.text()).split("\n\n");
+    const gap = blocks.findIndex((block) => block.includes("event: gap"));
+    expect(blocks[gap]).not.toContain("id: ");
+    expect(JSON.parse(blocks[gap]?.split("data: ")[1] ?? "")).toMatchObject({ job_id, offset: 3 });
+    expect(blocks[gap - 1]).toContain("event: connection");
+    expect(blocks[gap + 1]).toContain("event: output");
+  });
+
+  it("says nothing of it to who has seen all that is gone", async () => {
+    const { job_id, live } = await streaming(Array(6).fill(QUARTER));
+    const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
+    for (const [seen, recovered] of [
+      [3, false],
+      [4, true],
+      [7, true],
+    ] as const) {
+      const again = await TestSocket.open(`/ws/${job_id}?since=${epoch}:${seen}`);
+      again.send("{");
+      const frames = await again.until("error");
+      expect(frames[0]).toMatchObject({ type: "connection", recovered });
+      expect(frames.some(({ type }) => type === "gap")).toBe(!recovered);
+    }
+    live.send("{");
+    expect((await live.until("error")).map(({ type }) => type)).toEqual(["error"]);
+  });
+
+  it("says in its resource that its output lacks the beginning", async () => {
+    const { job_id, say } = await streaming(Array(5).fill(QUARTER));
+    const running = await getJob(job_id);
+    expect(running).toMatchObject({ status: "processing", output_truncated: true });
+    expect(String(running.output)).toMatch(/^b/);
+    say("fail", { code: "oom", message: "out of memory" });
+    const ended = await TestSocket.open(`/ws/${job_id}`);
+    expect((await ended.until((frame) => frame.status === "failed"))[1]?.type).toBe("gap");
+    expect(await getJob(job_id)).toMatchObject({ status: "failed", output_truncated: true });
+  });
+
+  it("has a whole output again once another attempt streams", async () => {
+    const { worker, job_id, say, live } = await streaming(Array(5).fill(QUARTER));
+    say("fail", { code: "oom", message: "out of memory", retryable: true });
+    await worker.next("job");
+    worker.send({ type: "output", job_id, attempt: 2, delta: "again" });
+    await live.next("output");
+    expect(await getJob(job_id)).toMatchObject({ output: "again", output_truncated: false });
+  });
+
+  it("answers no later submit of the same input with half an output", async () => {
+    const { space, worker, say, live } = await streaming(Array(5).fill(QUARTER), { n: 1 });
+    say("result", { output: "done" });
+    await live.next((frame) => frame.status === "completed");
+    const { id } = await submit(space.name, { input: { n: 1 } });
+    expect(await worker.next("job")).toMatchObject({ job_id: id });
+  });
+});
+
+describe("a job whose log is whole", () => {
+  it("says nothing of a gap, however many pieces it has", async () => {
+    const { job_id } = await streaming([QUARTER, 0, 5, QUARTER]);
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    const frames = await viewer.until("progress");
+    expect(frames.map(({ type }) => type)).toEqual([
+      "connection",
+      ...Array(4).fill("output"),
+      "progress",
+    ]);
+    expect(await getJob(job_id)).toMatchObject({ output_truncated: false });
+  });
+});
+
+it("what a late follower is told is gone, and what it is sent, are all there was", async () => {
+  const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 2)), {
+    minLength: 1,
+    maxLength: 8,
+  });
+  const anySizes = fc.asyncProperty(sizes, async (lengths) => {
+    const { job_id } = await streaming(lengths);
+    const viewer = await TestSocket.open(`/ws/${job_id}`);
+    const frames = await viewer.until("progress");
+    const gone = Number(frames.find(({ type }) => type === "gap")?.offset ?? 2);
+    const sent = frames.filter(({ type }) => type === "output").map(({ offset }) => offset);
+    // Offsets 1 and 2 are changes of status, which are kept.
+    expect(sent).toEqual(Array.from({ length: lengths.length + 2 - gone }, (_, i) => gone + 1 + i));
+    expect(await getJob(job_id)).toMatchObject({ output_truncated: gone > 2 });
+  });
+  await fc.assert(anySizes, { numRuns: 10 });
+});
