@@ -19,7 +19,10 @@ export function JobForm({ session, resource, state }: Props) {
   const [prompt, setPrompt] = useState("");
   const [files, setFiles] = useState<Files>({});
   const sent = useRef({ prompt, files });
+  const emptied = useRef(state.accepted);
   useEffect(() => {
+    if (emptied.current === state.accepted) return;
+    emptied.current = state.accepted;
     // What was typed while the submit was under way is kept.
     setPrompt((now) => (now === sent.current.prompt ? "" : now));
     setFiles((now) => (now === sent.current.files ? {} : now));
