@@ -1,4 +1,109 @@
 import { DurableObject } from "cloudflare:workers";
+import { maySubscribe } from "../auth/principal.ts";
+import { readPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import {
+  type Delivered,
+  type Delivery,
+  type PresenceChange,
+  SESSION_HEADERS,
+} from "../room/calls.ts";
+import { closeQuietly } from "../space/connections.ts";
+import { openChannel } from "./channels.ts";
+import { GatewayDesk } from "./gateway-desk.ts";
+import { GatewaySockets } from "./gateway-sockets.ts";
+import { RoomHeads } from "./room-heads.ts";
 
-export class GatewayObject extends DurableObject<Env> {}
+/** Holds sockets that follow many channels each, so that a room tells an object and not thousands of sockets. */
+export class GatewayObject extends DurableObject<Env> {
+  private readonly sockets: GatewaySockets;
+  private readonly desk: GatewayDesk;
+  private alarmAt: number | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.sockets = new GatewaySockets(ctx);
+    this.desk = new GatewayDesk({
+      env,
+      name: ctx.id.name ?? "",
+      sockets: this.sockets,
+      roomCalls: (room) => env.ROOM.getByName(room),
+      openChannel: (client, address, since) => {
+        const name = address.kind === "space" ? `space:${address.name}` : `job:${address.id}`;
+        const mayRead = maySubscribe(client.at.principal, name);
+        return openChannel(env, address, { since, mayRead, principal: client.at.principal });
+      },
+      heads: new RoomHeads(ctx.storage),
+    });
+    ctx.blockConcurrencyWhile(async () => {
+      this.alarmAt = await ctx.storage.getAlarm();
+    });
+  }
+
+  /** A room tells what happened in it. */
+  async deliver(delivery: Delivery): Promise<Delivered> {
+    return this.desk.deliver(delivery);
+  }
+
+  async present(room: string): Promise<PresenceChange[] | null> {
+    return this.desk.present(room);
+  }
+
+  /** Sockets only: the Worker has checked who they are. */
+  override async fetch(request: Request): Promise<Response> {
+    const header = (name: keyof typeof SESSION_HEADERS) =>
+      request.headers.get(SESSION_HEADERS[name]);
+    const principal = readPrincipal(header("principal"));
+    if (!principal) return new Response(null, { status: 401 });
+    const { 0: socket, 1: server } = new WebSocketPair();
+    const client = this.sockets.accept(server, {
+      id: crypto.randomUUID(),
+      principal,
+      subscriptions: [],
+      batch: header("batch") === "1",
+      noticed: false,
+      malformed: 0,
+    });
+    this.rearm();
+    this.ctx.waitUntil(this.desk.opened(client));
+    const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
+    const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    return new Response(null, { status: 101, webSocket: socket, headers });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const client = this.sockets.of(socket);
+    if (!client) return;
+    await this.desk.receive(client, message);
+    this.rearm();
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.gone(socket);
+    closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.gone(socket);
+  }
+
+  override async alarm(): Promise<void> {
+    this.alarmAt = null;
+    this.desk.expire(Date.now());
+    this.rearm();
+  }
+
+  private gone(socket: WebSocket): void {
+    const client = this.sockets.of(socket);
+    if (client) this.desk.left(client);
+  }
+
+  /** One alarm serves every token: it may ring early, never late. */
+  private rearm(): void {
+    const due = this.desk.dueAt(Date.now());
+    if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
+    this.alarmAt = due;
+    this.ctx.storage.setAlarm(due);
+  }
+}

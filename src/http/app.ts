@@ -8,6 +8,7 @@ import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { pages } from "./pages.ts";
 import { answerError, ProblemError } from "./problems.ts";
+import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
 
@@ -39,6 +40,7 @@ export const app = new Hono<AppEnv>()
   .route("/api/spaces", spaces)
   .route("/api/jobs", jobs)
   .route("/api/files", files)
+  .route("/api/rooms", rooms)
   .route("/", pages)
   .notFound((c) =>
     answerError(new ProblemError("not_found", "There is nothing at this address."), c),

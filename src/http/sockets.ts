@@ -12,6 +12,8 @@ import {
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { ProblemError } from "./problems.ts";
+import { openGateway, openRoom } from "./room-sockets.ts";
+import { roomParam } from "./rooms.ts";
 
 /** Every route that becomes a WebSocket. */
 export const sockets = new Hono<AppEnv>()
@@ -33,6 +35,14 @@ export const sockets = new Hono<AppEnv>()
     const { operator } = callerOf(c);
     const since = c.req.query("since");
     return openSocket(c, space, { role: "subscriber", operator, since });
+  })
+  .get("/api/rooms/:room/ws", (c) => {
+    requireUpgrade(c);
+    return openRoom(c, roomParam(c));
+  })
+  .get("/ws", (c) => {
+    requireUpgrade(c);
+    return openGateway(c);
   })
   .get("/api/jobs/:job/ws", (c) => openJob(c))
   .get("/ws/:job", (c) => openJob(c));

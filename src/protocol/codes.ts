@@ -62,7 +62,9 @@ export type FrameErrorCode =
   | "space_occupied"
   | "replaced"
   | "token_revoked"
-  | "too_many_follows";
+  | "too_many_follows"
+  | "too_many_rooms"
+  | "room_not_found";
 
 /** Why a job failed, as its `error.code` says. */
 export const FAILURE_CODES = [

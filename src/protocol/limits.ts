@@ -22,6 +22,13 @@ export const LIMITS = {
   jobLogBytes: 1_048_576,
   /** Jobs one socket may follow beside those it submitted: they live in its 16 KB attachment. */
   followsPerSocket: 100,
+  /** Channels one socket of `/ws` may follow: they live in its 16 KB attachment. */
+  roomsPerSocket: 100,
+  /** What a socket's attachment may hold, characters; the runtime allows 16,384 bytes. */
+  attachmentCharacters: 15_000,
+  /** Frames a client of `/ws` may send in a burst, and each second after it. */
+  frameBurst: 200,
+  framesPerSecond: 50,
   /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
   /** Capabilities one worker has, or one job asks for. */

@@ -32,6 +32,8 @@ export const gatewayClientFrame = z.discriminatedUnion("type", [
     room: address,
     since: positionText.optional(),
     filter: eventFilter.optional(),
+    /** Also who comes and goes. */
+    presence: z.boolean().optional(),
     ref,
   }),
   z.strictObject({ type: z.literal("unsubscribe"), room: address, ref }),
@@ -137,5 +139,7 @@ export const historyResource = z.object({
   offset: z.int(),
   /** `false`: events after `since` are lost; those that are left are here. */
   recovered: z.boolean(),
+  /** Where to go on reading. */
+  next: z.string(),
   events: z.array(roomEventFrame),
 });

@@ -1,4 +1,169 @@
 import { DurableObject } from "cloudflare:workers";
+import { readPrincipal } from "../auth/session.ts";
+import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
+import type { PublishedEvent } from "../protocol/room-events.ts";
+import { eventFilter } from "../protocol/room-frames.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { closeQuietly } from "../space/connections.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import {
+  type PresenceChange,
+  type Present,
+  type Published,
+  type RoomHead,
+  type RoomLog,
+  SESSION_HEADERS,
+} from "./calls.ts";
+import { GatewayLinks } from "./gateway-links.ts";
+import { RoomDesk } from "./room-desk.ts";
+import { RoomSession } from "./room-session.ts";
+import { RoomSockets } from "./room-sockets.ts";
 
-export class RoomObject extends DurableObject<Env> {}
+/** A call answers with 32 MiB at most: readers come again for more. */
+const EVENTS_A_READ = 1_000;
+
+/** One room: its events in order, its own sockets, and the gateways that have others. */
+export class RoomObject extends DurableObject<Env> {
+  private readonly sockets: RoomSockets;
+  private readonly desk: RoomDesk;
+  private readonly session: RoomSession;
+  private alarmAt: number | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    const name = ctx.id.name ?? "";
+    this.sockets = new RoomSockets(ctx);
+    const links = new GatewayLinks(
+      (gateway, delivery) => {
+        const { epoch } = this.desk;
+        return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, ...delivery });
+      },
+      (gateway) => this.desk.leave(gateway),
+    );
+    const crash = (error: unknown) => ctx.abort(String(error));
+    this.desk = new RoomDesk({
+      name,
+      sql: objectSql(ctx.storage),
+      sockets: this.sockets,
+      links,
+      crash,
+    });
+    this.session = new RoomSession(env, name, this.sockets, this.desk);
+    ctx.blockConcurrencyWhile(async () => {
+      this.alarmAt = await ctx.storage.getAlarm();
+    });
+  }
+
+  async publish(events: PublishedEvent[]): Promise<Published[]> {
+    const published = await this.desk.publish(events);
+    this.rearm();
+    return published;
+  }
+
+  async history(since: Position | null, limit: number): Promise<RoomLog> {
+    return this.desk.read(since, Math.min(limit, EVENTS_A_READ));
+  }
+
+  /** For a gateway: everything after an offset that is still there. */
+  async read(since: Position): Promise<RoomLog> {
+    return this.desk.read(since, EVENTS_A_READ);
+  }
+
+  async join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
+    const head = this.desk.join(gateway, present);
+    this.rearm();
+    return head;
+  }
+
+  async leave(gateway: string): Promise<void> {
+    this.desk.leave(gateway);
+    this.rearm();
+  }
+
+  async moved(gateway: string, changes: PresenceChange[]): Promise<void> {
+    this.desk.moved(gateway, changes);
+  }
+
+  /** Who is here. A gateway that lost its sockets with its memory has said nothing of it: each is asked. */
+  async presence(): Promise<Present[]> {
+    await this.checkGateways();
+    return this.desk.roster();
+  }
+
+  /** Sockets only: the Worker has checked who they are and that they may be here. */
+  override async fetch(request: Request): Promise<Response> {
+    const header = (name: keyof typeof SESSION_HEADERS) =>
+      request.headers.get(SESSION_HEADERS[name]);
+    const principal = readPrincipal(header("principal"));
+    if (!principal) return new Response(null, { status: 401 });
+    const filter = header("filter");
+    const { 0: client, 1: server } = new WebSocketPair();
+    const subscriber = this.sockets.accept(server, {
+      id: crypto.randomUUID(),
+      principal,
+      filter: filter === null ? null : eventFilter.parse(JSON.parse(decodeURIComponent(filter))),
+      presence: header("presence") === "1",
+      batch: header("batch") === "1",
+      noticed: false,
+      malformed: 0,
+    });
+    this.desk.opened(subscriber, parsePosition(header("since")));
+    this.rearm();
+    const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
+    const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    return new Response(null, { status: 101, webSocket: client, headers });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const subscriber = this.sockets.of(socket);
+    if (subscriber) await this.session.receive(subscriber, message);
+    this.rearm();
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.gone(socket);
+    closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.gone(socket);
+  }
+
+  override async alarm(): Promise<void> {
+    this.alarmAt = null;
+    const now = Date.now();
+    this.desk.expire(now);
+    this.session.expire(now);
+    if (this.desk.isEmpty()) await this.checkGateways();
+    if (this.desk.isOver()) {
+      this.desk.forget();
+      await this.ctx.storage.deleteAll();
+      return;
+    }
+    this.rearm();
+  }
+
+  private async checkGateways(): Promise<void> {
+    const name = this.ctx.id.name ?? "";
+    const checks = this.desk.gateways().map(async (gateway) => {
+      const present = await this.env.GATEWAY.getByName(gateway).present(name);
+      if (present === null) this.desk.leave(gateway);
+      else this.desk.present(gateway, present);
+    });
+    await Promise.allSettled(checks);
+  }
+
+  private gone(socket: WebSocket): void {
+    const subscriber = this.sockets.of(socket);
+    if (subscriber) this.desk.left(subscriber);
+  }
+
+  /** One alarm serves all that is due: it may ring early, never late. */
+  private rearm(): void {
+    const due = this.desk.dueAt(Date.now());
+    if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
+    this.alarmAt = due;
+    this.ctx.storage.setAlarm(due);
+  }
+}

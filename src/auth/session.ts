@@ -1,0 +1,82 @@
+import { z } from "zod";
+import type { Env } from "../env.ts";
+import type { FrameErrorCode } from "../protocol/codes.ts";
+import type { Principal } from "./principal.ts";
+import { verifyToken } from "./token.ts";
+
+/** Who a socket belongs to, as its attachment keeps it. */
+export const sessionPrincipal = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("operator") }),
+  z.object({
+    kind: z.literal("user"),
+    userId: z.string(),
+    expiresAt: z.number(),
+    rooms: z.array(z.string()),
+    publish: z.array(z.string()),
+  }),
+]);
+export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
+
+/** An attachment has 16 KB for all: what a token may do must leave room for what is followed. */
+export const RIGHTS_CHARACTERS = 8_192;
+
+export function userIdOf(principal: SessionPrincipal): string | null {
+  return principal.kind === "user" ? principal.userId : null;
+}
+
+/** A principal as a header carries it from the Worker to an object. */
+export function writePrincipal(principal: Principal): string {
+  return encodeURIComponent(JSON.stringify(principal));
+}
+
+export function readPrincipal(header: string | null): SessionPrincipal | null {
+  const parsed = sessionPrincipal.safeParse(JSON.parse(decodeURIComponent(header ?? "null")));
+  return parsed.success ? parsed.data : null;
+}
+
+/** `false` where its rights would not fit a socket's attachment. */
+export function fitsSession(principal: Principal): boolean {
+  if (principal.kind !== "user") return true;
+  return JSON.stringify([principal.rooms, principal.publish]).length <= RIGHTS_CHARACTERS;
+}
+
+/** How long before its end a user is told that the token runs out, milliseconds. */
+const NOTICE_MS = 30_000;
+
+/** What is due of a socket's token at `now`, and when the next thing is. */
+export function expiryOf(
+  principal: SessionPrincipal,
+  noticed: boolean,
+  now: number,
+): { due: "end" | "notice" | null; nextAt: number | null } {
+  if (principal.kind !== "user") return { due: null, nextAt: null };
+  const { expiresAt } = principal;
+  if (now >= expiresAt) return { due: "end", nextAt: null };
+  const noticeAt = expiresAt - NOTICE_MS;
+  if (!noticed && now >= noticeAt) return { due: "notice", nextAt: expiresAt };
+  return { due: null, nextAt: noticed ? expiresAt : noticeAt };
+}
+
+type Renewed =
+  | { ok: true; user: Extract<SessionPrincipal, { kind: "user" }> }
+  | { ok: false; code: FrameErrorCode; message: string };
+
+/** Checks a fresh token for a socket: it must be of the same user. */
+export async function renew(
+  env: Env,
+  principal: SessionPrincipal,
+  token: string,
+): Promise<Renewed> {
+  const verified = await verifyToken(env, token);
+  if (!verified.ok) return { ok: false, code: "not_authenticated", message: verified.reason };
+  if (principal.kind === "user" && principal.userId !== verified.user.userId) {
+    const message = "The token is another user's: open another socket for them.";
+    return { ok: false, code: "not_allowed", message };
+  }
+  if (!fitsSession(verified.user)) {
+    const message = "The token's rights are too many for a socket: use patterns.";
+    return { ok: false, code: "not_allowed", message };
+  }
+  const { rooms, publish, ...user } = verified.user;
+  return { ok: true, user: { ...user, rooms: [...rooms], publish: [...publish] } };
+}

@@ -1,0 +1,57 @@
+import type { Address } from "../channel/address.ts";
+import { sendFrames } from "../channel/outlet.ts";
+import type { Json, JsonObject } from "../protocol/codec.ts";
+import { type Client, outletOf } from "./gateway-sockets.ts";
+
+/** A space or a job, whose own socket the gateway opens for one client. */
+export type ChannelAddress = Exclude<Address, { kind: "room" }>;
+
+export type OpenChannel = (
+  client: Client,
+  address: ChannelAddress,
+  since: string | undefined,
+) => Promise<WebSocket | { code: string; message: string }>;
+
+/** What a client follows of a space or a job: the channel's own frames, with the address as `room`. */
+export class ChannelLink {
+  private readonly client: Client;
+  private readonly room: string;
+  private readonly socket: WebSocket;
+  private isOver = false;
+
+  constructor(client: Client, room: string, socket: WebSocket, onEnd: () => void, ref?: Json) {
+    this.client = client;
+    this.room = room;
+    this.socket = socket;
+    socket.addEventListener("message", ({ data }) => {
+      if (typeof data === "string" && !this.isOver) this.pass(JSON.parse(data), ref);
+    });
+    const end = ({ code, reason }: { code: number; reason: string }) => {
+      if (this.isOver) return;
+      this.isOver = true;
+      this.send({ type: "unsubscribed", room, code, reason });
+      onEnd();
+    };
+    socket.addEventListener("close", end);
+    socket.addEventListener("error", () => end({ code: 1001, reason: "The channel was lost." }));
+    socket.accept();
+  }
+
+  close(): void {
+    this.isOver = true;
+    this.socket.close();
+  }
+
+  private pass(frame: JsonObject, ref: Json | undefined): void {
+    if (frame.type !== "connection") {
+      this.send({ ...frame, room: this.room });
+      return;
+    }
+    const { epoch = "", offset = 0, recovered = false } = frame;
+    this.send({ type: "subscribed", room: this.room, epoch, offset, recovered, ref });
+  }
+
+  private send(frame: object): void {
+    sendFrames(outletOf(this.client), [JSON.stringify(frame)]);
+  }
+}

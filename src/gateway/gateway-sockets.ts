@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { sessionPrincipal } from "../auth/session.ts";
+import { sendFrames } from "../channel/outlet.ts";
+import { CLOSE } from "../protocol/codes.ts";
+import { eventFilter } from "../protocol/room-frames.ts";
+import { closeQuietly } from "../space/connections.ts";
+
+/** What a socket follows. */
+const subscription = z.object({
+  room: z.string(),
+  filter: eventFilter.optional(),
+  presence: z.boolean().optional(),
+});
+export type Subscription = z.infer<typeof subscription>;
+
+const attachment = z.object({
+  id: z.string(),
+  principal: sessionPrincipal,
+  subscriptions: z.array(subscription),
+  batch: z.boolean(),
+  /** It was told that its token runs out. */
+  noticed: z.boolean(),
+  malformed: z.number(),
+});
+export type Client = { socket: WebSocket; at: z.infer<typeof attachment> };
+
+/** The sockets of one gateway, as they are kept through hibernation. */
+export class GatewaySockets {
+  private readonly bySocket = new Map<WebSocket, Client>();
+  private readonly ctx: DurableObjectState;
+
+  constructor(ctx: DurableObjectState) {
+    this.ctx = ctx;
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    for (const socket of ctx.getWebSockets()) {
+      const parsed = attachment.safeParse(socket.deserializeAttachment());
+      if (parsed.success) this.bySocket.set(socket, { socket, at: parsed.data });
+    }
+  }
+
+  get size(): number {
+    return this.bySocket.size;
+  }
+
+  all(): Client[] {
+    return [...this.bySocket.values()];
+  }
+
+  of(socket: WebSocket): Client | null {
+    return this.bySocket.get(socket) ?? null;
+  }
+
+  has(client: Client): boolean {
+    return this.bySocket.has(client.socket);
+  }
+
+  accept(socket: WebSocket, at: Client["at"]): Client {
+    const client = { socket, at };
+    this.ctx.acceptWebSocket(socket);
+    this.bySocket.set(socket, client);
+    this.remember(client);
+    return client;
+  }
+
+  remember({ socket, at }: Client): void {
+    socket.serializeAttachment(at);
+  }
+
+  send(client: Client, frame: object): void {
+    sendFrames(outletOf(client), [JSON.stringify(frame)]);
+  }
+
+  close({ socket }: Client, close: keyof typeof CLOSE, reason: string): void {
+    this.bySocket.delete(socket);
+    closeQuietly(socket, CLOSE[close].code, reason);
+  }
+
+  left(socket: WebSocket): void {
+    this.bySocket.delete(socket);
+  }
+}
+
+export function outletOf({ socket, at }: Client) {
+  return { socket, batch: at.batch };
+}
+
+export function subscriptionOf({ at }: Client, room: string): Subscription | null {
+  return at.subscriptions.find((one) => one.room === room) ?? null;
+}

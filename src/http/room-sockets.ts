@@ -1,0 +1,131 @@
+import { maySubscribe, type Principal } from "../auth/principal.ts";
+import { fitsSession, writePrincipal } from "../auth/session.ts";
+import { formatPosition, parsePosition } from "../channel/position.ts";
+import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
+import type { EventFilter } from "../protocol/room-frames.ts";
+import { eventFilter } from "../protocol/room-frames.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { SESSION_HEADERS } from "../room/calls.ts";
+import type { AppContext } from "./context.ts";
+import { principalOf } from "./principal.ts";
+import { checked, ProblemError } from "./problems.ts";
+
+interface RoomSocketCall {
+  since: string | undefined;
+  filter: EventFilter | null;
+}
+
+/** A socket that follows one room: the shortest way to it. */
+export async function openRoom(c: AppContext, room: string): Promise<Response> {
+  return orRefused(c, async () => {
+    const principal = await sessionPrincipalOf(c);
+    if (!maySubscribe(principal, room)) {
+      throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
+    }
+    const since = c.req.query("since");
+    return openRoomSocket(c, room, principal, { since, filter: filterOf(c) });
+  });
+}
+
+/** A socket that follows many channels, at one of the gateways near its client. */
+export async function openGateway(c: AppContext): Promise<Response> {
+  return orRefused(c, async () => {
+    const principal = await sessionPrincipalOf(c);
+    const { name, locationHint } = nearestGateway(c);
+    const stub = c.env.GATEWAY.getByName(name, { locationHint });
+    return stub.fetch("https://gateway/socket", { headers: headersOf(c, principal) });
+  });
+}
+
+export function openRoomSocket(
+  c: AppContext,
+  room: string,
+  principal: Principal,
+  { since, filter }: RoomSocketCall,
+): Promise<Response> {
+  const headers = headersOf(c, principal);
+  const position = parsePosition(since);
+  if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
+  if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
+  return c.env.ROOM.getByName(room).fetch("https://room/socket", { headers });
+}
+
+/** `?filter=` has JSON as `subscribe` has. */
+export function filterOf(c: AppContext): EventFilter | null {
+  const text = c.req.query("filter");
+  if (text === undefined) return null;
+  return checked(eventFilter, parsedOr(text));
+}
+
+function parsedOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ProblemError("invalid_request", "filter: must be JSON.");
+  }
+}
+
+async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
+  const principal = await principalOf(c);
+  if (principal.kind === "anonymous") {
+    const how = "in `Authorization`, `?token=` or the subprotocol `dialout.token.<token>`";
+    throw new ProblemError("not_authenticated", `This socket needs a token, ${how}.`);
+  }
+  if (fitsSession(principal)) return principal;
+  throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
+}
+
+function headersOf(c: AppContext, principal: Principal): Headers {
+  const headers = new Headers({ upgrade: "websocket" });
+  headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
+  if (c.req.query("batch") === "1") headers.set(SESSION_HEADERS.batch, "1");
+  if (c.req.query("presence") === "1") headers.set(SESSION_HEADERS.presence, "1");
+  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
+  if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
+    headers.set("sec-websocket-protocol", SUBSCRIBER_PROTOCOL);
+  }
+  return headers;
+}
+
+/** Where gateways are put, by the continent their clients are on. */
+const HINTS = new Map<string, DurableObjectLocationHint>([
+  ["AF", "afr"],
+  ["AS", "apac"],
+  ["EU", "weur"],
+  ["NA", "enam"],
+  ["OC", "oc"],
+  ["SA", "sam"],
+]);
+const DEFAULT_GATEWAYS = 4;
+
+/** One of a few for each part of the world, at random: each has its share of the sockets. */
+function nearestGateway(c: AppContext) {
+  const { continent } = (c.req.raw.cf ?? {}) as { continent?: string };
+  const shards = Number(c.env.GATEWAYS ?? DEFAULT_GATEWAYS);
+  const shard = Math.floor(Math.random() * shards);
+  const locationHint = HINTS.get(continent ?? "");
+  return { name: `${continent ?? "local"}-${shard}`, locationHint };
+}
+
+/** Browsers tell nothing of a refused upgrade: who is not let in is told over the socket. */
+async function orRefused(c: AppContext, open: () => Promise<Response>): Promise<Response> {
+  try {
+    return await open();
+  } catch (error) {
+    if (error instanceof ProblemError) return refusedSocket(c, error.code, error.message);
+    throw error;
+  }
+}
+
+/** Accepts a socket only to say why it is refused, and closes it. */
+export function refusedSocket(c: AppContext, code: ProblemCode, message: string): Response {
+  const { 0: client, 1: server } = new WebSocketPair();
+  server.accept();
+  server.send(JSON.stringify({ type: "connection.error", code, message }));
+  const { code: close } = code === "not_authenticated" ? CLOSE.notAuthenticated : CLOSE.notAllowed;
+  server.close(close, message.slice(0, 120));
+  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
+  const isNamed = offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL);
+  const headers: HeadersInit = isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+  return new Response(null, { status: 101, webSocket: client, headers });
+}

@@ -1,0 +1,91 @@
+import { Hono } from "hono";
+import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
+import { roomName } from "../channel/address.ts";
+import { formatPosition, parsePosition } from "../channel/position.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { historyQuery, type PublishedEvent, publishBody } from "../protocol/room-events.ts";
+import { iso } from "../space/render.ts";
+import { readJson } from "./body.ts";
+import { type AppContext, type AppEnv, jsonText } from "./context.ts";
+import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
+import { principalOf } from "./principal.ts";
+import { checked, ProblemError } from "./problems.ts";
+import { filterOf, openRoomSocket } from "./room-sockets.ts";
+
+/** Rooms over HTTP: backends publish, and anyone who may follow one can read it. */
+export const rooms = new Hono<AppEnv>()
+  .post("/:room/events", async (c) => {
+    const room = roomParam(c);
+    requirePublish(await principalOf(c), room);
+    const body = checked(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const events = "events" in body ? body.events : [body];
+    const published = await c.env.ROOM.getByName(room).publish(events);
+    const frames = published.map(({ id, offset, at, repeated }, index) => {
+      const { type, data } = events[index] as PublishedEvent;
+      return { type, room, id, offset, timestamp: iso(at), data, repeated };
+    });
+    const isNew = published.some(({ repeated }) => !repeated);
+    return c.json("events" in body ? { events: frames } : frames[0], isNew ? 201 : 200);
+  })
+  .get("/:room/history", async (c) => {
+    const room = roomParam(c);
+    requireSubscribe(await principalOf(c), room);
+    const { since, limit } = checked(historyQuery, c.req.query());
+    const log = await c.env.ROOM.getByName(room).history(parsePosition(since), limit);
+    const { epoch, last: offset, recovered, events } = log;
+    const end = events.at(-1)?.offset ?? offset;
+    const next = formatPosition({ epoch, offset: end });
+    const head = JSON.stringify({ room, epoch, offset, recovered, next });
+    return jsonText(c, `${head.slice(0, -1)},"events":[${events.map(({ text }) => text).join()}]}`);
+  })
+  .get("/:room/presence", async (c) => {
+    const room = roomParam(c);
+    requireSubscribe(await principalOf(c), room);
+    const users = await c.env.ROOM.getByName(room).presence();
+    const connections = users.reduce((sum, user) => sum + user.connections, 0);
+    return c.json({ room, users, connections });
+  })
+  .get("/:room/events", async (c) => {
+    const room = roomParam(c);
+    const principal = await principalOf(c);
+    requireSubscribe(principal, room);
+    if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
+    return streamRoom(c, room, principal);
+  });
+
+/** Server-sent events: the frames of the room's socket, with their position as id. */
+async function streamRoom(c: AppContext, room: string, principal: Principal): Promise<Response> {
+  const since = c.req.header("last-event-id") ?? c.req.query("since");
+  const response = await openRoomSocket(c, room, principal, { since, filter: filterOf(c) });
+  const { webSocket: socket } = response;
+  if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
+  const stream = new EventStream(false);
+  socket.addEventListener("message", ({ data }) => {
+    if (typeof data === "string") stream.send(JSON.parse(data), data);
+  });
+  socket.addEventListener("close", () => stream.end());
+  stream.onGone(() => socket.close());
+  socket.accept();
+  return c.body(stream.readable, 200, STREAM_HEADERS);
+}
+
+export function roomParam(c: AppContext): string {
+  return checked(roomName, c.req.param("room"));
+}
+
+export function requireSubscribe(principal: Principal, room: string): void {
+  requireRight(principal, maySubscribe(principal, room), `follow ${room}`);
+}
+
+function requirePublish(principal: Principal, room: string): void {
+  requireRight(principal, mayPublish(principal, room), `publish to ${room}`);
+}
+
+function requireRight(principal: Principal, may: boolean, what: string): void {
+  if (may) return;
+  if (principal.kind === "anonymous") {
+    const detail = "Rooms need a token: `Authorization: Bearer <token>` or `?token=`.";
+    throw new ProblemError("not_authenticated", detail);
+  }
+  throw new ProblemError("not_allowed", `Your token does not let you ${what}.`);
+}

@@ -1,0 +1,67 @@
+import type { ProblemCode } from "../protocol/codes.ts";
+
+/** Calls between rooms, gateways and the Worker. */
+
+/** An event as it is passed on; `text` is its frame. */
+export interface Relayed {
+  offset: number;
+  text: string;
+}
+
+/** What a room tells a gateway: events in order without a gap between, and who came and went. */
+export interface Delivery {
+  room: string;
+  epoch: string;
+  events: Relayed[];
+  /** Frames of presence, which have no place in the log. */
+  presence: string[];
+}
+
+/** Whether the gateway still has subscribers of the room. */
+export interface Delivered {
+  subscribers: number;
+}
+
+/** A user in a room. */
+export interface Present {
+  user_id: string;
+  connections: number;
+  since: string;
+}
+
+/** Where a room's log stands. */
+export interface RoomHead {
+  epoch: string;
+  last: number;
+}
+
+/** What a room still has after a position. */
+export interface RoomLog extends RoomHead {
+  recovered: boolean;
+  events: Relayed[];
+}
+
+/** Sockets of one user in the room over one gateway; 0: the user has left. */
+export interface PresenceChange {
+  userId: string;
+  connections: number;
+}
+
+/** A published event; `repeated`: it was published under this id before. */
+export interface Published {
+  id: string;
+  offset: number;
+  at: number;
+  repeated: boolean;
+}
+
+export type RoomRefusal = { ok: false; code: ProblemCode; detail: string };
+
+/** By which the Worker tells rooms and gateways about a socket; a client's own headers never get there. */
+export const SESSION_HEADERS = {
+  principal: "x-dialout-principal",
+  since: "x-dialout-since",
+  filter: "x-dialout-filter",
+  presence: "x-dialout-presence",
+  batch: "x-dialout-batch",
+} as const;

@@ -1,0 +1,121 @@
+import { mayPublish, maySubscribe } from "../auth/principal.ts";
+import { expiryOf, renew } from "../auth/session.ts";
+import type { Env } from "../env.ts";
+import { decodeFrame } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import { iso } from "../space/render.ts";
+import type { RoomDesk } from "./room-desk.ts";
+import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
+
+/** What clients say on the socket of one room, and what becomes of their tokens. */
+export class RoomSession {
+  private readonly env: Env;
+  private readonly room: string;
+  private readonly sockets: RoomSockets;
+  private readonly desk: RoomDesk;
+
+  constructor(env: Env, room: string, sockets: RoomSockets, desk: RoomDesk) {
+    this.env = env;
+    this.room = room;
+    this.sockets = sockets;
+    this.desk = desk;
+  }
+
+  async receive(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
+    const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
+    if (!decoded.ok) {
+      this.malformed(subscriber, decoded.code, decoded.message);
+      return;
+    }
+    if (subscriber.at.malformed > 0) this.note(subscriber, { malformed: 0 });
+    const { frame } = decoded;
+    const { ref } = frame;
+    switch (frame.type) {
+      case "ping":
+        this.sockets.send(subscriber, { type: "pong", timestamp: iso(Date.now()), ref });
+        return;
+      case "authenticate":
+        await this.authenticate(subscriber, frame.token, ref);
+        return;
+      case "publish":
+        await this.publish(subscriber, frame);
+    }
+  }
+
+  /** Tells whose token is about to run out, and ends the sockets of those that did. */
+  expire(now: number): void {
+    for (const subscriber of this.sockets.all()) {
+      const { principal, noticed } = subscriber.at;
+      const { due } = expiryOf(principal, noticed, now);
+      if (due === "end") {
+        const message = "The token has expired: connect again with a fresh one.";
+        const code = "not_authenticated";
+        this.sockets.send(subscriber, { type: "connection.error", code, message });
+        this.sockets.close(subscriber, "notAuthenticated", message);
+        this.desk.left(subscriber);
+      } else if (due === "notice" && principal.kind === "user") {
+        const expires_at = iso(principal.expiresAt);
+        this.sockets.send(subscriber, { type: "connection.expiring", expires_at });
+        this.note(subscriber, { noticed: true });
+      }
+    }
+  }
+
+  private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {
+    const renewed = await renew(this.env, subscriber.at.principal, token);
+    if (!renewed.ok) {
+      this.error(subscriber, renewed.code, renewed.message, ref);
+      return;
+    }
+    const { user } = renewed;
+    if (!maySubscribe(user, this.room)) {
+      const message = "The fresh token does not let you follow this room.";
+      this.error(subscriber, "not_allowed", message, ref);
+      this.sockets.close(subscriber, "notAllowed", message);
+      this.desk.left(subscriber);
+      return;
+    }
+    this.note(subscriber, { principal: user, noticed: false });
+    const { userId: user_id, expiresAt } = user;
+    const expires_at = iso(expiresAt);
+    this.sockets.send(subscriber, { type: "authenticated", user_id, expires_at, ref });
+  }
+
+  private async publish(
+    subscriber: RoomSocket,
+    { event, ref }: Extract<RoomClientFrame, { type: "publish" }>,
+  ): Promise<void> {
+    const { room } = this;
+    if (!mayPublish(subscriber.at.principal, room)) {
+      this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);
+      return;
+    }
+    const [published] = await this.desk.publish([event]);
+    if (!published) return;
+    const { id, offset } = published;
+    this.sockets.send(subscriber, { type: "published", room, id, offset, ref });
+  }
+
+  private malformed(subscriber: RoomSocket, code: string, message: string): void {
+    this.error(subscriber, code, message);
+    const malformed = subscriber.at.malformed + 1;
+    this.note(subscriber, { malformed });
+    const isTooLarge = code === "frame_too_large";
+    if (!isTooLarge && malformed < LIMITS.malformedFrames) return;
+    this.sockets.close(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
+    this.desk.left(subscriber);
+  }
+
+  private error(subscriber: RoomSocket, code: string, message: string, ref?: Ref): void {
+    const { room } = this;
+    this.sockets.send(subscriber, { type: "error", code, message, room, ref });
+  }
+
+  private note(subscriber: RoomSocket, change: Partial<RoomSocket["at"]>): void {
+    Object.assign(subscriber.at, change);
+    this.sockets.remember(subscriber);
+  }
+}
+
+type Ref = string | number;

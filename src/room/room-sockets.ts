@@ -1,0 +1,92 @@
+import { z } from "zod";
+import { expiryOf, sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { sendFrames } from "../channel/outlet.ts";
+import { CLOSE } from "../protocol/codes.ts";
+import { eventFilter } from "../protocol/room-frames.ts";
+import { closeQuietly } from "../space/connections.ts";
+import type { PresenceChange } from "./calls.ts";
+
+const attachment = z.object({
+  id: z.string(),
+  principal: sessionPrincipal,
+  filter: eventFilter.nullable(),
+  /** It wants to hear who comes and goes. */
+  presence: z.boolean(),
+  batch: z.boolean(),
+  /** It was told that its token runs out. */
+  noticed: z.boolean(),
+  malformed: z.number(),
+});
+export type RoomAttachment = z.infer<typeof attachment>;
+export type RoomSocket = { socket: WebSocket; at: RoomAttachment };
+
+/** The sockets of one room: each follows it, and nothing else. */
+export class RoomSockets {
+  private readonly bySocket = new Map<WebSocket, RoomSocket>();
+  private readonly ctx: DurableObjectState;
+
+  constructor(ctx: DurableObjectState) {
+    this.ctx = ctx;
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    for (const socket of ctx.getWebSockets()) {
+      const parsed = attachment.safeParse(socket.deserializeAttachment());
+      if (parsed.success) this.bySocket.set(socket, { socket, at: parsed.data });
+    }
+  }
+
+  get size(): number {
+    return this.bySocket.size;
+  }
+
+  all(): RoomSocket[] {
+    return [...this.bySocket.values()];
+  }
+
+  of(socket: WebSocket): RoomSocket | null {
+    return this.bySocket.get(socket) ?? null;
+  }
+
+  accept(socket: WebSocket, at: RoomAttachment): RoomSocket {
+    const accepted = { socket, at };
+    this.ctx.acceptWebSocket(socket);
+    this.bySocket.set(socket, accepted);
+    this.remember(accepted);
+    return accepted;
+  }
+
+  remember({ socket, at }: RoomSocket): void {
+    socket.serializeAttachment(at);
+  }
+
+  send({ socket }: RoomSocket, frame: object): void {
+    sendFrames({ socket, batch: false }, [JSON.stringify(frame)]);
+  }
+
+  close({ socket }: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
+    this.bySocket.delete(socket);
+    closeQuietly(socket, CLOSE[close].code, reason);
+  }
+
+  left(socket: WebSocket): void {
+    this.bySocket.delete(socket);
+  }
+
+  /** Every user with a socket here, and how many of them. */
+  present(): PresenceChange[] {
+    const users = new Map<string, number>();
+    for (const { at } of this.bySocket.values()) {
+      const userId = userIdOf(at.principal);
+      if (userId !== null) users.set(userId, (users.get(userId) ?? 0) + 1);
+    }
+    return [...users].map(([userId, connections]) => ({ userId, connections }));
+  }
+
+  /** When a token of theirs next wants something. */
+  dueAt(now: number): number | null {
+    const due = this.all().flatMap(({ at }) => {
+      const { due, nextAt } = expiryOf(at.principal, at.noticed, now);
+      return due ? [now] : nextAt === null ? [] : [nextAt];
+    });
+    return due.length > 0 ? Math.min(...due) : null;
+  }
+}

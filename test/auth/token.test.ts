@@ -1,0 +1,136 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { mayPublish, maySubscribe, type Principal } from "../../src/auth/principal.ts";
+import { verifyToken } from "../../src/auth/token.ts";
+import type { Env } from "../../src/env.ts";
+import { tokenOf } from "../support/tokens.ts";
+
+const SECRET = "a-secret-that-is-long-enough-for-tests";
+
+function envOf(settings: Partial<Env>): Env {
+  return settings as Env;
+}
+const withSecret = envOf({ JWT_SECRET: SECRET });
+
+async function refusal(env: Env, token: string): Promise<string> {
+  const verified = await verifyToken(env, token);
+  return verified.ok ? "accepted" : verified.reason;
+}
+
+describe("a token signed by the shared secret", () => {
+  it("tells who its user is, and what they may do", async () => {
+    const claims = { rooms: ["project:1"], publish: "agent:* room-of:2" };
+    const verified = await verifyToken(withSecret, await tokenOf(SECRET, "alice", claims));
+    expect(verified).toMatchObject({
+      ok: true,
+      user: { userId: "alice", rooms: ["project:1"], publish: ["agent:*", "room-of:2"] },
+    });
+  });
+
+  it("is refused, with the reason, where anything of it is not right", async () => {
+    const now = Math.floor(Date.now() / 1_000);
+    const refused: [string, string][] = [
+      [await tokenOf(SECRET, "alice", {}, -60), "expired"],
+      [await tokenOf("another-secret-that-is-long-enough-too", "alice"), "signature"],
+      [await tokenOf(SECRET, undefined), "`sub`"],
+      [await tokenOf(SECRET, "alice", { exp: undefined }), "`exp`"],
+      [await tokenOf(SECRET, "alice bob"), "`sub`"],
+      [await tokenOf(SECRET, "alice", { rooms: 7 }), "`rooms`"],
+      [new UnsecuredJWT({ sub: "alice", exp: now + 60 }).encode(), "algorithm"],
+      ["not a token", "no valid token"],
+      ["", "no valid token"],
+    ];
+    for (const [token, reason] of refused) {
+      expect(await refusal(withSecret, token), reason).toContain(reason);
+    }
+  });
+
+  it("of another algorithm is refused, though it is the secret's", async () => {
+    const token = await new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
+      .setProtectedHeader({ alg: "HS512" })
+      .setSubject("alice")
+      .sign(new TextEncoder().encode(SECRET));
+    expect(await refusal(withSecret, token)).toContain("algorithm");
+  });
+
+  it("must be of the issuer and for the audience that are asked for", async () => {
+    const env = envOf({ JWT_SECRET: SECRET, JWT_ISSUER: "accounts", JWT_AUDIENCE: "dialout" });
+    const right = await tokenOf(SECRET, "alice", { iss: "accounts", aud: "dialout" });
+    expect(await refusal(env, right)).toBe("accepted");
+    const wrong = await tokenOf(SECRET, "alice", { iss: "others", aud: "dialout" });
+    expect(await refusal(env, wrong)).toContain("`iss`");
+    expect(await refusal(env, await tokenOf(SECRET, "alice", { iss: "accounts" }))).toContain(
+      "`aud`",
+    );
+  });
+
+  it("is refused by an edge that has no secret", async () => {
+    expect(await refusal(envOf({}), await tokenOf(SECRET, "alice"))).toContain("takes no tokens");
+  });
+});
+
+describe("a token signed by a key pair", () => {
+  const keys = generateKeyPair("ES256", { extractable: true });
+  const server = createServer(async (_request, response) => {
+    const { publicKey } = await keys;
+    const jwk = { ...(await exportJWK(publicKey)), kid: "one", alg: "ES256" };
+    response.setHeader("content-type", "application/json");
+    response.end(JSON.stringify({ keys: [jwk] }));
+  });
+  let env: Env;
+  beforeAll(async () => {
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    env = envOf({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
+  });
+  afterAll(() => server.close());
+
+  it("is checked by the key at JWKS_URL that it names", async () => {
+    const { privateKey } = await keys;
+    const sign = (kid: string) =>
+      new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
+        .setProtectedHeader({ alg: "ES256", kid })
+        .setSubject("bob")
+        .sign(privateKey);
+    expect(await verifyToken(env, await sign("one"))).toMatchObject({ ok: true });
+    expect(await refusal(env, await sign("two"))).toContain("key is not known");
+  });
+
+  it("can't be made from a shared secret, the public key's text least of all", async () => {
+    const { publicKey } = await keys;
+    const text = JSON.stringify(await exportJWK(publicKey));
+    expect(await refusal(env, await tokenOf(text.padEnd(32), "mallory"))).toContain("algorithm");
+    expect(await refusal(env, await tokenOf(SECRET, "mallory"))).toContain("algorithm");
+  });
+});
+
+describe("what a user may do", () => {
+  const user: Principal = {
+    kind: "user",
+    userId: "alice",
+    expiresAt: 0,
+    rooms: ["project:1", "agent:*"],
+    publish: ["project:2"],
+  };
+
+  it("is what the token names, and to follow what is one's own", () => {
+    const follows = ["global", "user:alice", "project:1", "agent:7"];
+    const others = ["user:bob", "project:2", "project:11", "agent", "space:demo", "job:x", "*"];
+    expect(follows.filter((address) => maySubscribe(user, address))).toEqual(follows);
+    expect(others.filter((address) => maySubscribe(user, address))).toEqual([]);
+    expect(["project:1", "project:2", "global"].filter((one) => mayPublish(user, one))).toEqual([
+      "project:2",
+    ]);
+  });
+
+  it("is nothing without a token, and everything for the operator", () => {
+    for (const address of ["global", "user:alice"]) {
+      expect(maySubscribe({ kind: "anonymous" }, address)).toBe(false);
+      expect(mayPublish({ kind: "anonymous" }, address)).toBe(false);
+      expect(maySubscribe({ kind: "operator" }, address)).toBe(true);
+      expect(mayPublish({ kind: "operator" }, address)).toBe(true);
+    }
+  });
+});
