@@ -3,6 +3,7 @@ import { jobStoreContract } from "./job-store-contract.ts";
 import { queueContract } from "./queue-contract.ts";
 import { ranksContract } from "./ranks-contract.ts";
 import { schemaContract } from "./schema-contract.ts";
+import { segmentLogContract } from "./segment-log-contract.ts";
 import { spaceStoreContract } from "./space-store-contract.ts";
 import { versionContract } from "./version-contract.ts";
 import type { WithSql } from "./with-sql.ts";
@@ -16,4 +17,5 @@ export function storageContract(withSql: WithSql): void {
   queueContract(withSql);
   ranksContract(withSql);
   jobLogContract(withSql);
+  segmentLogContract(withSql);
 }

@@ -1,0 +1,90 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { parseAddress } from "../../src/channel/address.ts";
+import { wants } from "../../src/channel/filter.ts";
+import { spend } from "../../src/gateway/flood.ts";
+
+const event = {
+  type: "workflow.progress",
+  data: { progress: 5, owner: { name: "ann", tags: ["a"] }, done: false, note: null },
+};
+
+describe("a filter of events", () => {
+  it("lets everything through where there is none", () => {
+    expect(wants(null, event)).toBe(true);
+    expect(wants({}, event)).toBe(true);
+  });
+
+  it("asks for types, whole or by their beginning", () => {
+    for (const type of ["workflow.progress", "workflow.*", "*"]) {
+      expect(wants({ types: ["other", type] }, event), type).toBe(true);
+    }
+    for (const type of ["workflow", "workflow.pro", "work*.progress"]) {
+      expect(wants({ types: [type] }, event), type).toBe(false);
+    }
+  });
+
+  it("asks for fields by their path, which must be there and equal one of the values", () => {
+    const fitting = { progress: 5, "owner.name": ["bob", "ann"], done: false, note: null };
+    expect(wants({ where: fitting }, event)).toBe(true);
+    for (const where of [
+      { progress: "5" },
+      { "owner.name": ["bob"] },
+      { "owner.age": null },
+      { "owner.name.first": "ann" },
+      { "owner.tags": "a" },
+      { "owner.tags.0": "a" },
+      { toString: "x" },
+      { "__proto__.x": null },
+    ]) {
+      expect(wants({ where: { ...fitting, ...where } }, event), JSON.stringify(where)).toBe(false);
+    }
+  });
+});
+
+describe("the address of a channel", () => {
+  it("is that of a room, a space or a job", () => {
+    expect(parseAddress("global")).toEqual({ kind: "room", name: "global" });
+    expect(parseAddress("user:a@b.c")).toEqual({ kind: "room", name: "user:a@b.c" });
+    expect(parseAddress("space:demo")).toEqual({ kind: "space", name: "demo" });
+    expect(parseAddress("job:demo.01K")).toEqual({ kind: "job", id: "demo.01K" });
+  });
+
+  it("is nothing else", () => {
+    for (const text of [
+      "",
+      "x",
+      "Global",
+      "a:",
+      ":a",
+      "a b:c",
+      "a:b c",
+      "a:b/c",
+      "a:ü",
+      "job:",
+      "room:a",
+    ]) {
+      expect(parseAddress(text), text).toBe(null);
+    }
+  });
+});
+
+describe("the bound on a client's frames", () => {
+  it("lets a burst through, and in the long run no more than its rate", () =>
+    fc.assert(
+      fc.property(fc.array(fc.nat(300), { minLength: 50, maxLength: 400 }), (gaps) => {
+        const rate = { burst: 20, perSecond: 10 };
+        let bucket: ReturnType<typeof spend> = null;
+        let [now, passed] = [0, 0];
+        for (const gap of gaps) {
+          now += gap;
+          const next = spend(bucket, rate, now);
+          if (!next) continue;
+          bucket = next;
+          passed += 1;
+        }
+        expect(passed).toBeLessThanOrEqual(20 + (now / 1_000) * 10 + 1);
+        expect(passed).toBeGreaterThanOrEqual(Math.min(gaps.length, 20));
+      }),
+    ));
+});

@@ -1,0 +1,114 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { migrateTo } from "../../src/storage/schema.ts";
+import { CHANNEL_LOG_TABLE, type LogLimits, SegmentLog } from "../../src/storage/segment-log.ts";
+import type { Sql } from "../../src/storage/sql.ts";
+import type { WithSql } from "./with-sql.ts";
+
+interface Event {
+  offset: number;
+  at: number;
+  text: string;
+}
+
+const CHANNEL = "events";
+
+/** Batches of events, later and later. */
+const batches = fc.array(
+  fc.record({
+    later: fc.nat(40),
+    sizes: fc.array(fc.nat(60), { minLength: 1, maxLength: 6 }),
+  }),
+  { minLength: 1, maxLength: 25 },
+);
+const limits: fc.Arbitrary<LogLimits> = fc.record(
+  {
+    bytes: fc.integer({ min: 200, max: 3_000 }),
+    events: fc.integer({ min: 1, max: 40 }),
+    ageMs: fc.integer({ min: 1, max: 200 }),
+  },
+  { requiredKeys: ["bytes"] },
+);
+
+function logOf(sql: Sql, bounds: LogLimits): SegmentLog<Event, number> {
+  return new SegmentLog(sql, bounds, (kept, dropped) => (kept ?? 0) + dropped.length);
+}
+
+/** What is still there, checked against all that was ever stored. */
+function expectTail(log: SegmentLog<Event, number>, all: readonly Event[]): Event[] {
+  const { first, last } = log.held(CHANNEL);
+  expect(last).toBe(all.length);
+  const kept = log.after(CHANNEL, 0);
+  expect(kept).toEqual(all.slice(first - 1));
+  expect(log.remembered(CHANNEL) ?? 0).toBe(first - 1);
+  for (const offset of [0, first - 1, first, last - 1, last]) {
+    const after = all.filter((event) => event.offset > Math.max(offset, first - 1));
+    expect(log.after(CHANNEL, offset)).toEqual(after);
+    expect(log.after(CHANNEL, offset, 2)).toEqual(after.slice(0, 2));
+  }
+  return kept;
+}
+
+export function segmentLogContract(withSql: WithSql): void {
+  const withLog = (bounds: LogLimits, work: (log: SegmentLog<Event, number>, sql: Sql) => void) =>
+    withSql((sql) => {
+      migrateTo(sql, [[CHANNEL_LOG_TABLE]]);
+      work(logOf(sql, bounds), sql);
+    });
+
+  describe("the log of a channel", () => {
+    it("is the end of all that was stored, and what is left is within its limits", () =>
+      fc.assert(
+        fc.asyncProperty(batches, limits, (given, bounds) =>
+          withLog(bounds, (log, sql) => {
+            const all: Event[] = [];
+            let at = 1_000;
+            for (const { later, sizes } of given) {
+              at += later;
+              const batch = sizes.map((size, index) => {
+                return { offset: all.length + index + 1, at, text: "x".repeat(size) };
+              });
+              all.push(...batch);
+              log.append(CHANNEL, batch);
+              log.append("another", [{ offset: all.length, at, text: "" }]);
+              // A log read back by another memory is the same.
+              const kept = expectTail(logOf(sql, bounds), all);
+              const older = kept.slice(0, kept.length - batch.length);
+              const bytes = JSON.stringify(kept).length;
+              if (older.length > 0) {
+                expect(bytes).toBeLessThanOrEqual(bounds.bytes + older.length + batch.length + 2);
+                expect(older.every((event) => event.at > at - (bounds.ageMs ?? at))).toBe(true);
+              }
+            }
+          }),
+        ),
+        { numRuns: 150 },
+      ));
+
+    it("loses all that is too old by now, and counts on from there", () =>
+      withLog({ bytes: 1_000, ageMs: 100 }, (log) => {
+        log.append(CHANNEL, [{ offset: 1, at: 1_000, text: "a" }]);
+        log.append(CHANNEL, [{ offset: 2, at: 1_050, text: "b" }]);
+        expect(log.expiresAt(CHANNEL)).toBe(1_100);
+        log.expire(CHANNEL, 1_100);
+        expect(log.held(CHANNEL)).toEqual({ first: 2, last: 2 });
+        log.expire(CHANNEL, 1_150);
+        expect(log.held(CHANNEL)).toEqual({ first: 3, last: 2 });
+        expect([log.after(CHANNEL, 0), log.expiresAt(CHANNEL)]).toEqual([[], null]);
+        log.append(CHANNEL, [{ offset: 3, at: 1_200, text: "c" }]);
+        expect(log.held(CHANNEL)).toEqual({ first: 3, last: 3 });
+      }));
+
+    it("keeps about as many events as it may, those stored together together", () =>
+      withLog({ bytes: 100_000, events: 10 }, (log) => {
+        for (let first = 1; first <= 28; first += 4) {
+          const offsets = [first, first + 1, first + 2, first + 3];
+          log.append(
+            CHANNEL,
+            offsets.map((offset) => ({ offset, at: 1, text: "" })),
+          );
+        }
+        expect(log.held(CHANNEL)).toEqual({ first: 17, last: 28 });
+      }));
+  });
+}
