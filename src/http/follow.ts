@@ -2,6 +2,7 @@ import { formatPosition, parsePosition } from "../channel/position.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { type Refusal, SOCKET_HEADERS } from "../space/calls.ts";
 import { type AppContext, ofJob, reach } from "./context.ts";
+import { addressOf } from "./rate.ts";
 
 interface SocketCall {
   role: "worker" | "subscriber";
@@ -39,6 +40,7 @@ function socketHeaders(c: AppContext, call: SocketCall): Headers {
   headers.set(SOCKET_HEADERS.role, call.role);
   headers.set(SOCKET_HEADERS.origin, new URL(c.req.url).origin);
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
+  headers.set(SOCKET_HEADERS.address, addressOf(c));
   if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
   if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);

@@ -1,4 +1,4 @@
-import type { Caller } from "../space/calls.ts";
+import { type Caller, TOO_MANY_SUBMITS } from "../space/calls.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -8,11 +8,12 @@ import { ProblemError } from "./problems.ts";
  */
 export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
   if (caller.operator || c.env.LOCAL === "true") return;
-  const key = c.req.header("cf-connecting-ip") ?? "unknown";
-  const { success } = await c.env.SUBMITS.limit({ key });
+  const { success } = await c.env.SUBMITS.limit({ key: addressOf(c) });
   if (success) return;
-  throw new ProblemError(
-    "rate_limited",
-    "Too many submits from your address: try again in a minute.",
-  );
+  throw new ProblemError(TOO_MANY_SUBMITS.code, TOO_MANY_SUBMITS.detail);
+}
+
+/** By what submits are counted; those over sockets count together with these. */
+export function addressOf(c: AppContext): string {
+  return c.req.header("cf-connecting-ip") ?? "unknown";
 }

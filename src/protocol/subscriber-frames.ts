@@ -29,6 +29,7 @@ export type SpaceClientFrameInput = z.input<typeof spaceClientFrame>;
 export const jobClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cancel") }),
 ]);
+export type JobClientFrame = z.infer<typeof jobClientFrame>;
 
 const event = { offset: z.int(), timestamp };
 

@@ -31,6 +31,8 @@ export const SOCKET_HEADERS = {
   operator: "x-dialout-operator",
   /** The job is canceled when this socket breaks off. */
   leaving: "x-dialout-leaving",
+  /** Where it comes from: by this its submits are counted. */
+  address: "x-dialout-address",
 } as const;
 
 export const NO_SUCH_SPACE = {
@@ -47,6 +49,11 @@ export const NO_SUCH_JOB = {
   ok: false,
   code: "job_not_found",
   detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
+} as const;
+
+export const TOO_MANY_SUBMITS = {
+  code: "rate_limited",
+  detail: "Too many submits from your address: try again in a minute.",
 } as const;
 
 /** Why a job is canceled that somebody asked to be. */

@@ -32,6 +32,8 @@ const subscriberAttachment = z.object({
   /** The one job it follows, or `null` for a socket of the whole space. */
   jobUlid: z.string().nullable(),
   origin: z.string(),
+  /** Where it comes from, as the platform's counters know it. */
+  address: z.string().default("unknown"),
   /** It came with the operator's key. */
   operator: z.boolean().default(false),
   /** Its one job is canceled when it breaks off. */
@@ -46,6 +48,8 @@ const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAtt
 
 export type WorkerAttachment = z.infer<typeof workerAttachment>;
 export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
+/** What is known of a subscriber before it has said anything. */
+export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
 export type WorkerConnection = { socket: WebSocket; at: WorkerAttachment };
 export type SubscriberConnection = { socket: WebSocket; at: SubscriberAttachment };
 export type Connection = WorkerConnection | SubscriberConnection;

@@ -2,12 +2,13 @@ import type { Json } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import type { SpaceSettings } from "../protocol/resources.ts";
 import { slotsOf } from "../queue/dispatch.ts";
-import type { Census } from "../queue/status.ts";
+import { type Census, spaceStatusOf } from "../queue/status.ts";
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
 import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connection, Connections, ReadyWorker } from "./connections.ts";
 import type { Ledger, ServingWorker } from "./ledger.ts";
+import { iso } from "./render.ts";
 
 /** What the parts of a space object share while it is awake. */
 export interface SpaceCore {
@@ -131,4 +132,18 @@ export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
     stall_timeout_s: settings.stall_timeout_s,
     reconnect_grace_s: settings.reconnect_grace_s,
   };
+}
+
+/** The space as `GET /api/spaces/:space` shows it, as JSON text. */
+export function spaceBody(core: SpaceCore): string {
+  const { name, settings, createdAt, updatedAt } = core.record;
+  const self = `/api/spaces/${name}`;
+  return JSON.stringify({
+    name,
+    ...settings,
+    created_at: iso(createdAt),
+    updated_at: iso(updatedAt),
+    status: spaceStatusOf(censusOf(core)),
+    urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
+  });
 }

@@ -9,18 +9,21 @@ import { Announcer } from "./announcer.ts";
 import {
   type Connection,
   isWorker,
+  type NewSubscriber,
   type SubscriberAttachment,
   type WorkerAttachment,
 } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
+import { Inbox, type Work } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
 import { Pace } from "./pace.ts";
 import { Retention } from "./retention.ts";
-import { SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
+import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
+import { isSubmit, SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WebhookDesk } from "./webhook-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
@@ -28,6 +31,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   sql: Sql;
   /** On one's own machine webhooks may go anywhere. */
   allowPrivateWebhooks: boolean;
+  /** Counts submits over sockets; `null` where nobody is limited. */
+  submits: SubmitCounter | null;
   /** Of finished jobs; the oldest give way to new ones. */
   maxKeptBytes: number;
   /** Rings at the latest then; earlier alarms stay. */
@@ -35,8 +40,6 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   /** Memory and rows no longer agree: start again from the rows. */
   crash: (error: unknown) => void;
 }
-
-type Work = (now: number) => void;
 
 /** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
 export class SpaceDesk {
@@ -52,13 +55,19 @@ export class SpaceDesk {
   private readonly retention: Retention;
   private readonly deadlines: Deadlines;
   private readonly pace = new Pace();
-  private inbox: Work[] = [];
-  private drained: Promise<void> | null = null;
+  private readonly inbox: Inbox;
+  private readonly gate: SubmitGate;
   private isRetired = false;
 
   constructor(parts: Parts) {
     this.parts = parts;
     this.core = { ...parts, ledger: new Ledger(parts.store) };
+    this.inbox = new Inbox({
+      outbox: parts.outbox,
+      isBrisk: (now) => this.pace.isBrisk(this.core.ledger.runningJobs().length, now),
+      run: (works) => this.run(works),
+    });
+    this.gate = new SubmitGate(parts.submits);
     this.feed = new Feed(this.core, crypto.randomUUID().slice(0, 8));
     this.workers = new WorkerDesk(this.core);
     this.intake = new Intake(this.core, this.workers, parts.allowPrivateWebhooks);
@@ -88,42 +97,34 @@ export class SpaceDesk {
 
   /** Handles a frame together with whatever else arrives in the same turn. */
   receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    const now = Date.now();
-    if (isWorker(connection)) this.workers.leases.heardFrom(connection, now);
-    else this.pace.arrived(now);
-    return this.join((now) => {
-      if (isWorker(connection)) this.workers.receive(connection, raw, now);
-      else this.subscribers.receive(connection, raw, now);
-      return () => undefined;
+    if (isWorker(connection)) {
+      this.workers.leases.heardFrom(connection, Date.now());
+      return this.inbox.join((now) => {
+        this.workers.receive(connection, raw, now);
+        return () => undefined;
+      });
+    }
+    const heard = this.subscribers.read(connection, raw);
+    return this.gate.pass(connection, isSubmit(heard), (isAllowed) => {
+      if (this.isRetired) return Promise.resolve();
+      return this.enqueue((now) => {
+        this.subscribers.receive(connection, heard, isAllowed, now);
+        return () => undefined;
+      });
     });
   }
 
   /** Joins the next batch; `work` returns what to answer once the batch is stored. */
   enqueue<T>(work: (now: number) => () => T): Promise<T> {
     this.pace.arrived(Date.now());
-    return this.join(work);
-  }
-
-  private join<T>(work: (now: number) => () => T): Promise<T> {
-    return new Promise((resolve, reject) => {
-      this.inbox.push((now) => {
-        try {
-          const answer = work(now);
-          this.core.outbox.after(() => resolve(answer()));
-        } catch (error) {
-          reject(error);
-          throw error;
-        }
-      });
-      this.drained ??= this.drainSoon();
-    });
+    return this.inbox.join(work);
   }
 
   /** Runs a batch at once, with all that has arrived before it. */
   batch<T>(work: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
     this.run([
-      ...this.inbox.splice(0),
+      ...this.inbox.takeAll(),
       (now) => {
         answer = work(now);
       },
@@ -141,25 +142,14 @@ export class SpaceDesk {
   }
 
   /** `false` where it asks for a job that is not there. */
-  openSubscriber(
-    socket: WebSocket,
-    who: {
-      id: string;
-      origin: string;
-      operator: boolean;
-      leaving: boolean;
-      jobUlid: string | null;
-      since: Position | null;
-    },
-  ): boolean {
-    const { since, ...identity } = who;
+  openSubscriber(socket: WebSocket, who: NewSubscriber, since: Position | null): boolean {
     const job = who.jobUlid === null ? null : this.core.ledger.get(who.jobUlid);
     if (who.jobUlid !== null && job === null) return false;
     this.dropSilent();
     this.feed.publishStatus(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
-      ...identity,
+      ...who,
       follows: [],
       muted: [],
       malformed: 0,
@@ -174,12 +164,17 @@ export class SpaceDesk {
     return true;
   }
 
-  left(connection: Connection, saidGoodbye: boolean): void {
-    this.batch((now) => {
-      if (isWorker(connection)) this.workers.left(connection, saidGoodbye, now);
-      else this.subscribers.left(connection, saidGoodbye, now);
-      return () => this.core.connections.close(connection, "done");
-    });
+  /** Its socket is gone; what a subscriber sent before that is handled first. */
+  left(connection: Connection, saidGoodbye: boolean): Promise<void> {
+    const leave = async () => {
+      if (this.isRetired) return;
+      this.batch((now) => {
+        if (isWorker(connection)) this.workers.left(connection, saidGoodbye, now);
+        else this.subscribers.left(connection, saidGoodbye, now);
+        return () => this.core.connections.close(connection, "done");
+      });
+    };
+    return isWorker(connection) ? leave() : this.gate.pass(connection, false, leave);
   }
 
   /** What is said of the workers must not count one that fell silent. */
@@ -191,7 +186,7 @@ export class SpaceDesk {
   /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
   retire(): void {
     this.isRetired = true;
-    this.run(this.inbox.splice(0));
+    this.run(this.inbox.takeAll());
     this.announcer.stop();
   }
 
@@ -245,18 +240,6 @@ export class SpaceDesk {
       work(now);
       return () => this.rearm(now);
     });
-  }
-
-  private async drainSoon(): Promise<void> {
-    // Frames that came in with this one have their turns first.
-    await Promise.resolve();
-    if (this.pace.isBrisk(this.core.ledger.runningJobs().length, Date.now())) {
-      await scheduler.wait(0);
-    }
-    this.drained = null;
-    const works = this.inbox;
-    this.inbox = [];
-    if (works.length > 0) this.run(works);
   }
 
   private run(works: Work[]): void {

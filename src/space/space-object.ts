@@ -7,7 +7,6 @@ import { CLOSE } from "../protocol/codes.ts";
 import type { JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
-import { spaceStatusOf } from "../queue/status.ts";
 import { JobStore } from "../storage/job-store.ts";
 import { migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -27,8 +26,7 @@ import {
   type SubmitReply,
 } from "./calls.ts";
 import { Connections, closeQuietly } from "./connections.ts";
-import { censusOf, Outbox, type SpaceCore } from "./core.ts";
-import { iso } from "./render.ts";
+import { Outbox, spaceBody } from "./core.ts";
 import { removeFiles } from "./retention.ts";
 import { SpaceDesk } from "./space-desk.ts";
 
@@ -187,8 +185,9 @@ export class SpaceObject extends DurableObject<Env> {
     } else {
       const since = parsePosition(header("since"));
       const leaving = header("leaving") === "1";
-      const who = { id, origin, operator, leaving, jobUlid: header("job"), since };
-      const opened = desk.openSubscriber(server, who);
+      const address = header("address") ?? "unknown";
+      const who = { id, origin, address, operator, leaving, jobUlid: header("job") };
+      const opened = desk.openSubscriber(server, who, since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
     return new Response(null, { status: 101, webSocket: client, headers: protocolOf(request) });
@@ -200,12 +199,12 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
-    this.left(socket, code === CLOSE.done.code);
+    await this.left(socket, code === CLOSE.done.code);
     closeQuietly(socket, code, reason);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    this.left(socket, false);
+    await this.left(socket, false);
   }
 
   override async alarm(): Promise<void> {
@@ -220,9 +219,9 @@ export class SpaceObject extends DurableObject<Env> {
     desk.rearm(Date.now());
   }
 
-  private left(socket: WebSocket, saidGoodbye: boolean): void {
+  private async left(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
     const connection = this.connections.of(socket);
-    if (connection) this.desk?.left(connection, saidGoodbye);
+    if (connection) await this.desk?.left(connection, saidGoodbye);
   }
 
   private open(): void {
@@ -240,6 +239,7 @@ export class SpaceObject extends DurableObject<Env> {
       store,
       webhooks,
       allowPrivateWebhooks: env.LOCAL === "true",
+      submits: env.LOCAL === "true" ? null : env.SUBMITS,
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,
@@ -275,19 +275,6 @@ export class SpaceObject extends DurableObject<Env> {
 
 /** A tenth of what an object may store: what waits and runs needs room too. */
 const DEFAULT_KEPT_MB = 1_024;
-
-function spaceBody(core: SpaceCore): string {
-  const { name, settings, createdAt, updatedAt } = core.record;
-  const self = `/api/spaces/${name}`;
-  return JSON.stringify({
-    name,
-    ...settings,
-    created_at: iso(createdAt),
-    updated_at: iso(updatedAt),
-    status: spaceStatusOf(censusOf(core)),
-    urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
-  });
-}
 
 /** A client that asked for a subprotocol rejects an answer without it. */
 function protocolOf(request: Request): HeadersInit {

@@ -3,12 +3,13 @@ import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
+  type JobClientFrame,
   jobClientFrame,
   type SpaceClientFrame,
   spaceClientFrame,
 } from "../protocol/subscriber-frames.ts";
 import { isEnded } from "../queue/job.ts";
-import { CANCELED_ON_REQUEST } from "./calls.ts";
+import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "./calls.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
@@ -27,18 +28,22 @@ export class SubscriberDesk {
     this.intake = intake;
   }
 
-  receive(subscriber: SubscriberConnection, raw: string | ArrayBuffer, now: number): void {
-    if (!this.isThere(subscriber)) return;
+  /** What a message says; it changes nothing yet. */
+  read(subscriber: SubscriberConnection, raw: string | ArrayBuffer): Heard {
     const { jobUlid } = subscriber.at;
-    if (jobUlid !== null) {
-      const decoded = decodeFrame(raw, jobClientFrame);
-      this.countMalformed(subscriber, decoded, now);
-      if (decoded.ok) this.intake.cancel(jobUlid, CANCELED_ON_REQUEST, now);
-      return;
-    }
+    if (jobUlid !== null) return { jobUlid, decoded: decodeFrame(raw, jobClientFrame), refs: {} };
     const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
-    this.countMalformed(subscriber, decoded, now, decoded.ok ? {} : refOf(raw));
-    if (decoded.ok) this.heard(subscriber, decoded.frame, now);
+    return { jobUlid, decoded, refs: decoded.ok ? {} : refOf(raw) };
+  }
+
+  /** @param isAllowed `false`: a submit, and too many came from where it does */
+  receive(subscriber: SubscriberConnection, heard: Heard, isAllowed: boolean, now: number): void {
+    if (!this.isThere(subscriber)) return;
+    this.countMalformed(subscriber, heard.decoded, now, heard.refs);
+    if (!heard.decoded.ok) return;
+    if (heard.jobUlid !== null) this.intake.cancel(heard.jobUlid, CANCELED_ON_REQUEST, now);
+    else if (isAllowed) this.heard(subscriber, heard.decoded.frame, now);
+    else this.refuse(subscriber, heard.decoded.frame);
   }
 
   /** Jobs it asked to be canceled with it are. */
@@ -95,6 +100,11 @@ export class SubscriberDesk {
         this.unknownJob(subscriber, frame);
       }
     }
+  }
+
+  private refuse(subscriber: SubscriberConnection, { ref }: SpaceClientFrame): void {
+    const { code, detail } = TOO_MANY_SUBMITS;
+    this.core.outbox.error(subscriber, code, detail, { ref });
   }
 
   private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
@@ -196,6 +206,15 @@ export class SubscriberDesk {
     const message = "This space has no such job; it may have expired.";
     this.core.outbox.error(subscriber, "job_not_found", message, { ref, job_id });
   }
+}
+
+/** A subscriber's message, read. `refs`: what names it, where it is wrong elsewhere. */
+export type Heard =
+  | { jobUlid: string; decoded: Decoded<JobClientFrame>; refs: object }
+  | { jobUlid: null; decoded: Decoded<SpaceClientFrame>; refs: object };
+
+export function isSubmit({ decoded }: Heard): boolean {
+  return decoded.ok && decoded.frame.type === "submit";
 }
 
 export const SUBMITTER_LEFT = "The submitter disconnected.";

@@ -1,0 +1,54 @@
+import type { Outbox } from "./core.ts";
+
+/** A part of a batch. */
+export type Work = (now: number) => void;
+
+interface Parts {
+  outbox: Outbox;
+  /** Whether a batch should wait a moment for more. */
+  isBrisk: (now: number) => boolean;
+  run: (works: Work[]) => void;
+}
+
+/** Gathers what arrives in the same turn into one batch. */
+export class Inbox {
+  private readonly parts: Parts;
+  private works: Work[] = [];
+  private drained: Promise<void> | null = null;
+
+  constructor(parts: Parts) {
+    this.parts = parts;
+  }
+
+  /** Joins the next batch; `work` returns what to answer once the batch is stored. */
+  join<T>(work: (now: number) => () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.works.push((now) => {
+        try {
+          const answer = work(now);
+          this.parts.outbox.after(() => resolve(answer()));
+        } catch (error) {
+          reject(error);
+          throw error;
+        }
+      });
+      this.drained ??= this.drainSoon();
+    });
+  }
+
+  /** Everything that waits for the next batch, for one that runs at once. */
+  takeAll(): Work[] {
+    const { works } = this;
+    this.works = [];
+    return works;
+  }
+
+  private async drainSoon(): Promise<void> {
+    // Frames that came in with this one have their turns first.
+    await Promise.resolve();
+    if (this.parts.isBrisk(Date.now())) await scheduler.wait(0);
+    this.drained = null;
+    const works = this.takeAll();
+    if (works.length > 0) this.parts.run(works);
+  }
+}
