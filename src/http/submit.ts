@@ -94,7 +94,8 @@ export function callOf(
   key: string | undefined,
 ): SubmitCall {
   const { input, cancel_on_disconnect: _, ...options } = body;
-  const asked = key === undefined ? {} : { idempotency_key: checked(idempotencyKey, key) };
+  const asked =
+    key === undefined ? {} : { idempotency_key: checked(idempotencyKey, key, "`Idempotency-Key`") };
   return { input: JSON.stringify(input), files, options: { ...options, ...asked } };
 }
 

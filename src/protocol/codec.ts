@@ -1,6 +1,7 @@
 import type { z } from "zod";
 import type { FrameErrorCode } from "./codes.ts";
 import { LIMITS } from "./limits.ts";
+import { PLAINLY } from "./plain-words.ts";
 
 /** Any JSON value, as `JSON.parse` gives it. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
@@ -31,7 +32,7 @@ export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>):
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
     return { ok: false, code: "frame_too_large", message };
   }
-  const result = schema.safeParse(parsed.value);
+  const result = schema.safeParse(parsed.value, PLAINLY);
   if (result.success) return { ok: true, frame: result.data };
   const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
   const code = unknown ? "unknown_frame" : "malformed_frame";
@@ -76,11 +77,13 @@ export function byteLength(text: string): number {
   return bytes;
 }
 
-/** A zod error in one line: `priority: expected number`; for frames and problems alike. */
+/** What is wrong with a frame in one line: `priority: must be a number`. */
 export function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 5)
-    .map((issue) => `${issue.path.join(".") || "frame"}: ${issue.message}`)
+    .map(({ path, message }) =>
+      path.length > 0 ? `${path.join(".")}: ${message}` : `the frame ${message}`,
+    )
     .join("; ");
 }
 

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { JsonObject } from "./codec.ts";
+import { PLAINLY } from "./plain-words.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
 const id = z.union([z.string().min(1).max(200), z.number()]).transform(String);
@@ -64,7 +65,7 @@ export const publishedEvent = z
   })
   .superRefine(({ type, data }, context) => {
     const schema = EVENT_DATA[type as KnownEventType];
-    const result = schema?.safeParse(data);
+    const result = schema?.safeParse(data, PLAINLY);
     for (const issue of result?.error?.issues ?? []) {
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
+import { PLAINLY } from "../../src/protocol/plain-words.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 
 /** What a program may say on a line of its standard output, beside plain text. */
@@ -32,7 +33,7 @@ export function readProgramLine(line: string): ProgramLine {
   const { value } = parsed;
   const isFrame = typeof value === "object" && value !== null && "type" in value;
   if (!isFrame || !TYPES.includes(value.type)) return { type: "text" };
-  const result = programFrame.safeParse(value);
+  const result = programFrame.safeParse(value, PLAINLY);
   if (result.success) return { type: "frame", frame: result.data };
   return { type: "malformed", message: `${value.type} (${describeIssues(result.error)})` };
 }
