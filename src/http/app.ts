@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { cors } from "hono/cors";
+import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { trimTrailingSlash } from "hono/trailing-slash";
 import { checkEnv } from "../env.ts";
@@ -7,7 +8,7 @@ import type { AppEnv } from "./context.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { pages } from "./pages.ts";
-import { answerError, ProblemError } from "./problems.ts";
+import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
@@ -22,12 +23,16 @@ const anyOrigin = cors({
     "preference-applied",
     "idempotency-replayed",
     "retry-after",
+    "allow",
   ],
   maxAge: 86_400,
 });
 
-export const app = new Hono<AppEnv>()
+export const app = new Hono<AppEnv>();
+
+app
   .use(requestId())
+  .use(methodNotAllowed({ app, onMethodNotAllowed: answerWrongMethod }))
   .use(trimTrailingSlash())
   .use(async (c, next) => {
     checkEnv(c.env);

@@ -15,6 +15,7 @@ const contentSecurityPolicy = {
 export const pages = new Hono<AppEnv>()
   .use(secureHeaders({ contentSecurityPolicy }))
   .get("/", (c) => page(c, "/home"))
+  .get("/spaces", (c) => c.redirect("/"))
   .get("/spaces/:space", (c) => page(c, "/space"));
 
 async function page(c: AppContext, path: string): Promise<Response> {

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "zod";
 import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
+import { PLAINLY } from "../protocol/plain-words.ts";
 import type { Problem } from "../protocol/resources.ts";
 
 /** Thrown by a route; answered as `application/problem+json` (RFC 9457). */
@@ -50,6 +51,14 @@ export function answerError(error: Error, c: Context): Response {
   return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
 }
 
+/** The address is there, and takes only these methods. */
+export function answerWrongMethod(c: Context, methods: string[]): Response {
+  const allow = methods.join(", ");
+  c.header("allow", allow);
+  const detail = `This address takes ${allow}, not ${c.req.method}.`;
+  return answerError(new ProblemError("method_not_allowed", detail), c);
+}
+
 /** The runtime marks what an object that restarts or is overloaded could not do. */
 function unexpected(error: Error, requestId: string): ProblemError {
   const passing =
@@ -59,9 +68,9 @@ function unexpected(error: Error, requestId: string): ProblemError {
     : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);
 }
 
-/** Throws `invalid_request` with every place that is wrong. */
-export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
-  const result = schema.safeParse(value);
+/** Throws `invalid_request` with every place that is wrong; `what` names the value as a whole. */
+export function checked<T>(schema: z.ZodType<T>, value: unknown, what = "the request"): T {
+  const result = schema.safeParse(value, PLAINLY);
   if (result.success) return result.data;
   const errors = result.error.issues.map(({ path, message }) => ({
     path: path.join("."),
@@ -69,7 +78,7 @@ export function checked<T>(schema: z.ZodType<T>, value: unknown): T {
   }));
   const detail = errors
     .slice(0, 3)
-    .map(({ path, message }) => (path === "" ? message : `${path}: ${message}`))
+    .map(({ path, message }) => (path === "" ? `${what} ${message}` : `${path}: ${message}`))
     .join("; ");
   throw new ProblemError("invalid_request", detail, errors);
 }

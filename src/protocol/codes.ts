@@ -33,6 +33,7 @@ export const PROBLEMS = {
   job_not_found: { status: 404, title: "No such job" },
   token_not_found: { status: 404, title: "No such token" },
   file_not_found: { status: 404, title: "No such file" },
+  method_not_allowed: { status: 405, title: "The address does not take this method" },
   space_exists: { status: 409, title: "A space of this name exists" },
   idempotency_key_reused: { status: 409, title: "The idempotency key was used for another submit" },
   worker_not_connected: { status: 409, title: "No worker is connected" },

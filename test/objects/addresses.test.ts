@@ -1,0 +1,92 @@
+import { exports } from "cloudflare:workers";
+import { describe, expect, it } from "vitest";
+import { call, makeSpace, OPERATOR, problemOf } from "./support.ts";
+
+describe("an address that is there", () => {
+  it.each([
+    ["POST", "/api/spaces/none", "GET, HEAD, PATCH, DELETE"],
+    ["PUT", "/api/spaces", "GET, HEAD, POST"],
+    ["DELETE", "/api/spaces/none/jobs", "POST, GET, HEAD"],
+    ["GET", "/api/spaces/none/jobs/batch", "POST"],
+    ["GET", "/api/spaces/none/drain", "POST"],
+    ["PATCH", "/api/spaces/none/tokens/1", "DELETE"],
+    ["POST", "/api/spaces/none/ws", "GET, HEAD"],
+    ["GET", "/api/jobs/none/cancel", "POST"],
+    ["DELETE", "/api/jobs/none", "GET, HEAD"],
+    ["PUT", "/healthz", "GET, HEAD"],
+    ["POST", "/spaces/none", "GET, HEAD"],
+    ["POST", "/", "GET, HEAD"],
+  ])("%s %s is told which methods it takes", async (method, path, allow) => {
+    const answer = await call(method, path);
+    const problem = await problemOf(405, Promise.resolve(answer.clone()));
+    expect(problem).toMatchObject({ code: "method_not_allowed", status: 405 });
+    expect(problem.detail).toContain(method);
+    expect(answer.headers.get("allow")).toBe(allow);
+    expect(answer.headers.get("content-type")).toBe("application/problem+json");
+    expect(answer.headers.get("x-request-id")).toBeTruthy();
+  });
+
+  it("tells it to pages of other origins too", async () => {
+    const answer = await call("PUT", "/api/spaces", undefined, { origin: "https://other.test" });
+    expect(answer.status).toBe(405);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+    expect(answer.headers.get("access-control-expose-headers")).toContain("allow");
+    const preflight = await call("OPTIONS", "/api/spaces", undefined, {
+      origin: "https://other.test",
+      "access-control-request-method": "POST",
+    });
+    expect(preflight.status).toBe(204);
+  });
+
+  it("has what it takes answered as before, a missing thing as missing", async () => {
+    const space = await makeSpace();
+    const path = `/api/spaces/${space.name}`;
+    for (const method of ["GET", "HEAD"]) expect((await call(method, path)).status).toBe(200);
+    expect((await call("DELETE", path, undefined, OPERATOR)).status).toBe(204);
+    expect((await problemOf(404, call("GET", path))).code).toBe("space_not_found");
+  });
+});
+
+describe("an address that is not there", () => {
+  it.each(["GET", "POST", "DELETE", "PUT"])(
+    "is not found, by %s as by any other",
+    async (method) => {
+      for (const path of ["/api/nothing", "/api/spaces/a/b/c", "/nothing"]) {
+        const answer = await call(method, path);
+        expect(answer.headers.get("allow")).toBeNull();
+        expect((await problemOf(404, Promise.resolve(answer))).code).toBe("not_found");
+      }
+    },
+  );
+});
+
+it("the page of a space without a name is the list of them", async () => {
+  for (const [path, next] of [
+    ["/spaces", "/"],
+    ["/spaces/", "/spaces"],
+  ] as const) {
+    const init: RequestInit = { redirect: "manual" };
+    const answer = await exports.default.fetch(`https://edge.test${path}`, init);
+    expect([301, 302]).toContain(answer.status);
+    expect(new URL(answer.headers.get("location") ?? "", "https://edge.test").pathname).toBe(next);
+  }
+});
+
+describe("what is wrong with a request", () => {
+  it("is said in plain words, with where it is", async () => {
+    const space = await makeSpace();
+    const path = `/api/spaces/${space.name}`;
+    const created = await problemOf(422, call("POST", "/api/spaces", {}, OPERATOR));
+    expect(created).toMatchObject({
+      detail: "name: is missing",
+      errors: [{ path: "name", message: "is missing" }],
+    });
+    const patched = await problemOf(422, call("PATCH", path, { max_worker: 2 }, OPERATOR));
+    expect(patched.detail).toContain("the request has a field that is not known here: max_worker");
+    const listed = await problemOf(422, call("GET", "/api/spaces?limit=many"));
+    expect(listed.errors).toEqual([{ path: "limit", message: "must be a number" }]);
+    const key = { "idempotency-key": "x".repeat(256) };
+    const keyed = await problemOf(422, call("POST", `${path}/jobs`, { input: {} }, key));
+    expect(keyed.detail).toMatch(/^`Idempotency-Key` must be 1 to 255/);
+  });
+});
