@@ -43,18 +43,41 @@ export function fitsSession(principal: Principal): boolean {
 /** How long before its end a user is told that the token runs out, milliseconds. */
 const NOTICE_MS = 30_000;
 
-/** What is due of a socket's token at `now`, and when the next thing is. */
-export function expiryOf(
-  principal: SessionPrincipal,
-  noticed: boolean,
+export const TOKEN_OVER = "The token has expired: connect again with a fresh one.";
+
+/** A socket as its attachment keeps it, as far as its token goes. */
+interface Session {
+  at: {
+    principal: SessionPrincipal;
+    /** It was told that its token runs out. */
+    noticed: boolean;
+  };
+}
+
+/** When a token of these next wants something; `null` where none ever does. */
+export function tokensDueAt(sessions: readonly Session[]): number | null {
+  const due = sessions.flatMap(({ at: { principal, noticed } }) => {
+    if (principal.kind !== "user") return [];
+    return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
+  });
+  return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
+}
+
+/** Whose token has run out by now, and who is to be told that it soon will. */
+export function tokensOver<S extends Session>(
+  sessions: readonly S[],
   now: number,
-): { due: "end" | "notice" | null; nextAt: number | null } {
-  if (principal.kind !== "user") return { due: null, nextAt: null };
-  const { expiresAt } = principal;
-  if (now >= expiresAt) return { due: "end", nextAt: null };
-  const noticeAt = expiresAt - NOTICE_MS;
-  if (!noticed && now >= noticeAt) return { due: "notice", nextAt: expiresAt };
-  return { due: null, nextAt: noticed ? expiresAt : noticeAt };
+): { ended: S[]; ending: { session: S; expiresAt: number }[] } {
+  const ended: S[] = [];
+  const ending: { session: S; expiresAt: number }[] = [];
+  for (const session of sessions) {
+    const { principal, noticed } = session.at;
+    if (principal.kind !== "user") continue;
+    const { expiresAt } = principal;
+    if (now >= expiresAt) ended.push(session);
+    else if (!noticed && now >= expiresAt - NOTICE_MS) ending.push({ session, expiresAt });
+  }
+  return { ended, ending };
 }
 
 type Renewed =

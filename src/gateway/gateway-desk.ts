@@ -1,5 +1,5 @@
 import { mayPublish, maySubscribe, ownRooms } from "../auth/principal.ts";
-import { expiryOf, renew, userIdOf } from "../auth/session.ts";
+import { renew, TOKEN_OVER, tokensOver, userIdOf } from "../auth/session.ts";
 import { parseAddress } from "../channel/address.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
@@ -88,17 +88,22 @@ export class GatewayDesk {
     const link = this.rooms.get(delivery.room);
     if (!link) return { subscribers: 0 };
     const subscribers = await link.deliver(delivery);
-    if (link.size > 0) return { subscribers };
-    link.stop();
-    this.rooms.delete(delivery.room);
-    this.parts.heads.drop(delivery.room);
-    return { subscribers: 0 };
+    return this.isFollowed(delivery.room, link) ? { subscribers } : { subscribers: 0 };
   }
 
   /** Who is in a room over this gateway; `null` where nobody follows it here. */
   present(room: string): PresenceChange[] | null {
     const link = this.rooms.get(room);
-    return link && link.size > 0 ? link.present() : null;
+    return link && this.isFollowed(room, link) ? link.present() : null;
+  }
+
+  /** A room that was told that nobody follows it here tells nothing any more: it has to be joined anew. */
+  private isFollowed(room: string, link: RoomLink): boolean {
+    if (link.size > 0) return true;
+    link.stop();
+    this.rooms.delete(room);
+    this.parts.heads.drop(room);
+    return false;
   }
 
   left(client: Client): void {
@@ -110,24 +115,16 @@ export class GatewayDesk {
 
   /** Tells whose token is about to run out, and ends the sockets of those that did. */
   expire(now: number): void {
-    for (const client of this.parts.sockets.all()) {
-      const { principal, noticed } = client.at;
-      const { due } = expiryOf(principal, noticed, now);
-      if (due === "end") this.endOf(client);
-      else if (due === "notice" && principal.kind === "user") {
-        this.send(client, { type: "connection.expiring", expires_at: iso(principal.expiresAt) });
-        this.change(client, { noticed: true });
-      }
+    const { ended, ending } = tokensOver(this.parts.sockets.all(), now);
+    for (const client of ended) {
+      const message = TOKEN_OVER;
+      this.send(client, { type: "connection.error", code: "not_authenticated", message });
+      this.dismiss(client, "notAuthenticated", message);
     }
-  }
-
-  /** When a token next wants something. */
-  dueAt(now: number): number | null {
-    const due = this.parts.sockets.all().flatMap(({ at }) => {
-      const { due, nextAt } = expiryOf(at.principal, at.noticed, now);
-      return due ? [now] : nextAt === null ? [] : [nextAt];
-    });
-    return due.length > 0 ? Math.min(...due) : null;
+    for (const { session, expiresAt } of ending) {
+      this.send(session, { type: "connection.expiring", expires_at: iso(expiresAt) });
+      this.change(session, { noticed: true });
+    }
   }
 
   private async subscribe(client: Client, frame: Frame<"subscribe">): Promise<void> {
@@ -246,12 +243,6 @@ export class GatewayDesk {
     if (JSON.stringify(at).length > LIMITS.attachmentCharacters) return false;
     this.change(client, { subscriptions });
     return true;
-  }
-
-  private endOf(client: Client): void {
-    const message = "The token has expired: connect again with a fresh one.";
-    this.send(client, { type: "connection.error", code: "not_authenticated", message });
-    this.dismiss(client, "notAuthenticated", message);
   }
 
   private malformed(client: Client, code: string, message: string): void {

@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { maySubscribe } from "../auth/principal.ts";
-import { readPrincipal } from "../auth/session.ts";
+import { readPrincipal, tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import {
@@ -101,7 +101,7 @@ export class GatewayObject extends DurableObject<Env> {
 
   /** One alarm serves every token: it may ring early, never late. */
   private rearm(): void {
-    const due = this.desk.dueAt(Date.now());
+    const due = tokensDueAt(this.sockets.all());
     if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
     this.alarmAt = due;
     this.ctx.storage.setAlarm(due);

@@ -6,7 +6,7 @@ interface Backlog {
   presence: string[];
   characters: number;
   isSending: boolean;
-  /** Counts joins: an answer to what was sent before the latest knows nothing of it. */
+  /** Which join was its latest: an answer to what was sent before it knows nothing of it. */
   joins: number;
 }
 
@@ -20,6 +20,7 @@ const FIRST_RETRY_MS = 50;
 /** Tells gateways, each in order: what comes while one is told goes out together with the next call. */
 export class GatewayLinks {
   private readonly backlogs = new Map<string, Backlog>();
+  private joins = 0;
   private readonly deliver: Deliver;
   private readonly isLeft: (gateway: string) => void;
 
@@ -30,7 +31,13 @@ export class GatewayLinks {
   }
 
   joined(gateway: string): void {
-    this.of(gateway).joins += 1;
+    this.joins += 1;
+    this.of(gateway).joins = this.joins;
+  }
+
+  /** Tells one join of the gateway from the next: what it said before it joined is old. */
+  joinOf(gateway: string): number {
+    return this.backlogs.get(gateway)?.joins ?? 0;
   }
 
   forget(gateway: string): void {

@@ -1,5 +1,5 @@
 import { ulid } from "ulid";
-import { userIdOf } from "../auth/session.ts";
+import { tokensDueAt, userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
 import { sendFrames } from "../channel/outlet.ts";
 import { type Position, recover } from "../channel/position.ts";
@@ -164,7 +164,7 @@ export class RoomDesk {
   dueAt(now: number): number | null {
     if (!this.store) return null;
     const checkAt = this.store.expiresAt() ?? now + CHECK_EMPTY_MS;
-    return Math.min(checkAt, this.parts.sockets.dueAt(now) ?? checkAt);
+    return Math.min(checkAt, tokensDueAt(this.parts.sockets.all()) ?? checkAt);
   }
 
   forget(): void {

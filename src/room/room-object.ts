@@ -28,13 +28,14 @@ export class RoomObject extends DurableObject<Env> {
   private readonly sockets: RoomSockets;
   private readonly desk: RoomDesk;
   private readonly session: RoomSession;
+  private readonly links: GatewayLinks;
   private alarmAt: number | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const name = ctx.id.name ?? "";
     this.sockets = new RoomSockets(ctx);
-    const links = new GatewayLinks(
+    this.links = new GatewayLinks(
       (gateway, delivery) => {
         const { epoch } = this.desk;
         return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, ...delivery });
@@ -46,7 +47,7 @@ export class RoomObject extends DurableObject<Env> {
       name,
       sql: objectSql(ctx.storage),
       sockets: this.sockets,
-      links,
+      links: this.links,
       crash,
     });
     this.session = new RoomSession(env, name, this.sockets, this.desk);
@@ -147,9 +148,10 @@ export class RoomObject extends DurableObject<Env> {
   private async checkGateways(): Promise<void> {
     const name = this.ctx.id.name ?? "";
     const checks = this.desk.gateways().map(async (gateway) => {
+      const join = this.links.joinOf(gateway);
       const present = await this.env.GATEWAY.getByName(gateway).present(name);
-      if (present === null) this.desk.leave(gateway);
-      else this.desk.present(gateway, present);
+      if (present !== null) this.desk.present(gateway, present);
+      else if (this.links.joinOf(gateway) === join) this.desk.leave(gateway);
     });
     await Promise.allSettled(checks);
   }

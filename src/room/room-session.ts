@@ -1,7 +1,8 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { expiryOf, renew } from "../auth/session.ts";
+import { renew, TOKEN_OVER, tokensOver } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { decodeFrame } from "../protocol/codec.ts";
+import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import { iso } from "../space/render.ts";
@@ -45,20 +46,16 @@ export class RoomSession {
 
   /** Tells whose token is about to run out, and ends the sockets of those that did. */
   expire(now: number): void {
-    for (const subscriber of this.sockets.all()) {
-      const { principal, noticed } = subscriber.at;
-      const { due } = expiryOf(principal, noticed, now);
-      if (due === "end") {
-        const message = "The token has expired: connect again with a fresh one.";
-        const code = "not_authenticated";
-        this.sockets.send(subscriber, { type: "connection.error", code, message });
-        this.sockets.close(subscriber, "notAuthenticated", message);
-        this.desk.left(subscriber);
-      } else if (due === "notice" && principal.kind === "user") {
-        const expires_at = iso(principal.expiresAt);
-        this.sockets.send(subscriber, { type: "connection.expiring", expires_at });
-        this.note(subscriber, { noticed: true });
-      }
+    const { ended, ending } = tokensOver(this.sockets.all(), now);
+    for (const subscriber of ended) {
+      const code = "not_authenticated";
+      this.sockets.send(subscriber, { type: "connection.error", code, message: TOKEN_OVER });
+      this.dismiss(subscriber, "notAuthenticated", TOKEN_OVER);
+    }
+    for (const { session, expiresAt } of ending) {
+      const expires_at = iso(expiresAt);
+      this.sockets.send(session, { type: "connection.expiring", expires_at });
+      this.note(session, { noticed: true });
     }
   }
 
@@ -72,8 +69,7 @@ export class RoomSession {
     if (!maySubscribe(user, this.room)) {
       const message = "The fresh token does not let you follow this room.";
       this.error(subscriber, "not_allowed", message, ref);
-      this.sockets.close(subscriber, "notAllowed", message);
-      this.desk.left(subscriber);
+      this.dismiss(subscriber, "notAllowed", message);
       return;
     }
     this.note(subscriber, { principal: user, noticed: false });
@@ -103,7 +99,11 @@ export class RoomSession {
     this.note(subscriber, { malformed });
     const isTooLarge = code === "frame_too_large";
     if (!isTooLarge && malformed < LIMITS.malformedFrames) return;
-    this.sockets.close(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
+    this.dismiss(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
+  }
+
+  private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
+    this.sockets.close(subscriber, close, reason);
     this.desk.left(subscriber);
   }
 

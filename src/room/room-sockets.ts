@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { expiryOf, sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { sendFrames } from "../channel/outlet.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
@@ -79,14 +79,5 @@ export class RoomSockets {
       if (userId !== null) users.set(userId, (users.get(userId) ?? 0) + 1);
     }
     return [...users].map(([userId, connections]) => ({ userId, connections }));
-  }
-
-  /** When a token of theirs next wants something. */
-  dueAt(now: number): number | null {
-    const due = this.all().flatMap(({ at }) => {
-      const { due, nextAt } = expiryOf(at.principal, at.noticed, now);
-      return due ? [now] : nextAt === null ? [] : [nextAt];
-    });
-    return due.length > 0 ? Math.min(...due) : null;
   }
 }

@@ -1,0 +1,221 @@
+import {
+  evictAllDurableObjects,
+  evictDurableObject,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { freshRoom, gateways, publish, roomOf, userToken } from "./rooms-support.ts";
+import { type Frame, TestSocket } from "./support.ts";
+
+type Step =
+  | { type: "publish"; count: number }
+  /** Everyone reads what there is. */
+  | { type: "read" }
+  /** The same event is published again. */
+  | { type: "repeat" }
+  | { type: "subscribe"; who: number; over: "gateway" | "room"; resume: boolean }
+  | { type: "drop"; who: number }
+  | { type: "trim" }
+  /** Memory is lost, sockets are not. */
+  | { type: "sleep"; what: "room" | "gateways" | "all" }
+  /** Memory and sockets are lost. */
+  | { type: "restart" };
+
+const FOLLOWERS = 3;
+const who = fc.nat(FOLLOWERS - 1);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({ type: fc.constant("publish"), count: fc.integer({ min: 1, max: 4 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("read") }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("repeat") }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant("subscribe"),
+      who,
+      over: fc.constantFrom("gateway", "room"),
+      resume: fc.boolean(),
+    }),
+  },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("drop"), who }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("trim") }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("sleep"),
+      what: fc.constantFrom("room", "gateways", "all"),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant("restart") }) },
+) as fc.Arbitrary<Step>;
+
+/** One who follows the room, and checks each event as it comes. */
+class Follower {
+  socket: TestSocket | null = null;
+  private place: { epoch: string; offset: number } | null = null;
+
+  async connect(room: string, over: "gateway" | "room", resume: boolean): Promise<void> {
+    this.drop();
+    const token = await userToken("follower", { rooms: ["*"] });
+    const since = resume && this.place ? `${this.place.epoch}:${this.place.offset}` : undefined;
+    const path = over === "gateway" ? "/ws" : `/api/rooms/${room}/ws`;
+    const query = over === "room" && since ? `&since=${since}` : "";
+    this.socket = await TestSocket.open(`${path}?token=${token}${query}`);
+    if (over === "gateway") {
+      await inTime(this.socket.next("connection.established"), "of a connection");
+      this.socket.send({ type: "subscribe", room, ...(since ? { since } : {}) });
+    }
+    const began = ({ type }: Frame) => type === "subscribed" || type === "connection";
+    const begin = await inTime(this.socket.next(began), "of a subscription");
+    this.begin(begin, since !== undefined);
+  }
+
+  drop(): void {
+    this.socket?.close();
+    this.socket = null;
+  }
+
+  /** Reads on to the newest event; each must follow the one before, or a gap must be told. */
+  async readTo(last: number, numbers: ReadonlyMap<number, number>): Promise<void> {
+    while (this.socket && this.place && this.place.offset < last) {
+      const wanted = ({ type }: Frame) => type === "subscribed" || type === "step.done";
+      const frame = await inTime(this.socket.next(wanted), `after ${this.place.offset} of ${last}`);
+      if (frame.type === "subscribed") this.begin(frame, false);
+      else {
+        expect(frame.offset).toBe(this.place.offset + 1);
+        expect((frame.data as { n: number }).n).toBe(numbers.get(this.place.offset + 1));
+        this.place.offset += 1;
+      }
+    }
+  }
+
+  /** Recovered means from where it was; else the place is told anew, and never lies behind. */
+  private begin(frame: Frame, resumed: boolean): void {
+    const epoch = frame.epoch as string;
+    const offset = frame.offset as number;
+    if (frame.recovered) {
+      expect(resumed).toBe(true);
+      expect({ epoch, offset }).toEqual(this.place);
+    } else if (this.place?.epoch === epoch)
+      expect(offset).toBeGreaterThanOrEqual(this.place.offset);
+    this.place = { epoch, offset };
+  }
+}
+
+/** What has not come by then is lost. */
+const LONGEST_MS = 3_000;
+
+async function inTime<T>(frame: Promise<T>, what: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`nothing came ${what}`)), LONGEST_MS);
+  });
+  return Promise.race([frame, late]).finally(() => clearTimeout(timer));
+}
+
+class World {
+  private readonly room = freshRoom();
+  private readonly followers = Array.from({ length: FOLLOWERS }, () => new Follower());
+  /** What was published and not yet answered. */
+  private pending: Promise<void>[] = [];
+  /** Which number is at which offset. */
+  private readonly numbers = new Map<number, number>();
+  private published = 0;
+  private last = 0;
+
+  async perform(step: Step): Promise<void> {
+    switch (step.type) {
+      case "publish":
+        for (let count = 0; count < step.count; count += 1) {
+          this.published += 1;
+          this.pending.push(this.publish(this.published));
+        }
+        return;
+      case "repeat":
+        if (this.published > 0) this.pending.push(this.publish(this.published));
+        return;
+      case "subscribe":
+        await this.followers[step.who]?.connect(this.room, step.over, step.resume);
+        return;
+      case "drop":
+        this.followers[step.who]?.drop();
+        return;
+      case "trim":
+        await this.settle();
+        await this.trim();
+        return;
+      case "sleep":
+        await this.settle();
+        await this.sleep(step.what);
+        return;
+      case "restart":
+        await this.settle();
+        for (const follower of this.followers) follower.drop();
+        await evictAllDurableObjects({ webSockets: "close" });
+        return;
+      case "read":
+        await this.settle();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.settle();
+    for (const follower of this.followers) follower.drop();
+  }
+
+  /** Everyone has everything. */
+  private async settle(): Promise<void> {
+    await Promise.all(this.pending);
+    this.pending = [];
+    for (const follower of this.followers) await follower.readTo(this.last, this.numbers);
+  }
+
+  /** Published again under its id, an event has the offset it had, as long as it is remembered. */
+  private async publish(n: number): Promise<void> {
+    const { offset } = await publish(this.room, "step.done", { n }, `e${n}`);
+    expect(this.numbers.get(offset) ?? n).toBe(n);
+    this.numbers.set(offset, n);
+    this.last = Math.max(this.last, offset);
+  }
+
+  private async trim(): Promise<void> {
+    const object = roomOf(this.room);
+    await runInDurableObject(object, (_room, { storage }) => {
+      const tables = storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'");
+      if (tables.toArray().length === 0) return;
+      storage.sql.exec("UPDATE channel_log SET at = 1 WHERE first_offset > 0");
+    });
+    await runDurableObjectAlarm(object);
+    const { last, epoch } = await object.history(null, 1);
+    if (epoch !== "") {
+      expect(last).toBe(this.last);
+      return;
+    }
+    // Nobody followed it, and nothing was left: it begins anew.
+    this.last = 0;
+    this.numbers.clear();
+  }
+
+  private async sleep(what: "room" | "gateways" | "all"): Promise<void> {
+    const objects = what === "room" ? [] : [...gateways()];
+    const rooms = what === "gateways" ? [] : [roomOf(this.room)];
+    await Promise.allSettled([...objects, ...rooms].map((one) => evictDurableObject(one)));
+  }
+}
+
+describe("whoever follows a room", () => {
+  it("gets its log in order without gap or double, or is told of the gap", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 25 }), async (steps) => {
+        const world = new World();
+        for (const step of steps) await world.perform(step);
+        await world.end();
+      }),
+      { numRuns: 40 },
+    );
+  }, 120_000);
+});
