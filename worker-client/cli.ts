@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import about from "../package.json" with { type: "json" };
 import type { Adapter } from "./adapters/adapter.ts";
 import { demoAdapter } from "./adapters/demo.ts";
 import { execAdapter } from "./adapters/exec.ts";
@@ -26,6 +27,7 @@ interface CommonOptions {
 function program(): Command {
   const root = new Command("dialout-worker")
     .description("Dials out to a Dialout edge and serves a space.")
+    .version(about.version, "--version", "print the version")
     .enablePositionalOptions()
     .showHelpAfterError("(--help lists the options)")
     .exitOverride();

@@ -14,6 +14,8 @@ export interface LinkEvents {
   /** @param edgeTime what the edge's clock said, if it told */
   opened(edgeTime: Date | null): void;
   message(data: string | ArrayBuffer): void;
+  /** What an `error` frame said that was no reason of a close. */
+  complained(error: LinkError): void;
   closed(close: LinkClose): void;
 }
 
@@ -23,8 +25,13 @@ export interface Link {
   close(code: number): void;
   /** Ends it at once; `closed` follows. */
   cut(): void;
-  /** What an `error` frame said, for the close that may follow it. */
-  noteError(message: string): void;
+  /** What an `error` frame said, for the close that may follow it and tells it then. */
+  noteError(error: LinkError): void;
+}
+
+export interface LinkError {
+  code: string;
+  message: string;
 }
 
 export interface Traffic {
@@ -58,7 +65,8 @@ class SocketLink implements Link {
   readonly #events: LinkEvents;
   #over = false;
   #edgeTime: Date | null = null;
-  #lastError: string | null = null;
+  /** Told by the close, if that is what comes next. */
+  #error: LinkError | null = null;
   /** What went wrong below WebSocket's own closing handshake. */
   #failure: string | null = null;
 
@@ -104,12 +112,13 @@ class SocketLink implements Link {
     this.#socket.terminate();
   }
 
-  noteError(message: string): void {
-    this.#lastError = message;
+  noteError(error: LinkError): void {
+    this.#error = error;
   }
 
   #receive(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
+    this.#tellError();
     // Binary is no frame of this protocol; the decoder says so.
     if (!this.#over) this.#events.message(isBinary ? new ArrayBuffer(0) : data.toString());
   }
@@ -122,8 +131,18 @@ class SocketLink implements Link {
 
   #closed(code: number, reason: string): void {
     const message = this.#failure;
-    if (message !== null) this.#end({ type: "unreachable", message });
-    else this.#end({ type: "closed", code, reason, error: this.#lastError });
+    if (message === null) {
+      this.#end({ type: "closed", code, reason, error: this.#error?.message ?? null });
+      return;
+    }
+    this.#tellError();
+    this.#end({ type: "unreachable", message });
+  }
+
+  #tellError(): void {
+    const error = this.#error;
+    this.#error = null;
+    if (error !== null) this.#events.complained(error);
   }
 
   #end(close: LinkClose): void {

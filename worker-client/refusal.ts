@@ -6,7 +6,7 @@ export type LinkClose =
   | { type: "refused"; status: number; detail: string | null }
   /** No answer: nothing listens, no such host, no route, a timeout. */
   | { type: "unreachable"; message: string }
-  /** `error`: what the last `error` frame said. */
+  /** `error`: what the `error` frame right before the close said. */
   | { type: "closed"; code: number; reason: string; error: string | null };
 
 export const REFUSAL_CODES = [
@@ -34,6 +34,7 @@ export class WorkerRefused extends Error {
 
 export type Verdict = { type: "retry"; why: string } | { type: "refused"; refusal: WorkerRefused };
 
+/** Where the edge has none of its own, which say the same and more. */
 const WORDS: Record<RefusalCode, string> = {
   not_authenticated: "the token is wrong or revoked",
   not_allowed: "the token may not serve this space",
@@ -69,21 +70,24 @@ export function judgeClose(close: LinkClose): Verdict {
       return { type: "retry", why: close.message };
     case "refused": {
       const code = BY_STATUS[close.status];
-      if (code !== undefined) return refused(code, close.detail);
+      if (code !== undefined) return refused(code, close.detail ?? WORDS[code]);
       const why = `the edge answered with status ${close.status}`;
       return { type: "retry", why: withDetail(why, close.detail) };
     }
     case "closed": {
-      const detail = close.error ?? (close.reason || null);
-      if (!shouldReconnect(close.code))
-        return refused(BY_CLOSE_CODE[close.code] ?? "closed", detail);
-      return { type: "retry", why: withDetail(`connection closed (${close.code})`, detail) };
+      const reason = close.reason || null;
+      if (shouldReconnect(close.code)) {
+        const why = `connection closed (${close.code})`;
+        return { type: "retry", why: withDetail(why, close.error ?? reason) };
+      }
+      const code = BY_CLOSE_CODE[close.code] ?? "closed";
+      return refused(code, close.error ?? withDetail(WORDS[code], reason));
     }
   }
 }
 
-function refused(code: RefusalCode, detail: string | null): Verdict {
-  return { type: "refused", refusal: new WorkerRefused(code, withDetail(WORDS[code], detail)) };
+function refused(code: RefusalCode, message: string): Verdict {
+  return { type: "refused", refusal: new WorkerRefused(code, message) };
 }
 
 function withDetail(words: string, detail: string | null): string {

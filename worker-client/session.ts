@@ -1,6 +1,10 @@
 import type { z } from "zod";
 import { CLOSE } from "../src/protocol/codes.ts";
-import type { helloFrame, registeredFrame } from "../src/protocol/worker-frames.ts";
+import {
+  type helloFrame,
+  type registeredFrame,
+  WORKER_PROTOCOL,
+} from "../src/protocol/worker-frames.ts";
 import { type Backoff, backoffMs } from "./backoff.ts";
 import { judgeClose, type LinkClose, type WorkerRefused } from "./refusal.ts";
 
@@ -45,6 +49,20 @@ export type SessionEffect =
 export interface Step {
   session: Session;
   effects: SessionEffect[];
+}
+
+/** Below this not even a failure could be reported. */
+const LEAST_FRAME_BYTES = 1_024;
+
+/** Whether this edge can be worked for. */
+export function judgeHello(hello: Hello): WakeReason {
+  if (hello.protocol !== WORKER_PROTOCOL) {
+    return { type: "unfit", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
+  }
+  if (hello.max_frame_bytes < LEAST_FRAME_BYTES) {
+    return { type: "unfit", why: `the edge takes frames of ${hello.max_frame_bytes} bytes only` };
+  }
+  return { type: "hello", hello };
 }
 
 /** The whole life of a worker's connection, decided: state and reason to new state and effects. */

@@ -1,10 +1,5 @@
 import { decodeFrame } from "../src/protocol/codec.ts";
-import {
-  type EdgeFrame,
-  edgeFrame,
-  WORKER_PROTOCOL,
-  type WorkerFrameInput,
-} from "../src/protocol/worker-frames.ts";
+import { type EdgeFrame, edgeFrame, type WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type Link } from "./link.ts";
@@ -12,6 +7,7 @@ import { type Log, SILENT } from "./log.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
   type Hello,
+  judgeHello,
   type Registered,
   type Session,
   type SessionEffect,
@@ -23,8 +19,6 @@ import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worke
 
 /** How long an edge may take from the open socket to `registered`. */
 const HANDSHAKE_MS = 15_000;
-/** Below this not even a failure could be reported. */
-const LEAST_FRAME_BYTES = 1_024;
 
 /**
  * Dials out to an edge and serves one space until it is drained, stopped or refused. Everything that
@@ -177,6 +171,7 @@ export class RemoteWorker {
         this.#setTimer(HANDSHAKE_MS, { type: "unfit", why });
       },
       message: (data) => this.#receive(data),
+      complained: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
       closed: (close) => {
         this.#disconnected();
         this.#wake({ type: "closed", close });
@@ -248,8 +243,7 @@ export class RemoteWorker {
         this.#wake({ type: "registered", registered: frame });
         return;
       case "error":
-        this.#link?.noteError(frame.message);
-        this.#log.warn(`the edge says: ${frame.message} (${frame.code})`);
+        this.#link?.noteError(frame);
         return;
       case "drain":
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
@@ -299,14 +293,4 @@ export class RemoteWorker {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#wake(reason), ms);
   }
-}
-
-function judgeHello(hello: Hello): WakeReason {
-  if (hello.protocol !== WORKER_PROTOCOL) {
-    return { type: "unfit", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
-  }
-  if (hello.max_frame_bytes < LEAST_FRAME_BYTES) {
-    return { type: "unfit", why: `the edge takes frames of ${hello.max_frame_bytes} bytes only` };
-  }
-  return { type: "hello", hello };
 }

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import about from "../../package.json" with { type: "json" };
 import { type EdgeConnection, type FakeEdge, JOB_ID, SPACE, TOKEN } from "../support/fake-edge.ts";
 import { startEdge } from "./start.ts";
 
@@ -65,6 +66,17 @@ describe("options", () => {
     expect(run.stderr()).not.toContain(TOKEN);
   });
 
+  test("--version prints the version of the package", async () => {
+    const run = runCli(["--version"]);
+    let printed = "";
+    run.child.stdout.setEncoding("utf8").on("data", (piece: string) => {
+      printed += piece;
+    });
+    expect(await run.exited).toBe(0);
+    expect(printed).toBe(`${about.version}\n`);
+    expect(run.stderr()).toBe("");
+  });
+
   test("the token may come from a file", async () => {
     const directory = await mkdtemp(join(tmpdir(), "cli-test-"));
     onTestFinished(() => rm(directory, { recursive: true }));
@@ -116,5 +128,14 @@ describe("a running worker", () => {
     expect(await exited).toBe(1);
     expect(stderr()).toContain("ERROR stopping: another worker serves this space");
     expect(stderr()).toContain("jobs: 0 received");
+  });
+
+  test("that is refused prints what the edge said once", async () => {
+    const { connection, exited, stderr } = await connectCli(ECHO);
+    connection.error("space_occupied", "gpu-7 serves this space.");
+    connection.close(4409, "gpu-7 serves this space.");
+    expect(await exited).toBe(1);
+    expect(stderr().split("gpu-7 serves this space.")).toHaveLength(2);
+    expect(stderr()).toContain("ERROR stopping: gpu-7 serves this space.");
   });
 });

@@ -102,17 +102,17 @@ describe("dialing", () => {
 
 describe("refusals", () => {
   test.each([
-    [401, "not_authenticated", "the token is wrong or revoked"],
-    [403, "not_allowed", "the token may not serve this space"],
-    [404, "not_found", "no such space"],
-    [409, "space_occupied", "another worker serves this space"],
-  ])("an upgrade answered %i ends the worker and says why", async (status, code, words) => {
+    [401, "not_authenticated"],
+    [403, "not_allowed"],
+    [404, "not_found"],
+    [409, "space_occupied"],
+  ])("an upgrade answered %i ends the worker and says why", async (status, code) => {
     const edge = await startEdge();
     edge.refuse(status, "Said the edge.");
     const { ended } = startWorker(edge, { handler });
     const error = await ended;
     expect(error).toBeInstanceOf(WorkerRefused);
-    expect(error).toMatchObject({ code, message: `${words}: Said the edge.` });
+    expect(error).toMatchObject({ code, message: "Said the edge." });
     expect(edge.dials).toBe(1);
   });
 
@@ -125,33 +125,60 @@ describe("refusals", () => {
   });
 
   test.each([
-    [1008, "policy"],
-    [4400, "malformed_frame"],
-    [4401, "not_authenticated"],
-    [4403, "not_allowed"],
-    [4404, "not_found"],
-    [4409, "space_occupied"],
-  ])("close %i ends the worker for good", async (closeCode, code) => {
+    [1008, "policy", "the edge refused this worker"],
+    [4400, "malformed_frame", "the edge did not understand a frame"],
+    [4401, "not_authenticated", "the token is wrong or revoked"],
+    [4403, "not_allowed", "the token may not serve this space"],
+    [4404, "not_found", "no such space"],
+    [4409, "space_occupied", "another worker serves this space"],
+  ])("close %i ends the worker for good", async (closeCode, code, message) => {
     const edge = await startEdge();
     const { ended } = startWorker(edge, { handler });
     const connection = await edge.connection();
     await connection.welcome();
     connection.close(closeCode);
-    expect(await ended).toMatchObject({ name: "WorkerRefused", code });
+    expect(await ended).toMatchObject({ name: "WorkerRefused", code, message });
     expect(edge.dials).toBe(1);
   });
 
-  test("the last error frame before the close gives the reason in words", async () => {
+  test("the error frame before the close gives the reason, which is told once", async () => {
     const edge = await startEdge();
-    const { ended } = startWorker(edge, { handler });
+    const { ended, logged } = startWorker(edge, { handler });
     const connection = await edge.connection();
     connection.hello();
     await connection.next("register");
     connection.error("space_occupied", "gpu-7 is connected.");
     connection.close(4409);
     expect(await ended).toMatchObject({
-      message: "another worker serves this space: gpu-7 is connected.",
+      code: "space_occupied",
+      message: "gpu-7 is connected.",
     });
+    // Whoever started the worker tells what it threw.
+    expect(logged.join("\n")).not.toContain("gpu-7");
+  });
+
+  test("an error frame that no close follows is logged, and is no reason of a later close", async () => {
+    const edge = await startEdge();
+    const { logged } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome({ heartbeat_s: 0.02, lease_s: 5 });
+    connection.error("already_registered", "This connection is registered.");
+    await connection.ping();
+    connection.close(1012);
+    await edge.connection();
+    const told = logged.filter((line) => line.includes("This connection is registered."));
+    expect(told).toEqual(["the edge says: This connection is registered. (already_registered)"]);
+  });
+
+  test("an error frame before a break is logged too", async () => {
+    const edge = await startEdge();
+    const { logged } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome();
+    connection.error("internal", "Something is wrong.");
+    connection.drop();
+    await edge.connection();
+    expect(logged.filter((line) => line.includes("Something is wrong."))).toHaveLength(1);
   });
 
   test("the token stays out of the log", async () => {
