@@ -1,0 +1,93 @@
+/** What has a place in a channel. */
+interface Placed {
+  offset: number;
+}
+
+/**
+ * `state`: replaced by the next state. `kept`: a piece, which nothing replaces. `last`: nothing comes
+ * after it, so it waits for nothing.
+ */
+export type Weight = "state" | "kept" | "last";
+
+/** An event as it goes out: `skipped` states just before it were left out. */
+export interface Passed<E> {
+  event: E;
+  skipped: number;
+}
+
+/**
+ * Thins out the states one subscriber is sent: one an interval at most, the newest. Order is kept, so a
+ * piece that comes after a held state waits with it; what is sent is gapless but for what `skipped` says.
+ */
+export class Coalescer<E extends Placed> {
+  private readonly intervalMs: number;
+  private stateAt = Number.NEGATIVE_INFINITY;
+  private held: E | null = null;
+  private behind: E[] = [];
+  /** States left out since the last event that went out. */
+  private skipped = 0;
+
+  constructor(intervalMs: number) {
+    this.intervalMs = intervalMs;
+  }
+
+  /** When the held state may go out; `null` where nothing is held. */
+  get dueAt(): number | null {
+    return this.held === null ? null : this.stateAt + this.intervalMs;
+  }
+
+  /** The offset up to which everything went out, or was left out; `null` where nothing is held. */
+  get sentTo(): number | null {
+    return this.held === null ? null : this.held.offset - 1 - this.skipped;
+  }
+
+  /** Takes the channel's next event; returns what goes out now. */
+  offer(event: E, weight: Weight, now: number): Passed<E>[] {
+    const before = weight === "kept" ? this.release(now) : this.replace();
+    if (weight === "state" && !this.mayState(now)) {
+      this.held = event;
+      return before;
+    }
+    if (weight === "kept" && this.held !== null) {
+      this.behind.push(event);
+      return before;
+    }
+    if (weight === "state") this.stateAt = now;
+    return [...before, this.pass(event)];
+  }
+
+  /** What goes out because its time has come. */
+  release(now: number): Passed<E>[] {
+    if (this.held === null || !this.mayState(now)) return [];
+    const held = this.pass(this.held);
+    this.held = null;
+    this.stateAt = now;
+    return [held, ...this.passBehind()];
+  }
+
+  /** A newer state is there: the held one is left out, and nothing waits for it any more. */
+  private replace(): Passed<E>[] {
+    if (this.held === null) return [];
+    this.held = null;
+    this.skipped += 1;
+    return this.passBehind();
+  }
+
+  private passBehind(): Passed<E>[] {
+    const behind = this.behind;
+    this.behind = [];
+    return behind.map((event) => this.pass(event));
+  }
+
+  private pass(event: E): Passed<E> {
+    const { skipped } = this;
+    this.skipped = 0;
+    return { event, skipped };
+  }
+
+  private mayState(now: number): boolean {
+    // A clock that was set back must not hold a state for long.
+    if (now < this.stateAt) this.stateAt = now;
+    return now - this.stateAt >= this.intervalMs;
+  }
+}

@@ -1,0 +1,78 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  afterAck,
+  afterSending,
+  FLOW_WINDOW_BYTES,
+  type Flow,
+  isBehind,
+  NOTHING_SENT,
+} from "../../src/channel/flow.ts";
+
+/** Frames of these sizes, the first of offset 1. */
+function sending(sizes: readonly number[], from: Flow = NOTHING_SENT): Flow {
+  return sizes.reduce((flow, bytes, index) => afterSending(flow, index + 1, bytes), from);
+}
+
+const sizes = fc.array(fc.integer({ min: 1, max: 400_000 }), { maxLength: 300 });
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, one) => total + one, 0);
+}
+
+describe("a subscriber that acknowledges", () => {
+  it("is behind exactly when more than the window is unacknowledged", () => {
+    fc.assert(
+      fc.property(sizes, (sent) => {
+        expect(isBehind(sending(sent))).toBe(sum(sent) > FLOW_WINDOW_BYTES);
+      }),
+    );
+  });
+
+  it("may always be sent one frame, however large", () => {
+    expect(isBehind(NOTHING_SENT)).toBe(false);
+    const large = sending([2 * FLOW_WINDOW_BYTES]);
+    expect(isBehind(large)).toBe(true);
+    expect(isBehind(afterAck(large, 1))).toBe(false);
+  });
+
+  it("that has all of it is never behind, whatever it acknowledged before, twice or out of turn", () => {
+    fc.assert(
+      fc.property(sizes, fc.array(fc.nat(400)), (sent, acks) => {
+        const flow = acks.reduce(afterAck, sending(sent));
+        expect(flow.acked).toBeLessThanOrEqual(flow.sent);
+        const whole = afterAck(flow, sent.length);
+        expect(whole.acked).toBe(sum(sent));
+        expect(whole.marks).toEqual([]);
+      }),
+    );
+  });
+
+  it("is never counted as having more than it acknowledged, and what is counted only grows", () => {
+    fc.assert(
+      fc.property(sizes, fc.array(fc.nat(300)), (sent, acks) => {
+        let flow = sending(sent);
+        let highest = 0;
+        for (const offset of acks) {
+          const { acked } = flow;
+          flow = afterAck(flow, offset);
+          highest = Math.max(highest, offset);
+          expect(flow.acked).toBeGreaterThanOrEqual(acked);
+          expect(flow.acked).toBeLessThanOrEqual(sum(sent.slice(0, highest)));
+        }
+      }),
+    );
+  });
+
+  it("that acknowledges each frame is known to the byte", () => {
+    const flow = sending([10, 20, 30]);
+    expect(afterAck(flow, 2)).toMatchObject({ sent: 60, acked: 30 });
+    expect(afterAck(flow, 0)).toEqual(flow);
+  });
+
+  it("takes little room, however much it is sent", () => {
+    const flow = sending(Array(10_000).fill(1));
+    expect(flow.marks.length).toBeLessThanOrEqual(64);
+    expect(JSON.stringify(flow).length).toBeLessThan(4_096);
+  });
+});
