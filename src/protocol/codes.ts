@@ -35,6 +35,8 @@ export const PROBLEMS = {
   file_not_found: { status: 404, title: "No such file" },
   method_not_allowed: { status: 405, title: "The address does not take this method" },
   space_exists: { status: 409, title: "A space of this name exists" },
+  job_exists: { status: 409, title: "A job of this id exists" },
+  job_ended: { status: 409, title: "The job has ended" },
   idempotency_key_reused: { status: 409, title: "The idempotency key was used for another submit" },
   worker_not_connected: { status: 409, title: "No worker is connected" },
   prompt_not_enabled: { status: 422, title: "This space takes no prompt" },

@@ -1,0 +1,164 @@
+import { z } from "zod";
+import { JOB_STATUSES, jobResource } from "./resources.ts";
+import {
+  connectionFrame,
+  gapFrame,
+  jobOutputFrame,
+  jobProgressFrame,
+  subscriberErrorFrame,
+} from "./subscriber-frames.ts";
+import { json, jsonObject, text, timestamp } from "./values.ts";
+
+/** Jobs without a space, which a backend reports; their frames are those of `dialout.v1`. */
+
+/** `/ws/monitor` is another socket's address. */
+const RESERVED = "monitor";
+
+export const backendJobId = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 of A-Z, a-z, 0-9, _ and -")
+  .refine((id) => id !== RESERVED, `must not be ${RESERVED}`);
+
+const message = text(2_000).nullable();
+const outputPath = text(2_000).nullable();
+
+/** How long a job is kept after its end, if its creator does not say, seconds. */
+const DEFAULT_TTL_S = 86_400;
+
+export const createBackendJobBody = z.strictObject({
+  /** Made where none is given. */
+  id: backendJobId.optional(),
+  user: text(200).nullable().default(null),
+  input: jsonObject.default({}),
+  message: message.default(null),
+  /** `private`: only for those whose token names `job:<id>`, and the operator. */
+  visibility: z.enum(["public", "private"]).default("public"),
+  result_ttl_s: z.number().positive().max(31_536_000).default(DEFAULT_TTL_S),
+});
+export type CreateBackendJobBody = z.infer<typeof createBackendJobBody>;
+
+/** What a report does not name stays as it is; `null` clears it. */
+const REPORTS = {
+  progress: {
+    status: z.enum(["queued", "processing"]).optional(),
+    /** Percent. */
+    progress: z.number().min(0).max(100).optional(),
+    /** Seconds. */
+    estimated_remaining: z.number().min(0).nullable().optional(),
+    message: message.optional(),
+    /** Where the backend puts what it makes: shown, never opened by the edge. */
+    output_path: outputPath.optional(),
+  },
+  output: { delta: json },
+  complete: {
+    result: json.default(null),
+    output_path: outputPath.optional(),
+    metrics: jsonObject.nullable().default(null),
+  },
+  fail: { code: text(60).min(1).default("worker_error"), message: text(8_000) },
+  cancel: { reason: text(2_000).optional() },
+};
+
+export const REPORT_TYPES = ["progress", "output", "complete", "fail", "cancel"] as const;
+export type ReportType = (typeof REPORT_TYPES)[number];
+
+const tagged = <T extends ReportType>(type: T) => ({ type: z.literal(type), ...REPORTS[type] });
+
+/** What a backend tells of its job, over HTTP. */
+export const backendReport = z.discriminatedUnion("type", [
+  z.strictObject(tagged("progress")),
+  z.strictObject(tagged("output")),
+  z.strictObject(tagged("complete")),
+  z.strictObject(tagged("fail")),
+  z.strictObject(tagged("cancel")),
+]);
+export type BackendReport = z.infer<typeof backendReport>;
+
+const ref = z.union([z.string().max(200), z.number()]).optional();
+
+/** What a client sends on the job's socket: reports need the right to publish. */
+export const backendClientFrame = z.discriminatedUnion("type", [
+  z.strictObject({ ...tagged("progress"), ref }),
+  z.strictObject({ ...tagged("output"), ref }),
+  z.strictObject({ ...tagged("complete"), ref }),
+  z.strictObject({ ...tagged("fail"), ref }),
+  z.strictObject({ ...tagged("cancel"), ref }),
+  /** Everything up to `offset` has arrived; for sockets opened with `?acks=1`. */
+  z.strictObject({ type: z.literal("ack"), offset: z.int().min(0) }),
+  z.strictObject({ type: z.literal("ping"), ref }),
+  z.strictObject({ type: z.literal("pong"), ref }),
+]);
+export type BackendClientFrame = z.infer<typeof backendClientFrame>;
+export type ReportFrame = Extract<BackendClientFrame, { type: ReportType }>;
+
+/** What may be asked for in the address of a socket. */
+export const backendSocketQuery = z.object({
+  /** A `ping` frame every so many seconds. */
+  ping: z.coerce.number().int().min(5).max(300).optional(),
+  /** Progress frames a second, at most. */
+  max_rate: z.coerce.number().min(1).max(20).default(20),
+  /** `1`: it acknowledges what arrives. */
+  acks: z.enum(["0", "1"]).default("0"),
+});
+export type BackendSocketQuery = z.infer<typeof backendSocketQuery>;
+
+/** A backend names its own codes. */
+const error = z.object({ code: z.string(), message: z.string() });
+
+export const backendJobResource = jobResource.extend({
+  space: z.null(),
+  output_path: z.string().nullable(),
+  visibility: z.enum(["public", "private"]),
+  error: error.nullable(),
+});
+export type BackendJobResource = z.infer<typeof backendJobResource>;
+
+/** The answer to a report that does not end the job: all of it would be long. */
+export const reportReceipt = backendJobResource
+  .pick({
+    id: true,
+    status: true,
+    progress: true,
+    message: true,
+    estimated_remaining: true,
+    output_path: true,
+    attempt: true,
+    updated_at: true,
+  })
+  .extend({ offset: z.int() });
+export type ReportReceipt = z.infer<typeof reportReceipt>;
+
+/** `pending`: there is no such job yet. */
+const statusOrPending = z.enum([...JOB_STATUSES, "pending"]);
+
+/** Events just before this frame that were left out because newer ones say more. */
+const skipped = z.int().min(1).optional();
+
+export const backendProgressFrame = jobProgressFrame.extend({
+  status: statusOrPending,
+  error: error.optional(),
+  skipped,
+});
+export type BackendProgressFrame = z.infer<typeof backendProgressFrame>;
+
+/** What the edge sends on the job's socket. */
+export const backendServerFrame = z.discriminatedUnion("type", [
+  connectionFrame,
+  backendProgressFrame,
+  jobOutputFrame.extend({ skipped }),
+  gapFrame,
+  z.object({
+    type: z.literal("ack"),
+    of: z.enum(REPORT_TYPES),
+    job_id: z.string(),
+    /** Of the event that the report became. */
+    offset: z.int(),
+    ref,
+  }),
+  z.object({ type: z.literal("cancel"), job_id: z.string(), reason: z.string() }),
+  z.object({ type: z.literal("ping"), timestamp }),
+  z.object({ type: z.literal("pong"), timestamp, ref }),
+  z.object({ type: z.literal("connection.error"), code: z.string(), message: z.string() }),
+  subscriberErrorFrame,
+]);
+export type BackendServerFrame = z.infer<typeof backendServerFrame>;

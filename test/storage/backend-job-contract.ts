@@ -1,0 +1,84 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { BackendJob, JobEvent } from "../../src/job/backend-job.ts";
+import { reported } from "../../src/job/report.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { BackendJobStore } from "../../src/storage/backend-job-store.ts";
+import { isMigrated, NewerSchema } from "../../src/storage/schema.ts";
+import type { Sql } from "../../src/storage/sql.ts";
+import { histories, IDENTITY, newJob, play, reportOf, START } from "../job/example.ts";
+import type { WithSql } from "./with-sql.ts";
+
+const { id: ID } = IDENTITY;
+
+/** An empty store, and its database. */
+function opened(sql: Sql): BackendJobStore {
+  const store = new BackendJobStore(sql);
+  store.migrate();
+  return store;
+}
+
+/** A job with output in pieces of 300 kB, of which the log keeps three. */
+function streamed(pieces: number): { job: BackendJob; events: JobEvent[] } {
+  const delta = "x".repeat(300_000);
+  const report = reportOf({ type: "output", delta });
+  return play(Array.from({ length: pieces }, () => ({ wait: 1, report })));
+}
+
+export function backendJobContract(withSql: WithSql): void {
+  describe("the store of a job without a space", () => {
+    it("is not there before a job is made, and reading makes nothing", () =>
+      withSql((sql) => {
+        expect(isMigrated(sql)).toBe(false);
+        expect(opened(sql).read()).toBeNull();
+      }));
+
+    it("of a newer program is refused", () =>
+      withSql((sql) => {
+        opened(sql);
+        sql.run("UPDATE schema_version SET version = version + 1");
+        expect(() => opened(sql)).toThrow(NewerSchema);
+      }));
+
+    it("gives back every job as it was, whatever was reported of it", () =>
+      withSql((sql) => {
+        const store = opened(sql);
+        fc.assert(
+          fc.property(histories, (history) => {
+            const { job, events } = play(history);
+            store.add(job, events);
+            expect(store.read()).toEqual(job);
+            expect(store.log.after(ID, 0)).toEqual(events);
+            store.log.remove(ID);
+          }),
+          { numRuns: 60 },
+        );
+      }));
+
+    it("has each report after another", () =>
+      withSql((sql) => {
+        const store = opened(sql);
+        const { job, events } = newJob({ input: { prompt: "a cat" }, visibility: "private" });
+        store.add(job, events);
+        const half = reported(job, reportOf({ type: "progress", progress: 50 }), START + 1);
+        if (half.kind === "changed") store.update(half.job, half.events);
+        expect(store.read()).toEqual(half.job);
+        expect(store.log.after(ID, 1)).toMatchObject([{ offset: 2, progress: 50 }]);
+      }));
+
+    it("knows when output of the last attempt was dropped, and not when that of another was", () =>
+      withSql((sql) => {
+        const store = opened(sql);
+        const { job, events } = streamed(3);
+        store.add(job, events);
+        expect(store.lacksOutput(job)).toBe(false);
+        const { job: longer, events: more } = streamed(8);
+        store.update(longer, more.slice(events.length));
+        expect(store.lacksOutput(longer)).toBe(true);
+        expect(store.log.bytesOf(ID)).toBeLessThanOrEqual(LIMITS.jobLogBytes);
+        const waits = reported(longer, reportOf({ type: "progress", status: "queued" }), START + 9);
+        const again = reported(waits.job, reportOf({ type: "progress" }), START + 10);
+        expect(store.lacksOutput(again.job)).toBe(false);
+      }));
+  });
+}
