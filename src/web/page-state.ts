@@ -40,6 +40,8 @@ export interface PageState {
   link: Link;
   space: SpaceView;
   status: SpaceStatus | null;
+  /** Jobs of this tab that had not ended when the status came, which counts them too. */
+  ownInStatus: number;
   /** How far the space's channel was seen; `null` before its first frame. */
   position: Position | null;
   submission: Submission;
@@ -80,6 +82,7 @@ export function initialState(remembered: RememberedJob[]): PageState {
     link: { kind: "connecting" },
     space: { kind: "loading" },
     status: null,
+    ownInStatus: 0,
     position: null,
     submission: { kind: "idle" },
     accepted: 0,
@@ -134,6 +137,11 @@ export function reduce(state: PageState, event: PageEvent): PageState {
   }
 }
 
+/** How many jobs of this tab wait or run, as far as it was told. */
+export function unfinished(state: Pick<PageState, "jobs">): number {
+  return state.jobs.filter((job) => !isTerminal(job)).length;
+}
+
 /** What to follow on a socket that just opened: every job whose end was not seen. */
 export function followsDue(state: PageState): SpaceClientFrameInput[] {
   return state.jobs
@@ -158,7 +166,8 @@ function withoutSocket(state: PageState, link: Link): PageState {
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
   const space: SpaceView = { kind: "ready", resource };
   // What frames said is newer, or will be made newer by the next one.
-  return { ...state, space, status: state.position === null ? resource.status : state.status };
+  if (state.position !== null) return { ...state, space };
+  return { ...state, space, status: resource.status, ownInStatus: unfinished(state) };
 }
 
 function takeFrame(state: PageState, frame: ServerFrame): PageState {
@@ -199,6 +208,7 @@ function takeStatus(
   return {
     ...state,
     status: { worker, worker_name, queue_size, processing, estimated_wait_s, waiting_reason },
+    ownInStatus: unfinished(state),
     position: { epoch: state.position.epoch, offset: frame.offset },
   };
 }

@@ -1,6 +1,6 @@
 import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 import type { Phase } from "./job-state.ts";
-import type { Link, PageState } from "./page-state.ts";
+import { type Link, type PageState, unfinished } from "./page-state.ts";
 
 export type PillState =
   | "connected"
@@ -52,7 +52,7 @@ export function closeReason(link: Extract<Link, { kind: "closed" }>): string {
 
 /** What a submit would meet now, where it would not go its usual way. */
 export function submitHint(
-  state: Pick<PageState, "link" | "status" | "submission">,
+  state: Pick<PageState, "link" | "status" | "submission" | "jobs" | "ownInStatus">,
   resource: SpaceResource,
 ): string | null {
   const { link, status, submission } = state;
@@ -65,7 +65,15 @@ export function submitHint(
     return "A worker is connected now: submit again.";
   }
   // The refusal, shown above, said as much.
-  return noWorker ? null : waitingHint(resource, status);
+  return noWorker || isOwnRun(state) ? null : waitingHint(resource, status);
+}
+
+/** Nobody waits, and what runs was sent from here: that the worker is busy with it is no news. */
+function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): boolean {
+  const { status } = state;
+  if (status?.worker !== "connected" || status.queue_size > 0) return false;
+  // The status comes a little later than a job's end, and may come before a job's answer.
+  return status.processing <= Math.max(state.ownInStatus, unfinished(state));
 }
 
 function waitingHint(resource: SpaceResource, status: SpaceStatus | null): string | null {

@@ -1,0 +1,84 @@
+import { describe, expect, test } from "vitest";
+import {
+  DEFAULT_SETTINGS,
+  type SpaceResource,
+  type SpaceStatus,
+} from "../../src/protocol/resources.ts";
+import type { ServerFrame } from "../../src/protocol/subscriber-frames.ts";
+import { initialState, type PageState, reduce } from "../../src/web/page-state.ts";
+import { submitHint } from "../../src/web/wording.ts";
+
+const AT = "2026-01-01T00:00:00.000Z";
+const JOB = "attic.01JADE00000000000000000001";
+const BUSY = "Every worker is busy.";
+const resource = { ...DEFAULT_SETTINGS, name: "attic" } as SpaceResource;
+
+let offset = 0;
+
+function status(change: Partial<SpaceStatus>): ServerFrame {
+  offset += 1;
+  const idle = { worker: "connected", queue_size: 0, processing: 0, estimated_wait_s: 0 } as const;
+  return { type: "space.status", space: "attic", ...idle, ...change, offset, timestamp: AT };
+}
+
+function progress(state: "processing" | "completed"): ServerFrame {
+  offset += 1;
+  const nothing = { estimated_remaining: null, message: null, output_path: null };
+  const job = { job_id: JOB, attempt: 1, queue_position: null, offset, timestamp: AT };
+  return { type: "progress", status: state, progress: 0, ...nothing, ...job };
+}
+
+function run(state: PageState, ...frames: ServerFrame[]): PageState {
+  return frames.reduce((now, frame) => reduce(now, { kind: "frame", frame }), state);
+}
+
+/** An open page, with jobs it remembers. */
+function page(...ids: string[]): PageState {
+  const remembered = initialState(ids.map((id) => ({ id, label: "" })));
+  const epoch = { epoch: "e", offset: 0, recovered: false, timestamp: AT };
+  return run(reduce(remembered, { kind: "link.opened" }), {
+    type: "connection",
+    space: "attic",
+    ...epoch,
+  });
+}
+
+const running = status({ processing: 1, waiting_reason: BUSY });
+
+describe("the hint under the form", () => {
+  test("says that every worker is busy where a job of somebody else runs", () => {
+    expect(submitHint(run(page(), running), resource)).toBe(BUSY);
+    const two = status({ processing: 2, waiting_reason: BUSY });
+    expect(submitHint(run(page(JOB), progress("processing"), two), resource)).toBe(BUSY);
+  });
+
+  test("does not say so of the worker that runs this tab's own job, and nothing else", () => {
+    const own = run(page(JOB), progress("processing"), running);
+    expect(submitHint(own, resource)).toBeNull();
+    // Nor between the job's end and the status that follows it.
+    const ended = run(own, progress("completed"));
+    expect(submitHint(ended, resource)).toBeNull();
+    expect(submitHint(run(ended, status({})), resource)).toBeNull();
+    const others = status({ processing: 1, waiting_reason: BUSY });
+    expect(submitHint(run(ended, others), resource)).toBe(BUSY);
+  });
+
+  test("does not say so either where the status came before the answer to the submit", () => {
+    const early = run(page(), running);
+    const taken = reduce(early, { kind: "job.attached", job: { id: JOB, label: "a cat" } });
+    expect(submitHint(taken, resource)).toBeNull();
+  });
+
+  test("says why jobs wait, this tab's own too", () => {
+    const waiting = status({ processing: 1, queue_size: 1, waiting_reason: BUSY });
+    expect(submitHint(run(page(JOB), waiting), resource)).toBe(BUSY);
+    const reason = "No connected worker has gpu.";
+    const lacking = status({ queue_size: 1, waiting_reason: reason });
+    expect(submitHint(run(page(JOB), lacking), resource)).toBe(reason);
+  });
+
+  test("says that no worker is there, whatever runs", () => {
+    const gone = status({ worker: "disconnected", processing: 1 });
+    expect(submitHint(run(page(JOB), gone), resource)).toContain("refuses jobs");
+  });
+});
