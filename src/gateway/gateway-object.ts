@@ -2,6 +2,9 @@ import { DurableObject } from "cloudflare:workers";
 import { maySubscribe } from "../auth/principal.ts";
 import { readPrincipal, tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
+import { Reporter } from "../monitor/reporter.ts";
+import { socketReport } from "../monitor/socket-report.ts";
+import type { Report } from "../protocol/monitor.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import {
   type Delivered,
@@ -19,11 +22,13 @@ import { RoomHeads } from "./room-heads.ts";
 export class GatewayObject extends DurableObject<Env> {
   private readonly sockets: GatewaySockets;
   private readonly desk: GatewayDesk;
+  private readonly reporter: Reporter;
   private alarmAt: number | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.sockets = new GatewaySockets(ctx);
+    this.reporter = new Reporter(env, "gateway", ctx.id.name ?? "", () => this.standing());
+    this.sockets = new GatewaySockets(ctx, () => this.reporter.changed());
     this.desk = new GatewayDesk({
       env,
       name: ctx.id.name ?? "",
@@ -48,6 +53,11 @@ export class GatewayObject extends DurableObject<Env> {
 
   async present(room: string): Promise<PresenceChange[] | null> {
     return this.desk.present(room);
+  }
+
+  /** For the monitor, which has not heard of this object for a while. */
+  async census(): Promise<Report> {
+    return this.standing();
   }
 
   /** Sockets only: the Worker has checked who they are. */
@@ -97,6 +107,10 @@ export class GatewayObject extends DurableObject<Env> {
   private gone(socket: WebSocket): void {
     const client = this.sockets.of(socket);
     if (client) this.desk.left(client);
+  }
+
+  private standing(): Report {
+    return socketReport("gateway", this.sockets.size);
   }
 
   /** One alarm serves every token: it may ring early, never late. */

@@ -28,9 +28,12 @@ export type Client = { socket: WebSocket; at: z.infer<typeof attachment> };
 export class GatewaySockets {
   private readonly bySocket = new Map<WebSocket, Client>();
   private readonly ctx: DurableObjectState;
+  private readonly changed: () => void;
 
-  constructor(ctx: DurableObjectState) {
+  /** `changed` is called when a socket came or went. */
+  constructor(ctx: DurableObjectState, changed: () => void) {
     this.ctx = ctx;
+    this.changed = changed;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
       const parsed = attachment.safeParse(socket.deserializeAttachment());
@@ -59,6 +62,7 @@ export class GatewaySockets {
     this.ctx.acceptWebSocket(socket);
     this.bySocket.set(socket, client);
     this.remember(client);
+    this.changed();
     return client;
   }
 
@@ -71,12 +75,13 @@ export class GatewaySockets {
   }
 
   close({ socket }: Client, close: keyof typeof CLOSE, reason: string): void {
-    this.bySocket.delete(socket);
+    this.left(socket);
     closeQuietly(socket, CLOSE[close].code, reason);
   }
 
   left(socket: WebSocket): void {
     this.bySocket.delete(socket);
+    this.changed();
   }
 }
 

@@ -7,6 +7,7 @@ import { checkEnv } from "../env.ts";
 import type { AppEnv } from "./context.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
+import { monitor } from "./monitor.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
@@ -46,6 +47,7 @@ app
   .route("/api/jobs", jobs)
   .route("/api/files", files)
   .route("/api/rooms", rooms)
+  .route("/", monitor)
   .route("/", pages)
   .notFound((c) =>
     answerError(new ProblemError("not_found", "There is nothing at this address."), c),

@@ -11,6 +11,7 @@ import {
   spaceParam,
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
+import { openMonitor } from "./monitor.ts";
 import { ProblemError } from "./problems.ts";
 import { openGateway, openRoom } from "./room-sockets.ts";
 import { roomParam } from "./rooms.ts";
@@ -43,6 +44,10 @@ export const sockets = new Hono<AppEnv>()
   .get("/ws", (c) => {
     requireUpgrade(c);
     return openGateway(c);
+  })
+  .get("/ws/monitor", (c) => {
+    requireUpgrade(c);
+    return openMonitor(c);
   })
   .get("/api/jobs/:job/ws", (c) => openJob(c))
   .get("/ws/:job", (c) => openJob(c));

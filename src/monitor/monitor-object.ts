@@ -1,4 +1,110 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { type Report, sourceReport } from "../protocol/monitor.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { closeQuietly } from "../space/connections.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import { isMigrated } from "../storage/schema.ts";
+import { SourceStore } from "../storage/source-store.ts";
+import { askSource, Census, SILENT_MS, within } from "./census.ts";
+import { Tally } from "./tally.ts";
+import { isLive, nothing, statusFrame, type Totals } from "./totals.ts";
+import { Watchers } from "./watchers.ts";
 
-export class MonitorObject extends DurableObject<Env> {}
+/** How long an answer waits for sources that are asked, milliseconds. */
+const LOOK_MS = 2_000;
+
+/**
+ * Adds up what every other object reports of itself. Nothing waits for it: without it jobs run as
+ * before, and it learns of them later.
+ */
+export class MonitorObject extends DurableObject<Env> {
+  /** `null` before anything was reported. */
+  private tally: Tally | null = null;
+  private readonly census: Census;
+  private readonly watchers: Watchers;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    if (isMigrated(objectSql(ctx.storage))) this.tally = this.open();
+    this.watchers = new Watchers(ctx, () =>
+      statusFrame(this.totals, this.tally?.recent ?? [], new Date().toISOString()),
+    );
+    this.census = new Census({
+      live: () => this.tally?.live() ?? [],
+      ask: (source) => askSource(env, source),
+      answered: (source, report) => this.take(source, report),
+      unanswered: (source) => {
+        if (this.tally?.silence(source, Date.now())) this.watchers.changed();
+      },
+    });
+  }
+
+  /** How things stand with one object; what it said before counts no more. */
+  async report(source: string, report: Report): Promise<void> {
+    const parsed = sourceReport.parse(report);
+    this.census.heard(source, isLive(parsed), Date.now());
+    this.take(source, parsed);
+  }
+
+  /** The object is no more. */
+  async forget(source: string): Promise<void> {
+    this.census.heard(source, false, Date.now());
+    this.take(source, null);
+  }
+
+  /** Everything added up, once those that fell silent were asked. */
+  async overview(): Promise<Totals> {
+    const round = this.census.run(Date.now());
+    this.ctx.waitUntil(round);
+    await within(LOOK_MS, round);
+    return this.totals;
+  }
+
+  /** A socket of somebody who watches; the Worker has checked who it is. */
+  override async fetch(request: Request): Promise<Response> {
+    const { 0: client, 1: server } = new WebSocketPair();
+    this.watchers.accept(server);
+    this.ctx.waitUntil(this.census.run(Date.now()));
+    if ((await this.ctx.storage.getAlarm()) === null) await this.watchOn();
+    const isNamed = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
+    const headers: HeadersInit = isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    return new Response(null, { status: 101, webSocket: client, headers });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    this.watchers.receive(socket, message, new Date().toISOString());
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    closeQuietly(socket, code, reason);
+  }
+
+  /** Rings only while somebody watches. */
+  override async alarm(): Promise<void> {
+    if (!this.watchers.areThere()) return;
+    await this.watchOn();
+    await this.census.run(Date.now());
+  }
+
+  private get totals(): Totals {
+    return this.tally?.totals ?? nothing();
+  }
+
+  private take(source: string, report: Report | null): void {
+    if (report !== null) this.tally ??= this.open();
+    const isNew =
+      report === null ? this.tally?.forget(source) : this.tally?.take(source, report, Date.now());
+    if (isNew) this.watchers.changed();
+  }
+
+  private open(): Tally {
+    const store = new SourceStore(objectSql(this.ctx.storage));
+    store.migrate();
+    return new Tally(store);
+  }
+
+  private watchOn(): Promise<void> {
+    return this.ctx.storage.setAlarm(Date.now() + SILENT_MS);
+  }
+}

@@ -2,6 +2,9 @@ import { DurableObject } from "cloudflare:workers";
 import { readPrincipal } from "../auth/session.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
+import { Reporter } from "../monitor/reporter.ts";
+import { socketReport } from "../monitor/socket-report.ts";
+import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
@@ -29,12 +32,14 @@ export class RoomObject extends DurableObject<Env> {
   private readonly desk: RoomDesk;
   private readonly session: RoomSession;
   private readonly links: GatewayLinks;
+  private readonly reporter: Reporter;
   private alarmAt: number | null = null;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const name = ctx.id.name ?? "";
-    this.sockets = new RoomSockets(ctx);
+    this.reporter = new Reporter(env, "room", ctx.id.name ?? "", () => this.standing());
+    this.sockets = new RoomSockets(ctx, () => this.reporter.changed());
     this.links = new GatewayLinks(
       (gateway, delivery) => {
         const { epoch } = this.desk;
@@ -90,6 +95,11 @@ export class RoomObject extends DurableObject<Env> {
   async presence(): Promise<Present[]> {
     await this.checkGateways();
     return this.desk.roster();
+  }
+
+  /** For the monitor, which has not heard of this object for a while. */
+  async census(): Promise<Report> {
+    return this.standing();
   }
 
   /** Sockets only: the Worker has checked who they are and that they may be here. */
@@ -159,6 +169,10 @@ export class RoomObject extends DurableObject<Env> {
   private gone(socket: WebSocket): void {
     const subscriber = this.sockets.of(socket);
     if (subscriber) this.desk.left(subscriber);
+  }
+
+  private standing(): Report {
+    return socketReport("room", this.sockets.size);
   }
 
   /** One alarm serves all that is due: it may ring early, never late. */

@@ -24,9 +24,12 @@ export type RoomSocket = { socket: WebSocket; at: RoomAttachment };
 export class RoomSockets {
   private readonly bySocket = new Map<WebSocket, RoomSocket>();
   private readonly ctx: DurableObjectState;
+  private readonly changed: () => void;
 
-  constructor(ctx: DurableObjectState) {
+  /** `changed` is called when a socket came or went. */
+  constructor(ctx: DurableObjectState, changed: () => void) {
     this.ctx = ctx;
+    this.changed = changed;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
       const parsed = attachment.safeParse(socket.deserializeAttachment());
@@ -51,6 +54,7 @@ export class RoomSockets {
     this.ctx.acceptWebSocket(socket);
     this.bySocket.set(socket, accepted);
     this.remember(accepted);
+    this.changed();
     return accepted;
   }
 
@@ -63,12 +67,13 @@ export class RoomSockets {
   }
 
   close({ socket }: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.bySocket.delete(socket);
+    this.left(socket);
     closeQuietly(socket, CLOSE[close].code, reason);
   }
 
   left(socket: WebSocket): void {
     this.bySocket.delete(socket);
+    this.changed();
   }
 
   /** Every user with a socket here, and how many of them. */

@@ -110,6 +110,10 @@ export class Connections {
     connection.socket.serializeAttachment(connection.at);
   }
 
+  get count(): number {
+    return this.byId.size;
+  }
+
   workers(): WorkerConnection[] {
     return [...this.byId.values()].filter(isWorker);
   }

@@ -6,6 +6,9 @@ import type { Retention } from "./retention.ts";
 import type { WebhookDesk } from "./webhook-desk.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
 
+/** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it. */
+const REPORT_BY_MS = 30_000;
+
 interface Parts {
   core: SpaceCore;
   workers: WorkerDesk;
@@ -31,6 +34,7 @@ export class Deadlines {
       const delayed = job.status === "queued" && job.availableAt > now ? job.availableAt : null;
       return [delayed, dueAt(job)];
     });
+    if (changes.length > 0) dues.push(now + REPORT_BY_MS);
     if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt());
     this.armFor([...dues, webhookDue], now);
   }

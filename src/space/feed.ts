@@ -143,6 +143,11 @@ export class Feed {
     return moved;
   }
 
+  /** Jobs that somebody follows. */
+  get followedCount(): number {
+    return this.followers.size;
+  }
+
   hasFollowers(): boolean {
     return this.followers.size > 0;
   }

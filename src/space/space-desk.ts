@@ -16,6 +16,7 @@ import {
 import type { SpaceCore } from "./core.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
+import { Figures } from "./figures.ts";
 import { Inbox, type Work } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
@@ -37,6 +38,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   maxKeptBytes: number;
   /** Rings at the latest then; earlier alarms stay. */
   armAlarm: (at: number) => void;
+  /** What the monitor is told of the space may be another now. */
+  changed: () => void;
   /** Memory and rows no longer agree: start again from the rows. */
   crash: (error: unknown) => void;
 }
@@ -46,6 +49,7 @@ export class SpaceDesk {
   readonly core: SpaceCore;
   readonly intake: Intake;
   readonly reads: JobReads;
+  readonly figures: Figures;
   private readonly webhooks: WebhookDesk;
   private readonly parts: Parts;
   private readonly workers: WorkerDesk;
@@ -69,6 +73,7 @@ export class SpaceDesk {
     });
     this.gate = new SubmitGate(parts.submits);
     this.feed = new Feed(this.core, crypto.randomUUID().slice(0, 8));
+    this.figures = new Figures(this.core, this.feed);
     this.workers = new WorkerDesk(this.core);
     this.intake = new Intake(this.core, this.workers, parts.allowPrivateWebhooks);
     this.subscribers = new SubscriberDesk(this.core, this.feed, this.intake);
@@ -139,6 +144,7 @@ export class SpaceDesk {
     this.workers.welcome(this.core.connections.accept<WorkerAttachment>(socket, at));
     this.core.outbox.flush();
     this.parts.armAlarm(openedAt + LIMITS.registerMs);
+    this.parts.changed();
   }
 
   /** `false` where it asks for a job that is not there. */
@@ -154,6 +160,7 @@ export class SpaceDesk {
       muted: [],
       malformed: 0,
     });
+    this.parts.changed();
     if (job === null) {
       this.feed.openSpace(connection, since, Date.now());
       return true;
@@ -256,6 +263,7 @@ export class SpaceDesk {
         core.ledger.save();
         const settled = core.ledger.settle();
         this.retention.note(settled);
+        this.figures.note(settled);
         webhookDue = this.webhooks.note(settled, now, ulid);
         return settled;
       });
@@ -268,6 +276,7 @@ export class SpaceDesk {
     core.outbox.flush();
     this.feed.deliver(changes);
     this.announcer.announce(changes);
+    this.parts.changed();
     core.ledger.told();
   }
 

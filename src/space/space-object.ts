@@ -2,8 +2,10 @@ import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
+import { Reporter } from "../monitor/reporter.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import type { Report } from "../protocol/monitor.ts";
 import type { JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
@@ -34,6 +36,7 @@ import { SpaceDesk } from "./space-desk.ts";
 export class SpaceObject extends DurableObject<Env> {
   private desk: SpaceDesk | null = null;
   private readonly connections: Connections;
+  private readonly reporter: Reporter;
   private alarmAt: number | null = null;
   /** The files of a deleted space are being removed: another of its name waits for that. */
   private ending: Promise<void> = Promise.resolve();
@@ -41,6 +44,7 @@ export class SpaceObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.connections = new Connections(ctx);
+    this.reporter = new Reporter(env, "space", ctx.id.name ?? "", () => this.report());
     ctx.blockConcurrencyWhile(async () => {
       this.alarmAt = await ctx.storage.getAlarm();
       if (isMigrated(objectSql(ctx.storage))) this.open();
@@ -60,6 +64,7 @@ export class SpaceObject extends DurableObject<Env> {
     const now = Date.now();
     new SpaceStore(sql).write({ name, settings, createdAt: now, updatedAt: now });
     this.open();
+    this.reporter.changed();
   }
 
   async describe(caller: Caller): Promise<Reply> {
@@ -85,8 +90,13 @@ export class SpaceObject extends DurableObject<Env> {
     this.alarmAt = null;
     await this.ctx.storage.deleteAll();
     this.ending = removeFiles(this.env.FILES, `spaces/${name}/`);
-    await this.ending;
+    await Promise.all([this.ending, this.reporter.flush()]);
     return existed;
+  }
+
+  /** What the monitor asks where it heard nothing for long; `null` where there is no such space. */
+  async census(): Promise<Report | null> {
+    return this.report();
   }
 
   async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
@@ -246,8 +256,14 @@ export class SpaceObject extends DurableObject<Env> {
       outbox: new Outbox(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
       armAlarm: (at) => this.armAlarm(at),
+      // What woke the object comes once it is open, and is told with it.
+      changed: () => this.desk && this.reporter.changed(),
       crash: (error) => this.ctx.abort(String(error)),
     });
+  }
+
+  private report(): Report | null {
+    return this.desk?.figures.report() ?? null;
   }
 
   /** One alarm serves every deadline: it may ring early, never late. */

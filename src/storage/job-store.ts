@@ -17,6 +17,8 @@ import type { Sql, SqlValue } from "./sql.ts";
 /** A finished job that is to be erased. */
 export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
 
+export type Standing = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
+
 /** A place in the queue. */
 export type Waiting = { ulid: string; priority: number };
 
@@ -188,6 +190,14 @@ export class JobStore {
       count,
     );
     return row?.first ?? null;
+  }
+
+  /** How the jobs stand that were submitted last. */
+  newest(count: number): Standing[] {
+    return this.sql.all<Standing>(
+      `SELECT ulid, status, progress, updated_at AS updatedAt FROM jobs ORDER BY ulid DESC LIMIT ?`,
+      count,
+    );
   }
 
   newestUlid(): string | null {

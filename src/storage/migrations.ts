@@ -102,6 +102,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE space ADD COLUMN completed INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN canceled INTEGER NOT NULL DEFAULT 0",
+    `UPDATE space SET
+      completed = (SELECT COUNT(*) FROM jobs WHERE status = 'completed'),
+      failed = (SELECT COUNT(*) FROM jobs WHERE status = 'failed'),
+      canceled = (SELECT COUNT(*) FROM jobs WHERE status = 'canceled')`,
   ],
 ];
 

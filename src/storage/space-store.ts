@@ -8,6 +8,9 @@ export interface SpaceRecord {
   updatedAt: number;
 }
 
+/** How many jobs ended how. */
+export type Ends = { completed: number; failed: number; canceled: number };
+
 type SpaceRow = {
   name: string;
   settings: string;
@@ -61,6 +64,21 @@ export class SpaceStore {
 
   keepBytes(bytes: number): void {
     this.sql.run("UPDATE space SET kept_bytes = ?", bytes);
+  }
+
+  /** Of all jobs there ever were. */
+  ends(): Ends {
+    const query = "SELECT completed, failed, canceled FROM space";
+    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+  }
+
+  countEnds({ completed, failed, canceled }: Ends): void {
+    this.sql.run(
+      "UPDATE space SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
+      completed,
+      failed,
+      canceled,
+    );
   }
 
   /** Counts one more worker connection; frames of an older one are stale. */

@@ -4,6 +4,7 @@ import { queueContract } from "./queue-contract.ts";
 import { ranksContract } from "./ranks-contract.ts";
 import { schemaContract } from "./schema-contract.ts";
 import { segmentLogContract } from "./segment-log-contract.ts";
+import { sourceStoreContract } from "./source-store-contract.ts";
 import { spaceStoreContract } from "./space-store-contract.ts";
 import { versionContract } from "./version-contract.ts";
 import type { WithSql } from "./with-sql.ts";
@@ -17,5 +18,6 @@ export function storageContract(withSql: WithSql): void {
   queueContract(withSql);
   ranksContract(withSql);
   jobLogContract(withSql);
+  sourceStoreContract(withSql);
   segmentLogContract(withSql);
 }

@@ -49,6 +49,16 @@ export function spaceStoreContract(withSql: WithSql): void {
         expect(new SpaceStore(sql).nextGeneration()).toBe(3);
       }));
 
+    it("counts how jobs ended, on top of what was counted before", () =>
+      withSpaces((spaces, sql) => {
+        spaces.write(SPACE);
+        expect(spaces.ends()).toEqual({ completed: 0, failed: 0, canceled: 0 });
+        spaces.countEnds({ completed: 2, failed: 0, canceled: 1 });
+        spaces.countEnds({ completed: 1, failed: 4, canceled: 0 });
+        spaces.write({ ...SPACE, updatedAt: 2_000 });
+        expect(new SpaceStore(sql).ends()).toEqual({ completed: 3, failed: 4, canceled: 1 });
+      }));
+
     it("fills in settings that are newer than the row", () =>
       withSpaces((spaces, sql) => {
         spaces.write(SPACE);

@@ -160,6 +160,7 @@ export function versionContract(withSql: WithSql): void {
         });
         expect(spaces.nextGeneration()).toBe(2);
         expect(spaces.webhookSecret()).toBeNull();
+        expect(spaces.ends()).toEqual({ completed: 1, failed: 1, canceled: 1 });
       }));
   });
 }

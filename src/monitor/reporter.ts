@@ -1,0 +1,112 @@
+import type { Env } from "../env.ts";
+import type { Report, SourceKind } from "../protocol/monitor.ts";
+
+/** The one object that adds up what all others report. */
+export const MONITOR_NAME = "monitor";
+
+/** An object reports at most this often, milliseconds. */
+const EVERY_MS = 1_000;
+/** A report that is not taken is sent so often; after that, with the next change. */
+const TRIES = 5;
+
+/** How the monitor names an object. */
+export function sourceOf(kind: SourceKind, name: string): string {
+  return `${kind}:${name}`;
+}
+
+/**
+ * Tells the monitor how things stand with one object, after they changed; nobody waits for it. One
+ * report is under way at a time, so that none is overtaken.
+ */
+export class Reporter {
+  private readonly env: Pick<Env, "MONITOR">;
+  private readonly source: string;
+  private readonly report: () => Report | null;
+  private timer: ReturnType<typeof setTimeout> | null = null;
+  private sending: Promise<void> | null = null;
+  private isChanged = false;
+  private lastText: string | null = null;
+  private askedAt = Number.NEGATIVE_INFINITY;
+  /** In a row since the last change. */
+  private failures = 0;
+  private isFailing = false;
+
+  /** `report` is asked only when something is sent; `null` says that the object is no more. */
+  constructor(
+    env: Pick<Env, "MONITOR">,
+    kind: SourceKind,
+    name: string,
+    report: () => Report | null,
+  ) {
+    this.env = env;
+    this.source = sourceOf(kind, name);
+    this.report = report;
+  }
+
+  /** Something may have changed: cheap, and may be called after every batch. */
+  changed(): void {
+    this.isChanged = true;
+    this.failures = 0;
+    if (this.timer === null && this.sending === null) this.sendSoon();
+  }
+
+  /** Tells at once what there is to tell; resolves when that was tried. */
+  async flush(): Promise<void> {
+    await this.sending;
+    this.stop();
+    await this.send();
+  }
+
+  /** What is not sent yet is not sent any more, until the next change. */
+  stop(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    this.isChanged = false;
+  }
+
+  private sendSoon(): void {
+    const ms = this.askedAt + EVERY_MS - Date.now();
+    if (ms <= 0) void this.send();
+    else {
+      this.timer = setTimeout(() => {
+        this.timer = null;
+        void this.send();
+      }, ms);
+    }
+  }
+
+  private send(): Promise<void> {
+    this.sending = this.sendNow();
+    return this.sending;
+  }
+
+  private async sendNow(): Promise<void> {
+    // Whoever says that something changed may not be through with it yet.
+    await Promise.resolve();
+    const wasTaken = await this.tell();
+    this.sending = null;
+    this.isFailing = !wasTaken;
+    if (!wasTaken) this.failures += 1;
+    const isToRepeat = !wasTaken && this.failures < TRIES;
+    if (this.isChanged || isToRepeat) this.sendSoon();
+  }
+
+  private async tell(): Promise<boolean> {
+    this.isChanged = false;
+    this.askedAt = Date.now();
+    try {
+      const report = this.report();
+      const text = JSON.stringify(report);
+      if (text === this.lastText) return true;
+      // A stub stays broken once its object has crashed: each report gets its own.
+      const monitor = this.env.MONITOR.getByName(MONITOR_NAME);
+      if (report === null) await monitor.forget(this.source);
+      else await monitor.report(this.source, report);
+      this.lastText = text;
+      return true;
+    } catch (error) {
+      if (!this.isFailing) console.error("the monitor did not take a report", error);
+      return false;
+    }
+  }
+}

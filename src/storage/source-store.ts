@@ -1,0 +1,135 @@
+import { RECENT_JOBS, type Report, type SourceKind } from "../protocol/monitor.ts";
+import { migrateTo } from "./schema.ts";
+import type { Ends } from "./space-store.ts";
+import type { Sql } from "./sql.ts";
+
+/** Of the monitor. Append-only: a migration that has run anywhere is never changed. */
+const MIGRATIONS: readonly (readonly string[])[] = [
+  [
+    `CREATE TABLE sources (
+      source TEXT PRIMARY KEY,
+      kind TEXT NOT NULL,
+      connections INTEGER NOT NULL,
+      jobs_with_connections INTEGER NOT NULL,
+      active INTEGER NOT NULL,
+      completed INTEGER NOT NULL,
+      failed INTEGER NOT NULL,
+      canceled INTEGER NOT NULL,
+      recent TEXT NOT NULL,
+      recent_at TEXT NOT NULL,
+      heard_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    "CREATE INDEX sources_live ON sources (source) WHERE connections > 0 OR active > 0",
+    // What jobs without a space did that are erased by now.
+    `CREATE TABLE past (
+      only INTEGER PRIMARY KEY CHECK (only = 1),
+      completed INTEGER NOT NULL,
+      failed INTEGER NOT NULL,
+      canceled INTEGER NOT NULL
+    ) STRICT`,
+    "INSERT INTO past VALUES (1, 0, 0, 0)",
+  ],
+];
+
+type SourceRow = {
+  kind: string;
+  connections: number;
+  jobs_with_connections: number;
+  active: number;
+  completed: number;
+  failed: number;
+  canceled: number;
+  recent: string;
+};
+
+/** What each source last said: a row each. */
+export class SourceStore {
+  private readonly sql: Sql;
+
+  constructor(sql: Sql) {
+    this.sql = sql;
+  }
+
+  migrate(): void {
+    migrateTo(this.sql, MIGRATIONS);
+  }
+
+  get(source: string): Report | null {
+    const [row] = this.sql.all<SourceRow>("SELECT * FROM sources WHERE source = ?", source);
+    return row ? { ...figuresOf(row), recent: JSON.parse(row.recent) } : null;
+  }
+
+  put(source: string, report: Report, now: number): void {
+    const { kind, connections, jobs_with_connections, jobs, recent } = report;
+    this.sql.run(
+      "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      source,
+      kind,
+      connections,
+      jobs_with_connections,
+      jobs.active,
+      jobs.completed,
+      jobs.failed,
+      jobs.canceled,
+      JSON.stringify(recent),
+      recent.reduce((last, { updated_at }) => (updated_at > last ? updated_at : last), ""),
+      now,
+    );
+  }
+
+  remove(source: string): void {
+    this.sql.run("DELETE FROM sources WHERE source = ?", source);
+  }
+
+  /** Sums by kind, and how many there are of each. */
+  sums(): { count: number; figures: Omit<Report, "recent"> }[] {
+    const rows = this.sql.all<Omit<SourceRow, "recent"> & { count: number }>(
+      `SELECT kind, COUNT(*) AS count, SUM(connections) AS connections,
+         SUM(jobs_with_connections) AS jobs_with_connections, SUM(active) AS active,
+         SUM(completed) AS completed, SUM(failed) AS failed, SUM(canceled) AS canceled
+       FROM sources GROUP BY kind`,
+    );
+    return rows.map((row) => ({ count: row.count, figures: figuresOf(row) }));
+  }
+
+  /** The sources among whose jobs the latest are, and those jobs. */
+  withRecent(): { source: string; recent: Report["recent"] }[] {
+    const rows = this.sql.all<{ source: string; recent: string }>(
+      "SELECT source, recent FROM sources WHERE recent_at > '' ORDER BY recent_at DESC LIMIT ?",
+      RECENT_JOBS,
+    );
+    return rows.map(({ source, recent }) => ({ source, recent: JSON.parse(recent) }));
+  }
+
+  /** Sources with open sockets or active jobs, and when their row was written. */
+  live(): { source: string; heardAt: number }[] {
+    return this.sql.all<{ source: string; heardAt: number }>(
+      `SELECT source, heard_at AS heardAt FROM sources INDEXED BY sources_live
+       WHERE connections > 0 OR active > 0`,
+    );
+  }
+
+  past(): Ends {
+    const query = "SELECT completed, failed, canceled FROM past";
+    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+  }
+
+  addPast({ completed, failed, canceled }: Ends): void {
+    this.sql.run(
+      "UPDATE past SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
+      completed,
+      failed,
+      canceled,
+    );
+  }
+}
+
+function figuresOf(row: Omit<SourceRow, "recent">): Omit<Report, "recent"> {
+  const { connections, jobs_with_connections, active, completed, failed, canceled } = row;
+  return {
+    kind: row.kind as SourceKind,
+    connections,
+    jobs_with_connections,
+    jobs: { active, completed, failed, canceled },
+  };
+}

@@ -1,0 +1,156 @@
+import {
+  abortAllDurableObjects,
+  evictDurableObject,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
+import { beforeEach, describe, expect, it } from "vitest";
+import { forgetAll, letGoBy, monitor, SILENT, stats, Watcher } from "./monitor-support.ts";
+import { connectWorker, getJob, makeSpace, objectOf, submit, TestSocket } from "./support.ts";
+
+beforeEach(forgetAll);
+
+/** A space with a job done, one under way and one that waits, a worker and a viewer; the monitor knows. */
+async function makeBusy() {
+  const space = await makeSpace({ offline: "queue" });
+  const { socket: worker } = await connectWorker(space);
+  const [done, running] = [await submit(space.name), await submit(space.name)];
+  await submit(space.name);
+  worker.send({ type: "result", job_id: done.id, attempt: 1, output: null });
+  await worker.next("ack");
+  const viewer = await TestSocket.open(`/ws/${running.id}`);
+  const watcher = await Watcher.open();
+  await watcher.sees((status) => hasAll(status));
+  watcher.socket.close();
+  return { space, worker, viewer, running };
+}
+
+function hasAll({
+  jobs,
+  websockets,
+}: Pick<Awaited<ReturnType<typeof stats>>, "jobs" | "websockets">) {
+  const isAll = jobs.active === 2 && jobs.completed === 1;
+  return isAll && websockets.total_connections === 2 && websockets.jobs_with_connections === 1;
+}
+
+/** How things stand once every socket is gone. */
+const WITHOUT_SOCKETS = {
+  jobs: { total: 3, active: 2, completed: 1, failed: 0, canceled: 0 },
+  websockets: { total_connections: 0, jobs_with_connections: 0 },
+};
+
+/** It dies without a word: its sockets are gone, and nobody told the monitor. */
+function die(space: { name: string }): Promise<void> {
+  return evictDurableObject(objectOf(space), { webSockets: "close" });
+}
+
+describe("the monitor's numbers", () => {
+  it("are right after the monitor lost its memory", async () => {
+    await makeBusy();
+    await evictDurableObject(monitor());
+    expect(hasAll(await stats())).toBe(true);
+  });
+
+  it("are right after a space lost its memory, when it next does something", async () => {
+    const { space, worker, running } = await makeBusy();
+    await evictDurableObject(objectOf(space));
+    worker.send({ type: "result", job_id: running.id, attempt: 1, output: null });
+    const watcher = await Watcher.open();
+    const { jobs, websockets, recent_jobs } = await watcher.sees(
+      (status) => status.jobs.completed === 2,
+    );
+    expect([jobs.active, jobs.total]).toEqual([1, 3]);
+    // The viewer's job is over, and its socket is closed.
+    expect(websockets).toEqual({ total_connections: 1, jobs_with_connections: 0 });
+    expect(recent_jobs.map(({ status }) => status)).toEqual([
+      "completed",
+      "processing",
+      "completed",
+    ]);
+  });
+
+  it("go on being told to who watched while the monitor lost its memory", async () => {
+    const { space } = await makeBusy();
+    const watcher = await Watcher.open();
+    await watcher.sees(() => true);
+    await evictDurableObject(monitor());
+    await submit(space.name);
+    expect((await watcher.sees((status) => status.jobs.active === 3)).jobs.total).toBe(4);
+  });
+
+  it("are right again 30 seconds after a space died with sockets open, once somebody looks", async () => {
+    const { space } = await makeBusy();
+    await die(space);
+    expect(hasAll(await stats())).toBe(true);
+    await letGoBy(SILENT);
+    expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
+  });
+
+  it("are right then also for those who have been looking all the time", async () => {
+    const { space } = await makeBusy();
+    await die(space);
+    await letGoBy(SILENT - 1_000);
+    const watcher = await Watcher.open();
+    expect(hasAll(await watcher.sees(() => true))).toBe(true);
+    await letGoBy(1_000);
+    expect(await runDurableObjectAlarm(monitor())).toBe(true);
+    expect(
+      await watcher.sees(({ websockets }) => websockets.total_connections === 0),
+    ).toMatchObject(WITHOUT_SOCKETS);
+  });
+
+  it("are right after all objects crashed at once", async () => {
+    const { running } = await makeBusy();
+    await abortAllDurableObjects();
+    await letGoBy(SILENT);
+    expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
+    expect((await getJob(running.id)).status).toBe("processing");
+  });
+
+  it("count no sockets of a space that does not answer, and its jobs as it last told", async () => {
+    const { space } = await makeBusy();
+    await runInDurableObject(objectOf(space), (object) => {
+      Object.assign(object, { report: () => "out of order" });
+    });
+    await letGoBy(SILENT);
+    expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
+    await evictDurableObject(objectOf(space));
+    await letGoBy(SILENT);
+    expect(hasAll(await stats())).toBe(true);
+  });
+
+  it("keep nothing of a space that is gone, and whose end the monitor did not hear", async () => {
+    const { space } = await makeBusy();
+    await runInDurableObject(objectOf(space), (_object, { storage }) => storage.deleteAll());
+    await die(space);
+    await letGoBy(SILENT);
+    expect(await stats()).toMatchObject({ jobs: { total: 0 }, sources: { spaces: 0 } });
+  });
+
+  it("hear of what a space stored just before it crashed, by an alarm of the space", async () => {
+    const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
+    const watcher = await Watcher.open();
+    await submit(space.name);
+    await watcher.sees(({ jobs }) => jobs.active === 1);
+    const { id } = await submit(space.name);
+    // Within the second in which nothing is told again.
+    await die(space);
+    expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+    const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 2);
+    expect(recent_jobs[0]).toMatchObject({ id, status: "queued" });
+  });
+});
+
+describe("a monitor nobody watches", () => {
+  it("sets no alarm, and the last one it set rings for nothing", async () => {
+    await makeBusy();
+    const alarm = () => runInDurableObject(monitor(), (_object, { storage }) => storage.getAlarm());
+    expect(await runDurableObjectAlarm(monitor())).toBe(true);
+    expect(await alarm()).toBeNull();
+    const watcher = await Watcher.open();
+    await watcher.sees(() => true);
+    expect(await alarm()).not.toBeNull();
+    expect(await runDurableObjectAlarm(monitor())).toBe(true);
+    expect(await alarm()).not.toBeNull();
+  });
+});
