@@ -89,7 +89,7 @@ function unknownFields(keys: readonly string[]): string {
   const names = keys.slice(0, NAMED_FIELDS).map((key) => key.slice(0, NAMED_LENGTH));
   const more = keys.length > NAMED_FIELDS ? " …" : "";
   const [fields, them] = keys.length > 1 ? ["fields that are", "them"] : ["a field that is", "it"];
-  return `has ${fields} not known here: ${names.join(", ")}${more} (check the spelling, or leave ${them} out)`;
+  return `has ${fields} not known here: ${names.join(", ")}${more}; check the spelling, or leave ${them} out`;
 }
 
 /** No alternative fits: the words of each, but where a `type` decides, only what that may be. */

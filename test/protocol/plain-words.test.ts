@@ -32,13 +32,13 @@ describe("what is wrong with what was sent", () => {
       createSpaceBody,
       { name: "a", max_worker: 1 },
       {
-        "": "has a field that is not known here: max_worker (check the spelling, or leave it out)",
+        "": "has a field that is not known here: max_worker; check the spelling, or leave it out",
       },
     ],
     [
       createTokenBody,
       { name: "a", a: 1, b: 2 },
-      { "": "has fields that are not known here: a, b (check the spelling, or leave them out)" },
+      { "": "has fields that are not known here: a, b; check the spelling, or leave them out" },
     ],
     [patchSpaceBody, {}, { "": "names nothing to change" }],
     [patchSpaceBody, { offline: "maybe" }, { offline: 'must be one of "refuse", "queue"' }],
