@@ -1,21 +1,33 @@
-/** The browser tests drive Chromium; on Debian, as root, a missing one is installed. */
+/** What the tests run beside this project; on Debian, as root, what is missing is installed. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
 
-export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-if (import.meta.main && !existsSync(CHROMIUM)) {
+const NEEDED = [
+  { package: "chromium", file: CHROMIUM, why: "the browser tests; name yours in CHROMIUM" },
+  { package: "curl", file: "/usr/bin/curl", why: "the tests of clients" },
+  {
+    package: "python3-websockets",
+    file: "/usr/lib/python3/dist-packages/websockets",
+    why: "the tests of clients",
+  },
+];
+
+const missing = NEEDED.filter(({ file }) => !existsSync(file));
+if (missing.length > 0) {
   const debian = existsSync("/usr/bin/apt-get") && process.getuid?.() === 0;
   if (!debian) {
-    console.error(
-      `The browser tests need Chromium at ${CHROMIUM}: install it, or name yours in CHROMIUM.`,
-    );
+    for (const { package: name, file, why } of missing) {
+      console.error(`${name} is needed at ${file} for ${why}.`);
+    }
     process.exit(1);
   }
-  console.log("Installing Chromium for the browser tests …");
+  const names = missing.map((one) => one.package);
+  console.log(`Installing ${names.join(", ")} for the tests …`);
   apt("update", "-qq");
-  apt("install", "-y", "-qq", "chromium");
+  apt("install", "-y", "-qq", ...names);
 }
 
 function apt(...args: string[]): void {

@@ -39,9 +39,15 @@ export function ensureSecrets(): void {
 }
 
 export function operatorKey(): string {
-  const key = /^OPERATOR_KEY\s*=\s*"?([^"\n]+?)"?\s*$/m.exec(readFileSync(SECRETS, "utf8"))?.[1];
-  if (key === undefined) throw new Error(`${SECRETS} has no OPERATOR_KEY`);
-  return key;
+  return secret("OPERATOR_KEY");
+}
+
+export function secret(name: string): string {
+  ensureSecrets();
+  const line = new RegExp(`^${name}\\s*=\\s*"?([^"\\n]+?)"?\\s*$`, "m");
+  const value = line.exec(readFileSync(SECRETS, "utf8"))?.[1];
+  if (value === undefined) throw new Error(`${SECRETS} has no ${name}`);
+  return value;
 }
 
 /** Calls the edge as its operator. */

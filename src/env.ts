@@ -17,8 +17,8 @@ export interface Env {
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
-  /** Signs the tokens of users (HS256); without it and `JWKS_URL` there are no users, only the operator. */
-  JWT_SECRET?: string;
+  /** Signs the tokens of users (HS256). */
+  JWT_SECRET: string;
   /** Where the public keys are by which users' tokens are checked instead. */
   JWKS_URL?: string;
   /** What a token's `iss` and `aud` must be, if set. */
@@ -39,7 +39,7 @@ const settings = z.object({
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
     .optional(),
-  JWT_SECRET: z.string().min(32, "must have 32 characters or more").optional(),
+  JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z
     .string()

@@ -1,8 +1,7 @@
 import { z } from "zod";
-import type { Env } from "../env.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import type { Principal } from "./principal.ts";
-import { verifyToken } from "./token.ts";
+import { type TokenSettings, verifyToken } from "./token.ts";
 
 /** Who a socket belongs to, as its attachment keeps it. */
 export const sessionPrincipal = z.discriminatedUnion("kind", [
@@ -86,11 +85,11 @@ type Renewed =
 
 /** Checks a fresh token for a socket: it must be of the same user. */
 export async function renew(
-  env: Env,
+  settings: TokenSettings,
   principal: SessionPrincipal,
   token: string,
 ): Promise<Renewed> {
-  const verified = await verifyToken(env, token);
+  const verified = await verifyToken(settings, token);
   if (!verified.ok) return { ok: false, code: "not_authenticated", message: verified.reason };
   if (principal.kind === "user" && principal.userId !== verified.user.userId) {
     const message = "The token is another user's: open another socket for them.";

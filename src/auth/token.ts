@@ -1,7 +1,14 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { z } from "zod";
-import type { Env } from "../env.ts";
 import type { Principal } from "./principal.ts";
+
+/** How tokens are checked. */
+export interface TokenSettings {
+  JWT_SECRET?: string;
+  JWKS_URL?: string;
+  JWT_ISSUER?: string;
+  JWT_AUDIENCE?: string;
+}
 
 type User = Extract<Principal, { kind: "user" }>;
 export type Verified = { ok: true; user: User } | { ok: false; reason: string };
@@ -37,9 +44,9 @@ const KEY_PAIR_ALGORITHMS = [
 const CLOCK_TOLERANCE_S = 5;
 
 /** Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`; says why one is refused, and never what it holds. */
-export async function verifyToken(env: Env, token: string): Promise<Verified> {
+export async function verifyToken(settings: TokenSettings, token: string): Promise<Verified> {
   try {
-    const payload = await payloadOf(env, token);
+    const payload = await payloadOf(settings, token);
     if (payload === null) return { ok: false, reason: "This edge takes no tokens." };
     const parsed = claims.safeParse(payload);
     if (!parsed.success) return { ok: false, reason: `The token lacks ${lacking(parsed.error)}.` };
@@ -50,8 +57,13 @@ export async function verifyToken(env: Env, token: string): Promise<Verified> {
   }
 }
 
-async function payloadOf(env: Env, token: string): Promise<JWTPayload | null> {
-  const { JWT_SECRET: secret, JWKS_URL: url, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = env;
+async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPayload | null> {
+  const {
+    JWT_SECRET: secret,
+    JWKS_URL: url,
+    JWT_ISSUER: issuer,
+    JWT_AUDIENCE: audience,
+  } = settings;
   const checks = {
     clockTolerance: CLOCK_TOLERANCE_S,
     requiredClaims: ["sub", "exp"],

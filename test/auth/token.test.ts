@@ -3,18 +3,14 @@ import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { mayPublish, maySubscribe, type Principal } from "../../src/auth/principal.ts";
-import { verifyToken } from "../../src/auth/token.ts";
-import type { Env } from "../../src/env.ts";
+import { type TokenSettings, verifyToken } from "../../src/auth/token.ts";
 import { tokenOf } from "../support/tokens.ts";
 
 const SECRET = "a-secret-that-is-long-enough-for-tests";
 
-function envOf(settings: Partial<Env>): Env {
-  return settings as Env;
-}
-const withSecret = envOf({ JWT_SECRET: SECRET });
+const withSecret = { JWT_SECRET: SECRET };
 
-async function refusal(env: Env, token: string): Promise<string> {
+async function refusal(env: TokenSettings, token: string): Promise<string> {
   const verified = await verifyToken(env, token);
   return verified.ok ? "accepted" : verified.reason;
 }
@@ -56,7 +52,7 @@ describe("a token signed by the shared secret", () => {
   });
 
   it("must be of the issuer and for the audience that are asked for", async () => {
-    const env = envOf({ JWT_SECRET: SECRET, JWT_ISSUER: "accounts", JWT_AUDIENCE: "dialout" });
+    const env = { JWT_SECRET: SECRET, JWT_ISSUER: "accounts", JWT_AUDIENCE: "dialout" };
     const right = await tokenOf(SECRET, "alice", { iss: "accounts", aud: "dialout" });
     expect(await refusal(env, right)).toBe("accepted");
     const wrong = await tokenOf(SECRET, "alice", { iss: "others", aud: "dialout" });
@@ -67,7 +63,7 @@ describe("a token signed by the shared secret", () => {
   });
 
   it("is refused by an edge that has no secret", async () => {
-    expect(await refusal(envOf({}), await tokenOf(SECRET, "alice"))).toContain("takes no tokens");
+    expect(await refusal({}, await tokenOf(SECRET, "alice"))).toContain("takes no tokens");
   });
 });
 
@@ -79,11 +75,11 @@ describe("a token signed by a key pair", () => {
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ keys: [jwk] }));
   });
-  let env: Env;
+  let env: TokenSettings;
   beforeAll(async () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    env = envOf({ JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET });
+    env = { JWKS_URL: `http://127.0.0.1:${port}/jwks.json`, JWT_SECRET: SECRET };
   });
   afterAll(() => server.close());
 

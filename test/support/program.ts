@@ -9,8 +9,14 @@ export class Program {
   private ended = false;
   private wake: () => void = () => undefined;
 
-  constructor(script: string, args: string[], env: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, [script, ...args], {
+  /** A script that Node.js runs; or with `command` a program of any kind. */
+  constructor(
+    script: string,
+    args: string[],
+    env: Record<string, string> = {},
+    command: string = process.execPath,
+  ) {
+    this.child = spawn(command, [script, ...args], {
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });

@@ -1,0 +1,39 @@
+"""Follows a job and a room with Python's `websockets`, which knows nothing of Dialout."""
+
+import asyncio
+import json
+import sys
+
+import websockets
+
+EDGE, TOKEN, ROOM, JOB = sys.argv[1:]
+
+
+def tell(who, frame):
+    print(who, json.dumps(frame), flush=True)
+
+
+async def follow_job():
+    async with websockets.connect(f"{EDGE}/ws/{JOB}", subprotocols=["dialout.v1"]) as socket:
+        async for text in socket:
+            tell("job", json.loads(text))
+        tell("job", {"type": "closed", "code": socket.close_code})
+
+
+async def follow_room():
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with websockets.connect(f"{EDGE}/ws", extra_headers=headers) as socket:
+        async for text in socket:
+            frame = json.loads(text)
+            tell("room", frame)
+            if frame["type"] == "connection.established":
+                await socket.send(json.dumps({"type": "subscribe", "room": ROOM}))
+            if frame.get("data", {}).get("last"):
+                return
+
+
+async def main():
+    await asyncio.gather(follow_job(), follow_room())
+
+
+asyncio.run(main())
