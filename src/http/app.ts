@@ -4,6 +4,7 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { trimTrailingSlash } from "hono/trailing-slash";
 import { checkEnv } from "../env.ts";
+import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
@@ -44,6 +45,7 @@ app
   .get("/healthz", (c) => c.json({ status: "ok" }))
   .route("/api/spaces/:space/jobs", spaceJobs)
   .route("/api/spaces", spaces)
+  .route("/api/jobs", backendJobs)
   .route("/api/jobs", jobs)
   .route("/api/files", files)
   .route("/api/rooms", rooms)

@@ -51,29 +51,37 @@ function socketHeaders(c: AppContext, call: SocketCall): Headers {
   return headers;
 }
 
-/** The frames of one job, for transports that are no sockets; `stop` ends it. */
+/** What reads a socket's frames. */
+export interface FrameHandlers {
+  onFrame: (text: string) => void;
+  onEnd: () => void;
+}
+
+/** Ends what is read, as done or because its reader is gone. */
+export type StopReading = (close?: "done" | "goingAway") => void;
+
+/** The frames of one job, for transports that are no sockets; what is returned ends it. */
 export async function followJob(
   c: AppContext,
   job: { space: string; ulid: string },
-  follow: {
-    operator: boolean;
-    since?: string;
-    leaving?: boolean;
-    onFrame: (text: string) => void;
-    onEnd: () => void;
-  },
-): Promise<(close?: "done" | "goingAway") => void> {
+  follow: FrameHandlers & { operator: boolean; since?: string; leaving?: boolean },
+): Promise<StopReading> {
   const { operator, since, leaving } = follow;
   const call = { role: "subscriber", operator, job: job.ulid, since, leaving } as const;
   const { webSocket } = await ofJob(openSocket(c, job.space, call));
-  webSocket.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") follow.onFrame(data);
+  return readFrames(webSocket, follow);
+}
+
+/** Reads an object's socket in the Worker itself. */
+export function readFrames(socket: WebSocket, { onFrame, onEnd }: FrameHandlers): StopReading {
+  socket.addEventListener("message", ({ data }) => {
+    if (typeof data === "string") onFrame(data);
   });
-  webSocket.addEventListener("close", () => {
-    webSocket.close();
-    follow.onEnd();
+  socket.addEventListener("close", () => {
+    socket.close();
+    onEnd();
   });
-  webSocket.addEventListener("error", follow.onEnd);
-  webSocket.accept();
-  return (close = "done") => webSocket.close(CLOSE[close].code);
+  socket.addEventListener("error", onEnd);
+  socket.accept();
+  return (close = "done") => socket.close(CLOSE[close].code);
 }

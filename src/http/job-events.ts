@@ -1,8 +1,8 @@
+import { z } from "zod";
 import { jobResource } from "../protocol/resources.ts";
-import { serverFrame } from "../protocol/subscriber-frames.ts";
 import { type AppContext, askOfJob, callerOf, jobParam } from "./context.ts";
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
-import { followJob } from "./follow.ts";
+import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 
 /** Server-sent events: the frames of the job's socket, with their position as id. */
 export async function jobEvents(c: AppContext): Promise<Response> {
@@ -31,20 +31,42 @@ interface Stream {
   leaving: boolean;
 }
 
-export async function streamJob(c: AppContext, job: Stream): Promise<Response> {
+export function streamJob(c: AppContext, job: Stream): Promise<Response> {
+  return streamFrames(c, job.isOver ?? false, (handlers) =>
+    followJob(c, job, { ...job, ...handlers }),
+  );
+}
+
+/** What a stream has to know of a frame; the rest of it passes through. */
+const placedFrame = z.object({
+  type: z.string(),
+  epoch: z.string().optional(),
+  offset: z.int().optional(),
+  recovered: z.boolean().optional(),
+});
+
+/** Answers with the frames that `follow` reads; a job that is over and wholly seen has none. */
+export async function streamFrames(
+  c: AppContext,
+  isOver: boolean,
+  follow: (handlers: FrameHandlers) => Promise<StopReading>,
+): Promise<Response> {
   const stream = new EventStream(true);
   const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
-  const stop = await followJob(c, job, {
-    ...job,
+  const handlers: FrameHandlers = {
     onFrame: (text) => {
-      const frame = serverFrame.parse(JSON.parse(text));
+      const frame = placedFrame.parse(JSON.parse(text));
       stream.send(frame, text);
-      if (!(job.isOver && frame.type === "connection" && frame.recovered)) open(true);
+      if (!(isOver && frame.type === "connection" && frame.recovered)) open(true);
     },
     onEnd: () => {
       stream.end();
       open(false);
     },
+  };
+  const stop = await follow(handlers).catch((error) => {
+    stream.end();
+    throw error;
   });
   stream.onGone(() => stop("goingAway"));
   // An EventSource that has seen the end reconnects for ever unless it is told that there is no more.

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
+import { isBackendJob, openBackendJob } from "./backend-jobs.ts";
 import {
   type AppContext,
   type AppEnv,
@@ -54,6 +55,7 @@ export const sockets = new Hono<AppEnv>()
 
 async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
+  if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: job } = jobParam(c);
   const { operator } = callerOf(c);
   const since = c.req.query("since");

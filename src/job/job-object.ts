@@ -1,4 +1,203 @@
 import { DurableObject } from "cloudflare:workers";
+import { mayPublish, maySubscribe } from "../auth/principal.ts";
+import { readPrincipal } from "../auth/session.ts";
+import { NOTHING_SENT } from "../channel/flow.ts";
+import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
+import { Reporter } from "../monitor/reporter.ts";
+import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
+import type { Report } from "../protocol/monitor.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { SESSION_HEADERS } from "../room/calls.ts";
+import { closeQuietly } from "../space/connections.ts";
+import { BackendJobStore } from "../storage/backend-job-store.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import { isMigrated } from "../storage/schema.ts";
+import {
+  ASKED_HEADER,
+  type CreateReply,
+  JOB_ENDED,
+  type JobReply,
+  NO_SUCH_JOB,
+  PRIVATE_JOB,
+  type Rights,
+  type SocketAsked,
+  socketAsked,
+} from "./calls.ts";
+import { erasedAt } from "./deadlines.ts";
+import { JobDesk } from "./job-desk.ts";
+import { JobSession } from "./job-session.ts";
+import { type JobAttachment, JobSockets } from "./job-sockets.ts";
+import { receiptOf, reportOf } from "./render.ts";
 
-export class JobObject extends DurableObject<Env> {}
+/** One job without a space: its backend reports it, everyone else follows. */
+export class JobObject extends DurableObject<Env> {
+  private readonly id: string;
+  private readonly sockets: JobSockets;
+  private readonly desk: JobDesk;
+  private readonly session: JobSession;
+  private readonly reporter: Reporter;
+  private alarmAt: number | null = null;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.id = ctx.id.name ?? "";
+    this.sockets = new JobSockets(ctx);
+    const { id, sockets } = this;
+    const sql = objectSql(ctx.storage);
+    const store = new BackendJobStore(sql);
+    const crash = (error: unknown) => ctx.abort(String(error));
+    this.desk = new JobDesk({ id, sql, store, sockets, crash, changed: () => this.changed() });
+    this.session = new JobSession(id, sockets, this.desk);
+    this.reporter = new Reporter(env, "job", id, () => this.standing());
+    ctx.blockConcurrencyWhile(async () => {
+      this.alarmAt = await ctx.storage.getAlarm();
+      if (!isMigrated(sql)) return;
+      store.migrate();
+      this.desk.load();
+    });
+  }
+
+  /** `body` is JSON text that the Worker has checked. */
+  async create(body: string): Promise<CreateReply> {
+    return this.desk.enqueue((now) => {
+      const made = this.desk.make(JSON.parse(body) as CreateBackendJobBody, now);
+      return (): CreateReply => {
+        if (made.kind !== "taken") {
+          return { ok: true, body: this.desk.body() ?? "null", isRepeat: made.kind === "repeat" };
+        }
+        const detail = `There is a job ${this.id} already, made otherwise: choose another id.`;
+        return { ok: false, code: "job_exists", detail };
+      };
+    });
+  }
+
+  /** `report` is JSON text that the Worker has checked. */
+  async report(report: string): Promise<JobReply> {
+    return this.desk.enqueue((now) => {
+      const told = JSON.parse(report) as BackendReport;
+      const outcome = this.desk.apply(told, now);
+      return (): JobReply => {
+        if (outcome.kind === "unknown") return NO_SUCH_JOB;
+        if (outcome.kind === "ended") return JOB_ENDED;
+        if (told.type === "progress" || told.type === "output") {
+          return { ok: true, body: JSON.stringify(receiptOf(outcome.job)) };
+        }
+        return { ok: true, body: this.desk.body() ?? "null" };
+      };
+    });
+  }
+
+  /** `mayRead`: also if the job is private. */
+  async job(mayRead: boolean): Promise<JobReply> {
+    if (this.desk.job?.visibility === "private" && !mayRead) return PRIVATE_JOB;
+    const body = this.desk.body();
+    return body === null ? NO_SUCH_JOB : { ok: true, body };
+  }
+
+  /** For the monitor, which has not heard of this object for a while. */
+  async census(): Promise<Report | null> {
+    return this.standing();
+  }
+
+  /** Sockets only: the Worker has authenticated them. */
+  override async fetch(request: Request): Promise<Response> {
+    const { headers } = request;
+    const { 0: client, 1: server } = new WebSocketPair();
+    const asked = socketAsked.parse(JSON.parse(headers.get(ASKED_HEADER) ?? "{}"));
+    const since = parsePosition(headers.get(SESSION_HEADERS.since));
+    const at = attachmentFor(this.rightsOf(headers), asked, Date.now());
+    const refusal = this.desk.open(server, at, { since, mustExist: asked.mustExist });
+    if (refusal) return Response.json(refusal, { status: 404 });
+    const isNamed = headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
+    return new Response(null, {
+      status: 101,
+      webSocket: client,
+      headers: isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {},
+    });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const one = this.sockets.of(socket);
+    if (one) await this.session.receive(one, message);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.gone(socket);
+    closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.gone(socket);
+  }
+
+  override async alarm(): Promise<void> {
+    this.alarmAt = null;
+    // A report that has just come may put off what is due.
+    this.desk.flush();
+    const now = Date.now();
+    const { job } = this.desk;
+    if (job && erasedAt(job) <= now) await this.erase();
+    else this.session.tick(now);
+    this.changed();
+  }
+
+  private async erase(): Promise<void> {
+    this.session.endAll();
+    this.desk.forget();
+    this.alarmAt = null;
+    await this.ctx.blockConcurrencyWhile(() => this.ctx.storage.deleteAll());
+  }
+
+  /** The job or its sockets are not as they were. */
+  private changed(): void {
+    const { job } = this.desk;
+    const due = [job ? erasedAt(job) : null, this.session.dueAt()].filter((at) => at !== null);
+    if (due.length > 0) this.armAlarm(Math.min(...due));
+    this.reporter.changed();
+  }
+
+  private standing(): Report | null {
+    return reportOf(this.desk.job, this.sockets.size);
+  }
+
+  /** One alarm serves every deadline: it may ring early, never late. */
+  private armAlarm(at: number): void {
+    if (this.alarmAt !== null && this.alarmAt <= at) return;
+    this.alarmAt = at;
+    this.ctx.storage.setAlarm(at);
+  }
+
+  private gone(socket: WebSocket): void {
+    const one = this.sockets.of(socket);
+    if (one) this.desk.left(one);
+    this.changed();
+  }
+
+  private rightsOf(headers: Headers): Rights {
+    const principal = readPrincipal(headers.get(SESSION_HEADERS.principal));
+    if (!principal) return { publish: false, read: false, expiresAt: null };
+    const address = `job:${this.id}`;
+    return {
+      publish: mayPublish(principal, address),
+      read: maySubscribe(principal, address),
+      expiresAt: principal.kind === "user" ? principal.expiresAt : null,
+    };
+  }
+}
+
+function attachmentFor(rights: Rights, asked: SocketAsked, now: number): JobAttachment {
+  const { pingS, maxRate, acks } = asked;
+  const everyMs = pingS === null ? 0 : pingS * 1_000;
+  return {
+    id: crypto.randomUUID(),
+    ...rights,
+    pending: null,
+    ping: pingS === null ? null : { everyMs, at: now + everyMs },
+    heardAt: now,
+    intervalMs: 1_000 / maxRate,
+    sentTo: null,
+    flow: acks ? NOTHING_SENT : null,
+    malformed: 0,
+  };
+}

@@ -4,7 +4,7 @@ import type { Outbox } from "./core.ts";
 export type Work = (now: number) => void;
 
 interface Parts {
-  outbox: Outbox;
+  outbox: Pick<Outbox, "after">;
   /** Whether a batch should wait a moment for more. */
   isBrisk: (now: number) => boolean;
   run: (works: Work[]) => void;

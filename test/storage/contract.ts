@@ -1,3 +1,4 @@
+import { backendJobContract } from "./backend-job-contract.ts";
 import { jobLogContract } from "./job-log-contract.ts";
 import { jobStoreContract } from "./job-store-contract.ts";
 import { queueContract } from "./queue-contract.ts";
@@ -18,6 +19,7 @@ export function storageContract(withSql: WithSql): void {
   queueContract(withSql);
   ranksContract(withSql);
   jobLogContract(withSql);
+  backendJobContract(withSql);
   sourceStoreContract(withSql);
   segmentLogContract(withSql);
 }

@@ -1,0 +1,180 @@
+import { Hono } from "hono";
+import { ulid } from "ulid";
+import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
+import { writePrincipal } from "../auth/session.ts";
+import { formatPosition, parsePosition } from "../channel/position.ts";
+import {
+  ASKED_HEADER,
+  type JobRefusal,
+  type JobReply,
+  NO_SUCH_JOB,
+  type SocketAsked,
+} from "../job/calls.ts";
+import type { JobObject } from "../job/job-object.ts";
+import {
+  backendJobId,
+  backendJobResource,
+  backendReport,
+  backendSocketQuery,
+  createBackendJobBody,
+  type ReportType,
+} from "../protocol/backend-jobs.ts";
+import { byteLength } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { jsonObject } from "../protocol/values.ts";
+import { admitSize } from "../queue/admission.ts";
+import { SESSION_HEADERS } from "../room/calls.ts";
+import { readJson } from "./body.ts";
+import { type AppContext, type AppEnv, jsonText } from "./context.ts";
+import { STREAM_HEADERS } from "./event-stream.ts";
+import { readFrames } from "./follow.ts";
+import { streamFrames } from "./job-events.ts";
+import { principalOf } from "./principal.ts";
+import { checked, ProblemError } from "./problems.ts";
+import { refusedSocket } from "./room-sockets.ts";
+
+/** The id of a job of a space has a dot, which no other job's has. */
+const JOB = "/:job{[\\w-]{1,64}}";
+
+/** `/api/jobs`: jobs without a space, which a backend makes and reports. */
+export const backendJobs = new Hono<AppEnv>()
+  .post("/", createJob)
+  .get(JOB, async (c) => {
+    const { text } = await readJob(c);
+    return jsonText(c, text);
+  })
+  .get(`${JOB}/events`, jobEvents)
+  .post(`${JOB}/progress`, (c) => reportJob(c, "progress"))
+  .post(`${JOB}/output`, (c) => reportJob(c, "output"))
+  .post(`${JOB}/complete`, (c) => reportJob(c, "complete"))
+  .post(`${JOB}/fail`, (c) => reportJob(c, "fail"))
+  .post(`${JOB}/cancel`, (c) => reportJob(c, "cancel"));
+
+/** Whether a path names a job without a space. */
+export function isBackendJob(c: AppContext): boolean {
+  return backendJobId.safeParse(c.req.param("job")).success;
+}
+
+/** A socket of the job: for whoever follows it, and for its backend. */
+export async function openBackendJob(c: AppContext): Promise<Response> {
+  const { ping, max_rate: maxRate, acks } = checked(backendSocketQuery, c.req.query());
+  const asked = { mustExist: false, pingS: ping ?? null, maxRate, acks: acks === "1" };
+  try {
+    const principal = await principalOf(c);
+    const response = await openSocket(c, principal, asked, c.req.query("since"));
+    if (response.webSocket) return response;
+    throw problemOf(await response.json<JobRefusal>(), principal);
+  } catch (error) {
+    // Browsers tell nothing of a refused upgrade: who is not let in is told over the socket.
+    if (error instanceof ProblemError) return refusedSocket(c, error.code, error.message);
+    throw error;
+  }
+}
+
+async function createJob(c: AppContext): Promise<Response> {
+  const principal = await principalOf(c);
+  const body = checked(createBackendJobBody, await readJson(c, LIMITS.jsonBodyBytes));
+  const { id = ulid() } = body;
+  requireReporter(principal, id);
+  const admission = admitSize(byteLength(JSON.stringify(body.input)));
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+  const reply = await stubOf(c, id).create(JSON.stringify(body));
+  if (!reply.ok) throw problemOf(reply, principal);
+  c.header("location", `/api/jobs/${id}`);
+  return jsonText(c, reply.body, reply.isRepeat ? 200 : 201);
+}
+
+async function reportJob(c: AppContext, type: ReportType): Promise<Response> {
+  const id = idOf(c);
+  const principal = await principalOf(c);
+  requireReporter(principal, id);
+  // A cancel needs no reason, and so no body.
+  const isBare = type === "cancel" && c.req.header("content-type") === undefined;
+  const body = isBare ? {} : await readJson(c, LIMITS.jsonBodyBytes);
+  const report = checked(backendReport, { ...checked(jsonObject, body), type });
+  const text = JSON.stringify(report);
+  if (byteLength(text) > STORED_BYTES) {
+    const detail = `The report has more than ${STORED_BYTES} bytes when it is written anew.`;
+    throw new ProblemError("payload_too_large", detail);
+  }
+  return jsonText(c, bodyOf(await stubOf(c, id).report(text), principal));
+}
+
+/** Numbers such as `1e20` are stored as more than was sent: a row must hold them all the same. */
+const STORED_BYTES = LIMITS.jsonBodyBytes + 1_024;
+
+async function readJob(c: AppContext): Promise<{ text: string; principal: Principal }> {
+  const id = idOf(c);
+  const principal = await principalOf(c);
+  const mayRead = maySubscribe(principal, `job:${id}`) || mayPublish(principal, `job:${id}`);
+  return { text: bodyOf(await stubOf(c, id).job(mayRead), principal), principal };
+}
+
+/** Server-sent events: the frames of the job's socket, with their position as id. */
+async function jobEvents(c: AppContext): Promise<Response> {
+  const { text, principal } = await readJob(c);
+  if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
+  const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
+  const since = c.req.header("last-event-id") ?? c.req.query("since");
+  const asked = { mustExist: true, pingS: null, maxRate: MAX_RATE, acks: false };
+  return streamFrames(c, isOver, async (handlers) => {
+    const response = await openSocket(c, principal, asked, since);
+    const { webSocket } = response;
+    if (!webSocket) throw problemOf(await response.json<JobRefusal>(), principal);
+    return readFrames(webSocket, handlers);
+  });
+}
+
+const MAX_RATE = backendSocketQuery.parse({}).max_rate;
+
+/** Nothing of the client's own headers goes in but whether it speaks the protocol. */
+function openSocket(
+  c: AppContext,
+  principal: Principal,
+  asked: SocketAsked,
+  since: string | undefined,
+): Promise<Response> {
+  const headers = new Headers({ upgrade: "websocket" });
+  headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
+  headers.set(ASKED_HEADER, JSON.stringify(asked));
+  const position = parsePosition(since);
+  if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
+  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
+  if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
+    headers.set("sec-websocket-protocol", SUBSCRIBER_PROTOCOL);
+  }
+  return stubOf(c, idOf(c)).fetch("https://job/socket", { headers });
+}
+
+function requireReporter(principal: Principal, id: string): void {
+  if (mayPublish(principal, `job:${id}`)) return;
+  if (principal.kind === "anonymous") {
+    const detail = "Reporting a job needs a token: `Authorization: Bearer <token>` or `?token=`.";
+    throw new ProblemError("not_authenticated", detail);
+  }
+  const detail = `Your token does not let you publish to job:${id}.`;
+  throw new ProblemError("not_allowed", detail);
+}
+
+/** An id no job can have is answered like one that none has. */
+function idOf(c: AppContext): string {
+  const id = backendJobId.safeParse(c.req.param("job"));
+  if (!id.success) throw new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail);
+  return id.data;
+}
+
+function stubOf(c: AppContext, id: string): DurableObjectStub<JobObject> {
+  return c.env.JOB.getByName(id);
+}
+
+function bodyOf(reply: JobReply, principal: Principal): string {
+  if (reply.ok) return reply.body;
+  throw problemOf(reply, principal);
+}
+
+/** Who has shown nothing is asked for a token before being turned away. */
+function problemOf({ code, detail }: JobRefusal, principal: Principal): ProblemError {
+  const isStranger = code === "not_allowed" && principal.kind === "anonymous";
+  return new ProblemError(isStranger ? "not_authenticated" : code, detail);
+}

@@ -1,0 +1,302 @@
+import { runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  alarmOf,
+  caughtUp,
+  follow,
+  freshId,
+  heardSoFar,
+  isOver,
+  makeJob,
+  objectOf,
+  offsetsOf,
+  ringAlarm,
+  sleepOnce,
+  tablesOf,
+  told,
+} from "./backend-jobs-support.ts";
+import { call, expectStatus, type Frame, OPERATOR, type TestSocket } from "./support.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** The clock of the object is ahead by this from now on. */
+function ahead(ms: number): void {
+  const now = Date.now();
+  vi.spyOn(Date, "now").mockReturnValue(now + ms);
+}
+
+/** Each frame is the one after the last, but for those it says were left out. */
+function expectGapless(frames: Frame[], after: number): void {
+  let last = after;
+  for (const { offset, skipped = 0 } of frames) {
+    expect(offset).toBe(last + 1 + Number(skipped));
+    last = Number(offset);
+  }
+}
+
+/** What is after this offset is held back from every socket, as far as they remember. */
+function sentOnlyTo(id: string, sentTo: number): Promise<void> {
+  return runInDurableObject(objectOf(id), (_object, ctx) => {
+    for (const socket of ctx.getWebSockets()) {
+      socket.serializeAttachment({ ...socket.deserializeAttachment(), sentTo });
+    }
+  });
+}
+
+/** Many reports in one turn, as a backend in a hurry sends them. */
+function burst(backend: TestSocket, count: number, frame: (index: number) => object): void {
+  for (let index = 1; index <= count; index += 1) backend.send(frame(index));
+}
+
+describe("progress that comes faster than it can be looked at", () => {
+  it("is thinned out for each subscriber: the newest arrives, and says how many it stands for", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id);
+    const from = Date.now();
+    burst(backend, 60, (index) => ({ type: "progress", progress: index }));
+    const frames = await viewer.until((frame) => frame.progress === 60);
+    expect(frames.length).toBeLessThanOrEqual(2 + (Date.now() - from) / 50);
+    expectGapless(frames, 1);
+  });
+
+  it("never swallows a piece of output, its order, or the end", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id);
+    burst(backend, 60, (index) =>
+      index % 3 === 0
+        ? { type: "output", delta: index }
+        : { type: "progress", progress: index, message: `at ${index}` },
+    );
+    backend.send({ type: "complete", result: "done" });
+    const frames = await viewer.until(isOver);
+    const offsets = offsetsOf(frames).map(Number);
+    expect(offsets).toEqual([...offsets].sort((a, b) => a - b));
+    const deltas = frames.filter(({ type }) => type === "output").map(({ delta }) => delta);
+    expect(deltas).toEqual(Array.from({ length: 20 }, (_, index) => 3 * (index + 1)));
+    expect(frames.at(-1)).toMatchObject({ result: "done", offset: 62 });
+  });
+
+  it("is thinned out further for who asks so", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const [calm, quick] = [await caughtUp(id, "?max_rate=1"), await caughtUp(id)];
+    const from = Date.now();
+    for (let percent = 1; percent <= 4; percent += 1) {
+      burst(backend, 5, (index) => ({ type: "progress", progress: 10 * percent + index }));
+      await quick.next((frame) => frame.progress === 10 * percent + 5);
+    }
+    backend.send({ type: "complete" });
+    const frames = await calm.until(isOver);
+    expect(frames.length).toBeLessThanOrEqual(3 + (Date.now() - from) / 1_000);
+    expectGapless(frames, 1);
+    expect(frames.at(-1)).toMatchObject({ status: "completed", offset: 22 });
+  });
+
+  it("that is held back when memory is lost arrives all the same", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id);
+    for (const delta of ["a", "b"]) await told(id, "output", { delta });
+    expect(offsetsOf(await viewer.until((frame) => frame.delta === "b"))).toEqual([2, 3, 4]);
+    await sentOnlyTo(id, 2);
+    await sleepOnce(id);
+    await told(id, "complete");
+    expect(offsetsOf(await viewer.until(isOver))).toEqual([3, 4, 5]);
+  });
+
+  it("that is held back when memory is lost, and then trimmed away, is a gap and a snapshot", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id);
+    const delta = "x".repeat(LIMITS.jobLogBytes / 3);
+    for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
+    await viewer.next((frame) => frame.offset === 6);
+    await sentOnlyTo(id, 1);
+    await sleepOnce(id);
+    await told(id, "complete");
+    const [gap, ...rest] = await viewer.until(isOver);
+    expect(gap).toMatchObject({ type: "gap" });
+    expect(offsetsOf(rest)[0]).toBe(Number(gap?.offset) + 1);
+    expect(rest.at(-2)).toMatchObject({ type: "progress", status: "processing", offset: 6 });
+  });
+});
+
+describe("a subscriber that acknowledges", () => {
+  const delta = "x".repeat(300_000);
+
+  it("is cut off when it falls behind, and goes on where it was", async () => {
+    const id = await makeJob();
+    const slow = await follow(id, "?acks=1");
+    const { epoch } = await slow.next("connection");
+    for (let piece = 0; piece < 5; piece += 1) await told(id, "output", { delta });
+    const { code, reason } = await slow.closed;
+    expect([code, reason]).toEqual([4429, "too slow; resume with since"]);
+    const got = await slow.until((frame) => Number(frame.offset) * 300_000 > FLOW_WINDOW_BYTES);
+    const last = got.at(-1)?.offset;
+    const back = await follow(id, `?acks=1&since=${epoch}:${Number(last)}`);
+    expect(await back.next("connection")).toMatchObject({ recovered: true });
+    await told(id, "complete");
+    const rest = offsetsOf(await back.until(isOver)).map(Number);
+    expect(rest).toEqual(rest.map((_, index) => Number(last) + 1 + index));
+  });
+
+  it("is sent as much as it likes as long as it keeps up, over hibernation too", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id, "?acks=1");
+    for (let piece = 0; piece < 10; piece += 1) {
+      await told(id, "output", { delta });
+      const { offset } = await viewer.next("output");
+      viewer.send({ type: "ack", offset });
+      await heardSoFar(viewer);
+      if (piece % 5 === 0) await sleepOnce(id);
+    }
+    await told(id, "complete");
+    expect(await viewer.next(isOver)).toMatchObject({ offset: 13 });
+  });
+
+  it("that stopped is still known to have after hibernation", async () => {
+    const id = await makeJob();
+    const slow = await caughtUp(id, "?acks=1");
+    for (let piece = 0; piece < 5; piece += 1) {
+      await told(id, "output", { delta });
+      await sleepOnce(id);
+    }
+    expect((await slow.closed).code).toBe(4429);
+  });
+});
+
+describe("a socket that is kept alive", () => {
+  it("is sent pings by the alarm, again and again, and may answer them", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id, "?ping=5");
+    const before = Date.now();
+    expect(Number(await alarmOf(id)) - before).toBeLessThanOrEqual(5_000);
+    ahead(5_000);
+    await ringAlarm(id);
+    expect(await viewer.next("ping")).toMatchObject({ timestamp: expect.any(String) });
+    viewer.send({ type: "pong" });
+    expect(await heardSoFar(viewer)).toEqual([]);
+    await sleepOnce(id);
+    expect(Number(await alarmOf(id))).toBeGreaterThan(before + 9_000);
+    ahead(5_000);
+    await ringAlarm(id);
+    await viewer.next("ping");
+  });
+
+  it("rings by itself, and not for those that did not ask", async () => {
+    const id = await makeJob();
+    const [asked, other] = [await caughtUp(id, "?ping=5"), await caughtUp(id)];
+    const from = Date.now();
+    await asked.next("ping");
+    expect(Date.now() - from).toBeGreaterThan(4_000);
+    expect(await heardSoFar(other)).toEqual([]);
+  });
+
+  it("is answered by the runtime, and closed once it fell silent for three minutes", async () => {
+    const id = await makeJob();
+    const [silent, never] = [await caughtUp(id), await caughtUp(id)];
+    silent.send("ping");
+    await vi.waitFor(async () => {
+      const answered = await runInDurableObject(objectOf(id), (_object, ctx) =>
+        ctx.getWebSockets().some((one) => ctx.getWebSocketAutoResponseTimestamp(one) !== null),
+      );
+      expect(answered).toBe(true);
+    });
+    ahead(2 * MINUTE_MS);
+    await ringAlarm(id);
+    expect(await heardSoFar(never)).toEqual([]);
+    ahead(2 * MINUTE_MS);
+    await ringAlarm(id);
+    expect((await silent.closed).code).toBe(1001);
+    expect(await heardSoFar(never)).toEqual([]);
+  });
+});
+
+describe("a job that hibernates", () => {
+  it("goes on where it was, for its backend, its subscribers, and in its rows", async () => {
+    const id = await makeJob({ input: { prompt: "a cat" } });
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id);
+    for (const [index, delta] of ["a", "b", "c"].entries()) {
+      await sleepOnce(id);
+      backend.send({ type: "output", delta, ref: index });
+      expect(await backend.next("ack")).toMatchObject({ ref: index });
+      expect(await viewer.next("output")).toMatchObject({ delta, offset: 3 + index });
+    }
+    await sleepOnce(id);
+    backend.send({ type: "complete", result: "cat" });
+    expect(await viewer.next(isOver)).toMatchObject({ result: "cat", offset: 6 });
+    await sleepOnce(id);
+    const job = await (await call("GET", `/api/jobs/${id}`)).json();
+    expect(job).toMatchObject({
+      input: { prompt: "a cat" },
+      output: "abc",
+      result: "cat",
+      attempt: 1,
+    });
+    await told(id, "complete", { result: "cat" });
+  });
+});
+
+describe("what is kept of a job", () => {
+  it("is erased its own time after its end, by the alarm, and all of it", async () => {
+    const id = await makeJob({ result_ttl_s: 0.2 });
+    await told(id, "output", { delta: "a" });
+    await told(id, "complete");
+    await vi.waitFor(async () => expect((await call("GET", `/api/jobs/${id}`)).status).toBe(404), {
+      timeout: 5_000,
+    });
+    expect([await tablesOf(id), await alarmOf(id)]).toEqual([[], null]);
+    const { epoch } = await (await follow(id)).next("connection");
+    await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
+    const again = await follow(id);
+    expect(await again.until("progress")).toMatchObject([
+      { epoch },
+      { status: "queued", offset: 1 },
+    ]);
+  });
+
+  it("is kept until then", async () => {
+    const id = await makeJob({ result_ttl_s: 60 });
+    await told(id, "complete");
+    ahead(MINUTE_MS - 1_000);
+    await ringAlarm(id);
+    expect((await call("GET", `/api/jobs/${id}`)).status).toBe(200);
+    expect(await alarmOf(id)).not.toBeNull();
+  });
+
+  it("of a job that never ends goes a week after its last report, and its subscribers are told", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id);
+    ahead(6 * DAY_MS);
+    await told(id, "progress", { progress: 5 });
+    ahead(6 * DAY_MS);
+    await ringAlarm(id);
+    expect((await call("GET", `/api/jobs/${id}`)).status).toBe(200);
+    ahead(DAY_MS);
+    await ringAlarm(id);
+    expect(await viewer.next("error")).toMatchObject({ code: "job_not_found", job_id: id });
+    expect((await viewer.closed).code).toBe(4404);
+    expect(await tablesOf(id)).toEqual([]);
+  });
+
+  it("is nothing of a job that nobody makes: who waits for it is dismissed after an hour", async () => {
+    const id = freshId();
+    const waiting = await caughtUp(id);
+    ahead(59 * MINUTE_MS);
+    await ringAlarm(id);
+    expect(await heardSoFar(waiting)).toEqual([]);
+    ahead(MINUTE_MS);
+    await ringAlarm(id);
+    expect(await waiting.next("error")).toMatchObject({ code: "job_not_found" });
+    expect((await waiting.closed).code).toBe(4404);
+    expect([await tablesOf(id), await alarmOf(id)]).toEqual([[], null]);
+  });
+});

@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  bearer,
+  caughtUp,
+  isOver,
+  makeJob,
+  offsetsOf,
+  read,
+  report,
+  told,
+} from "./backend-jobs-support.ts";
+import { OPERATOR } from "./support.ts";
+
+describe("a backend on the job's socket", () => {
+  it("reports over it, is acknowledged, and hears its own job", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", await bearer({ publish: ["job:*"] }));
+    const viewer = await caughtUp(id);
+    backend.send({ type: "progress", progress: 40, message: "on it", ref: "a" });
+    expect(await backend.next("ack")).toEqual({
+      type: "ack",
+      of: "progress",
+      job_id: id,
+      offset: 2,
+      ref: "a",
+    });
+    expect(await backend.next("progress")).toMatchObject({ progress: 40, offset: 2 });
+    backend.send({ type: "output", delta: "x" });
+    expect(await backend.next("ack")).toEqual({ type: "ack", of: "output", job_id: id, offset: 3 });
+    backend.send({ type: "complete", result: { ok: true }, ref: 3 });
+    const last = await backend.until(isOver);
+    expect(last).toMatchObject([
+      { type: "output", offset: 3 },
+      { type: "ack", of: "complete", offset: 4, ref: 3 },
+      { status: "completed", offset: 4 },
+    ]);
+    expect((await backend.closed).code).toBe(1000);
+    expect(offsetsOf(await viewer.until(isOver))).toEqual([2, 3, 4]);
+  });
+
+  it("tells many things in one turn: each is stored in order, and acknowledged", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    for (let ref = 0; ref < 20; ref += 1) backend.send({ type: "output", delta: `${ref} `, ref });
+    backend.send({ type: "fail", code: "oom", message: "no room", ref: "end" });
+    const acks = (await backend.until(isOver)).filter(({ type }) => type === "ack");
+    expect(acks.map(({ ref }) => ref)).toEqual([...Array(20).keys(), "end"]);
+    expect(offsetsOf(acks)).toEqual(Array.from({ length: 21 }, (_, index) => 3 + index));
+    expect(await read(id)).toMatchObject({
+      status: "failed",
+      output: [...Array(20).keys()].map((one) => `${one} `).join(""),
+    });
+  });
+
+  it("is told of a cancel, with the reason, before the end", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id);
+    await told(id, "cancel", { reason: "no budget" });
+    expect(await backend.until(isOver)).toMatchObject([
+      { type: "cancel", job_id: id, reason: "no budget" },
+      { status: "canceled" },
+    ]);
+    expect(await viewer.until(isOver)).toMatchObject([{ type: "progress", status: "canceled" }]);
+    expect((await backend.closed).code).toBe(1000);
+  });
+
+  it("needs the right, and a token that is still good", async () => {
+    const id = await makeJob();
+    const stranger = await caughtUp(id, "", await bearer({ rooms: ["*"] }));
+    for (const [index, frame] of REPORTS.entries()) {
+      stranger.send({ ...frame, ref: index });
+      expect(await stranger.next("error")).toMatchObject({ code: "not_allowed", ref: index });
+    }
+    const brief = await caughtUp(id, "", await bearer({ publish: ["*"] }, 1));
+    const refused = (async () => {
+      for (;;) {
+        brief.send({ type: "progress", progress: 1, ref: "x" });
+        const answer = await brief.next(({ ref }) => ref === "x");
+        if (answer.type === "error") return answer;
+      }
+    })();
+    expect(await refused).toMatchObject({ code: "not_authenticated" });
+  });
+
+  it("may slip, but not three times in a row, which disturbs nobody else", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id);
+    for (const frame of ["{", { type: "progress", progress: 500 }]) {
+      backend.send(frame);
+      expect(await backend.next("error")).toMatchObject({ code: "malformed_frame" });
+    }
+    backend.send({ type: "progress", progress: 5 });
+    await backend.next("ack");
+    backend.sendBytes(new Uint8Array([1]));
+    expect(await backend.next("error")).toMatchObject({ code: "binary_frame" });
+    for (const type of ["nonsense", "result"]) {
+      backend.send({ type });
+      expect(await backend.next("error")).toMatchObject({ code: "unknown_frame" });
+    }
+    expect((await backend.closed).code).toBe(4400);
+    await report(id, "progress", { progress: 50 });
+    expect(await viewer.next((frame) => frame.progress === 50)).toBeTruthy();
+  });
+
+  it("that sends too large a frame is closed", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    backend.send({ type: "output", delta: "x".repeat(LIMITS.frameBytes) });
+    expect(await backend.next("error")).toMatchObject({ code: "frame_too_large" });
+    expect((await backend.closed).code).toBe(1009);
+    expect(await read(id)).toMatchObject({ output: null });
+  });
+});
+
+const REPORTS = [
+  { type: "progress", progress: 5 },
+  { type: "output", delta: "x" },
+  { type: "complete" },
+  { type: "fail", message: "no" },
+  { type: "cancel" },
+];

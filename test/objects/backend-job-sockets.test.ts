@@ -1,0 +1,244 @@
+import { describe, expect, it } from "vitest";
+import { backendServerFrame } from "../../src/protocol/backend-jobs.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import {
+  alarmOf,
+  bearer,
+  caughtUp,
+  follow,
+  freshId,
+  heardSoFar,
+  isOver,
+  makeJob,
+  offsetsOf,
+  sleepOnce,
+  tablesOf,
+  told,
+} from "./backend-jobs-support.ts";
+import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
+
+describe("a subscriber of a job without a space", () => {
+  it("gets the state at once, every change after it, and a close at the end", async () => {
+    const id = await makeJob({ message: "in line" });
+    const viewer = await follow(id);
+    const first = await viewer.until("progress");
+    expect(first).toMatchObject([
+      { type: "connection", job_id: id, offset: 1, recovered: false },
+      { job_id: id, status: "queued", message: "in line", queue_position: null, offset: 1 },
+    ]);
+    await told(id, "output", { delta: { step: 1 } });
+    await told(id, "complete", { result: { url: "x" }, output_path: "s3://a/b" });
+    const rest = await viewer.until(isOver);
+    expect(rest).toMatchObject([
+      { type: "progress", status: "processing", attempt: 1, offset: 2 },
+      { type: "output", delta: { step: 1 }, attempt: 1, offset: 3 },
+      {
+        status: "completed",
+        progress: 100,
+        result: { url: "x" },
+        output_path: "s3://a/b",
+        offset: 4,
+      },
+    ]);
+    for (const frame of [...first, ...rest]) expect(backendServerFrame.parse(frame)).toEqual(frame);
+    expect((await viewer.closed).code).toBe(1000);
+  });
+
+  it("is one of any number, which all hear the same", async () => {
+    const id = await makeJob();
+    const viewers = await Promise.all(
+      Array.from({ length: 40 }, (_, index) => {
+        return caughtUp(id, "", index % 2 ? OPERATOR : {});
+      }),
+    );
+    for (const delta of ["a", "b", "c"]) await told(id, "output", { delta });
+    await told(id, "fail", { code: "oom", message: "no room" });
+    for (const viewer of viewers) {
+      const frames = await viewer.until(isOver);
+      expect(offsetsOf(frames)).toEqual([2, 3, 4, 5, 6]);
+      expect(frames.at(-1)).toMatchObject({ error: { code: "oom", message: "no room" } });
+      expect((await viewer.closed).code).toBe(1000);
+    }
+  });
+
+  it("that comes after the end is told it, and closed", async () => {
+    const id = await makeJob();
+    await told(id, "output", { delta: "a" });
+    await told(id, "cancel", { reason: "no budget" });
+    const viewer = await TestSocket.open(`/api/jobs/${id}/ws`);
+    expect(await viewer.until(isOver)).toMatchObject([
+      { type: "connection", offset: 4 },
+      { type: "output", delta: "a", offset: 3 },
+      { status: "canceled", error: { code: "canceled", message: "no budget" }, offset: 4 },
+    ]);
+    expect((await viewer.closed).code).toBe(1000);
+  });
+
+  it("goes on where it was, without a gap or anything twice, at any place", async () => {
+    const id = await makeJob();
+    const { epoch } = await (await follow(id)).next("connection");
+    for (const delta of ["a", "b", "c", "d"]) await told(id, "output", { delta });
+    for (let seen = 0; seen <= 6; seen += 1) {
+      const viewer = await follow(id, `?since=${epoch}:${seen}`);
+      const frames = await heardSoFar(viewer);
+      expect(frames[0]).toMatchObject({ type: "connection", recovered: true, offset: seen });
+      expect(offsetsOf(frames.slice(1))).toEqual([1, 2, 3, 4, 5, 6].filter((one) => one > seen));
+      viewer.close();
+    }
+  });
+
+  it("starts anew where its position is of another log, or is none", async () => {
+    const id = await makeJob();
+    const { epoch } = await (await follow(id)).next("connection");
+    for (const since of ["00000000:1", `${epoch}:9`, "nonsense", ""]) {
+      const frames = await (await follow(id, `?since=${since}`)).until("progress");
+      expect(frames).toMatchObject([{ recovered: false, offset: 1 }, { offset: 1 }]);
+    }
+  });
+
+  it("is told up to where the log was trimmed, and what is left", async () => {
+    const id = await makeJob();
+    const { epoch } = await (await follow(id)).next("connection");
+    const delta = "x".repeat(LIMITS.jobLogBytes / 3);
+    for (let piece = 0; piece < 5; piece += 1) await told(id, "output", { delta });
+    const frames = await (await follow(id, `?since=${epoch}:1`)).until("progress");
+    expect(frames[0]).toMatchObject({ type: "connection", recovered: false, offset: 7 });
+    const [gap, ...left] = frames.slice(1);
+    expect(gap).toMatchObject({ type: "gap", job_id: id });
+    const first = Number(gap?.offset) + 1;
+    expect(left.slice(0, -1).map(({ type, offset }) => [type, offset])).toEqual(
+      Array.from({ length: 8 - first }, (_, index) => ["output", first + index]),
+    );
+  });
+
+  it("may ask in the protocol's name, and for nothing that makes no sense", async () => {
+    const id = await makeJob();
+    const response = await call("GET", `/ws/${id}`, undefined, {
+      upgrade: "websocket",
+      "sec-websocket-protocol": "dialout.v1",
+    });
+    expect(response.headers.get("sec-websocket-protocol")).toBe("dialout.v1");
+    response.webSocket?.accept();
+    response.webSocket?.close();
+    for (const query of [
+      "?ping=4",
+      "?ping=301",
+      "?ping=often",
+      "?max_rate=0",
+      "?max_rate=21",
+      "?acks=2",
+    ]) {
+      await expect(follow(id, query)).rejects.toThrow("422");
+    }
+    expect((await call("GET", `/ws/${id}`)).status).toBe(426);
+  });
+
+  it("reads the same as server-sent events, and goes on after the last it saw", async () => {
+    const id = await makeJob();
+    await told(id, "output", { delta: "a" });
+    await told(id, "complete", { result: 1 });
+    const events = await expectStatus(200, await call("GET", `/api/jobs/${id}/events`));
+    expect(events.headers.get("content-type")).toContain("text/event-stream");
+    const text = await events.text();
+    const ids = [...text.matchAll(/^id: (.+)$/gm)].map((match) => match[1] ?? "");
+    expect(text).toContain('"delta":"a"');
+    expect(ids.at(-1)).toMatch(/:4$/);
+    const resume = (since: string) =>
+      call("GET", `/api/jobs/${id}/events`, undefined, { "last-event-id": since });
+    expect((await resume(ids.at(-1) ?? "")).status).toBe(204);
+    const missed = await (await resume((ids.at(-1) ?? "").replace(/4$/, "2"))).text();
+    expect([...missed.matchAll(/^id: .+:(\d)$/gm)].map((match) => match[1])).toEqual(["3", "4"]);
+  });
+});
+
+describe("a subscriber of a job that nobody has made yet", () => {
+  it("is told that it is pending, and hears of it from its first event on", async () => {
+    const id = freshId();
+    const early = await follow(id);
+    const waiting = await early.until("progress");
+    expect(waiting).toMatchObject([
+      { type: "connection", job_id: id, offset: 0, recovered: false },
+      { job_id: id, status: "pending", progress: 0, attempt: 0, offset: 0 },
+    ]);
+    for (const frame of waiting) expect(backendServerFrame.parse(frame)).toEqual(frame);
+    expect(await tablesOf(id)).toEqual([]);
+    await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
+    await told(id, "complete", { result: 1 });
+    expect(offsetsOf(await early.until(isOver))).toEqual([1, 2]);
+    expect((await early.closed).code).toBe(1000);
+  });
+
+  it("keeps its place over hibernation, and when it comes back after the job was made", async () => {
+    const id = freshId();
+    const early = await follow(id);
+    const { epoch } = await early.next("connection");
+    await early.next("progress");
+    await sleepOnce(id);
+    const other = await follow(id, `?since=${epoch}:0`);
+    expect(await other.next("connection")).toMatchObject({ epoch, offset: 0, recovered: true });
+    await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
+    expect(await early.next("progress")).toMatchObject({ status: "queued", offset: 1 });
+    expect(await other.next("progress")).toMatchObject({ status: "queued", offset: 1 });
+    const back = await follow(id, `?since=${epoch}:0`);
+    expect(await back.until("progress")).toMatchObject([
+      { epoch, recovered: true, offset: 0 },
+      { status: "queued", offset: 1 },
+    ]);
+  });
+
+  it("may not report it", async () => {
+    const id = freshId();
+    const backend = await caughtUp(id, "", OPERATOR);
+    backend.send({ type: "progress", progress: 1, ref: 7 });
+    expect(await backend.next("error")).toMatchObject({ code: "job_not_found", ref: 7 });
+    expect(await tablesOf(id)).toEqual([]);
+    expect(await alarmOf(id)).not.toBeNull();
+  });
+
+  it("leaves when the job is made private, unless its token names it", async () => {
+    const id = freshId();
+    const stranger = await caughtUp(id);
+    const invited = await caughtUp(id, "", await bearer({ rooms: [`job:${id}`] }));
+    const backend = await caughtUp(id, "", await bearer({ publish: [`job:${id}`] }));
+    const body = { id, visibility: "private" };
+    await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
+    expect(await stranger.next("error")).toMatchObject({ code: "not_allowed", job_id: id });
+    expect((await stranger.closed).code).toBe(4403);
+    for (const one of [invited, backend]) {
+      expect(await one.next("progress")).toMatchObject({ status: "queued", offset: 1 });
+    }
+  });
+});
+
+describe("a socket of a private job", () => {
+  it("is refused in words, over the socket, to whom the job is not for", async () => {
+    const id = await makeJob({ visibility: "private" });
+    const stranger = await follow(id);
+    expect(await stranger.next("connection.error")).toMatchObject({ code: "not_authenticated" });
+    expect((await stranger.closed).code).toBe(4401);
+    const user = await follow(id, "", await bearer({ rooms: ["job:other"] }));
+    expect(await user.next("connection.error")).toMatchObject({ code: "not_allowed" });
+    expect((await user.closed).code).toBe(4403);
+    const expired = await follow(id, "", await bearer({ rooms: ["*"] }, -60));
+    expect(await expired.next("connection.error")).toMatchObject({ message: /expired/ });
+    expect((await expired.closed).code).toBe(4401);
+  });
+
+  it("takes its token as browsers can send it", async () => {
+    const id = await makeJob({ visibility: "private" });
+    const { authorization } = await bearer({ rooms: [`job:${id}`] });
+    const token = authorization.slice("Bearer ".length);
+    expect(await (await follow(id, `?token=${token}`)).next("progress")).toMatchObject({
+      offset: 1,
+    });
+    const protocols = { "sec-websocket-protocol": `dialout.v1, dialout.token.${token}` };
+    expect(await (await follow(id, "", protocols)).next("progress")).toMatchObject({ offset: 1 });
+  });
+
+  it("is closed when its token runs out", async () => {
+    const id = await makeJob({ visibility: "private" });
+    const viewer = await caughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
+    expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
+    expect((await viewer.closed).code).toBe(4401);
+  });
+});

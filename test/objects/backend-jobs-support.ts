@@ -1,0 +1,101 @@
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
+import type { JWTPayload } from "jose";
+import { tokenOf } from "../support/tokens.ts";
+import { call, expectStatus, type Frame, OPERATOR, TestSocket } from "./support.ts";
+
+let made = 0;
+
+/** An id of its own for a test. */
+export function freshId(): string {
+  made += 1;
+  return `job_${made}-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** The header of a user's token. */
+export async function bearer(claims: JWTPayload, expiresInS?: number) {
+  const token = await tokenOf(env.JWT_SECRET ?? "", "ann", claims, expiresInS);
+  return { authorization: `Bearer ${token}` };
+}
+
+/** Makes a job; returns its id. */
+export async function makeJob(body: object = {}): Promise<string> {
+  const id = freshId();
+  await expectStatus(201, await call("POST", "/api/jobs", { id, ...body }, OPERATOR));
+  return id;
+}
+
+/** Reports over HTTP as the operator. */
+export function report(id: string, type: string, body?: object): Promise<Response> {
+  return call("POST", `/api/jobs/${id}/${type}`, body, OPERATOR);
+}
+
+/** Reports over HTTP, and throws where that is not taken. */
+export async function told(id: string, type: string, body: object = {}): Promise<Frame> {
+  return (await expectStatus(200, await report(id, type, body))).json<Frame>();
+}
+
+export async function read(id: string, headers: Record<string, string> = {}) {
+  const response = await expectStatus(
+    200,
+    await call("GET", `/api/jobs/${id}`, undefined, headers),
+  );
+  return response.json<{ [field: string]: unknown }>();
+}
+
+/** A socket of a job, for a stranger unless it has headers. */
+export function follow(id: string, query = "", headers: Record<string, string> = {}) {
+  return TestSocket.open(`/ws/${id}${query}`, headers);
+}
+
+/** A socket that is caught up with its job. */
+export async function caughtUp(id: string, query = "", headers: Record<string, string> = {}) {
+  const socket = await follow(id, query, headers);
+  await socket.next("progress");
+  return socket;
+}
+
+/** Everything that what was sent before this call made the socket hear. */
+export async function heardSoFar(socket: TestSocket): Promise<Frame[]> {
+  const ref = crypto.randomUUID();
+  socket.send({ type: "ping", ref });
+  return (await socket.until((frame) => frame.ref === ref)).slice(0, -1);
+}
+
+export function objectOf(id: string) {
+  return env.JOB.getByName(id);
+}
+
+/** Memory is lost; sockets and what they remember stay, as when an object hibernates. */
+export function sleepOnce(id: string): Promise<void> {
+  return evictDurableObject(objectOf(id));
+}
+
+export function ringAlarm(id: string): Promise<boolean> {
+  return runDurableObjectAlarm(objectOf(id));
+}
+
+/** When the object's alarm rings; `null`: never. */
+export function alarmOf(id: string): Promise<number | null> {
+  return runInDurableObject(objectOf(id), (_object, { storage }) => storage.getAlarm());
+}
+
+/** The tables that the object has made. */
+export function tablesOf(id: string): Promise<string[]> {
+  return runInDurableObject(objectOf(id), (_object, { storage }) =>
+    storage.sql
+      .exec<{ name: string }>(
+        "SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\'",
+      )
+      .toArray()
+      .map(({ name }) => name),
+  );
+}
+
+export function offsetsOf(frames: Frame[]): unknown[] {
+  return frames.map(({ offset }) => offset);
+}
+
+export function isOver(frame: Frame): boolean {
+  return ["completed", "failed", "canceled"].includes(String(frame.status));
+}

@@ -1,0 +1,298 @@
+import { describe, expect, it } from "vitest";
+import { backendJobResource, reportReceipt } from "../../src/protocol/backend-jobs.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { sourceReport } from "../../src/protocol/monitor.ts";
+import {
+  bearer,
+  caughtUp,
+  freshId,
+  makeJob,
+  objectOf,
+  read,
+  report,
+  tablesOf,
+  told,
+} from "./backend-jobs-support.ts";
+import { call, expectStatus, OPERATOR, problemOf } from "./support.ts";
+
+describe("a job without a space", () => {
+  it("is made by its creator's id and read by anyone who knows it", async () => {
+    const id = freshId();
+    const body = { id, user: "ann", input: { prompt: "a cat" }, message: "in line" };
+    const response = await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
+    expect(response.headers.get("location")).toBe(`/api/jobs/${id}`);
+    const job = backendJobResource.parse(await response.json());
+    expect(job).toMatchObject({
+      ...body,
+      space: null,
+      status: "queued",
+      progress: 0,
+      visibility: "public",
+      result: null,
+      error: null,
+      worker: null,
+      attempt: 0,
+      started_at: null,
+      urls: { self: `/api/jobs/${id}`, cancel: `/api/jobs/${id}/cancel` },
+    });
+    expect(await read(id)).toEqual(job);
+  });
+
+  it("gets an id where its creator gives none, without a dot", async () => {
+    const response = await expectStatus(201, await call("POST", "/api/jobs", {}, OPERATOR));
+    const { id } = await response.json<{ id: string }>();
+    expect(id).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
+    expect(await read(id)).toMatchObject({ id, input: {} });
+  });
+
+  it("is made once: told again it is answered as it is, another of its id is refused", async () => {
+    const body = { id: freshId(), input: { a: 1, b: 2 } };
+    await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
+    await told(body.id, "progress", { progress: 10 });
+    const again = { input: { b: 2, a: 1 }, id: body.id };
+    const repeated = await expectStatus(200, await call("POST", "/api/jobs", again, OPERATOR));
+    expect(await repeated.json()).toMatchObject({ progress: 10 });
+    for (const other of [{ input: { a: 2 } }, { visibility: "private" }, { user: "bob" }]) {
+      const problem = await problemOf(
+        409,
+        call("POST", "/api/jobs", { ...body, ...other }, OPERATOR),
+      );
+      expect(problem.code).toBe("job_exists");
+    }
+  });
+
+  it("made by two calls at once is one of them", async () => {
+    const id = freshId();
+    const calls = [1, 2].map((n) => call("POST", "/api/jobs", { id, input: { n } }, OPERATOR));
+    const statuses = (await Promise.all(calls)).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([201, 409]);
+  });
+
+  it("is reported from the queue to its result", async () => {
+    const id = await makeJob();
+    const first = await told(id, "progress", {
+      progress: 25,
+      message: "painting",
+      estimated_remaining: 8,
+    });
+    expect(reportReceipt.parse(first)).toMatchObject({ id, status: "processing", offset: 2 });
+    await told(id, "output", { delta: "a " });
+    expect(await told(id, "output", { delta: "cat" })).toMatchObject({ progress: 25, offset: 4 });
+    expect(await read(id)).toMatchObject({
+      status: "processing",
+      progress: 25,
+      message: "painting",
+      estimated_remaining: 8,
+      output: "a cat",
+      attempt: 1,
+      completed_at: null,
+    });
+    const end = { result: { url: "x" }, output_path: "s3://a/b", metrics: { seconds: 2 } };
+    const job = backendJobResource.parse(await told(id, "complete", end));
+    expect(job).toMatchObject({ ...end, status: "completed", progress: 100, output: "a cat" });
+    expect(await read(id)).toEqual(job);
+  });
+
+  it("that failed says why, in its backend's own words", async () => {
+    const id = await makeJob();
+    const error = { code: "out_of_memory", message: "no room" };
+    expect(await told(id, "fail", error)).toMatchObject({ status: "failed", error });
+    const other = await makeJob();
+    expect(await told(other, "fail", { message: "no room" })).toMatchObject({
+      error: { code: "worker_error", message: "no room" },
+    });
+  });
+
+  it("can be canceled, with a reason or without", async () => {
+    const [one, other] = [await makeJob(), await makeJob()];
+    expect(await (await report(one, "cancel")).json()).toMatchObject({
+      status: "canceled",
+      error: { code: "canceled", message: "Canceled on request." },
+    });
+    expect(await told(other, "cancel", { reason: "no budget" })).toMatchObject({
+      error: { code: "canceled", message: "no budget" },
+    });
+  });
+
+  it("stays as it ended: the same end is taken again, anything else is refused", async () => {
+    const id = await makeJob();
+    const ended = await told(id, "complete", { result: [1, { a: 1, b: 2 }] });
+    expect(await told(id, "complete", { result: [1, { b: 2, a: 1 }] })).toEqual(ended);
+    const late: [string, object][] = [
+      ["complete", { result: 2 }],
+      ["fail", { message: "late" }],
+      ["cancel", {}],
+      ["progress", { progress: 5 }],
+      ["output", { delta: "late" }],
+    ];
+    for (const [type, body] of late) {
+      expect((await problemOf(409, report(id, type, body))).code).toBe("job_ended");
+    }
+    expect(await read(id)).toEqual(ended);
+  });
+
+  it("that is ended by several at once ends as the first of them says", async () => {
+    const id = await makeJob();
+    const ends = await Promise.all([
+      report(id, "complete", { result: 1 }),
+      report(id, "complete", { result: 1 }),
+      report(id, "fail", { message: "late" }),
+      report(id, "output", { delta: "late" }),
+    ]);
+    expect(ends.map(({ status }) => status)).toEqual([200, 200, 409, 409]);
+    expect(await read(id)).toMatchObject({ status: "completed", result: 1, output: null });
+  });
+
+  it("takes every one of many reports that come at once", async () => {
+    const id = await makeJob();
+    const deltas = Array.from({ length: 50 }, (_, index) => `${index} `);
+    await Promise.all(deltas.map((delta) => told(id, "output", { delta })));
+    const { output } = await read(id);
+    expect(String(output).trim().split(" ").sort()).toEqual(deltas.map((one) => one.trim()).sort());
+  });
+
+  it("says that its output lacks its beginning once that was dropped", async () => {
+    const id = await makeJob();
+    const delta = "x".repeat(LIMITS.jobLogBytes / 3);
+    for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
+    const { output, output_truncated } = await read(id);
+    expect(output_truncated).toBe(true);
+    expect(String(output).length).toBeLessThanOrEqual(LIMITS.jobLogBytes);
+  });
+});
+
+describe("the numbers of a job", () => {
+  it("say how it stands, and nothing where there is neither job nor socket", async () => {
+    const id = freshId();
+    expect(await objectOf(id).census()).toBeNull();
+    const waiting = await caughtUp(id);
+    expect(await objectOf(id).census()).toMatchObject({
+      connections: 1,
+      jobs_with_connections: 0,
+      jobs: { active: 0 },
+      recent: [],
+    });
+    await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
+    await told(id, "progress", { progress: 40 });
+    const report = sourceReport.parse(await objectOf(id).census());
+    expect(report).toMatchObject({
+      kind: "job",
+      connections: 1,
+      jobs_with_connections: 1,
+      jobs: { active: 1, completed: 0 },
+      recent: [{ id, space: null, status: "processing", progress: 40 }],
+    });
+    await told(id, "complete");
+    await waiting.closed;
+    expect(await objectOf(id).census()).toMatchObject({
+      connections: 0,
+      jobs_with_connections: 0,
+      jobs: { active: 0, completed: 1 },
+    });
+  });
+});
+
+describe("reporting a job", () => {
+  it("takes the operator's key, or a token with the right to publish to it", async () => {
+    const id = freshId();
+    const create = (headers: Record<string, string>) => call("POST", "/api/jobs", { id }, headers);
+    expect((await problemOf(401, create({}))).code).toBe("not_authenticated");
+    expect((await problemOf(401, create({ authorization: "Bearer nonsense" }))).code).toBe(
+      "not_authenticated",
+    );
+    expect(
+      (await problemOf(401, create(await bearer({ publish: [`job:${id}`] }, -60)))).detail,
+    ).toMatch(/expired/);
+    for (const claims of [{}, { rooms: ["*"] }, { publish: ["job:other", "project:*"] }]) {
+      expect((await problemOf(403, create(await bearer(claims)))).code).toBe("not_allowed");
+    }
+    expect(await tablesOf(id)).toEqual([]);
+    await expectStatus(201, await create(await bearer({ publish: [`job:${id}`] })));
+    for (const publish of [["*"], ["job:*"], `job:${id}`]) {
+      const headers = await bearer({ publish });
+      await expectStatus(200, await call("POST", `/api/jobs/${id}/progress`, {}, headers));
+    }
+    const stranger = await bearer({ rooms: ["*"] });
+    for (const type of ["progress", "output", "complete", "fail", "cancel"]) {
+      await problemOf(401, call("POST", `/api/jobs/${id}/${type}`, {}));
+      await problemOf(403, call("POST", `/api/jobs/${id}/${type}`, {}, stranger));
+    }
+    expect(await read(id)).toMatchObject({ status: "processing" });
+  });
+
+  it("of no such job is refused and makes none", async () => {
+    const id = freshId();
+    for (const [type, body] of [
+      ["progress", {}],
+      ["output", { delta: 1 }],
+      ["cancel", {}],
+    ] as const) {
+      expect((await problemOf(404, report(id, type, body))).code).toBe("job_not_found");
+    }
+    expect((await problemOf(404, call("GET", `/api/jobs/${id}`))).code).toBe("job_not_found");
+    expect((await problemOf(404, call("GET", `/api/jobs/${id}/events`))).code).toBe(
+      "job_not_found",
+    );
+    expect(await tablesOf(id)).toEqual([]);
+  });
+
+  it.each([
+    ["progress", { progress: 101 }, "progress"],
+    ["progress", { status: "completed" }, "status"],
+    ["progress", { percent: 5 }, ""],
+    ["output", {}, "delta"],
+    ["fail", { code: "oom" }, "message"],
+    ["complete", { metrics: 5 }, "metrics"],
+    ["cancel", { reason: 5 }, "reason"],
+    ["progress", [], ""],
+  ])("has bounds: %s %o", async (type, body, path) => {
+    const id = await makeJob();
+    const { code, errors } = await problemOf(422, report(id, type, body));
+    expect(code).toBe("invalid_request");
+    expect(errors?.[0]?.path).toBe(path);
+  });
+
+  it("with a body that can't be read, or is too large, changes nothing", async () => {
+    const id = await makeJob();
+    const post = (body: string, headers = {}) =>
+      call("POST", `/api/jobs/${id}/complete`, body, { ...OPERATOR, ...headers });
+    const json = { "content-type": "application/json" };
+    await problemOf(415, post("{}", { "content-type": "text/plain" }));
+    await problemOf(400, post("{", json));
+    await problemOf(400, post("", json));
+    await problemOf(413, post(JSON.stringify({ result: "x".repeat(LIMITS.jsonBodyBytes) }), json));
+    await problemOf(413, post(`{"result":[${"1e20,".repeat(200_000)}0]}`, json));
+    const input = { text: "x".repeat(LIMITS.inputBytes) };
+    await problemOf(413, call("POST", "/api/jobs", { input }, OPERATOR));
+    expect(await read(id)).toMatchObject({ status: "queued", result: null });
+  });
+
+  it("under an id no job can have is no route", async () => {
+    for (const id of ["a.b", "x".repeat(65), "na%C3%AFve", "monitor"]) {
+      await problemOf(404, report(id, "progress", {}));
+      await problemOf(404, call("GET", `/api/jobs/${id}`));
+    }
+    const { errors } = await problemOf(422, call("POST", "/api/jobs", { id: "a.b" }, OPERATOR));
+    expect(errors?.[0]?.path).toBe("id");
+  });
+});
+
+describe("a private job", () => {
+  it("is read by the operator, and by tokens that name it", async () => {
+    const id = await makeJob({ visibility: "private" });
+    expect((await problemOf(401, call("GET", `/api/jobs/${id}`))).code).toBe("not_authenticated");
+    const stranger = await bearer({ rooms: ["job:other"] });
+    for (const path of [`/api/jobs/${id}`, `/api/jobs/${id}/events`]) {
+      expect((await problemOf(403, call("GET", path, undefined, stranger))).code).toBe(
+        "not_allowed",
+      );
+    }
+    for (const claims of [{ rooms: [`job:${id}`] }, { rooms: ["*"] }, { publish: ["job:*"] }]) {
+      expect(await read(id, await bearer(claims))).toMatchObject({ id, visibility: "private" });
+    }
+    const { authorization } = await bearer({ rooms: ["*"] });
+    const token = authorization.slice("Bearer ".length);
+    await expectStatus(200, await call("GET", `/api/jobs/${id}?token=${token}`));
+    expect(await read(id, OPERATOR)).toMatchObject({ id });
+  });
+});
