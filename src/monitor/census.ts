@@ -45,6 +45,12 @@ export class Census {
     return this.round;
   }
 
+  /** When the next source is to be asked; `null` where all are idle. */
+  dueAt(): number | null {
+    const first = this.byHearing()[0];
+    return first ? first.at + SILENT_MS : null;
+  }
+
   private async goRound(now: number): Promise<void> {
     const due = this.silent(now);
     for (let at = 0; at < due.length; at += AT_ONCE) {
@@ -52,15 +58,17 @@ export class Census {
     }
   }
 
-  /** The longest silent first. */
   private silent(now: number): string[] {
+    const silent = this.byHearing().filter(({ at }) => at + SILENT_MS <= now);
+    return silent.slice(0, A_ROUND).map(({ source }) => source);
+  }
+
+  /** Live sources, the longest silent first. */
+  private byHearing(): { source: string; at: number }[] {
     return this.parts
       .live()
       .map(({ source, heardAt }) => ({ source, at: this.heardAt.get(source) ?? heardAt }))
-      .filter(({ at }) => at + SILENT_MS <= now)
-      .sort((a, b) => a.at - b.at)
-      .slice(0, A_ROUND)
-      .map(({ source }) => source);
+      .sort((a, b) => a.at - b.at);
   }
 
   private async ask(source: string, now: number): Promise<void> {

@@ -11,6 +11,9 @@ import { Tally } from "./tally.ts";
 import { isLive, nothing, statusFrame, type Totals } from "./totals.ts";
 import { Watchers } from "./watchers.ts";
 
+/** Between two alarms, milliseconds. */
+const REST_MS = 5_000;
+
 /** How long an answer waits for sources that are asked, milliseconds. */
 const LOOK_MS = 2_000;
 
@@ -83,8 +86,8 @@ export class MonitorObject extends DurableObject<Env> {
   /** Rings only while somebody watches. */
   override async alarm(): Promise<void> {
     if (!this.watchers.areThere()) return;
-    await this.watchOn();
     await this.census.run(Date.now());
+    await this.watchOn();
   }
 
   private get totals(): Totals {
@@ -104,7 +107,10 @@ export class MonitorObject extends DurableObject<Env> {
     return new Tally(store);
   }
 
+  /** Wakes when the next source is to be asked, but not all the time. */
   private watchOn(): Promise<void> {
-    return this.ctx.storage.setAlarm(Date.now() + SILENT_MS);
+    const now = Date.now();
+    const due = this.census.dueAt() ?? now + SILENT_MS;
+    return this.ctx.storage.setAlarm(Math.max(due, now + REST_MS));
   }
 }

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { Census, SILENT_MS } from "../../src/monitor/census.ts";
+import type { Report } from "../../src/protocol/monitor.ts";
+
+const NOW = 1_000_000;
+const LONG_AGO = NOW - SILENT_MS;
+
+function reportOf(connections: number): Report {
+  const jobs = { active: 0, completed: 0, failed: 0, canceled: 0 };
+  return { kind: "space", connections, jobs_with_connections: 0, jobs, recent: [] };
+}
+
+/** A census over sources that answer when told to; notes what came of it. */
+function makeCensus(live: { source: string; heardAt: number }[]) {
+  const asked: string[] = [];
+  const answers = new Map<string, (report: Report | null) => void>();
+  const told: [source: string, what: number | "gone" | "no answer"][] = [];
+  const census = new Census({
+    live: () => live,
+    ask: (source) => {
+      asked.push(source);
+      return new Promise((resolve) => answers.set(source, resolve));
+    },
+    answered: (source, report) => told.push([source, report?.connections ?? "gone"]),
+    unanswered: (source) => told.push([source, "no answer"]),
+  });
+  const answer = (source: string, report: Report | null) => answers.get(source)?.(report);
+  return { census, asked, told, answer };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ now: NOW });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("asking sources", () => {
+  it("is for those that were silent for 30 seconds, and tells what they answer", async () => {
+    const { census, asked, told, answer } = makeCensus([
+      { source: "space:loud", heardAt: LONG_AGO + 1 },
+      { source: "space:silent", heardAt: LONG_AGO },
+      { source: "space:gone", heardAt: LONG_AGO - 1 },
+    ]);
+    const round = census.run(NOW);
+    expect(asked).toEqual(["space:gone", "space:silent"]);
+    answer("space:silent", reportOf(3));
+    answer("space:gone", null);
+    await round;
+    expect(told).toEqual([
+      ["space:silent", 3],
+      ["space:gone", "gone"],
+    ]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it("is not repeated before another 30 seconds, nor for those that reported meanwhile", async () => {
+    const { census, asked, answer } = makeCensus([
+      { source: "space:a", heardAt: LONG_AGO },
+      { source: "space:b", heardAt: LONG_AGO },
+    ]);
+    census.heard("space:b", true, NOW - 1_000);
+    const round = census.run(NOW);
+    answer("space:a", reportOf(1));
+    await round;
+    await census.run(NOW + SILENT_MS - 1_001);
+    expect(asked).toEqual(["space:a"]);
+    expect(census.dueAt()).toBe(NOW - 1_000 + SILENT_MS);
+    void census.run(NOW + SILENT_MS);
+    expect(asked).toEqual(["space:a", "space:b", "space:a"]);
+  });
+
+  it("counts one that takes too long as silent", async () => {
+    const { census, told, answer } = makeCensus([{ source: "space:a", heardAt: LONG_AGO }]);
+    const round = census.run(NOW);
+    await vi.advanceTimersByTimeAsync(5_000);
+    await round;
+    answer("space:a", reportOf(1));
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(told).toEqual([["space:a", "no answer"]]);
+  });
+
+  it("believes a report that comes by itself rather than the answer, which may be older", async () => {
+    const { census, told, answer } = makeCensus([
+      { source: "space:a", heardAt: LONG_AGO },
+      { source: "space:b", heardAt: LONG_AGO },
+    ]);
+    const round = census.run(NOW);
+    census.heard("space:a", true, NOW + 1);
+    census.heard("space:b", false, NOW + 1);
+    answer("space:a", reportOf(1));
+    await vi.advanceTimersByTimeAsync(5_000);
+    await round;
+    expect(told).toEqual([]);
+  });
+
+  it("is done fifty at a time, five hundred in a round, and one round at a time", async () => {
+    const many = Array.from({ length: 620 }, (_, index) => ({
+      source: `space:${index}`,
+      heardAt: LONG_AGO,
+    }));
+    const { census, asked, told } = makeCensus(many);
+    const round = census.run(NOW);
+    expect(census.run(NOW)).toBe(round);
+    expect(asked).toHaveLength(50);
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(asked).toHaveLength(50);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(asked).toHaveLength(100);
+    await vi.advanceTimersByTimeAsync(50_000);
+    await round;
+    expect(told).toHaveLength(500);
+    void census.run(NOW);
+    expect(new Set(asked).size).toBe(550);
+  });
+});
