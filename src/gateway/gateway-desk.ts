@@ -47,13 +47,15 @@ export class GatewayDesk {
   async opened(client: Client): Promise<void> {
     const userId = userIdOf(client.at.principal);
     const rooms = userId === null ? ["global"] : ownRooms(userId);
-    for (const room of rooms) this.note(client, { room });
+    // Joined first: what happens after `connection.established` must not be missed.
+    await Promise.allSettled(rooms.map((room) => this.link(room).join()));
     const { id: connection_id } = client.at;
     const timestamp = iso(Date.now());
-    const joined = rooms.map((room) => this.link(room).subscribe(client, null));
-    await Promise.allSettled(joined);
     const established = { type: "connection.established", connection_id, user_id: userId, rooms };
     this.send(client, { ...established, timestamp });
+    const own = rooms.filter((room) => subscriptionOf(client, room) === null);
+    for (const room of own) this.note(client, { room });
+    await Promise.allSettled(own.map((room) => this.link(room).subscribe(client, null)));
   }
 
   async receive(client: Client, raw: string | ArrayBuffer): Promise<void> {

@@ -103,7 +103,8 @@ export class RoomLink {
     this.movesTimer = null;
   }
 
-  private join(): Promise<void> {
+  /** Makes the room tell this gateway what happens in it. */
+  join(): Promise<void> {
     if (this.head !== null) return Promise.resolve();
     this.joining ??= this.enter().finally(() => {
       this.joining = null;

@@ -57,9 +57,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 class Follower {
   socket: TestSocket | null = null;
   private place: { epoch: string; offset: number } | null = null;
+  private room = "";
 
   async connect(room: string, over: "gateway" | "room", resume: boolean): Promise<void> {
     this.drop();
+    this.room = room;
     const token = await userToken("follower", { rooms: ["*"] });
     const since = resume && this.place ? `${this.place.epoch}:${this.place.offset}` : undefined;
     const path = over === "gateway" ? "/ws" : `/api/rooms/${room}/ws`;
@@ -69,7 +71,8 @@ class Follower {
       await inTime(this.socket.next("connection.established"), "of a connection");
       this.socket.send({ type: "subscribe", room, ...(since ? { since } : {}) });
     }
-    const began = ({ type }: Frame) => type === "subscribed" || type === "connection";
+    const began = (frame: Frame) =>
+      frame.room === room && (frame.type === "subscribed" || frame.type === "connection");
     const begin = await inTime(this.socket.next(began), "of a subscription");
     this.begin(begin, since !== undefined);
   }
@@ -82,7 +85,8 @@ class Follower {
   /** Reads on to the newest event; each must follow the one before, or a gap must be told. */
   async readTo(last: number, numbers: ReadonlyMap<number, number>): Promise<void> {
     while (this.socket && this.place && this.place.offset < last) {
-      const wanted = ({ type }: Frame) => type === "subscribed" || type === "step.done";
+      const wanted = ({ type, room }: Frame) =>
+        room === this.room && (type === "subscribed" || type === "step.done");
       const frame = await inTime(this.socket.next(wanted), `after ${this.place.offset} of ${last}`);
       if (frame.type === "subscribed") this.begin(frame, false);
       else {

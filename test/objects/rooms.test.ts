@@ -22,7 +22,7 @@ describe("a socket of /ws", () => {
     const socket = await TestSocket.open("/ws", {
       authorization: `Bearer ${await userToken("alice")}`,
     });
-    const established = await socket.next("connection.established");
+    const [established] = await socket.until(() => true);
     expect(established).toMatchObject({ user_id: "alice", rooms: ["global", "user:alice"] });
     const { offset } = await publish("user:alice", "project.updated", { project_id: 1 });
     expect(await socket.next("project.updated")).toMatchObject({ room: "user:alice", offset });
