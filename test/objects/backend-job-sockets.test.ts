@@ -15,6 +15,7 @@ import {
   tablesOf,
   told,
 } from "./backend-jobs-support.ts";
+import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 describe("a subscriber of a job without a space", () => {
@@ -109,6 +110,22 @@ describe("a subscriber of a job without a space", () => {
     expect(left.slice(0, -1).map(({ type, offset }) => [type, offset])).toEqual(
       Array.from({ length: 8 - first }, (_, index) => ["output", first + index]),
     );
+  });
+
+  it("may follow it over a socket of many channels", async () => {
+    const id = await makeJob();
+    const room = `job:${id}`;
+    const socket = await connectUser("ann");
+    expect(await subscribe(socket, room)).toMatchObject({ offset: 1, recovered: false });
+    await told(id, "complete", { result: 1 });
+    expect(await socket.until("unsubscribed")).toMatchObject([
+      { type: "progress", status: "queued", room },
+      { type: "progress", status: "completed", result: 1, room, offset: 2 },
+      { room, code: 1000 },
+    ]);
+    const secret = `job:${await makeJob({ visibility: "private" })}`;
+    socket.send({ type: "subscribe", room: secret });
+    expect(await socket.next("error")).toMatchObject({ code: "not_allowed", room: secret });
   });
 
   it("may ask in the protocol's name, and for nothing that makes no sense", async () => {
