@@ -1,14 +1,15 @@
 /**
  * Builds what is served or run as it is: the pages into dist/web, the remote worker's program into
- * dist/worker-client. A file is written only where it changed, so that no watcher is woken twice.
+ * dist/worker-client; and what programs import, the client and its types, into dist/client and
+ * dist/types. Arguments name the parts to build: `pages`, `worker`, `client`. A file is written only
+ * where it changed, so that no watcher is woken twice.
  */
-import { chmod, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { basename, dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
-import { type BuildOptions, build, type OutputFile, type Plugin } from "esbuild";
+import { chmod, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { build } from "esbuild";
+import { buildClient } from "./build-client.ts";
+import { COMMON, DIST, ROOT, removeStale, shakeZod, writeChanged } from "./output.ts";
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const DIST = join(ROOT, "dist");
 const WEB = join(DIST, "web");
 const STATIC = join(WEB, "static");
 
@@ -23,34 +24,6 @@ const STYLE = "src/web/page.css";
 const ICON = `data:image/svg+xml,${encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="8" fill="#0b57d0"/><path d="M5 11l6-6M6 5h5v5" fill="none" stroke="#fff" stroke-width="2"/></svg>',
 )}`;
-
-const COMMON = {
-  absWorkingDir: ROOT,
-  bundle: true,
-  write: false,
-  charset: "utf8",
-  legalComments: "none",
-  logLevel: "warning",
-} satisfies BuildOptions;
-
-/**
- * esbuild drops what is unused of `import * as z`, but not of `import { z }`: without this every
- * page would carry all of zod, its translations included.
- */
-const shakeZod: Plugin = {
-  name: "shake-zod",
-  setup(pluginBuild) {
-    pluginBuild.onLoad(
-      { filter: /[\\/]src[\\/].*\.tsx?$/, namespace: "file" },
-      async ({ path }) => {
-        if (!path.startsWith(join(ROOT, "src"))) return null;
-        const source = await readFile(path, "utf8");
-        const contents = source.replace('import { z } from "zod";', 'import * as z from "zod";');
-        return { contents, loader: path.endsWith("x") ? "tsx" : "ts" };
-      },
-    );
-  },
-};
 
 async function buildWeb(): Promise<void> {
   const result = await build({
@@ -78,7 +51,10 @@ async function buildWeb(): Promise<void> {
   }
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
   for (const page of PAGES) await writePage(page, made);
-  await removeStale(result.outputFiles);
+  await removeStale(
+    STATIC,
+    result.outputFiles.map(({ path }) => path),
+  );
 }
 
 /** The template names what it loads by `{{place}}`: the policy allows no inline script or style. */
@@ -93,47 +69,36 @@ async function writePage(page: (typeof PAGES)[number], made: Map<string, string>
   await writeChanged(join(WEB, `${page.name}.html`), Buffer.from(html));
 }
 
-/** Bundles of earlier builds; nothing refers to them any more. */
-async function removeStale(current: OutputFile[]): Promise<void> {
-  const names = new Set(current.map((file) => basename(file.path)));
-  const stale = (await readdir(STATIC)).filter((name) => !names.has(name));
-  await Promise.all(stale.map((name) => rm(join(STATIC, name), { force: true, recursive: true })));
-}
-
 async function buildWorkerClient(): Promise<void> {
-  const outfile = join(DIST, "worker-client/cli.js");
+  const outdir = join(DIST, "worker-client");
   const result = await build({
     ...COMMON,
-    entryPoints: ["./worker-client/cli.ts"],
-    outfile,
+    entryPoints: ["./worker-client/cli.ts", "./worker-client/index.ts"],
+    outdir,
     format: "esm",
     platform: "node",
     target: "node20",
     packages: "external",
   });
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
-  if (((await stat(outfile)).mode & 0o777) !== 0o755) await chmod(outfile, 0o755);
+  const program = join(outdir, "cli.js");
+  if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
 }
 
-/** Whole or not at all: a server may read the file, or another build write it, at the same time. */
-async function writeChanged(path: string, contents: Uint8Array): Promise<void> {
-  const present = await readFile(path).catch(() => null);
-  if (present?.equals(contents)) return;
-  await mkdir(dirname(path), { recursive: true });
-  const partial = join(DIST, `.${basename(path)}.${process.pid}.partial`);
-  await writeFile(partial, contents);
-  await rename(partial, path);
-  console.log(`built ${relative(ROOT, path)}`);
-}
-
-const parts = { "the pages": buildWeb, "the remote worker": buildWorkerClient };
-// One part that fails must not keep the other from being built.
-for (const [name, buildPart] of Object.entries(parts)) {
+const PARTS = {
+  pages: { what: "the pages", make: buildWeb },
+  worker: { what: "the remote worker", make: buildWorkerClient },
+  client: { what: "the client", make: buildClient },
+};
+const asked = process.argv.slice(2);
+const wanted = Object.entries(PARTS).filter(([name]) => asked.length === 0 || asked.includes(name));
+// One part that fails must not keep the others from being built.
+for (const [, { what, make }] of wanted) {
   try {
-    await buildPart();
+    await make();
   } catch (error) {
     const said = error instanceof Error && "errors" in error; // esbuild prints its own.
-    console.error(`Building ${name} failed${said ? "." : `: ${error}`}`);
+    console.error(`Building ${what} failed${said ? "." : `: ${error}`}`);
     process.exitCode = 1;
   }
 }

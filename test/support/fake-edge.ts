@@ -22,7 +22,7 @@ export const TOKEN = "worker-token-for-tests";
 export const JOB_ID = `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZZ`;
 
 /** What was sent and not yet asked for, and who asked before it was sent. */
-class Mailbox<T> {
+export class Mailbox<T> {
   readonly #items: T[] = [];
   readonly #takers: ((item: T) => void)[] = [];
 

@@ -1,0 +1,60 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { BuildOptions, Plugin } from "esbuild";
+
+export const ROOT = fileURLToPath(new URL("..", import.meta.url));
+export const DIST = join(ROOT, "dist");
+
+export const COMMON = {
+  absWorkingDir: ROOT,
+  bundle: true,
+  write: false,
+  charset: "utf8",
+  legalComments: "none",
+  logLevel: "warning",
+} satisfies BuildOptions;
+
+/**
+ * Bundlers drop what is unused of `import * as z`, but not of `import { z }`: without this every
+ * page would carry all of zod, its translations included.
+ */
+export const shakeZod: Plugin = {
+  name: "shake-zod",
+  setup(pluginBuild) {
+    pluginBuild.onLoad(
+      { filter: /[\\/]src[\\/].*\.tsx?$/, namespace: "file" },
+      async ({ path }) => {
+        if (!path.startsWith(join(ROOT, "src"))) return null;
+        const source = await readFile(path, "utf8");
+        const contents = source.replace('import { z } from "zod";', 'import * as z from "zod";');
+        return { contents, loader: path.endsWith("x") ? "tsx" : "ts" };
+      },
+    );
+  },
+};
+
+/** Whole or not at all: a server may read the file, or another build write it, at the same time. */
+export async function writeChanged(path: string, contents: Uint8Array): Promise<void> {
+  if (await writeQuietly(path, contents)) console.log(`built ${relative(ROOT, path)}`);
+}
+
+/** `false` where the file is so already. */
+export async function writeQuietly(path: string, contents: Uint8Array): Promise<boolean> {
+  const present = await readFile(path).catch(() => null);
+  if (present?.equals(contents)) return false;
+  await mkdir(dirname(path), { recursive: true });
+  const partial = join(DIST, `.${basename(path)}.${process.pid}.partial`);
+  await writeFile(partial, contents);
+  await rename(partial, path);
+  return true;
+}
+
+/** Files of earlier builds; nothing refers to them any more. */
+export async function removeStale(folder: string, current: readonly string[]): Promise<void> {
+  const kept = new Set(current.map((path) => relative(folder, path)));
+  const present = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = present.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
+  const stale = paths.filter((path) => !kept.has(relative(folder, path)));
+  await Promise.all(stale.map((path) => rm(path, { force: true })));
+}

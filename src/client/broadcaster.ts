@@ -1,0 +1,104 @@
+import type { JsonObject } from "../protocol/codec.ts";
+import { EVENT_DATA, type EventDataInput, type KnownEventType } from "../protocol/room-events.ts";
+import { Edge, type EdgeOptions } from "./edge.ts";
+import { type PublishedEvent, publishEvent } from "./room-handle.ts";
+
+export { DialoutError } from "./errors.ts";
+export type { PublishedEvent } from "./room-handle.ts";
+
+export type BroadcasterOptions = EdgeOptions;
+
+export interface PublishOptions {
+  /** Published twice with one id, an event is one event; made where none is given. */
+  id?: string;
+  signal?: AbortSignal;
+}
+
+/** Data of a type that the protocol knows, or any JSON object for a type of one's own. */
+export type DataOf<T extends string> = T extends KnownEventType ? EventDataInput<T> : JsonObject;
+
+class Publisher {
+  readonly #edge: Edge;
+
+  constructor(options: BroadcasterOptions = {}) {
+    this.#edge = new Edge(options);
+  }
+
+  /**
+   * Publishes one event. It is stored once this resolves; where the network, the edge or its limits
+   * are in the way for a moment it is sent again, and is one event for all that.
+   *
+   * @throws {DialoutError} where the edge does not take it, or can't be reached for some time
+   */
+  publish<T extends string>(
+    room: string,
+    type: T,
+    data: DataOf<T>,
+    { id, signal }: PublishOptions = {},
+  ): Promise<PublishedEvent> {
+    const event = { type, data: data as JsonObject, id };
+    return publishEvent(this.#edge, room, event, { retry: "patient", signal });
+  }
+}
+
+/** These have a room of their own, named by the id in their data. */
+const SUBJECTS = ["project", "agent"] as const;
+type Subject = (typeof SUBJECTS)[number];
+type SubjectOf<T> = T extends `${infer S extends Subject}.${string}` ? S : never;
+
+/** `agent.status_changed` → `AgentStatusChanged`. */
+type Pascal<S extends string> = S extends `${infer A}.${infer B}`
+  ? `${Pascal<A>}${Pascal<B>}`
+  : S extends `${infer A}_${infer B}`
+    ? `${Pascal<A>}${Pascal<B>}`
+    : Capitalize<S>;
+
+/** The id that is the first argument need not be in the data as well. */
+type Rest<T extends KnownEventType> = {
+  [K in keyof EventDataInput<T> as K extends `${SubjectOf<T>}_id`
+    ? never
+    : K]: EventDataInput<T>[K];
+};
+
+type Broadcast<To, Data> =
+  Record<never, never> extends Data
+    ? (to: To, data?: Data, options?: PublishOptions) => Promise<PublishedEvent>
+    : (to: To, data: Data, options?: PublishOptions) => Promise<PublishedEvent>;
+
+/** A room's name, which has a colon or is `global`; anything else is a project's id. */
+export type RoomOrProject = string | number;
+
+/**
+ * A method for every known type: `broadcastProjectUpdated(projectId, data)` and
+ * `broadcastAgentConnected(agentId, data)` publish to the room of that project or agent, all others
+ * to the room or project that is named: `broadcastPrCreated("project:42", data)`.
+ */
+export type Broadcasts = {
+  [T in KnownEventType as `broadcast${Pascal<T>}`]: SubjectOf<T> extends never
+    ? Broadcast<RoomOrProject, EventDataInput<T>>
+    : Broadcast<string | number, Rest<T>>;
+};
+
+function define(type: KnownEventType): void {
+  const [kind] = type.split(".");
+  const subject = SUBJECTS.find((one) => one === kind);
+  const words = type.split(/[._]/).map((word) => word[0]?.toUpperCase() + word.slice(1));
+  Object.defineProperty(Publisher.prototype, `broadcast${words.join("")}`, {
+    value(this: Publisher, to: RoomOrProject, data: JsonObject = {}, options?: PublishOptions) {
+      if (subject === undefined) return this.publish(roomOf(to), type, data as never, options);
+      const whole = { ...data, [`${subject}_id`]: String(to) };
+      return this.publish(`${subject}:${to}`, type, whole as never, options);
+    },
+  });
+}
+
+function roomOf(to: RoomOrProject): string {
+  return to === "global" || String(to).includes(":") ? String(to) : `project:${to}`;
+}
+
+for (const type of Object.keys(EVENT_DATA)) define(type as KnownEventType);
+
+const WithBroadcasts = Publisher as new (options?: BroadcasterOptions) => Publisher & Broadcasts;
+
+/** Publishes events to rooms, for backends. */
+export class Broadcaster extends WithBroadcasts {}

@@ -1,0 +1,99 @@
+import { DialoutError } from "./errors.ts";
+
+/** Events that an iterator keeps for a reader who is behind. */
+export const MOST_UNREAD = 10_000;
+
+interface Taker<T> {
+  resolve(result: IteratorResult<T, undefined>): void;
+  reject(error: unknown): void;
+}
+
+/** Where the events of a stream come from; `open` begins to push, and what it returns ends that. */
+type Open<T> = (stream: EventStream<T>) => () => void;
+
+/**
+ * Events as an async iterator. It begins at once, not with the first read; leaving the loop ends it.
+ * One that is not read keeps {@link MOST_UNREAD} events and then ends with the error `too_slow`.
+ */
+export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
+  readonly #items: T[] = [];
+  readonly #takers: Taker<T>[] = [];
+  #end: { error: unknown } | null = null;
+  #stop: () => void = () => undefined;
+
+  constructor(open: Open<T>, signal?: AbortSignal) {
+    const close = open(this);
+    const abort = () => {
+      this.#items.length = 0;
+      this.fail(signal?.reason);
+    };
+    const stop = () => {
+      signal?.removeEventListener("abort", abort);
+      close();
+    };
+    if (this.#end !== null) {
+      stop();
+      return;
+    }
+    this.#stop = stop;
+    if (signal?.aborted) abort();
+    else signal?.addEventListener("abort", abort, { once: true });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#items.length > 0) {
+      return Promise.resolve({ done: false, value: this.#items.shift() as T });
+    }
+    if (this.#end === null) {
+      return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+    }
+    const { error } = this.#end;
+    // An iterator throws once, and is over then.
+    this.#end = { error: null };
+    return error === null ? Promise.resolve(OVER) : Promise.reject(error);
+  }
+
+  return(): Promise<IteratorResult<T, undefined>> {
+    this.#items.length = 0;
+    this.end();
+    this.#end = { error: null };
+    return Promise.resolve(OVER);
+  }
+
+  push(item: T): void {
+    if (this.#end !== null) return;
+    const taker = this.#takers.shift();
+    if (taker) taker.resolve({ done: false, value: item });
+    else if (this.#items.length < MOST_UNREAD) this.#items.push(item);
+    else {
+      const message = `More than ${MOST_UNREAD} events were not read.`;
+      this.fail(new DialoutError("too_slow", message));
+    }
+  }
+
+  end(): void {
+    this.#finish(null);
+  }
+
+  /** What came before is still read, then the error is thrown. */
+  fail(error: unknown): void {
+    this.#finish(error);
+  }
+
+  #finish(error: unknown): void {
+    if (this.#end !== null) return;
+    const takers = this.#takers.splice(0);
+    this.#end = { error: takers.length > 0 ? null : error };
+    for (const [index, taker] of takers.entries()) {
+      if (error !== null && index === 0) taker.reject(error);
+      else taker.resolve(OVER);
+    }
+    this.#stop();
+  }
+}
+
+const OVER = { done: true, value: undefined } as const;

@@ -1,0 +1,34 @@
+export type { BackendJobResource, ReportReceipt } from "../protocol/backend-jobs.ts";
+export type { Json, JsonObject } from "../protocol/codec.ts";
+export type { JobResource, SpaceResource, SpaceStatus } from "../protocol/resources.ts";
+export type { KnownEventType, PublishedEventInput } from "../protocol/room-events.ts";
+export type { EventFilter } from "../protocol/room-frames.ts";
+export { type ClientOptions, DialoutClient } from "./dialout-client.ts";
+export type { WebSocketClass } from "./edge.ts";
+export type { LinkState } from "./edge-socket.ts";
+export { type ClientErrorCode, DialoutError, JobFailed } from "./errors.ts";
+export { EventStream, MOST_UNREAD } from "./event-stream.ts";
+export type { Fetch } from "./http.ts";
+export type { Gap, JobEvent, JobGap, JobOutput, JobProgress, JobRestart } from "./job-channel.ts";
+export type { FollowOptions, JobHandle, JobHandlers, OutputOptions } from "./job-handle.ts";
+export type {
+  CompleteReport,
+  CreateJobOptions,
+  JobReporter,
+  ProgressReport,
+} from "./job-reporter.ts";
+export type { AnyJob } from "./job-resource.ts";
+export { type HistoryPage, isEvent, type RoomEvent, type RoomEventOf } from "./room-events.ts";
+export type {
+  HistoryOptions,
+  PublishedEvent,
+  RoomHandle,
+  RoomHandlers,
+  RoomPresence,
+  SubscribeOptions,
+} from "./room-handle.ts";
+export type { Presence } from "./room-subscriber.ts";
+export type { JobToSubmit, SpaceHandle, SpaceHandlers, Submitted } from "./space-handle.ts";
+export type { SubmitFiles, SubmitOptions, SubmitSettings } from "./submit-form.ts";
+export type { LinkHandlers, Subscription } from "./subscription.ts";
+export type { Token } from "./token-source.ts";

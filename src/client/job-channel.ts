@@ -1,0 +1,154 @@
+import type { z } from "zod";
+import { formatPosition, parsePosition } from "../channel/position.ts";
+import { backendServerFrame } from "../protocol/backend-jobs.ts";
+
+/** Frames of every job: those of a space's are among those of a backend's. */
+export const jobFrame = backendServerFrame;
+export type JobFrame = z.infer<typeof jobFrame>;
+type FrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
+type Told = FrameOf<"progress"> | FrameOf<"output">;
+
+interface Placed {
+  /** The `since` with which a later follower goes on after this event. */
+  position: string;
+}
+
+/** Events are lost: those after one position, up to the other. */
+export interface Gap {
+  type: "gap";
+  after: string;
+  until: string;
+}
+
+/** The job's state; the last one has the `result`, or the `error`. */
+export type JobProgress = FrameOf<"progress"> & Placed;
+/** A piece of what an attempt streams. */
+export type JobOutput = FrameOf<"output"> & Placed;
+/** Another attempt has begun: the output of those before it is void. */
+export interface JobRestart {
+  type: "restart";
+  job_id: string;
+  attempt: number;
+}
+/** Some output is lost, and what was told before is void; what is left follows. */
+export interface JobGap extends Gap {
+  job_id: string;
+}
+export type JobEvent = JobProgress | JobOutput | JobRestart | JobGap;
+
+/** What a follower that lacks events is sent. It is told when it is whole: cut short, it comes again. */
+interface Snapshot {
+  epoch: string;
+  /** Its closing progress has this offset, or a later one. */
+  until: number;
+  /** Up to here the log is gone. */
+  lostUntil: number;
+  outputs: FrameOf<"output">[];
+}
+
+/** How far a job's channel was read; offset 0 is before its first event. */
+export interface JobCursor {
+  epoch: string | null;
+  offset: number;
+  attempt: number;
+  snapshot: Snapshot | null;
+}
+
+export interface Read {
+  cursor: JobCursor;
+  events: JobEvent[];
+}
+
+/** A follower that goes on after `since`, or begins with the state as it is. */
+export function cursorAt(since: string | null | undefined): JobCursor {
+  const { epoch, offset } = parsePosition(since) ?? { epoch: null, offset: 0 };
+  return { epoch, offset, attempt: 0, snapshot: null };
+}
+
+/** Where to go on after a reconnect; `null` asks for a snapshot. */
+export function resumeFrom({ epoch, offset }: JobCursor): string | null {
+  return epoch === null ? null : formatPosition({ epoch, offset });
+}
+
+export function isEnd(event: JobEvent): event is JobProgress {
+  return event.type === "progress" && ENDS.includes(event.status);
+}
+
+const ENDS: readonly string[] = ["completed", "failed", "canceled"];
+
+/** One frame of the job's socket: what it tells that was not told before, in order. */
+export function readJobFrame(cursor: JobCursor, frame: JobFrame): Read {
+  switch (frame.type) {
+    case "connection":
+      return { cursor: connected(cursor, frame), events: [] };
+    case "gap":
+      return { cursor: lost(cursor, frame.offset), events: [] };
+    case "progress":
+    case "output":
+      return cursor.snapshot
+        ? readSnapshot(cursor, cursor.snapshot, frame)
+        : readLive(cursor, frame);
+    default:
+      return { cursor, events: [] };
+  }
+}
+
+function connected(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
+  const { epoch, offset: until } = frame;
+  if (!frame.recovered) {
+    return { ...cursor, snapshot: { epoch, until, lostUntil: 0, outputs: [] } };
+  }
+  const offset = cursor.epoch === epoch ? cursor.offset : until;
+  return { ...cursor, epoch, offset, snapshot: null };
+}
+
+/** Also in the middle of a connection: then what follows is a snapshot as well. */
+function lost(cursor: JobCursor, offset: number): JobCursor {
+  const { epoch, snapshot } = cursor;
+  if (snapshot) return { ...cursor, snapshot: { ...snapshot, lostUntil: offset } };
+  if (epoch === null || offset <= cursor.offset) return cursor;
+  return { ...cursor, snapshot: { epoch, until: offset, lostUntil: offset, outputs: [] } };
+}
+
+function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: Told): Read {
+  if (frame.type === "output") {
+    // Added in place: there may be many of them, and nobody else has this list.
+    if (frame.offset > (snapshot.outputs.at(-1)?.offset ?? 0)) snapshot.outputs.push(frame);
+    return { cursor, events: [] };
+  }
+  if (frame.offset < snapshot.until) return { cursor, events: [] };
+  const { epoch, lostUntil } = snapshot;
+  const attempt = Math.max(cursor.attempt, frame.attempt);
+  const next = { epoch, offset: frame.offset, attempt, snapshot: null };
+  const isKnown = cursor.epoch === epoch && cursor.offset === frame.offset;
+  if (isKnown && cursor.offset > 0) return { cursor: next, events: [] };
+  const isLossy = cursor.epoch !== null && cursor.offset > 0;
+  const after = isLossy ? resumeFrom(cursor) : lostUntil > 0 ? `${epoch}:0` : null;
+  const until = formatPosition({ epoch, offset: lostUntil });
+  const { job_id } = frame;
+  const gap: JobGap[] = after === null ? [] : [{ type: "gap", job_id, after, until }];
+  const told = [...snapshot.outputs, frame].map((one) => placed(one, epoch));
+  return { cursor: next, events: [...gap, ...told] };
+}
+
+function readLive(cursor: JobCursor, frame: Told): Read {
+  const { epoch } = cursor;
+  if (epoch === null || frame.offset <= cursor.offset) return { cursor, events: [] };
+  const { job_id, attempt, offset, skipped = 0 } = frame;
+  const events: JobEvent[] = [];
+  if (offset - skipped > cursor.offset + 1) {
+    const until = formatPosition({ epoch, offset: offset - skipped - 1 });
+    const after = formatPosition({ epoch, offset: cursor.offset });
+    events.push({ type: "gap", job_id, after, until });
+  }
+  if (attempt > cursor.attempt && cursor.attempt > 0) {
+    events.push({ type: "restart", job_id, attempt });
+  }
+  const isVoid = frame.type === "output" && attempt < cursor.attempt;
+  if (!isVoid) events.push(placed(frame, epoch));
+  return { cursor: { ...cursor, offset, attempt: Math.max(attempt, cursor.attempt) }, events };
+}
+
+function placed<T extends Told>(frame: T, epoch: string): T & Placed {
+  return { ...frame, position: formatPosition({ epoch, offset: frame.offset }) };
+}

@@ -1,0 +1,131 @@
+import type { Json } from "../protocol/codec.ts";
+import type { Edge } from "./edge.ts";
+import { segment } from "./edge.ts";
+import { DialoutError, JobFailed } from "./errors.ts";
+import { EventStream } from "./event-stream.ts";
+import {
+  isEnd,
+  type JobEvent,
+  type JobGap,
+  type JobOutput,
+  type JobProgress,
+  type JobRestart,
+} from "./job-channel.ts";
+import { followJob } from "./job-follower.ts";
+import { type AnyJob, jobSchema } from "./job-resource.ts";
+import { closeOn, type LinkHandlers, type Subscription } from "./subscription.ts";
+
+export interface FollowOptions {
+  /** The `position` of the last event that was seen; without it the state as it is comes first. */
+  since?: string;
+  signal?: AbortSignal;
+}
+
+export interface JobHandlers extends LinkHandlers, FollowOptions {
+  onProgress?(progress: JobProgress): void;
+  onOutput?(output: JobOutput): void;
+  /** Drop the output so far: another attempt begins. */
+  onRestart?(restart: JobRestart): void;
+  /** Drop the output so far: some of it is lost, what is left follows. */
+  onGap?(gap: JobGap): void;
+  /** The last event; it was told to `onProgress` as well. */
+  onEnd?(end: JobProgress): void;
+}
+
+export interface OutputOptions {
+  signal?: AbortSignal;
+  /** Drop the text so far. Without this handler the iterator ends with the error `output_restarted`. */
+  onReset?(reason: JobRestart | JobGap): void;
+}
+
+/** A job, by its id: nothing is asked or opened before a method is called. */
+export class JobHandle {
+  readonly id: string;
+  readonly #edge: Edge;
+
+  constructor(edge: Edge, id: string) {
+    this.#edge = edge;
+    this.id = id;
+  }
+
+  get(options: { signal?: AbortSignal } = {}): Promise<AnyJob> {
+    return this.#edge.http.call({ path: this.#path, ...options }, jobSchema);
+  }
+
+  /** A job that runs is still `processing` until its worker has stopped. */
+  cancel(options: { signal?: AbortSignal } = {}): Promise<AnyJob> {
+    const path = `${this.#path}/cancel`;
+    return this.#edge.http.call({ method: "POST", path, retry: "safe", ...options }, jobSchema);
+  }
+
+  /** Tells the job's events as they come, to its end. */
+  follow(handlers: JobHandlers): Subscription {
+    const subscription = followJob(this.#edge, this.id, handlers.since, {
+      onLink: (state, error) => handlers.onLink?.(state, error),
+      onError: (error) => handlers.onError?.(error),
+      onEvent: (event) => dispatch(handlers, event),
+    });
+    closeOn(handlers.signal, subscription);
+    return subscription;
+  }
+
+  /** The job's events; the iterator ends with the job. */
+  events({ since, signal }: FollowOptions = {}): EventStream<JobEvent> {
+    return new EventStream((stream) => {
+      const onEvent = (event: JobEvent) => stream.push(event);
+      const subscription = followJob(this.#edge, this.id, since, { onEvent });
+      void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
+      return () => subscription.close();
+    }, signal);
+  }
+
+  /** The text that the job streams, piece by piece; pieces that are no text are left out. */
+  async *output({ signal, onReset }: OutputOptions = {}): AsyncGenerator<string, void, undefined> {
+    let told = false;
+    for await (const event of this.events({ signal })) {
+      if (event.type === "output" && typeof event.delta === "string") {
+        told = true;
+        yield event.delta;
+      } else if (told && (event.type === "restart" || event.type === "gap")) {
+        if (!onReset) throw new DialoutError("output_restarted", "The output began anew.");
+        told = false;
+        onReset(event);
+      }
+    }
+  }
+
+  /**
+   * What the job came to, once it has ended.
+   *
+   * @throws {JobFailed} where it failed or was canceled
+   */
+  async result({ signal }: { signal?: AbortSignal } = {}): Promise<Json> {
+    for await (const event of this.events({ signal })) {
+      if (!isEnd(event)) continue;
+      if (event.status === "completed") return event.result ?? null;
+      throw new JobFailed(this.id, event.error ?? null);
+    }
+    throw new DialoutError("connection_closed", "The client was closed before the job ended.");
+  }
+
+  get #path(): string {
+    return `/api/jobs/${segment(this.id)}`;
+  }
+}
+
+function dispatch(handlers: JobHandlers, event: JobEvent): void {
+  switch (event.type) {
+    case "output":
+      handlers.onOutput?.(event);
+      return;
+    case "restart":
+      handlers.onRestart?.(event);
+      return;
+    case "gap":
+      handlers.onGap?.(event);
+      return;
+    case "progress":
+      handlers.onProgress?.(event);
+      if (isEnd(event)) handlers.onEnd?.(event);
+  }
+}

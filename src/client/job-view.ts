@@ -1,0 +1,73 @@
+import type { Json } from "../protocol/codec.ts";
+import type { LinkState } from "./edge-socket.ts";
+import type { DialoutError } from "./errors.ts";
+import type { JobEvent, JobProgress } from "./job-channel.ts";
+
+/** Output that is kept to be shown, characters; the beginning of longer output is dropped. */
+const MOST_OUTPUT = 1_048_576;
+
+/** A job as a page shows it. */
+export interface JobView {
+  /** `null` before the edge has told anything. */
+  status: JobProgress["status"] | null;
+  /** Percent. */
+  progress: number;
+  message: string | null;
+  queuePosition: number | null;
+  /** Seconds. */
+  estimatedRemaining: number | null;
+  /** What the newest attempt streamed; pieces that are no text as JSON, each on a line of its own. */
+  output: string;
+  /** The beginning of `output` is missing. */
+  isOutputCut: boolean;
+  result: Json | null;
+  /** Why the job failed or was canceled. */
+  failure: { code: string; message: string } | null;
+  link: LinkState;
+  /** Why the job can't be followed. */
+  error: DialoutError | null;
+}
+
+export const NO_JOB: JobView = {
+  status: null,
+  progress: 0,
+  message: null,
+  queuePosition: null,
+  estimatedRemaining: null,
+  output: "",
+  isOutputCut: false,
+  result: null,
+  failure: null,
+  link: "connecting",
+  error: null,
+};
+
+export function viewEvent(view: JobView, event: JobEvent): JobView {
+  switch (event.type) {
+    case "restart":
+      return { ...view, output: "", isOutputCut: false };
+    case "gap":
+      return { ...view, output: "", isOutputCut: true };
+    case "output":
+      return { ...view, ...appended(view, event.delta) };
+    case "progress":
+      return {
+        ...view,
+        status: event.status,
+        progress: event.progress,
+        message: event.message,
+        queuePosition: event.queue_position,
+        estimatedRemaining: event.estimated_remaining,
+        result: event.result ?? null,
+        failure: event.error ?? null,
+      };
+  }
+}
+
+function appended({ output, isOutputCut }: JobView, delta: Json) {
+  const isText = typeof delta === "string";
+  const start = isText || output === "" || output.endsWith("\n") ? "" : "\n";
+  const whole = output + start + (isText ? delta : `${JSON.stringify(delta)}\n`);
+  const isCut = whole.length > MOST_OUTPUT;
+  return { output: isCut ? whole.slice(-MOST_OUTPUT) : whole, isOutputCut: isOutputCut || isCut };
+}

@@ -1,0 +1,113 @@
+import { useSyncExternalStore } from "react";
+import type { SpaceStatus } from "../protocol/resources.ts";
+import type { EventFilter } from "../protocol/room-frames.ts";
+import type { DialoutClient } from "./dialout-client.ts";
+import type { LinkState } from "./edge-socket.ts";
+import type { DialoutError } from "./errors.ts";
+import type { Gap, JobEvent } from "./job-channel.ts";
+import { type JobView, NO_JOB, viewEvent } from "./job-view.ts";
+import type { RoomEvent } from "./room-events.ts";
+import { makeStore, type Store } from "./store.ts";
+import type { Subscription } from "./subscription.ts";
+
+export type { JobView } from "./job-view.ts";
+
+export interface SpaceView {
+  /** `null` before the edge has told it. */
+  status: SpaceStatus | null;
+  link: LinkState;
+  /** Why the space can't be followed. */
+  error: DialoutError | null;
+}
+
+export interface RoomView {
+  /** The newest events, oldest first. */
+  events: readonly RoomEvent[];
+  /** What was lost on the way, if anything was. */
+  gaps: readonly Gap[];
+  link: LinkState;
+  error: DialoutError | null;
+}
+
+export interface RoomViewOptions {
+  filter?: EventFilter;
+  /** Events that are kept. */
+  limit?: number;
+}
+
+const NO_SPACE: SpaceView = { status: null, link: "connecting", error: null };
+const NO_ROOM: RoomView = { events: [], gaps: [], link: "connecting", error: null };
+
+/** A space's status as it changes. */
+export function useSpace(client: DialoutClient, name: string): SpaceView {
+  return useStore(client, `space:${name}`, NO_SPACE, (update) => {
+    const change = (changed: Partial<SpaceView>) => update((view) => ({ ...view, ...changed }));
+    return client.space(name).watch({
+      onStatus: (status) => change({ status }),
+      onLink: (link) => change({ link }),
+      onError: (error) => change({ error }),
+    });
+  });
+}
+
+/** A job as it goes; without an id there is none yet. */
+export function useJob(client: DialoutClient, id: string | null | undefined): JobView {
+  return useStore(client, `job:${id ?? ""}`, NO_JOB, (update) => {
+    if (id === null || id === undefined) return null;
+    const tell = (event: JobEvent) => update((view) => viewEvent(view, event));
+    return client.job(id).follow({
+      onProgress: tell,
+      onOutput: tell,
+      onRestart: tell,
+      onGap: tell,
+      onLink: (link) => update((view) => ({ ...view, link })),
+      onError: (error) => update((view) => ({ ...view, error })),
+    });
+  });
+}
+
+/** A room's newest events from now on. */
+export function useRoom(
+  client: DialoutClient,
+  room: string,
+  { filter, limit = 100 }: RoomViewOptions = {},
+): RoomView {
+  const key = `room:${JSON.stringify([room, filter, limit])}`;
+  return useStore(client, key, NO_ROOM, (update) => {
+    const change = (changed: Partial<RoomView>) => update((view) => ({ ...view, ...changed }));
+    const newest = <T>(items: readonly T[], item: T) => [...items, item].slice(-limit);
+    return client.room(room).subscribe({
+      filter,
+      onEvent: (event) => update((view) => ({ ...view, events: newest(view.events, event) })),
+      onGap: (gap) => update((view) => ({ ...view, gaps: newest(view.gaps, gap) })),
+      onLink: (link) => change({ link }),
+      onError: (error) => change({ error }),
+    });
+  });
+}
+
+const stores = new WeakMap<DialoutClient, Map<string, Store<unknown>>>();
+
+/** Components that look at the same thing share it. */
+function useStore<S>(
+  client: DialoutClient,
+  key: string,
+  initial: S,
+  follow: (update: (change: (state: S) => S) => void) => Subscription | null,
+): S {
+  const known = stores.get(client) ?? new Map<string, Store<unknown>>();
+  stores.set(client, known);
+  let store = known.get(key) as Store<S> | undefined;
+  if (store === undefined) {
+    const start = (update: (change: (state: S) => S) => void) => {
+      const followed = follow(update);
+      return () => followed?.close();
+    };
+    const left = () => {
+      if (known.get(key) === store) known.delete(key);
+    };
+    store = makeStore({ initial, start, left });
+    known.set(key, store);
+  }
+  return useSyncExternalStore(store.subscribe, store.getSnapshot, () => initial);
+}

@@ -1,0 +1,57 @@
+import type { z } from "zod";
+import { formatPosition } from "../channel/position.ts";
+import type { JsonObject } from "../protocol/codec.ts";
+import {
+  EVENT_DATA,
+  type EventDataInput,
+  type KnownEventType,
+  type RoomEventFrame,
+} from "../protocol/room-events.ts";
+import { historyResource } from "../protocol/room-frames.ts";
+
+type EventName = `${string}.${string}`;
+
+/** What was published to a room. */
+export interface RoomEvent {
+  type: EventName;
+  room: string;
+  id: string;
+  offset: number;
+  timestamp: string;
+  data: JsonObject;
+  /** The `since` with which a later subscriber goes on after this event. */
+  position: string;
+}
+
+/** An event of a known type, with its data as the type has it. */
+export type RoomEventOf<T extends KnownEventType> = Omit<RoomEvent, "type" | "data"> & {
+  type: T;
+  data: EventDataInput<T>;
+};
+
+/** Whether an event is of this type, and has the data that the type must have. */
+export function isEvent<T extends KnownEventType>(
+  event: { type: string; data?: unknown },
+  type: T,
+): event is RoomEventOf<T> {
+  return event.type === type && EVENT_DATA[type].safeParse(event.data).success;
+}
+
+/** `null` for what is no event: names of events have a dot. */
+export function roomEventOf(frame: RoomEventFrame, epoch: string): RoomEvent | null {
+  const { type, offset } = frame;
+  if (!isEventName(type)) return null;
+  return { ...frame, type, position: formatPosition({ epoch, offset }) };
+}
+
+function isEventName(type: string): type is EventName {
+  return type.includes(".");
+}
+
+export const historySchema = historyResource;
+export type HistoryPage = Omit<z.infer<typeof historySchema>, "events"> & { events: RoomEvent[] };
+
+export function pageOf({ events, ...page }: z.infer<typeof historySchema>): HistoryPage {
+  const { epoch } = page;
+  return { ...page, events: events.flatMap((event) => roomEventOf(event, epoch) ?? []) };
+}

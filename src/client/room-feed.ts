@@ -1,0 +1,172 @@
+import type { z } from "zod";
+import { formatPosition, type Position } from "../channel/position.ts";
+import type { RoomEventFrame } from "../protocol/room-events.ts";
+import type {
+  EventFilter,
+  GatewayClientFrameInput,
+  gatewayErrorFrame,
+  subscribedFrame,
+} from "../protocol/room-frames.ts";
+import { DialoutError } from "./errors.ts";
+import type { Presence, RoomSubscriber } from "./room-subscriber.ts";
+
+/** What the edge was asked for: one subscription of a room serves all subscribers here. */
+interface Wire {
+  ref: number;
+  asked: Position | null;
+  filter: EventFilter | undefined;
+  presence: boolean;
+  /** Whom it is for; who came later waits for the next one. */
+  subscribers: ReadonlySet<RoomSubscriber>;
+}
+
+/** Refusals that pass by themselves. */
+const PASSING = ["temporarily_unavailable", "internal", "rate_limited"];
+const RETRY_MS = 2_000;
+
+/** One room on the client's socket, for all of its subscribers here. */
+export class RoomFeed {
+  readonly #room: string;
+  readonly #send: (frame: GatewayClientFrameInput) => void;
+  readonly #subscribers = new Set<RoomSubscriber>();
+  #isUp = false;
+  #refs = 0;
+  /** What is asked for and not answered, and what holds now. */
+  #pending: Wire | null = null;
+  #wire: Wire | null = null;
+  #head: Position | null = null;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(room: string, send: (frame: GatewayClientFrameInput) => void) {
+    this.#room = room;
+    this.#send = send;
+  }
+
+  get size(): number {
+    return this.#subscribers.size;
+  }
+
+  add(subscriber: RoomSubscriber): void {
+    this.#subscribers.add(subscriber);
+    if (this.#isUp && this.#pending === null) this.#settle();
+  }
+
+  remove(subscriber: RoomSubscriber): void {
+    this.#subscribers.delete(subscriber);
+    if (this.size > 0) return;
+    clearTimeout(this.#retry);
+    if (this.#isUp) this.#send({ type: "unsubscribe", room: this.#room });
+  }
+
+  up(): void {
+    this.#isUp = true;
+    this.#settle();
+  }
+
+  down(error: DialoutError | null): void {
+    this.#isUp = false;
+    this.#pending = null;
+    this.#wire = null;
+    clearTimeout(this.#retry);
+    for (const subscriber of this.#subscribers) subscriber.lost(error);
+  }
+
+  fail(error: DialoutError): void {
+    for (const subscriber of [...this.#subscribers]) subscriber.fail(error);
+  }
+
+  subscribed(frame: z.infer<typeof subscribedFrame>): void {
+    const { epoch, offset, ref } = frame;
+    // Some rooms come without being asked for, from no position: what was asked for is answered apart.
+    if (ref === undefined ? this.#wire === null : ref !== this.#pending?.ref) return;
+    if (ref !== undefined) {
+      this.#wire = this.#pending;
+      this.#pending = null;
+    }
+    this.#head = { epoch, offset };
+    for (const subscriber of this.#wire?.subscribers ?? []) {
+      if (!this.#subscribers.has(subscriber)) continue;
+      subscriber.subscribed(frame, ref === undefined ? null : (this.#wire?.asked ?? null));
+    }
+    if (this.#pending === null) this.#settle();
+  }
+
+  event(frame: RoomEventFrame): void {
+    const { offset } = frame;
+    if (this.#wire === null || this.#head === null) return;
+    this.#head = { ...this.#head, offset: Math.max(offset, this.#head.offset) };
+    const isWhole = this.#wire.filter === undefined;
+    for (const subscriber of this.#subscribers) subscriber.event(frame, isWhole);
+  }
+
+  presence(frame: Presence): void {
+    for (const subscriber of this.#subscribers) subscriber.presence(frame);
+  }
+
+  refused({ code, message, ref }: z.infer<typeof gatewayErrorFrame>): void {
+    if (ref !== undefined && ref !== this.#pending?.ref) return;
+    const error = new DialoutError(code, message);
+    this.#pending = null;
+    if (!PASSING.includes(code)) {
+      this.fail(error);
+      return;
+    }
+    // The edge has given up what was there before as well.
+    this.#wire = null;
+    for (const subscriber of this.#subscribers) subscriber.lost(error);
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.#settle(), RETRY_MS * (0.5 + Math.random()));
+  }
+
+  /** Serves those who are not served yet: from what comes already, or by asking for more. */
+  #settle(): void {
+    const unserved = [...this.#subscribers].filter((one) => !this.#wire?.subscribers.has(one));
+    if (unserved.length === 0 || !this.#isUp) return;
+    if (this.#wire === null || !unserved.every((one) => this.#covers(one))) {
+      this.#subscribe();
+      return;
+    }
+    const { epoch, offset } = this.#head ?? { epoch: "", offset: 0 };
+    const subscribers = new Set([...this.#wire.subscribers, ...unserved]);
+    this.#wire = { ...this.#wire, subscribers };
+    for (const one of unserved) one.subscribed({ epoch, offset, recovered: false }, null);
+  }
+
+  /** Whether what comes already is all it wants. */
+  #covers({ cursor, filter, wantsPresence }: RoomSubscriber): boolean {
+    const wire = this.#wire;
+    if (wire === null || this.#head === null || cursor !== null) return false;
+    if (wantsPresence && !wire.presence) return false;
+    return wire.filter === undefined || same(wire.filter, filter ?? undefined);
+  }
+
+  #subscribe(): void {
+    const subscribers = new Set(this.#subscribers);
+    const asked = earliest([...subscribers], this.#head?.epoch);
+    const filter = commonFilter([...subscribers]);
+    const presence = [...subscribers].some((one) => one.wantsPresence);
+    this.#refs += 1;
+    const ref = this.#refs;
+    this.#pending = { ref, asked, filter, presence, subscribers };
+    const since = asked === null ? undefined : formatPosition(asked);
+    this.#send({ type: "subscribe", room: this.#room, ref, since, filter, presence });
+  }
+}
+
+/** The position from which every one of them can go on; of different epochs, the one that is known counts. */
+function earliest(subscribers: readonly RoomSubscriber[], epoch: string | undefined) {
+  const cursors = subscribers.flatMap(({ cursor }) => cursor ?? []);
+  const current = cursors.find((cursor) => cursor.epoch === epoch) ?? cursors[0];
+  const comparable = cursors.filter((cursor) => cursor.epoch === current?.epoch);
+  return comparable.sort((a, b) => a.offset - b.offset)[0] ?? null;
+}
+
+/** What differs is sorted out here. */
+function commonFilter(subscribers: readonly RoomSubscriber[]): EventFilter | undefined {
+  const [first, ...others] = subscribers.map(({ filter }) => filter ?? undefined);
+  return others.every((other) => same(first, other)) ? first : undefined;
+}
+
+function same(a: EventFilter | undefined, b: EventFilter | undefined): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

@@ -1,0 +1,154 @@
+import { wants } from "../channel/filter.ts";
+import { type Position, parsePosition } from "../channel/position.ts";
+import type { RoomEventFrame } from "../protocol/room-events.ts";
+import type { EventFilter } from "../protocol/room-frames.ts";
+import { DialoutError } from "./errors.ts";
+import { MOST_UNREAD } from "./event-stream.ts";
+import type { Gap } from "./job-channel.ts";
+import {
+  gapBetween,
+  type RoomCursor,
+  readEvent,
+  readSubscribed,
+  type Subscribed,
+} from "./room-channel.ts";
+import { type HistoryPage, type RoomEvent, roomEventOf } from "./room-events.ts";
+import { type Ending, tell } from "./subscription.ts";
+
+/** Somebody came to the room, or left it. */
+export interface Presence {
+  type: "presence.joined" | "presence.left";
+  room: string;
+  user_id: string;
+  timestamp: string;
+}
+
+export interface RoomSink {
+  onEvent(event: RoomEvent): void;
+  onGap(gap: Gap): void;
+  onPresence?(presence: Presence): void;
+}
+
+interface Wish {
+  since: string | undefined;
+  filter: EventFilter | null;
+  /** Reads what is lost on the socket from the room's history, as far as that has it. */
+  history: ((since: string) => Promise<HistoryPage>) | null;
+}
+
+/** One subscriber of a room, among perhaps several that share the client's socket. */
+export class RoomSubscriber {
+  readonly filter: EventFilter | null;
+  readonly wantsPresence: boolean;
+  readonly #sink: RoomSink;
+  readonly #ending: Ending;
+  readonly #history: Wish["history"];
+  #cursor: RoomCursor;
+  #isLive = false;
+  /** Where gaps are filled, whatever comes after one waits for it. */
+  #waiting: (RoomEvent | Gap)[] = [];
+  #isFilling = false;
+
+  constructor(ending: Ending, wish: Wish, sink: RoomSink) {
+    this.filter = wish.filter;
+    this.wantsPresence = sink.onPresence !== undefined;
+    this.#history = wish.history;
+    this.#cursor = parsePosition(wish.since);
+    this.#ending = ending;
+    this.#sink = sink;
+  }
+
+  /** Where it wants to go on; `null`: with the next event. */
+  get cursor(): RoomCursor {
+    return this.#cursor;
+  }
+
+  subscribed(frame: Subscribed, asked: Position | null): void {
+    const { cursor, gap } = readSubscribed(this.#cursor, frame, asked);
+    this.#cursor = cursor;
+    this.#isLive = true;
+    this.#ending.link("open");
+    if (gap) this.#offer(gap);
+  }
+
+  lost(error: DialoutError | null): void {
+    this.#isLive = false;
+    this.#ending.link("lost", error);
+  }
+
+  fail(error: DialoutError): void {
+    this.#ending.finish(error);
+  }
+
+  event(frame: RoomEventFrame, isWhole: boolean): void {
+    const before = this.#cursor;
+    if (!this.#isLive || before === null) return;
+    const { cursor, gap } = readEvent(before, frame.offset, isWhole);
+    if (cursor === before || cursor === null) return;
+    this.#cursor = cursor;
+    if (gap) this.#offer(gap);
+    const event = roomEventOf(frame, cursor.epoch);
+    if (event && wants(this.filter, event)) this.#offer(event);
+  }
+
+  presence(presence: Presence): void {
+    if (this.#isLive) tell(() => this.#sink.onPresence?.(presence));
+  }
+
+  #offer(item: RoomEvent | Gap): void {
+    if (this.#history === null) {
+      this.#tell(item);
+      return;
+    }
+    this.#waiting.push(item);
+    if (this.#waiting.length > MOST_UNREAD) {
+      this.fail(
+        new DialoutError("too_slow", "A gap could not be filled before too much came after it."),
+      );
+    }
+    if (!this.#isFilling) void this.#drain(this.#history);
+  }
+
+  async #drain(history: NonNullable<Wish["history"]>): Promise<void> {
+    this.#isFilling = true;
+    for (let item = this.#waiting.shift(); item; item = this.#waiting.shift()) {
+      if (this.#ending.isOver) return;
+      if (item.type !== "gap") this.#tell(item);
+      else for await (const found of missing(item, history)) this.#tell(found);
+    }
+    this.#isFilling = false;
+  }
+
+  #tell(item: RoomEvent | Gap): void {
+    if (this.#ending.isOver) return;
+    tell(() => {
+      if (item.type === "gap") this.#sink.onGap(item);
+      else if (wants(this.filter, item)) this.#sink.onEvent(item);
+    });
+  }
+}
+
+/** What the history has of a gap, in order; what it lacks is a gap still. */
+async function* missing(
+  { after, until }: Gap,
+  history: (since: string) => Promise<HistoryPage>,
+): AsyncGenerator<RoomEvent | Gap> {
+  const end = parsePosition(until);
+  const start = parsePosition(after);
+  if (start === null || end === null) return;
+  let at: Position = start;
+  if (at.epoch !== end.epoch) {
+    at = { epoch: end.epoch, offset: 0 };
+    yield gapBetween(start, at);
+  }
+  while (at.offset < end.offset) {
+    const page = await history(`${at.epoch}:${at.offset}`).catch(() => null);
+    const found = page?.epoch === end.epoch ? page.events : [];
+    const from = at.offset;
+    const events = found.filter(({ offset }) => offset > from && offset <= end.offset);
+    const before = (events[0]?.offset ?? end.offset + 1) - 1;
+    if (before > at.offset) yield gapBetween(at, { ...at, offset: before });
+    yield* events;
+    at = { ...at, offset: events.at(-1)?.offset ?? end.offset };
+  }
+}
