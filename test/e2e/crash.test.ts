@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { operatorKey } from "../../scripts/local.ts";
+import { FrameSocket } from "../support/frame-socket.ts";
 import { freePort } from "../support/port.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
@@ -65,5 +67,37 @@ describe("an edge that is killed with kill -9", () => {
     const ended = await Promise.all(jobs.map(({ id }) => client.ended(id)));
     expect(ended.map(({ result }) => result)).toEqual(["did one", "did two", "did three"]);
     expect(ended.map(({ attempt }) => attempt)).toEqual([2, 1, 1]);
+  });
+
+  it("knows every report of a backend's job that it had answered, and its followers go on", async () => {
+    const headers = {
+      authorization: `Bearer ${operatorKey()}`,
+      "content-type": "application/json",
+    };
+    const post = async (path: string, body: object) => {
+      const response = await fetch(edge.url + path, {
+        method: "POST",
+        headers,
+        body: JSON.stringify(body),
+      });
+      expect(response.ok).toBe(true);
+    };
+    const id = "render-7";
+    await post("/api/jobs", { id });
+    const first = await FrameSocket.open(`${edge.url}/ws/${id}`);
+    const { epoch } = await first.next("connection");
+    for (const progress of [10, 20, 30]) {
+      await post(`/api/jobs/${id}/progress`, { progress, message: `at ${progress}` });
+    }
+    const seen = await first.next(({ progress }) => progress === 20);
+    await edge.program.killAll();
+    edge = await runEdge(state, Number(new URL(edge.url).port));
+    const second = await FrameSocket.open(`${edge.url}/ws/${id}?since=${epoch}:${seen.offset}`);
+    expect(await second.next("connection")).toMatchObject({ epoch, recovered: true });
+    expect(await second.next("progress")).toMatchObject({ progress: 30, message: "at 30" });
+    await post(`/api/jobs/${id}/complete`, { result: "done", output_path: "out/7.png" });
+    const end = await second.next("progress");
+    expect(end).toMatchObject({ status: "completed", result: "done", output_path: "out/7.png" });
+    expect(await second.closed).toMatchObject({ code: 1000 });
   });
 });
