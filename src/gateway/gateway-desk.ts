@@ -8,6 +8,7 @@ import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
 import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
+import { publishTo } from "../room/publish.ts";
 import { iso } from "../space/render.ts";
 import { ChannelLink, type OpenChannel } from "./channel-link.ts";
 import { type Bucket, spend } from "./flood.ts";
@@ -212,7 +213,7 @@ export class GatewayDesk {
       this.error(client, "not_allowed", message, { room, ref });
       return;
     }
-    const [published] = await this.parts.env.ROOM.getByName(room).publish([event]);
+    const [published] = await publishTo(this.parts.env, room, [event]);
     if (!published) return;
     const { id, offset } = published;
     this.send(client, { type: "published", room, id, offset, ref });

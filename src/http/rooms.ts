@@ -4,6 +4,7 @@ import { roomName } from "../channel/address.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { historyQuery, type PublishedEvent, publishBody } from "../protocol/room-events.ts";
+import { publishTo } from "../room/publish.ts";
 import { iso } from "../space/render.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, jsonText } from "./context.ts";
@@ -19,7 +20,7 @@ export const rooms = new Hono<AppEnv>()
     requirePublish(await principalOf(c), room);
     const body = checked(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const published = await c.env.ROOM.getByName(room).publish(events);
+    const published = await publishTo(c.env, room, events);
     const frames = published.map(({ id, offset, at, repeated }, index) => {
       const { type, data } = events[index] as PublishedEvent;
       return { type, room, id, offset, timestamp: iso(at), data, repeated };
