@@ -4,7 +4,6 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
 import type { Sql } from "../storage/sql.ts";
-import { makeSecret } from "../webhooks/message.ts";
 import { Announcer } from "./announcer.ts";
 import {
   type Connection,
@@ -50,7 +49,7 @@ export class SpaceDesk {
   readonly intake: Intake;
   readonly reads: JobReads;
   readonly figures: Figures;
-  private readonly webhooks: WebhookDesk;
+  readonly webhooks: WebhookDesk;
   private readonly parts: Parts;
   private readonly workers: WorkerDesk;
   private readonly subscribers: SubscriberDesk;
@@ -80,8 +79,8 @@ export class SpaceDesk {
     this.reads = new JobReads(this.core, this.feed);
     this.webhooks = new WebhookDesk({
       store: parts.webhooks,
+      spaces: parts.spaces,
       allowPrivate: parts.allowPrivateWebhooks,
-      secret: () => this.webhookSecret(),
       jobBody: (ulid) => this.reads.job(ulid),
       commit: (work) => this.commit(work),
     });
@@ -226,18 +225,6 @@ export class SpaceDesk {
 
   dropToken(tokenId: string, now: number): void {
     this.workers.dropToken(tokenId, now);
-  }
-
-  /** Made when it is first asked for. */
-  webhookSecret(): string {
-    const { spaces } = this.core;
-    return spaces.webhookSecret() ?? this.renewWebhookSecret();
-  }
-
-  renewWebhookSecret(): string {
-    const secret = makeSecret();
-    this.core.spaces.keepWebhookSecret(secret);
-    return secret;
   }
 
   /** Stores what came of something that took its time, unless the space is gone meanwhile. */

@@ -142,10 +142,9 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The secret by which the space's webhooks are signed; for the operator. */
   async webhookSecret(renew: boolean): Promise<Reply> {
-    return this.answer({ operator: true }, (desk) => {
-      const secret = renew ? desk.renewWebhookSecret() : desk.webhookSecret();
-      return JSON.stringify({ secret });
-    });
+    return this.answer({ operator: true }, ({ webhooks }) =>
+      JSON.stringify({ secret: renew ? webhooks.renewSecret() : webhooks.secret() }),
+    );
   }
 
   async cancel(caller: Caller, ulid: string): Promise<Reply> {
@@ -190,8 +189,7 @@ export class SpaceObject extends DurableObject<Env> {
     const origin = header("origin") ?? "";
     const id = crypto.randomUUID();
     if (header("role") === "worker") {
-      const tokenId = header("tokenId") ?? "";
-      desk.openWorker(server, { id, origin, tokenId });
+      desk.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "" });
     } else {
       const since = parsePosition(header("since"));
       const leaving = header("leaving") === "1";

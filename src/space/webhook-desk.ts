@@ -1,7 +1,8 @@
 import type { WebhookEvent } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
+import type { SpaceStore } from "../storage/space-store.ts";
 import type { Delivery, WebhookStore } from "../storage/webhook-store.ts";
-import { sendMessage } from "../webhooks/message.ts";
+import { makeSecret, sendMessage } from "../webhooks/message.ts";
 import { isHeard, nextAttemptAt, type Told } from "../webhooks/retry.ts";
 import { refusalOf } from "../webhooks/target.ts";
 import type { Change } from "./ledger.ts";
@@ -13,9 +14,9 @@ const AT_ONCE = 6;
 
 interface Parts {
   store: WebhookStore;
+  spaces: SpaceStore;
   /** On one's own machine any address will do. */
   allowPrivate: boolean;
-  secret: () => string;
   jobBody: (ulid: string) => string | null;
   /** Stores what came of an attempt, in a batch of its own. */
   commit: (work: (now: number) => void) => void;
@@ -28,6 +29,17 @@ export class WebhookDesk {
 
   constructor(parts: Parts) {
     this.parts = parts;
+  }
+
+  /** The secret that signs what is told; made when it is first asked for. */
+  secret(): string {
+    return this.parts.spaces.webhookSecret() ?? this.renewSecret();
+  }
+
+  renewSecret(): string {
+    const secret = makeSecret();
+    this.parts.spaces.keepWebhookSecret(secret);
+    return secret;
   }
 
   /** Stores what a batch gives to tell, inside its transaction; when the first of it is due. */
@@ -90,6 +102,6 @@ export class WebhookDesk {
     if (refusal !== null) return { error: `The address ${refusal}.` };
     const job = this.parts.jobBody(ulid);
     if (job === null) return { status: 410 };
-    return sendMessage({ id, url, event, job }, this.parts.secret(), new Date());
+    return sendMessage({ id, url, event, job }, this.secret(), new Date());
   }
 }
