@@ -1,5 +1,4 @@
-import type { Env } from "../env.ts";
-import { type Report, type SourceKind, sourceKind, sourceReport } from "../protocol/monitor.ts";
+import type { Report } from "../protocol/monitor.ts";
 import { isLive } from "./totals.ts";
 
 /** Silence of a source with open sockets or active jobs after which it is asked, milliseconds. */
@@ -93,25 +92,5 @@ export async function within<T>(ms: number, promise: Promise<T>): Promise<T | un
     return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
-  }
-}
-
-/** Asks the object a source names how things stand. */
-export async function askSource(env: Env, source: string): Promise<Report | null> {
-  const colon = source.indexOf(":");
-  const kind = sourceKind.parse(source.slice(0, colon));
-  return sourceReport.nullable().parse(await census(env, kind, source.slice(colon + 1)));
-}
-
-function census(env: Env, kind: SourceKind, name: string): Promise<unknown> {
-  switch (kind) {
-    case "space":
-      return env.SPACE.getByName(name).census();
-    case "job":
-      return env.JOB.getByName(name).census();
-    case "room":
-      return env.ROOM.getByName(name).census();
-    case "gateway":
-      return env.GATEWAY.getByName(name).census();
   }
 }

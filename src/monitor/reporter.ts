@@ -1,4 +1,3 @@
-import type { Env } from "../env.ts";
 import type { Report, SourceKind } from "../protocol/monitor.ts";
 
 /** The one object that adds up what all others report. */
@@ -8,6 +7,26 @@ export const MONITOR_NAME = "monitor";
 const EVERY_MS = 1_000;
 /** A report that is not taken is sent so often; after that, with the next change. */
 const TRIES = 5;
+
+/** Where the monitor is reached. */
+export interface MonitorBinding {
+  MONITOR: {
+    getByName(name: string): {
+      report(source: string, report: Report): PromiseLike<void>;
+      forget(source: string): PromiseLike<void>;
+    };
+  };
+}
+
+/** The monitor as objects call it. */
+interface Monitors {
+  MONITOR: {
+    getByName(name: string): {
+      report(source: string, report: Report): PromiseLike<unknown>;
+      forget(source: string): PromiseLike<unknown>;
+    };
+  };
+}
 
 /** How the monitor names an object. */
 export function sourceOf(kind: SourceKind, name: string): string {
@@ -19,7 +38,7 @@ export function sourceOf(kind: SourceKind, name: string): string {
  * report is under way at a time, so that none is overtaken.
  */
 export class Reporter {
-  private readonly env: Pick<Env, "MONITOR">;
+  private readonly env: MonitorBinding;
   private readonly source: string;
   private readonly report: () => Report | null;
   private timer: ReturnType<typeof setTimeout> | null = null;
@@ -32,12 +51,7 @@ export class Reporter {
   private isFailing = false;
 
   /** `report` is asked only when something is sent; `null` says that the object is no more. */
-  constructor(
-    env: Pick<Env, "MONITOR">,
-    kind: SourceKind,
-    name: string,
-    report: () => Report | null,
-  ) {
+  constructor(env: MonitorBinding, kind: SourceKind, name: string, report: () => Report | null) {
     this.env = env;
     this.source = sourceOf(kind, name);
     this.report = report;

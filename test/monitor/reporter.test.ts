@@ -1,9 +1,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Reporter } from "../../src/monitor/reporter.ts";
+import { type MonitorBinding, Reporter } from "../../src/monitor/reporter.ts";
 import type { Report } from "../../src/protocol/monitor.ts";
-
-type Env = ConstructorParameters<typeof Reporter>[0];
 
 function reportOf(connections: number): Report {
   const jobs = { active: 0, completed: 0, failed: 0, canceled: 0 };
@@ -16,7 +14,7 @@ class FakeMonitor {
   delayMs = 0;
   refusals = 0;
 
-  readonly env = { MONITOR: { getByName: () => this } } as unknown as Env;
+  readonly env: MonitorBinding = { MONITOR: { getByName: () => this } };
 
   report(source: string, { connections }: Report): Promise<void> {
     return this.note(source, connections);

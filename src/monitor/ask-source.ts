@@ -1,0 +1,22 @@
+import type { Env } from "../env.ts";
+import { type Report, type SourceKind, sourceKind, sourceReport } from "../protocol/monitor.ts";
+
+/** Asks the object a source names how things stand. */
+export async function askSource(env: Env, source: string): Promise<Report | null> {
+  const colon = source.indexOf(":");
+  const kind = sourceKind.parse(source.slice(0, colon));
+  return sourceReport.nullable().parse(await census(env, kind, source.slice(colon + 1)));
+}
+
+function census(env: Env, kind: SourceKind, name: string): Promise<unknown> {
+  switch (kind) {
+    case "space":
+      return env.SPACE.getByName(name).census();
+    case "job":
+      return env.JOB.getByName(name).census();
+    case "room":
+      return env.ROOM.getByName(name).census();
+    case "gateway":
+      return env.GATEWAY.getByName(name).census();
+  }
+}
