@@ -18,16 +18,6 @@ export interface MonitorBinding {
   };
 }
 
-/** The monitor as objects call it. */
-interface Monitors {
-  MONITOR: {
-    getByName(name: string): {
-      report(source: string, report: Report): PromiseLike<unknown>;
-      forget(source: string): PromiseLike<unknown>;
-    };
-  };
-}
-
 /** How the monitor names an object. */
 export function sourceOf(kind: SourceKind, name: string): string {
   return `${kind}:${name}`;

@@ -27,7 +27,7 @@ describe("a filter of events", () => {
   it("asks for fields by their path, which must be there and equal one of the values", () => {
     const fitting = { progress: 5, "owner.name": ["bob", "ann"], done: false, note: null };
     expect(wants({ where: fitting }, event)).toBe(true);
-    for (const where of [
+    const unfitting: Record<string, string | null | string[]>[] = [
       { progress: "5" },
       { "owner.name": ["bob"] },
       { "owner.age": null },
@@ -36,7 +36,8 @@ describe("a filter of events", () => {
       { "owner.tags.0": "a" },
       { toString: "x" },
       { "__proto__.x": null },
-    ]) {
+    ];
+    for (const where of unfitting) {
       expect(wants({ where: { ...fitting, ...where } }, event), JSON.stringify(where)).toBe(false);
     }
   });
