@@ -118,7 +118,7 @@ export class Gateway {
         this.#feeds.get(frame.room)?.presence(frame);
         return;
       case "connection.expiring":
-        this.#renewal.now();
+        this.#renewal.expiring();
         return;
       case "authenticated":
         this.#renewal.accepted(Date.parse(frame.expires_at));

@@ -14,6 +14,7 @@ export class TokenRenewal {
   readonly #send: (token: string) => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isRunning = false;
+  #askedAt = 0;
 
   constructor(tokens: TokenSource, send: (token: string) => void) {
     this.#tokens = tokens;
@@ -47,8 +48,9 @@ export class TokenRenewal {
     this.#schedule(RETRY_MS);
   }
 
-  now(): void {
-    this.#schedule(0);
+  /** The edge says that the token runs out soon; of one that is short-lived it says so at once. */
+  expiring(): void {
+    this.#schedule(Math.max(LEAST_MS, this.#askedAt + RETRY_MS - Date.now()));
   }
 
   #schedule(ms: number): void {
@@ -59,6 +61,7 @@ export class TokenRenewal {
   }
 
   async #renew(): Promise<void> {
+    this.#askedAt = Date.now();
     try {
       const token = await this.#tokens.renew();
       if (this.#isRunning && token !== null) this.#send(token);

@@ -4,7 +4,7 @@ import { DialoutError } from "./errors.ts";
 export type Token = string | (() => string | null | Promise<string | null>);
 
 /** A token with less than this left is not worth using, milliseconds. */
-const MARGIN_MS = 10_000;
+const MARGIN_MS = 5_000;
 
 /** The token of one client: asked for once, kept until it runs out or the edge refuses it. */
 export class TokenSource {

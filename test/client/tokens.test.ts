@@ -17,7 +17,7 @@ function issuer(seconds: (count: number) => number) {
 
 describe("a token", () => {
   test("is asked for once, and again only when it is about to run out", async () => {
-    const { given, token } = issuer((count) => (count === 0 ? 5 : 600));
+    const { given, token } = issuer((count) => (count === 0 ? 4 : 600));
     const { edge, client } = await startClient({ token });
     edge.answer = () => ({ body: jobResource() });
     const job = client.job(JOB_ID);
@@ -93,6 +93,25 @@ describe("a token", () => {
     socket.send({ type: "authenticated", user_id: "ada", expires_at, ref });
     expect((await socket.next("authenticate")).token).toBe(given[2]);
     expect(edge.unasked).toBe(0);
+  });
+
+  test("that the edge calls short-lived each time is not asked for all the time", async () => {
+    const { given, token } = issuer(() => 20);
+    const { edge, client } = await startClient({ token });
+    client.room(ROOM).subscribe({});
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed();
+    const expiring = { type: "connection.expiring", expires_at: new Date().toISOString() };
+    socket.send(expiring);
+    const { ref } = await socket.next("authenticate");
+    const expires_at = new Date(Date.now() + 20_000).toISOString();
+    const authenticated = { type: "authenticated", user_id: "ada", expires_at, ref };
+    socket.send(authenticated, expiring);
+    const answeredAt = Date.now();
+    await socket.next("authenticate");
+    expect(Date.now() - answeredAt).toBeGreaterThan(4_000);
+    expect(given).toHaveLength(3);
   });
 
   test("that can't be had is asked for again, and the follower told why it waits", async () => {

@@ -1,0 +1,135 @@
+// @vitest-environment happy-dom
+import { createElement, StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { renderToString } from "react-dom/server";
+import { afterEach, describe, expect, onTestFinished, test } from "vitest";
+import { WebSocket } from "ws";
+import type { DialoutClient } from "../../src/client/index.ts";
+import { useJob, useRoom, useSpace } from "../../src/client/react.ts";
+import { AT, type Frame } from "../support/fake-subscriber-edge.ts";
+import { completed, connection, output, progress } from "./jobs.ts";
+import { JOB_ID, startClient } from "./start.ts";
+
+const ROOM = "project:42";
+
+afterEach(() => document.body.replaceChildren());
+
+/** Renders a component as React does while it is developed: every effect is tried out twice. */
+function render(...components: (() => string)[]) {
+  const container = document.body.appendChild(document.createElement("div"));
+  const root = createRoot(container);
+  const children = components.map((one, key) => createElement(Shown, { key, of: one }));
+  root.render(createElement(StrictMode, null, children));
+  const unmount = () => root.unmount();
+  onTestFinished(unmount);
+  const shows = (text: string) =>
+    expect.poll(() => container.textContent, { timeout: 5_000 }).toBe(text);
+  return { shows, unmount };
+}
+
+function Shown({ of }: { of: () => string }) {
+  return createElement("p", null, of());
+}
+
+function start() {
+  return startClient({ WebSocket });
+}
+
+function event(offset: number, type = "project.updated"): Frame {
+  return { type, room: ROOM, id: `id-${offset}`, offset, timestamp: AT, data: { project_id: 1 } };
+}
+
+describe("useJob", () => {
+  const describeJob = (client: DialoutClient, id: string | null) => () => {
+    const job = useJob(client, id);
+    return [job.link, job.status, job.output, job.result, job.failure?.code].join("|");
+  };
+
+  test("shows a job from its first event to its result, over one socket", async () => {
+    const { edge, client } = await start();
+    const { shows } = render(describeJob(client, JOB_ID), describeJob(client, JOB_ID));
+    await shows("connecting||||".repeat(2));
+    const socket = await edge.socket();
+    socket.send(connection(1), progress(1), output(2, "a "), output(3, { n: 1 }));
+    await shows('open|processing|a \n{"n":1}\n||'.repeat(2));
+    socket.send(completed(4, "done"));
+    await shows('closed|completed|a \n{"n":1}\n|done|'.repeat(2));
+    expect(edge.unasked).toBe(0);
+  });
+
+  test("drops the output of an attempt that was in vain", async () => {
+    const { edge, client } = await start();
+    const { shows } = render(describeJob(client, JOB_ID));
+    const socket = await edge.socket();
+    socket.send(connection(1), progress(1), output(2, "half"), output(3, "whole", 2));
+    await shows("open|processing|whole||");
+    socket.send(progress(4, { status: "failed", error: { code: "timeout", message: "Slow." } }));
+    await shows("closed|failed|whole||timeout");
+  });
+
+  test("waits where there is no job yet", async () => {
+    const { edge, client } = await start();
+    const { shows } = render(describeJob(client, null));
+    await shows("connecting||||");
+    expect(edge.unasked).toBe(0);
+  });
+
+  test("leaves the job with the last component that shows it", async () => {
+    const { edge, client } = await start();
+    const { unmount } = render(describeJob(client, JOB_ID));
+    const socket = await edge.socket();
+    unmount();
+    expect(await socket.closed).toBe(1000);
+  });
+
+  test("renders on a server without following anything", async () => {
+    const { edge, client } = await start();
+    const html = renderToString(createElement(Shown, { of: describeJob(client, JOB_ID) }));
+    expect(html).toBe("<p>connecting||||</p>");
+    expect(edge.unasked).toBe(0);
+  });
+});
+
+describe("useSpace", () => {
+  test("shows the status as it changes, and what went wrong", async () => {
+    const { edge, client } = await start();
+    const { shows } = render(() => {
+      const { status, link, error } = useSpace(client, "demo");
+      return [link, status?.worker, status?.queue_size, error?.code].join("|");
+    });
+    const socket = await edge.socket();
+    const counts = { queue_size: 3, processing: 0, estimated_wait_s: null };
+    const status = { type: "space.status", space: "demo", worker: "connected", ...counts };
+    const about = { space: "demo", epoch: "e", recovered: false, timestamp: AT };
+    socket.send({ type: "connection", ...about, offset: 1 });
+    socket.send({ ...status, offset: 1, timestamp: AT });
+    await shows("open|connected|3|");
+    socket.close(4401);
+    await shows("closed|connected|3|not_authenticated");
+  });
+});
+
+describe("useRoom", () => {
+  test("shows the newest events, and shares the room's subscription", async () => {
+    const { edge, client } = await start();
+    const list = () => {
+      const filter = { types: ["project.*"] };
+      const { events, gaps, link } = useRoom(client, ROOM, { filter, limit: 2 });
+      return [link, events.map(({ offset }) => offset).join(), gaps.length].join("|");
+    };
+    const { shows } = render(list, list);
+    const socket = await edge.socket();
+    socket.establish();
+    const asked = await socket.subscribed();
+    expect(asked.filter).toEqual({ types: ["project.*"] });
+    await shows("open||0".repeat(2));
+    socket.send(event(1), event(2), event(4, "project.deleted"));
+    await shows("open|2,4|0".repeat(2));
+    socket.drop();
+    await shows("lost|2,4|0".repeat(2));
+    const again = await edge.socket();
+    again.establish();
+    expect(await again.subscribed({ offset: 9 })).toMatchObject({ since: "e:4" });
+    await shows("open|2,4|1".repeat(2));
+  });
+});

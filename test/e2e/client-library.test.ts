@@ -1,0 +1,278 @@
+import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { operatorKey, secret } from "../../scripts/local.ts";
+import { Broadcaster } from "../../src/client/broadcaster.ts";
+import {
+  type ClientOptions,
+  DialoutClient,
+  type Gap,
+  isEvent,
+  JobFailed,
+  type JobProgress,
+  type RoomEvent,
+  type SpaceStatus,
+} from "../../src/client/index.ts";
+import { freePort } from "../support/port.ts";
+import { tokenOf } from "../support/tokens.ts";
+import { EdgeClient } from "./client.ts";
+import { makeState, removeState, runEdge } from "./edge.ts";
+
+const TEXT = "Ada Lovelace wrote the first program in London. It is a wonderful piece of work!";
+const url = inject("edgeUrl");
+const edge = new EdgeClient(url);
+
+function clientOf(options: ClientOptions = {}): DialoutClient {
+  const client = new DialoutClient({ url, ...options });
+  onTestFinished(() => client.close());
+  return client;
+}
+
+function userToken(claims: object, seconds = 600): Promise<string> {
+  return tokenOf(secret("JWT_SECRET"), "ada", { ...claims }, seconds);
+}
+
+async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const read: T[] = [];
+  for await (const item of items) read.push(item);
+  return read;
+}
+
+describe("the client with a space", () => {
+  let space: { name: string; token: string };
+
+  beforeEach(async () => {
+    space = await edge.makeSpace({ enable_file_upload: true });
+  });
+
+  it("submits a job, reads its text piece by piece, and gets its result", async () => {
+    await edge.startWorker(space, ["demo"]);
+    const job = await clientOf().space(space.name).submit({ prompt: TEXT });
+    const pieces = await all(job.output());
+    expect(pieces.length).toBeGreaterThan(1);
+    const resource = await job.get();
+    expect(pieces.join("")).toBe(resource.output);
+    expect(await job.result()).toEqual(resource.result);
+    const told = await all(job.events());
+    expect(told.at(-1)).toMatchObject({ type: "progress", status: "completed" });
+  });
+
+  it("sends files, and several jobs at once", async () => {
+    await edge.startWorker(space, ["exec", "--", "cat"]);
+    const files = { notes: new File(["some notes"], "notes.txt", { type: "text/plain" }) };
+    const handle = clientOf().space(space.name);
+    const job = await handle.submit({ n: 1 }, { files, priority: 2 });
+    expect(await job.get()).toMatchObject({
+      priority: 2,
+      input: { n: 1 },
+      files: [{ field: "notes", name: "notes.txt", content_type: "text/plain", size: 10 }],
+    });
+    const submitted = await handle.submitMany([
+      { input: { n: 2 } },
+      { input: { prompt: 3 as never } },
+      { input: { n: 4 }, job_timeout_s: 9 },
+    ]);
+    expect(submitted.map(({ ok }) => ok)).toEqual([true, false, true]);
+    await Promise.all(submitted.map((one) => one.ok && one.job.result()));
+  });
+
+  it("is told why a job is refused, and why one ended without a result", async () => {
+    const handle = clientOf().space(space.name);
+    await expect(handle.submit({})).rejects.toMatchObject({ code: "worker_not_connected" });
+    await edge.startWorker(space, ["exec", "--", "sleep", "60"]);
+    const job = await handle.submit({});
+    const result = job.result().catch((error) => error);
+    await job.cancel();
+    const error = await result;
+    expect(error).toBeInstanceOf(JobFailed);
+    expect(error).toMatchObject({ code: "canceled", jobId: job.id });
+    const nowhere = clientOf().space("no-such-space").watch({});
+    expect(await nowhere.closed).toMatchObject({ code: "space_not_found" });
+    await expect(
+      clientOf()
+        .job(`${job.id.slice(0, -3)}ZZZ`)
+        .result(),
+    ).rejects.toMatchObject({
+      code: "job_not_found",
+    });
+  });
+
+  it("hears the worker come and go", async () => {
+    const seen: SpaceStatus["worker"][] = [];
+    clientOf()
+      .space(space.name)
+      .watch({ onStatus: ({ worker }) => seen.push(worker) });
+    await expect.poll(() => seen).toEqual(["disconnected"]);
+    const worker = await edge.startWorker(space, ["demo"]);
+    await expect.poll(() => seen.at(-1)).toBe("connected");
+    await worker.stop();
+    await expect.poll(() => seen.at(-1)).toBe("disconnected");
+  });
+});
+
+describe("the client with a backend's job", () => {
+  it("reports it to whoever follows, from before it is made", async () => {
+    const id = `job-${crypto.randomUUID()}`;
+    const reporter = clientOf({ token: await userToken({ publish: [`job:${id}`] }) });
+    const made = { id, input: { video: 7 }, message: "Waiting" };
+    const texts: unknown[] = [];
+    const progress: JobProgress[] = [];
+    const handle = clientOf().job(id);
+    const following = handle.follow({
+      onOutput: ({ delta }) => texts.push(delta),
+      onProgress: (told) => progress.push(told),
+    });
+    await expect.poll(() => progress.at(-1)?.status).toBe("pending");
+    const job = await reporter.createJob(made);
+    expect((await reporter.createJob(made)).id).toBe(id);
+    expect(await job.progress({ progress: 40, message: "Cutting" })).toMatchObject({
+      progress: 40,
+    });
+    await job.output("a ");
+    await job.output("cat");
+    expect(await job.complete({ path: "/cat.mp4" })).toMatchObject({ status: "completed" });
+    expect(await following.closed).toBeNull();
+    expect(texts).toEqual(["a ", "cat"]);
+    expect(progress.map(({ message }) => message)).toContain("Cutting");
+    expect(progress.at(-1)?.result).toEqual({ path: "/cat.mp4" });
+    expect(await handle.result()).toEqual({ path: "/cat.mp4" });
+  });
+
+  it("fails it with a code of its own, and needs the right to", async () => {
+    const reporter = clientOf({ token: await userToken({ publish: ["job:*"] }) });
+    const job = await reporter.createJob();
+    await job.fail("The disk is full.", "disk_full");
+    const told = { code: "disk_full", message: "The disk is full." };
+    await expect(job.handle.result()).rejects.toMatchObject(told);
+    await expect(clientOf().createJob()).rejects.toMatchObject({ code: "not_authenticated" });
+  });
+});
+
+describe("the client with rooms", () => {
+  const roomOf = (kind = "project") => `${kind}:${crypto.randomUUID()}`;
+  const broadcaster = () => new Broadcaster({ url, token: operatorKey() });
+
+  it("hears what a backend publishes, and who is there", async () => {
+    const id = crypto.randomUUID();
+    const client = clientOf({ token: await userToken({ rooms: ["project:*"] }) });
+    const room = client.room(`project:${id}`);
+    const present: string[] = [];
+    const events = room.events();
+    room.subscribe({ onPresence: ({ type, user_id }) => present.push(`${type} ${user_id}`) });
+    await expect.poll(async () => (await room.presence()).users).toHaveLength(1);
+    const sent = await broadcaster().broadcastProjectUpdated(id, { name: "Engine" });
+    const { value } = await events.next();
+    if (!value || value.type === "gap" || !isEvent(value, "project.updated")) {
+      throw new Error("expected an event");
+    }
+    expect(value).toMatchObject({ id: sent.id, data: { project_id: id, name: "Engine" } });
+    expect((await room.history()).events).toMatchObject([{ id: sent.id }]);
+    const bo = clientOf({
+      token: await tokenOf(secret("JWT_SECRET"), "bo", { rooms: [`project:${id}`] }),
+    });
+    const visit = bo.room(`project:${id}`).subscribe({});
+    await expect.poll(() => present).toContain("presence.joined bo");
+    visit.close();
+    await expect.poll(() => present).toContain("presence.left bo");
+    await expect(
+      room.publish({ type: "project.updated", data: { project_id: 1 } }),
+    ).rejects.toMatchObject({ code: "not_allowed" });
+  });
+
+  it("goes on after 1,500 events that it was not there for, and tells each once", async () => {
+    const room = clientOf({ token: operatorKey() }).room(roomOf());
+    const first = await room.publish({ type: "step.done", data: { n: 0 } });
+    const { epoch } = await room.history();
+    for (const from of [1, 1_001]) {
+      const events = Array.from({ length: from === 1 ? 1_000 : 500 }, (_, index) => {
+        return { type: "step.done", data: { n: from + index } };
+      });
+      await edge.asOperator("POST", `/api/rooms/${encodeURIComponent(room.name)}/events`, {
+        events,
+      });
+    }
+    const told: (RoomEvent | Gap)[] = [];
+    const since = `${epoch}:${first.offset}`;
+    const subscription = room.subscribe({
+      since,
+      fillGaps: true,
+      onEvent: (event) => told.push(event),
+      onGap: (gap) => told.push(gap),
+    });
+    await expect.poll(() => told.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(1_000);
+    await room.publish({ type: "step.done", data: { n: 1_501 } });
+    await expect.poll(() => told.length, { timeout: 20_000 }).toBe(1_501);
+    subscription.close();
+    expect(told.map((one) => (one.type === "gap" ? "gap" : one.data.n))).toEqual(
+      Array.from({ length: 1_501 }, (_, index) => index + 1),
+    );
+  });
+
+  it("is refused a room that its token does not name, and hears the others", async () => {
+    const client = clientOf({ token: await userToken({ rooms: ["agent:7"] }) });
+    const refused = client.room("project:42").subscribe({});
+    const events = client.room("user:ada").events();
+    expect(await refused.closed).toMatchObject({ code: "not_allowed" });
+    await broadcaster().publish("user:ada", "note.added", { text: "hello" });
+    expect((await events.next()).value).toMatchObject({ type: "note.added" });
+    const anonymous = clientOf().room("global").subscribe({});
+    expect(await anonymous.closed).toMatchObject({ code: "not_authenticated" });
+  });
+
+  it("keeps its socket over the end of its tokens", async () => {
+    let given = 0;
+    const token = () => {
+      given += 1;
+      return userToken({ rooms: ["project:*"] }, 8);
+    };
+    const room = clientOf({ token }).room(roomOf());
+    const links: string[] = [];
+    const texts: unknown[] = [];
+    room.subscribe({
+      onEvent: ({ data }) => texts.push(data.text),
+      onLink: (state) => links.push(state),
+    });
+    // The first has run out by then: a fresh one comes every 5 seconds.
+    await expect.poll(() => given, { timeout: 60_000 }).toBe(4);
+    await broadcaster().publish(room.name, "note.added", { text: "still here" });
+    await expect.poll(() => texts).toEqual(["still here"]);
+    expect(links).toEqual(["open"]);
+  });
+});
+
+describe("the client of an edge that is killed", () => {
+  it("goes on with its jobs and rooms, and misses nothing", async () => {
+    const state = await makeState();
+    const port = await freePort();
+    let running = await runEdge(state, port);
+    onTestFinished(async () => {
+      await running.program.stop();
+      await removeState(state);
+    });
+    const client = clientOf({ url: running.url, token: operatorKey() });
+    const room = client.room("project:42");
+    const numbers: unknown[] = [];
+    const gaps: Gap[] = [];
+    const links: string[] = [];
+    room.subscribe({
+      onEvent: ({ data }) => numbers.push(data.n),
+      onGap: (gap) => gaps.push(gap),
+      onLink: (link) => links.push(link),
+    });
+    const job = await client.createJob();
+    const output = all(job.handle.output());
+    const result = job.handle.result();
+    await expect.poll(() => links.at(-1)).toBe("open");
+    await room.publish({ type: "step.done", data: { n: 1 } });
+    await job.output("a ");
+    await expect.poll(() => numbers).toEqual([1]);
+    await running.program.killAll();
+    await expect.poll(() => links.at(-1)).toBe("lost");
+    running = await runEdge(state, port);
+    await room.publish({ type: "step.done", data: { n: 2 } });
+    await job.output("cat");
+    await job.complete("done");
+    await expect.poll(() => numbers, { timeout: 30_000 }).toEqual([1, 2]);
+    expect(gaps).toEqual([]);
+    expect((await output).join("")).toBe("a cat");
+    expect(await result).toBe("done");
+  });
+});
