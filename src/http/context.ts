@@ -6,31 +6,30 @@ import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import { spaceName } from "../protocol/values.ts";
 import type { Caller, Refusal, Reply } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
+import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
 
 export type AppEnv = { Bindings: Env; Variables: { requestId: string } };
 export type AppContext = Context<AppEnv>;
 export type SpaceStub = DurableObjectStub<SpaceObject>;
 
-/** A wrong key is refused, not taken for none: its sender means to be the operator. */
-export function callerOf(c: AppContext): Caller {
-  const given = bearerOf(c.req.header("authorization"));
-  if (given === null) return { operator: false };
-  if (!isOperatorKey(given, c.env.OPERATOR_KEY)) {
-    throw new ProblemError(
-      "not_authenticated",
-      "The key in `Authorization` is not the operator's.",
-    );
-  }
-  return { operator: true };
+/**
+ * A wrong key or token is refused, not taken for none: its sender means to be somebody. Who has a user's
+ * token is here what anyone is.
+ */
+export async function callerOf(c: AppContext): Promise<Caller> {
+  const principal = await principalOf(c);
+  return { operator: principal.kind === "operator" };
 }
 
 export function requireOperator(c: AppContext): Caller {
-  const caller = callerOf(c);
-  if (caller.operator) return caller;
+  const given = bearerOf(c.req.header("authorization"));
+  if (isOperatorKey(given, c.env.OPERATOR_KEY)) return { operator: true };
   throw new ProblemError(
     "not_authenticated",
-    "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`.",
+    given === null
+      ? "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`."
+      : "The key in `Authorization` is not the operator's.",
   );
 }
 

@@ -6,7 +6,7 @@ import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 
 /** Server-sent events: the frames of the job's socket, with their position as id. */
 export async function jobEvents(c: AppContext): Promise<Response> {
-  const { operator } = callerOf(c);
+  const { operator } = await callerOf(c);
   const job = jobParam(c);
   const current = await askOfJob(c, job.space, (stub) => stub.job({ operator }, job.ulid));
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);

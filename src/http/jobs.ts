@@ -22,7 +22,7 @@ import { submitBatch } from "./submit-batch.ts";
 /** `/api/spaces/:space/jobs`. */
 export const spaceJobs = new Hono<AppEnv>()
   .post("/", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     await limitRate(c, caller);
     const space = spaceParam(c);
     const { text, ulid, isRepeat, leaving } = await submitJob(c, space, caller);
@@ -39,7 +39,7 @@ export const spaceJobs = new Hono<AppEnv>()
     return answerAtEnd(c, { space, ulid, caller, until });
   })
   .post("/batch", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     await limitRate(c, caller);
     return jsonText(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
@@ -54,17 +54,17 @@ export const spaceJobs = new Hono<AppEnv>()
 /** `/api/jobs/:job`. The id has 65 random bits: whoever knows it may see and cancel the job. */
 export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
     return jsonText(c, await askOfJob(c, space, (stub) => stub.job(caller, ulid)));
   })
   .post("/:job/cancel", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
     return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid)));
   })
   .get("/:job/webhooks", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
     return jsonText(c, await askOfJob(c, space, (stub) => stub.webhookDeliveries(caller, ulid)));
   })

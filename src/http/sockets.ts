@@ -34,7 +34,7 @@ export const sockets = new Hono<AppEnv>()
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
     const space = spaceParam(c);
-    const { operator } = callerOf(c);
+    const { operator } = await callerOf(c);
     const since = c.req.query("since");
     return openSocket(c, space, { role: "subscriber", operator, since });
   })
@@ -57,7 +57,7 @@ async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: job } = jobParam(c);
-  const { operator } = callerOf(c);
+  const { operator } = await callerOf(c);
   const since = c.req.query("since");
   return ofJob(openSocket(c, space, { role: "subscriber", operator, job, since }));
 }

@@ -32,7 +32,7 @@ const listQuery = z.strictObject({
 /** `/api/spaces`: the catalogue, and the worker tokens of each space. */
 export const spaces = new Hono<AppEnv>()
   .get("/", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     const { cursor, limit } = checked(listQuery, c.req.query());
     const catalog = new SpaceCatalog(c.env.DB);
     const page = await catalog.list({ all: caller.operator, after: cursor, limit: limit + 1 });
@@ -62,7 +62,7 @@ export const spaces = new Hono<AppEnv>()
     return jsonText(c, await ask(c, name, (stub) => stub.describe(caller)), 201);
   })
   .get("/:space", async (c) => {
-    const caller = callerOf(c);
+    const caller = await callerOf(c);
     return jsonText(c, await ask(c, spaceParam(c), (stub) => stub.describe(caller)));
   })
   .patch("/:space", async (c) => {

@@ -95,6 +95,25 @@ describe("the client with a space", () => {
     });
   });
 
+  it("needs no other client for who has a user's token, and the operator's key for what is private", async () => {
+    const worker = await edge.startWorker(space, ["demo"]);
+    const user = clientOf({ token: await userToken({ rooms: ["project:*"] }) });
+    const job = await user.space(space.name).submit({ prompt: TEXT });
+    expect(await job.result()).toMatchObject({});
+    expect((await user.space(space.name).statuses().next()).value).toMatchObject({
+      worker: "connected",
+    });
+    await worker.stop();
+    const path = `/api/spaces/${space.name}`;
+    await edge.asOperator("PATCH", path, { visibility: "private", offline: "queue" });
+    const refused = user.space(space.name).watch({});
+    expect(await refused.closed).toMatchObject({ code: expect.stringMatching(/not_/) });
+    const operator = clientOf({ token: operatorKey() }).space(space.name);
+    expect((await operator.statuses().next()).value).toMatchObject({ worker: "disconnected" });
+    const secret = await operator.submit({ prompt: TEXT });
+    expect((await secret.events().next()).value).toMatchObject({ status: "queued" });
+  });
+
   it("hears the worker come and go", async () => {
     const seen: SpaceStatus["worker"][] = [];
     clientOf()

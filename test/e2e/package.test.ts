@@ -1,0 +1,132 @@
+/// <reference lib="dom" />
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { type Browser, chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { ROOT } from "../../scripts/local.ts";
+import { freePort } from "../support/port.ts";
+import { Program } from "../support/program.ts";
+import { EdgeClient } from "./client.ts";
+
+const FIXTURE = join(ROOT, "test/support/vite-app");
+/** What a new app with React and TypeScript has, at the versions that this project knows. */
+const APP_PACKAGES = [
+  "vite",
+  "react",
+  "react-dom",
+  "@types/react",
+  "@types/react-dom",
+  "@types/node",
+];
+const MOST_PACKED_BYTES = 160_000;
+const MOST_BUNDLED_BYTES = 400_000;
+
+const edge = new EdgeClient(inject("edgeUrl"));
+const run = promisify(execFile);
+let folder: string;
+let app: string;
+let browser: Browser;
+let packed: { filename: string; size: number; files: { path: string }[] };
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "dialout-package-"));
+  app = join(folder, "app");
+  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], {
+    cwd: ROOT,
+  });
+  [packed] = JSON.parse(stdout.slice(stdout.indexOf("[\n")));
+  await cp(FIXTURE, app, { recursive: true });
+  const { devDependencies } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8"));
+  const versions = APP_PACKAGES.map((name) => [name, devDependencies[name]]);
+  const dependencies = { ...Object.fromEntries(versions), dialout: `file:../${packed.filename}` };
+  const about = { name: "app", private: true, type: "module", dependencies };
+  await writeFile(join(app, "package.json"), JSON.stringify(about));
+  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: app });
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
+  });
+});
+afterAll(async () => {
+  await browser?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Runs a program of the app, or of this project, in the app's folder. */
+async function inApp(script: string, ...args: string[]): Promise<string> {
+  const { stdout } = await run(process.execPath, [script, ...args], { cwd: app, env: ENV }).catch(
+    (error) => {
+      throw new Error(`${error.stdout}${error.stderr}`);
+    },
+  );
+  return stdout;
+}
+
+/** Tests run with another `NODE_ENV`, in which React is built with all its warnings. */
+const ENV = { ...process.env, NODE_ENV: "production" };
+const VITE = "node_modules/vite/bin/vite.js";
+const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
+
+describe("the package as npm packs it", () => {
+  it("is small and holds what is needed, and nothing else", () => {
+    const paths = packed.files.map(({ path }) => path);
+    expect(packed.size).toBeLessThan(MOST_PACKED_BYTES);
+    expect(paths).toContain("dist/client/index.js");
+    expect(paths).toContain("dist/worker-client/cli.js");
+    const others = paths.filter((path) => !/^dist\/(client|types|worker-client)\//.test(path));
+    expect(others.sort()).toEqual(["README.md", "package.json"]);
+  });
+
+  it("brings no package that only the edge needs", async () => {
+    const installed = await readdir(join(app, "node_modules"));
+    for (const name of ["hono", "jose", "preact", "wrangler", "esbuild"]) {
+      expect(installed).not.toContain(name);
+    }
+    for (const name of ["zod", "partysocket", "ws"]) expect(installed).toContain(name);
+  });
+
+  it("type-checks in an app, its own declarations too", async () => {
+    await inApp(TSC, "-p", "tsconfig.json");
+    await inApp(TSC, "-p", "tsconfig.backend.json");
+  });
+
+  it("is loaded by Node.js as it is", async () => {
+    const load =
+      'const { broadcaster } = await import("./src/backend.ts"); console.log(typeof broadcaster.broadcastPrCreated);';
+    expect(await inApp("--input-type=module", "-e", load)).toBe("function\n");
+    const help = await inApp("node_modules/dialout/dist/worker-client/cli.js", "--help");
+    expect(help).toContain("dialout-worker");
+  });
+
+  it("runs in a page that Vite built, from another origin than the edge's", async () => {
+    await inApp(VITE, "build");
+    const assets = join(app, "dist/assets");
+    const [script] = (await readdir(assets)).filter((name) => name.endsWith(".js"));
+    expect((await readFile(join(assets, script ?? ""))).byteLength).toBeLessThan(
+      MOST_BUNDLED_BYTES,
+    );
+    const port = await freePort();
+    const address = ["--host", "127.0.0.1", "--port", String(port), "--strictPort"];
+    const preview = new Program(join(app, VITE), ["preview", app, ...address]);
+    onTestFinished(() => preview.stop().then(() => undefined));
+    await preview.prints(`:${port}`);
+    const space = await edge.makeSpace();
+    const page = await browser.newPage();
+    page.setDefaultTimeout(20_000);
+    page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+    await page.goto(`http://127.0.0.1:${port}/?edge=${edge.url}&space=${space.name}`);
+    const shown = (id: string) => page.getByTestId(id).textContent();
+    await expect.poll(() => shown("worker")).toBe("disconnected");
+    await page.getByTestId("submit").click();
+    await expect.poll(() => shown("problem")).toBe("worker_not_connected");
+    await edge.startWorker(space, ["demo"]);
+    await expect.poll(() => shown("worker"), { timeout: 10_000 }).toBe("connected");
+    await page.getByTestId("submit").click();
+    await expect.poll(() => shown("status"), { timeout: 30_000 }).toBe("completed");
+    expect(await shown("output")).not.toBe("");
+    expect(await shown("result")).toContain("{");
+  });
+});
