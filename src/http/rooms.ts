@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { z } from "zod";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
 import { roomName } from "../channel/address.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
@@ -70,8 +71,10 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   return c.body(stream.readable, 200, STREAM_HEADERS);
 }
 
+const roomPath = z.object({ room: roomName });
+
 export function roomParam(c: AppContext): string {
-  return checked(roomName, c.req.param("room"));
+  return checked(roomPath, { room: c.req.param("room") }).room;
 }
 
 export function requireSubscribe(principal: Principal, room: string): void {
