@@ -19,12 +19,16 @@ export type CreateJobOptions = z.input<typeof createBackendJobBody>;
 export type ProgressReport = Report<"progress">;
 export type CompleteReport = Omit<Report<"complete">, "result">;
 
-/** A job without a space, for the backend that does it: here it says how the job goes. */
+/**
+ * A job without a space, for the backend that does it: here it says how the job goes. Reports arrive in
+ * the order in which they are made, also where nobody waits for the one before.
+ */
 export class JobReporter {
   readonly id: string;
   /** What everybody else has of the job: its state, its events, its result. */
   readonly handle: JobHandle;
   readonly #edge: Edge;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(edge: Edge, id: string) {
     this.#edge = edge;
@@ -52,7 +56,11 @@ export class JobReporter {
 
   #report<T>(what: string, body: object, schema: z.ZodType<T>, retry?: "safe"): Promise<T> {
     const path = `/api/jobs/${segment(this.id)}/${what}`;
-    return this.#edge.http.call({ method: "POST", path, body, retry }, schema);
+    const send = () => this.#edge.http.call({ method: "POST", path, body, retry }, schema);
+    // One that failed is its caller's to deal with, and keeps back none of the others.
+    const answer = this.#last.then(send, send);
+    this.#last = answer.catch(() => undefined);
+    return answer;
   }
 }
 

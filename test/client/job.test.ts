@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { DialoutError, JobFailed } from "../../src/client/index.ts";
 import { AT, problem } from "../support/fake-subscriber-edge.ts";
 import { completed, connection, gap, jobResource, output, progress } from "./jobs.ts";
@@ -91,6 +91,29 @@ describe("following a job", () => {
     socket.send(connection(1), progress(1), progress(5, { skipped: 3 }), completed(6, null));
     for await (const event of events) types.push(event.type);
     expect(types).toEqual(["progress", "progress", "progress"]);
+  });
+
+  test("a connection that has fallen silent is dialed anew, and one that only has nothing to say is not", async () => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const { edge, client } = await startClient();
+    const links: string[] = [];
+    const following = client.job(JOB_ID).follow({ onLink: (state) => links.push(state) });
+    const first = await edge.socket();
+    first.send(connection(1), progress(1));
+    await expect.poll(() => links).toEqual(["open"]);
+    for (let beat = 1; beat <= 3; beat += 1) {
+      vi.advanceTimersByTime(20_000);
+      await expect.poll(() => first.pings).toBe(beat);
+      await first.read();
+    }
+    expect(links).toEqual(["open"]);
+    first.answersPings = false;
+    vi.advanceTimersByTime(40_000);
+    const second = await edge.socket();
+    expect(links).toEqual(["open", "lost"]);
+    second.send(connection(1, true), completed(2, null));
+    expect(await following.closed).toBeNull();
   });
 
   test("a job that is not there ends it with the edge's reason, which was asked for over HTTP", async () => {

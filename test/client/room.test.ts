@@ -146,6 +146,22 @@ describe("following rooms", () => {
     expect(await one.closed).toBeNull();
   });
 
+  test("a client that was closed can be used again", async () => {
+    const { edge, client } = await startClient();
+    const before = client.room(ROOM).subscribe({});
+    const first = await edge.socket();
+    client.close();
+    expect(await before.closed).toBeNull();
+    await first.closed;
+    const { offsets, handlers } = notes();
+    client.room(ROOM).subscribe(handlers);
+    const second = await edge.socket();
+    second.establish();
+    await second.subscribed();
+    second.send(event(1));
+    await expect.poll(offsets).toEqual([1]);
+  });
+
   test("a room that one may not follow ends its followers, and no others", async () => {
     const { edge, client } = await startClient();
     const { offsets, handlers } = notes();

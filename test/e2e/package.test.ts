@@ -93,6 +93,16 @@ describe("the package as npm packs it", () => {
     await inApp(TSC, "-p", "tsconfig.backend.json");
   });
 
+  it("is used by its documentation as it is", async () => {
+    const text = await readFile(join(ROOT, "docs/client.md"), "utf8");
+    const examples = [...text.matchAll(/^```(tsx?)\n(.*?)^```/gms)];
+    expect(examples.length).toBeGreaterThan(4);
+    for (const [index, [, extension, code]] of examples.entries()) {
+      await writeFile(join(app, `src/example-${index}.${extension}`), `${code}\nexport {};\n`);
+    }
+    await inApp(TSC, "-p", "tsconfig.examples.json");
+  });
+
   it("is loaded by Node.js as it is", async () => {
     const load =
       'const { broadcaster } = await import("./src/backend.ts"); console.log(typeof broadcaster.broadcastPrCreated);';

@@ -14,6 +14,9 @@ export class FakeSubscriberSocket {
   /** What was offered, in order. */
   readonly protocols: string[];
   readonly closed: Promise<number>;
+  /** Whether pings are answered. */
+  answersPings = true;
+  pings = 0;
   private readonly socket: WebSocket;
   private readonly frames = new Mailbox<Frame>();
 
@@ -26,9 +29,18 @@ export class FakeSubscriberSocket {
     this.socket = socket;
     this.closed = new Promise((resolve) => socket.on("close", resolve));
     socket.on("message", (data) => {
-      if (String(data) === "ping") socket.send("pong");
-      else this.frames.put(JSON.parse(String(data)) as Frame);
+      if (String(data) !== "ping") this.frames.put(JSON.parse(String(data)) as Frame);
+      else {
+        this.pings += 1;
+        if (this.answersPings) socket.send("pong");
+      }
     });
+  }
+
+  /** Resolves once the client has read what was sent: WebSocket's own pings keep their place. */
+  async read(): Promise<void> {
+    this.socket.ping();
+    await new Promise((resolve) => this.socket.once("pong", resolve));
   }
 
   send(...frames: Frame[]): void {
