@@ -9,6 +9,25 @@ interface Placed {
  */
 export type Weight = "state" | "kept" | "last";
 
+/** A frame of a job, as far as its weight shows. */
+export interface Weighed {
+  type: string;
+  status?: string;
+}
+
+/** Statuses of a job that is not over. */
+const OPEN = new Set(["pending", "queued", "processing"]);
+
+export function weightOf({ type, status }: Weighed): Weight {
+  if (type !== "progress") return "kept";
+  return status !== undefined && OPEN.has(status) ? "state" : "last";
+}
+
+/** The text of a frame may be shared by many: what is one subscriber's own is put at its end. */
+export function withSkipped(text: string, skipped: number): string {
+  return skipped > 0 ? `${text.slice(0, -1)},"skipped":${skipped}}` : text;
+}
+
 /** An event as it goes out: `skipped` states just before it were left out. */
 export interface Passed<E> {
   event: E;
@@ -20,7 +39,8 @@ export interface Passed<E> {
  * piece that comes after a held state waits with it; what is sent is gapless but for what `skipped` says.
  */
 export class Coalescer<E extends Placed> {
-  private readonly intervalMs: number;
+  /** May change at any time; with 0 all goes out, but for a state that was held before. */
+  intervalMs: number;
   private stateAt = Number.NEGATIVE_INFINITY;
   private held: E | null = null;
   private behind: E[] = [];

@@ -1,3 +1,6 @@
+/** A subscriber that is farther behind than this is slow, bytes: some 250 states that nobody looked at. */
+export const SLOW_BYTES = 65_536;
+
 /** How far a subscriber that acknowledges may be behind, bytes. */
 export const FLOW_WINDOW_BYTES = 1_048_576;
 
@@ -13,6 +16,11 @@ export interface Flow {
 }
 
 export const NOTHING_SENT: Flow = { sent: 0, acked: 0, marks: [] };
+
+/** Whether the subscriber is to be sent the newest states only. */
+export function isSlow({ sent, acked }: Flow): boolean {
+  return sent - acked > SLOW_BYTES;
+}
 
 /** Whether the subscriber is to be cut off rather than sent more. */
 export function isBehind({ sent, acked }: Flow): boolean {

@@ -58,7 +58,8 @@ export function isBackendJob(c: AppContext): boolean {
 
 /** A socket of the job: for whoever follows it, and for its backend. */
 export async function openBackendJob(c: AppContext): Promise<Response> {
-  const { ping, max_rate: maxRate, acks } = checked(backendSocketQuery, c.req.query());
+  const { ping, max_rate, acks } = checked(backendSocketQuery, c.req.query());
+  const maxRate = max_rate ?? null;
   const asked = { mustExist: false, pingS: ping ?? null, maxRate, acks: acks === "1" };
   try {
     const principal = await principalOf(c);
@@ -117,7 +118,7 @@ async function jobEvents(c: AppContext): Promise<Response> {
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
   const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const asked = { mustExist: true, pingS: null, maxRate: MAX_RATE, acks: false };
+  const asked = { mustExist: true, pingS: null, maxRate: null, acks: false };
   return streamFrames(c, isOver, async (handlers) => {
     const response = await openSocket(c, principal, asked, since);
     const { webSocket } = response;
@@ -125,8 +126,6 @@ async function jobEvents(c: AppContext): Promise<Response> {
     return readFrames(webSocket, handlers);
   });
 }
-
-const MAX_RATE = backendSocketQuery.parse({}).max_rate;
 
 /** Nothing of the client's own headers goes in but whether it speaks the protocol. */
 function openSocket(

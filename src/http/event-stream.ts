@@ -1,3 +1,5 @@
+import { weightOf, withSkipped } from "../channel/coalesce.ts";
+import { SLOW_BYTES } from "../channel/flow.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
 /** Proxies cut connections that are silent for about a minute. */
@@ -15,6 +17,8 @@ export interface StreamedFrame {
   epoch?: string;
   offset?: number;
   recovered?: boolean;
+  /** Of the job, where it tells of one. */
+  status?: string;
 }
 
 /** The text of one client's events. */
@@ -28,6 +32,9 @@ export class EventStream {
   /** Until it is whole, a snapshot gives no id: cut short, it has to come again. */
   private snapshotUntil = 0;
   private unread = 0;
+  /** The newest state, for a reader that has enough to read, and how many it replaced. */
+  private held: { frame: StreamedFrame; text: string } | null = null;
+  private skipped = 0;
   private gone: () => void = () => undefined;
 
   /** `hasSnapshot`: who could not go on where it was is sent the state before new events. */
@@ -44,13 +51,35 @@ export class EventStream {
     this.gone = handle;
   }
 
+  /** A slow reader gets the newest states only; anything else is never left out. */
   send(frame: StreamedFrame, text: string): void {
-    this.write(`${this.idOf(frame)}event: ${frame.type}\ndata: ${text}\n\n`);
+    const weight = weightOf(frame);
+    if (weight === "kept") this.release();
+    else if (this.held !== null) {
+      this.held = null;
+      this.skipped += 1;
+    }
+    if (weight === "state" && this.unread > SLOW_BYTES) this.held = { frame, text };
+    else this.pass(frame, text);
   }
 
   end(): void {
     clearInterval(this.keepAlive);
+    this.release();
     this.writer.close().catch(() => undefined);
+  }
+
+  private release(): void {
+    const { held } = this;
+    if (held === null) return;
+    this.held = null;
+    this.pass(held.frame, held.text);
+  }
+
+  private pass(frame: StreamedFrame, text: string): void {
+    const data = withSkipped(text, this.skipped);
+    this.skipped = 0;
+    this.write(`${this.idOf(frame)}event: ${frame.type}\ndata: ${data}\n\n`);
   }
 
   private idOf(frame: StreamedFrame): string {
@@ -75,12 +104,14 @@ export class EventStream {
     this.writer.write(bytes).then(
       () => {
         this.unread -= bytes.length;
+        if (this.unread <= SLOW_BYTES) this.release();
       },
       () => this.abandon(),
     );
   }
 
   private abandon(): void {
+    this.held = null;
     clearInterval(this.keepAlive);
     this.writer.abort().catch(() => undefined);
     this.gone();

@@ -43,6 +43,7 @@ const placedFrame = z.object({
   epoch: z.string().optional(),
   offset: z.int().optional(),
   recovered: z.boolean().optional(),
+  status: z.string().optional(),
 });
 
 /** Answers with the frames that `follow` reads; a job that is over and wholly seen has none. */

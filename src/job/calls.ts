@@ -20,8 +20,8 @@ export const socketAsked = z.object({
   /** Refused where there is no such job yet, rather than kept waiting. */
   mustExist: z.boolean().default(false),
   pingS: z.number().nullable().default(null),
-  /** Progress frames a second, at most. */
-  maxRate: z.number().default(20),
+  /** Progress frames a second, at most; `null`: every one. */
+  maxRate: z.number().nullable().default(null),
   acks: z.boolean().default(false),
 });
 export type SocketAsked = z.infer<typeof socketAsked>;

@@ -1,8 +1,8 @@
 import { DurableObject } from "cloudflare:workers";
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { readPrincipal } from "../auth/session.ts";
-import { NOTHING_SENT } from "../channel/flow.ts";
 import { parsePosition } from "../channel/position.ts";
+import { throttledAs } from "../channel/throttle.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
@@ -195,9 +195,7 @@ function attachmentFor(rights: Rights, asked: SocketAsked, now: number): JobAtta
     pending: null,
     ping: pingS === null ? null : { everyMs, at: now + everyMs },
     heardAt: now,
-    intervalMs: 1_000 / maxRate,
-    sentTo: null,
-    flow: acks ? NOTHING_SENT : null,
+    throttled: throttledAs(maxRate, acks),
     malformed: 0,
   };
 }

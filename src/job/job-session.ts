@@ -81,7 +81,7 @@ export class JobSession {
     const { frame } = decoded;
     switch (frame.type) {
       case "ack":
-        this.desk.feed.acknowledged(one, frame.offset);
+        this.desk.feed.throttle.acknowledged(one, frame.offset, now);
         return;
       case "ping":
         this.answer(one, { type: "pong", timestamp: iso(now), ref: frame.ref });

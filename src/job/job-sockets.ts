@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { throttled } from "../channel/throttle.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { closeQuietly } from "../space/connections.ts";
 
@@ -13,17 +14,8 @@ const attachment = z.object({
   /** When it is next sent a `ping`; `null`: never. */
   ping: z.object({ everyMs: z.number(), at: z.number() }).nullable(),
   heardAt: z.number(),
-  intervalMs: z.number(),
-  /** The last offset it was sent while a newer one is held back; `null`: nothing is. */
-  sentTo: z.number().nullable(),
-  /** What it has yet to acknowledge; `null`: it does not acknowledge. */
-  flow: z
-    .object({
-      sent: z.number(),
-      acked: z.number(),
-      marks: z.array(z.object({ offset: z.number(), sent: z.number() })).readonly(),
-    })
-    .nullable(),
+  /** `null`: it is sent all there is. */
+  throttled: throttled.nullable().default(null),
   malformed: z.number(),
 });
 export type JobAttachment = z.infer<typeof attachment>;

@@ -5,7 +5,7 @@ import type {
 } from "../protocol/backend-jobs.ts";
 import type { Json } from "../protocol/codec.ts";
 import type { Report } from "../protocol/monitor.ts";
-import type { GapFrame } from "../protocol/subscriber-frames.ts";
+import type { GapFrame, JobOutputFrame } from "../protocol/subscriber-frames.ts";
 import { type BackendJob, isOver, type JobEvent } from "./backend-job.ts";
 
 export function iso(instant: number): string {
@@ -85,8 +85,10 @@ export function pendingFrame(jobId: string, now: number): BackendProgressFrame {
   };
 }
 
+type JobEventFrame = BackendProgressFrame | JobOutputFrame;
+
 /** An event of the job's log. */
-export function eventFrame(job: BackendJob, event: JobEvent): object {
+export function eventFrame(job: BackendJob, event: JobEvent): JobEventFrame {
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const { id: job_id } = job;
   switch (event.kind) {

@@ -1,11 +1,13 @@
 import { z } from "zod";
 import { JOB_STATUSES, jobResource } from "./resources.ts";
 import {
+  ackFrame,
   connectionFrame,
   gapFrame,
   jobOutputFrame,
   jobProgressFrame,
   subscriberErrorFrame,
+  throttleQuery,
 } from "./subscriber-frames.ts";
 import { json, jsonObject, text, timestamp } from "./values.ts";
 
@@ -83,8 +85,7 @@ export const backendClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ ...tagged("complete"), ref }),
   z.strictObject({ ...tagged("fail"), ref }),
   z.strictObject({ ...tagged("cancel"), ref }),
-  /** Everything up to `offset` has arrived; for sockets opened with `?acks=1`. */
-  z.strictObject({ type: z.literal("ack"), offset: z.int().min(0) }),
+  ackFrame,
   z.strictObject({ type: z.literal("ping"), ref }),
   z.strictObject({ type: z.literal("pong"), ref }),
 ]);
@@ -92,13 +93,9 @@ export type BackendClientFrame = z.infer<typeof backendClientFrame>;
 export type ReportFrame = Extract<BackendClientFrame, { type: ReportType }>;
 
 /** What may be asked for in the address of a socket. */
-export const backendSocketQuery = z.object({
+export const backendSocketQuery = throttleQuery.extend({
   /** A `ping` frame every so many seconds. */
   ping: z.coerce.number().int().min(5).max(300).optional(),
-  /** Progress frames a second, at most. */
-  max_rate: z.coerce.number().min(1).max(20).default(20),
-  /** `1`: it acknowledges what arrives. */
-  acks: z.enum(["0", "1"]).default("0"),
 });
 export type BackendSocketQuery = z.infer<typeof backendSocketQuery>;
 
@@ -131,13 +128,9 @@ export type ReportReceipt = z.infer<typeof reportReceipt>;
 /** `pending`: there is no such job yet. */
 const statusOrPending = z.enum([...JOB_STATUSES, "pending"]);
 
-/** Events just before this frame that were left out because newer ones say more. */
-const skipped = z.int().min(1).optional();
-
 export const backendProgressFrame = jobProgressFrame.extend({
   status: statusOrPending,
   error: error.optional(),
-  skipped,
 });
 export type BackendProgressFrame = z.infer<typeof backendProgressFrame>;
 
@@ -145,7 +138,7 @@ export type BackendProgressFrame = z.infer<typeof backendProgressFrame>;
 export const backendServerFrame = z.discriminatedUnion("type", [
   connectionFrame,
   backendProgressFrame,
-  jobOutputFrame.extend({ skipped }),
+  jobOutputFrame,
   gapFrame,
   z.object({
     type: z.literal("ack"),

@@ -25,13 +25,27 @@ export const spaceClientFrame = z.discriminatedUnion("type", [
 export type SpaceClientFrame = z.infer<typeof spaceClientFrame>;
 export type SpaceClientFrameInput = z.input<typeof spaceClientFrame>;
 
+/** Everything up to `offset` has arrived; for sockets opened with `?acks=1`. */
+export const ackFrame = z.strictObject({ type: z.literal("ack"), offset: z.int().min(0) });
+
 /** A subscriber of one job only listens, and may cancel. */
 export const jobClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cancel") }),
 ]);
 export type JobClientFrame = z.infer<typeof jobClientFrame>;
 
+/** What may be asked for in the address of a job's socket. */
+export const throttleQuery = z.object({
+  /** Progress frames a second, at most; all there are, where it is not named. */
+  max_rate: z.coerce.number().min(1).max(20).optional(),
+  /** `1`: it acknowledges what arrives. */
+  acks: z.enum(["0", "1"]).default("0"),
+});
+
 const event = { offset: z.int(), timestamp };
+
+/** Progress just before a frame that was left out because newer progress says more. */
+const skipped = z.int().min(1).optional();
 
 export const connectionFrame = z.object({
   type: z.literal("connection"),
@@ -71,6 +85,7 @@ export const jobProgressFrame = z.object({
   result: json.optional(),
   /** Only in the last one of a failed or canceled job. */
   error: jobError.optional(),
+  skipped,
   ...event,
 });
 export type JobProgressFrame = z.infer<typeof jobProgressFrame>;
@@ -79,8 +94,10 @@ export const jobOutputFrame = z.object({
   job_id: z.string(),
   attempt: z.int(),
   delta: json,
+  skipped,
   ...event,
 });
+export type JobOutputFrame = z.infer<typeof jobOutputFrame>;
 /** Output and progress up to `offset` were dropped to keep the job's log small; what is left follows. */
 export const gapFrame = z.object({
   type: z.literal("gap"),

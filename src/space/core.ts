@@ -92,6 +92,11 @@ export function quietly(tell: () => void): void {
   }
 }
 
+/** Calls back after a while, with the time it is then. */
+export function ringIn(ms: number, ring: (now: number) => void): void {
+  setTimeout(() => ring(Date.now()), ms);
+}
+
 interface Refs {
   ref?: Json;
   job_id?: string;

@@ -1,10 +1,11 @@
 import { runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   alarmOf,
+  burst,
   caughtUp,
+  expectGapless,
   follow,
   freshId,
   heardSoFar,
@@ -17,7 +18,7 @@ import {
   tablesOf,
   told,
 } from "./backend-jobs-support.ts";
-import { call, expectStatus, type Frame, OPERATOR, type TestSocket } from "./support.ts";
+import { call, expectStatus, OPERATOR } from "./support.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -32,34 +33,31 @@ function ahead(ms: number): void {
   vi.spyOn(Date, "now").mockReturnValue(now + ms);
 }
 
-/** Each frame is the one after the last, but for those it says were left out. */
-function expectGapless(frames: Frame[], after: number): void {
-  let last = after;
-  for (const { offset, skipped = 0 } of frames) {
-    expect(offset).toBe(last + 1 + Number(skipped));
-    last = Number(offset);
-  }
-}
-
-/** What is after this offset is held back from every socket, as far as they remember. */
+/** What is after this offset is held back from every socket that asked for a rate, as far as they remember. */
 function sentOnlyTo(id: string, sentTo: number): Promise<void> {
   return runInDurableObject(objectOf(id), (_object, ctx) => {
     for (const socket of ctx.getWebSockets()) {
-      socket.serializeAttachment({ ...socket.deserializeAttachment(), sentTo });
+      const at = socket.deserializeAttachment();
+      socket.serializeAttachment({ ...at, throttled: { ...at.throttled, sentTo } });
     }
   });
 }
 
-/** Many reports in one turn, as a backend in a hurry sends them. */
-function burst(backend: TestSocket, count: number, frame: (index: number) => object): void {
-  for (let index = 1; index <= count; index += 1) backend.send(frame(index));
-}
-
 describe("progress that comes faster than it can be looked at", () => {
-  it("is thinned out for each subscriber: the newest arrives, and says how many it stands for", async () => {
+  it("is told all the same to who asked for nothing: every one of it, and the end", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id);
+    burst(backend, 200, (index) => ({ type: "progress", progress: index / 2, message: "…" }));
+    backend.send({ type: "complete" });
+    const offsets = offsetsOf(await viewer.until(isOver));
+    expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => index + 2));
+  });
+
+  it("is thinned out for who asked so: the newest arrives, and says how many it stands for", async () => {
+    const id = await makeJob();
+    const backend = await caughtUp(id, "", OPERATOR);
+    const viewer = await caughtUp(id, "?max_rate=20");
     const from = Date.now();
     burst(backend, 60, (index) => ({ type: "progress", progress: index }));
     const frames = await viewer.until((frame) => frame.progress === 60);
@@ -70,7 +68,7 @@ describe("progress that comes faster than it can be looked at", () => {
   it("never swallows a piece of output, its order, or the end", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id);
+    const viewer = await caughtUp(id, "?max_rate=20");
     burst(backend, 60, (index) =>
       index % 3 === 0
         ? { type: "output", delta: index }
@@ -103,7 +101,7 @@ describe("progress that comes faster than it can be looked at", () => {
 
   it("that is held back when memory is lost arrives all the same", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id);
+    const viewer = await caughtUp(id, "?max_rate=20");
     for (const delta of ["a", "b"]) await told(id, "output", { delta });
     expect(offsetsOf(await viewer.until((frame) => frame.delta === "b"))).toEqual([2, 3, 4]);
     await sentOnlyTo(id, 2);
@@ -114,7 +112,7 @@ describe("progress that comes faster than it can be looked at", () => {
 
   it("that is held back when memory is lost, and then trimmed away, is a gap and a snapshot", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id);
+    const viewer = await caughtUp(id, "?max_rate=20");
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
     for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
     await viewer.next((frame) => frame.offset === 6);
@@ -125,50 +123,6 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(gap).toMatchObject({ type: "gap" });
     expect(offsetsOf(rest)[0]).toBe(Number(gap?.offset) + 1);
     expect(rest.at(-2)).toMatchObject({ type: "progress", status: "processing", offset: 6 });
-  });
-});
-
-describe("a subscriber that acknowledges", () => {
-  const delta = "x".repeat(300_000);
-
-  it("is cut off when it falls behind, and goes on where it was", async () => {
-    const id = await makeJob();
-    const slow = await follow(id, "?acks=1");
-    const { epoch } = await slow.next("connection");
-    for (let piece = 0; piece < 5; piece += 1) await told(id, "output", { delta });
-    const { code, reason } = await slow.closed;
-    expect([code, reason]).toEqual([4429, "too slow; resume with since"]);
-    const got = await slow.until((frame) => Number(frame.offset) * 300_000 > FLOW_WINDOW_BYTES);
-    const last = got.at(-1)?.offset;
-    const back = await follow(id, `?acks=1&since=${epoch}:${Number(last)}`);
-    expect(await back.next("connection")).toMatchObject({ recovered: true });
-    await told(id, "complete");
-    const rest = offsetsOf(await back.until(isOver)).map(Number);
-    expect(rest).toEqual(rest.map((_, index) => Number(last) + 1 + index));
-  });
-
-  it("is sent as much as it likes as long as it keeps up, over hibernation too", async () => {
-    const id = await makeJob();
-    const viewer = await caughtUp(id, "?acks=1");
-    for (let piece = 0; piece < 10; piece += 1) {
-      await told(id, "output", { delta });
-      const { offset } = await viewer.next("output");
-      viewer.send({ type: "ack", offset });
-      await heardSoFar(viewer);
-      if (piece % 5 === 0) await sleepOnce(id);
-    }
-    await told(id, "complete");
-    expect(await viewer.next(isOver)).toMatchObject({ offset: 13 });
-  });
-
-  it("that stopped is still known to have after hibernation", async () => {
-    const id = await makeJob();
-    const slow = await caughtUp(id, "?acks=1");
-    for (let piece = 0; piece < 5; piece += 1) {
-      await told(id, "output", { delta });
-      await sleepOnce(id);
-    }
-    expect((await slow.closed).code).toBe(4429);
   });
 });
 

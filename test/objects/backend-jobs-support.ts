@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
+import { expect } from "vitest";
 import { tokenOf } from "../support/tokens.ts";
 import { call, expectStatus, type Frame, OPERATOR, TestSocket } from "./support.ts";
 
@@ -98,4 +99,18 @@ export function offsetsOf(frames: Frame[]): unknown[] {
 
 export function isOver(frame: Frame): boolean {
   return ["completed", "failed", "canceled"].includes(String(frame.status));
+}
+
+/** Each frame is the one after the last, but for those it says were left out. */
+export function expectGapless(frames: Frame[], after: number): void {
+  let last = after;
+  for (const { offset, skipped = 0 } of frames) {
+    expect(offset).toBe(last + 1 + Number(skipped));
+    last = Number(offset);
+  }
+}
+
+/** Many reports in one turn, as a backend in a hurry sends them. */
+export function burst(backend: TestSocket, count: number, frame: (index: number) => object): void {
+  for (let index = 1; index <= count; index += 1) backend.send(frame(index));
 }

@@ -1,0 +1,143 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { SLOW_BYTES } from "../../src/channel/flow.ts";
+import { EventStream, type StreamedFrame } from "../../src/http/event-stream.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+
+interface Read {
+  id?: string;
+  event?: string;
+  data: { type: string; offset?: number; skipped?: number; status?: string };
+}
+
+let open: EventStream[] = [];
+
+afterEach(() => {
+  for (const stream of open) stream.end();
+  open = [];
+});
+
+/** A stream of a job whose reader has begun and reads no more. */
+function stream(): EventStream {
+  const made = new EventStream(true);
+  open.push(made);
+  tell(made, { type: "connection", epoch: "e", offset: 0, recovered: true });
+  return made;
+}
+
+function tell(to: EventStream, frame: StreamedFrame, bytes = 0): void {
+  to.send(frame, JSON.stringify({ ...frame, ...(bytes > 0 ? { text: "x".repeat(bytes) } : {}) }));
+}
+
+function state(offset: number, status = "processing"): StreamedFrame {
+  return { type: "progress", status, offset };
+}
+
+/** Everything that is left, until the stream ends. */
+async function readAll({ readable }: EventStream): Promise<Read[]> {
+  const text = await new Response(readable).text();
+  return text
+    .split("\n\n")
+    .filter((event) => event.startsWith("event:") || event.startsWith("id:"))
+    .map((event) => {
+      const fields = event.split("\n").map((line) => line.split(/: (.*)/s));
+      const { id, event: name, data = "null" } = Object.fromEntries(fields);
+      return { ...(id ? { id } : {}), event: name, data: JSON.parse(data) };
+    });
+}
+
+function placesOf(events: Read[]): unknown[] {
+  return events.slice(1).map(({ id, data }) => [id, data.offset, data.skipped ?? 0]);
+}
+
+describe("a reader of a stream", () => {
+  it("who keeps up gets every state", async () => {
+    const one = stream();
+    const read = readAll(one);
+    for (let offset = 1; offset <= 200; offset += 1) tell(one, state(offset), 100);
+    one.end();
+    expect(placesOf(await read)).toHaveLength(200);
+  });
+
+  it("who reads nothing gets the newest state later, with its own id, and how many it stands for", async () => {
+    const one = stream();
+    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
+    for (let offset = 2; offset <= 200; offset += 1) tell(one, state(offset), 1_000);
+    one.end();
+    expect(placesOf(await readAll(one))).toEqual([
+      ["e:1", 1, 0],
+      ["e:200", 200, 198],
+    ]);
+  });
+
+  it("who has caught up gets at once what was held back", async () => {
+    const one = stream();
+    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
+    for (let offset = 2; offset <= 9; offset += 1) tell(one, state(offset));
+    const reader = one.readable.getReader();
+    let text = "";
+    while (!text.includes('"offset":9')) {
+      text += new TextDecoder().decode((await reader.read()).value);
+    }
+    expect(text).toContain('id: e:9\nevent: progress\ndata: {"type":"progress"');
+    expect(text).toContain('"skipped":7}');
+  });
+
+  it("who reads nothing loses no piece, no order, and not the end", async () => {
+    const one = stream();
+    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
+    for (let offset = 2; offset <= 10; offset += 1) {
+      tell(one, offset % 5 === 0 ? { type: "output", offset } : state(offset));
+    }
+    tell(one, state(11));
+    tell(one, state(12, "completed"));
+    one.end();
+    expect(placesOf(await readAll(one))).toEqual([
+      ["e:1", 1, 0],
+      ["e:4", 4, 2],
+      ["e:5", 5, 0],
+      ["e:9", 9, 3],
+      ["e:10", 10, 0],
+      ["e:12", 12, 1],
+    ]);
+  });
+
+  it("whose snapshot closes with a state that is held back gets no id before that", async () => {
+    const one = new EventStream(true);
+    tell(one, { type: "connection", epoch: "e", offset: 2, recovered: false });
+    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
+    tell(one, state(2));
+    tell(one, state(3));
+    tell(one, { type: "output", offset: 4 });
+    one.end();
+    expect(placesOf(await readAll(one))).toEqual([
+      [undefined, 1, 0],
+      ["e:3", 3, 1],
+      ["e:4", 4, 0],
+    ]);
+  });
+
+  it("who leaves 8 MiB of output unread is cut off", async () => {
+    const one = stream();
+    const gone = vi.fn();
+    one.onGone(gone);
+    const pieces = Math.ceil(LIMITS.unreadBytes / 1_000_000);
+    for (let offset = 1; offset <= pieces; offset += 1) {
+      expect(gone).not.toHaveBeenCalled();
+      tell(one, { type: "output", offset }, 1_000_000);
+    }
+    expect(gone).toHaveBeenCalled();
+    await expect(readAll(one)).rejects.toThrow();
+  });
+
+  it("who is told states only is never cut off, however many there are", async () => {
+    const one = stream();
+    const gone = vi.fn();
+    one.onGone(gone);
+    for (let offset = 1; offset <= 20_000; offset += 1) tell(one, state(offset), 1_000);
+    tell(one, state(20_001, "failed"));
+    one.end();
+    const events = await readAll(one);
+    expect(gone).not.toHaveBeenCalled();
+    expect(events.at(-1)).toMatchObject({ id: "e:20001", data: { status: "failed" } });
+  });
+});
