@@ -109,6 +109,27 @@ describe("a socket of /ws", () => {
     });
   });
 
+  it("goes on after a position however far it is behind", async () => {
+    const room = freshRoom();
+    const { epoch } = await roomOf(room).join("none", []);
+    for (let batch = 0; batch < 3; batch += 1) {
+      const events = Array.from({ length: 700 }, (_, n) => ({
+        type: "step.done",
+        data: { n: batch * 700 + n + 1 },
+      }));
+      const path = `/api/rooms/${room}/events`;
+      expect((await call("POST", path, { events }, OPERATOR)).status).toBe(201);
+    }
+    const socket = await connectUser("zoe", ANY);
+    expect(await subscribe(socket, room, { since: `${epoch}:0` })).toMatchObject({
+      recovered: true,
+    });
+    const missed = await socket.until(
+      ({ offset, type }) => type === "step.done" && offset === 2_100,
+    );
+    expect(dataOf(missed)).toEqual(Array.from({ length: 2_100 }, (_, n) => n + 1));
+  });
+
   it("gets what its filter asks for", async () => {
     const room = freshRoom();
     const socket = await connectUser("frank", ANY);
