@@ -12,6 +12,9 @@ interface SocketCall {
   since?: string;
   /** The job is canceled when the socket breaks off. */
   leaving?: boolean;
+  maxRate?: number;
+  /** It acknowledges what arrives. */
+  acks?: boolean;
 }
 
 /**
@@ -42,6 +45,8 @@ function socketHeaders(c: AppContext, call: SocketCall): Headers {
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
   headers.set(SOCKET_HEADERS.address, addressOf(c));
   if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
+  if (call.acks) headers.set(SOCKET_HEADERS.acks, "1");
+  if (call.maxRate !== undefined) headers.set(SOCKET_HEADERS.maxRate, String(call.maxRate));
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
   if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);
   const since = parsePosition(call.since);

@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
+import { throttleQuery } from "../protocol/subscriber-frames.ts";
 import { isBackendJob, openBackendJob } from "./backend-jobs.ts";
 import {
   type AppContext,
@@ -13,7 +14,7 @@ import {
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { openMonitor } from "./monitor.ts";
-import { ProblemError } from "./problems.ts";
+import { checked, ProblemError } from "./problems.ts";
 import { openGateway, openRoom } from "./room-sockets.ts";
 import { roomParam } from "./rooms.ts";
 
@@ -58,8 +59,9 @@ async function openJob(c: AppContext): Promise<Response> {
   if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: job } = jobParam(c);
   const { operator } = await callerOf(c);
-  const since = c.req.query("since");
-  return ofJob(openSocket(c, space, { role: "subscriber", operator, job, since }));
+  const { max_rate: maxRate, acks } = checked(throttleQuery, c.req.query());
+  const call = { since: c.req.query("since"), maxRate, acks: acks === "1" };
+  return ofJob(openSocket(c, space, { role: "subscriber", operator, job, ...call }));
 }
 
 function requireUpgrade(c: AppContext): void {

@@ -31,6 +31,7 @@ export const ackFrame = z.strictObject({ type: z.literal("ack"), offset: z.int()
 /** A subscriber of one job only listens, and may cancel. */
 export const jobClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cancel") }),
+  ackFrame,
 ]);
 export type JobClientFrame = z.infer<typeof jobClientFrame>;
 

@@ -33,6 +33,10 @@ export const SOCKET_HEADERS = {
   leaving: "x-dialout-leaving",
   /** Where it comes from: by this its submits are counted. */
   address: "x-dialout-address",
+  /** Progress frames a second, at most; of the socket of one job. */
+  maxRate: "x-dialout-max-rate",
+  /** It acknowledges what arrives. */
+  acks: "x-dialout-acks",
 } as const;
 
 export const NO_SUCH_SPACE = {

@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { throttled, throttledAs } from "../channel/throttle.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import { SOCKET_HEADERS } from "./calls.ts";
 
 /** What a socket is, kept with it through hibernation; the runtime allows 16,384 bytes. */
 const workerAttachment = z.object({
@@ -42,6 +44,8 @@ const subscriberAttachment = z.object({
   /** Jobs it submitted and follows no more. */
   muted: z.array(z.string()),
   malformed: z.number(),
+  /** Of the socket of one job; `null`: it is sent all there is. */
+  throttled: throttled.nullable().default(null),
 });
 
 const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAttachment]);
@@ -50,6 +54,22 @@ export type WorkerAttachment = z.infer<typeof workerAttachment>;
 export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 /** What is known of a subscriber before it has said anything. */
 export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
+
+/** As the Worker says in `SOCKET_HEADERS`. */
+export function newSubscriber(id: string, headers: Headers): NewSubscriber {
+  const header = (name: keyof typeof SOCKET_HEADERS) => headers.get(SOCKET_HEADERS[name]);
+  const rate = header("maxRate");
+  return {
+    id,
+    origin: header("origin") ?? "",
+    address: header("address") ?? "unknown",
+    operator: header("operator") === "1",
+    leaving: header("leaving") === "1",
+    jobUlid: header("job"),
+    throttled: throttledAs(rate === null ? null : Number(rate), header("acks") === "1"),
+  };
+}
+
 export type WorkerConnection = { socket: WebSocket; at: WorkerAttachment };
 export type SubscriberConnection = { socket: WebSocket; at: SubscriberAttachment };
 export type Connection = WorkerConnection | SubscriberConnection;

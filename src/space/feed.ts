@@ -1,8 +1,9 @@
 import { type Position, recover } from "../channel/position.ts";
+import { Throttle, TOO_SLOW, type Told, toldOf } from "../channel/throttle.ts";
 import { currentOutput, isEnded, type Job } from "../queue/job.ts";
 import { spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { SubscriberConnection } from "./connections.ts";
-import { censusOf, quietly, type SpaceCore } from "./core.ts";
+import { censusOf, quietly, ringIn, type SpaceCore } from "./core.ts";
 import type { Change } from "./ledger.ts";
 import {
   epochOf,
@@ -20,6 +21,7 @@ const TOLD_POSITIONS = 20;
 
 /** Who follows what, and what they are sent. */
 export class Feed {
+  readonly throttle: Throttle<SubscriberConnection>;
   private readonly core: SpaceCore;
   private readonly followers = new Map<string, Set<SubscriberConnection>>();
   private readonly toldPositions = new Map<string, number>();
@@ -35,10 +37,17 @@ export class Feed {
   constructor(core: SpaceCore, epoch: string) {
     this.core = core;
     this.epoch = epoch;
+    const { connections } = core;
+    this.throttle = new Throttle({
+      send: (subscriber, text) => connections.sendText(subscriber, text),
+      remember: (subscriber) => connections.remember(subscriber),
+      cut: (subscriber) => this.cut(subscriber),
+      ringIn,
+    });
     const bySubmitter = new Map<string, SubscriberConnection>();
-    for (const subscriber of core.connections.subscribers()) {
+    for (const subscriber of connections.subscribers()) {
       if (subscriber.at.jobUlid === null) bySubmitter.set(subscriber.at.id, subscriber);
-      else this.follow(subscriber, subscriber.at.jobUlid);
+      else this.takeUp(subscriber, subscriber.at.jobUlid);
       for (const ulid of subscriber.at.follows) this.follow(subscriber, ulid);
     }
     if (bySubmitter.size === 0) return;
@@ -62,6 +71,7 @@ export class Feed {
   }
 
   left(subscriber: SubscriberConnection): void {
+    this.throttle.left(subscriber);
     for (const ulid of [...this.followers.keys()]) this.unfollow(subscriber, ulid);
   }
 
@@ -71,8 +81,6 @@ export class Feed {
     const epoch = epochOf(job.ulid);
     const trimmedTo = store.log.trimmedTo(job.ulid);
     const recovery = recover(since, { epoch, last: job.offset, first: trimmedTo + 1 });
-    const log = store.log.after(job.ulid, recovery.recovered ? recovery.after : 0);
-    const view = this.view(job);
     connections.send(subscriber, {
       type: "connection",
       job_id: jobIdOf(record.name, job.ulid),
@@ -81,26 +89,57 @@ export class Feed {
       recovered: recovery.recovered,
       timestamp: iso(job.updatedAt),
     });
-    const frames = recovery.recovered
-      ? framesAfter(job, log, recovery.after, view)
-      : [
-          ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
-          ...currentOutput(job, log).map((piece) => logFrame(job, piece, view)),
-          snapshotFrame(job, view),
-        ];
+    this.replay(subscriber, job, recovery.recovered ? recovery.after : null);
+  }
+
+  /** What came after an offset; with `null` the job as it is now. */
+  private replay(subscriber: SubscriberConnection, job: Job, after: number | null): void {
+    const { connections, store } = this.core;
+    const log = store.log.after(job.ulid, after ?? 0);
+    const view = this.view(job);
+    const trimmedTo = store.log.trimmedTo(job.ulid);
+    const frames =
+      after !== null
+        ? framesAfter(job, log, after, view)
+        : [
+            ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
+            ...currentOutput(job, log).map((piece) => logFrame(job, piece, view)),
+            snapshotFrame(job, view),
+          ];
     for (const frame of frames) connections.send(subscriber, frame);
   }
 
+  /** After memory was lost a socket of one job goes on, with what was held back first. */
+  private takeUp(subscriber: SubscriberConnection, ulid: string): void {
+    this.follow(subscriber, ulid);
+    const sentTo = subscriber.at.throttled?.sentTo ?? null;
+    const job = sentTo === null ? null : this.core.ledger.get(ulid);
+    if (sentTo === null || job === null) return;
+    const isKept = sentTo >= this.core.store.log.trimmedTo(ulid);
+    this.replay(subscriber, job, isKept ? sentTo : null);
+    this.throttle.caughtUp(subscriber);
+  }
+
+  private cut(subscriber: SubscriberConnection): void {
+    this.left(subscriber);
+    this.core.connections.close(subscriber, "tooMany", TOO_SLOW);
+  }
+
   /** Tells followers what a stored batch changed; whoever followed a job to its end follows no more. */
-  deliver(changes: Change[]): void {
+  deliver(changes: Change[], now: number): void {
     for (const { job, before, log } of changes) {
       const followers = this.followers.get(job.ulid);
       if (!followers) continue;
-      const frames = framesAfter(job, log, before?.offset ?? 0, this.view(job)).map((frame) =>
-        JSON.stringify(frame),
-      );
+      const frames = framesAfter(job, log, before?.offset ?? 0, this.view(job));
+      const texts = frames.map((frame) => JSON.stringify(frame));
+      let told: Told[] | undefined;
       for (const subscriber of followers) {
-        for (const frame of frames) this.core.connections.sendText(subscriber, frame);
+        if (subscriber.at.throttled === null) {
+          for (const text of texts) this.core.connections.sendText(subscriber, text);
+        } else {
+          told ??= toldOf(frames, texts);
+          this.throttle.tell(subscriber, told, now);
+        }
         if (isEnded(job)) quietly(() => this.finish(subscriber, job));
       }
       if (isEnded(job)) this.forget(job.ulid);
@@ -122,6 +161,9 @@ export class Feed {
   finish(subscriber: SubscriberConnection, job: Job): void {
     const { at } = subscriber;
     if (at.jobUlid === job.ulid) {
+      // One that was cut off meanwhile was told so.
+      if (this.core.connections.get(at.id) === null) return;
+      this.throttle.left(subscriber);
       this.core.connections.close(subscriber, "done", "The job has ended.");
       return;
     }

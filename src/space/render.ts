@@ -1,6 +1,6 @@
 import type { Json } from "../protocol/codec.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
-import type { GapFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
+import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
 import type { Delivery } from "../storage/webhook-store.ts";
 import { isHeard } from "../webhooks/retry.ts";
@@ -96,8 +96,15 @@ export function gapFrame(job: Job, offset: number, view: JobView): GapFrame {
   return { type: "gap", job_id, offset, timestamp: iso(job.updatedAt) };
 }
 
+type JobEventFrame = JobProgressFrame | JobOutputFrame;
+
 /** Everything of the job's log after `offset`, as frames in order. */
-export function framesAfter(job: Job, log: LogEvent[], offset: number, view: JobView): object[] {
+export function framesAfter(
+  job: Job,
+  log: LogEvent[],
+  offset: number,
+  view: JobView,
+): JobEventFrame[] {
   const changes = job.history.filter((event) => event.offset > offset);
   const events = log.filter((event) => event.offset > offset);
   return [...changes, ...events]
@@ -105,7 +112,7 @@ export function framesAfter(job: Job, log: LogEvent[], offset: number, view: Job
     .map((event) => ("kind" in event ? logFrame(job, event, view) : changeFrame(job, event, view)));
 }
 
-export function logFrame(job: Job, event: LogEvent, view: JobView): object {
+export function logFrame(job: Job, event: LogEvent, view: JobView): JobEventFrame {
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const id = { job_id: jobIdOf(view.space, job.ulid) };
   if (event.kind === "output") {
@@ -126,7 +133,7 @@ export function logFrame(job: Job, event: LogEvent, view: JobView): object {
   };
 }
 
-function changeFrame(job: Job, event: StatusEvent, view: JobView): object {
+function changeFrame(job: Job, event: StatusEvent, view: JobView): JobProgressFrame {
   const isLast = event === job.history.at(-1);
   if (isLast && job.status !== "queued") {
     return { ...snapshotFrame(job, view), offset: event.offset, timestamp: iso(event.at) };

@@ -261,7 +261,7 @@ export class SpaceDesk {
     // First, because nothing that is told may keep a deadline from being watched.
     this.deadlines.watch(changes, webhookDue, now);
     core.outbox.flush();
-    this.feed.deliver(changes);
+    this.feed.deliver(changes, now);
     this.announcer.announce(changes);
     this.parts.changed();
     core.ledger.told();

@@ -27,7 +27,7 @@ import {
   type SubmitCall,
   type SubmitReply,
 } from "./calls.ts";
-import { Connections, closeQuietly } from "./connections.ts";
+import { Connections, closeQuietly, newSubscriber } from "./connections.ts";
 import { Outbox, spaceBody } from "./core.ts";
 import { removeFiles } from "./retention.ts";
 import { SpaceDesk } from "./space-desk.ts";
@@ -186,16 +186,13 @@ export class SpaceObject extends DurableObject<Env> {
     if (!("desk" in found)) return Response.json(found, { status: 404 });
     const { desk } = found;
     const { 0: client, 1: server } = new WebSocketPair();
-    const origin = header("origin") ?? "";
     const id = crypto.randomUUID();
     if (header("role") === "worker") {
+      const origin = header("origin") ?? "";
       desk.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "" });
     } else {
       const since = parsePosition(header("since"));
-      const leaving = header("leaving") === "1";
-      const address = header("address") ?? "unknown";
-      const who = { id, origin, address, operator, leaving, jobUlid: header("job") };
-      const opened = desk.openSubscriber(server, who, since);
+      const opened = desk.openSubscriber(server, newSubscriber(id, request.headers), since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
     return new Response(null, { status: 101, webSocket: client, headers: protocolOf(request) });
@@ -230,6 +227,7 @@ export class SpaceObject extends DurableObject<Env> {
   private async left(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
     const connection = this.connections.of(socket);
     if (connection) await this.desk?.left(connection, saidGoodbye);
+    else if (this.desk) this.reporter.changed();
   }
 
   private open(): void {

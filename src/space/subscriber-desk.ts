@@ -41,7 +41,8 @@ export class SubscriberDesk {
     if (!this.isThere(subscriber)) return;
     this.countMalformed(subscriber, heard.decoded, now, heard.refs);
     if (!heard.decoded.ok) return;
-    if (heard.jobUlid !== null) this.intake.cancel(heard.jobUlid, CANCELED_ON_REQUEST, now);
+    if (heard.jobUlid !== null)
+      this.heardOfJob(subscriber, heard.jobUlid, heard.decoded.frame, now);
     else if (isAllowed) this.heard(subscriber, heard.decoded.frame, now);
     else this.refuse(subscriber, heard.decoded.frame);
   }
@@ -81,6 +82,16 @@ export class SubscriberDesk {
   /** `false` for one that was dismissed, and whose frames still come in. */
   private isThere(subscriber: SubscriberConnection): boolean {
     return this.core.connections.get(subscriber.at.id) !== null;
+  }
+
+  private heardOfJob(
+    subscriber: SubscriberConnection,
+    jobUlid: string,
+    frame: JobClientFrame,
+    now: number,
+  ): void {
+    if (frame.type === "cancel") this.intake.cancel(jobUlid, CANCELED_ON_REQUEST, now);
+    else this.feed.throttle.acknowledged(subscriber, frame.offset, now);
   }
 
   private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {

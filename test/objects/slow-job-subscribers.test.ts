@@ -1,0 +1,154 @@
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { FLOW_WINDOW_BYTES, SLOW_BYTES } from "../../src/channel/flow.ts";
+import { burst, expectGapless, isOver, offsetsOf } from "./backend-jobs-support.ts";
+import {
+  call,
+  connectWorker,
+  makeSpace,
+  objectOf,
+  problemOf,
+  submit,
+  TestSocket,
+} from "./support.ts";
+
+const message = "x".repeat(1_000);
+const delta = "x".repeat(300_000);
+
+/** A job that runs, and the worker that has it. */
+async function runningJob() {
+  const space = await makeSpace();
+  const { socket: worker } = await connectWorker(space);
+  const { id } = await submit(space.name);
+  await worker.next("job");
+  return { space, id, worker, of: { job_id: id, attempt: 1 } };
+}
+
+/** A socket of a job that is caught up; what its snapshot ended with. */
+async function follow(id: string, query = "") {
+  const socket = await TestSocket.open(`/ws/${id}${query}`);
+  const { epoch } = await socket.next("connection");
+  const { offset } = await socket.next("progress");
+  return { socket, epoch: String(epoch), offset: Number(offset) };
+}
+
+function progress(of: object, count: number) {
+  return [
+    count,
+    (index: number) => ({ type: "progress", ...of, progress: index / 2, message }),
+  ] as const;
+}
+
+describe("a socket of a job of a space", () => {
+  it("that asks for nothing is told each of 200 events sent at once, and the end", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id);
+    burst(worker, ...progress(of, 200));
+    worker.send({ type: "result", ...of, output: "done" });
+    const offsets = offsetsOf(await viewer.socket.until(isOver));
+    expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => viewer.offset + 1 + index));
+  });
+
+  it("is thinned out as it asked, but for pieces and the end", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id, "?max_rate=1");
+    const from = Date.now();
+    burst(worker, 60, (index) =>
+      index % 20 === 0
+        ? { type: "output", ...of, delta: index }
+        : { type: "progress", ...of, progress: index },
+    );
+    worker.send({ type: "result", ...of, output: "done" });
+    const frames = await viewer.socket.until(isOver);
+    expectGapless(frames, viewer.offset);
+    expect(frames.filter(({ type }) => type === "output").map((frame) => frame.delta)).toEqual([
+      20, 40, 60,
+    ]);
+    const states = frames.filter(({ type }) => type === "progress");
+    expect(states.length).toBeLessThanOrEqual(3 + (Date.now() - from) / 1_000);
+    expect(frames.at(-1)).toMatchObject({ status: "completed", result: "done" });
+  });
+
+  it("that acknowledges nothing is thinned out beyond 64 KiB, and told the end", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id, "?acks=1");
+    const from = Date.now();
+    burst(worker, ...progress(of, 200));
+    worker.send({ type: "result", ...of, output: "done" });
+    const frames = await viewer.socket.until(isOver);
+    expectGapless(frames, viewer.offset);
+    const whole = Math.ceil(SLOW_BYTES / 1_000);
+    expect(frames.length).toBeGreaterThan(whole / 2);
+    expect(frames.length).toBeLessThanOrEqual(whole + 2 + (Date.now() - from) / 50);
+    expect(frames.at(-1)).toMatchObject({ status: "completed" });
+  });
+
+  it("that acknowledges gets what was held back as soon as it has caught up", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id, "?acks=1");
+    burst(worker, ...progress(of, 100));
+    const last = viewer.offset + 100;
+    for (;;) {
+      const { offset } = await viewer.socket.next("progress");
+      viewer.socket.send({ type: "ack", offset });
+      if (offset === last) break;
+    }
+    burst(worker, ...progress(of, 20));
+    const frames = await viewer.socket.until((frame) => frame.offset === last + 20);
+    expect(frames).toHaveLength(20);
+  });
+
+  it("that falls behind is cut off, and goes on where it was without a gap", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id, "?acks=1");
+    for (let piece = 0; piece < 5; piece += 1) worker.send({ type: "output", ...of, delta });
+    const { code, reason } = await viewer.socket.closed;
+    expect([code, reason]).toEqual([4429, "too slow; resume with since"]);
+    const pieces = Math.ceil(FLOW_WINDOW_BYTES / delta.length);
+    const got = await viewer.socket.until((frame) => frame.offset === viewer.offset + pieces);
+    expectGapless(got, viewer.offset);
+    const since = viewer.offset + pieces;
+    const back = await TestSocket.open(`/ws/${id}?acks=1&since=${viewer.epoch}:${since}`);
+    expect(await back.next("connection")).toMatchObject({ recovered: true });
+    worker.send({ type: "result", ...of, output: "done" });
+    const rest = await back.until(isOver);
+    expectGapless(rest, since);
+    expect(rest.at(-1)).toMatchObject({ status: "completed", result: "done" });
+  });
+
+  it("gets what was held back when memory was lost", async () => {
+    const { space, id, worker, of } = await runningJob();
+    const viewer = await follow(id, "?max_rate=20");
+    for (const piece of ["a", "b"]) worker.send({ type: "output", ...of, delta: piece });
+    await viewer.socket.next((frame) => frame.delta === "b");
+    await runInDurableObject(objectOf(space), (_object, ctx) => {
+      for (const one of ctx.getWebSockets()) {
+        const at = one.deserializeAttachment();
+        if (!at.throttled) continue;
+        const throttled = { ...at.throttled, sentTo: viewer.offset };
+        one.serializeAttachment({ ...at, throttled });
+      }
+    });
+    await evictDurableObject(objectOf(space));
+    worker.send({ type: "result", ...of, output: "done" });
+    const frames = await viewer.socket.until(isOver);
+    expectGapless(frames, viewer.offset);
+    expect(frames).toHaveLength(3);
+  });
+
+  it("is not canceled by an acknowledgement, and may send one without having said so", async () => {
+    const { id, worker, of } = await runningJob();
+    const viewer = await follow(id, "");
+    viewer.socket.send({ type: "ack", offset: 1 });
+    viewer.socket.send({ type: "ack", offset: -1 });
+    expect(await viewer.socket.next("error")).toMatchObject({ code: "malformed_frame" });
+    worker.send({ type: "result", ...of, output: "done" });
+    expect(await viewer.socket.next(isOver)).toMatchObject({ status: "completed" });
+  });
+
+  it("is not opened with a rate there can't be", async () => {
+    const { id } = await runningJob();
+    const opened = call("GET", `/ws/${id}?max_rate=0`, undefined, { upgrade: "websocket" });
+    expect((await problemOf(422, opened)).errors).toMatchObject([{ path: "max_rate" }]);
+  });
+});
