@@ -10,6 +10,7 @@ export interface Bundles {
   dialout: string;
   metered: string;
   peers: string;
+  party: string;
 }
 
 let made: Bundles | null = null;
@@ -23,7 +24,8 @@ export async function bundleAll(stage: Stage): Promise<void> {
   made = {
     dialout: bundleAsDeployed(stage.path("dialout")),
     metered: bundleAsDeployed(stage.path("metered"), "bench/edge/metered.ts"),
-    peers: await bundlePeers(stage.path("peers/peers.js")),
+    peers: await bundlePeers("edge/peers.ts", stage.path("peers/peers.js")),
+    party: await bundlePeers("edge/party.ts", stage.path("party/party.js")),
   };
 }
 
@@ -37,9 +39,9 @@ function bundleAsDeployed(folder: string, entry?: string): string {
   return join(folder, entry ? "metered.js" : "index.js");
 }
 
-async function bundlePeers(outfile: string): Promise<string> {
+async function bundlePeers(entry: string, outfile: string): Promise<string> {
   await build({
-    entryPoints: [join(import.meta.dirname, "edge/peers.ts")],
+    entryPoints: [join(import.meta.dirname, entry)],
     outfile,
     bundle: true,
     format: "esm",

@@ -39,6 +39,20 @@ declare module "socket.io-client" {
   export function io(url: string, options: { transports: string[]; reconnection: boolean }): Socket;
 }
 
+declare module "socket.io" {
+  import type { Server as HttpServer } from "node:http";
+
+  interface Socket {
+    join(room: string): void;
+    on(event: string, hear: (message: unknown, done: () => void) => void): this;
+  }
+  export class Server {
+    constructor(server: HttpServer, options: { transports: string[]; serveClient: boolean });
+    on(event: "connection", hear: (socket: Socket) => void): this;
+    to(room: string): { emit(event: string, message: unknown): void };
+  }
+}
+
 declare module "undici" {
   interface Answer {
     statusCode: number;

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 
@@ -8,6 +8,9 @@ export const PYTHON = "/usr/bin/python3";
 /** The last of what Flask-SocketIO needs to be as fast as Debian can make it. */
 export const GEVENT_WEBSOCKET = "/usr/lib/python3/dist-packages/geventwebsocket";
 
+export const UVICORN = "/usr/lib/python3/dist-packages/uvicorn";
+export const PYTHON_REDIS = "/usr/lib/python3/dist-packages/redis";
+
 /** What the peers need beside npm packages, by a file that tells whether it is there. */
 const DEBIAN = [
   { file: REDIS, packages: ["redis-server"] },
@@ -15,14 +18,31 @@ const DEBIAN = [
     file: GEVENT_WEBSOCKET,
     packages: ["python3-flask-socketio", "python3-gevent", "python3-gevent-websocket"],
   },
+  { file: PYTHON_REDIS, packages: ["python3-redis"] },
+  {
+    file: UVICORN,
+    packages: [
+      "python3-socketio",
+      "python3-uvicorn",
+      "python3-uvloop",
+      "python3-httptools",
+      "python3-websockets",
+    ],
+  },
 ];
 
 /** The peers' own packages, from the lock file beside this. */
 export function installPeers(): void {
-  if (existsSync(join(import.meta.dirname, "node_modules/bullmq"))) return;
+  const text = readFileSync(join(import.meta.dirname, "package.json"), "utf8");
+  const { dependencies } = JSON.parse(text) as { dependencies: Record<string, string> };
+  if (Object.keys(dependencies).every(isInstalled)) return;
   console.log("Installing the peers' packages …");
   const args = ["ci", "--prefix", import.meta.dirname, "--no-audit", "--no-fund"];
   run("npm", args);
+}
+
+export function isInstalled(name: string): boolean {
+  return existsSync(join(import.meta.dirname, "node_modules", name));
 }
 
 /** On Debian, as root, missing peers are installed; elsewhere they are skipped and named. */

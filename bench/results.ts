@@ -42,6 +42,7 @@ export function outcomeOf(
     const ratios: Row["ratios"] = {};
     for (const { metric, ratio } of suite.columns) {
       const values = rounds.flatMap((round) => round.get(name)?.[metric] ?? []);
+      if (values.length === 0) continue;
       figures[metric] = figureOf(values);
       const shares = rounds.flatMap((round) => {
         const [own, base] = [round.get(name)?.[metric], round.get(suite.base)?.[metric]];

@@ -6,14 +6,16 @@ import { type Options, readOptions, USAGE } from "./options.ts";
 import { installPeers, installServers } from "./prepare.ts";
 import { type Outcome, outcomeOf, type Report, save } from "./results.ts";
 import { leaveNothingBehind, Stage } from "./stage.ts";
+import { connections } from "./suites/connections.ts";
 import { cost } from "./suites/cost.ts";
 import { depth } from "./suites/depth.ts";
+import { fanout } from "./suites/fanout.ts";
 import { http } from "./suites/http.ts";
 import { type Measured, NotThere, type Pace, type Subject, type Suite } from "./suites/suite.ts";
 import { work } from "./suites/work.ts";
 import { tableOf } from "./table.ts";
 
-const SUITES = [work, http, depth, cost];
+const SUITES = [work, http, depth, cost, fanout, connections];
 
 leaveNothingBehind();
 await main();

@@ -6,7 +6,10 @@ import type { Suite } from "./suites/suite.ts";
 export function tableOf(suite: Suite, { rows, left_out }: Outcome): string {
   const heads = [
     "",
-    ...suite.columns.flatMap(({ heading, ratio }) => [heading, ...(ratio ? ["×"] : [])]),
+    ...suite.columns.flatMap(({ heading, ratio }) => [
+      heading,
+      ...(ratio ? [`× ${suite.base}`] : []),
+    ]),
   ];
   const body = Object.values(rows).map(({ label, figures, ratios }) => [
     label,

@@ -24,6 +24,7 @@ export interface Frame {
   type: string;
   ref?: number;
   job_id?: string;
+  offset?: number;
   attempt?: number;
   status?: string;
   code?: string;

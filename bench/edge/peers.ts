@@ -1,8 +1,10 @@
 import { Hono } from "hono";
+import type { BroadcastObject } from "./broadcast-object.ts";
 import type { NaiveObject } from "./naive-object.ts";
 import type { RelayObject } from "./relay-object.ts";
 import type { RowObject } from "./row-object.ts";
 
+export { BroadcastObject } from "./broadcast-object.ts";
 export { NaiveObject } from "./naive-object.ts";
 export { RelayObject } from "./relay-object.ts";
 export { RowObject } from "./row-object.ts";
@@ -11,12 +13,14 @@ interface Env {
   RELAY: DurableObjectNamespace<RelayObject>;
   NAIVE: DurableObjectNamespace<NaiveObject>;
   ROWS: DurableObjectNamespace<RowObject>;
+  BROADCAST: DurableObjectNamespace<BroadcastObject>;
 }
 
 /** The least that does the same: what Dialout's own cost is compared with. */
 export default new Hono<{ Bindings: Env }>()
   .get("/relay/:role", (c) => c.env.RELAY.getByName("bench").fetch(c.req.raw))
   .get("/naive/:role", (c) => c.env.NAIVE.getByName("bench").fetch(c.req.raw))
+  .get("/broadcast", (c) => c.env.BROADCAST.getByName("bench").fetch(c.req.raw))
   .post("/rows", async (c) => {
     const id = await c.env.ROWS.getByName("bench").write(JSON.stringify(await c.req.json()));
     return c.json({ id }, 202);

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { answerCalls } from "./child.ts";
+import { memoryOfStarted } from "./memory.ts";
 
 export interface Edge {
   script: string;
@@ -48,6 +49,8 @@ const calls = {
     if (edge.migrations !== undefined) await migrate(miniflare, edge.migrations);
     return (await miniflare.unsafeGetDirectURL()).origin;
   },
+  /** Of workerd. */
+  memory: (): number => memoryOfStarted(),
 };
 export type EdgeCalls = typeof calls;
 

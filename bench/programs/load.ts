@@ -2,6 +2,7 @@
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DialoutSubmitter } from "../clients/dialout.ts";
+import { inParallel } from "../clients/in-parallel.ts";
 import { RelaySubmitter } from "../clients/relay.ts";
 import type { Submitter } from "../clients/submitter.ts";
 import { quantile } from "../statistics.ts";
@@ -93,8 +94,4 @@ async function measure(pace: { inFlight: number; ms: number }): Promise<Sample> 
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
   };
-}
-
-async function inParallel(count: number, work: () => Promise<void>): Promise<void> {
-  await Promise.all(Array.from({ length: count }, work));
 }

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { answerCalls } from "./child.ts";
+import { memoryOfStarted } from "./memory.ts";
 
 export interface Server {
   command: string;
@@ -26,6 +27,7 @@ const calls = {
     while (!(await takesConnections(port))) await sleep(POLL_MS);
     return port;
   },
+  memory: (): number => memoryOfStarted(),
 };
 export type ServerCalls = typeof calls;
 

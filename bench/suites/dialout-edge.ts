@@ -14,16 +14,24 @@ const SPACE = "bench";
 /** As many as a space may allow: the benchmark must never be what fills the queue. */
 const MAX_QUEUE = 1_000_000;
 
+interface Secrets {
+  operatorKey: string;
+  /** Signs the tokens of users. */
+  jwtSecret: string;
+}
+
 /** Dialout in workerd with one space. */
 export class DialoutEdge {
   private readonly stage: Stage;
+  private readonly program: Program<EdgeCalls>;
   private readonly url: string;
-  private readonly operatorKey: string;
+  private readonly secrets: Secrets;
 
-  private constructor(stage: Stage, url: string, operatorKey: string) {
+  private constructor(stage: Stage, program: Program<EdgeCalls>, url: string, secrets: Secrets) {
     this.stage = stage;
+    this.program = program;
     this.url = url;
-    this.operatorKey = operatorKey;
+    this.secrets = secrets;
   }
 
   /** `metered` counts what would be billed. */
@@ -33,27 +41,39 @@ export class DialoutEdge {
     bundle: "dialout" | "metered" = "dialout",
     inspectorPort?: number,
   ): Promise<DialoutEdge> {
-    const operatorKey = randomBytes(24).toString("base64url");
-    const url = await stage.launch<EdgeCalls>("edge.ts").call("start", {
+    const secrets = { operatorKey: randomSecret(), jwtSecret: randomSecret() };
+    const program = stage.launch<EdgeCalls>("edge.ts");
+    const url = await program.call("start", {
       script: bundles()[bundle],
       objects: OBJECTS,
       folder: stage.path("state"),
       settings: {
-        OPERATOR_KEY: operatorKey,
-        SIGNING_KEY: randomBytes(24).toString("base64url"),
+        OPERATOR_KEY: secrets.operatorKey,
+        JWT_SECRET: secrets.jwtSecret,
+        SIGNING_KEY: randomSecret(),
         // Miniflare's stand-in for the counters of submits costs what Cloudflare's does not.
         LOCAL: "true",
       },
       migrations: join(ROOT, "migrations"),
       inspectorPort,
     });
-    const edge = new DialoutEdge(stage, url, operatorKey);
+    const edge = new DialoutEdge(stage, program, url, secrets);
     await edge.ask("POST", "/api/spaces", { name: SPACE, max_queue: MAX_QUEUE, ...settings });
     return edge;
   }
 
   get jobsUrl(): string {
     return `${this.url}/api/spaces/${SPACE}/jobs`;
+  }
+
+  /** Where rooms are, and what signs tokens for them. */
+  get room(): { url: string; secret: string } {
+    return { url: this.url, secret: this.secrets.jwtSecret };
+  }
+
+  /** What workerd holds in memory, bytes. */
+  memory(): Promise<number> {
+    return this.program.call("memory", undefined);
   }
 
   /** A submitter in a process of its own, over the space's socket. */
@@ -86,7 +106,7 @@ export class DialoutEdge {
     const response = await fetch(this.url + path, {
       method,
       headers: {
-        authorization: `Bearer ${this.operatorKey}`,
+        authorization: `Bearer ${this.secrets.operatorKey}`,
         "content-type": "application/json",
       },
       body: body ? JSON.stringify(body) : undefined,
@@ -94,4 +114,8 @@ export class DialoutEdge {
     if (!response.ok) throw new Error(`${method} ${path}: ${await response.text()}`);
     return (await response.json()) as T;
   }
+}
+
+function randomSecret(): string {
+  return randomBytes(24).toString("base64url");
 }

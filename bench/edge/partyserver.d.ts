@@ -1,0 +1,9 @@
+/** As much of the package as is used here: the checks must pass where it is not installed. */
+declare module "partyserver" {
+  export class Server extends import("cloudflare:workers").DurableObject<unknown> {
+    static options: { hibernate?: boolean };
+    broadcast(message: string): void;
+    onMessage(connection: WebSocket, message: string): void;
+  }
+  export function routePartykitRequest(request: Request, env: object): Promise<Response | null>;
+}
