@@ -4,6 +4,9 @@ export const SLOW_BYTES = 65_536;
 /** How far a subscriber that acknowledges may be behind, bytes. */
 export const FLOW_WINDOW_BYTES = 1_048_576;
 
+/** Why a subscriber that fell farther behind is closed. */
+export const TOO_SLOW = "too slow; resume with since";
+
 /** Marks kept at most: they live in a socket's attachment. */
 const MAX_MARKS = 64;
 
@@ -23,7 +26,7 @@ export function isSlow({ sent, acked }: Flow): boolean {
 }
 
 /** Whether the subscriber is to be cut off rather than sent more. */
-export function isBehind({ sent, acked }: Flow): boolean {
+export function isBehind({ sent, acked }: Omit<Flow, "marks">): boolean {
   return sent - acked > FLOW_WINDOW_BYTES;
 }
 

@@ -53,9 +53,6 @@ export function toldOf(
   });
 }
 
-/** Why a subscriber that fell too far behind is closed. */
-export const TOO_SLOW = "too slow; resume with since";
-
 /** A slow subscriber gets a state no more often than this, milliseconds. */
 const SLOW_INTERVAL_MS = 50;
 

@@ -37,6 +37,12 @@ export class ChannelLink {
     socket.accept();
   }
 
+  /** Passed on to a job, which counts what it sends; a space doesn't. */
+  acknowledge(offset: number): void {
+    const isCounted = this.client.at.acks && this.room.startsWith("job:");
+    if (isCounted && !this.isOver) this.socket.send(JSON.stringify({ type: "ack", offset }));
+  }
+
   close(): void {
     this.isOver = true;
     this.socket.close();
@@ -53,5 +59,29 @@ export class ChannelLink {
 
   private send(frame: object): void {
     sendFrames(outletOf(this.client), [JSON.stringify(frame)]);
+  }
+}
+
+/** What clients follow beside rooms. */
+export class ChannelLinks {
+  private readonly byClient = new Map<Client, Map<string, ChannelLink>>();
+
+  add(client: Client, room: string, link: ChannelLink): void {
+    const links = this.byClient.get(client) ?? new Map<string, ChannelLink>();
+    this.byClient.set(client, links.set(room, link));
+  }
+
+  acknowledge(client: Client, room: string, offset: number): void {
+    this.byClient.get(client)?.get(room)?.acknowledge(offset);
+  }
+
+  close(client: Client, room: string): void {
+    this.byClient.get(client)?.get(room)?.close();
+    this.byClient.get(client)?.delete(room);
+  }
+
+  closeAll(client: Client): void {
+    for (const link of this.byClient.get(client)?.values() ?? []) link.close();
+    this.byClient.delete(client);
   }
 }

@@ -9,6 +9,23 @@ export interface Bucket {
   at: number;
 }
 
+/** Knows of each client how much more it may send now. */
+export class FloodGate<C extends object> {
+  private readonly rate: FrameRate;
+  private readonly buckets = new WeakMap<C, Bucket>();
+
+  constructor(rate: FrameRate) {
+    this.rate = rate;
+  }
+
+  /** `false` for a frame that is one too many. */
+  admits(client: C, now: number): boolean {
+    const bucket = spend(this.buckets.get(client) ?? null, this.rate, now);
+    if (bucket) this.buckets.set(client, bucket);
+    return bucket !== null;
+  }
+}
+
 /** What is left after one more frame at `now`; `null` where it is one too many. Pure. */
 export function spend(bucket: Bucket | null, rate: FrameRate, now: number): Bucket | null {
   const before = bucket ?? { tokens: rate.burst, at: now };

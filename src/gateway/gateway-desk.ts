@@ -1,6 +1,7 @@
 import { mayPublish, maySubscribe, ownRooms } from "../auth/principal.ts";
 import { renew, TOKEN_OVER, tokensOver, userIdOf } from "../auth/session.ts";
 import { parseAddress } from "../channel/address.ts";
+import { TOO_SLOW } from "../channel/flow.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { decodeFrame } from "../protocol/codec.ts";
@@ -10,8 +11,8 @@ import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-fr
 import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
 import { publishTo } from "../room/publish.ts";
 import { iso } from "../space/render.ts";
-import { ChannelLink, type OpenChannel } from "./channel-link.ts";
-import { type Bucket, spend } from "./flood.ts";
+import { ChannelLink, ChannelLinks, type OpenChannel } from "./channel-link.ts";
+import { FloodGate } from "./flood.ts";
 import type { Client, GatewaySockets, Subscription } from "./gateway-sockets.ts";
 import { subscriptionOf } from "./gateway-sockets.ts";
 import type { RoomHeads } from "./room-heads.ts";
@@ -35,8 +36,8 @@ const RATE = { burst: LIMITS.frameBurst, perSecond: LIMITS.framesPerSecond };
 export class GatewayDesk {
   private readonly parts: Parts;
   private readonly rooms = new Map<string, RoomLink>();
-  private readonly channels = new Map<Client, Map<string, ChannelLink>>();
-  private readonly buckets = new WeakMap<Client, Bucket>();
+  private readonly channels = new ChannelLinks();
+  private readonly flood = new FloodGate<Client>(RATE);
 
   constructor(parts: Parts) {
     this.parts = parts;
@@ -84,6 +85,10 @@ export class GatewayDesk {
         return;
       case "publish":
         await this.publish(client, frame);
+        return;
+      case "ack":
+        this.channels.acknowledge(client, frame.room, frame.offset);
+        this.parts.sockets.unacknowledged.acknowledged(client, frame.room, frame.offset);
     }
   }
 
@@ -111,8 +116,7 @@ export class GatewayDesk {
 
   left(client: Client): void {
     for (const { room } of client.at.subscriptions) this.rooms.get(room)?.remove(client);
-    for (const channel of this.channels.get(client)?.values() ?? []) channel.close();
-    this.channels.delete(client);
+    this.channels.closeAll(client);
     this.parts.sockets.left(client.socket);
   }
 
@@ -164,8 +168,7 @@ export class GatewayDesk {
   private unsubscribe(client: Client, room: string): void {
     if (subscriptionOf(client, room) === null) return;
     this.rooms.get(room)?.remove(client);
-    this.channels.get(client)?.get(room)?.close();
-    this.channels.get(client)?.delete(room);
+    this.channels.close(client, room);
     const subscriptions = client.at.subscriptions.filter((one) => one.room !== room);
     this.change(client, { subscriptions });
   }
@@ -185,8 +188,7 @@ export class GatewayDesk {
       link.close();
       return;
     }
-    const channels = this.channels.get(client) ?? new Map<string, ChannelLink>();
-    this.channels.set(client, channels.set(room, link));
+    this.channels.add(client, room, link);
   }
 
   private async authenticate(client: Client, { token, ref }: Frame<"authenticate">) {
@@ -222,9 +224,16 @@ export class GatewayDesk {
   private link(room: string, head: Position | null = null): RoomLink {
     const known = this.rooms.get(room);
     if (known) return known;
-    const { name: gateway, heads, roomCalls } = this.parts;
-    const keepHead = (head: Position) => heads.keep(room, head);
-    const made = new RoomLink({ room, gateway, calls: roomCalls(room), keepHead }, head);
+    const { name: gateway, heads, roomCalls, sockets } = this.parts;
+    const parts = {
+      room,
+      gateway,
+      calls: roomCalls(room),
+      keepHead: (head: Position) => heads.keep(room, head),
+      unacknowledged: sockets.unacknowledged,
+      cut: (client: Client) => this.cut(client, room),
+    };
+    const made = new RoomLink(parts, head);
     this.rooms.set(room, made);
     return made;
   }
@@ -259,15 +268,16 @@ export class GatewayDesk {
 
   /** Who sends faster than anybody would is cut off, and may come back. */
   private isFlood(client: Client): boolean {
-    const bucket = spend(this.buckets.get(client) ?? null, RATE, Date.now());
-    if (bucket) {
-      this.buckets.set(client, bucket);
-      return false;
-    }
+    if (this.flood.admits(client, Date.now())) return false;
     const message = `Too many frames: ${LIMITS.framesPerSecond} a second at most.`;
     this.error(client, "rate_limited", message);
     this.dismiss(client, "tooMany", message);
     return true;
+  }
+
+  private cut(client: Client, room: string): void {
+    this.error(client, "too_slow", TOO_SLOW, { room });
+    this.dismiss(client, "tooMany", TOO_SLOW);
   }
 
   private dismiss(client: Client, close: keyof typeof CLOSE, reason: string): void {

@@ -36,8 +36,9 @@ export class GatewayObject extends DurableObject<Env> {
       roomCalls: (room) => env.ROOM.getByName(room),
       openChannel: (client, address, since) => {
         const name = address.kind === "space" ? `space:${address.name}` : `job:${address.id}`;
-        const mayRead = maySubscribe(client.at.principal, name);
-        return openChannel(env, address, { since, mayRead, principal: client.at.principal });
+        const { principal, acks } = client.at;
+        const mayRead = maySubscribe(principal, name);
+        return openChannel(env, address, { since, mayRead, principal, acks });
       },
       heads: new RoomHeads(ctx.storage),
     });
@@ -72,6 +73,7 @@ export class GatewayObject extends DurableObject<Env> {
       principal,
       subscriptions: [],
       batch: header("batch") === "1",
+      acks: header("acks") === "1",
       noticed: false,
       malformed: 0,
     });

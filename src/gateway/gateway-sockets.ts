@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { sessionPrincipal } from "../auth/session.ts";
 import { sendFrames } from "../channel/outlet.ts";
+import { Unacknowledged } from "../channel/unacknowledged.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
@@ -18,6 +19,8 @@ const attachment = z.object({
   principal: sessionPrincipal,
   subscriptions: z.array(subscription),
   batch: z.boolean(),
+  /** It acknowledges what arrives. */
+  acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
   malformed: z.number(),
@@ -26,6 +29,7 @@ export type Client = { socket: WebSocket; at: z.infer<typeof attachment> };
 
 /** The sockets of one gateway, as they are kept through hibernation. */
 export class GatewaySockets {
+  readonly unacknowledged = new Unacknowledged<Client>();
   private readonly bySocket = new Map<WebSocket, Client>();
   private readonly ctx: DurableObjectState;
   private readonly changed: () => void;

@@ -2,6 +2,7 @@ import { userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
 import { sendFrames } from "../channel/outlet.ts";
 import type { Position } from "../channel/position.ts";
+import type { Unacknowledged } from "../channel/unacknowledged.ts";
 import { roomEventFrame } from "../protocol/room-events.ts";
 import type { Delivery, PresenceChange, Relayed, RoomHead, RoomLog } from "../room/calls.ts";
 import { type Client, outletOf, subscriptionOf } from "./gateway-sockets.ts";
@@ -20,6 +21,9 @@ interface Parts {
   calls: RoomCalls;
   /** Where a gateway that hibernates remembers what it has passed on. */
   keepHead: (head: Position) => void;
+  unacknowledged: Unacknowledged<Client>;
+  /** The client is too far behind to be sent more. */
+  cut: (client: Client) => void;
 }
 
 /** Who came or went is told together with whatever else does soon after. */
@@ -83,6 +87,7 @@ export class RoomLink {
   remove(client: Client): void {
     if (!this.clients.delete(client)) return;
     this.catchingUp.delete(client);
+    this.parts.unacknowledged.forget(client, this.parts.room);
     this.moved(client, -1);
   }
 
@@ -144,7 +149,8 @@ export class RoomLink {
     const events = missed.events.filter(({ offset }) => offset <= head.offset);
     const held = this.catchingUp.get(client) ?? [];
     const last = events.at(-1)?.offset ?? from;
-    this.send(client, [...events, ...held.filter(({ offset }) => offset > last)]);
+    const later = held.filter(({ offset }) => offset > last);
+    this.send(client, this.wanted(client, [...events, ...later]));
     return true;
   }
 
@@ -184,6 +190,7 @@ export class RoomLink {
     const subscribed = { type: "subscribed", room, epoch, offset, recovered: false };
     const texts = [JSON.stringify(subscribed)];
     for (const client of this.clients) {
+      this.parts.unacknowledged.forget(client, room);
       if (!this.catchingUp.has(client)) sendFrames(outletOf(client), texts);
     }
   }
@@ -199,18 +206,28 @@ export class RoomLink {
     for (const client of this.clients) {
       const held = this.catchingUp.get(client);
       if (held) held.push(...fresh);
-      else if (subscriptionOf(client, this.parts.room)?.filter) this.send(client, fresh);
-      else sendFrames(outletOf(client), texts);
+      else if (client.at.acks) this.sendCounted(client, this.wanted(client, fresh));
+      else if (subscriptionOf(client, this.parts.room)?.filter) {
+        this.send(client, this.wanted(client, fresh));
+      } else sendFrames(outletOf(client), texts);
     }
   }
 
-  private send(client: Client, events: readonly Relayed[]): void {
+  private wanted(client: Client, events: readonly Relayed[]): readonly Relayed[] {
     const filter = subscriptionOf(client, this.parts.room)?.filter ?? null;
-    const wanted = filter ? events.filter(({ text }) => wants(filter, parsed(text))) : events;
-    sendFrames(
-      outletOf(client),
-      wanted.map(({ text }) => text),
-    );
+    return filter ? events.filter(({ text }) => wants(filter, parsed(text))) : events;
+  }
+
+  private send(client: Client, events: readonly Relayed[]): void {
+    const texts = events.map(({ text }) => text);
+    sendFrames(outletOf(client), texts);
+  }
+
+  /** What a client asked for when it subscribed is not counted; what comes live is. */
+  private sendCounted(client: Client, events: readonly Relayed[]): void {
+    const admitted = this.parts.unacknowledged.admit(client, this.parts.room, events);
+    this.send(client, admitted);
+    if (admitted.length < events.length) this.parts.cut(client);
   }
 
   private kept(head: Position): Position {

@@ -13,6 +13,8 @@ import { checked, ProblemError } from "./problems.ts";
 interface RoomSocketCall {
   since: string | undefined;
   filter: EventFilter | null;
+  /** It acknowledges what arrives. */
+  acks?: boolean;
 }
 
 /** A socket that follows one room: the shortest way to it. */
@@ -23,7 +25,7 @@ export async function openRoom(c: AppContext, room: string): Promise<Response> {
       throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
     }
     const since = c.req.query("since");
-    return openRoomSocket(c, room, principal, { since, filter: filterOf(c) });
+    return openRoomSocket(c, room, principal, { since, filter: filterOf(c), acks: asksAcks(c) });
   });
 }
 
@@ -33,20 +35,27 @@ export async function openGateway(c: AppContext): Promise<Response> {
     const principal = await sessionPrincipalOf(c);
     const { name, locationHint } = nearestGateway(c);
     const stub = c.env.GATEWAY.getByName(name, { locationHint });
-    return stub.fetch("https://gateway/socket", { headers: headersOf(c, principal) });
+    const headers = headersOf(c, principal);
+    if (asksAcks(c)) headers.set(SESSION_HEADERS.acks, "1");
+    return stub.fetch("https://gateway/socket", { headers });
   });
+}
+
+function asksAcks(c: AppContext): boolean {
+  return c.req.query("acks") === "1";
 }
 
 export function openRoomSocket(
   c: AppContext,
   room: string,
   principal: Principal,
-  { since, filter }: RoomSocketCall,
+  { since, filter, acks }: RoomSocketCall,
 ): Promise<Response> {
   const headers = headersOf(c, principal);
   const position = parsePosition(since);
   if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
   if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
+  if (acks) headers.set(SESSION_HEADERS.acks, "1");
   return c.env.ROOM.getByName(room).fetch("https://room/socket", { headers });
 }
 

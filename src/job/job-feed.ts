@@ -1,5 +1,6 @@
+import { TOO_SLOW } from "../channel/flow.ts";
 import { type Position, recover } from "../channel/position.ts";
-import { Throttle, TOO_SLOW, type Told, toldOf } from "../channel/throttle.ts";
+import { Throttle, type Told, toldOf } from "../channel/throttle.ts";
 import { quietly, ringIn } from "../space/core.ts";
 import type { BackendJobStore } from "../storage/backend-job-store.ts";
 import { type BackendJob, isOver, type JobEvent } from "./backend-job.ts";

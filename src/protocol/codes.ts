@@ -67,7 +67,8 @@ export type FrameErrorCode =
   | "token_revoked"
   | "too_many_follows"
   | "too_many_rooms"
-  | "room_not_found";
+  | "room_not_found"
+  | "too_slow";
 
 /** Why a job failed, as its `error.code` says. */
 export const FAILURE_CODES = [

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { roomName } from "../channel/address.ts";
 import { publishedEvent, roomEventFrame } from "./room-events.ts";
-import { positionText } from "./subscriber-frames.ts";
+import { ackFrame, positionText } from "./subscriber-frames.ts";
 import { timestamp } from "./values.ts";
 
 /** `dialout.v1` on `/ws`, many rooms on one socket, and on the socket of one room. */
@@ -41,6 +41,7 @@ export const gatewayClientFrame = z.discriminatedUnion("type", [
   /** A fresh token, before the old one runs out. */
   z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
   z.strictObject({ type: z.literal("publish"), room: roomName, event: publishedEvent, ref }),
+  ackFrame.extend({ room: address }),
 ]);
 export type GatewayClientFrame = z.infer<typeof gatewayClientFrame>;
 export type GatewayClientFrameInput = z.input<typeof gatewayClientFrame>;
@@ -50,6 +51,7 @@ export const roomClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("ping"), ref }),
   z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
   z.strictObject({ type: z.literal("publish"), event: publishedEvent, ref }),
+  ackFrame,
 ]);
 export type RoomClientFrame = z.infer<typeof roomClientFrame>;
 

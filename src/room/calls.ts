@@ -64,4 +64,6 @@ export const SESSION_HEADERS = {
   filter: "x-dialout-filter",
   presence: "x-dialout-presence",
   batch: "x-dialout-batch",
+  /** It acknowledges what arrives. */
+  acks: "x-dialout-acks",
 } as const;

@@ -236,12 +236,27 @@ export class RoomDesk {
     const texts = relayed.map(({ text }) => text);
     const presence = moves.map((move) => this.presenceText(move));
     for (const subscriber of this.parts.sockets.all()) {
-      const { filter } = subscriber.at;
-      const wanted = filter ? texts.filter((_, at) => wants(filter, events[at] ?? NONE)) : texts;
-      sendFrames(outletOf(subscriber), wanted);
+      const { filter, acks } = subscriber.at;
+      if (acks || filter) this.tellOne(subscriber, events, relayed);
+      else sendFrames(outletOf(subscriber), texts);
       if (subscriber.at.presence) sendFrames(outletOf(subscriber), presence);
     }
     this.parts.links.tell(this.gateways(), relayed, presence);
+  }
+
+  /** Sends what one subscriber wants. Who acknowledges and can't take it may come again, and go on where it was. */
+  private tellOne(
+    subscriber: RoomSocket,
+    events: readonly RoomEvent[],
+    relayed: readonly Relayed[],
+  ): void {
+    const { sockets, name } = this.parts;
+    const { filter, acks } = subscriber.at;
+    const wanted = relayed.filter((_, at) => wants(filter, events[at] ?? NONE));
+    if (!acks) {
+      const texts = wanted.map(({ text }) => text);
+      sendFrames(outletOf(subscriber), texts);
+    } else if (!sockets.sendCounted(subscriber, name, wanted)) this.left(subscriber);
   }
 
   private directMoved(store: RoomStore, { at }: RoomSocket): void {

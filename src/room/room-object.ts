@@ -113,6 +113,7 @@ export class RoomObject extends DurableObject<Env> {
       filter: filter === null ? null : eventFilter.parse(JSON.parse(decodeURIComponent(filter))),
       presence: header("presence") === "1",
       batch: header("batch") === "1",
+      acks: header("acks") === "1",
       noticed: false,
       malformed: 0,
     });

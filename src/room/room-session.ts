@@ -31,6 +31,10 @@ export class RoomSession {
     }
     if (subscriber.at.malformed > 0) this.note(subscriber, { malformed: 0 });
     const { frame } = decoded;
+    if (frame.type === "ack") {
+      this.sockets.unacknowledged.acknowledged(subscriber, this.room, frame.offset);
+      return;
+    }
     const { ref } = frame;
     switch (frame.type) {
       case "ping":

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { TOO_SLOW } from "../channel/flow.ts";
 import { sendFrames } from "../channel/outlet.ts";
+import { Unacknowledged } from "../channel/unacknowledged.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
-import type { PresenceChange } from "./calls.ts";
+import type { PresenceChange, Relayed } from "./calls.ts";
 
 const attachment = z.object({
   id: z.string(),
@@ -13,6 +15,8 @@ const attachment = z.object({
   /** It wants to hear who comes and goes. */
   presence: z.boolean(),
   batch: z.boolean(),
+  /** It acknowledges what arrives. */
+  acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
   malformed: z.number(),
@@ -22,6 +26,7 @@ export type RoomSocket = { socket: WebSocket; at: RoomAttachment };
 
 /** The sockets of one room: each follows it, and nothing else. */
 export class RoomSockets {
+  readonly unacknowledged = new Unacknowledged<RoomSocket>();
   private readonly bySocket = new Map<WebSocket, RoomSocket>();
   private readonly ctx: DurableObjectState;
   private readonly changed: () => void;
@@ -64,6 +69,18 @@ export class RoomSockets {
 
   send({ socket }: RoomSocket, frame: object): void {
     sendFrames({ socket, batch: false }, [JSON.stringify(frame)]);
+  }
+
+  /** Sends what it can take; `false` where that is not all, and it was cut off. */
+  sendCounted(subscriber: RoomSocket, room: string, events: readonly Relayed[]): boolean {
+    const { socket, at } = subscriber;
+    const admitted = this.unacknowledged.admit(subscriber, room, events);
+    const texts = admitted.map(({ text }) => text);
+    sendFrames({ socket, batch: at.batch }, texts);
+    if (admitted.length === events.length) return true;
+    this.send(subscriber, { type: "error", code: "too_slow", message: TOO_SLOW, room });
+    this.close(subscriber, "tooMany", TOO_SLOW);
+    return false;
   }
 
   close({ socket }: RoomSocket, close: keyof typeof CLOSE, reason: string): void {

@@ -1,5 +1,6 @@
+import { TOO_SLOW } from "../channel/flow.ts";
 import { type Position, recover } from "../channel/position.ts";
-import { Throttle, TOO_SLOW, type Told, toldOf } from "../channel/throttle.ts";
+import { Throttle, type Told, toldOf } from "../channel/throttle.ts";
 import { currentOutput, isEnded, type Job } from "../queue/job.ts";
 import { spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { SubscriberConnection } from "./connections.ts";

@@ -1,0 +1,205 @@
+import { evictDurableObject } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
+import { follow as followJob, isOver, makeJob, told } from "./backend-jobs-support.ts";
+import { freshRoom, gateways, publish, roomOf, subscribe, userToken } from "./rooms-support.ts";
+import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
+
+const ANY = { rooms: ["*"], publish: ["*"] };
+const text = "x".repeat(300_000);
+/** So many of these make one too many. */
+const WHOLE = Math.ceil(FLOW_WINDOW_BYTES / text.length);
+
+async function connect(query: string): Promise<TestSocket> {
+  const token = await userToken("ann", ANY);
+  const socket = await TestSocket.open(`/ws${query}`, { authorization: `Bearer ${token}` });
+  await socket.next("connection.established");
+  return socket;
+}
+
+async function connectTo(room: string, query: string): Promise<TestSocket> {
+  const token = await userToken("ann", ANY);
+  const headers = { authorization: `Bearer ${token}` };
+  return TestSocket.open(`/api/rooms/${room}/ws${query}`, headers);
+}
+
+async function publishMany(room: string, count: number, data: object = { text }): Promise<void> {
+  for (let n = 0; n < count; n += 1) await publish(room, "step.done", data);
+}
+
+/** Everything said before this call was dealt with. */
+async function settled(socket: TestSocket): Promise<void> {
+  const ref = crypto.randomUUID();
+  socket.send({ type: "ping", ref });
+  await socket.next((frame) => frame.ref === ref);
+}
+
+describe("a subscriber of rooms that asks for nothing", () => {
+  it("is sent each of 200 events published at once, over /ws and over the room's own socket", async () => {
+    const room = freshRoom();
+    const socket = await connect("");
+    await subscribe(socket, room);
+    const own = await connectTo(room, "");
+    await own.next("connection");
+    const events = Array.from({ length: 50 }, () => ({ type: "step.done", data: {} }));
+    const posts = [1, 2, 3, 4].map(async () =>
+      expectStatus(201, await call("POST", `/api/rooms/${room}/events`, { events }, OPERATOR)),
+    );
+    await Promise.all(posts);
+    for (const one of [socket, own]) {
+      const got = await one.until((frame) => frame.offset === 200);
+      const offsets = got.filter(({ type }) => type === "step.done").map(({ offset }) => offset);
+      expect(offsets).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
+    }
+  });
+
+  it("is not cut off, however much it is sent", async () => {
+    const room = freshRoom();
+    const socket = await connect("");
+    await subscribe(socket, room);
+    await publishMany(room, WHOLE + 2);
+    await socket.next((frame) => frame.offset === WHOLE + 2);
+    await settled(socket);
+  });
+});
+
+describe("a subscriber of rooms that acknowledges", () => {
+  it("and falls behind is told so, cut off, and goes on where it was without a gap", async () => {
+    const room = freshRoom();
+    const socket = await connect("?acks=1");
+    const { epoch } = await subscribe(socket, room);
+    await publishMany(room, WHOLE + 1);
+    const frames = await socket.until("error");
+    expect(frames.at(-1)).toMatchObject({ code: "too_slow", room });
+    expect(frames.slice(0, -1).map(({ offset }) => offset)).toEqual(
+      Array.from({ length: WHOLE }, (_, index) => index + 1),
+    );
+    expect((await socket.closed).code).toBe(4429);
+    const back = await connect("?acks=1");
+    const since = `${epoch}:${WHOLE}`;
+    expect(await subscribe(back, room, { since })).toMatchObject({ recovered: true });
+    await publishMany(room, 1);
+    const rest = await back.until((frame) => frame.offset === WHOLE + 2);
+    expect(rest.map(({ offset }) => offset)).toEqual([WHOLE + 1, WHOLE + 2]);
+  });
+
+  it("is counted over all its rooms, and each acknowledgement counts for its own", async () => {
+    const [first, second] = [freshRoom(), freshRoom()];
+    const socket = await connect("?acks=1");
+    for (const room of [first, second]) await subscribe(socket, room);
+    await publishMany(first, WHOLE - 1);
+    await publishMany(second, 1);
+    await socket.next((frame) => frame.room === second && frame.offset === 1);
+    socket.send({ type: "ack", room: first, offset: 1 });
+    await settled(socket);
+    await publishMany(second, 1);
+    await socket.next((frame) => frame.room === second && frame.offset === 2);
+    await publishMany(second, 1);
+    expect(await socket.next("error")).toMatchObject({ code: "too_slow", room: second });
+    expect((await socket.closed).code).toBe(4429);
+  });
+
+  it("is sent as much as it likes as long as it keeps up, and starts anew after hibernation", async () => {
+    const room = freshRoom();
+    const socket = await connect("?acks=1");
+    await subscribe(socket, room);
+    for (let offset = 1; offset <= 2 * WHOLE; offset += 1) {
+      await publishMany(room, 1);
+      await socket.next((frame) => frame.offset === offset);
+      socket.send({ type: "ack", room, offset });
+      await settled(socket);
+    }
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === 3 * WHOLE);
+    for (const gateway of gateways()) await evictDurableObject(gateway);
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === 4 * WHOLE);
+    await publishMany(room, 1);
+    expect((await socket.closed).code).toBe(4429);
+  });
+
+  it("is not counted what it missed, nor what it unsubscribed from", async () => {
+    const room = freshRoom();
+    await publishMany(room, 2 * WHOLE);
+    const { epoch } = await subscribe(await connect(""), room);
+    const socket = await connect("?acks=1");
+    await subscribe(socket, room, { since: `${epoch}:0` });
+    await socket.next((frame) => frame.offset === 2 * WHOLE);
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === 3 * WHOLE);
+    socket.send({ type: "unsubscribe", room });
+    await socket.next("unsubscribed");
+    await subscribe(socket, room);
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === 4 * WHOLE);
+    await settled(socket);
+  });
+
+  it("on the socket of one room is cut off in the same way, and goes on", async () => {
+    const room = freshRoom();
+    const socket = await connectTo(room, "?acks=1");
+    const { epoch } = await socket.next("connection");
+    await publishMany(room, 1);
+    await socket.next("step.done");
+    socket.send({ type: "ack", offset: 1 });
+    await settled(socket);
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === WHOLE + 1);
+    await evictDurableObject(roomOf(room));
+    await publishMany(room, WHOLE);
+    await socket.next((frame) => frame.offset === 2 * WHOLE + 1);
+    await publishMany(room, 1);
+    expect(await socket.next("error")).toMatchObject({ code: "too_slow" });
+    expect((await socket.closed).code).toBe(4429);
+    const back = await connectTo(room, `?acks=1&since=${epoch}:${2 * WHOLE + 1}`);
+    expect(await back.next("connection")).toMatchObject({ recovered: true });
+    expect(await back.next("step.done")).toMatchObject({ offset: 2 * WHOLE + 2 });
+  });
+
+  it("is counted only what it wanted", async () => {
+    const room = freshRoom();
+    const filter = encodeURIComponent(JSON.stringify({ where: { wanted: true } }));
+    const [socket, own] = [
+      await connect("?acks=1"),
+      await connectTo(room, `?acks=1&filter=${filter}`),
+    ];
+    await subscribe(socket, room, { filter: { where: { wanted: true } } });
+    await own.next("connection");
+    await publishMany(room, 2 * WHOLE);
+    await publishMany(room, 1, { wanted: true });
+    for (const one of [socket, own]) {
+      expect(await one.next("step.done")).toMatchObject({ offset: 2 * WHOLE + 1 });
+      await settled(one);
+    }
+  });
+});
+
+describe("a job that is followed over /ws by one who acknowledges", () => {
+  it("takes the acknowledgements, and ends the subscription alone where they don't come", async () => {
+    const id = await makeJob();
+    const room = `job:${id}`;
+    const socket = await connect("?acks=1");
+    const { epoch } = await subscribe(socket, room);
+    await socket.next("progress");
+    await told(id, "output", { delta: text });
+    const { offset } = await socket.next("output");
+    socket.send({ type: "ack", room, offset });
+    for (let piece = 0; piece < WHOLE; piece += 1) {
+      await settled(socket);
+      await told(id, "output", { delta: text });
+    }
+    const got = await socket.until((frame) => frame.offset === Number(offset) + WHOLE);
+    expect(got.some(({ type }) => type === "unsubscribed")).toBe(false);
+    await told(id, "output", { delta: text });
+    expect(await socket.next("unsubscribed")).toMatchObject({ room, code: 4429 });
+    const since = `${epoch}:${Number(offset) + WHOLE}`;
+    expect(await subscribe(socket, room, { since })).toMatchObject({ recovered: true });
+    await told(id, "complete");
+    const rest = await socket.until(isOver);
+    expect(rest.map((frame) => frame.offset)).toEqual([
+      Number(offset) + WHOLE + 1,
+      Number(offset) + WHOLE + 2,
+    ]);
+    expect(await (await followJob(id)).next(isOver)).toMatchObject({ status: "completed" });
+  });
+});
