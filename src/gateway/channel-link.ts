@@ -1,5 +1,6 @@
 import type { Address } from "../channel/address.ts";
 import { sendFrames } from "../channel/outlet.ts";
+import { formatPosition, type Position } from "../channel/position.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { type Client, outletOf } from "./gateway-sockets.ts";
 
@@ -17,14 +18,17 @@ export class ChannelLink {
   private readonly client: Client;
   private readonly room: string;
   private readonly socket: WebSocket;
+  private ref: Json | undefined;
   private isOver = false;
+  private position: Position | null = null;
 
   constructor(client: Client, room: string, socket: WebSocket, onEnd: () => void, ref?: Json) {
     this.client = client;
     this.room = room;
     this.socket = socket;
+    this.ref = ref;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isOver) this.pass(JSON.parse(data), ref);
+      if (typeof data === "string" && !this.isOver) this.pass(JSON.parse(data));
     });
     const end = ({ code, reason }: { code: number; reason: string }) => {
       if (this.isOver) return;
@@ -43,18 +47,29 @@ export class ChannelLink {
     if (isCounted && !this.isOver) this.socket.send(JSON.stringify({ type: "ack", offset }));
   }
 
+  /** Where the client is, to go on there over another socket. */
+  get since(): string | undefined {
+    return this.position ? formatPosition(this.position) : undefined;
+  }
+
   close(): void {
     this.isOver = true;
     this.socket.close();
   }
 
-  private pass(frame: JsonObject, ref: Json | undefined): void {
+  private pass(frame: JsonObject): void {
+    const { offset, epoch } = frame;
     if (frame.type !== "connection") {
+      if (this.position && typeof offset === "number") this.position.offset = offset;
       this.send({ ...frame, room: this.room });
       return;
     }
-    const { epoch = "", offset = 0, recovered = false } = frame;
-    this.send({ type: "subscribed", room: this.room, epoch, offset, recovered, ref });
+    if (typeof epoch === "string" && typeof offset === "number") this.position = { epoch, offset };
+    const { recovered = false } = frame;
+    const { room, ref } = this;
+    this.send({ type: "subscribed", room, epoch, offset, recovered, ref });
+    // Only the first answers the `subscribe`.
+    this.ref = undefined;
   }
 
   private send(frame: object): void {
@@ -67,12 +82,17 @@ export class ChannelLinks {
   private readonly byClient = new Map<Client, Map<string, ChannelLink>>();
 
   add(client: Client, room: string, link: ChannelLink): void {
+    this.close(client, room);
     const links = this.byClient.get(client) ?? new Map<string, ChannelLink>();
     this.byClient.set(client, links.set(room, link));
   }
 
   acknowledge(client: Client, room: string, offset: number): void {
     this.byClient.get(client)?.get(room)?.acknowledge(offset);
+  }
+
+  positionOf(client: Client, room: string): string | undefined {
+    return this.byClient.get(client)?.get(room)?.since;
   }
 
   close(client: Client, room: string): void {

@@ -1,3 +1,5 @@
+import { LIMITS } from "../protocol/limits.ts";
+
 /** How many frames a client may send: `burst` at once, and `perSecond` in the long run. */
 export interface FrameRate {
   burst: number;
@@ -18,18 +20,32 @@ export class FloodGate<C extends object> {
     this.rate = rate;
   }
 
-  /** `false` for a frame that is one too many. */
-  admits(client: C, now: number): boolean {
-    const bucket = spend(this.buckets.get(client) ?? null, this.rate, now);
+  /** `false` for a frame that is one too many; `count`: as how many it counts. */
+  admits(client: C, now: number, count = 1): boolean {
+    const bucket = spend(this.buckets.get(client) ?? null, this.rate, now, count);
     if (bucket) this.buckets.set(client, bucket);
     return bucket !== null;
   }
 }
 
-/** What is left after one more frame at `now`; `null` where it is one too many. Pure. */
-export function spend(bucket: Bucket | null, rate: FrameRate, now: number): Bucket | null {
+/** What is left after `count` more frames at `now`; `null` where that is too many. Pure. */
+export function spend(
+  bucket: Bucket | null,
+  rate: FrameRate,
+  now: number,
+  count = 1,
+): Bucket | null {
   const before = bucket ?? { tokens: rate.burst, at: now };
   const earned = ((now - before.at) / 1_000) * rate.perSecond;
   const tokens = Math.min(rate.burst, before.tokens + Math.max(0, earned));
-  return tokens < 1 ? null : { tokens: tokens - 1, at: now };
+  return tokens < count ? null : { tokens: tokens - count, at: now };
 }
+
+const RATE = { burst: LIMITS.frameBurst, perSecond: LIMITS.framesPerSecond };
+
+/** What a client of rooms may send. */
+export function clientGate<C extends object>(): FloodGate<C> {
+  return new FloodGate(RATE);
+}
+
+export const TOO_MANY_FRAMES = `Too many frames: ${LIMITS.framesPerSecond} a second at most.`;

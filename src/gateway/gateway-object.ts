@@ -15,7 +15,7 @@ import {
 import { closeQuietly } from "../space/connections.ts";
 import { openChannel } from "./channels.ts";
 import { GatewayDesk } from "./gateway-desk.ts";
-import { GatewaySockets } from "./gateway-sockets.ts";
+import { GatewaySockets, rememberedClient } from "./gateway-sockets.ts";
 import { RoomHeads } from "./room-heads.ts";
 
 /** Holds sockets that follow many channels each, so that a room tells an object and not thousands of sockets. */
@@ -31,7 +31,7 @@ export class GatewayObject extends DurableObject<Env> {
     this.sockets = new GatewaySockets(ctx, () => this.reporter.changed());
     this.desk = new GatewayDesk({
       env,
-      name: ctx.id.name ?? "",
+      gateway: ctx.id.name ?? "",
       sockets: this.sockets,
       roomCalls: (room) => env.ROOM.getByName(room),
       openChannel: (client, address, since) => {
@@ -49,11 +49,11 @@ export class GatewayObject extends DurableObject<Env> {
 
   /** A room tells what happened in it. */
   async deliver(delivery: Delivery): Promise<Delivered> {
-    return this.desk.deliver(delivery);
+    return this.desk.subscriptions.deliver(delivery);
   }
 
   async present(room: string): Promise<PresenceChange[] | null> {
-    return this.desk.present(room);
+    return this.desk.subscriptions.present(room);
   }
 
   /** For the monitor, which has not heard of this object for a while. */
@@ -77,7 +77,7 @@ export class GatewayObject extends DurableObject<Env> {
       noticed: false,
       malformed: 0,
     });
-    this.rearm();
+    this.arm(tokensDueAt([client]));
     this.ctx.waitUntil(this.desk.opened(client));
     const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
     const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
@@ -88,7 +88,8 @@ export class GatewayObject extends DurableObject<Env> {
     const client = this.sockets.of(socket);
     if (!client) return;
     await this.desk.receive(client, message);
-    this.rearm();
+    // It may have brought a fresh token.
+    this.arm(tokensDueAt([client]));
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -103,12 +104,19 @@ export class GatewayObject extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     this.alarmAt = null;
     this.desk.expire(Date.now());
-    this.rearm();
+    this.arm(tokensDueAt(this.sockets.all()));
   }
 
   private gone(socket: WebSocket): void {
     const client = this.sockets.of(socket);
-    if (client) this.desk.left(client);
+    if (client) {
+      this.desk.left(client);
+      return;
+    }
+    // The runtime does not list a socket whose close woke the object: all there is is what it kept.
+    const departed = rememberedClient(socket);
+    if (departed) this.desk.subscriptions.departed(departed);
+    this.reporter.changed();
   }
 
   private standing(): Report {
@@ -116,8 +124,7 @@ export class GatewayObject extends DurableObject<Env> {
   }
 
   /** One alarm serves every token: it may ring early, never late. */
-  private rearm(): void {
-    const due = tokensDueAt(this.sockets.all());
+  private arm(due: number | null): void {
     if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
     this.alarmAt = due;
     this.ctx.storage.setAlarm(due);

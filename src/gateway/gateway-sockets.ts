@@ -40,8 +40,8 @@ export class GatewaySockets {
     this.changed = changed;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
-      const parsed = attachment.safeParse(socket.deserializeAttachment());
-      if (parsed.success) this.bySocket.set(socket, { socket, at: parsed.data });
+      const client = rememberedClient(socket);
+      if (client) this.bySocket.set(socket, client);
     }
   }
 
@@ -64,8 +64,8 @@ export class GatewaySockets {
   accept(socket: WebSocket, at: Client["at"]): Client {
     const client = { socket, at };
     this.ctx.acceptWebSocket(socket);
-    this.bySocket.set(socket, client);
     this.remember(client);
+    this.bySocket.set(socket, client);
     this.changed();
     return client;
   }
@@ -74,12 +74,23 @@ export class GatewaySockets {
     socket.serializeAttachment(at);
   }
 
+  /** Remembers what has changed of a client, unless it is gone. */
+  change(client: Client, change: Partial<Client["at"]>): void {
+    Object.assign(client.at, change);
+    if (this.has(client)) this.remember(client);
+  }
+
+  error(client: Client, code: string, message: string, more: object = {}): void {
+    this.send(client, { type: "error", code, message, ...more });
+  }
+
   send(client: Client, frame: object): void {
     sendFrames(outletOf(client), [JSON.stringify(frame)]);
   }
 
   close({ socket }: Client, close: keyof typeof CLOSE, reason: string): void {
     this.left(socket);
+    socket.serializeAttachment(null);
     closeQuietly(socket, CLOSE[close].code, reason);
   }
 
@@ -87,6 +98,12 @@ export class GatewaySockets {
     this.bySocket.delete(socket);
     this.changed();
   }
+}
+
+/** What a socket was, as it keeps it; `null` where that was closed here. */
+export function rememberedClient(socket: WebSocket): Client | null {
+  const parsed = attachment.safeParse(socket.deserializeAttachment());
+  return parsed.success ? { socket, at: parsed.data } : null;
 }
 
 export function outletOf({ socket, at }: Client) {

@@ -3,14 +3,15 @@ import { wants } from "../channel/filter.ts";
 import { sendFrames } from "../channel/outlet.ts";
 import type { Position } from "../channel/position.ts";
 import type { Unacknowledged } from "../channel/unacknowledged.ts";
-import { roomEventFrame } from "../protocol/room-events.ts";
+import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { Delivery, PresenceChange, Relayed, RoomHead, RoomLog } from "../room/calls.ts";
+import { quietly } from "../space/core.ts";
 import { type Client, outletOf, subscriptionOf } from "./gateway-sockets.ts";
+import { LinkUsers } from "./link-users.ts";
 
 /** The room as the gateway calls it. */
 export interface RoomCalls {
   join(gateway: string, present: PresenceChange[]): Promise<RoomHead>;
-  leave(gateway: string): Promise<void>;
   read(since: Position): Promise<RoomLog>;
   moved(gateway: string, changes: PresenceChange[]): Promise<void>;
 }
@@ -18,7 +19,8 @@ export interface RoomCalls {
 interface Parts {
   room: string;
   gateway: string;
-  calls: RoomCalls;
+  /** Asked for each call anew: a stub of an object that crashed stays broken. */
+  calls: () => RoomCalls;
   /** Where a gateway that hibernates remembers what it has passed on. */
   keepHead: (head: Position) => void;
   unacknowledged: Unacknowledged<Client>;
@@ -26,8 +28,13 @@ interface Parts {
   cut: (client: Client) => void;
 }
 
-/** Who came or went is told together with whatever else does soon after. */
-const PRESENCE_AFTER_MS = 50;
+/** A client's subscription, from its beginning to its end. */
+interface Follower {
+  /** While it is sent what it missed: what has come since. */
+  held: Relayed[] | null;
+  /** It has everything up to here already. */
+  after: number;
+}
 
 /**
  * One room as this gateway follows it for all its clients. The room calls with every batch of events,
@@ -36,59 +43,57 @@ const PRESENCE_AFTER_MS = 50;
  */
 export class RoomLink {
   private readonly parts: Parts;
-  private readonly clients = new Set<Client>();
-  /** How many sockets each user has among them. */
-  private readonly users = new Map<string, number>();
-  /** Clients that wait for what they missed; what comes meanwhile is held back for them. */
-  private readonly catchingUp = new Map<Client, Relayed[]>();
+  private readonly followers = new Map<Client, Follower>();
+  private readonly users: LinkUsers;
   private head: Position | null;
   private joining: Promise<void> | null = null;
   private turn: Promise<unknown> = Promise.resolve();
-  private readonly moves = new Set<string>();
-  private movesTimer: ReturnType<typeof setTimeout> | null = null;
 
   /** `head`: what had been passed on when the gateway was last awake, if it followed the room then. */
   constructor(parts: Parts, head: Position | null) {
     this.parts = parts;
     this.head = head;
+    const { room, gateway } = parts;
+    this.users = new LinkUsers(room, (changes) => parts.calls().moved(gateway, changes));
   }
 
   get size(): number {
-    return this.clients.size;
+    return this.followers.size;
   }
 
   /** A client that was here before the gateway hibernated. */
   restore(client: Client): void {
-    this.clients.add(client);
-    this.count(client, 1);
+    this.followers.set(client, { held: null, after: 0 });
+    this.users.restored(userIdOf(client.at.principal));
   }
 
-  /**
-   * Adds a client and sends it `subscribed`, what it missed, and from then on every event.
-   *
-   * @returns `false` where it has left meanwhile
-   */
-  async subscribe(client: Client, since: Position | null, ref?: string | number): Promise<boolean> {
-    this.catchingUp.set(client, []);
-    this.clients.add(client);
-    this.moved(client, 1);
+  /** A client whose socket closed while the gateway was away. */
+  departed(client: Client): void {
+    this.users.moved(userIdOf(client.at.principal), 0);
+  }
+
+  /** Adds a client and sends it `subscribed`, what it missed, and from then on every event. */
+  async subscribe(client: Client, since: Position | null, ref?: string | number): Promise<void> {
+    const follower: Follower = { held: [], after: 0 };
+    this.followers.set(client, follower);
+    this.users.moved(userIdOf(client.at.principal), 1);
+    const isCurrent = () => this.followers.get(client) === follower;
     try {
       await this.join();
-      const missed = since === null ? null : await this.parts.calls.read(since);
-      return this.begin(client, since, missed, ref);
+      const missed = since === null ? null : await this.parts.calls().read(since);
+      // Meanwhile it may have left, or subscribed once more.
+      if (isCurrent()) this.begin(client, follower, since, missed, ref);
     } catch (error) {
+      if (!isCurrent()) return;
       this.remove(client);
       throw error;
-    } finally {
-      this.catchingUp.delete(client);
     }
   }
 
   remove(client: Client): void {
-    if (!this.clients.delete(client)) return;
-    this.catchingUp.delete(client);
+    if (!this.followers.delete(client)) return;
     this.parts.unacknowledged.forget(client, this.parts.room);
-    this.moved(client, -1);
+    this.users.moved(userIdOf(client.at.principal), -1);
   }
 
   /** Passes a batch on, after those before it. */
@@ -100,12 +105,11 @@ export class RoomLink {
 
   /** Every user with sockets in the room here. */
   present(): PresenceChange[] {
-    return [...this.users].map(([userId, connections]) => ({ userId, connections }));
+    return this.users.present();
   }
 
   stop(): void {
-    if (this.movesTimer !== null) clearTimeout(this.movesTimer);
-    this.movesTimer = null;
+    this.users.stop();
   }
 
   /** Makes the room tell this gateway what happens in it. */
@@ -119,67 +123,57 @@ export class RoomLink {
 
   private async enter(): Promise<void> {
     const { calls, gateway } = this.parts;
-    const { epoch, last } = await calls.join(gateway, this.present());
+    const { epoch, last } = await calls().join(gateway, this.present());
     // A batch may have overtaken the answer.
     this.head ??= this.kept({ epoch, offset: last });
   }
 
   private begin(
     client: Client,
+    follower: Follower,
     since: Position | null,
     missed: RoomLog | null,
     ref?: string | number,
-  ): boolean {
-    const { room } = this.parts;
+  ): void {
     const { head } = this;
-    if (!this.clients.has(client) || head === null) return false;
-    const recovered = missed?.recovered === true && missed.epoch === head.epoch;
-    const from = recovered && since ? since.offset : head.offset;
-    const subscribed = {
-      type: "subscribed",
-      room,
-      epoch: head.epoch,
-      offset: from,
-      recovered,
-      ref,
-    };
+    if (head === null) return;
+    const { epoch } = head;
+    const recovered = missed?.recovered === true && missed.epoch === epoch;
+    const offset = recovered && since ? since.offset : head.offset;
+    const { room } = this.parts;
+    const subscribed = { type: "subscribed", room, epoch, offset, recovered, ref };
     sendFrames(outletOf(client), [JSON.stringify(subscribed)]);
-    if (!recovered || !missed) return true;
-    // What is beyond the head comes with the next batch; what was passed on meanwhile was held back.
-    const events = missed.events.filter(({ offset }) => offset <= head.offset);
-    const held = this.catchingUp.get(client) ?? [];
-    const last = events.at(-1)?.offset ?? from;
-    const later = held.filter(({ offset }) => offset > last);
+    const events = recovered && missed ? missed.events : [];
+    const last = events.at(-1)?.offset ?? offset;
+    const later = (follower.held ?? []).filter((event) => event.offset > last);
     this.send(client, this.wanted(client, [...events, ...later]));
-    return true;
+    follower.after = later.at(-1)?.offset ?? last;
+    follower.held = null;
   }
 
-  private async pass({ epoch, events, presence }: Delivery): Promise<number> {
-    const [first] = events;
-    if (first) {
-      if (this.head === null) this.head = { epoch, offset: first.offset - 1 };
-      if (this.head.epoch !== epoch) this.startAnew({ epoch, offset: first.offset - 1 });
-      const lacking = first.offset > this.head.offset + 1 ? await this.lacking(first.offset) : [];
-      this.passOn([...lacking, ...events]);
-    }
-    for (const client of presence.length > 0 ? this.clients : []) {
+  private async pass({ epoch, events, last, presence }: Delivery): Promise<number> {
+    const from = (events[0]?.offset ?? last + 1) - 1;
+    this.head ??= { epoch, offset: from };
+    if (this.head.epoch !== epoch) this.startAnew({ epoch, offset: from });
+    if (from > this.head.offset) await this.passLacking(from);
+    this.passOn(events);
+    if (last > this.head.offset) await this.passLacking(last);
+    for (const client of presence.length > 0 ? this.followers.keys() : []) {
       if (subscriptionOf(client, this.parts.room)?.presence) {
         sendFrames(outletOf(client), presence);
       }
     }
-    return this.clients.size;
+    return this.size;
   }
 
-  /** What the room could not tell in time, read from its log; where it is gone, clients are told so. */
-  private async lacking(before: number): Promise<Relayed[]> {
+  /** What the room could not tell in time, up to `to`, read from its log; where it is gone, clients are told so. */
+  private async passLacking(to: number): Promise<void> {
     const { head } = this;
-    if (head === null) return [];
-    const { recovered, events } = await this.parts.calls.read(head);
-    if (!recovered) {
-      this.startAnew({ epoch: head.epoch, offset: before - 1 });
-      return [];
-    }
-    return events.filter(({ offset }) => offset < before);
+    if (head === null) return;
+    const { recovered, epoch, events } = await this.parts.calls().read(head);
+    const lacking = events.filter(({ offset }) => offset <= to);
+    if (recovered && lacking.length === to - head.offset) this.passOn(lacking);
+    else this.startAnew({ epoch, offset: to });
   }
 
   /** Events are lost: an explicit gap. */
@@ -189,9 +183,11 @@ export class RoomLink {
     this.head = head;
     const subscribed = { type: "subscribed", room, epoch, offset, recovered: false };
     const texts = [JSON.stringify(subscribed)];
-    for (const client of this.clients) {
+    for (const [client, follower] of this.followers) {
       this.parts.unacknowledged.forget(client, room);
-      if (!this.catchingUp.has(client)) sendFrames(outletOf(client), texts);
+      follower.after = 0;
+      if (follower.held) follower.held = [];
+      else sendFrames(outletOf(client), texts);
     }
   }
 
@@ -203,19 +199,35 @@ export class RoomLink {
     if (!last) return;
     this.head = this.kept({ epoch: head.epoch, offset: last.offset });
     const texts = fresh.map(({ text }) => text);
-    for (const client of this.clients) {
-      const held = this.catchingUp.get(client);
-      if (held) held.push(...fresh);
-      else if (client.at.acks) this.sendCounted(client, this.wanted(client, fresh));
-      else if (subscriptionOf(client, this.parts.room)?.filter) {
-        this.send(client, this.wanted(client, fresh));
-      } else sendFrames(outletOf(client), texts);
+    for (const [client, follower] of this.followers) {
+      if (follower.held) follower.held.push(...fresh);
+      else if (this.isPlain(client) && follower.after <= head.offset) {
+        sendFrames(outletOf(client), texts);
+      } else quietly(() => this.passTo(client, follower, fresh));
     }
+  }
+
+  /** It gets what everyone gets. */
+  private isPlain(client: Client): boolean {
+    return !client.at.acks && !subscriptionOf(client, this.parts.room)?.filter;
+  }
+
+  /** What a client asked for when it subscribed is not counted; what comes live is. */
+  private passTo(client: Client, follower: Follower, events: readonly Relayed[]): void {
+    const later = events.filter(({ offset }) => offset > follower.after);
+    const wanted = this.wanted(client, later);
+    if (!client.at.acks) {
+      this.send(client, wanted);
+      return;
+    }
+    const admitted = this.parts.unacknowledged.admit(client, this.parts.room, wanted);
+    this.send(client, admitted);
+    if (admitted.length < wanted.length) this.parts.cut(client);
   }
 
   private wanted(client: Client, events: readonly Relayed[]): readonly Relayed[] {
     const filter = subscriptionOf(client, this.parts.room)?.filter ?? null;
-    return filter ? events.filter(({ text }) => wants(filter, parsed(text))) : events;
+    return filter ? events.filter((event) => wants(filter, parsed(event))) : events;
   }
 
   private send(client: Client, events: readonly Relayed[]): void {
@@ -223,53 +235,19 @@ export class RoomLink {
     sendFrames(outletOf(client), texts);
   }
 
-  /** What a client asked for when it subscribed is not counted; what comes live is. */
-  private sendCounted(client: Client, events: readonly Relayed[]): void {
-    const admitted = this.parts.unacknowledged.admit(client, this.parts.room, events);
-    this.send(client, admitted);
-    if (admitted.length < events.length) this.parts.cut(client);
-  }
-
   private kept(head: Position): Position {
     this.parts.keepHead(head);
     return head;
   }
-
-  private count({ at }: Client, by: 1 | -1): string | null {
-    const userId = userIdOf(at.principal);
-    if (userId === null) return null;
-    const count = (this.users.get(userId) ?? 0) + by;
-    if (count > 0) this.users.set(userId, count);
-    else this.users.delete(userId);
-    return userId;
-  }
-
-  private moved(client: Client, by: 1 | -1): void {
-    const userId = this.count(client, by);
-    if (userId === null) return;
-    this.moves.add(userId);
-    this.movesTimer ??= setTimeout(() => this.tellMoves(), PRESENCE_AFTER_MS);
-  }
-
-  private tellMoves(): void {
-    this.movesTimer = null;
-    const changes = [...this.moves].map((userId) => {
-      return { userId, connections: this.users.get(userId) ?? 0 };
-    });
-    this.moves.clear();
-    const { calls, gateway, room } = this.parts;
-    calls.moved(gateway, changes).catch((error) => {
-      console.error(`who is in ${room} was not told`, error);
-    });
-  }
 }
 
-/** The same text is asked about for each of many filters. */
-let lastParsed: { text: string; event: ReturnType<typeof roomEventFrame.parse> } | null = null;
+/** The same event is asked about for many filters: it is read once. */
+const read = new WeakMap<Relayed, RoomEventFrame>();
 
-function parsed(text: string) {
-  if (lastParsed?.text !== text) {
-    lastParsed = { text, event: roomEventFrame.parse(JSON.parse(text)) };
-  }
-  return lastParsed.event;
+function parsed(event: Relayed): RoomEventFrame {
+  const known = read.get(event);
+  if (known) return known;
+  const made = roomEventFrame.parse(JSON.parse(event.text));
+  read.set(event, made);
+  return made;
 }

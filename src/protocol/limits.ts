@@ -6,6 +6,8 @@ export const LIMITS = {
   inputBytes: 524_288,
   /** Largest JSON body of a request, bytes: one input and its options. */
   jsonBodyBytes: 1_048_576,
+  /** Largest data of a room's event, bytes: events share rows of 2 MB, and a gateway holds many. */
+  eventBytes: 262_144,
   /** Largest JSON body of a batch, bytes: well under the 32 MiB of one object call. */
   batchBodyBytes: 8_388_608,
   /** Jobs in one batch. */
@@ -24,11 +26,13 @@ export const LIMITS = {
   followsPerSocket: 100,
   /** Channels one socket of `/ws` may follow: they live in its 16 KB attachment. */
   roomsPerSocket: 100,
-  /** What a socket's attachment may hold, characters; the runtime allows 16,384 bytes. */
-  attachmentCharacters: 15_000,
-  /** Frames a client of `/ws` may send in a burst, and each second after it. */
-  frameBurst: 200,
-  framesPerSecond: 50,
+  /** What a socket's attachment may hold, bytes; the runtime allows 16,384. */
+  attachmentBytes: 15_000,
+  /** Frames a client of rooms may send in a burst, and each second after it. */
+  frameBurst: 1_000,
+  framesPerSecond: 500,
+  /** A frame that makes the edge ask others counts as so many. */
+  heavyFrame: 10,
   /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
   /** Capabilities one worker has, or one job asks for. */

@@ -13,6 +13,8 @@ export interface Delivery {
   room: string;
   epoch: string;
   events: Relayed[];
+  /** The last event there is: what is lacking up to it was lost on the way. */
+  last: number;
   /** Frames of presence, which have no place in the log. */
   presence: string[];
 }

@@ -5,17 +5,21 @@ interface Backlog {
   events: Relayed[];
   presence: string[];
   characters: number;
+  /** It lacks something, if only the news of what it has to read. */
+  isOwed: boolean;
   isSending: boolean;
   /** Which join was its latest: an answer to what was sent before it knows nothing of it. */
   joins: number;
+  subscribers: number;
 }
 
-type Deliver = (gateway: string, delivery: Omit<Delivery, "room" | "epoch">) => Promise<Delivered>;
+type Told = Pick<Delivery, "events" | "presence">;
+type Deliver = (gateway: string, told: Told) => Promise<Delivered>;
 
 /** A call carries 32 MiB. What a gateway is not told it reads from the log. */
 const MOST_CHARACTERS = 8_388_608;
-const ATTEMPTS = 4;
-const FIRST_RETRY_MS = 50;
+const FIRST_RETRY_MS = 100;
+const LONGEST_RETRY_MS = 30_000;
 
 /** Tells gateways, each in order: what comes while one is told goes out together with the next call. */
 export class GatewayLinks {
@@ -28,6 +32,13 @@ export class GatewayLinks {
   constructor(deliver: Deliver, isLeft: (gateway: string) => void) {
     this.deliver = deliver;
     this.isLeft = isLeft;
+  }
+
+  /** Subscribers over all gateways, as they last said. */
+  get audience(): number {
+    let audience = 0;
+    for (const { subscribers } of this.backlogs.values()) audience += subscribers;
+    return audience;
   }
 
   joined(gateway: string): void {
@@ -47,14 +58,12 @@ export class GatewayLinks {
   tell(gateways: readonly string[], events: readonly Relayed[], presence: readonly string[]): void {
     for (const gateway of gateways) {
       const backlog = this.of(gateway);
+      backlog.isOwed = true;
       backlog.events.push(...events);
       backlog.presence.push(...presence);
       for (const { text } of events) backlog.characters += text.length;
       for (const text of presence) backlog.characters += text.length;
-      if (backlog.characters > MOST_CHARACTERS) {
-        // The next event shows the gateway that it lacks these.
-        Object.assign(backlog, { events: [], presence: [], characters: 0 });
-      }
+      if (backlog.characters > MOST_CHARACTERS) empty(backlog);
       if (!backlog.isSending) void this.send(gateway, backlog);
     }
   }
@@ -62,37 +71,45 @@ export class GatewayLinks {
   private of(gateway: string): Backlog {
     const known = this.backlogs.get(gateway);
     if (known) return known;
-    const made = { events: [], presence: [], characters: 0, isSending: false, joins: 0 };
+    const made: Backlog = {
+      events: [],
+      presence: [],
+      characters: 0,
+      isOwed: false,
+      isSending: false,
+      joins: 0,
+      subscribers: 0,
+    };
     this.backlogs.set(gateway, made);
     return made;
   }
 
+  /** What can't be told is not kept: the gateway reads it once it can be told that it is there. */
   private async send(gateway: string, backlog: Backlog): Promise<void> {
     backlog.isSending = true;
-    do {
+    let retryMs = FIRST_RETRY_MS;
+    while (backlog.isOwed && this.backlogs.get(gateway) === backlog) {
       const { events, presence, joins } = backlog;
-      Object.assign(backlog, { events: [], presence: [], characters: 0 });
-      const delivered = await this.try(gateway, { events, presence });
-      if (delivered?.subscribers === 0 && backlog.joins === joins) {
-        this.isLeft(gateway);
-        break;
-      }
-    } while (backlog.events.length + backlog.presence.length > 0);
-    backlog.isSending = false;
-  }
-
-  private async try(
-    gateway: string,
-    delivery: Omit<Delivery, "room" | "epoch">,
-  ): Promise<Delivered | null> {
-    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      empty(backlog);
+      backlog.isOwed = false;
       try {
-        return await this.deliver(gateway, delivery);
+        const { subscribers } = await this.deliver(gateway, { events, presence });
+        backlog.subscribers = subscribers;
+        retryMs = FIRST_RETRY_MS;
+        if (subscribers === 0 && backlog.joins === joins) this.isLeft(gateway);
       } catch (error) {
-        if (attempt === ATTEMPTS) console.error("a gateway could not be told", error);
-        else await scheduler.wait(FIRST_RETRY_MS * 2 ** attempt);
+        console.error("a gateway could not be told", error);
+        backlog.isOwed = true;
+        await scheduler.wait(retryMs);
+        retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
       }
     }
-    return null;
+    backlog.isSending = false;
   }
+}
+
+function empty(backlog: Backlog): void {
+  backlog.events = [];
+  backlog.presence = [];
+  backlog.characters = 0;
 }

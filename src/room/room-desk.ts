@@ -1,21 +1,22 @@
 import { ulid } from "ulid";
-import { tokensDueAt, userIdOf } from "../auth/session.ts";
+import { userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
-import { sendFrames } from "../channel/outlet.ts";
 import { type Position, recover } from "../channel/position.ts";
 import type { PublishedEvent, RoomEventFrame } from "../protocol/room-events.ts";
+import { quietly } from "../space/core.ts";
 import { Pace } from "../space/pace.ts";
 import { iso } from "../space/render.ts";
 import { type RoomEvent, RoomStore } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type { PresenceChange, Present, Published, Relayed, RoomHead, RoomLog } from "./calls.ts";
 import type { GatewayLinks } from "./gateway-links.ts";
-import { applyPresence, type Move, replacing, rosterOf } from "./presence.ts";
+import type { Move, RoomMembers } from "./room-members.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
 interface Parts {
   name: string;
   sql: Sql;
+  members: RoomMembers;
   sockets: RoomSockets;
   links: GatewayLinks;
   /** Memory and rows no longer agree: start again from the rows. */
@@ -30,11 +31,14 @@ interface Publication {
 /** How long a room without events stays before it is asked whether anybody follows it. */
 const CHECK_EMPTY_MS = 86_400_000;
 
-/** So many sockets take longer to tell than the shortest wait: what came meanwhile goes out together. */
+/** So many take longer to tell than the shortest wait: what came meanwhile goes out together. */
 const CROWD = 100;
 
 /** Sockets of the room itself, as presence names what somebody is there over. */
 const DIRECT = "";
+
+/** Of a room that has no events yet. */
+const NOTHING_HELD = { first: 1, last: 0 };
 
 /** Events in order: stored together as they arrive together, then told. */
 export class RoomDesk {
@@ -47,12 +51,17 @@ export class RoomDesk {
   constructor(parts: Parts) {
     this.parts = parts;
     this.store = RoomStore.find(parts.sql);
-    if (this.store) this.settlePresence(this.store);
   }
 
-  /** Empty before the room is made. */
-  get epoch(): string {
-    return this.store?.epoch ?? "";
+  /** Sockets that were lost with the last memory said no goodbye. */
+  wake(): void {
+    const { members, sockets } = this.parts;
+    if (!this.isMade()) return;
+    this.change((now) => members.replaced(DIRECT, sockets.present(), now));
+  }
+
+  get head(): RoomHead {
+    return { epoch: this.parts.members.epoch(), last: this.held.last };
   }
 
   publish(events: readonly PublishedEvent[]): Promise<Published[]> {
@@ -65,86 +74,75 @@ export class RoomDesk {
 
   /** What there is after `since`, `count` events at most; all that is left where some of it is lost. */
   read(since: Position | null, count?: number): RoomLog {
-    const { store } = this;
-    if (!store) return { epoch: "", last: 0, recovered: false, events: [] };
-    const { epoch, held } = store;
+    const epoch = this.parts.members.knownEpoch() ?? "";
+    const { held } = this;
     const recovery = recover(since, { epoch, ...held });
-    const events = store.after(recovery.recovered ? recovery.after : held.first - 1, count);
-    const relayed = events.map((event) => this.relayedOf(event));
-    return { epoch, last: held.last, recovered: recovery.recovered, events: relayed };
+    const after = recovery.recovered ? recovery.after : held.first - 1;
+    const events = (this.store?.after(after, count) ?? []).map((event) => this.relayedOf(event));
+    return { epoch, last: held.last, recovered: recovery.recovered, events };
   }
 
   /** A gateway has subscribers here from now on. */
   join(gateway: string, present: readonly PresenceChange[]): RoomHead {
-    const store = this.made();
-    this.parts.links.joined(gateway);
-    const moves = this.parts.sql.transaction(() => {
-      store.addGateway(gateway);
-      return applyPresence(store, gateway, replacing(store, gateway, present), Date.now());
+    const { links, members } = this.parts;
+    links.joined(gateway);
+    this.change((now) => {
+      members.addGateway(gateway);
+      return members.replaced(gateway, present, now);
     });
-    this.tell([], moves);
-    return { epoch: store.epoch, last: store.held.last };
+    return this.head;
   }
 
   leave(gateway: string): void {
-    const { store } = this;
-    if (!store) return;
-    const moves = this.parts.sql.transaction(() => {
-      const moves = applyPresence(store, gateway, replacing(store, gateway, []), Date.now());
-      store.dropGateway(gateway);
-      return moves;
+    const { links, members } = this.parts;
+    links.forget(gateway);
+    this.change((now) => {
+      members.dropGateway(gateway);
+      return members.replaced(gateway, [], now);
     });
-    this.parts.links.forget(gateway);
-    this.tell([], moves);
   }
 
   /** Everyone who is there over a gateway now. */
   present(gateway: string, present: readonly PresenceChange[]): void {
-    if (this.store) this.moved(gateway, replacing(this.store, gateway, present));
+    this.change((now) => this.parts.members.replaced(gateway, present, now));
   }
 
   /** Users came or went over a gateway. */
   moved(gateway: string, changes: readonly PresenceChange[]): void {
-    const { store } = this;
-    if (!store?.gateways().includes(gateway)) return;
-    const apply = () => applyPresence(store, gateway, changes, Date.now());
-    this.tell([], this.parts.sql.transaction(apply));
+    if (!this.gateways().includes(gateway)) return;
+    this.change((now) => this.parts.members.moved(gateway, changes, now));
   }
 
   roster(): Present[] {
-    if (!this.store) return [];
-    return [...rosterOf(this.store)].map(([user_id, { connections, since }]) => ({
-      user_id,
-      connections,
-      since: iso(since),
-    }));
+    return this.parts.members.roster().map(({ userId: user_id, connections, since }) => {
+      return { user_id, connections, since: iso(since) };
+    });
   }
 
   gateways(): string[] {
-    return this.store?.gateways() ?? [];
+    return this.parts.members.gateways();
   }
 
   /** The first frames of a socket of this room: where it is, and what it missed. */
   opened(subscriber: RoomSocket, since: Position | null): void {
-    const store = this.made();
-    const { epoch, held } = store;
-    const recovery = recover(since, { epoch, ...held });
+    const { epoch, last } = this.head;
+    const recovery = recover(since, { epoch, ...this.held });
     const { recovered } = recovery;
-    const offset = recovered ? recovery.after : held.last;
-    const { name: room } = this.parts;
+    const offset = recovered ? recovery.after : last;
+    const { name: room, sockets } = this.parts;
     const timestamp = iso(Date.now());
     const connection = { type: "connection", room, epoch, offset, recovered, timestamp };
-    this.parts.sockets.send(subscriber, connection);
-    const missed = recovered ? store.after(offset) : [];
+    sockets.send(subscriber, connection);
+    const missed = recovered ? (this.store?.after(offset) ?? []) : [];
     const wanted = missed.filter((event) => wants(subscriber.at.filter, event));
     const texts = wanted.map((event) => this.relayedOf(event).text);
-    sendFrames(outletOf(subscriber), texts);
-    this.directMoved(store, subscriber);
+    sockets.sendTexts(subscriber, texts);
+    this.directMoved(subscriber);
   }
 
   left(subscriber: RoomSocket): void {
-    this.parts.sockets.left(subscriber.socket);
-    if (this.store) this.directMoved(this.store, subscriber);
+    this.parts.sockets.left(subscriber);
+    this.directMoved(subscriber);
   }
 
   expire(now: number): void {
@@ -159,34 +157,32 @@ export class RoomDesk {
 
   /** It has no event. */
   isEmpty(): boolean {
-    if (!this.store) return true;
-    const { first, last } = this.store.held;
-    return first > last;
+    return this.held.first > this.held.last;
   }
 
+  /** When events are too old, or it is to be asked whether anybody is still there. */
   dueAt(now: number): number | null {
-    if (!this.store) return null;
-    const checkAt = this.store.expiresAt() ?? now + CHECK_EMPTY_MS;
-    return Math.min(checkAt, tokensDueAt(this.parts.sockets.all()) ?? checkAt);
+    return this.isMade() ? (this.store?.expiresAt() ?? now + CHECK_EMPTY_MS) : null;
   }
 
   forget(): void {
     this.store = null;
   }
 
-  private made(): RoomStore {
-    const { sql } = this.parts;
-    this.store ??= sql.transaction(() => {
-      const epoch = crypto.randomUUID().slice(0, 8);
-      return RoomStore.make(sql, epoch, Date.now());
-    });
-    return this.store;
+  private get held() {
+    return this.store?.held ?? NOTHING_HELD;
+  }
+
+  /** Somebody followed it or published to it. */
+  private isMade(): boolean {
+    return this.parts.members.knownEpoch() !== null;
   }
 
   private async drainSoon(): Promise<void> {
     // What came in with this one has its turn first.
     await Promise.resolve();
-    const isCrowd = this.parts.sockets.size >= CROWD;
+    const { sockets, links } = this.parts;
+    const isCrowd = sockets.size + links.audience >= CROWD;
     if (isCrowd || this.pace.isBrisk(0, Date.now())) await scheduler.wait(0);
     this.drained = null;
     const publications = this.inbox;
@@ -195,17 +191,24 @@ export class RoomDesk {
   }
 
   private commit(publications: readonly Publication[]): void {
+    const { sql, members, links, crash } = this.parts;
     const fresh: RoomEvent[] = [];
     let answers: Published[][];
     try {
-      const store = this.made();
-      answers = this.parts.sql.transaction(() => this.place(store, publications, fresh));
+      answers = sql.transaction(() => {
+        members.epoch();
+        this.store ??= RoomStore.make(sql);
+        return this.place(this.store, publications, fresh);
+      });
     } catch (error) {
-      this.parts.crash(error);
+      crash(error);
       throw error;
     }
     for (const [index, { answer }] of publications.entries()) answer(answers[index] ?? []);
     this.tell(fresh, []);
+    // Who publishes again had no answer: what was stored then may not have been told.
+    const isRepeated = answers.some((published) => published.some(({ repeated }) => repeated));
+    if (isRepeated) links.tell(this.gateways(), [], []);
   }
 
   /** Gives events their offsets and stores them; one whose id is known has its offset already. */
@@ -232,16 +235,19 @@ export class RoomDesk {
   /** Tells what is stored: here, and once to every gateway with subscribers. */
   private tell(events: readonly RoomEvent[], moves: readonly Move[]): void {
     if (events.length === 0 && moves.length === 0) return;
+    const { sockets, links } = this.parts;
     const relayed = events.map((event) => this.relayedOf(event));
     const texts = relayed.map(({ text }) => text);
     const presence = moves.map((move) => this.presenceText(move));
-    for (const subscriber of this.parts.sockets.all()) {
+    for (const subscriber of events.length > 0 ? sockets.all() : []) {
       const { filter, acks } = subscriber.at;
-      if (acks || filter) this.tellOne(subscriber, events, relayed);
-      else sendFrames(outletOf(subscriber), texts);
-      if (subscriber.at.presence) sendFrames(outletOf(subscriber), presence);
+      if (acks || filter) quietly(() => this.tellOne(subscriber, events, relayed));
+      else sockets.sendTexts(subscriber, texts);
     }
-    this.parts.links.tell(this.gateways(), relayed, presence);
+    for (const subscriber of presence.length > 0 ? sockets.watchers() : []) {
+      sockets.sendTexts(subscriber, presence);
+    }
+    links.tell(this.gateways(), relayed, presence);
   }
 
   /** Sends what one subscriber wants. Who acknowledges and can't take it may come again, and go on where it was. */
@@ -255,37 +261,27 @@ export class RoomDesk {
     const wanted = relayed.filter((_, at) => wants(filter, events[at] ?? NONE));
     if (!acks) {
       const texts = wanted.map(({ text }) => text);
-      sendFrames(outletOf(subscriber), texts);
+      sockets.sendTexts(subscriber, texts);
     } else if (!sockets.sendCounted(subscriber, name, wanted)) this.left(subscriber);
   }
 
-  private directMoved(store: RoomStore, { at }: RoomSocket): void {
+  private directMoved({ at }: RoomSocket): void {
     const userId = userIdOf(at.principal);
     if (userId === null) return;
-    const present = this.parts.sockets.present().find((one) => one.userId === userId);
-    const change = { userId, connections: present?.connections ?? 0 };
-    const apply = () => applyPresence(store, DIRECT, [change], Date.now());
-    this.tell([], this.parts.sql.transaction(apply));
+    const { members, sockets } = this.parts;
+    const connections = sockets.countOf(userId);
+    this.change((now) => members.moved(DIRECT, [{ userId, connections }], now));
   }
 
-  /** Sockets that were lost with the last memory said no goodbye. */
-  private settlePresence(store: RoomStore): void {
-    const present = this.parts.sockets.present();
-    const changes = replacing(store, DIRECT, present);
-    if (changes.length === 0) return;
-    const apply = () => applyPresence(store, DIRECT, changes, Date.now());
-    this.tell([], this.parts.sql.transaction(apply));
+  /** Stores who is there now, and tells who came and went. Everyone is in `global`: nobody is told. */
+  private change(store: (now: number) => Move[]): void {
+    const moves = this.parts.sql.transaction(() => store(Date.now()));
+    if (this.parts.name !== EVERYONE) this.tell([], moves);
   }
 
   private relayedOf({ type, id, offset, at, data }: RoomEvent): Relayed {
-    const frame: RoomEventFrame = {
-      type,
-      room: this.parts.name,
-      id,
-      offset,
-      timestamp: iso(at),
-      data,
-    };
+    const { name: room } = this.parts;
+    const frame: RoomEventFrame = { type, room, id, offset, timestamp: iso(at), data };
     return { offset, text: JSON.stringify(frame) };
   }
 
@@ -295,9 +291,8 @@ export class RoomDesk {
   }
 }
 
+/** The room of everyone, of whom nobody keeps count. */
+export const EVERYONE = "global";
+
 /** No event there is. */
 const NONE = { type: "", data: {} };
-
-function outletOf({ socket, at }: RoomSocket) {
-  return { socket, batch: at.batch };
-}

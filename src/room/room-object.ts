@@ -1,5 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
-import { readPrincipal } from "../auth/session.ts";
+import { readPrincipal, tokensDueAt } from "../auth/session.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -20,6 +20,7 @@ import {
 } from "./calls.ts";
 import { GatewayLinks } from "./gateway-links.ts";
 import { RoomDesk } from "./room-desk.ts";
+import { RoomMembers } from "./room-members.ts";
 import { RoomSession } from "./room-session.ts";
 import { RoomSockets } from "./room-sockets.ts";
 
@@ -39,8 +40,8 @@ export class RoomObject extends DurableObject<Env> {
     this.sockets = new RoomSockets(ctx, () => this.reporter.changed());
     this.links = new GatewayLinks(
       (gateway, delivery) => {
-        const { epoch } = this.desk;
-        return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, ...delivery });
+        const { epoch, last } = this.desk.head;
+        return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, last, ...delivery });
       },
       (gateway) => this.desk.leave(gateway),
     );
@@ -48,10 +49,12 @@ export class RoomObject extends DurableObject<Env> {
     this.desk = new RoomDesk({
       name,
       sql: objectSql(ctx.storage),
+      members: new RoomMembers(ctx.storage.kv),
       sockets: this.sockets,
       links: this.links,
       crash,
     });
+    this.desk.wake();
     this.session = new RoomSession(env, name, this.sockets, this.desk);
     ctx.blockConcurrencyWhile(async () => {
       this.alarmAt = await ctx.storage.getAlarm();
@@ -60,7 +63,7 @@ export class RoomObject extends DurableObject<Env> {
 
   async publish(events: PublishedEvent[]): Promise<Published[]> {
     const published = await this.desk.publish(events);
-    this.rearm();
+    this.arm(this.desk.dueAt(Date.now()));
     return published;
   }
 
@@ -75,13 +78,8 @@ export class RoomObject extends DurableObject<Env> {
 
   async join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
     const head = this.desk.join(gateway, present);
-    this.rearm();
+    this.arm(this.desk.dueAt(Date.now()));
     return head;
-  }
-
-  async leave(gateway: string): Promise<void> {
-    this.desk.leave(gateway);
-    this.rearm();
   }
 
   async moved(gateway: string, changes: PresenceChange[]): Promise<void> {
@@ -118,7 +116,8 @@ export class RoomObject extends DurableObject<Env> {
       malformed: 0,
     });
     this.desk.opened(subscriber, parsePosition(header("since")));
-    this.rearm();
+    this.arm(this.desk.dueAt(Date.now()));
+    this.arm(tokensDueAt([subscriber]));
     const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
     const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
     return new Response(null, { status: 101, webSocket: client, headers });
@@ -126,8 +125,10 @@ export class RoomObject extends DurableObject<Env> {
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const subscriber = this.sockets.of(socket);
-    if (subscriber) await this.session.receive(subscriber, message);
-    this.rearm();
+    if (!subscriber) return;
+    await this.session.receive(subscriber, message);
+    // It may have brought a fresh token.
+    this.arm(tokensDueAt([subscriber]));
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -150,7 +151,8 @@ export class RoomObject extends DurableObject<Env> {
       await this.ctx.storage.deleteAll();
       return;
     }
-    this.rearm();
+    this.arm(this.desk.dueAt(Date.now()));
+    this.arm(tokensDueAt(this.sockets.all()));
   }
 
   private async checkGateways(): Promise<void> {
@@ -174,8 +176,7 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   /** One alarm serves all that is due: it may ring early, never late. */
-  private rearm(): void {
-    const due = this.desk.dueAt(Date.now());
+  private arm(due: number | null): void {
     if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
     this.alarmAt = due;
     this.ctx.storage.setAlarm(due);

@@ -1,10 +1,12 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { renew, TOKEN_OVER, tokensOver } from "../auth/session.ts";
 import type { Env } from "../env.ts";
+import { clientGate, TOO_MANY_FRAMES } from "../gateway/flood.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import { quietly } from "../space/core.ts";
 import { iso } from "../space/render.ts";
 import type { RoomDesk } from "./room-desk.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
@@ -15,6 +17,7 @@ export class RoomSession {
   private readonly room: string;
   private readonly sockets: RoomSockets;
   private readonly desk: RoomDesk;
+  private readonly gate = clientGate<RoomSocket>();
 
   constructor(env: Env, room: string, sockets: RoomSockets, desk: RoomDesk) {
     this.env = env;
@@ -24,6 +27,11 @@ export class RoomSession {
   }
 
   async receive(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
+    if (!this.gate.admits(subscriber, Date.now())) {
+      this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
+      this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
+      return;
+    }
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
       this.malformed(subscriber, decoded.code, decoded.message);
@@ -54,12 +62,12 @@ export class RoomSession {
     for (const subscriber of ended) {
       const code = "not_authenticated";
       this.sockets.send(subscriber, { type: "connection.error", code, message: TOKEN_OVER });
-      this.dismiss(subscriber, "notAuthenticated", TOKEN_OVER);
+      quietly(() => this.dismiss(subscriber, "notAuthenticated", TOKEN_OVER));
     }
     for (const { session, expiresAt } of ending) {
       const expires_at = iso(expiresAt);
       this.sockets.send(session, { type: "connection.expiring", expires_at });
-      this.note(session, { noticed: true });
+      quietly(() => this.note(session, { noticed: true }));
     }
   }
 
@@ -107,8 +115,8 @@ export class RoomSession {
   }
 
   private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.sockets.close(subscriber, close, reason);
     this.desk.left(subscriber);
+    this.sockets.close(subscriber, close, reason);
   }
 
   private error(subscriber: RoomSocket, code: string, message: string, ref?: Ref): void {

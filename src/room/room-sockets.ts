@@ -28,6 +28,8 @@ export type RoomSocket = { socket: WebSocket; at: RoomAttachment };
 export class RoomSockets {
   readonly unacknowledged = new Unacknowledged<RoomSocket>();
   private readonly bySocket = new Map<WebSocket, RoomSocket>();
+  /** How many sockets each user has here. */
+  private readonly users = new Map<string, number>();
   private readonly ctx: DurableObjectState;
   private readonly changed: () => void;
 
@@ -38,7 +40,7 @@ export class RoomSockets {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
       const parsed = attachment.safeParse(socket.deserializeAttachment());
-      if (parsed.success) this.bySocket.set(socket, { socket, at: parsed.data });
+      if (parsed.success) this.add({ socket, at: parsed.data });
     }
   }
 
@@ -57,8 +59,8 @@ export class RoomSockets {
   accept(socket: WebSocket, at: RoomAttachment): RoomSocket {
     const accepted = { socket, at };
     this.ctx.acceptWebSocket(socket);
-    this.bySocket.set(socket, accepted);
     this.remember(accepted);
+    this.add(accepted);
     this.changed();
     return accepted;
   }
@@ -71,35 +73,56 @@ export class RoomSockets {
     sendFrames({ socket, batch: false }, [JSON.stringify(frame)]);
   }
 
+  sendTexts({ socket, at }: RoomSocket, texts: readonly string[]): void {
+    sendFrames({ socket, batch: at.batch }, texts);
+  }
+
   /** Sends what it can take; `false` where that is not all, and it was cut off. */
   sendCounted(subscriber: RoomSocket, room: string, events: readonly Relayed[]): boolean {
-    const { socket, at } = subscriber;
     const admitted = this.unacknowledged.admit(subscriber, room, events);
     const texts = admitted.map(({ text }) => text);
-    sendFrames({ socket, batch: at.batch }, texts);
+    this.sendTexts(subscriber, texts);
     if (admitted.length === events.length) return true;
     this.send(subscriber, { type: "error", code: "too_slow", message: TOO_SLOW, room });
     this.close(subscriber, "tooMany", TOO_SLOW);
     return false;
   }
 
-  close({ socket }: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.left(socket);
-    closeQuietly(socket, CLOSE[close].code, reason);
+  close(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
+    this.left(subscriber);
+    closeQuietly(subscriber.socket, CLOSE[close].code, reason);
   }
 
-  left(socket: WebSocket): void {
-    this.bySocket.delete(socket);
+  left(subscriber: RoomSocket): void {
+    if (!this.bySocket.delete(subscriber.socket)) return;
+    this.count(subscriber, -1);
     this.changed();
+  }
+
+  /** Those that want to hear who comes and goes. */
+  watchers(): RoomSocket[] {
+    return this.all().filter(({ at }) => at.presence);
+  }
+
+  countOf(userId: string): number {
+    return this.users.get(userId) ?? 0;
   }
 
   /** Every user with a socket here, and how many of them. */
   present(): PresenceChange[] {
-    const users = new Map<string, number>();
-    for (const { at } of this.bySocket.values()) {
-      const userId = userIdOf(at.principal);
-      if (userId !== null) users.set(userId, (users.get(userId) ?? 0) + 1);
-    }
-    return [...users].map(([userId, connections]) => ({ userId, connections }));
+    return [...this.users].map(([userId, connections]) => ({ userId, connections }));
+  }
+
+  private add(subscriber: RoomSocket): void {
+    this.bySocket.set(subscriber.socket, subscriber);
+    this.count(subscriber, 1);
+  }
+
+  private count({ at }: RoomSocket, by: 1 | -1): void {
+    const userId = userIdOf(at.principal);
+    if (userId === null) return;
+    const count = this.countOf(userId) + by;
+    if (count > 0) this.users.set(userId, count);
+    else this.users.delete(userId);
   }
 }

@@ -6,7 +6,7 @@ import { freshRoom, gateways, publish, roomOf, subscribe, userToken } from "./ro
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
-const text = "x".repeat(300_000);
+const text = "x".repeat(250_000);
 /** So many of these make one too many. */
 const WHOLE = Math.ceil(FLOW_WINDOW_BYTES / text.length);
 
