@@ -63,7 +63,13 @@ interface Calls<S> {
   remember: (one: S) => void;
   /** It is too far behind: it may come again, and go on where it was. */
   cut: (one: S) => void;
-  ringIn: (ms: number, ring: (now: number) => void) => void;
+  /** Returns what silences the bell before it rings. */
+  ringIn: (ms: number, ring: (now: number) => void) => () => void;
+}
+
+interface Bell {
+  at: number;
+  silence: () => void;
 }
 
 type Subscriber = { at: { throttled: Throttled | null } };
@@ -72,9 +78,10 @@ type Subscriber = { at: { throttled: Throttled | null } };
 export class Throttle<S extends Subscriber> {
   private readonly calls: Calls<S>;
   private readonly coalescers = new WeakMap<S, Coalescer<Told>>();
-  private readonly holding = new Set<S>();
+  /** When each of those that something is held back for is due. */
+  private readonly holding = new Map<S, number>();
   private readonly gone = new WeakSet<S>();
-  private ringAt: number | null = null;
+  private bell: Bell | null = null;
 
   constructor(calls: Calls<S>) {
     this.calls = calls;
@@ -83,7 +90,7 @@ export class Throttle<S extends Subscriber> {
   /** Tells one subscriber what has happened, all of it or what it can take. */
   tell(one: S, told: readonly Told[], now: number): void {
     const state = one.at.throttled;
-    if (state === null) return;
+    if (state === null || this.gone.has(one)) return;
     const coalescer = this.coalescerOf(one);
     for (const event of told) {
       coalescer.intervalMs = intervalOf(state);
@@ -108,8 +115,14 @@ export class Throttle<S extends Subscriber> {
   }
 
   left(one: S): void {
-    this.holding.delete(one);
     this.gone.add(one);
+    this.letGo(one);
+  }
+
+  /** Nobody is sent any more of what is held back. */
+  stop(): void {
+    this.holding.clear();
+    this.silence();
   }
 
   private release(one: S, state: Throttled, now: number): boolean {
@@ -136,9 +149,9 @@ export class Throttle<S extends Subscriber> {
   /** What a socket is still to be sent is kept with it, so that it outlives this memory. */
   private note(one: S, state: Throttled, now: number): void {
     const { sentTo, dueAt } = this.coalescerOf(one);
-    if (dueAt === null) this.holding.delete(one);
+    if (dueAt === null) this.letGo(one);
     else {
-      this.holding.add(one);
+      this.holding.set(one, dueAt);
       this.schedule(dueAt, now);
     }
     if (state.flow === null && state.sentTo === sentTo) return;
@@ -146,18 +159,50 @@ export class Throttle<S extends Subscriber> {
     this.calls.remember(one);
   }
 
-  /** One bell serves all; it rings when the first of them is due. */
-  private schedule(dueAt: number, now: number): void {
-    if (this.ringAt !== null && this.ringAt <= dueAt) return;
-    this.ringAt = dueAt;
-    this.calls.ringIn(Math.max(1, dueAt - now), (ringing) => this.ring(ringing));
+  private letGo(one: S): void {
+    this.holding.delete(one);
+    if (this.holding.size === 0) this.silence();
   }
 
-  private ring(now: number): void {
-    this.ringAt = null;
-    for (const one of [...this.holding]) {
+  /** One bell serves all; it rings when the first of them is due. A timer keeps the object awake. */
+  private schedule(dueAt: number, now: number): void {
+    if (this.bell !== null && this.bell.at <= dueAt) return;
+    this.silence();
+    const silence = this.calls.ringIn(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
+      if (this.bell === bell) this.ring(bell, ringing);
+    });
+    const bell: Bell = { at: dueAt, silence };
+    this.bell = bell;
+  }
+
+  private silence(): void {
+    this.bell?.silence();
+    this.bell = null;
+  }
+
+  private ring(bell: Bell, now: number): void {
+    this.bell = null;
+    // The clock was set back: what was noted as due by it says nothing.
+    const isEarly = now < bell.at;
+    const due: S[] = [];
+    let nextAt = Number.POSITIVE_INFINITY;
+    for (const [one, dueAt] of this.holding) {
+      if (isEarly || dueAt <= now) due.push(one);
+      else nextAt = Math.min(nextAt, dueAt);
+    }
+    for (const one of due) this.serve(one, now);
+    if (this.holding.size > 0 && nextAt < Number.POSITIVE_INFINITY) this.schedule(nextAt, now);
+  }
+
+  /** What goes wrong with one of them must not keep the others waiting. */
+  private serve(one: S, now: number): void {
+    // Whatever happens it is not tried again, unless more is held back for it.
+    this.holding.delete(one);
+    try {
       const state = one.at.throttled;
       if (state !== null && this.release(one, state, now)) this.note(one, state, now);
+    } catch (error) {
+      console.error("what was held back for a subscriber was not sent", error);
     }
   }
 

@@ -92,9 +92,10 @@ export function quietly(tell: () => void): void {
   }
 }
 
-/** Calls back after a while, with the time it is then. */
-export function ringIn(ms: number, ring: (now: number) => void): void {
-  setTimeout(() => ring(Date.now()), ms);
+/** Calls back after a while, with the time it is then, unless what it returns is called before. */
+export function ringIn(ms: number, ring: (now: number) => void): () => void {
+  const timer = setTimeout(() => ring(Date.now()), ms);
+  return () => clearTimeout(timer);
 }
 
 interface Refs {

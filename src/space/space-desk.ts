@@ -194,6 +194,7 @@ export class SpaceDesk {
     this.isRetired = true;
     this.run(this.inbox.takeAll());
     this.announcer.stop();
+    this.feed.throttle.stop();
   }
 
   tick(now: number): void {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { FLOW_WINDOW_BYTES, SLOW_BYTES } from "../../src/channel/flow.ts";
 import { Throttle, type Throttled, throttledAs, toldOf } from "../../src/channel/throttle.ts";
 
@@ -35,7 +35,13 @@ class Stage {
       cut: () => {
         this.isCut = true;
       },
-      ringIn: (ms, ring) => this.bells.push({ at: this.now + ms, ring }),
+      ringIn: (ms, ring) => {
+        const bell = { at: this.now + ms, ring };
+        this.bells.push(bell);
+        return () => {
+          this.bells = this.bells.filter((other) => other !== bell);
+        };
+      },
     });
   }
 
@@ -215,5 +221,232 @@ describe("what is kept of a subscriber", () => {
         }
       }),
     );
+  });
+});
+
+interface Listener extends Subscriber {
+  intervalMs: number;
+  lastGot: number;
+  lastAt: number;
+  /** How often what is known of it was written. */
+  remembered: number;
+}
+interface Timer {
+  at: number;
+  ring: (now: number) => void;
+  isCleared: boolean;
+}
+
+/** A platform refuses more than some; the fewer, the sooner a test says so. */
+const MAX_TIMERS = 100;
+
+/** A job with many subscribers, and timers as a platform has them: whole milliseconds, counted. */
+class Hall {
+  readonly listeners: Listener[] = [];
+  readonly cleared: Timer[] = [];
+  now = 1_000;
+  offset = 0;
+  mostTimers = 0;
+  rings = 0;
+  failing: Listener | null = null;
+  private timers: Timer[] = [];
+  readonly throttle = new Throttle<Listener>({
+    send: (one, text) => {
+      if (one === this.failing) throw new Error("can't be sent to");
+      one.lastGot = JSON.parse(text).offset;
+      one.lastAt = this.now;
+    },
+    remember: (one) => {
+      one.remembered += 1;
+    },
+    cut: () => undefined,
+    ringIn: (ms, ring) => this.setTimer(ms, ring),
+  });
+
+  enter(rate: number, acks = false): Listener {
+    const throttled = throttledAs(rate, acks);
+    const intervalMs = 1_000 / rate;
+    const one = { at: { throttled }, intervalMs, lastGot: this.offset, lastAt: 0, remembered: 0 };
+    this.listeners.push(one);
+    return one;
+  }
+
+  leave(one: Listener): void {
+    this.listeners.splice(this.listeners.indexOf(one), 1);
+    this.throttle.left(one);
+  }
+
+  report(to: readonly Listener[] = this.listeners): void {
+    this.offset += 1;
+    const frame = { type: "progress", status: "processing", offset: this.offset };
+    const told = toldOf([frame], [JSON.stringify(frame)]);
+    for (const one of to) this.throttle.tell(one, told, this.now);
+  }
+
+  wait(ms: number): void {
+    for (let passed = 0; passed < ms; passed += 1) {
+      this.now += 1;
+      for (const timer of this.timers.filter(({ at }) => at <= this.now)) {
+        if (timer.isCleared) continue;
+        this.timers = this.timers.filter((other) => other !== timer);
+        this.rings += 1;
+        timer.ring(this.now);
+      }
+      this.expectNobodyWaitsTooLong();
+    }
+  }
+
+  setClockBack(ms: number): void {
+    this.now -= ms;
+    for (const timer of this.timers) timer.at -= ms;
+  }
+
+  get liveTimers(): number {
+    return this.timers.length;
+  }
+
+  private setTimer(ms: number, ring: (now: number) => void): () => void {
+    const timer = { at: this.now + Math.max(1, Math.trunc(ms)), ring, isCleared: false };
+    if (this.timers.length >= MAX_TIMERS) throw new Error("max active timeouts");
+    this.timers.push(timer);
+    this.mostTimers = Math.max(this.mostTimers, this.timers.length);
+    return () => {
+      timer.isCleared = true;
+      this.cleared.push(timer);
+      this.timers = this.timers.filter((other) => other !== timer);
+    };
+  }
+
+  private expectNobodyWaitsTooLong(): void {
+    for (const { lastGot, lastAt, intervalMs } of this.listeners) {
+      if (lastGot < this.offset) expect(this.now - lastAt).toBeLessThan(intervalMs);
+    }
+  }
+}
+
+const HOSTILE_RATES = [1, 3, 7, 13, 19, 1, 2, 4, 5];
+
+describe("the bell of many subscribers", () => {
+  it("is one timer at most, and none once nothing is held back, whatever they asked for", () => {
+    const act = fc.oneof(
+      { weight: 6, arbitrary: fc.constant({ do: "report" as const }) },
+      { weight: 6, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.nat(60) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          do: fc.constant("enter" as const),
+          rate: fc.integer({ min: 1, max: 20 }),
+        }),
+      },
+      { weight: 1, arbitrary: fc.record({ do: fc.constant("leave" as const), which: fc.nat() }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({ do: fc.constant("stray" as const), which: fc.nat() }),
+      },
+    );
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 12 }),
+        fc.array(act, { maxLength: 80 }),
+        (rates, acts) => {
+          const hall = new Hall();
+          for (const rate of rates) hall.enter(rate);
+          for (const one of acts) {
+            if (one.do === "report") hall.report();
+            else if (one.do === "wait") hall.wait(one.ms);
+            else if (one.do === "enter") hall.enter(one.rate);
+            else if (one.do === "leave") {
+              const leaving = hall.listeners[one.which % hall.listeners.length];
+              if (leaving) hall.leave(leaving);
+            } else hall.cleared[one.which % hall.cleared.length]?.ring(hall.now);
+          }
+          hall.wait(1_001);
+          expect(hall.mostTimers).toBeLessThanOrEqual(1);
+          expect(hall.liveTimers).toBe(0);
+          for (const { lastGot } of hall.listeners) expect(lastGot).toBe(hall.offset);
+        },
+      ),
+    );
+  });
+
+  it("rings no more often than something is due, under 200 reports a second", () => {
+    const hall = new Hall();
+    for (const rate of HOSTILE_RATES) hall.enter(rate);
+    for (let report = 0; report < 1_000; report += 1) {
+      hall.report();
+      hall.wait(5);
+    }
+    expect(hall.mostTimers).toBe(1);
+    const states = HOSTILE_RATES.reduce((sum, rate) => sum + rate * 5, 0);
+    expect(hall.rings).toBeLessThanOrEqual(states);
+    hall.wait(1_001);
+    expect(hall.liveTimers).toBe(0);
+  });
+
+  it("leaves alone those that are not due yet", () => {
+    const hall = new Hall();
+    const quick = hall.enter(20, true);
+    const slow = hall.enter(1, true);
+    hall.report();
+    hall.report();
+    const { remembered } = slow;
+    hall.wait(60);
+    expect(quick.lastGot).toBe(2);
+    expect(slow).toMatchObject({ lastGot: 1, remembered });
+    hall.wait(1_000);
+    expect(slow.lastGot).toBe(2);
+  });
+
+  it("serves the others where one of them can't be sent to, and does not try it again and again", () => {
+    const hall = new Hall();
+    const [failing, other] = [hall.enter(10), hall.enter(10)];
+    hall.report();
+    hall.report();
+    hall.failing = failing;
+    hall.listeners.shift();
+    const said = vi.spyOn(console, "error").mockReturnValue();
+    hall.wait(200);
+    expect(said).toHaveBeenCalledOnce();
+    said.mockRestore();
+    expect(other.lastGot).toBe(2);
+    expect(hall.liveTimers).toBe(0);
+  });
+
+  it("is not rung any more once the last of them has left, or all is stopped", () => {
+    const hall = new Hall();
+    const [first, second] = [hall.enter(1), hall.enter(2)];
+    hall.report();
+    hall.report();
+    hall.leave(first);
+    expect(hall.liveTimers).toBe(1);
+    hall.leave(second);
+    expect(hall.liveTimers).toBe(0);
+    hall.enter(1);
+    hall.report();
+    hall.report();
+    hall.throttle.stop();
+    expect(hall.liveTimers).toBe(0);
+  });
+
+  it("is not set for who has left and is told all the same", () => {
+    const hall = new Hall();
+    const gone = hall.enter(5);
+    hall.report();
+    hall.leave(gone);
+    hall.report([gone]);
+    expect(hall.liveTimers).toBe(0);
+  });
+
+  it("lets nobody wait for a clock that was set back", () => {
+    const hall = new Hall();
+    hall.now = 1_000_000;
+    const listeners = [hall.enter(20), hall.enter(1)];
+    hall.report();
+    hall.report();
+    hall.setClockBack(900_000);
+    for (const one of listeners) one.lastAt = hall.now + 50;
+    hall.wait(1_060);
+    for (const { lastGot } of listeners) expect(lastGot).toBe(2);
+    expect(hall.liveTimers).toBe(0);
   });
 });
