@@ -1,4 +1,4 @@
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { GatewayObject } from "../../src/gateway/gateway-object.ts";
@@ -10,6 +10,7 @@ import {
   gateways,
   publish,
   roomOf,
+  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
@@ -183,7 +184,7 @@ describe("a client of a gateway", () => {
     const guest = await connectUser("kay", ANY);
     await subscribe(guest, room);
     await watcher.next(({ type, user_id }) => type === "presence.joined" && user_id === "kay");
-    await Promise.allSettled(gateways().map((one) => evictDurableObject(one)));
+    await sleepGateways();
     guest.close();
     await watcher.next(({ type, user_id }) => type === "presence.left" && user_id === "kay");
     expect((await present(room)).users).toMatchObject([{ user_id: "watcher" }]);

@@ -1,3 +1,4 @@
+import { evictDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
 import { tokenOf } from "../support/tokens.ts";
@@ -38,6 +39,11 @@ export async function publish(room: string, type: string, data: object = {}, id?
 /** The object of a room, or the gateways there may be. */
 export function roomOf(room: string) {
   return env.ROOM.getByName(room);
+}
+
+/** The gateways lose their memory, and keep their sockets; some of them may never have run. */
+export async function sleepGateways(): Promise<void> {
+  await Promise.allSettled(gateways().map((gateway) => evictDurableObject(gateway)));
 }
 
 export function gateways() {

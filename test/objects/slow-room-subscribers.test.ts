@@ -1,8 +1,14 @@
-import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
 import { follow as followJob, isOver, makeJob, told } from "./backend-jobs-support.ts";
-import { freshRoom, gateways, publish, roomOf, subscribe, userToken } from "./rooms-support.ts";
+import {
+  freshRoom,
+  publish,
+  roomOf,
+  sleepGateways,
+  subscribe,
+  userToken,
+} from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
@@ -111,7 +117,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     }
     await publishMany(room, WHOLE);
     await socket.next((frame) => frame.offset === 3 * WHOLE);
-    for (const gateway of gateways()) await evictDurableObject(gateway);
+    await sleepGateways();
     await publishMany(room, WHOLE);
     await socket.next((frame) => frame.offset === 4 * WHOLE);
     await publishMany(room, 1);
