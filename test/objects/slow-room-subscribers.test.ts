@@ -1,3 +1,4 @@
+import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
 import { follow as followJob, isOver, makeJob, told } from "./backend-jobs-support.ts";
