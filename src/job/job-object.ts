@@ -38,6 +38,8 @@ export class JobObject extends DurableObject<Env> {
   private readonly session: JobSession;
   private readonly reporter: Reporter;
   private alarmAt: number | null = null;
+  /** The job is made, or was: the monitor is to know of it. */
+  private isCounted = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -55,6 +57,7 @@ export class JobObject extends DurableObject<Env> {
       if (!isMigrated(sql)) return;
       store.migrate();
       this.desk.load();
+      this.isCounted = this.desk.job !== null;
     });
   }
 
@@ -154,11 +157,14 @@ export class JobObject extends DurableObject<Env> {
     const { job } = this.desk;
     const due = [job ? erasedAt(job) : null, this.session.dueAt()].filter((at) => at !== null);
     if (due.length > 0) this.armAlarm(Math.min(...due));
-    this.reporter.changed();
+    if (job) this.isCounted = true;
+    if (this.isCounted) this.reporter.changed();
   }
 
+  /** Anybody may wait for a job that nobody makes: that is not told. */
   private standing(): Report | null {
-    return reportOf(this.desk.job, this.sockets.size);
+    const { job } = this.desk;
+    return job && reportOf(job, this.sockets.size);
   }
 
   /** One alarm serves every deadline: it may ring early, never late. */
