@@ -35,7 +35,8 @@ export class MonitorObject extends DurableObject<Env> {
       statusFrame(this.totals, this.tally?.recent ?? [], new Date().toISOString()),
     );
     this.census = new Census({
-      live: () => this.tally?.live() ?? [],
+      live: () => this.tally?.liveSources() ?? [],
+      ended: (heardBy, limit) => this.tally?.endedSources(heardBy, limit) ?? [],
       ask: (source) => askSource(env, source),
       answered: (source, report) => this.take(source, report),
       unanswered: (source) => {

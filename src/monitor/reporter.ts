@@ -109,6 +109,8 @@ export class Reporter {
       this.lastText = text;
       return true;
     } catch (error) {
+      // It may have been taken all the same, or the monitor may ask meanwhile.
+      this.lastText = null;
       if (!this.isFailing) console.error("the monitor did not take a report", error);
       return false;
     }

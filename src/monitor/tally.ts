@@ -1,15 +1,19 @@
 import type { Report } from "../protocol/monitor.ts";
-import type { SourceStore } from "../storage/source-store.ts";
+import type { Known, SourceStore } from "../storage/source-store.ts";
 import {
   exchanged,
   isBlank,
+  isLive,
   latest,
   nothing,
   type RecentOf,
   recentAfter,
   type Totals,
   unanswered,
+  withPast,
 } from "./totals.ts";
+
+const REFRESH_MS = 86_400_000;
 
 /** What sources report, added up in memory and stored a row each. */
 export class Tally {
@@ -17,6 +21,8 @@ export class Tally {
   /** The jobs that changed last, of all sources. */
   recent: readonly RecentOf[];
   private readonly store: SourceStore;
+  /** Looked up when somebody first wants to know. */
+  private live: Map<string, number> | null = null;
 
   constructor(store: SourceStore) {
     this.store = store;
@@ -29,9 +35,10 @@ export class Tally {
     const before = this.store.get(source);
     const after = isBlank(report) ? null : report;
     if (after === null) this.store.remove(source);
-    else if (before === null || differs(before, after)) this.store.put(source, after, now);
+    else if (before === null || isWorthARow(before, after, now)) this.store.put(source, after, now);
+    this.noteLive(source, after, now);
     return this.tellsOtherwise(() => {
-      this.totals = exchanged(this.totals, before, after);
+      this.totals = exchanged(this.totals, countedOf(before), after);
       this.tellRecent(source, after);
     });
   }
@@ -40,23 +47,41 @@ export class Tally {
   forget(source: string): boolean {
     const before = this.store.get(source);
     if (before === null) return false;
+    const { kind, jobs } = before.report;
     this.store.remove(source);
-    if (before.kind === "job") this.store.addPast(before.jobs);
+    if (kind === "job") this.store.addPast(jobs);
+    this.live?.delete(source);
     return this.tellsOtherwise(() => {
-      this.totals = sumOf(this.store);
+      const others = exchanged(this.totals, countedOf(before), null);
+      this.totals = kind === "job" ? withPast(others, jobs) : others;
       this.tellRecent(source, null);
     });
   }
 
-  /** The source does not answer. */
+  /** The source does not answer: its sockets count no more, but it is still to be asked. */
   silence(source: string, now: number): boolean {
     const before = this.store.get(source);
-    return before !== null && this.take(source, unanswered(before), now);
+    if (before === null) return false;
+    if (!before.isDoubtful || isOld(before, now)) this.store.doubt(source, now);
+    return this.tellsOtherwise(() => {
+      this.totals = exchanged(this.totals, countedOf(before), unanswered(before.report));
+    });
   }
 
-  /** Sources with open sockets or active jobs, and when their row was written. */
-  live(): { source: string; heardAt: number }[] {
-    return this.store.live();
+  /** Sources with open sockets or active jobs, and when they were last heard of. */
+  liveSources(): { source: string; heardAt: number }[] {
+    this.live ??= new Map(this.store.live().map(({ source, heardAt }) => [source, heardAt]));
+    return [...this.live].map(([source, heardAt]) => ({ source, heardAt }));
+  }
+
+  /** Ended jobs of which nothing was heard since then, the longest silent first. */
+  endedSources(heardBy: number, limit: number): string[] {
+    return this.store.ended(heardBy, limit);
+  }
+
+  private noteLive(source: string, report: Report | null, now: number): void {
+    if (report !== null && isLive(report)) this.live?.set(source, now);
+    else this.live?.delete(source);
   }
 
   private tellRecent(source: string, report: Report | null): void {
@@ -68,6 +93,20 @@ export class Tally {
     change();
     return !areEqual(before, [this.totals, this.recent]);
   }
+}
+
+/** What is counted of a source. */
+function countedOf(known: Known | null): Report | null {
+  return known?.isDoubtful ? unanswered(known.report) : (known?.report ?? null);
+}
+
+/** Also where nothing changed a row says, to the day, when its source was last heard of. */
+function isOld({ heardAt }: Known, now: number): boolean {
+  return heardAt + REFRESH_MS <= now;
+}
+
+function isWorthARow(before: Known, after: Report, now: number): boolean {
+  return before.isDoubtful || isOld(before, now) || differs(before.report, after);
 }
 
 /** A job's progress alone is not worth a row: it is told again soon. */
@@ -90,15 +129,7 @@ function sumOf(store: SourceStore): Totals {
     totals = exchanged(totals, null, figures);
     totals.sources[figures.kind] = count;
   }
-  const { active, completed, failed, canceled } = totals.jobs;
-  const past = store.past();
-  totals.jobs = {
-    active,
-    completed: completed + past.completed,
-    failed: failed + past.failed,
-    canceled: canceled + past.canceled,
-  };
-  return totals;
+  return withPast(totals, store.past());
 }
 
 function recentOf(store: SourceStore): RecentOf[] {

@@ -11,6 +11,8 @@ import {
 /** The numbers of one source. */
 export type Figures = Omit<Report, "recent">;
 
+type Ends = Omit<Figures["jobs"], "active">;
+
 /** What all sources add up to. */
 export interface Totals {
   sources: Record<SourceKind, number>;
@@ -48,6 +50,20 @@ function plus(totals: Totals, figures: Figures | null, sign: 1 | -1): Totals {
       completed: totals.jobs.completed + sign * jobs.completed,
       failed: totals.jobs.failed + sign * jobs.failed,
       canceled: totals.jobs.canceled + sign * jobs.canceled,
+    },
+  };
+}
+
+/** What erased jobs did stays counted. */
+export function withPast(totals: Totals, past: Ends): Totals {
+  const { active, completed, failed, canceled } = totals.jobs;
+  return {
+    ...totals,
+    jobs: {
+      active,
+      completed: completed + past.completed,
+      failed: failed + past.failed,
+      canceled: canceled + past.canceled,
     },
   };
 }

@@ -29,6 +29,11 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     ) STRICT`,
     "INSERT INTO past VALUES (1, 0, 0, 0)",
   ],
+  [
+    // It cost a second row with each report; who is live is found in memory.
+    "DROP INDEX sources_live",
+    "ALTER TABLE sources ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0",
+  ],
 ];
 
 type SourceRow = {
@@ -42,6 +47,15 @@ type SourceRow = {
   recent: string;
 };
 
+/** What a source last said, and whether it failed to answer since. */
+export interface Known {
+  report: Report;
+  /** Its sockets are not counted, as they may be gone. */
+  isDoubtful: boolean;
+  /** When this was stored. */
+  heardAt: number;
+}
+
 /** What each source last said: a row each. */
 export class SourceStore {
   private readonly sql: Sql;
@@ -54,15 +68,18 @@ export class SourceStore {
     migrateTo(this.sql, MIGRATIONS);
   }
 
-  get(source: string): Report | null {
-    const [row] = this.sql.all<SourceRow>("SELECT * FROM sources WHERE source = ?", source);
-    return row ? { ...figuresOf(row), recent: JSON.parse(row.recent) } : null;
+  get(source: string): Known | null {
+    const query = "SELECT * FROM sources WHERE source = ?";
+    const [row] = this.sql.all<SourceRow & { heard_at: number; doubtful: number }>(query, source);
+    if (!row) return null;
+    const report = { ...figuresOf(row), recent: JSON.parse(row.recent) };
+    return { report, isDoubtful: row.doubtful === 1, heardAt: row.heard_at };
   }
 
   put(source: string, report: Report, now: number): void {
     const { kind, connections, jobs_with_connections, jobs, recent } = report;
     this.sql.run(
-      "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+      "INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
       source,
       kind,
       connections,
@@ -81,12 +98,19 @@ export class SourceStore {
     this.sql.run("DELETE FROM sources WHERE source = ?", source);
   }
 
+  doubt(source: string, now: number): void {
+    const statement = "UPDATE sources SET doubtful = 1, heard_at = ? WHERE source = ?";
+    this.sql.run(statement, now, source);
+  }
+
   /** Sums by kind, and how many there are of each. */
   sums(): { count: number; figures: Omit<Report, "recent"> }[] {
     const rows = this.sql.all<Omit<SourceRow, "recent"> & { count: number }>(
-      `SELECT kind, COUNT(*) AS count, SUM(connections) AS connections,
-         SUM(jobs_with_connections) AS jobs_with_connections, SUM(active) AS active,
-         SUM(completed) AS completed, SUM(failed) AS failed, SUM(canceled) AS canceled
+      `SELECT kind, COUNT(*) AS count,
+         SUM(iif(doubtful, 0, connections)) AS connections,
+         SUM(iif(doubtful, 0, jobs_with_connections)) AS jobs_with_connections,
+         SUM(active) AS active, SUM(completed) AS completed,
+         SUM(failed) AS failed, SUM(canceled) AS canceled
        FROM sources GROUP BY kind`,
     );
     return rows.map((row) => ({ count: row.count, figures: figuresOf(row) }));
@@ -101,12 +125,24 @@ export class SourceStore {
     return rows.map(({ source, recent }) => ({ source, recent: JSON.parse(recent) }));
   }
 
-  /** Sources with open sockets or active jobs, and when their row was written. */
+  /** Sources with open sockets or active jobs, doubtful ones among them, and when their row was written. */
   live(): { source: string; heardAt: number }[] {
     return this.sql.all<{ source: string; heardAt: number }>(
-      `SELECT source, heard_at AS heardAt FROM sources INDEXED BY sources_live
+      `SELECT source, heard_at AS heardAt FROM sources
        WHERE connections > 0 OR active > 0`,
     );
+  }
+
+  /** Ended jobs without a space whose rows were written by then, the oldest first. */
+  ended(writtenBy: number, limit: number): string[] {
+    const rows = this.sql.all<{ source: string }>(
+      `SELECT source FROM sources
+       WHERE kind = 'job' AND connections = 0 AND active = 0 AND heard_at <= ?
+       ORDER BY heard_at LIMIT ?`,
+      writtenBy,
+      limit,
+    );
+    return rows.map(({ source }) => source);
   }
 
   past(): Ends {

@@ -11,21 +11,31 @@ function reportOf(connections: number): Report {
 }
 
 /** A census over sources that answer when told to; notes what came of it. */
-function makeCensus(live: { source: string; heardAt: number }[]) {
+function makeCensus(live: { source: string; heardAt: number }[], ended: string[] = []) {
   const asked: string[] = [];
   const answers = new Map<string, (report: Report | null) => void>();
+  const refusals = new Map<string, (error: Error) => void>();
+  const sweeps: { heardBy: number; limit: number }[] = [];
   const told: [source: string, what: number | "gone" | "no answer"][] = [];
   const census = new Census({
     live: () => live,
+    ended: (heardBy, limit) => {
+      sweeps.push({ heardBy, limit });
+      return ended;
+    },
     ask: (source) => {
       asked.push(source);
-      return new Promise((resolve) => answers.set(source, resolve));
+      const { promise, resolve, reject } = Promise.withResolvers<Report | null>();
+      answers.set(source, resolve);
+      refusals.set(source, reject);
+      return promise;
     },
     answered: (source, report) => told.push([source, report?.connections ?? "gone"]),
     unanswered: (source) => told.push([source, "no answer"]),
   });
   const answer = (source: string, report: Report | null) => answers.get(source)?.(report);
-  return { census, asked, told, answer };
+  const refuse = (source: string) => refusals.get(source)?.(new Error("out of order"));
+  return { census, asked, sweeps, told, answer, refuse };
 }
 
 beforeEach(() => {
@@ -70,14 +80,76 @@ describe("asking sources", () => {
     expect(asked).toEqual(["space:a", "space:b", "space:a"]);
   });
 
-  it("counts one that takes too long as silent", async () => {
+  it("counts one that takes too long as silent, and takes its answer all the same", async () => {
     const { census, told, answer } = makeCensus([{ source: "space:a", heardAt: LONG_AGO }]);
     const round = census.run(NOW);
     await vi.advanceTimersByTimeAsync(5_000);
     await round;
     answer("space:a", reportOf(1));
     await vi.advanceTimersByTimeAsync(5_000);
+    expect(told).toEqual([
+      ["space:a", "no answer"],
+      ["space:a", 1],
+    ]);
+  });
+
+  it("does not believe a late answer where something newer was heard", async () => {
+    const { census, told, answer } = makeCensus([{ source: "space:a", heardAt: LONG_AGO }]);
+    const round = census.run(NOW);
+    await vi.advanceTimersByTimeAsync(5_000);
+    await round;
+    census.heard("space:a", true, NOW + 5_000);
+    answer("space:a", reportOf(1));
+    await vi.advanceTimersByTimeAsync(0);
     expect(told).toEqual([["space:a", "no answer"]]);
+  });
+
+  it("is repeated for one that failed, in the next round", async () => {
+    const { census, asked, told, answer, refuse } = makeCensus([
+      { source: "space:a", heardAt: LONG_AGO },
+    ]);
+    const round = census.run(NOW);
+    refuse("space:a");
+    await round;
+    const next = census.run(NOW + SILENT_MS);
+    answer("space:a", reportOf(2));
+    await next;
+    expect(asked).toEqual(["space:a", "space:a"]);
+    expect(told).toEqual([
+      ["space:a", "no answer"],
+      ["space:a", 2],
+    ]);
+  });
+
+  it("is repeated once for one that is idle by its answer, unless it reports by itself", async () => {
+    const live = [
+      { source: "room:a", heardAt: LONG_AGO },
+      { source: "room:b", heardAt: LONG_AGO },
+    ];
+    const { census, asked, answer } = makeCensus(live);
+    const round = census.run(NOW);
+    for (const { source } of live.splice(0)) answer(source, reportOf(0));
+    await round;
+    census.heard("room:b", false, NOW + 1_000);
+    expect(census.dueAt()).toBe(NOW + SILENT_MS);
+    const next = census.run(NOW + SILENT_MS);
+    answer("room:a", reportOf(0));
+    await next;
+    expect(asked).toEqual(["room:a", "room:b", "room:a"]);
+    expect(census.dueAt()).toBeNull();
+  });
+
+  it("is also for jobs that ended two days ago, a hundred an hour", async () => {
+    const { census, asked, sweeps, told, answer } = makeCensus([], ["job:a"]);
+    const round = census.run(NOW);
+    answer("job:a", null);
+    await round;
+    await census.run(NOW + 3_599_999);
+    expect(asked).toEqual(["job:a"]);
+    expect(told).toEqual([["job:a", "gone"]]);
+    expect(sweeps).toEqual([{ heardBy: NOW - 172_800_000, limit: 100 }]);
+    void census.run(NOW + 3_600_000);
+    expect(sweeps).toHaveLength(2);
   });
 
   it("believes a report that comes by itself rather than the answer, which may be older", async () => {

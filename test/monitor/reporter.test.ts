@@ -110,6 +110,18 @@ describe("an object's reports", () => {
     expect(heard()).toEqual([1]);
   });
 
+  it("are two for what begins and ends within a second, and no timer is left once it is over", async () => {
+    const { become, heard } = makeSource();
+    become(1);
+    await vi.advanceTimersByTimeAsync(300);
+    become(2);
+    await vi.advanceTimersByTimeAsync(300);
+    become(0);
+    await vi.advanceTimersByTimeAsync(400);
+    expect(heard()).toEqual([1, 0]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it("wait for the one before to be taken, however long that takes", async () => {
     const { monitor, become, heard } = makeSource();
     monitor.delayMs = 4_000;
@@ -138,6 +150,18 @@ describe("an object's reports", () => {
     become(2);
     await vi.advanceTimersByTimeAsync(0);
     expect(heard()).toEqual([1, 2]);
+  });
+
+  it("are told after a failure even where things are as they were before it", async () => {
+    const { monitor, become, heard } = makeSource();
+    become(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    monitor.refusals = 1;
+    become(0);
+    await vi.advanceTimersByTimeAsync(500);
+    become(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(heard()).toEqual([1, 1]);
   });
 
   it("end with the object: the monitor is told to forget it, at once where that is wanted", async () => {

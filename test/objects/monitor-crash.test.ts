@@ -4,9 +4,20 @@ import {
   runDurableObjectAlarm,
   runInDurableObject,
 } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
 import { forgetAll, letGoBy, monitor, SILENT, stats, Watcher } from "./monitor-support.ts";
-import { connectWorker, getJob, makeSpace, objectOf, submit, TestSocket } from "./support.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  getJob,
+  makeSpace,
+  OPERATOR,
+  objectOf,
+  submit,
+  TestSocket,
+} from "./support.ts";
 
 beforeEach(forgetAll);
 
@@ -117,6 +128,35 @@ describe("the monitor's numbers", () => {
     await evictDurableObject(objectOf(space));
     await letGoBy(SILENT);
     expect(hasAll(await stats())).toBe(true);
+  });
+
+  it("are right again once a room answers that did not, though nothing changed there", async () => {
+    await TestSocket.open("/api/rooms/project:42/ws", OPERATOR);
+    const watcher = await Watcher.open();
+    await watcher.sees(({ websockets }) => websockets.total_connections === 1);
+    const room = env.ROOM.getByName("project:42");
+    await runInDurableObject(room, (object) => {
+      Object.assign(object, { standing: () => "out of order" });
+    });
+    await letGoBy(SILENT);
+    expect((await stats()).websockets.total_connections).toBe(0);
+    await runInDurableObject(room, (object) => {
+      Reflect.deleteProperty(object, "standing");
+    });
+    await letGoBy(SILENT);
+    expect((await stats()).websockets.total_connections).toBe(1);
+  });
+
+  it("keep no row of a job that was erased without the monitor hearing of it, only what it did", async () => {
+    await expectStatus(201, await call("POST", "/api/jobs", { id: "nightly" }, OPERATOR));
+    await call("POST", "/api/jobs/nightly/complete", { result: 1 }, OPERATOR);
+    const watcher = await Watcher.open();
+    await watcher.sees(({ jobs }) => jobs.completed === 1);
+    const job = env.JOB.getByName("nightly");
+    await runInDurableObject(job, (_object, { storage }) => storage.deleteAll());
+    await evictDurableObject(job);
+    await letGoBy(2 * 86_400_000);
+    expect(await stats()).toMatchObject({ jobs: { total: 1, completed: 1 }, sources: { jobs: 0 } });
   });
 
   it("keep nothing of a space that is gone, and whose end the monitor did not hear", async () => {

@@ -1,8 +1,10 @@
 import { applyD1Migrations, evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { SILENT_MS } from "../../src/monitor/census.ts";
+import type { MonitorObject } from "../../src/monitor/monitor-object.ts";
 import { MONITOR_NAME } from "../../src/monitor/reporter.ts";
 import {
+  type Report,
   type StatsResource,
   type SystemStatusFrame,
   statsResource,
@@ -55,3 +57,27 @@ export async function letGoBy(ms: number): Promise<void> {
 }
 
 export const SILENT = SILENT_MS + 1;
+
+type Take = (source: string, report: Report | null) => void;
+
+/** What the monitor is told from now on, and the rows it writes for it. */
+export async function noteReports() {
+  const told: { source: string; report: Report | null }[] = [];
+  const written = { rows: 0 };
+  await runInDurableObject(monitor(), (object: MonitorObject, { storage }) => {
+    const monitored = object as unknown as { take: Take };
+    const take = monitored.take.bind(object);
+    monitored.take = (source, report) => {
+      told.push({ source, report });
+      take(source, report);
+    };
+    const sql: SqlStorage = Object.getPrototypeOf(storage.sql);
+    const { exec } = sql;
+    sql.exec = function noted(this: SqlStorage, ...statement: Parameters<typeof exec>) {
+      const cursor = exec.apply(this, statement);
+      if (/\b(sources|past)\b/.test(statement[0])) written.rows += cursor.rowsWritten;
+      return cursor;
+    } as typeof exec;
+  });
+  return { told, written };
+}

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { Tally } from "../../src/monitor/tally.ts";
 import { isBlank, statsOf, unanswered } from "../../src/monitor/totals.ts";
 import { RECENT_JOBS, type Report, SOURCE_KINDS } from "../../src/protocol/monitor.ts";
@@ -33,7 +33,7 @@ const steps = fc.array(
   { maxLength: 40 },
 );
 
-/** The same in a few plain lines: every source's last word, and what erased jobs did. */
+/** The same in a few plain lines: every source's last word, and what erased jobs did. Who is silent stays. */
 class PlainTally {
   readonly last = new Map<string, Report>();
   readonly past = { completed: 0, failed: 0, canceled: 0 };
@@ -48,7 +48,7 @@ class PlainTally {
       this.last.delete(source);
       if (before.kind === "job") this.addPast(before);
     }
-    for (const [one, report] of this.last) if (isBlank(report)) this.last.delete(one);
+    if (step.does === "report" && isBlank(step.report)) this.last.delete(source);
   }
 
   sum(figure: (report: Report) => number): number {
@@ -131,6 +131,71 @@ export function sourceStoreContract(withSql: WithSql): void {
         expect(tally.take("room:a", { ...report(0, 0), kind: "room", recent: [] }, 7)).toBe(false);
       }));
 
+    it("is not added up anew when one of many is forgotten", () =>
+      withSql((sql) => {
+        const store = new SourceStore(sql);
+        const tally = opened(store);
+        const done = { ...NO_JOBS, completed: 1 };
+        const report: Report = {
+          kind: "job",
+          connections: 0,
+          jobs_with_connections: 0,
+          jobs: done,
+          recent: [],
+        };
+        for (let at = 0; at < 30; at += 1) tally.take(`job:${at}`, report, at);
+        const scans = [vi.spyOn(store, "sums"), vi.spyOn(store, "withRecent")];
+        expect(tally.forget("job:7")).toBe(true);
+        expect(tally.totals).toMatchObject({ jobs: { completed: 30 }, sources: { job: 29 } });
+        for (const scan of scans) expect(scan).not.toHaveBeenCalled();
+        expect(tally.totals).toEqual(new Tally(store).totals);
+      }));
+
+    it("is counted without the sockets of who does not answer, who is still to be asked", () =>
+      withSql((sql) => {
+        const store = new SourceStore(sql);
+        const tally = opened(store);
+        const report: Report = {
+          kind: "room",
+          connections: 4,
+          jobs_with_connections: 0,
+          jobs: NO_JOBS,
+          recent: [],
+        };
+        tally.take("room:a", report, 1);
+        expect(tally.silence("room:a", 2)).toBe(true);
+        const later = new Tally(store);
+        for (const one of [tally, later]) {
+          expect(one.totals.connections.room).toBe(0);
+          expect(one.liveSources().map(({ source }) => source)).toEqual(["room:a"]);
+        }
+        expect(later.take("room:a", report, 3)).toBe(true);
+        expect(later.totals.connections.room).toBe(4);
+        expect(new Tally(store).totals).toEqual(later.totals);
+      }));
+
+    it("is asked about, where a job has ended, once nothing was heard for long", () =>
+      withSql((sql) => {
+        const tally = opened(new SourceStore(sql));
+        const report = (active: number): Report => ({
+          kind: "job",
+          connections: 0,
+          jobs_with_connections: 0,
+          jobs: { ...NO_JOBS, active, completed: 1 - active },
+          recent: [],
+        });
+        tally.take("job:b", report(0), 20);
+        tally.take("job:a", report(0), 10);
+        tally.take("job:runs", report(1), 10);
+        tally.take("job:new", report(0), 30);
+        expect(tally.endedSources(20, 9)).toEqual(["job:a", "job:b"]);
+        expect(tally.endedSources(20, 1)).toEqual(["job:a"]);
+        const dayLater = 86_400_010;
+        tally.take("job:a", report(0), dayLater);
+        tally.silence("job:b", dayLater);
+        expect(tally.endedSources(20, 9)).toEqual([]);
+      }));
+
     it("is asked about only where sockets are open or jobs are active", () =>
       withSql((sql) => {
         const tally = opened(new SourceStore(sql));
@@ -146,7 +211,7 @@ export function sourceStoreContract(withSql: WithSql): void {
         tally.take("space:busy", { ...idle, jobs: { ...NO_JOBS, active: 1 } }, 3);
         tally.take("space:left", { ...idle, connections: 1 }, 4);
         tally.take("space:left", idle, 5);
-        expect(tally.live()).toEqual([
+        expect(tally.liveSources()).toEqual([
           { source: "space:busy", heardAt: 3 },
           { source: "space:open", heardAt: 2 },
         ]);
