@@ -40,6 +40,7 @@ export class MonitorObject extends DurableObject<Env> {
       ask: (source) => askSource(env, source),
       answered: (source, report) => this.take(source, report),
       unanswered: (source) => {
+        this.look();
         if (this.tally?.silence(source, Date.now())) this.watchers.changed();
       },
     });
@@ -98,9 +99,15 @@ export class MonitorObject extends DurableObject<Env> {
 
   private take(source: string, report: Report | null): void {
     if (report !== null) this.tally ??= this.open();
+    this.look();
     const isNew =
       report === null ? this.tally?.forget(source) : this.tally?.take(source, report, Date.now());
     if (isNew) this.watchers.changed();
+  }
+
+  /** Who watches is told of what differs from before; for nobody, nothing is added up. */
+  private look(): void {
+    if (this.watchers.areThere()) this.tally?.look();
   }
 
   private open(): Tally {

@@ -15,32 +15,49 @@ import {
 
 const REFRESH_MS = 86_400_000;
 
-/** What sources report, added up in memory and stored a row each. */
-export class Tally {
+interface Told {
   totals: Totals;
   /** The jobs that changed last, of all sources. */
   recent: readonly RecentOf[];
+}
+
+/** What sources report: stored a row each, and added up in memory once somebody looks. */
+export class Tally {
   private readonly store: SourceStore;
+  /** `null` until somebody looks: adding up reads every row. */
+  private told: Told | null = null;
   /** Looked up when somebody first wants to know. */
   private live: Map<string, number> | null = null;
 
   constructor(store: SourceStore) {
     this.store = store;
-    this.totals = sumOf(store);
-    this.recent = recentOf(store);
   }
 
-  /** Takes what a source says of itself now; returns whether anything is told differently. */
+  get totals(): Totals {
+    return this.look().totals;
+  }
+
+  get recent(): readonly RecentOf[] {
+    return this.look().recent;
+  }
+
+  /** From now on it is known whether a report changes anything. */
+  look(): Told {
+    this.told ??= { totals: sumOf(this.store), recent: recentOf(this.store) };
+    return this.told;
+  }
+
+  /** Takes what a source says of itself now; returns whether what was looked at is different. */
   take(source: string, report: Report, now: number): boolean {
     const before = this.store.get(source);
     const after = isBlank(report) ? null : report;
     if (after === null) this.store.remove(source);
     else if (before === null || isWorthARow(before, after, now)) this.store.put(source, after, now);
     this.noteLive(source, after, now);
-    return this.tellsOtherwise(() => {
-      this.totals = exchanged(this.totals, countedOf(before), after);
-      this.tellRecent(source, after);
-    });
+    return this.tell(({ totals, recent }) => ({
+      totals: exchanged(totals, countedOf(before), after),
+      recent: this.recentAfter(recent, source, after),
+    }));
   }
 
   /** The source is no more. What a job without a space did stays counted: its object goes by age. */
@@ -51,10 +68,12 @@ export class Tally {
     this.store.remove(source);
     if (kind === "job") this.store.addPast(jobs);
     this.live?.delete(source);
-    return this.tellsOtherwise(() => {
-      const others = exchanged(this.totals, countedOf(before), null);
-      this.totals = kind === "job" ? withPast(others, jobs) : others;
-      this.tellRecent(source, null);
+    return this.tell(({ totals, recent }) => {
+      const others = exchanged(totals, countedOf(before), null);
+      return {
+        totals: kind === "job" ? withPast(others, jobs) : others,
+        recent: this.recentAfter(recent, source, null),
+      };
     });
   }
 
@@ -63,9 +82,10 @@ export class Tally {
     const before = this.store.get(source);
     if (before === null) return false;
     if (!before.isDoubtful || isOld(before, now)) this.store.doubt(source, now);
-    return this.tellsOtherwise(() => {
-      this.totals = exchanged(this.totals, countedOf(before), unanswered(before.report));
-    });
+    return this.tell(({ totals, recent }) => ({
+      totals: exchanged(totals, countedOf(before), unanswered(before.report)),
+      recent,
+    }));
   }
 
   /** Sources with open sockets or active jobs, and when they were last heard of. */
@@ -84,14 +104,19 @@ export class Tally {
     else this.live?.delete(source);
   }
 
-  private tellRecent(source: string, report: Report | null): void {
-    this.recent = recentAfter(this.recent, source, report?.recent ?? []) ?? recentOf(this.store);
+  private recentAfter(
+    recent: readonly RecentOf[],
+    source: string,
+    report: Report | null,
+  ): readonly RecentOf[] {
+    return recentAfter(recent, source, report?.recent ?? []) ?? recentOf(this.store);
   }
 
-  private tellsOtherwise(change: () => void): boolean {
-    const before = [this.totals, this.recent];
-    change();
-    return !areEqual(before, [this.totals, this.recent]);
+  private tell(change: (told: Told) => Told): boolean {
+    const before = this.told;
+    if (before === null) return false;
+    this.told = change(before);
+    return !areEqual(before, this.told);
   }
 }
 

@@ -139,7 +139,8 @@ describe("the monitor's numbers", () => {
       Object.assign(object, { standing: () => "out of order" });
     });
     await letGoBy(SILENT);
-    expect((await stats()).websockets.total_connections).toBe(0);
+    expect(await runDurableObjectAlarm(monitor())).toBe(true);
+    await watcher.sees(({ websockets }) => websockets.total_connections === 0);
     await runInDurableObject(room, (object) => {
       Reflect.deleteProperty(object, "standing");
     });

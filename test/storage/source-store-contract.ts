@@ -70,7 +70,9 @@ class PlainTally {
 
 function opened(store: SourceStore): Tally {
   store.migrate();
-  return new Tally(store);
+  const tally = new Tally(store);
+  tally.look();
+  return tally;
 }
 
 export function sourceStoreContract(withSql: WithSql): void {
@@ -149,6 +151,27 @@ export function sourceStoreContract(withSql: WithSql): void {
         expect(tally.totals).toMatchObject({ jobs: { completed: 30 }, sources: { job: 29 } });
         for (const scan of scans) expect(scan).not.toHaveBeenCalled();
         expect(tally.totals).toEqual(new Tally(store).totals);
+      }));
+
+    it("is not added up before somebody looks", () =>
+      withSql((sql) => {
+        const store = new SourceStore(sql);
+        store.migrate();
+        const scans = [vi.spyOn(store, "sums"), vi.spyOn(store, "withRecent")];
+        const tally = new Tally(store);
+        const report: Report = {
+          kind: "space",
+          connections: 2,
+          jobs_with_connections: 0,
+          jobs: NO_JOBS,
+          recent: [],
+        };
+        tally.take("space:a", report, 1);
+        tally.take("space:b", report, 2);
+        tally.forget("space:b");
+        tally.silence("space:none", 3);
+        for (const scan of scans) expect(scan).not.toHaveBeenCalled();
+        expect(tally.totals.connections.space).toBe(2);
       }));
 
     it("is counted without the sockets of who does not answer, who is still to be asked", () =>
