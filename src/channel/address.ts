@@ -1,11 +1,13 @@
 import { z } from "zod";
+import { backendJobId } from "../protocol/backend-jobs.ts";
+import { jobId, spaceName } from "../protocol/values.ts";
 
-/** `global`, or `<kind>:<id>` with any kind but those that name something else. */
+/** `global`, or `<kind>:<id>` with any kind but those that name something else. An id may be any `sub`. */
 export const roomName = z
   .string()
   .regex(
-    /^(global|(?!(?:space|job|room):)[a-z][a-z0-9_-]{0,30}:[\w.@-]{1,128})$/,
-    "must be `global` or <kind>:<id>, such as project:42; a kind is lower case, an id has letters, digits and . _ - @",
+    /^(global|(?!(?:space|job|room):)[a-z][a-z0-9_-]{0,30}:[\w.@|-]{1,128})$/,
+    "must be `global` or <kind>:<id>, such as project:42; a kind is lower case, an id has letters, digits and . _ - @ |",
   );
 
 /** Whatever can be followed: a room, a space or a job. */
@@ -14,12 +16,17 @@ export type Address =
   | { kind: "space"; name: string }
   | { kind: "job"; id: string };
 
-const OTHERS = /^(space|job):(.{1,200})$/;
+const jobAddress = z.union([jobId, backendJobId]);
 
 /** Reads an address as clients write it; `null` where it is none. */
 export function parseAddress(text: string): Address | null {
-  const [, kind, rest] = OTHERS.exec(text) ?? [];
-  if (kind === "space" && rest) return { kind, name: rest };
-  if (kind === "job" && rest) return { kind, id: rest };
-  return roomName.safeParse(text).success ? { kind: "room", name: text } : null;
+  const [, kind, rest = ""] = /^(space|job):(.+)$/.exec(text) ?? [];
+  switch (kind) {
+    case "space":
+      return spaceName.safeParse(rest).success ? { kind, name: rest } : null;
+    case "job":
+      return jobAddress.safeParse(rest).success ? { kind, id: rest } : null;
+    default:
+      return roomName.safeParse(text).success ? { kind: "room", name: text } : null;
+  }
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseAddress } from "../../src/channel/address.ts";
+import { parseAddress, roomName } from "../../src/channel/address.ts";
 import { wants } from "../../src/channel/filter.ts";
 import { spend } from "../../src/gateway/flood.ts";
 
@@ -48,7 +48,14 @@ describe("the address of a channel", () => {
     expect(parseAddress("global")).toEqual({ kind: "room", name: "global" });
     expect(parseAddress("user:a@b.c")).toEqual({ kind: "room", name: "user:a@b.c" });
     expect(parseAddress("space:demo")).toEqual({ kind: "space", name: "demo" });
-    expect(parseAddress("job:demo.01K")).toEqual({ kind: "job", id: "demo.01K" });
+    for (const id of ["demo.01KA7Z3QK0ABCDEFGHJKMNPQRS", "01KA7Z3QK0ABCDEFGHJKMNPQRS", "r_4-2"]) {
+      expect(parseAddress(`job:${id}`)).toEqual({ kind: "job", id });
+    }
+  });
+
+  it("may be the room of any user a token can name", () => {
+    expect(roomName.safeParse("user:auth0|5f7c").success).toBe(true);
+    expect(parseAddress("user:auth0|5f7c")).toEqual({ kind: "room", name: "user:auth0|5f7c" });
   });
 
   it("is nothing else", () => {
@@ -63,6 +70,15 @@ describe("the address of a channel", () => {
       "a:b/c",
       "a:ü",
       "job:",
+      "job:monitor",
+      "job:demo.01K",
+      "job:Demo.01KA7Z3QK0ABCDEFGHJKMNPQRS",
+      "job:a b",
+      `job:${"x".repeat(65)}`,
+      "space:",
+      "space:Demo",
+      "space:a/b",
+      `space:${"x".repeat(64)}`,
       "room:a",
     ]) {
       expect(parseAddress(text), text).toBe(null);
