@@ -1,5 +1,6 @@
 import { z } from "zod";
-import type { JsonObject } from "./codec.ts";
+import { byteLength, type JsonObject } from "./codec.ts";
+import { LIMITS } from "./limits.ts";
 import { PLAINLY } from "./plain-words.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
@@ -40,8 +41,8 @@ export type KnownEventType = keyof typeof EVENT_DATA;
 /** The data of a known event, as its publisher writes it. */
 export type EventDataInput<T extends KnownEventType> = z.input<(typeof EVENT_DATA)[T]>;
 
-/** Said by the edge alone: nobody may publish them. */
-export const RESERVED_TYPES = ["connection.established", "connection.error"] as const;
+/** So begin the types of what the edge alone says: nobody may publish them. */
+const RESERVED = ["connection.", "presence."];
 
 /** `<name>.<name>`, lower case. */
 export const eventType = z
@@ -52,9 +53,18 @@ export const eventType = z
     "must be <name>.<name>, such as project.updated",
   )
   .refine(
-    (type) => !RESERVED_TYPES.some((reserved) => reserved === type),
+    (type) => !RESERVED.some((reserved) => type.startsWith(reserved)),
     "is said by the edge alone",
   );
+
+const TOO_LARGE = `may have ${LIMITS.eventBytes} bytes at most, also when it is written anew`;
+
+/** Numbers such as `1e20` are stored as more than was sent. */
+function isTooLarge(data: JsonObject): boolean {
+  const text = JSON.stringify(data);
+  // No character takes more than three bytes.
+  return text.length > LIMITS.eventBytes / 3 && byteLength(text) > LIMITS.eventBytes;
+}
 
 /** What a publisher sends. Published twice with one `id`, an event is one event. */
 export const publishedEvent = z
@@ -64,8 +74,10 @@ export const publishedEvent = z
     id: z.string().min(1).max(200).optional(),
   })
   .superRefine(({ type, data }, context) => {
-    const schema = EVENT_DATA[type as KnownEventType];
-    const result = schema?.safeParse(data, PLAINLY);
+    if (isTooLarge(data)) context.addIssue({ code: "custom", path: ["data"], message: TOO_LARGE });
+    // Any name may be sent, also those that every object has.
+    const isKnown = Object.hasOwn(EVENT_DATA, type);
+    const result = isKnown ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAINLY) : null;
     for (const issue of result?.error?.issues ?? []) {
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }
@@ -96,6 +108,13 @@ export type RoomEventFrame = {
   timestamp: string;
   data: JsonObject;
 };
+
+/** The answer to a publish: the event, or the place of the one that has its id already. */
+export const publishedResource = z.discriminatedUnion("repeated", [
+  roomEventFrame.extend({ repeated: z.literal(false) }),
+  roomEventFrame.omit({ type: true, data: true }).extend({ repeated: z.literal(true) }),
+]);
+export type PublishedResource = z.infer<typeof publishedResource>;
 
 export const historyQuery = z.strictObject({
   since: z.string().max(60).optional(),
