@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { FrameErrorCode } from "../protocol/codes.ts";
+import { keptBytes } from "../protocol/kept-bytes.ts";
 import type { Principal } from "./principal.ts";
 import { type TokenSettings, verifyToken } from "./token.ts";
 
@@ -17,7 +18,7 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
 export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 
 /** An attachment has 16 KB for all: what a token may do must leave room for what is followed. */
-export const RIGHTS_CHARACTERS = 8_192;
+const RIGHTS_BYTES = 8_192;
 
 export function userIdOf(principal: SessionPrincipal): string | null {
   return principal.kind === "user" ? principal.userId : null;
@@ -36,7 +37,7 @@ export function readPrincipal(header: string | null): SessionPrincipal | null {
 /** `false` where its rights would not fit a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;
-  return JSON.stringify([principal.rooms, principal.publish]).length <= RIGHTS_CHARACTERS;
+  return keptBytes([principal.rooms, principal.publish]) <= RIGHTS_BYTES;
 }
 
 /** How long before its end a user is told that the token runs out, milliseconds. */
@@ -90,7 +91,10 @@ export async function renew(
   token: string,
 ): Promise<Renewed> {
   const verified = await verifyToken(settings, token);
-  if (!verified.ok) return { ok: false, code: "not_authenticated", message: verified.reason };
+  if (!verified.ok) {
+    const code = verified.passing ? "temporarily_unavailable" : "not_authenticated";
+    return { ok: false, code, message: verified.reason };
+  }
   if (principal.kind === "user" && principal.userId !== verified.user.userId) {
     const message = "The token is another user's: open another socket for them.";
     return { ok: false, code: "not_allowed", message };

@@ -11,7 +11,8 @@ export interface TokenSettings {
 }
 
 type User = Extract<Principal, { kind: "user" }>;
-export type Verified = { ok: true; user: User } | { ok: false; reason: string };
+/** `passing`: nothing is known of the token, as its key could not be had; it may be tried again. */
+export type Verified = { ok: true; user: User } | { ok: false; passing: boolean; reason: string };
 
 /** A list of patterns, also as one text with spaces between, as OAuth writes scopes. */
 const patterns = z
@@ -19,9 +20,13 @@ const patterns = z
   .transform((given) => (typeof given === "string" ? given.split(/\s+/).filter(Boolean) : given))
   .default([]);
 
+/** 2100-01-01, seconds since 1970: far later there is no such date. */
+const LATEST_EXP = 4_102_444_800;
+const EXP = "must be whole seconds since 1970, not beyond the year 2100";
+
 const claims = z.object({
   sub: z.string().regex(/^[\w.@|-]{1,128}$/, "has characters that no user's room can have"),
-  exp: z.number(),
+  exp: z.int(EXP).max(LATEST_EXP, EXP),
   rooms: patterns,
   publish: patterns,
 });
@@ -47,14 +52,20 @@ const CLOCK_TOLERANCE_S = 5;
 export async function verifyToken(settings: TokenSettings, token: string): Promise<Verified> {
   try {
     const payload = await payloadOf(settings, token);
-    if (payload === null) return { ok: false, reason: "This edge takes no tokens." };
+    if (payload === null) return refused("This edge takes no tokens.");
     const parsed = claims.safeParse(payload);
-    if (!parsed.success) return { ok: false, reason: `The token lacks ${lacking(parsed.error)}.` };
+    if (!parsed.success) return refused(`The token lacks ${lacking(parsed.error)}.`);
     const { sub: userId, exp, rooms, publish } = parsed.data;
     return { ok: true, user: { kind: "user", userId, expiresAt: exp * 1_000, rooms, publish } };
   } catch (error) {
-    return { ok: false, reason: reasonOf(error) };
+    if (error instanceof errors.JOSEError) return refused(reasonOf(error));
+    console.error("a token could not be checked", error);
+    return { ok: false, passing: true, reason: "The token could not be checked now: try again." };
   }
+}
+
+function refused(reason: string): Verified {
+  return { ok: false, passing: false, reason };
 }
 
 async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPayload | null> {
@@ -83,9 +94,23 @@ async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPay
 const keySets = new Map<string, JWTVerifyGetKey>();
 
 function keysAt(url: string): JWTVerifyGetKey {
-  const known = keySets.get(url) ?? createRemoteJWKSet(new URL(url));
+  const known = keySets.get(url) ?? orUnavailable(createRemoteJWKSet(new URL(url)));
   keySets.set(url, known);
   return known;
+}
+
+/** That a token names no key of these is its own fault; whatever else goes wrong is that of the keys. */
+function orUnavailable(keys: JWTVerifyGetKey): JWTVerifyGetKey {
+  return async (header, token) => {
+    try {
+      return await keys(header, token);
+    } catch (error) {
+      const isTokens =
+        error instanceof errors.JWKSNoMatchingKey ||
+        error instanceof errors.JWKSMultipleMatchingKeys;
+      throw isTokens ? error : new Error("the keys at JWKS_URL can't be had", { cause: error });
+    }
+  };
 }
 
 function lacking(error: z.ZodError): string {
@@ -94,7 +119,7 @@ function lacking(error: z.ZodError): string {
     .join("; ");
 }
 
-function reasonOf(error: unknown): string {
+function reasonOf(error: errors.JOSEError): string {
   if (error instanceof errors.JWTExpired) return "The token has expired.";
   if (error instanceof errors.JWTClaimValidationFailed) {
     return `The token's claim \`${error.claim}\` is missing or wrong.`;
@@ -103,7 +128,5 @@ function reasonOf(error: unknown): string {
   if (error instanceof errors.JWSSignatureVerificationFailed)
     return "The token's signature is wrong.";
   if (error instanceof errors.JWKSNoMatchingKey) return "The token's key is not known.";
-  if (error instanceof errors.JOSEError) return "This is no valid token.";
-  console.error("a token could not be checked", error);
-  return "The token could not be checked now: try again.";
+  return "This is no valid token.";
 }

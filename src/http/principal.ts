@@ -15,8 +15,9 @@ export async function principalOf(c: AppContext): Promise<Principal> {
   if (token === null) return { kind: "anonymous" };
   if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
   const verified = await verifyToken(c.env, token);
-  if (!verified.ok) throw new ProblemError("not_authenticated", verified.reason);
-  return verified.user;
+  if (verified.ok) return verified.user;
+  const code = verified.passing ? "temporarily_unavailable" : "not_authenticated";
+  throw new ProblemError(code, verified.reason);
 }
 
 const TOKEN_PROTOCOL = "dialout.token.";

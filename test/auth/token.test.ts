@@ -32,6 +32,9 @@ describe("a token signed by the shared secret", () => {
       [await tokenOf("another-secret-that-is-long-enough-too", "alice"), "signature"],
       [await tokenOf(SECRET, undefined), "`sub`"],
       [await tokenOf(SECRET, "alice", { exp: undefined }), "`exp`"],
+      [await tokenOf(SECRET, "alice", { exp: 4_102_444_801 }), "not beyond the year 2100"],
+      [await tokenOf(SECRET, "alice", { exp: 1e300 }), "not beyond the year 2100"],
+      [await tokenOf(SECRET, "alice", { exp: now + 60.5 }), "must be whole seconds"],
       [await tokenOf(SECRET, "alice bob"), "`sub`"],
       [await tokenOf(SECRET, "alice", { rooms: 7 }), "`rooms`"],
       [new UnsecuredJWT({ sub: "alice", exp: now + 60 }).encode(), "algorithm"],
@@ -40,7 +43,17 @@ describe("a token signed by the shared secret", () => {
     ];
     for (const [token, reason] of refused) {
       expect(await refusal(withSecret, token), reason).toContain(reason);
+      expect(await verifyToken(withSecret, token)).toMatchObject({ ok: false, passing: false });
     }
+  });
+
+  it("may last until the year 2100, a time that can be told", async () => {
+    const verified = await verifyToken(
+      withSecret,
+      await tokenOf(SECRET, "alice", { exp: 4_102_444_800 }),
+    );
+    if (!verified.ok) throw new Error(verified.reason);
+    expect(new Date(verified.user.expiresAt).toISOString()).toBe("2100-01-01T00:00:00.000Z");
   });
 
   it("of another algorithm is refused, though it is the secret's", async () => {

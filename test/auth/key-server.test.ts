@@ -1,0 +1,83 @@
+import { createServer, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { exportJWK, generateKeyPair, SignJWT } from "jose";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { renew } from "../../src/auth/session.ts";
+import { type TokenSettings, verifyToken } from "../../src/auth/token.ts";
+
+const PASSING = { ok: false, passing: true, reason: expect.stringContaining("try again") };
+
+const keys = generateKeyPair("ES256", { extractable: true });
+
+async function tokenBy(kid: string): Promise<string> {
+  const { privateKey } = await keys;
+  return new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
+    .setProtectedHeader({ alg: "ES256", kid })
+    .setSubject("bob")
+    .sign(privateKey);
+}
+
+async function answerKeys(response: ServerResponse): Promise<void> {
+  const { publicKey } = await keys;
+  response.end(JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: "one" }] }));
+}
+
+describe("a token whose key can't be had", () => {
+  let answer: (response: ServerResponse) => void;
+  const server = createServer((_request, response) => answer(response));
+  let made = 0;
+  let env: TokenSettings;
+
+  beforeEach(async () => {
+    vi.spyOn(console, "error").mockReturnValue();
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    made += 1;
+    env = { JWKS_URL: `http://127.0.0.1:${port}/${made}` };
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    server.closeAllConnections();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  });
+
+  it.each<[string, (response: ServerResponse) => void]>([
+    ["answers with an error", (response) => response.writeHead(500).end()],
+    ["answers with something else", (response) => response.end("<html>")],
+    ["answers with no keys", (response) => response.end('{"keys": 7}')],
+    ["breaks off", (response) => response.destroy()],
+  ])("because their server %s, is not wrong but can't be checked now", async (_, broken) => {
+    answer = broken;
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+    answer = answerKeys;
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject({ ok: true });
+  });
+
+  it("because their server is not there, is not wrong but can't be checked now", async () => {
+    await new Promise((resolve) => server.close(resolve));
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+  });
+
+  it("because their server takes too long, is not wrong but can't be checked now", async () => {
+    answer = () => undefined;
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+  });
+
+  it("as there is no such key, is wrong", async () => {
+    answer = answerKeys;
+    const verified = await verifyToken(env, await tokenBy("two"));
+    expect(verified).toMatchObject({
+      ok: false,
+      passing: false,
+      reason: expect.stringContaining("key is not known"),
+    });
+  });
+
+  it("says so to a socket that renews, which keeps what it has", async () => {
+    answer = (response) => response.writeHead(502).end();
+    const renewed = await renew(env, { kind: "operator" }, await tokenBy("one"));
+    expect(renewed).toMatchObject({ ok: false, code: "temporarily_unavailable" });
+    const wrong = await renew(env, { kind: "operator" }, "not a token");
+    expect(wrong).toMatchObject({ ok: false, code: "not_authenticated" });
+  });
+});
