@@ -1,5 +1,9 @@
-import { z } from "zod";
-import { type PublishedEventInput, roomEventFrame } from "../protocol/room-events.ts";
+import type { z } from "zod";
+import {
+  type PublishedEventInput,
+  type PublishedResource,
+  publishedResource,
+} from "../protocol/room-events.ts";
 import { type EventFilter, presenceResource } from "../protocol/room-frames.ts";
 import { type Edge, segment } from "./edge.ts";
 import { EventStream } from "./event-stream.ts";
@@ -34,9 +38,8 @@ export interface HistoryOptions {
   signal?: AbortSignal;
 }
 
-/** A published event with its place in the room; `repeated`: it was there before. */
-const publishedSchema = roomEventFrame.extend({ repeated: z.boolean() });
-export type PublishedEvent = z.infer<typeof publishedSchema>;
+/** A published event with its place in the room; `repeated`: its id was there before, and this is that one's place. */
+export type PublishedEvent = PublishedResource;
 export type RoomPresence = z.infer<typeof presenceResource>;
 
 /** Publishes with an id, so that it can be sent again and is one event. */
@@ -48,7 +51,7 @@ export function publishEvent(
 ): Promise<PublishedEvent> {
   const path = `/api/rooms/${segment(room)}/events`;
   const body = { ...event, id: event.id ?? freshId() };
-  return edge.http.call({ method: "POST", path, body, ...options }, publishedSchema);
+  return edge.http.call({ method: "POST", path, body, ...options }, publishedResource);
 }
 
 /** A room, by its name: nothing is asked or opened before a method is called. */

@@ -86,7 +86,8 @@ export class EventStream {
     if (frame.type === "connection") {
       this.epoch = frame.epoch ?? "";
       this.snapshotUntil = frame.recovered || !this.hasSnapshot ? 0 : (frame.offset ?? 0);
-      return "";
+      // Cut off before its first event, a stream without a snapshot goes on from where it began.
+      if (this.hasSnapshot) return "";
     }
     if (frame.offset === undefined) return "";
     if (frame.type === "progress" && frame.offset >= this.snapshotUntil) this.snapshotUntil = 0;

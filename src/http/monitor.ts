@@ -25,7 +25,7 @@ export const monitor = new Hono<AppEnv>()
 export async function openMonitor(c: AppContext): Promise<Response> {
   const refusal = await refusalOf(c);
   // Browsers tell nothing of a refused upgrade: who is not let in is told over the socket.
-  if (refusal !== null) return refusedSocket(c, "not_authenticated", refusal);
+  if (refusal !== null) return refusedSocket(c, refusal.code, refusal.message);
   const headers = new Headers({ upgrade: "websocket" });
   const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
   if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
@@ -39,12 +39,13 @@ function monitorOf(c: AppContext) {
 }
 
 /** Why whoever asks may not watch; `null` for the operator. */
-async function refusalOf(c: AppContext): Promise<string | null> {
+async function refusalOf(c: AppContext): Promise<ProblemError | null> {
   try {
     if ((await principalOf(c)).kind === "operator") return null;
   } catch (error) {
-    if (error instanceof ProblemError) return error.message;
+    if (error instanceof ProblemError) return error;
     throw error;
   }
-  return "This needs the operator's key, in `Authorization` or as `?token=`.";
+  const detail = "This needs the operator's key, in `Authorization` or as `?token=`.";
+  return new ProblemError("not_authenticated", detail);
 }

@@ -2,10 +2,11 @@ import { maySubscribe, type Principal } from "../auth/principal.ts";
 import { fitsSession, writePrincipal } from "../auth/session.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
-import type { EventFilter } from "../protocol/room-frames.ts";
-import { eventFilter } from "../protocol/room-frames.ts";
+import { keptBytes } from "../protocol/kept-bytes.ts";
+import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
+import { closeQuietly } from "../space/connections.ts";
 import type { AppContext } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
@@ -13,8 +14,10 @@ import { checked, ProblemError } from "./problems.ts";
 interface RoomSocketCall {
   since: string | undefined;
   filter: EventFilter | null;
+  /** Whether it may be sent batches; a stream of events has an id for each. */
+  batch: boolean;
   /** It acknowledges what arrives. */
-  acks?: boolean;
+  acks: boolean;
 }
 
 /** A socket that follows one room: the shortest way to it. */
@@ -24,8 +27,8 @@ export async function openRoom(c: AppContext, room: string): Promise<Response> {
     if (!maySubscribe(principal, room)) {
       throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
     }
-    const since = c.req.query("since");
-    return openRoomSocket(c, room, principal, { since, filter: filterOf(c), acks: asksAcks(c) });
+    const asked = { since: c.req.query("since"), batch: asks(c, "batch"), acks: asks(c, "acks") };
+    return openRoomSocket(c, room, principal, { ...asked, filter: filterOf(c) });
   });
 }
 
@@ -36,25 +39,28 @@ export async function openGateway(c: AppContext): Promise<Response> {
     const { name, locationHint } = nearestGateway(c);
     const stub = c.env.GATEWAY.getByName(name, { locationHint });
     const headers = headersOf(c, principal);
-    if (asksAcks(c)) headers.set(SESSION_HEADERS.acks, "1");
+    if (asks(c, "batch")) headers.set(SESSION_HEADERS.batch, "1");
+    if (asks(c, "acks")) headers.set(SESSION_HEADERS.acks, "1");
     return stub.fetch("https://gateway/socket", { headers });
   });
 }
 
-function asksAcks(c: AppContext): boolean {
-  return c.req.query("acks") === "1";
+function asks(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
+  return c.req.query(what) === "1";
 }
 
-export function openRoomSocket(
+/** @throws {ProblemError} where the principal's rights don't fit a socket */
+export async function openRoomSocket(
   c: AppContext,
   room: string,
   principal: Principal,
-  { since, filter, acks }: RoomSocketCall,
+  { since, filter, batch, acks }: RoomSocketCall,
 ): Promise<Response> {
   const headers = headersOf(c, principal);
   const position = parsePosition(since);
   if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
   if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
+  if (batch) headers.set(SESSION_HEADERS.batch, "1");
   if (acks) headers.set(SESSION_HEADERS.acks, "1");
   return c.env.ROOM.getByName(room).fetch("https://room/socket", { headers });
 }
@@ -63,8 +69,14 @@ export function openRoomSocket(
 export function filterOf(c: AppContext): EventFilter | null {
   const text = c.req.query("filter");
   if (text === undefined) return null;
-  return checked(eventFilter, parsedOr(text));
+  const filter = checked(eventFilter, parsedOr(text));
+  if (keptBytes(filter) <= FILTER_BYTES) return filter;
+  const detail = `filter: may take ${FILTER_BYTES} bytes at most. Ask for less, and choose on your side.`;
+  throw new ProblemError("invalid_request", detail);
 }
+
+/** It lives in the socket's attachment, beside what its token may do. */
+const FILTER_BYTES = 4_096;
 
 function parsedOr(text: string): unknown {
   try {
@@ -80,15 +92,16 @@ async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
     const how = "in `Authorization`, `?token=` or the subprotocol `dialout.token.<token>`";
     throw new ProblemError("not_authenticated", `This socket needs a token, ${how}.`);
   }
-  if (fitsSession(principal)) return principal;
-  throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
+  return principal;
 }
 
 function headersOf(c: AppContext, principal: Principal): Headers {
+  if (!fitsSession(principal)) {
+    throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
+  }
   const headers = new Headers({ upgrade: "websocket" });
   headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
-  if (c.req.query("batch") === "1") headers.set(SESSION_HEADERS.batch, "1");
-  if (c.req.query("presence") === "1") headers.set(SESSION_HEADERS.presence, "1");
+  if (asks(c, "presence")) headers.set(SESSION_HEADERS.presence, "1");
   const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
   if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
     headers.set("sec-websocket-protocol", SUBSCRIBER_PROTOCOL);
@@ -126,13 +139,20 @@ async function orRefused(c: AppContext, open: () => Promise<Response>): Promise<
   }
 }
 
+/** How a socket is closed that is refused with this; 4403 with any other. */
+const CLOSE_OF = new Map<ProblemCode, { code: number }>([
+  ["not_authenticated", CLOSE.notAuthenticated],
+  ["invalid_request", CLOSE.malformed],
+  ["temporarily_unavailable", CLOSE.restart],
+]);
+
 /** Accepts a socket only to say why it is refused, and closes it. */
 export function refusedSocket(c: AppContext, code: ProblemCode, message: string): Response {
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
   server.send(JSON.stringify({ type: "connection.error", code, message }));
-  const { code: close } = code === "not_authenticated" ? CLOSE.notAuthenticated : CLOSE.notAllowed;
-  server.close(close, message.slice(0, 120));
+  const { code: close } = CLOSE_OF.get(code) ?? CLOSE.notAllowed;
+  closeQuietly(server, close, message);
   const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
   const isNamed = offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL);
   const headers: HeadersInit = isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};

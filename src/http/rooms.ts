@@ -4,7 +4,12 @@ import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
 import { roomName } from "../channel/address.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { historyQuery, type PublishedEvent, publishBody } from "../protocol/room-events.ts";
+import {
+  historyQuery,
+  type PublishedEvent,
+  type PublishedResource,
+  publishBody,
+} from "../protocol/room-events.ts";
 import { publishTo } from "../room/publish.ts";
 import { iso } from "../space/render.ts";
 import { readJson } from "./body.ts";
@@ -22,9 +27,12 @@ export const rooms = new Hono<AppEnv>()
     const body = checked(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
     const published = await publishTo(c.env, room, events);
-    const frames = published.map(({ id, offset, at, repeated }, index) => {
+    const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
+      const place = { room, id, offset, timestamp: iso(at) };
+      // What was stored under this id may be other than what was sent now.
+      if (repeated) return { ...place, repeated };
       const { type, data } = events[index] as PublishedEvent;
-      return { type, room, id, offset, timestamp: iso(at), data, repeated };
+      return { type, ...place, data, repeated };
     });
     const isNew = published.some(({ repeated }) => !repeated);
     return c.json("events" in body ? { events: frames } : frames[0], isNew ? 201 : 200);
@@ -58,7 +66,8 @@ export const rooms = new Hono<AppEnv>()
 /** Server-sent events: the frames of the room's socket, with their position as id. */
 async function streamRoom(c: AppContext, room: string, principal: Principal): Promise<Response> {
   const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const response = await openRoomSocket(c, room, principal, { since, filter: filterOf(c) });
+  const asked = { since, filter: filterOf(c), batch: false, acks: false };
+  const response = await openRoomSocket(c, room, principal, asked);
   const { webSocket: socket } = response;
   if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
   const stream = new EventStream(false);

@@ -36,9 +36,10 @@ describe("a broadcaster", () => {
       b.broadcastAiSuggestion("user:ada", { suggestion: "Rest." }),
       b.broadcastAiAnalysisComplete("global"),
     ]);
-    const named = new Set(published.map(({ type }) => type));
+    const events = published.flatMap((one) => (one.repeated ? [] : [one]));
+    const named = new Set(events.map(({ type }) => type));
     expect(named).toEqual(new Set(Object.keys(EVENT_DATA)));
-    const rooms = Object.fromEntries(published.map(({ type, room }) => [type, room]));
+    const rooms = Object.fromEntries(events.map(({ type, room }) => [type, room]));
     expect(rooms).toMatchObject({
       "project.deleted": "project:42",
       "agent.connected": "agent:a1",
@@ -47,7 +48,7 @@ describe("a broadcaster", () => {
       "ai.suggestion": "user:ada",
       "ai.analysis_complete": "global",
     });
-    expect(published[0]?.data).toEqual({ name: "Ada", project_id: "42" });
+    expect(events[0]?.data).toEqual({ name: "Ada", project_id: "42" });
   });
 
   test("publishes types of one's own", async () => {

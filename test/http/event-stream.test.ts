@@ -116,6 +116,17 @@ describe("a reader of a stream", () => {
     ]);
   });
 
+  it("that has no snapshot can go on before its first event, from where it began", async () => {
+    const one = new EventStream(false);
+    tell(one, { type: "connection", epoch: "e", offset: 7, recovered: false });
+    one.end();
+    expect(await readAll(one)).toMatchObject([{ id: "e:7", event: "connection" }]);
+    const job = new EventStream(true);
+    tell(job, { type: "connection", epoch: "e", offset: 7, recovered: false });
+    job.end();
+    expect((await readAll(job))[0]).not.toHaveProperty("id");
+  });
+
   it("who leaves 8 MiB of output unread is cut off", async () => {
     const one = stream();
     const gone = vi.fn();
