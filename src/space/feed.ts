@@ -138,8 +138,9 @@ export class Feed {
         if (subscriber.at.throttled === null) {
           for (const text of texts) this.core.connections.sendText(subscriber, text);
         } else {
-          told ??= toldOf(frames, texts);
-          this.throttle.tell(subscriber, told, now);
+          const toTell = told ?? toldOf(frames, texts);
+          told = toTell;
+          quietly(() => this.throttle.tell(subscriber, toTell, now));
         }
         if (isEnded(job)) quietly(() => this.finish(subscriber, job));
       }
