@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,7 +45,8 @@ export async function writeQuietly(path: string, contents: Uint8Array): Promise<
   const present = await readFile(path).catch(() => null);
   if (present?.equals(contents)) return false;
   await mkdir(dirname(path), { recursive: true });
-  const partial = join(DIST, `.${basename(path)}.${process.pid}.partial`);
+  // Files of one name are written at the same time, by one build or by two.
+  const partial = join(DIST, `.${basename(path)}.${randomUUID()}.partial`);
   await writeFile(partial, contents);
   await rename(partial, path);
   return true;

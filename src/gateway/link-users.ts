@@ -22,6 +22,12 @@ export class LinkUsers {
     return [...this.counts].map(([userId, connections]) => ({ userId, connections }));
   }
 
+  /** Everyone, for a room that is told so now: nothing is left to tell. */
+  introduce(): PresenceChange[] {
+    this.changed.clear();
+    return this.present();
+  }
+
   /** The room knows of it already. */
   restored(userId: string | null): void {
     this.count(userId, 1);
@@ -50,6 +56,7 @@ export class LinkUsers {
 
   private tellChanged(): void {
     this.timer = null;
+    if (this.changed.size === 0) return;
     const changes = [...this.changed].map((userId) => {
       return { userId, connections: this.counts.get(userId) ?? 0 };
     });

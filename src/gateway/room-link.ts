@@ -123,7 +123,7 @@ export class RoomLink {
 
   private async enter(): Promise<void> {
     const { calls, gateway } = this.parts;
-    const { epoch, last } = await calls().join(gateway, this.present());
+    const { epoch, last } = await calls().join(gateway, this.users.introduce());
     // A batch may have overtaken the answer.
     this.head ??= this.kept({ epoch, offset: last });
   }
