@@ -4,8 +4,9 @@ import { readPrincipal, tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import {
   type Delivered,
   type Delivery,
@@ -23,10 +24,11 @@ export class GatewayObject extends DurableObject<Env> {
   private readonly sockets: GatewaySockets;
   private readonly desk: GatewayDesk;
   private readonly reporter: Reporter;
-  private alarmAt: number | null = null;
+  private readonly alarms: EarliestAlarm;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.alarms = new EarliestAlarm(ctx.storage);
     this.reporter = new Reporter(env, "gateway", ctx.id.name ?? "", () => this.standing());
     this.sockets = new GatewaySockets(ctx, () => this.reporter.changed());
     this.desk = new GatewayDesk({
@@ -42,9 +44,7 @@ export class GatewayObject extends DurableObject<Env> {
       },
       heads: new RoomHeads(ctx.storage),
     });
-    ctx.blockConcurrencyWhile(async () => {
-      this.alarmAt = await ctx.storage.getAlarm();
-    });
+    ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
   /** A room tells what happened in it. */
@@ -77,10 +77,9 @@ export class GatewayObject extends DurableObject<Env> {
       noticed: false,
       malformed: 0,
     });
-    this.arm(tokensDueAt([client]));
+    this.alarms.arm(tokensDueAt([client]));
     this.ctx.waitUntil(this.desk.opened(client));
-    const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
-    const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: socket, headers });
   }
 
@@ -89,7 +88,7 @@ export class GatewayObject extends DurableObject<Env> {
     if (!client) return;
     await this.desk.receive(client, message);
     // It may have brought a fresh token.
-    this.arm(tokensDueAt([client]));
+    this.alarms.arm(tokensDueAt([client]));
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -102,9 +101,9 @@ export class GatewayObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    this.alarmAt = null;
+    this.alarms.forget();
     this.desk.expire(Date.now());
-    this.arm(tokensDueAt(this.sockets.all()));
+    this.alarms.arm(tokensDueAt(this.sockets.all()));
   }
 
   private gone(socket: WebSocket): void {
@@ -121,12 +120,5 @@ export class GatewayObject extends DurableObject<Env> {
 
   private standing(): Report {
     return socketReport("gateway", this.sockets.size);
-  }
-
-  /** One alarm serves every token: it may ring early, never late. */
-  private arm(due: number | null): void {
-    if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
-    this.alarmAt = due;
-    this.ctx.storage.setAlarm(due);
   }
 }

@@ -11,6 +11,7 @@ import {
   type SocketAsked,
 } from "../job/calls.ts";
 import type { JobObject } from "../job/job-object.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import {
   backendJobId,
   backendJobResource,
@@ -21,7 +22,6 @@ import {
 } from "../protocol/backend-jobs.ts";
 import { byteLength } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
@@ -32,7 +32,7 @@ import { readFrames } from "./follow.ts";
 import { streamFrames } from "./job-events.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
-import { refusedSocket } from "./room-sockets.ts";
+import { orRefused } from "./room-sockets.ts";
 
 /** The id of a job of a space has a dot, which no other job's has. */
 const JOB = "/:job{[\\w-]{1,64}}";
@@ -61,16 +61,12 @@ export async function openBackendJob(c: AppContext): Promise<Response> {
   const { ping, max_rate, acks } = checked(backendSocketQuery, c.req.query());
   const maxRate = max_rate ?? null;
   const asked = { mustExist: false, pingS: ping ?? null, maxRate, acks: acks === "1" };
-  try {
+  return orRefused(c, async () => {
     const principal = await principalOf(c);
     const response = await openSocket(c, principal, asked, c.req.query("since"));
     if (response.webSocket) return response;
     throw problemOf(await response.json<JobRefusal>(), principal);
-  } catch (error) {
-    // Browsers tell nothing of a refused upgrade: who is not let in is told over the socket.
-    if (error instanceof ProblemError) return refusedSocket(c, error.code, error.message);
-    throw error;
-  }
+  });
 }
 
 async function createJob(c: AppContext): Promise<Response> {
@@ -134,15 +130,11 @@ function openSocket(
   asked: SocketAsked,
   since: string | undefined,
 ): Promise<Response> {
-  const headers = new Headers({ upgrade: "websocket" });
+  const headers = new Headers({ upgrade: "websocket", ...protocolHeader(c.req.raw) });
   headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
   headers.set(ASKED_HEADER, JSON.stringify(asked));
   const position = parsePosition(since);
   if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
-  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
-  if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
-    headers.set("sec-websocket-protocol", SUBSCRIBER_PROTOCOL);
-  }
   return stubOf(c, idOf(c)).fetch("https://job/socket", { headers });
 }
 

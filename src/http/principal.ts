@@ -1,6 +1,7 @@
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import { verifyToken } from "../auth/token.ts";
+import { offeredProtocols } from "../objects/subprotocol.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -23,8 +24,7 @@ export async function principalOf(c: AppContext): Promise<Principal> {
 const TOKEN_PROTOCOL = "dialout.token.";
 
 function tokenOf(c: AppContext): string | null {
-  const protocols = (c.req.header("sec-websocket-protocol") ?? "").split(",");
-  const offered = protocols.map((one) => one.trim()).find((one) => one.startsWith(TOKEN_PROTOCOL));
+  const offered = offeredProtocols(c.req.raw.headers).find((one) => one.startsWith(TOKEN_PROTOCOL));
   return (
     bearerOf(c.req.header("authorization")) ??
     c.req.query("token") ??

@@ -1,23 +1,26 @@
 import { maySubscribe, type Principal } from "../auth/principal.ts";
 import { fitsSession, writePrincipal } from "../auth/session.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { keptBytes } from "../protocol/kept-bytes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
 import { closeQuietly } from "../space/connections.ts";
 import type { AppContext } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
 
-interface RoomSocketCall {
-  since: string | undefined;
-  filter: EventFilter | null;
+interface Asked {
   /** Whether it may be sent batches; a stream of events has an id for each. */
   batch: boolean;
   /** It acknowledges what arrives. */
   acks: boolean;
+}
+
+interface RoomSocketCall extends Asked {
+  since: string | undefined;
+  filter: EventFilter | null;
 }
 
 /** A socket that follows one room: the shortest way to it. */
@@ -38,9 +41,8 @@ export async function openGateway(c: AppContext): Promise<Response> {
     const principal = await sessionPrincipalOf(c);
     const { name, locationHint } = nearestGateway(c);
     const stub = c.env.GATEWAY.getByName(name, { locationHint });
-    const headers = headersOf(c, principal);
-    if (asks(c, "batch")) headers.set(SESSION_HEADERS.batch, "1");
-    if (asks(c, "acks")) headers.set(SESSION_HEADERS.acks, "1");
+    const asked = { batch: asks(c, "batch"), acks: asks(c, "acks") };
+    const headers = headersOf(c, principal, asked);
     return stub.fetch("https://gateway/socket", { headers });
   });
 }
@@ -54,14 +56,12 @@ export async function openRoomSocket(
   c: AppContext,
   room: string,
   principal: Principal,
-  { since, filter, batch, acks }: RoomSocketCall,
+  { since, filter, ...asked }: RoomSocketCall,
 ): Promise<Response> {
-  const headers = headersOf(c, principal);
+  const headers = headersOf(c, principal, asked);
   const position = parsePosition(since);
   if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
   if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
-  if (batch) headers.set(SESSION_HEADERS.batch, "1");
-  if (acks) headers.set(SESSION_HEADERS.acks, "1");
   return c.env.ROOM.getByName(room).fetch("https://room/socket", { headers });
 }
 
@@ -95,17 +95,15 @@ async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
   return principal;
 }
 
-function headersOf(c: AppContext, principal: Principal): Headers {
+function headersOf(c: AppContext, principal: Principal, { batch, acks }: Asked): Headers {
   if (!fitsSession(principal)) {
     throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
   }
-  const headers = new Headers({ upgrade: "websocket" });
+  const headers = new Headers({ upgrade: "websocket", ...protocolHeader(c.req.raw) });
   headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
+  if (batch) headers.set(SESSION_HEADERS.batch, "1");
+  if (acks) headers.set(SESSION_HEADERS.acks, "1");
   if (asks(c, "presence")) headers.set(SESSION_HEADERS.presence, "1");
-  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
-  if (offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL)) {
-    headers.set("sec-websocket-protocol", SUBSCRIBER_PROTOCOL);
-  }
   return headers;
 }
 
@@ -130,7 +128,7 @@ function nearestGateway(c: AppContext) {
 }
 
 /** Browsers tell nothing of a refused upgrade: who is not let in is told over the socket. */
-async function orRefused(c: AppContext, open: () => Promise<Response>): Promise<Response> {
+export async function orRefused(c: AppContext, open: () => Promise<Response>): Promise<Response> {
   try {
     return await open();
   } catch (error) {
@@ -147,14 +145,12 @@ const CLOSE_OF = new Map<ProblemCode, { code: number }>([
 ]);
 
 /** Accepts a socket only to say why it is refused, and closes it. */
-export function refusedSocket(c: AppContext, code: ProblemCode, message: string): Response {
+function refusedSocket(c: AppContext, code: ProblemCode, message: string): Response {
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
   server.send(JSON.stringify({ type: "connection.error", code, message }));
   const { code: close } = CLOSE_OF.get(code) ?? CLOSE.notAllowed;
   closeQuietly(server, close, message);
-  const offered = (c.req.header("sec-websocket-protocol") ?? "").split(",");
-  const isNamed = offered.some((one) => one.trim() === SUBSCRIBER_PROTOCOL);
-  const headers: HeadersInit = isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+  const headers = protocolHeader(c.req.raw);
   return new Response(null, { status: 101, webSocket: client, headers });
 }

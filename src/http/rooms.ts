@@ -15,6 +15,7 @@ import { iso } from "../space/render.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, jsonText } from "./context.ts";
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
+import { readFrames } from "./follow.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
 import { filterOf, openRoomSocket } from "./room-sockets.ts";
@@ -71,12 +72,11 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   const { webSocket: socket } = response;
   if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
   const stream = new EventStream(false);
-  socket.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") stream.send(JSON.parse(data), data);
+  const stop = readFrames(socket, {
+    onFrame: (text) => stream.send(JSON.parse(text), text),
+    onEnd: () => stream.end(),
   });
-  socket.addEventListener("close", () => stream.end());
-  stream.onGone(() => socket.close());
-  socket.accept();
+  stream.onGone(() => stop("goingAway"));
   return c.body(stream.readable, 200, STREAM_HEADERS);
 }
 
@@ -86,7 +86,7 @@ export function roomParam(c: AppContext): string {
   return checked(roomPath, { room: c.req.param("room") }).room;
 }
 
-export function requireSubscribe(principal: Principal, room: string): void {
+function requireSubscribe(principal: Principal, room: string): void {
   requireRight(principal, maySubscribe(principal, room), `follow ${room}`);
 }
 

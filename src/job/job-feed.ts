@@ -2,10 +2,11 @@ import { TOO_SLOW } from "../channel/flow.ts";
 import { type Position, recover } from "../channel/position.ts";
 import { Throttle, type Told, toldOf } from "../channel/throttle.ts";
 import { quietly, ringIn } from "../space/core.ts";
+import { iso } from "../space/render.ts";
 import type { BackendJobStore } from "../storage/backend-job-store.ts";
 import { type BackendJob, isOver, type JobEvent } from "./backend-job.ts";
 import type { JobSocket, JobSockets } from "./job-sockets.ts";
-import { currentOutput, eventFrame, gapFrame, iso, pendingFrame, snapshotFrame } from "./render.ts";
+import { currentOutput, eventFrame, gapFrame, pendingFrame, snapshotFrame } from "./render.ts";
 
 /** What the sockets of a job are sent, and how fast. */
 export class JobFeed {

@@ -5,9 +5,10 @@ import { parsePosition } from "../channel/position.ts";
 import { throttledAs } from "../channel/throttle.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
+import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
 import type { Report } from "../protocol/monitor.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
 import { closeQuietly } from "../space/connections.ts";
 import { BackendJobStore } from "../storage/backend-job-store.ts";
@@ -37,12 +38,13 @@ export class JobObject extends DurableObject<Env> {
   private readonly desk: JobDesk;
   private readonly session: JobSession;
   private readonly reporter: Reporter;
-  private alarmAt: number | null = null;
+  private readonly alarms: EarliestAlarm;
   /** The job is made, or was: the monitor is to know of it. */
   private isCounted = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.alarms = new EarliestAlarm(ctx.storage);
     this.id = ctx.id.name ?? "";
     this.sockets = new JobSockets(ctx);
     const { id, sockets } = this;
@@ -53,7 +55,7 @@ export class JobObject extends DurableObject<Env> {
     this.session = new JobSession(id, sockets, this.desk);
     this.reporter = new Reporter(env, "job", id, () => this.standing());
     ctx.blockConcurrencyWhile(async () => {
-      this.alarmAt = await ctx.storage.getAlarm();
+      await this.alarms.load();
       if (!isMigrated(sql)) return;
       store.migrate();
       this.desk.load();
@@ -112,11 +114,10 @@ export class JobObject extends DurableObject<Env> {
     const at = attachmentFor(this.rightsOf(headers), asked, Date.now());
     const refusal = this.desk.open(server, at, { since, mustExist: asked.mustExist });
     if (refusal) return Response.json(refusal, { status: 404 });
-    const isNamed = headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
     return new Response(null, {
       status: 101,
       webSocket: client,
-      headers: isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {},
+      headers: protocolHeader(request),
     });
   }
 
@@ -135,7 +136,7 @@ export class JobObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    this.alarmAt = null;
+    this.alarms.forget();
     // A report that has just come may put off what is due.
     this.desk.flush();
     const now = Date.now();
@@ -148,7 +149,7 @@ export class JobObject extends DurableObject<Env> {
   private async erase(): Promise<void> {
     this.session.endAll();
     this.desk.forget();
-    this.alarmAt = null;
+    this.alarms.forget();
     await this.ctx.blockConcurrencyWhile(() => this.ctx.storage.deleteAll());
   }
 
@@ -156,7 +157,7 @@ export class JobObject extends DurableObject<Env> {
   private changed(): void {
     const { job } = this.desk;
     const due = [job ? erasedAt(job) : null, this.session.dueAt()].filter((at) => at !== null);
-    if (due.length > 0) this.armAlarm(Math.min(...due));
+    if (due.length > 0) this.alarms.arm(Math.min(...due));
     if (job) this.isCounted = true;
     if (this.isCounted) this.reporter.changed();
   }
@@ -165,13 +166,6 @@ export class JobObject extends DurableObject<Env> {
   private standing(): Report | null {
     const { job } = this.desk;
     return job && reportOf(job, this.sockets.size);
-  }
-
-  /** One alarm serves every deadline: it may ring early, never late. */
-  private armAlarm(at: number): void {
-    if (this.alarmAt !== null && this.alarmAt <= at) return;
-    this.alarmAt = at;
-    this.ctx.storage.setAlarm(at);
   }
 
   private gone(socket: WebSocket): void {

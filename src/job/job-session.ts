@@ -6,11 +6,11 @@ import {
 import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { iso } from "../space/render.ts";
 import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
 import { dueOf, socketDueAt } from "./deadlines.ts";
 import type { JobDesk } from "./job-desk.ts";
 import type { JobSocket, JobSockets } from "./job-sockets.ts";
-import { iso } from "./render.ts";
 
 type Ref = string | number | undefined;
 

@@ -6,11 +6,8 @@ import type {
 import type { Json } from "../protocol/codec.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { GapFrame, JobOutputFrame } from "../protocol/subscriber-frames.ts";
+import { iso } from "../space/render.ts";
 import { type BackendJob, isOver, type JobEvent } from "./backend-job.ts";
-
-export function iso(instant: number): string {
-  return new Date(instant).toISOString();
-}
 
 /** The job as `GET /api/jobs/:id` shows it. `log` is what is stored of its events. */
 export function resourceOf(

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import { type Report, sourceReport } from "../protocol/monitor.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
@@ -73,8 +73,7 @@ export class MonitorObject extends DurableObject<Env> {
     this.watchers.accept(server);
     this.ctx.waitUntil(this.census.run(Date.now()));
     if ((await this.ctx.storage.getAlarm()) === null) await this.watchOn();
-    const isNamed = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
-    const headers: HeadersInit = isNamed ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 

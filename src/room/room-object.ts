@@ -4,10 +4,11 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
-import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import {
@@ -31,10 +32,11 @@ export class RoomObject extends DurableObject<Env> {
   private readonly session: RoomSession;
   private readonly links: GatewayLinks;
   private readonly reporter: Reporter;
-  private alarmAt: number | null = null;
+  private readonly alarms: EarliestAlarm;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.alarms = new EarliestAlarm(ctx.storage);
     const name = ctx.id.name ?? "";
     this.reporter = new Reporter(env, "room", ctx.id.name ?? "", () => this.standing());
     this.sockets = new RoomSockets(ctx, () => this.reporter.changed());
@@ -56,14 +58,12 @@ export class RoomObject extends DurableObject<Env> {
     });
     this.desk.wake();
     this.session = new RoomSession(env, name, this.sockets, this.desk);
-    ctx.blockConcurrencyWhile(async () => {
-      this.alarmAt = await ctx.storage.getAlarm();
-    });
+    ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
   async publish(events: PublishedEvent[]): Promise<Published[]> {
     const published = await this.desk.publish(events);
-    this.arm(this.desk.dueAt(Date.now()));
+    this.alarms.arm(this.desk.dueAt(Date.now()));
     return published;
   }
 
@@ -78,7 +78,7 @@ export class RoomObject extends DurableObject<Env> {
 
   async join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
     const head = this.desk.join(gateway, present);
-    this.arm(this.desk.dueAt(Date.now()));
+    this.alarms.arm(this.desk.dueAt(Date.now()));
     return head;
   }
 
@@ -116,10 +116,9 @@ export class RoomObject extends DurableObject<Env> {
       malformed: 0,
     });
     this.desk.opened(subscriber, parsePosition(header("since")));
-    this.arm(this.desk.dueAt(Date.now()));
-    this.arm(tokensDueAt([subscriber]));
-    const asked = request.headers.get("sec-websocket-protocol") === SUBSCRIBER_PROTOCOL;
-    const headers: HeadersInit = asked ? { "sec-websocket-protocol": SUBSCRIBER_PROTOCOL } : {};
+    this.alarms.arm(this.desk.dueAt(Date.now()));
+    this.alarms.arm(tokensDueAt([subscriber]));
+    const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 
@@ -128,7 +127,7 @@ export class RoomObject extends DurableObject<Env> {
     if (!subscriber) return;
     await this.session.receive(subscriber, message);
     // It may have brought a fresh token.
-    this.arm(tokensDueAt([subscriber]));
+    this.alarms.arm(tokensDueAt([subscriber]));
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -141,7 +140,7 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    this.alarmAt = null;
+    this.alarms.forget();
     const now = Date.now();
     this.desk.expire(now);
     this.session.expire(now);
@@ -151,8 +150,8 @@ export class RoomObject extends DurableObject<Env> {
       await this.ctx.storage.deleteAll();
       return;
     }
-    this.arm(this.desk.dueAt(Date.now()));
-    this.arm(tokensDueAt(this.sockets.all()));
+    this.alarms.arm(this.desk.dueAt(Date.now()));
+    this.alarms.arm(tokensDueAt(this.sockets.all()));
   }
 
   private async checkGateways(): Promise<void> {
@@ -173,12 +172,5 @@ export class RoomObject extends DurableObject<Env> {
 
   private standing(): Report {
     return socketReport("room", this.sockets.size);
-  }
-
-  /** One alarm serves all that is due: it may ring early, never late. */
-  private arm(due: number | null): void {
-    if (due === null || (this.alarmAt !== null && this.alarmAt <= due)) return;
-    this.alarmAt = due;
-    this.ctx.storage.setAlarm(due);
   }
 }

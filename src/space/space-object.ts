@@ -3,6 +3,8 @@ import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
+import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import type { Report } from "../protocol/monitor.ts";
@@ -37,16 +39,17 @@ export class SpaceObject extends DurableObject<Env> {
   private desk: SpaceDesk | null = null;
   private readonly connections: Connections;
   private readonly reporter: Reporter;
-  private alarmAt: number | null = null;
+  private readonly alarms: EarliestAlarm;
   /** The files of a deleted space are being removed: another of its name waits for that. */
   private ending: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.alarms = new EarliestAlarm(ctx.storage);
     this.connections = new Connections(ctx);
     this.reporter = new Reporter(env, "space", ctx.id.name ?? "", () => this.report());
     ctx.blockConcurrencyWhile(async () => {
-      this.alarmAt = await ctx.storage.getAlarm();
+      await this.alarms.load();
       if (isMigrated(objectSql(ctx.storage))) this.open();
     });
   }
@@ -87,7 +90,7 @@ export class SpaceObject extends DurableObject<Env> {
     this.desk?.retire();
     this.desk = null;
     this.connections.closeAll("notFound", "The space was deleted.");
-    this.alarmAt = null;
+    this.alarms.forget();
     await this.ctx.storage.deleteAll();
     this.ending = removeFiles(this.env.FILES, `spaces/${name}/`);
     await Promise.all([this.ending, this.reporter.flush()]);
@@ -195,7 +198,11 @@ export class SpaceObject extends DurableObject<Env> {
       const opened = desk.openSubscriber(server, newSubscriber(id, request.headers), since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
-    return new Response(null, { status: 101, webSocket: client, headers: protocolOf(request) });
+    return new Response(null, {
+      status: 101,
+      webSocket: client,
+      headers: protocolHeader(request, [WORKER_PROTOCOL, SUBSCRIBER_PROTOCOL]),
+    });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
@@ -213,7 +220,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   override async alarm(): Promise<void> {
-    this.alarmAt = null;
+    this.alarms.forget();
     const { desk } = this;
     if (!desk) return;
     desk.batch((now) => {
@@ -251,7 +258,7 @@ export class SpaceObject extends DurableObject<Env> {
       connections,
       outbox: new Outbox(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
-      armAlarm: (at) => this.armAlarm(at),
+      armAlarm: (at) => this.alarms.arm(at),
       // What woke the object comes once it is open, and is told with it.
       changed: () => this.desk && this.reporter.changed(),
       crash: (error) => this.ctx.abort(String(error)),
@@ -260,13 +267,6 @@ export class SpaceObject extends DurableObject<Env> {
 
   private report(): Report | null {
     return this.desk?.figures.report() ?? null;
-  }
-
-  /** One alarm serves every deadline: it may ring early, never late. */
-  private armAlarm(at: number): void {
-    if (this.alarmAt !== null && this.alarmAt <= at) return;
-    this.alarmAt = at;
-    this.ctx.storage.setAlarm(at);
   }
 
   private admit(caller: Caller): { desk: SpaceDesk } | Refusal {
@@ -287,12 +287,3 @@ export class SpaceObject extends DurableObject<Env> {
 
 /** A tenth of what an object may store: what waits and runs needs room too. */
 const DEFAULT_KEPT_MB = 1_024;
-
-/** A client that asked for a subprotocol rejects an answer without it. */
-function protocolOf(request: Request): HeadersInit {
-  const asked = (request.headers.get("sec-websocket-protocol") ?? "").split(",");
-  const chosen = asked
-    .map((protocol) => protocol.trim())
-    .find((protocol) => protocol === WORKER_PROTOCOL || protocol === SUBSCRIBER_PROTOCOL);
-  return chosen === undefined ? {} : { "sec-websocket-protocol": chosen };
-}
