@@ -99,7 +99,7 @@ export class GatewayDesk {
 
   left(client: Client): void {
     this.subscriptions.left(client);
-    this.parts.sockets.left(client.socket);
+    this.parts.sockets.left(client);
   }
 
   /** Tells whose token is about to run out, and ends the sockets of those that did. */

@@ -16,7 +16,7 @@ import {
 import { closeQuietly } from "../space/connections.ts";
 import { openChannel } from "./channels.ts";
 import { GatewayDesk } from "./gateway-desk.ts";
-import { GatewaySockets, rememberedClient } from "./gateway-sockets.ts";
+import { GatewaySockets } from "./gateway-sockets.ts";
 import { RoomHeads } from "./room-heads.ts";
 
 /** Holds sockets that follow many channels each, so that a room tells an object and not thousands of sockets. */
@@ -113,7 +113,7 @@ export class GatewayObject extends DurableObject<Env> {
       return;
     }
     // The runtime does not list a socket whose close woke the object: all there is is what it kept.
-    const departed = rememberedClient(socket);
+    const departed = this.sockets.remembered(socket);
     if (departed) this.desk.subscriptions.departed(departed);
     this.reporter.changed();
   }

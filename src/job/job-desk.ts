@@ -123,7 +123,7 @@ export class JobDesk {
 
   left(one: JobSocket): void {
     this.feed.left(one);
-    this.parts.sockets.left(one.socket);
+    this.parts.sockets.left(one);
   }
 
   /** Handles at once what has arrived. */

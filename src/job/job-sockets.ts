@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { throttled } from "../channel/throttle.ts";
-import { CLOSE } from "../protocol/codes.ts";
-import { closeQuietly } from "../space/connections.ts";
+import { type KeptSocket, ObjectSockets } from "../objects/object-sockets.ts";
 
 /** What a socket is, kept with it through hibernation. */
 const attachment = z.object({
@@ -19,50 +18,12 @@ const attachment = z.object({
   malformed: z.number(),
 });
 export type JobAttachment = z.infer<typeof attachment>;
-export type JobSocket = { socket: WebSocket; at: JobAttachment };
+export type JobSocket = KeptSocket<JobAttachment>;
 
-/** The sockets of one job: the only place that accepts, remembers, sends and closes. */
-export class JobSockets {
-  private readonly bySocket = new Map<WebSocket, JobSocket>();
-  private readonly ctx: DurableObjectState;
-
+/** The sockets of one job. */
+export class JobSockets extends ObjectSockets<JobAttachment> {
   constructor(ctx: DurableObjectState) {
-    this.ctx = ctx;
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    for (const socket of ctx.getWebSockets()) {
-      const parsed = attachment.safeParse(socket.deserializeAttachment());
-      if (parsed.success) this.bySocket.set(socket, { socket, at: parsed.data });
-    }
-  }
-
-  get size(): number {
-    return this.bySocket.size;
-  }
-
-  all(): JobSocket[] {
-    return [...this.bySocket.values()];
-  }
-
-  of(socket: WebSocket): JobSocket | null {
-    return this.bySocket.get(socket) ?? null;
-  }
-
-  /** `false` for one that was closed, and whose frames still come in. */
-  has(one: JobSocket): boolean {
-    return this.bySocket.get(one.socket) === one;
-  }
-
-  accept(socket: WebSocket, at: JobAttachment): JobSocket {
-    const accepted = { socket, at };
-    this.ctx.acceptWebSocket(socket);
-    this.bySocket.set(socket, accepted);
-    this.remember(accepted);
-    return accepted;
-  }
-
-  /** Writes what is known of a socket where hibernation keeps it. */
-  remember({ socket, at }: JobSocket): void {
-    socket.serializeAttachment(at);
+    super(ctx, attachment);
   }
 
   send(one: JobSocket, frame: object): void {
@@ -76,16 +37,6 @@ export class JobSockets {
     } catch {
       // The close handler of this socket does what there is to do.
     }
-  }
-
-  close({ socket }: JobSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.bySocket.delete(socket);
-    socket.serializeAttachment(null);
-    closeQuietly(socket, CLOSE[close].code, reason);
-  }
-
-  left(socket: WebSocket): void {
-    this.bySocket.delete(socket);
   }
 
   /** When the socket last answered a `ping`; `null` if it never did. */

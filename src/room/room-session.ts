@@ -37,7 +37,7 @@ export class RoomSession {
       this.malformed(subscriber, decoded.code, decoded.message);
       return;
     }
-    if (subscriber.at.malformed > 0) this.note(subscriber, { malformed: 0 });
+    if (subscriber.at.malformed > 0) this.sockets.change(subscriber, { malformed: 0 });
     const { frame } = decoded;
     if (frame.type === "ack") {
       this.sockets.unacknowledged.acknowledged(subscriber, this.room, frame.offset);
@@ -67,7 +67,7 @@ export class RoomSession {
     for (const { session, expiresAt } of ending) {
       const expires_at = iso(expiresAt);
       this.sockets.send(session, { type: "connection.expiring", expires_at });
-      quietly(() => this.note(session, { noticed: true }));
+      quietly(() => this.sockets.change(session, { noticed: true }));
     }
   }
 
@@ -84,7 +84,7 @@ export class RoomSession {
       this.dismiss(subscriber, "notAllowed", message);
       return;
     }
-    this.note(subscriber, { principal: user, noticed: false });
+    this.sockets.change(subscriber, { principal: user, noticed: false });
     const { userId: user_id, expiresAt } = user;
     const expires_at = iso(expiresAt);
     this.sockets.send(subscriber, { type: "authenticated", user_id, expires_at, ref });
@@ -108,7 +108,7 @@ export class RoomSession {
   private malformed(subscriber: RoomSocket, code: string, message: string): void {
     this.error(subscriber, code, message);
     const malformed = subscriber.at.malformed + 1;
-    this.note(subscriber, { malformed });
+    this.sockets.change(subscriber, { malformed });
     const isTooLarge = code === "frame_too_large";
     if (!isTooLarge && malformed < LIMITS.malformedFrames) return;
     this.dismiss(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
@@ -122,11 +122,6 @@ export class RoomSession {
   private error(subscriber: RoomSocket, code: string, message: string, ref?: Ref): void {
     const { room } = this;
     this.sockets.send(subscriber, { type: "error", code, message, room, ref });
-  }
-
-  private note(subscriber: RoomSocket, change: Partial<RoomSocket["at"]>): void {
-    Object.assign(subscriber.at, change);
-    this.sockets.remember(subscriber);
   }
 }
 

@@ -3,9 +3,8 @@ import { sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import { sendFrames } from "../channel/outlet.ts";
 import { Unacknowledged } from "../channel/unacknowledged.ts";
-import { CLOSE } from "../protocol/codes.ts";
+import { type KeptSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
-import { closeQuietly } from "../space/connections.ts";
 import type { PresenceChange, Relayed } from "./calls.ts";
 
 const attachment = z.object({
@@ -22,51 +21,29 @@ const attachment = z.object({
   malformed: z.number(),
 });
 export type RoomAttachment = z.infer<typeof attachment>;
-export type RoomSocket = { socket: WebSocket; at: RoomAttachment };
+export type RoomSocket = KeptSocket<RoomAttachment>;
 
 /** The sockets of one room: each follows it, and nothing else. */
-export class RoomSockets {
+export class RoomSockets extends ObjectSockets<RoomAttachment> {
   readonly unacknowledged = new Unacknowledged<RoomSocket>();
-  private readonly bySocket = new Map<WebSocket, RoomSocket>();
   /** How many sockets each user has here. */
   private readonly users = new Map<string, number>();
-  private readonly ctx: DurableObjectState;
-  private readonly changed: () => void;
 
   /** `changed` is called when a socket came or went. */
   constructor(ctx: DurableObjectState, changed: () => void) {
-    this.ctx = ctx;
-    this.changed = changed;
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    for (const socket of ctx.getWebSockets()) {
-      const parsed = attachment.safeParse(socket.deserializeAttachment());
-      if (parsed.success) this.add({ socket, at: parsed.data });
-    }
+    super(ctx, attachment, changed);
+    for (const subscriber of this.all()) this.count(subscriber, 1);
   }
 
-  get size(): number {
-    return this.bySocket.size;
-  }
-
-  all(): RoomSocket[] {
-    return [...this.bySocket.values()];
-  }
-
-  of(socket: WebSocket): RoomSocket | null {
-    return this.bySocket.get(socket) ?? null;
-  }
-
-  accept(socket: WebSocket, at: RoomAttachment): RoomSocket {
-    const accepted = { socket, at };
-    this.ctx.acceptWebSocket(socket);
-    this.remember(accepted);
-    this.add(accepted);
-    this.changed();
+  override accept(socket: WebSocket, at: RoomAttachment): RoomSocket {
+    const accepted = super.accept(socket, at);
+    this.count(accepted, 1);
     return accepted;
   }
 
-  remember({ socket, at }: RoomSocket): void {
-    socket.serializeAttachment(at);
+  override left(subscriber: RoomSocket): void {
+    if (this.has(subscriber)) this.count(subscriber, -1);
+    super.left(subscriber);
   }
 
   send({ socket }: RoomSocket, frame: object): void {
@@ -88,17 +65,6 @@ export class RoomSockets {
     return false;
   }
 
-  close(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.left(subscriber);
-    closeQuietly(subscriber.socket, CLOSE[close].code, reason);
-  }
-
-  left(subscriber: RoomSocket): void {
-    if (!this.bySocket.delete(subscriber.socket)) return;
-    this.count(subscriber, -1);
-    this.changed();
-  }
-
   /** Those that want to hear who comes and goes. */
   watchers(): RoomSocket[] {
     return this.all().filter(({ at }) => at.presence);
@@ -111,11 +77,6 @@ export class RoomSockets {
   /** Every user with a socket here, and how many of them. */
   present(): PresenceChange[] {
     return [...this.users].map(([userId, connections]) => ({ userId, connections }));
-  }
-
-  private add(subscriber: RoomSocket): void {
-    this.bySocket.set(subscriber.socket, subscriber);
-    this.count(subscriber, 1);
   }
 
   private count({ at }: RoomSocket, by: 1 | -1): void {
