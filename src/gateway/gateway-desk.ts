@@ -6,7 +6,7 @@ import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
-import { publishTo } from "../room/publish.ts";
+import { RoomHandle } from "../room/room-handle.ts";
 import { quietly } from "../space/core.ts";
 import { iso } from "../space/render.ts";
 import type { OpenChannel } from "./channel-link.ts";
@@ -136,7 +136,7 @@ export class GatewayDesk {
       return;
     }
     try {
-      const [published] = await publishTo(this.parts.env, room, [event]);
+      const [published] = await new RoomHandle(this.parts.env, room).publish([event]);
       if (!published) return;
       const { id, offset } = published;
       this.send(client, { type: "published", room, id, offset, ref });

@@ -13,6 +13,7 @@ import {
   type PresenceChange,
   SESSION_HEADERS,
 } from "../room/calls.ts";
+import { RoomHandle } from "../room/room-handle.ts";
 import { closeQuietly } from "../space/connections.ts";
 import { openChannel } from "./channels.ts";
 import { GatewayDesk } from "./gateway-desk.ts";
@@ -35,7 +36,7 @@ export class GatewayObject extends DurableObject<Env> {
       env,
       gateway: ctx.id.name ?? "",
       sockets: this.sockets,
-      roomCalls: (room) => env.ROOM.getByName(room),
+      roomCalls: (room) => new RoomHandle(env, room),
       openChannel: (client, address, since) => {
         const name = address.kind === "space" ? `space:${address.name}` : `job:${address.id}`;
         const { principal, acks } = client.at;

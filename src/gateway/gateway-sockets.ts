@@ -32,7 +32,7 @@ export class GatewaySockets extends ObjectSockets<Client["at"]> {
 
   /** `changed` is called when a socket came or went. */
   constructor(ctx: DurableObjectState, changed: () => void) {
-    super(ctx, attachment, changed);
+    super(ctx, attachment, { changed });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {

@@ -6,6 +6,7 @@ import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { keptBytes } from "../protocol/kept-bytes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
+import { RoomHandle } from "../room/room-handle.ts";
 import { closeQuietly } from "../space/connections.ts";
 import type { AppContext } from "./context.ts";
 import { principalOf } from "./principal.ts";
@@ -62,7 +63,7 @@ export async function openRoomSocket(
   const position = parsePosition(since);
   if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
   if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
-  return c.env.ROOM.getByName(room).fetch("https://room/socket", { headers });
+  return new RoomHandle(c.env, room).open(headers);
 }
 
 /** `?filter=` has JSON as `subscribe` has. */

@@ -10,7 +10,7 @@ import {
   type PublishedResource,
   publishBody,
 } from "../protocol/room-events.ts";
-import { publishTo } from "../room/publish.ts";
+import { RoomHandle } from "../room/room-handle.ts";
 import { iso } from "../space/render.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, jsonText } from "./context.ts";
@@ -27,7 +27,7 @@ export const rooms = new Hono<AppEnv>()
     requirePublish(await principalOf(c), room);
     const body = checked(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const published = await publishTo(c.env, room, events);
+    const published = await new RoomHandle(c.env, room).publish(events);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
       // What was stored under this id may be other than what was sent now.
@@ -42,7 +42,7 @@ export const rooms = new Hono<AppEnv>()
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
     const { since, limit } = checked(historyQuery, c.req.query());
-    const log = await c.env.ROOM.getByName(room).history(parsePosition(since), limit);
+    const log = await new RoomHandle(c.env, room).history(parsePosition(since), limit);
     const { epoch, last: offset, recovered, events } = log;
     const end = events.at(-1)?.offset ?? offset;
     const next = formatPosition({ epoch, offset: end });
@@ -52,7 +52,7 @@ export const rooms = new Hono<AppEnv>()
   .get("/:room/presence", async (c) => {
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
-    const users = await c.env.ROOM.getByName(room).presence();
+    const users = await new RoomHandle(c.env, room).presence();
     const connections = users.reduce((sum, user) => sum + user.connections, 0);
     return c.json({ room, users, connections });
   })

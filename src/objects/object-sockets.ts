@@ -8,24 +8,26 @@ export interface KeptSocket<A> {
   at: A;
 }
 
-/** The sockets of one object, as they outlive its memory. */
+interface Options {
+  /** Called when a socket came or went. */
+  changed?: () => void;
+  /** Only sockets with this tag; those that are accepted get it. */
+  tag?: string;
+}
+
+/** The sockets of one object, or those with one tag, as they outlive its memory. */
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
   private readonly bySocket = new Map<WebSocket, KeptSocket<A>>();
   private readonly attachment: z.ZodType<A>;
-  private readonly changed: () => void;
+  private readonly options: Options;
 
-  /** `changed` is called when a socket came or went. */
-  constructor(
-    ctx: DurableObjectState,
-    attachment: z.ZodType<A>,
-    changed: () => void = () => undefined,
-  ) {
+  constructor(ctx: DurableObjectState, attachment: z.ZodType<A>, options: Options = {}) {
     this.ctx = ctx;
     this.attachment = attachment;
-    this.changed = changed;
+    this.options = options;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    for (const socket of ctx.getWebSockets()) {
+    for (const socket of ctx.getWebSockets(options.tag)) {
       const one = this.remembered(socket);
       if (one) this.bySocket.set(socket, one);
     }
@@ -56,10 +58,11 @@ export class ObjectSockets<A extends object> {
 
   accept(socket: WebSocket, at: A): KeptSocket<A> {
     const accepted = { socket, at };
-    this.ctx.acceptWebSocket(socket);
+    const { tag } = this.options;
+    this.ctx.acceptWebSocket(socket, tag === undefined ? [] : [tag]);
     this.remember(accepted);
     this.bySocket.set(socket, accepted);
-    this.changed();
+    this.options.changed?.();
     return accepted;
   }
 
@@ -81,6 +84,6 @@ export class ObjectSockets<A extends object> {
   }
 
   left({ socket }: KeptSocket<A>): void {
-    if (this.bySocket.delete(socket)) this.changed();
+    if (this.bySocket.delete(socket)) this.options.changed?.();
   }
 }

@@ -15,6 +15,8 @@ import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
 interface Parts {
   name: string;
+  /** Its name where the object keeps several rooms, otherwise `null`. */
+  shared: string | null;
   sql: Sql;
   members: RoomMembers;
   sockets: RoomSockets;
@@ -27,9 +29,6 @@ interface Publication {
   events: readonly PublishedEvent[];
   answer: (published: Published[]) => void;
 }
-
-/** How long a room without events stays before it is asked whether anybody follows it. */
-const CHECK_EMPTY_MS = 86_400_000;
 
 /** So many take longer to tell than the shortest wait: what came meanwhile goes out together. */
 const CROWD = 100;
@@ -50,7 +49,7 @@ export class RoomDesk {
 
   constructor(parts: Parts) {
     this.parts = parts;
-    this.store = RoomStore.find(parts.sql);
+    this.store = RoomStore.find(parts.sql, parts.shared);
   }
 
   /** Sockets that were lost with the last memory said no goodbye. */
@@ -150,9 +149,9 @@ export class RoomDesk {
     if (store) this.parts.sql.transaction(() => store.expire(now));
   }
 
-  /** Nobody follows it and nothing is left in it. */
-  isOver(): boolean {
-    return this.isEmpty() && this.parts.sockets.size === 0 && this.gateways().length === 0;
+  /** Nothing of it is only in memory, and nobody is there. */
+  isIdle(): boolean {
+    return this.drained === null && this.parts.sockets.size === 0 && this.gateways().length === 0;
   }
 
   /** It has no event. */
@@ -160,12 +159,18 @@ export class RoomDesk {
     return this.held.first > this.held.last;
   }
 
-  /** When events are too old, or it is to be asked whether anybody is still there. */
-  dueAt(now: number): number | null {
-    return this.isMade() ? (this.store?.expiresAt() ?? now + CHECK_EMPTY_MS) : null;
+  /** When events are too old; `null` where there are none. */
+  expiresAt(): number | null {
+    return this.store?.expiresAt() ?? null;
   }
 
-  forget(): void {
+  /** Everything of the room goes; it may begin anew. */
+  erase(): void {
+    const { members, sql } = this.parts;
+    sql.transaction(() => {
+      this.store?.erase();
+      members.erase();
+    });
     this.store = null;
   }
 
@@ -191,13 +196,13 @@ export class RoomDesk {
   }
 
   private commit(publications: readonly Publication[]): void {
-    const { sql, members, links, crash } = this.parts;
+    const { sql, shared, members, links, crash } = this.parts;
     const fresh: RoomEvent[] = [];
     let answers: Published[][];
     try {
       answers = sql.transaction(() => {
         members.epoch();
-        this.store ??= RoomStore.make(sql);
+        this.store ??= RoomStore.make(sql, shared);
         return this.place(this.store, publications, fresh);
       });
     } catch (error) {

@@ -11,6 +11,7 @@ const place = z.object({ connections: z.number(), since: z.number() });
 type Place = z.infer<typeof place>;
 
 const EPOCH = "epoch";
+const EPOCH_OF = "epoch:";
 const GATEWAY = "gateway:";
 const PRESENT = "present:";
 
@@ -21,40 +22,64 @@ const PRESENT = "present:";
  */
 export class RoomMembers {
   private readonly kv: SyncKvStorage;
+  private readonly keys: { epoch: string; gateway: string; present: string };
 
-  constructor(kv: SyncKvStorage) {
+  /** @param room its name where the object keeps several rooms, otherwise `null` */
+  constructor(kv: SyncKvStorage, room: string | null) {
     this.kv = kv;
+    const within = room === null ? "" : `${room}\n`;
+    this.keys = {
+      epoch: room === null ? EPOCH : EPOCH_OF + room,
+      gateway: GATEWAY + within,
+      present: PRESENT + within,
+    };
+  }
+
+  /** The rooms that anything is known of, where the object keeps several. */
+  static rooms(kv: SyncKvStorage): string[] {
+    return [...kv.list({ prefix: EPOCH_OF })].map(([key]) => key.slice(EPOCH_OF.length));
   }
 
   /** The epoch of the room's events, the first of which may be still to come. */
   epoch(): string {
-    const known = this.kv.get<string>(EPOCH);
-    if (known !== undefined) return known;
+    const known = this.knownEpoch();
+    if (known !== null) return known;
     const made = crypto.randomUUID().slice(0, 8);
-    this.kv.put(EPOCH, made);
+    this.kv.put(this.keys.epoch, made);
     return made;
   }
 
   knownEpoch(): string | null {
-    return this.kv.get<string>(EPOCH) ?? null;
+    return this.kv.get<string>(this.keys.epoch) ?? null;
   }
 
   gateways(): string[] {
-    return [...this.kv.list({ prefix: GATEWAY })].map(([key]) => key.slice(GATEWAY.length));
+    const prefix = this.keys.gateway;
+    // Read to its end: a list that is not keeps a lock on the tables.
+    return [...this.kv.list({ prefix })].map(([key]) => key.slice(prefix.length));
   }
 
   addGateway(name: string): void {
-    this.kv.put(GATEWAY + name, true);
+    this.kv.put(this.keys.gateway + name, true);
   }
 
   dropGateway(name: string): void {
-    this.kv.delete(GATEWAY + name);
+    this.kv.delete(this.keys.gateway + name);
+  }
+
+  /** Nothing is known of the room any more. */
+  erase(): void {
+    const { epoch, gateway, present } = this.keys;
+    this.kv.delete(epoch);
+    for (const prefix of [gateway, present]) {
+      for (const [key] of [...this.kv.list({ prefix })]) this.kv.delete(key);
+    }
   }
 
   /** Stores who is there over `via` now, and tells who came to the room or left it by that. */
   moved(via: string, changes: readonly PresenceChange[], now: number): Move[] {
     return changes.flatMap(({ userId, connections }): Move[] => {
-      const key = keyOf(userId, via);
+      const key = this.keyOf(userId, via);
       const before = this.read(key);
       if ((before?.connections ?? 0) === connections) return [];
       const wasThere = before !== null || this.isThere(userId);
@@ -89,13 +114,15 @@ export class RoomMembers {
   }
 
   private isThere(userId: string): boolean {
-    const [first] = this.kv.list({ prefix: keyOf(userId, ""), limit: 1 });
-    return first !== undefined;
+    // Read to its end: a list that is not keeps a lock on the tables.
+    return [...this.kv.list({ prefix: this.keyOf(userId, ""), limit: 1 })].length > 0;
   }
 
   private places(): ({ userId: string; via: string } & Place)[] {
-    return [...this.kv.list({ prefix: PRESENT })].map(([key, value]) => {
-      const [userId = "", via = ""] = key.slice(PRESENT.length).split("\n");
+    const prefix = this.keys.present;
+    // Read to its end: a list that is not keeps a lock on the tables.
+    return [...this.kv.list({ prefix })].map(([key, value]) => {
+      const [userId = "", via = ""] = key.slice(prefix.length).split("\n");
       return { userId, via, ...place.parse(value) };
     });
   }
@@ -103,9 +130,9 @@ export class RoomMembers {
   private read(key: string): Place | null {
     return place.safeParse(this.kv.get(key)).data ?? null;
   }
-}
 
-/** No user's id has a line break in it. */
-function keyOf(userId: string, via: string): string {
-  return `${PRESENT}${userId}\n${via}`;
+  /** No room's name and no user's id has a line break in it. */
+  private keyOf(userId: string, via: string): string {
+    return `${this.keys.present}${userId}\n${via}`;
+  }
 }

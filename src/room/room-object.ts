@@ -10,7 +10,6 @@ import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
-import { objectSql } from "../storage/object-sql.ts";
 import {
   type PresenceChange,
   type Present,
@@ -19,77 +18,57 @@ import {
   type RoomLog,
   SESSION_HEADERS,
 } from "./calls.ts";
-import { GatewayLinks } from "./gateway-links.ts";
-import { RoomDesk } from "./room-desk.ts";
+import { isShared } from "./host.ts";
+import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
-import { RoomSession } from "./room-session.ts";
-import { RoomSockets } from "./room-sockets.ts";
+import { Sweeps } from "./sweeps.ts";
 
-/** One room: its events in order, its own sockets, and the gateways that have others. */
+/** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
+const EXPIRY_SLACK_MS = 600_000;
+
+/** Keeps a room, or the own rooms of many users. */
 export class RoomObject extends DurableObject<Env> {
-  private readonly sockets: RoomSockets;
-  private readonly desk: RoomDesk;
-  private readonly session: RoomSession;
-  private readonly links: GatewayLinks;
+  private readonly rooms = new Map<string, Room>();
+  private readonly isShared: boolean;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
+  private readonly sweeps: Sweeps;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.alarms = new EarliestAlarm(ctx.storage);
     const name = ctx.id.name ?? "";
-    this.reporter = new Reporter(env, "room", ctx.id.name ?? "", () => this.standing());
-    this.sockets = new RoomSockets(ctx, () => this.reporter.changed());
-    this.links = new GatewayLinks(
-      (gateway, delivery) => {
-        const { epoch, last } = this.desk.head;
-        return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, last, ...delivery });
-      },
-      (gateway) => this.desk.leave(gateway),
-    );
-    const crash = (error: unknown) => ctx.abort(String(error));
-    this.desk = new RoomDesk({
-      name,
-      sql: objectSql(ctx.storage),
-      members: new RoomMembers(ctx.storage.kv),
-      sockets: this.sockets,
-      links: this.links,
-      crash,
-    });
-    this.desk.wake();
-    this.session = new RoomSession(env, name, this.sockets, this.desk);
+    this.isShared = isShared(name);
+    this.alarms = new EarliestAlarm(ctx.storage);
+    this.reporter = new Reporter(env, "room", name, () => this.standing());
+    this.sweeps = new Sweeps(ctx.storage.kv);
+    if (!this.isShared) this.room(name);
+    for (const socket of ctx.getWebSockets()) this.roomOf(socket);
     ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
-  async publish(events: PublishedEvent[]): Promise<Published[]> {
-    const published = await this.desk.publish(events);
-    this.alarms.arm(this.desk.dueAt(Date.now()));
+  async publish(room: string, events: PublishedEvent[]): Promise<Published[]> {
+    const published = await this.room(room).desk.publish(events);
+    this.arm(this.room(room));
     return published;
   }
 
-  async history(since: Position | null, limit: number): Promise<RoomLog> {
-    return this.desk.read(since, limit);
+  /** What a room has after a position, `limit` events at most; all of it where no limit is given. */
+  async read(room: string, since: Position | null, limit?: number): Promise<RoomLog> {
+    return this.room(room).desk.read(since, limit);
   }
 
-  /** For a gateway: everything after a position. A call carries 32 MiB, and a room keeps 4 MiB. */
-  async read(since: Position): Promise<RoomLog> {
-    return this.desk.read(since);
-  }
-
-  async join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
-    const head = this.desk.join(gateway, present);
-    this.alarms.arm(this.desk.dueAt(Date.now()));
+  async join(room: string, gateway: string, present: PresenceChange[]): Promise<RoomHead> {
+    const head = this.room(room).desk.join(gateway, present);
+    this.arm(this.room(room));
     return head;
   }
 
-  async moved(gateway: string, changes: PresenceChange[]): Promise<void> {
-    this.desk.moved(gateway, changes);
+  async moved(room: string, gateway: string, changes: PresenceChange[]): Promise<void> {
+    this.room(room).desk.moved(gateway, changes);
   }
 
-  /** Who is here. A gateway that lost its sockets with its memory has said nothing of it: each is asked. */
-  async presence(): Promise<Present[]> {
-    await this.checkGateways();
-    return this.desk.roster();
+  async presence(room: string): Promise<Present[]> {
+    return this.room(room).presence();
   }
 
   /** For the monitor, which has not heard of this object for a while. */
@@ -104,8 +83,9 @@ export class RoomObject extends DurableObject<Env> {
     const principal = readPrincipal(header("principal"));
     if (!principal) return new Response(null, { status: 401 });
     const filter = header("filter");
+    const room = this.room(decodeURIComponent(new URL(request.url).pathname.slice(1)));
     const { 0: client, 1: server } = new WebSocketPair();
-    const subscriber = this.sockets.accept(server, {
+    const subscriber = room.sockets.accept(server, {
       id: crypto.randomUUID(),
       principal,
       filter: filter === null ? null : eventFilter.parse(JSON.parse(decodeURIComponent(filter))),
@@ -115,17 +95,18 @@ export class RoomObject extends DurableObject<Env> {
       noticed: false,
       malformed: 0,
     });
-    this.desk.opened(subscriber, parsePosition(header("since")));
-    this.alarms.arm(this.desk.dueAt(Date.now()));
+    room.desk.opened(subscriber, parsePosition(header("since")));
+    this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    const subscriber = this.sockets.of(socket);
-    if (!subscriber) return;
-    await this.session.receive(subscriber, message);
+    const room = this.roomOf(socket);
+    const subscriber = room?.sockets.of(socket);
+    if (!room || !subscriber) return;
+    await room.session.receive(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));
   }
@@ -142,35 +123,67 @@ export class RoomObject extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     this.alarms.forget();
     const now = Date.now();
-    this.desk.expire(now);
-    this.session.expire(now);
-    if (this.desk.isEmpty()) await this.checkGateways();
-    if (this.desk.isOver()) {
-      this.desk.forget();
+    for (const name of this.known()) this.room(name).expire(now);
+    await this.sweep(this.sweeps.take(this.known(), now));
+    // Nothing happens in these: they are as they were stored.
+    for (const [name, { desk }] of this.rooms) if (desk.isIdle()) this.rooms.delete(name);
+    const known = this.known();
+    if (known.length === 0 && this.rooms.size === 0) {
       await this.ctx.storage.deleteAll();
       return;
     }
-    this.alarms.arm(this.desk.dueAt(Date.now()));
-    this.alarms.arm(tokensDueAt(this.sockets.all()));
+    const rooms = known.map((name) => this.room(name));
+    this.arm(...rooms);
+    this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
   }
 
-  private async checkGateways(): Promise<void> {
-    const name = this.ctx.id.name ?? "";
-    const checks = this.desk.gateways().map(async (gateway) => {
-      const join = this.links.joinOf(gateway);
-      const present = await this.env.GATEWAY.getByName(gateway).present(name);
-      if (present !== null) this.desk.present(gateway, present);
-      else if (this.links.joinOf(gateway) === join) this.desk.leave(gateway);
-    });
-    await Promise.allSettled(checks);
+  /** Erases rooms without events that nobody follows any more. */
+  private async sweep(names: readonly string[]): Promise<void> {
+    const empty = names.map((name) => this.room(name)).filter(({ desk }) => desk.isEmpty());
+    await Promise.all(empty.map((room) => room.askGateways()));
+    for (const { desk } of empty) if (desk.isEmpty() && desk.isIdle()) desk.erase();
+  }
+
+  private room(name: string): Room {
+    const known = this.rooms.get(name);
+    if (known) return known;
+    const { ctx, env, isShared } = this;
+    const changed = () => this.reporter.changed();
+    const made = new Room({ ctx, env, name, isShared, changed });
+    this.rooms.set(name, made);
+    return made;
+  }
+
+  private roomOf(socket: WebSocket): Room | null {
+    const [name] = this.ctx.getTags(socket);
+    return name === undefined ? null : this.room(name);
   }
 
   private gone(socket: WebSocket): void {
-    const subscriber = this.sockets.of(socket);
-    if (subscriber) this.desk.left(subscriber);
+    const room = this.roomOf(socket);
+    const subscriber = room?.sockets.of(socket);
+    if (subscriber) room?.desk.left(subscriber);
+  }
+
+  /** The rooms of which anything is stored. */
+  private known(): string[] {
+    const { kv } = this.ctx.storage;
+    if (this.isShared) return RoomMembers.rooms(kv);
+    const { name = "" } = this.ctx.id;
+    return new RoomMembers(kv, null).knownEpoch() === null ? [] : [name];
+  }
+
+  private arm(...rooms: Room[]): void {
+    for (const { desk } of rooms) {
+      const expiresAt = desk.expiresAt();
+      if (expiresAt !== null) this.alarms.arm(expiresAt + EXPIRY_SLACK_MS);
+    }
+    this.alarms.arm(this.sweeps.dueAt(Date.now()));
   }
 
   private standing(): Report {
-    return socketReport("room", this.sockets.size);
+    const rooms = [...this.rooms.values()];
+    const connections = rooms.reduce((sum, { sockets }) => sum + sockets.size, 0);
+    return socketReport("room", connections);
   }
 }

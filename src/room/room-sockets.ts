@@ -30,8 +30,8 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
   private readonly users = new Map<string, number>();
 
   /** `changed` is called when a socket came or went. */
-  constructor(ctx: DurableObjectState, changed: () => void) {
-    super(ctx, attachment, changed);
+  constructor(ctx: DurableObjectState, room: string, changed: () => void) {
+    super(ctx, attachment, { changed, tag: room });
     for (const subscriber of this.all()) this.count(subscriber, 1);
   }
 

@@ -15,8 +15,8 @@ export interface RoomEvent {
 /** What a room keeps of its events, the oldest dropped first. */
 const LIMITS: LogLimits = { events: 10_000, bytes: 4_194_304, ageMs: 86_400_000 };
 
-/** The room's only log, in the table of logs. */
-const CHANNEL = "events";
+/** Where an object keeps one room: the log of that has no name of its own. */
+const ONLY = "events";
 
 /** Append-only: a migration that has run anywhere is never changed. */
 const MIGRATIONS = [
@@ -29,64 +29,92 @@ const MIGRATIONS = [
     ) STRICT, WITHOUT ROWID`,
     "CREATE INDEX event_ids_offset ON event_ids (offset)",
   ],
+  [
+    `CREATE TABLE named_events (
+      channel TEXT NOT NULL,
+      id TEXT NOT NULL,
+      offset INTEGER NOT NULL,
+      at INTEGER NOT NULL,
+      PRIMARY KEY (channel, id)
+    ) STRICT, WITHOUT ROWID`,
+    `INSERT INTO named_events SELECT '${ONLY}', id, offset, at FROM event_ids`,
+    "CREATE INDEX named_events_offset ON named_events (channel, offset)",
+    "DROP TABLE event_ids",
+  ],
 ];
 
 /** The events of one room. */
 export class RoomStore {
   private readonly sql: Sql;
+  private readonly channel: string;
   private readonly log: SegmentLog<RoomEvent>;
 
-  private constructor(sql: Sql) {
+  private constructor(sql: Sql, channel: string) {
     this.sql = sql;
+    this.channel = channel;
     this.log = new SegmentLog(sql, LIMITS);
   }
 
-  /** The log that was made here; `null` where none was: a room that is only followed has none. */
-  static find(sql: Sql): RoomStore | null {
-    return isMigrated(sql) ? RoomStore.make(sql) : null;
+  /**
+   * What was stored of a room; `null` where the object has no tables yet: rooms that are only followed
+   * need none.
+   *
+   * @param room its name where the object keeps several rooms, otherwise `null`
+   */
+  static find(sql: Sql, room: string | null): RoomStore | null {
+    return isMigrated(sql) ? RoomStore.make(sql, room) : null;
   }
 
-  static make(sql: Sql): RoomStore {
+  static make(sql: Sql, room: string | null): RoomStore {
     migrateTo(sql, MIGRATIONS);
-    return new RoomStore(sql);
+    return new RoomStore(sql, room ?? ONLY);
   }
 
   get held() {
-    return this.log.held(CHANNEL);
+    return this.log.held(this.channel);
   }
 
   after(offset: number, count?: number): RoomEvent[] {
-    return this.log.after(CHANNEL, offset, count);
+    return this.log.after(this.channel, offset, count);
   }
 
   /** Stores events in order; `named` are the ids that publishers chose, and may use again by mistake. */
   append(events: readonly RoomEvent[], named: ReadonlySet<string>): void {
+    const { sql, channel } = this;
     for (const { id, offset, at } of events) {
       if (!named.has(id)) continue;
-      this.sql.run("INSERT INTO event_ids (id, offset, at) VALUES (?, ?, ?)", id, offset, at);
+      const query = "INSERT INTO named_events (channel, id, offset, at) VALUES (?, ?, ?, ?)";
+      sql.run(query, channel, id, offset, at);
     }
-    this.log.append(CHANNEL, events);
+    this.log.append(channel, events);
     this.forgetIds();
   }
 
   /** The event that was published under this id, as long as the room remembers it. */
   known(id: string): { offset: number; at: number } | null {
-    const query = "SELECT offset, at FROM event_ids WHERE id = ?";
-    return this.sql.all<{ offset: number; at: number }>(query, id)[0] ?? null;
+    const query = "SELECT offset, at FROM named_events WHERE channel = ? AND id = ?";
+    return this.sql.all<{ offset: number; at: number }>(query, this.channel, id)[0] ?? null;
   }
 
   /** Drops what is too old. */
   expire(now: number): void {
-    this.log.expire(CHANNEL, now);
+    this.log.expire(this.channel, now);
     this.forgetIds();
   }
 
   expiresAt(): number | null {
-    return this.log.expiresAt(CHANNEL);
+    return this.log.expiresAt(this.channel);
+  }
+
+  erase(): void {
+    this.log.remove(this.channel);
+    this.sql.run("DELETE FROM named_events WHERE channel = ?", this.channel);
   }
 
   private forgetIds(): void {
-    const trimmed = this.log.trimmedTo(CHANNEL);
-    if (trimmed > 0) this.sql.run("DELETE FROM event_ids WHERE offset <= ?", trimmed);
+    const { sql, channel } = this;
+    const trimmed = this.log.trimmedTo(channel);
+    if (trimmed === 0) return;
+    sql.run("DELETE FROM named_events WHERE channel = ? AND offset <= ?", channel, trimmed);
   }
 }

@@ -8,6 +8,7 @@ import {
   connectUser,
   freshRoom,
   gateways,
+  objectOf,
   publish,
   roomOf,
   sleepGateways,
@@ -75,7 +76,9 @@ describe("a room that restarts", () => {
     const { epoch } = await subscribe(socket, room);
     await publish(room, "step.done", { n: 1 });
     await socket.next("step.done");
-    await runInDurableObject(roomOf(room), (_room, state) => state.abort("test")).catch(() => null);
+    await runInDurableObject(objectOf(room), (_room, state) => state.abort("test")).catch(
+      () => null,
+    );
     await publish(room, "step.done", { n: 2 });
     expect(await socket.next("step.done")).toMatchObject({ offset: 2 });
     const again = await subscribe(socket, room, { since: `${epoch}:1` });
@@ -223,7 +226,7 @@ describe("a room that is only followed", () => {
     const room = freshRoom();
     const socket = await connectUser("oz", ANY);
     await subscribe(socket, room);
-    const tables = await runInDurableObject(roomOf(room), (_room, { storage }) =>
+    const tables = await runInDurableObject(objectOf(room), (_room, { storage }) =>
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'").toArray(),
     );
     expect(tables).toEqual([]);

@@ -1,6 +1,8 @@
-import { evictDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
+import { hostOf } from "../../src/room/host.ts";
+import { RoomHandle } from "../../src/room/room-handle.ts";
 import { tokenOf } from "../support/tokens.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
@@ -36,9 +38,33 @@ export async function publish(room: string, type: string, data: object = {}, id?
   return response.json<{ id: string; offset: number; repeated: boolean }>();
 }
 
-/** The object of a room, or the gateways there may be. */
-export function roomOf(room: string) {
-  return env.ROOM.getByName(room);
+/** A room of another user that the same object keeps. */
+export function neighbourOf(room: string): string {
+  for (;;) {
+    const other = freshRoom("user");
+    if (hostOf(other) === hostOf(room)) return other;
+  }
+}
+
+/** The object that keeps a room. */
+export function objectOf(room: string) {
+  return env.ROOM.getByName(hostOf(room));
+}
+
+export function roomOf(room: string): RoomHandle {
+  return new RoomHandle(env, room);
+}
+
+/** Days go by: the events of the room's object are too old, and its rooms are looked through. */
+export async function daysGoBy(room: string): Promise<void> {
+  const object = objectOf(room);
+  await runInDurableObject(object, (_room, { storage }) => {
+    storage.kv.put("sweep", { at: 1, after: "" });
+    const tables = storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'");
+    if (tables.toArray().length === 0) return;
+    storage.sql.exec("UPDATE channel_log SET at = 1 WHERE first_offset > 0");
+  });
+  await runDurableObjectAlarm(object);
 }
 
 /** The gateways lose their memory, and keep their sockets; some of them may never have run. */

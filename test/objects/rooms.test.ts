@@ -1,8 +1,10 @@
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import {
   connectUser,
+  daysGoBy,
   freshRoom,
+  objectOf,
   publish,
   roomOf,
   sleepGateways,
@@ -234,7 +236,7 @@ describe("a socket of /ws", () => {
     await subscribe(socket, room, { filter: { types: ["step.*"] } });
     for (let n = 1; n <= 6; n += 1) {
       if (n % 2 === 0) await sleepGateways();
-      if (n % 3 === 0) await evictDurableObject(roomOf(room));
+      if (n % 3 === 0) await evictDurableObject(objectOf(room));
       await publish(room, "step.done", { n });
     }
     expect(dataOf(await socket.until(({ offset }) => offset === 6))).toEqual([1, 2, 3, 4, 5, 6]);
@@ -352,7 +354,7 @@ describe("the socket of one room", () => {
     const token = await userToken("sam", ANY);
     const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
     await socket.next("connection");
-    await evictDurableObject(roomOf(room));
+    await evictDurableObject(objectOf(room));
     await publish(room, "step.done", { n: 1 });
     expect(await socket.next("step.done")).toMatchObject({ offset: 1 });
   });
@@ -362,12 +364,8 @@ describe("a room that nobody follows", () => {
   it("forgets all once its events are too old", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
-    const object = roomOf(room);
-    await runInDurableObject(object, (_room, { storage }) => {
-      storage.sql.exec("UPDATE channel_log SET at = at - 90000000");
-    });
-    await runDurableObjectAlarm(object);
-    const tables = await runInDurableObject(object, (_room, { storage }) =>
+    await daysGoBy(room);
+    const tables = await runInDurableObject(objectOf(room), (_room, { storage }) =>
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'").toArray(),
     );
     expect(tables).toEqual([]);

@@ -4,8 +4,8 @@ import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
 import { follow as followJob, isOver, makeJob, told } from "./backend-jobs-support.ts";
 import {
   freshRoom,
+  objectOf,
   publish,
-  roomOf,
   sleepGateways,
   subscribe,
   userToken,
@@ -152,7 +152,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     await settled(socket);
     await publishMany(room, WHOLE);
     await socket.next((frame) => frame.offset === WHOLE + 1);
-    await evictDurableObject(roomOf(room));
+    await evictDurableObject(objectOf(room));
     await publishMany(room, WHOLE);
     await socket.next((frame) => frame.offset === 2 * WHOLE + 1);
     await publishMany(room, 1);

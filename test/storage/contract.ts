@@ -3,6 +3,7 @@ import { jobLogContract } from "./job-log-contract.ts";
 import { jobStoreContract } from "./job-store-contract.ts";
 import { queueContract } from "./queue-contract.ts";
 import { ranksContract } from "./ranks-contract.ts";
+import { roomStoreContract } from "./room-store-contract.ts";
 import { schemaContract } from "./schema-contract.ts";
 import { segmentLogContract } from "./segment-log-contract.ts";
 import { sourceStoreContract } from "./source-store-contract.ts";
@@ -20,6 +21,7 @@ export function storageContract(withSql: WithSql): void {
   ranksContract(withSql);
   jobLogContract(withSql);
   backendJobContract(withSql);
+  roomStoreContract(withSql);
   sourceStoreContract(withSql);
   segmentLogContract(withSql);
 }

@@ -1,0 +1,54 @@
+import type { Position } from "../channel/position.ts";
+import type { Env } from "../env.ts";
+import type { PublishedEvent } from "../protocol/room-events.ts";
+import type { PresenceChange, Present, Published, RoomHead, RoomLog } from "./calls.ts";
+import { hostOf } from "./host.ts";
+
+/** A room as the rest of the edge reaches it, in whatever object it is kept. */
+export class RoomHandle {
+  private readonly env: Pick<Env, "ROOM">;
+  private readonly room: string;
+
+  constructor(env: Pick<Env, "ROOM">, room: string) {
+    this.env = env;
+    this.room = room;
+  }
+
+  /** What is published has been checked, and its right too. */
+  publish(events: PublishedEvent[]): Promise<Published[]> {
+    return this.host.publish(this.room, events);
+  }
+
+  /** `limit` events at most, after a position. */
+  history(since: Position | null, limit: number): Promise<RoomLog> {
+    return this.host.read(this.room, since, limit);
+  }
+
+  /** Everything after a position. A call carries 32 MiB, and a room keeps 4 MiB. */
+  read(since: Position): Promise<RoomLog> {
+    return this.host.read(this.room, since);
+  }
+
+  join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
+    return this.host.join(this.room, gateway, present);
+  }
+
+  moved(gateway: string, changes: PresenceChange[]): Promise<void> {
+    return this.host.moved(this.room, gateway, changes);
+  }
+
+  presence(): Promise<Present[]> {
+    return this.host.presence(this.room);
+  }
+
+  /** Opens a socket; `headers` are those of `SESSION_HEADERS`. */
+  open(headers: Headers): Promise<Response> {
+    const url = `https://room/${encodeURIComponent(this.room)}`;
+    return this.host.fetch(url, { headers });
+  }
+
+  /** Asked for each call anew: a stub of an object that crashed stays broken. */
+  private get host() {
+    return this.env.ROOM.getByName(hostOf(this.room));
+  }
+}

@@ -1,0 +1,117 @@
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { describe, expect, it } from "vitest";
+import {
+  connectUser,
+  daysGoBy,
+  freshRoom,
+  neighbourOf,
+  objectOf,
+  publish,
+  roomOf,
+  subscribe,
+  userToken,
+} from "./rooms-support.ts";
+import { TestSocket } from "./support.ts";
+
+const ANY = { rooms: ["*"], publish: ["*"] };
+
+async function openDirect(room: string, userId: string): Promise<TestSocket> {
+  const token = await userToken(userId, ANY);
+  const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
+  await socket.next("connection");
+  return socket;
+}
+
+function alarmOf(room: string): Promise<number | null> {
+  return runInDurableObject(objectOf(room), (_room, { storage }) => storage.getAlarm());
+}
+
+describe("rooms that share an object", () => {
+  it("tell their own sockets and gateways only", async () => {
+    const room = freshRoom("user");
+    const next = neighbourOf(room);
+    const [direct, nextDirect] = [await openDirect(room, "ann"), await openDirect(next, "bo")];
+    const over = await connectUser("cy", ANY);
+    await subscribe(over, room);
+    await publish(next, "step.done", { n: 1 });
+    await publish(room, "step.done", { n: 2 });
+    expect(await direct.next("step.done")).toMatchObject({ room, offset: 1, data: { n: 2 } });
+    expect(await over.next("step.done")).toMatchObject({ room, offset: 1, data: { n: 2 } });
+    expect(await nextDirect.next("step.done")).toMatchObject({ room: next, data: { n: 1 } });
+    expect((await roomOf(next).presence()).map(({ user_id }) => user_id)).toEqual(["bo"]);
+  });
+
+  it("know their sockets and who left after the object has slept", async () => {
+    const room = freshRoom("user");
+    const next = neighbourOf(room);
+    const [ann, bo] = [await openDirect(room, "ann"), await openDirect(room, "bo")];
+    const other = await openDirect(next, "cy");
+    await evictDurableObject(objectOf(room));
+    bo.close();
+    await expect
+      .poll(async () => (await roomOf(room).presence()).map(({ user_id }) => user_id))
+      .toEqual(["ann"]);
+    await evictDurableObject(objectOf(room));
+    await publish(room, "step.done", { n: 1 });
+    await publish(next, "step.done", { n: 2 });
+    expect(await ann.next("step.done")).toMatchObject({ room, data: { n: 1 } });
+    expect(await other.next("step.done")).toMatchObject({ room: next, data: { n: 2 } });
+  });
+
+  it("end the sockets whose tokens run out while the object sleeps", async () => {
+    const room = freshRoom("user");
+    const token = await userToken("ann", ANY, 1);
+    const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
+    await socket.next("connection");
+    await openDirect(neighbourOf(room), "bo");
+    await evictDurableObject(objectOf(room));
+    await expect
+      .poll(() => Date.now() / 1_000, { timeout: 3_000 })
+      .toBeGreaterThan(tokenEnd(token));
+    await runDurableObjectAlarm(objectOf(room));
+    expect(await socket.closed).toMatchObject({ code: 4401 });
+  });
+
+  it("go one by one: what nobody needs is erased, what is followed stays", async () => {
+    const room = freshRoom("user");
+    const next = neighbourOf(room);
+    const direct = await openDirect(room, "ann");
+    const { epoch } = await roomOf(room).history(null, 1);
+    await publish(next, "step.done", { n: 1 }, "once");
+    await daysGoBy(room);
+    expect(await roomOf(next).history(null, 1)).toMatchObject({ epoch: "", last: 0 });
+    expect(await roomOf(room).history(null, 1)).toMatchObject({ epoch });
+    expect(await publish(next, "step.done", { n: 2 }, "once")).toMatchObject({ repeated: false });
+    await publish(room, "step.done", { n: 3 });
+    expect(await direct.next("step.done")).toMatchObject({ data: { n: 3 } });
+  });
+
+  it("leave nothing behind once all are gone, and no alarm", async () => {
+    const room = freshRoom("user");
+    const next = neighbourOf(room);
+    for (const one of [room, next]) await publish(one, "step.done", { n: 1 });
+    expect(await alarmOf(room)).not.toBe(null);
+    await daysGoBy(room);
+    const stored = await runInDurableObject(objectOf(room), (_room, { storage }) => [
+      ...storage.kv.list(),
+      ...storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'"),
+    ]);
+    expect([stored, await alarmOf(room)]).toEqual([[], null]);
+    expect(await publish(room, "step.done", { n: 2 })).toMatchObject({ offset: 1 });
+    expect(await alarmOf(room)).not.toBe(null);
+  });
+
+  it("are made by a user who connects without a table", async () => {
+    const userId = crypto.randomUUID();
+    await connectUser(userId);
+    const tables = await runInDurableObject(objectOf(`user:${userId}`), (_room, { storage }) =>
+      storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'").toArray(),
+    );
+    expect(tables).toEqual([]);
+  });
+});
+
+function tokenEnd(token: string): number {
+  const [, claims = ""] = token.split(".");
+  return (JSON.parse(atob(claims.replace(/-/g, "+").replace(/_/g, "/"))) as { exp: number }).exp;
+}

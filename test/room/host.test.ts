@@ -1,0 +1,43 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { roomName } from "../../src/channel/address.ts";
+import { hostOf, isShared } from "../../src/room/host.ts";
+
+const userRooms = fc.stringMatching(/^[\w.@|-]{1,128}$/).map((id) => `user:${id}`);
+const otherRooms = fc
+  .tuple(fc.constantFrom("project", "agent", "users", "u"), fc.stringMatching(/^[\w.@|-]{1,40}$/))
+  .map(([kind, id]) => `${kind}:${id}`);
+
+describe("the object that keeps a room", () => {
+  it("is one of a few for a user's own room, and has no room's name", () => {
+    fc.assert(
+      fc.property(userRooms, (room) => {
+        const host = hostOf(room);
+        expect(isShared(host)).toBe(true);
+        expect(hostOf(room)).toBe(host);
+        expect(host).toMatch(/^user:\*(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])$/);
+        expect(roomName.safeParse(host).success).toBe(false);
+      }),
+    );
+  });
+
+  it("is its own for every other room", () => {
+    fc.assert(
+      fc.property(otherRooms, (room) => {
+        expect(hostOf(room)).toBe(room);
+        expect(isShared(room)).toBe(false);
+      }),
+    );
+    expect(hostOf("global")).toBe("global");
+  });
+
+  it("has its share of users", () => {
+    const counts = new Map<string, number>();
+    for (let n = 0; n < 25_600; n += 1) {
+      const host = hostOf(`user:${n}`);
+      counts.set(host, (counts.get(host) ?? 0) + 1);
+    }
+    expect(counts.size).toBe(256);
+    expect(Math.max(...counts.values())).toBeLessThan(200);
+  });
+});

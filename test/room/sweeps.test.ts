@@ -1,0 +1,45 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Sweeps } from "../../src/room/sweeps.ts";
+
+const DAY = 86_400_000;
+const NOW = 1_800_000_000_000;
+
+/** What an object has stored, as far as it is asked for here. */
+function storedIn(values: Map<string, unknown>) {
+  return {
+    get: (key: string) => values.get(key),
+    put: (key: string, value: unknown) => void values.set(key, value),
+  };
+}
+
+describe("the sweeps of an object's rooms", () => {
+  it("begin a day after the first is asked for, and not before", () => {
+    const sweeps = new Sweeps(storedIn(new Map()));
+    expect(sweeps.dueAt(NOW)).toBe(NOW + DAY);
+    expect(sweeps.dueAt(NOW + 5)).toBe(NOW + DAY);
+    expect(sweeps.take(["a"], NOW + DAY - 1)).toEqual([]);
+    expect(sweeps.take(["a"], NOW + DAY)).toEqual(["a"]);
+    expect(sweeps.dueAt(NOW + DAY)).toBe(NOW + 2 * DAY);
+  });
+
+  it("give every room its turn once, a few at a time, whatever memory is lost between", () => {
+    const names = fc.uniqueArray(fc.stringMatching(/^[a-z]{1,4}$/), { maxLength: 900 });
+    fc.assert(
+      fc.property(names, (rooms) => {
+        const values = new Map<string, unknown>();
+        new Sweeps(storedIn(values)).dueAt(NOW - DAY);
+        const taken: string[] = [];
+        let now = NOW;
+        do {
+          const turn = new Sweeps(storedIn(values)).take(rooms, now);
+          expect(turn.length).toBeLessThanOrEqual(250);
+          taken.push(...turn);
+          now = new Sweeps(storedIn(values)).dueAt(now);
+        } while (now < NOW + DAY);
+        expect(taken).toEqual([...rooms].sort());
+      }),
+      { numRuns: 60 },
+    );
+  });
+});

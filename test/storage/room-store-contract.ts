@@ -1,0 +1,88 @@
+import { describe, expect, it } from "vitest";
+import { type RoomEvent, RoomStore } from "../../src/storage/room-store.ts";
+import { migrateTo } from "../../src/storage/schema.ts";
+import { CHANNEL_LOG_TABLE } from "../../src/storage/segment-log.ts";
+import type { WithSql } from "./with-sql.ts";
+
+const AT = 1_800_000_000_000;
+
+function eventOf(offset: number): RoomEvent {
+  return { offset, at: AT + offset, id: `e${offset}`, type: "step.done", data: { n: offset } };
+}
+
+function append(store: RoomStore, ...offsets: number[]): void {
+  const events = offsets.map(eventOf);
+  store.append(events, new Set(events.map(({ id }) => id)));
+}
+
+/** The first version, which kept one room. */
+const FIRST = [
+  CHANNEL_LOG_TABLE,
+  `CREATE TABLE event_ids (
+    id TEXT PRIMARY KEY,
+    offset INTEGER NOT NULL,
+    at INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID`,
+  "CREATE INDEX event_ids_offset ON event_ids (offset)",
+];
+
+export function roomStoreContract(withSql: WithSql): void {
+  describe("the events of a room", () => {
+    it("are not looked for where nothing was ever stored", () =>
+      withSql((sql) => expect(RoomStore.find(sql, null)).toBe(null)));
+
+    it("are found again, with the ids they were published under", () =>
+      withSql((sql) => {
+        append(RoomStore.make(sql, null), 1, 2);
+        const store = RoomStore.find(sql, null);
+        expect(store?.held).toEqual({ first: 1, last: 2 });
+        expect(store?.after(0)).toEqual([eventOf(1), eventOf(2)]);
+        expect(store?.known("e2")).toEqual({ offset: 2, at: AT + 2 });
+        expect(store?.known("e3")).toBe(null);
+      }));
+
+    it("that the first version stored are all there", () =>
+      withSql((sql) => {
+        migrateTo(sql, [FIRST]);
+        const row = JSON.stringify([eventOf(1)]);
+        sql.run(
+          "INSERT INTO channel_log VALUES ('events', 1, 1, ?, ?, ?)",
+          row.length,
+          AT + 1,
+          row,
+        );
+        sql.run("INSERT INTO event_ids VALUES ('e1', 1, ?)", AT + 1);
+        const store = RoomStore.make(sql, null);
+        expect(store.after(0)).toEqual([eventOf(1)]);
+        expect(store.known("e1")).toEqual({ offset: 1, at: AT + 1 });
+        append(store, 2);
+        expect(store.held).toEqual({ first: 1, last: 2 });
+      }));
+
+    it("are each room's own where several share a database, and so are their ids", () =>
+      withSql((sql) => {
+        const [one, other] = ["user:ann", "user:bo"].map((room) => RoomStore.make(sql, room));
+        if (!one || !other) throw new Error("no stores");
+        append(one, 1, 2, 3);
+        append(other, 1);
+        expect(one.known("e1")).toEqual({ offset: 1, at: AT + 1 });
+        expect(other.known("e2")).toBe(null);
+        one.erase();
+        expect(one.held).toEqual({ first: 1, last: 0 });
+        expect(one.known("e1")).toBe(null);
+        expect(other.after(0)).toEqual([eventOf(1)]);
+        expect(other.known("e1")).toEqual({ offset: 1, at: AT + 1 });
+      }));
+
+    it("are forgotten with their ids once they are too old, and the next has the next place", () =>
+      withSql((sql) => {
+        const store = RoomStore.make(sql, "user:ann");
+        append(store, 1, 2);
+        expect(store.expiresAt()).toBe(AT + 2 + 86_400_000);
+        store.expire(AT + 2 + 86_400_000);
+        expect(store.held).toEqual({ first: 3, last: 2 });
+        expect(store.known("e1")).toBe(null);
+        expect(store.expiresAt()).toBe(null);
+      }));
+  });
+}
