@@ -49,6 +49,11 @@ export class GatewayDesk {
   async opened(client: Client): Promise<void> {
     const userId = userIdOf(client.at.principal);
     const rooms = userId === null ? ["global"] : ownRooms(userId);
+    const { promise: said, resolve: say } = Promise.withResolvers<void>();
+    const own = rooms.filter((room) => subscriptionOf(client, room) === null);
+    const following = own.map((room) =>
+      this.subscriptions.follow(client, { room }, { after: said }),
+    );
     // Joined first, unless it takes long: what happens after `connection.established` must not be missed.
     const patience = new AbortController();
     const { signal } = patience;
@@ -56,13 +61,14 @@ export class GatewayDesk {
     const joined = Promise.allSettled(rooms.map((room) => this.subscriptions.join(room)));
     await Promise.race([joined, late]);
     patience.abort();
-    if (!this.parts.sockets.has(client)) return;
-    const { id: connection_id } = client.at;
-    const timestamp = iso(Date.now());
-    const established = { type: "connection.established", connection_id, user_id: userId, rooms };
-    this.send(client, { ...established, timestamp });
-    const own = rooms.filter((room) => subscriptionOf(client, room) === null);
-    await Promise.all(own.map((room) => this.subscriptions.follow(client, { room })));
+    if (this.parts.sockets.has(client)) {
+      const { id: connection_id } = client.at;
+      const timestamp = iso(Date.now());
+      const established = { type: "connection.established", connection_id, user_id: userId, rooms };
+      this.send(client, { ...established, timestamp });
+    }
+    say();
+    await Promise.all(following);
   }
 
   async receive(client: Client, raw: string | ArrayBuffer): Promise<void> {

@@ -11,7 +11,7 @@ import { LinkUsers } from "./link-users.ts";
 
 /** The room as the gateway calls it. */
 export interface RoomCalls {
-  join(gateway: string, present: PresenceChange[]): Promise<RoomHead>;
+  join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomHead>;
   read(since: Position): Promise<RoomLog>;
   moved(gateway: string, changes: PresenceChange[]): Promise<void>;
 }
@@ -72,14 +72,20 @@ export class RoomLink {
     this.users.moved(userIdOf(client.at.principal), 0);
   }
 
-  /** Adds a client and sends it `subscribed`, what it missed, and from then on every event. */
-  async subscribe(client: Client, since: Position | null, ref?: string | number): Promise<void> {
+  /** Adds a client and sends it, once `after` is done, `subscribed`, what it missed, and from then on every event. */
+  async subscribe(
+    client: Client,
+    since: Position | null,
+    ref?: string | number,
+    after?: Promise<void>,
+  ): Promise<void> {
     const follower: Follower = { held: [], after: 0 };
     this.followers.set(client, follower);
     this.users.moved(userIdOf(client.at.principal), 1);
     const isCurrent = () => this.followers.get(client) === follower;
     try {
       await this.join();
+      await after;
       const missed = since === null ? null : await this.parts.calls().read(since);
       // Meanwhile it may have left, or subscribed once more.
       if (isCurrent()) this.begin(client, follower, since, missed, ref);
@@ -122,8 +128,10 @@ export class RoomLink {
   }
 
   private async enter(): Promise<void> {
-    const { calls, gateway } = this.parts;
-    const { epoch, last } = await calls().join(gateway, this.users.introduce());
+    const { calls, gateway, room } = this.parts;
+    const clients = [...this.followers.keys()];
+    const isWatched = clients.some((client) => subscriptionOf(client, room)?.presence);
+    const { epoch, last } = await calls().join(gateway, this.users.introduce(), isWatched);
     // A batch may have overtaken the answer.
     this.head ??= this.kept({ epoch, offset: last });
   }

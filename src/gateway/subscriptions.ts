@@ -33,6 +33,14 @@ interface Parts {
 type SubscribeFrame = Extract<GatewayClientFrame, { type: "subscribe" }>;
 type Ref = string | number;
 
+/** How a subscription begins. */
+interface Beginning {
+  since?: string | undefined;
+  ref?: Ref | undefined;
+  /** Nothing of it is sent before this. */
+  after?: Promise<void>;
+}
+
 /** What the clients of a gateway follow: rooms, of which each is followed once for all, spaces and jobs. */
 export class Subscriptions {
   private readonly parts: Parts;
@@ -109,10 +117,10 @@ export class Subscriptions {
       return;
     }
     this.unsubscribe(client, room);
-    await this.follow(client, { room, filter, presence }, since, ref);
+    await this.follow(client, { room, filter, presence }, { since, ref });
   }
 
-  async follow(client: Client, asked: Subscription, since?: string, ref?: Ref) {
+  async follow(client: Client, asked: Subscription, { since, ref, after }: Beginning) {
     const { room } = asked;
     if (!this.note(client, asked)) {
       const message = "One socket follows so much at most: unsubscribe from something first.";
@@ -122,10 +130,11 @@ export class Subscriptions {
     try {
       const address = parseAddress(room);
       if (address?.kind === "room") {
-        await this.link(room).subscribe(client, parsePosition(since), ref);
+        await this.link(room).subscribe(client, parsePosition(since), ref, after);
       } else if (address) await this.openChannel(client, address, asked, since, ref);
     } catch (error) {
       console.error(`a client could not be subscribed to ${room}`, error);
+      await after;
       if (subscriptionOf(client, room) !== asked) return;
       this.unsubscribe(client, room);
       const message = "The channel can't be reached now: try again.";
@@ -171,7 +180,7 @@ export class Subscriptions {
     if (parseAddress(room)?.kind !== "room") {
       const since = this.channels.positionOf(client, room);
       this.unsubscribe(client, room);
-      await this.follow(client, { room, ...asked }, since);
+      await this.follow(client, { room, ...asked }, { since });
     } else if (!maySubscribe(client.at.principal, room)) {
       this.unsubscribe(client, room);
       const message = "The fresh token does not let you follow this room.";

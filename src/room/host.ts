@@ -1,5 +1,5 @@
 /** How many objects keep the own rooms of all users; a change would leave what they keep behind. */
-const USER_HOSTS = 256;
+const USER_HOSTS = 64;
 
 /** No room's name has a `*`. */
 const USER_HOST = "user:*";

@@ -81,14 +81,16 @@ export class RoomDesk {
     return { epoch, last: held.last, recovered: recovery.recovered, events };
   }
 
-  /** A gateway has subscribers here from now on. */
-  join(gateway: string, present: readonly PresenceChange[]): RoomHead {
+  /** A gateway has subscribers here from now on; who came with it is told to it if that `isWatched` there. */
+  join(gateway: string, present: readonly PresenceChange[], isWatched: boolean): RoomHead {
     const { links, members } = this.parts;
     links.joined(gateway);
+    const others = this.gateways().filter((one) => one !== gateway);
+    const told = isWatched ? [...others, gateway] : others;
     this.change((now) => {
       members.addGateway(gateway);
       return members.replaced(gateway, present, now);
-    });
+    }, told);
     return this.head;
   }
 
@@ -238,7 +240,11 @@ export class RoomDesk {
   }
 
   /** Tells what is stored: here, and once to every gateway with subscribers. */
-  private tell(events: readonly RoomEvent[], moves: readonly Move[]): void {
+  private tell(
+    events: readonly RoomEvent[],
+    moves: readonly Move[],
+    gateways: readonly string[] = this.gateways(),
+  ): void {
     if (events.length === 0 && moves.length === 0) return;
     const { sockets, links } = this.parts;
     const relayed = events.map((event) => this.relayedOf(event));
@@ -252,7 +258,7 @@ export class RoomDesk {
     for (const subscriber of presence.length > 0 ? sockets.watchers() : []) {
       sockets.sendTexts(subscriber, presence);
     }
-    links.tell(this.gateways(), relayed, presence);
+    links.tell(gateways, relayed, presence);
   }
 
   /** Sends what one subscriber wants. Who acknowledges and can't take it may come again, and go on where it was. */
@@ -279,9 +285,9 @@ export class RoomDesk {
   }
 
   /** Stores who is there now, and tells who came and went. Everyone is in `global`: nobody is told. */
-  private change(store: (now: number) => Move[]): void {
+  private change(store: (now: number) => Move[], gateways?: readonly string[]): void {
     const moves = this.parts.sql.transaction(() => store(Date.now()));
-    if (this.parts.name !== EVERYONE) this.tell([], moves);
+    if (this.parts.name !== EVERYONE) this.tell([], moves, gateways);
   }
 
   private relayedOf({ type, id, offset, at, data }: RoomEvent): Relayed {

@@ -29,8 +29,9 @@ export class RoomHandle {
     return this.host.read(this.room, since);
   }
 
-  join(gateway: string, present: PresenceChange[]): Promise<RoomHead> {
-    return this.host.join(this.room, gateway, present);
+  /** `isWatched`: somebody there wants to hear who comes and goes, from those who come now on. */
+  join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomHead> {
+    return this.host.join(this.room, gateway, present, isWatched);
   }
 
   moved(gateway: string, changes: PresenceChange[]): Promise<void> {

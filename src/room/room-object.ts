@@ -57,8 +57,13 @@ export class RoomObject extends DurableObject<Env> {
     return this.room(room).desk.read(since, limit);
   }
 
-  async join(room: string, gateway: string, present: PresenceChange[]): Promise<RoomHead> {
-    const head = this.room(room).desk.join(gateway, present);
+  async join(
+    room: string,
+    gateway: string,
+    present: PresenceChange[],
+    isWatched: boolean,
+  ): Promise<RoomHead> {
+    const head = this.room(room).desk.join(gateway, present, isWatched);
     this.arm(this.room(room));
     return head;
   }

@@ -113,7 +113,7 @@ describe("a socket of /ws", () => {
 
   it("goes on after a position however far it is behind", async () => {
     const room = freshRoom();
-    const { epoch } = await roomOf(room).join("none", []);
+    const { epoch } = await roomOf(room).join("none", [], false);
     for (let batch = 0; batch < 3; batch += 1) {
       const events = Array.from({ length: 700 }, (_, n) => ({
         type: "step.done",
