@@ -1,6 +1,7 @@
 /**
  * Where Dialout spends its time with work in flight: functions by their own time, and the profile as
- * a file that a browser's developer tools open. `node bench/profile.ts [--in-flight 64] [--http]`
+ * a file that a browser's developer tools open. `node bench/profile.ts [--in-flight 64] [--http |
+ * --connect]`
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,6 +12,8 @@ import { bundleAll } from "./bundles.ts";
 import { INPUT } from "./clients/submitter.ts";
 import { Inspector } from "./inspector.ts";
 import { leaveNothingBehind, Stage } from "./stage.ts";
+import { quantile } from "./statistics.ts";
+import { Crowd } from "./suites/crowd.ts";
 import { DialoutEdge } from "./suites/dialout-edge.ts";
 import { IN_FLIGHT } from "./suites/suite.ts";
 import { connectLoad } from "./suites/work.ts";
@@ -19,6 +22,8 @@ const INSPECTOR_PORT = 9_339;
 const WARM_MS = 3_000;
 const PROFILE_MS = 5_000;
 const SHOWN = 40;
+const WARM_SOCKETS = 200;
+const SOCKETS = 2_000;
 
 interface ProfileNode {
   id: number;
@@ -34,19 +39,22 @@ const { values } = parseArgs({
   options: {
     "in-flight": { type: "string", default: String(IN_FLIGHT) },
     http: { type: "boolean", default: false },
+    connect: { type: "boolean", default: false },
   },
 });
 leaveNothingBehind();
 const stage = new Stage();
 await bundleAll(stage);
-const profile = await profileOf(Number(values["in-flight"]), values.http);
+const profile = await (values.connect
+  ? profileOfConnecting()
+  : profileOfWork(Number(values["in-flight"]), values.http));
 const file = join(ROOT, ".wrangler/bench.cpuprofile");
 writeFileSync(file, JSON.stringify(profile));
 console.table(hottest(profile).slice(0, SHOWN));
 console.log(`The whole profile: ${file}`);
 await stage.close();
 
-async function profileOf(inFlight: number, http: boolean): Promise<Profile> {
+async function profileOfWork(inFlight: number, http: boolean): Promise<Profile> {
   const edge = await DialoutEdge.start(stage, {}, "dialout", INSPECTOR_PORT);
   await edge.connectWorker(IN_FLIGHT);
   const body = JSON.stringify({ input: INPUT });
@@ -56,14 +64,34 @@ async function profileOf(inFlight: number, http: boolean): Promise<Profile> {
   const ms = WARM_MS + PROFILE_MS + 1_000;
   const measured = load.call("measure", { inFlight, ms }, ms);
   await sleep(WARM_MS);
+  const profile = await profileWhile(() => sleep(PROFILE_MS));
+  console.log(`${Math.round((await measured).perSecond)} a second, while profiled`);
+  return profile;
+}
+
+/** Sockets of `/ws`, each of another user. */
+async function profileOfConnecting(): Promise<Profile> {
+  const edge = await DialoutEdge.start(stage, {}, "dialout", INSPECTOR_PORT);
+  const wire = { kind: "gateway", batch: true, ...edge.room } as const;
+  const crowd = new Crowd(stage, { wire, memory: () => edge.memory() });
+  await crowd.gather(WARM_SOCKETS);
+  return profileWhile(async () => {
+    const startedAt = performance.now();
+    const times = await crowd.gather(SOCKETS);
+    const perSecond = (SOCKETS / (performance.now() - startedAt)) * 1_000;
+    const p50 = quantile(times, 0.5).toFixed(1);
+    console.log(`${Math.round(perSecond)} sockets a second, p50 ${p50} ms, while profiled`);
+  });
+}
+
+async function profileWhile(work: () => Promise<unknown>): Promise<Profile> {
   const inspector = await Inspector.open(INSPECTOR_PORT);
   await inspector.send("Profiler.enable");
   await inspector.send("Profiler.setSamplingInterval", { interval: 200 });
   await inspector.send("Profiler.start");
-  await sleep(PROFILE_MS);
+  await work();
   const { profile } = (await inspector.send("Profiler.stop")) as { profile: Profile };
   inspector.close();
-  console.log(`${Math.round((await measured).perSecond)} a second, while profiled`);
   return profile;
 }
 

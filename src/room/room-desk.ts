@@ -6,7 +6,7 @@ import type { PublishedEvent, RoomEventFrame } from "../protocol/room-events.ts"
 import { quietly } from "../space/core.ts";
 import { Pace } from "../space/pace.ts";
 import { iso } from "../space/render.ts";
-import { type RoomEvent, RoomStore } from "../storage/room-store.ts";
+import type { RoomEvent, RoomStore, RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type { PresenceChange, Present, Published, Relayed, RoomHead, RoomLog } from "./calls.ts";
 import type { GatewayLinks } from "./gateway-links.ts";
@@ -18,6 +18,7 @@ interface Parts {
   /** Its name where the object keeps several rooms, otherwise `null`. */
   shared: string | null;
   sql: Sql;
+  stores: RoomStores;
   members: RoomMembers;
   sockets: RoomSockets;
   links: GatewayLinks;
@@ -49,7 +50,7 @@ export class RoomDesk {
 
   constructor(parts: Parts) {
     this.parts = parts;
-    this.store = RoomStore.find(parts.sql, parts.shared);
+    this.store = parts.stores.find(parts.shared);
   }
 
   /** Sockets that were lost with the last memory said no goodbye. */
@@ -85,11 +86,13 @@ export class RoomDesk {
   join(gateway: string, present: readonly PresenceChange[], isWatched: boolean): RoomHead {
     const { links, members } = this.parts;
     links.joined(gateway);
-    const others = this.gateways().filter((one) => one !== gateway);
+    const known = this.gateways();
+    const others = known.filter((one) => one !== gateway);
     const told = isWatched ? [...others, gateway] : others;
     this.change((now) => {
+      if (known.includes(gateway)) return members.replaced(gateway, present, now);
       members.addGateway(gateway);
-      return members.replaced(gateway, present, now);
+      return members.moved(gateway, present, now);
     }, told);
     return this.head;
   }
@@ -198,13 +201,13 @@ export class RoomDesk {
   }
 
   private commit(publications: readonly Publication[]): void {
-    const { sql, shared, members, links, crash } = this.parts;
+    const { sql, stores, shared, members, links, crash } = this.parts;
     const fresh: RoomEvent[] = [];
     let answers: Published[][];
     try {
       answers = sql.transaction(() => {
         members.epoch();
-        this.store ??= RoomStore.make(sql, shared);
+        this.store ??= stores.make(shared);
         return this.place(this.store, publications, fresh);
       });
     } catch (error) {

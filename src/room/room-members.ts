@@ -23,6 +23,8 @@ const PRESENT = "present:";
 export class RoomMembers {
   private readonly kv: SyncKvStorage;
   private readonly keys: { epoch: string; gateway: string; present: string };
+  /** As it is stored, once it is. */
+  private storedEpoch: string | null;
 
   /** @param room its name where the object keeps several rooms, otherwise `null` */
   constructor(kv: SyncKvStorage, room: string | null) {
@@ -33,6 +35,7 @@ export class RoomMembers {
       gateway: GATEWAY + within,
       present: PRESENT + within,
     };
+    this.storedEpoch = kv.get<string>(this.keys.epoch) ?? null;
   }
 
   /** The rooms that anything is known of, where the object keeps several. */
@@ -42,15 +45,15 @@ export class RoomMembers {
 
   /** The epoch of the room's events, the first of which may be still to come. */
   epoch(): string {
-    const known = this.knownEpoch();
-    if (known !== null) return known;
+    if (this.storedEpoch !== null) return this.storedEpoch;
     const made = crypto.randomUUID().slice(0, 8);
     this.kv.put(this.keys.epoch, made);
+    this.storedEpoch = made;
     return made;
   }
 
   knownEpoch(): string | null {
-    return this.kv.get<string>(this.keys.epoch) ?? null;
+    return this.storedEpoch;
   }
 
   gateways(): string[] {
@@ -71,6 +74,7 @@ export class RoomMembers {
   erase(): void {
     const { epoch, gateway, present } = this.keys;
     this.kv.delete(epoch);
+    this.storedEpoch = null;
     for (const prefix of [gateway, present]) {
       for (const [key] of [...this.kv.list({ prefix })]) this.kv.delete(key);
     }
@@ -85,7 +89,7 @@ export class RoomMembers {
       const wasThere = before !== null || this.isThere(userId);
       if (connections === 0) this.kv.delete(key);
       else this.kv.put(key, { connections, since: before?.since ?? now });
-      const isThere = this.isThere(userId);
+      const isThere = connections > 0 || this.isThere(userId);
       if (wasThere === isThere) return [];
       return [{ type: isThere ? "presence.joined" : "presence.left", userId }];
     });

@@ -10,6 +10,9 @@ import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import { closeQuietly } from "../space/connections.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import { RoomStores } from "../storage/room-store.ts";
+import type { Sql } from "../storage/sql.ts";
 import {
   type PresenceChange,
   type Present,
@@ -33,6 +36,8 @@ export class RoomObject extends DurableObject<Env> {
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
   private readonly sweeps: Sweeps;
+  private readonly sql: Sql;
+  private readonly stores: RoomStores;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -41,6 +46,8 @@ export class RoomObject extends DurableObject<Env> {
     this.alarms = new EarliestAlarm(ctx.storage);
     this.reporter = new Reporter(env, "room", name, () => this.standing());
     this.sweeps = new Sweeps(ctx.storage.kv);
+    this.sql = objectSql(ctx.storage);
+    this.stores = new RoomStores(this.sql);
     if (!this.isShared) this.room(name);
     for (const socket of ctx.getWebSockets()) this.roomOf(socket);
     ctx.blockConcurrencyWhile(() => this.alarms.load());
@@ -134,6 +141,7 @@ export class RoomObject extends DurableObject<Env> {
     for (const [name, { desk }] of this.rooms) if (desk.isIdle()) this.rooms.delete(name);
     const known = this.known();
     if (known.length === 0 && this.rooms.size === 0) {
+      this.stores.forget();
       await this.ctx.storage.deleteAll();
       return;
     }
@@ -152,9 +160,9 @@ export class RoomObject extends DurableObject<Env> {
   private room(name: string): Room {
     const known = this.rooms.get(name);
     if (known) return known;
-    const { ctx, env, isShared } = this;
+    const { ctx, env, sql, stores, isShared } = this;
     const changed = () => this.reporter.changed();
-    const made = new Room({ ctx, env, name, isShared, changed });
+    const made = new Room({ ctx, env, sql, stores, name, isShared, changed });
     this.rooms.set(name, made);
     return made;
   }

@@ -1,5 +1,6 @@
 import type { Env } from "../env.ts";
-import { objectSql } from "../storage/object-sql.ts";
+import type { RoomStores } from "../storage/room-store.ts";
+import type { Sql } from "../storage/sql.ts";
 import type { Present } from "./calls.ts";
 import { GatewayLinks } from "./gateway-links.ts";
 import { RoomDesk } from "./room-desk.ts";
@@ -10,6 +11,8 @@ import { RoomSockets } from "./room-sockets.ts";
 interface Parts {
   ctx: DurableObjectState;
   env: Env;
+  sql: Sql;
+  stores: RoomStores;
   name: string;
   /** The object keeps other rooms beside it. */
   isShared: boolean;
@@ -26,7 +29,7 @@ export class Room {
   private readonly env: Env;
   private readonly links: GatewayLinks;
 
-  constructor({ ctx, env, name, isShared, changed }: Parts) {
+  constructor({ ctx, env, sql, stores, name, isShared, changed }: Parts) {
     this.name = name;
     this.env = env;
     this.sockets = new RoomSockets(ctx, name, changed);
@@ -41,7 +44,8 @@ export class Room {
     this.desk = new RoomDesk({
       name,
       shared,
-      sql: objectSql(ctx.storage),
+      sql,
+      stores,
       members: new RoomMembers(ctx.storage.kv, shared),
       sockets: this.sockets,
       links: this.links,

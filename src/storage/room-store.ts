@@ -43,31 +43,50 @@ const MIGRATIONS = [
   ],
 ];
 
+/** The events of an object's rooms, each of which has its name there, or `null` where it is the only one. */
+export class RoomStores {
+  private readonly sql: Sql;
+  private readonly log: SegmentLog<RoomEvent>;
+  private hasTables: boolean;
+
+  constructor(sql: Sql) {
+    this.sql = sql;
+    this.log = new SegmentLog(sql, LIMITS);
+    this.hasTables = isMigrated(sql);
+    if (this.hasTables) migrateTo(sql, MIGRATIONS);
+  }
+
+  /** What was stored of a room; `null` where there are no tables: rooms that are only followed need none. */
+  find(room: string | null): RoomStore | null {
+    return this.hasTables ? this.open(room) : null;
+  }
+
+  make(room: string | null): RoomStore {
+    if (!this.hasTables) migrateTo(this.sql, MIGRATIONS);
+    this.hasTables = true;
+    return this.open(room);
+  }
+
+  /** Everything in the object was erased. */
+  forget(): void {
+    this.hasTables = false;
+  }
+
+  private open(room: string | null): RoomStore {
+    return new RoomStore(this.sql, this.log, room ?? ONLY);
+  }
+}
+
 /** The events of one room. */
 export class RoomStore {
   private readonly sql: Sql;
   private readonly channel: string;
   private readonly log: SegmentLog<RoomEvent>;
 
-  private constructor(sql: Sql, channel: string) {
+  constructor(sql: Sql, log: SegmentLog<RoomEvent>, channel: string) {
     this.sql = sql;
     this.channel = channel;
-    this.log = new SegmentLog(sql, LIMITS);
-  }
-
-  /**
-   * What was stored of a room; `null` where the object has no tables yet: rooms that are only followed
-   * need none.
-   *
-   * @param room its name where the object keeps several rooms, otherwise `null`
-   */
-  static find(sql: Sql, room: string | null): RoomStore | null {
-    return isMigrated(sql) ? RoomStore.make(sql, room) : null;
-  }
-
-  static make(sql: Sql, room: string | null): RoomStore {
-    migrateTo(sql, MIGRATIONS);
-    return new RoomStore(sql, room ?? ONLY);
+    this.log = log;
   }
 
   get held() {

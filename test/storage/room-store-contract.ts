@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type RoomEvent, RoomStore } from "../../src/storage/room-store.ts";
+import { type RoomEvent, type RoomStore, RoomStores } from "../../src/storage/room-store.ts";
 import { migrateTo } from "../../src/storage/schema.ts";
 import { CHANNEL_LOG_TABLE } from "../../src/storage/segment-log.ts";
 import type { WithSql } from "./with-sql.ts";
@@ -29,12 +29,12 @@ const FIRST = [
 export function roomStoreContract(withSql: WithSql): void {
   describe("the events of a room", () => {
     it("are not looked for where nothing was ever stored", () =>
-      withSql((sql) => expect(RoomStore.find(sql, null)).toBe(null)));
+      withSql((sql) => expect(new RoomStores(sql).find(null)).toBe(null)));
 
     it("are found again, with the ids they were published under", () =>
       withSql((sql) => {
-        append(RoomStore.make(sql, null), 1, 2);
-        const store = RoomStore.find(sql, null);
+        append(new RoomStores(sql).make(null), 1, 2);
+        const store = new RoomStores(sql).find(null);
         expect(store?.held).toEqual({ first: 1, last: 2 });
         expect(store?.after(0)).toEqual([eventOf(1), eventOf(2)]);
         expect(store?.known("e2")).toEqual({ offset: 2, at: AT + 2 });
@@ -52,7 +52,7 @@ export function roomStoreContract(withSql: WithSql): void {
           row,
         );
         sql.run("INSERT INTO event_ids VALUES ('e1', 1, ?)", AT + 1);
-        const store = RoomStore.make(sql, null);
+        const store = new RoomStores(sql).make(null);
         expect(store.after(0)).toEqual([eventOf(1)]);
         expect(store.known("e1")).toEqual({ offset: 1, at: AT + 1 });
         append(store, 2);
@@ -61,8 +61,8 @@ export function roomStoreContract(withSql: WithSql): void {
 
     it("are each room's own where several share a database, and so are their ids", () =>
       withSql((sql) => {
-        const [one, other] = ["user:ann", "user:bo"].map((room) => RoomStore.make(sql, room));
-        if (!one || !other) throw new Error("no stores");
+        const stores = new RoomStores(sql);
+        const [one, other] = [stores.make("user:ann"), stores.make("user:bo")];
         append(one, 1, 2, 3);
         append(other, 1);
         expect(one.known("e1")).toEqual({ offset: 1, at: AT + 1 });
@@ -76,7 +76,7 @@ export function roomStoreContract(withSql: WithSql): void {
 
     it("are forgotten with their ids once they are too old, and the next has the next place", () =>
       withSql((sql) => {
-        const store = RoomStore.make(sql, "user:ann");
+        const store = new RoomStores(sql).make("user:ann");
         append(store, 1, 2);
         expect(store.expiresAt()).toBe(AT + 2 + 86_400_000);
         store.expire(AT + 2 + 86_400_000);
