@@ -9,6 +9,7 @@ import { openDialout, peersOf, type Venue } from "./venue.ts";
 const CONNECTIONS = 2_000;
 /** Open before the first is measured: what the server makes once is not theirs. */
 const WARM_CONNECTIONS = 200;
+const ALONE = 100;
 const FEW_USERS = 100;
 /** The runtime has a socket open twice; what else it has open is less than this. */
 const FILES_A_SOCKET = 2;
@@ -30,6 +31,7 @@ export const connections: Suite = {
   columns: [
     { metric: "connect_p50_ms", heading: "connect p50 ms", ratio: true },
     { metric: "connect_p99_ms", heading: "p99 ms" },
+    { metric: "alone_p50_ms", heading: "one at a time: p50 ms", ratio: true },
     { metric: "memory_kib", heading: "KiB a subscriber", ratio: true },
     { metric: "event_p50_ms", heading: "lone event to each: p50 ms" },
     { metric: "event_p99_ms", heading: "p99 ms" },
@@ -64,7 +66,7 @@ function measureIdle(venue: Venue, stage: Stage, users?: number): Promise<Measur
 async function measureMany(stage: Stage): Promise<Measured> {
   const venue = await openDialout(stage);
   const crowd = new Crowd(stage, venue, FEW_USERS);
-  const connected = await measureConnecting(venue, crowd, MANY - WARM_CONNECTIONS);
+  const connected = await measureConnecting(venue, crowd, MANY - WARM_CONNECTIONS - ALONE);
   await crowd.connectPublisher();
   const each: number[] = [];
   const last: number[] = [];
@@ -89,9 +91,11 @@ async function measureConnecting(venue: Venue, crowd: Crowd, count: number): Pro
   const took = await crowd.gather(count);
   await sleep(SETTLE_MS);
   const after = await venue.memory();
+  const alone = await crowd.gatherAlone(ALONE);
   return {
     connect_p50_ms: quantile(took, 0.5),
     connect_p99_ms: quantile(took, 0.99),
+    alone_p50_ms: quantile(alone, 0.5),
     memory_kib: (after - before) / count / 1_024,
   };
 }

@@ -44,6 +44,13 @@ export class Crowd {
     return (await Promise.all(took)).flat();
   }
 
+  /** Adds subscribers one after another; how long each took to connect, milliseconds. */
+  async gatherAlone(count: number): Promise<number[]> {
+    const { programs, users, venue } = this;
+    const gathering = { wire: venue.wire, users, count, atOnce: 1 };
+    return (await programs[0]?.call("gather", gathering, count * JOIN_MS)) ?? [];
+  }
+
   async connectPublisher(): Promise<void> {
     await this.publisher.call("connect", this.venue.wire);
   }
