@@ -1,5 +1,6 @@
 import type { IncomingMessage } from "node:http";
 import WebSocket, { type RawData } from "ws";
+import { inBatches } from "../src/protocol/batches.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
 import type { LinkClose } from "./refusal.ts";
 
@@ -22,6 +23,9 @@ export interface LinkEvents {
 /** One connection to the edge, from the first packet to its end. */
 export interface Link {
   send(text: string): void;
+  ping(): void;
+  /** From now on what is sent at the same time goes as one message: the edge reads such. */
+  sendTogether(): void;
   close(code: number): void;
   /** Ends it at once; `closed` follows. */
   cut(): void;
@@ -51,6 +55,7 @@ const MAX_REFUSAL_BYTES = 16_384;
 export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
   const address = new URL(target.url);
   address.protocol = address.protocol.replace("http", "ws");
+  address.search = "?batch=1";
   address.pathname = `${address.pathname.replace(/\/+$/, "")}/api/spaces/${target.space}/connect`;
   return address.href;
 }
@@ -64,6 +69,8 @@ class SocketLink implements Link {
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
   #over = false;
+  /** What goes out together, soon; `null`: everything goes out at once. */
+  #unsent: string[] | null = null;
   #edgeTime: Date | null = null;
   /** Told by the close, if that is what comes next. */
   #error: LinkError | null = null;
@@ -93,6 +100,30 @@ class SocketLink implements Link {
   }
 
   send(text: string): void {
+    if (this.#unsent === null) {
+      this.#sendNow(text);
+      return;
+    }
+    if (this.#unsent.length === 0) setImmediate(() => this.#flush());
+    this.#unsent.push(text);
+  }
+
+  ping(): void {
+    this.#sendNow("ping");
+  }
+
+  sendTogether(): void {
+    this.#unsent ??= [];
+  }
+
+  #flush(): void {
+    const unsent = this.#unsent ?? [];
+    if (unsent.length === 0) return;
+    this.#unsent = [];
+    for (const message of inBatches(unsent)) this.#sendNow(message);
+  }
+
+  #sendNow(text: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
       this.#failure = "the edge does not read what is sent";
@@ -104,6 +135,7 @@ class SocketLink implements Link {
   }
 
   close(code: number): void {
+    this.#flush();
     this.#socket.close(code);
     setTimeout(() => this.cut(), CLOSE_MS).unref();
   }

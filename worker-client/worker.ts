@@ -1,4 +1,4 @@
-import { decodeFrame } from "../src/protocol/codec.ts";
+import { type Decoded, decodeFrames } from "../src/protocol/codec.ts";
 import { type EdgeFrame, edgeFrame, type WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
@@ -205,7 +205,7 @@ export class RemoteWorker {
     this.#heartbeat = startHeartbeat({
       heartbeatS: hello.heartbeat_s,
       leaseS: hello.lease_s,
-      ping: () => this.#link?.send("ping"),
+      ping: () => this.#link?.ping(),
       lost: (silentS) => {
         const why = `nothing was heard of the edge for ${silentS.toFixed(0)} s`;
         this.#wake({ type: "unfit", why });
@@ -224,7 +224,10 @@ export class RemoteWorker {
   #receive(data: string | ArrayBuffer): void {
     this.#heartbeat?.heard();
     if (data === "pong") return;
-    const decoded = decodeFrame(data, edgeFrame);
+    for (const decoded of decodeFrames(data, edgeFrame)) this.#heard(decoded);
+  }
+
+  #heard(decoded: Decoded<EdgeFrame>): void {
     if (decoded.ok) {
       this.#handle(decoded.frame);
       return;
@@ -237,6 +240,7 @@ export class RemoteWorker {
   #handle(frame: EdgeFrame): void {
     switch (frame.type) {
       case "hello":
+        if (frame.batch) this.#link?.sendTogether();
         this.#wake(judgeHello(frame));
         return;
       case "registered":

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { performance } from "node:perf_hooks";
 import process from "node:process";
 import type { WebSocket } from "ws";
-import { type Frame, openSocket } from "./socket.ts";
+import { type Frame, openSocket, senderOn } from "./socket.ts";
 
 const HEARTBEAT_MS = 10_000;
 
@@ -18,6 +18,7 @@ interface Dial {
 /** A remote worker on the plain wire: every job's result is its input. */
 export class DialoutWorker {
   private socket: WebSocket | null = null;
+  private send: (text: string) => void = () => undefined;
   private readonly holding: Frame[] = [];
   /** Jobs it may still answer. */
   private allowed: number;
@@ -34,6 +35,7 @@ export class DialoutWorker {
     const worker = new DialoutWorker(held ? 0 : Number.POSITIVE_INFINITY);
     const headers = { authorization: `Bearer ${token}` };
     worker.socket = await openSocket(url, (frame) => worker.hear(frame), headers);
+    worker.send = senderOn(worker.socket);
     const identity = { worker_id: `bench-${process.pid}`, name: "bench", concurrency };
     worker.socket.send(JSON.stringify({ type: "register", ...identity }));
     await worker.registered.promise;
@@ -78,6 +80,6 @@ export class DialoutWorker {
 
   private answer({ job_id, attempt, input }: Frame): void {
     this.allowed -= 1;
-    this.socket?.send(JSON.stringify({ type: "result", job_id, attempt, output: input }));
+    this.send(JSON.stringify({ type: "result", job_id, attempt, output: input }));
   }
 }

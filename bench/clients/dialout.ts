@@ -1,5 +1,4 @@
-import type { WebSocket } from "ws";
-import { type Frame, openSocket } from "./socket.ts";
+import { type Frame, openSocket, senderOn } from "./socket.ts";
 import { INPUT, InFlight, type Submitter } from "./submitter.ts";
 
 const ENDED = new Set(["completed", "failed", "canceled"]);
@@ -9,22 +8,22 @@ export class DialoutSubmitter implements Submitter {
   private readonly accepting = new InFlight();
   private readonly ending = new InFlight();
   private readonly refs = new Map<string, number>();
-  private readonly socket: Promise<WebSocket>;
+  private readonly sender: Promise<(text: string) => void>;
 
   constructor(url: string) {
-    this.socket = openSocket(url, (frame) => this.hear(frame));
+    this.sender = openSocket(url, (frame) => this.hear(frame)).then(senderOn);
   }
 
   /** Resolves with the job's end. */
   async submit(): Promise<void> {
-    const socket = await this.socket;
-    return this.ending.send((ref) => socket.send(submitFrame(ref)));
+    const send = await this.sender;
+    return this.ending.send((ref) => send(submitFrame(ref)));
   }
 
   /** Resolves once the job is accepted; its end is of no interest. */
   async enqueue(): Promise<void> {
-    const socket = await this.socket;
-    return this.accepting.send((ref) => socket.send(submitFrame(-ref)));
+    const send = await this.sender;
+    return this.accepting.send((ref) => send(submitFrame(-ref)));
   }
 
   private hear({ type, ref, job_id, status, code, message }: Frame): void {

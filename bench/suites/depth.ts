@@ -59,7 +59,7 @@ interface At {
 
 /** Median times a job: of lots put in while the queue is this deep, and of lots a worker lets go. */
 async function drainedWith(concurrency: number, { edge, load, waiting, ms }: At) {
-  const worker = await edge.connectWorker(concurrency, true);
+  const worker = await edge.connectWorker(concurrency, { held: true });
   await refill({ edge, load, waiting });
   const submits: number[] = [];
   const lots: number[] = [];

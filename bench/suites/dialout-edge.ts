@@ -76,18 +76,22 @@ export class DialoutEdge {
     return this.program.call("memory", undefined);
   }
 
-  /** A submitter in a process of its own, over the space's socket. */
-  async connectLoad(): Promise<Program<LoadCalls>> {
+  /** A submitter in a process of its own, over the space's socket; `inBatches`: frames of a moment go as one. */
+  async connectLoad(inBatches = true): Promise<Program<LoadCalls>> {
     const load = this.stage.launch<LoadCalls>("load.ts");
-    await load.call("connect", { kind: "dialout", url: `${this.url}/api/spaces/${SPACE}/ws` });
+    const url = `${this.url}/api/spaces/${SPACE}/ws${queryOf(inBatches)}`;
+    await load.call("connect", { kind: "dialout", url });
     return load;
   }
 
-  async connectWorker(concurrency: number, held = false): Promise<Program<WorkCalls>> {
+  async connectWorker(
+    concurrency: number,
+    { held = false, inBatches = true } = {},
+  ): Promise<Program<WorkCalls>> {
     const tokens = `/api/spaces/${SPACE}/tokens`;
     const { token } = await this.ask<{ token: string }>("POST", tokens, { name: "bench" });
     const worker = this.stage.launch<WorkCalls>("work.ts");
-    const url = `${this.url}/api/spaces/${SPACE}/connect`;
+    const url = `${this.url}/api/spaces/${SPACE}/connect${queryOf(inBatches)}`;
     await worker.call("start", { kind: "dialout", url, token, concurrency, held });
     return worker;
   }
@@ -118,4 +122,8 @@ export class DialoutEdge {
 
 function randomSecret(): string {
   return randomBytes(24).toString("base64url");
+}
+
+function queryOf(inBatches: boolean): string {
+  return inBatches ? "?batch=1" : "";
 }

@@ -22,7 +22,12 @@ export const work: Suite = {
     { metric: "jobs_per_s", heading: `${IN_FLIGHT} in flight, jobs/s`, ratio: true },
   ],
   subjects: [
-    { name: "dialout", label: "Dialout", measure: dialout },
+    { name: "dialout", label: "Dialout", measure: (stage, pace) => dialout(stage, pace, true) },
+    {
+      name: "dialout-plain",
+      label: "Dialout, a message a frame",
+      measure: (stage, pace) => dialout(stage, pace, false),
+    },
     objectPeer("relay", "object, bare relay, nothing stored"),
     objectPeer("naive", "object, a write a message"),
     {
@@ -40,10 +45,10 @@ export const work: Suite = {
   ],
 };
 
-async function dialout(stage: Stage, pace: Pace): Promise<Measured> {
+async function dialout(stage: Stage, pace: Pace, inBatches: boolean): Promise<Measured> {
   const edge = await DialoutEdge.start(stage);
-  await edge.connectWorker(IN_FLIGHT);
-  return measureWork(await edge.connectLoad(), pace);
+  await edge.connectWorker(IN_FLIGHT, { inBatches });
+  return measureWork(await edge.connectLoad(inBatches), pace);
 }
 
 function objectPeer(name: "relay" | "naive", label: string): Subject {

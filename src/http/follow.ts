@@ -15,6 +15,8 @@ interface SocketCall {
   maxRate?: number;
   /** It acknowledges what arrives. */
   acks?: boolean;
+  /** It reads and writes frames in batches. */
+  batch?: boolean;
 }
 
 /**
@@ -45,6 +47,7 @@ function socketHeaders(c: AppContext, call: SocketCall): Headers {
   headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
   headers.set(SOCKET_HEADERS.address, addressOf(c));
   if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
+  if (call.batch) headers.set(SOCKET_HEADERS.batch, "1");
   if (call.acks) headers.set(SOCKET_HEADERS.acks, "1");
   if (call.maxRate !== undefined) headers.set(SOCKET_HEADERS.maxRate, String(call.maxRate));
   if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);

@@ -30,14 +30,16 @@ export const sockets = new Hono<AppEnv>()
       const detail = `A worker needs a token of the space ${space}: this one is missing, wrong or revoked.`;
       throw new ProblemError("not_authenticated", detail);
     }
-    return openSocket(c, space, { role: "worker", operator: true, tokenId });
+    const batch = c.req.query("batch") === "1";
+    return openSocket(c, space, { role: "worker", operator: true, tokenId, batch });
   })
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
     const space = spaceParam(c);
     const { operator } = await callerOf(c);
     const since = c.req.query("since");
-    return openSocket(c, space, { role: "subscriber", operator, since });
+    const batch = c.req.query("batch") === "1";
+    return openSocket(c, space, { role: "subscriber", operator, since, batch });
   })
   .get("/api/rooms/:room/ws", (c) => {
     requireUpgrade(c);

@@ -7,9 +7,15 @@ import { PLAINLY } from "./plain-words.ts";
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
-export type Decoded<T> =
-  | { ok: true; frame: T }
-  | { ok: false; code: FrameErrorCode; message: string };
+export type Decoded<T> = { ok: true; frame: T } | Undecoded;
+
+/** `given`: what was read, where it is JSON at least. */
+export interface Undecoded {
+  ok: false;
+  code: FrameErrorCode;
+  message: string;
+  given?: Json;
+}
 
 /**
  * One received message → one typed frame, or the reason why not.
@@ -18,6 +24,32 @@ export type Decoded<T> =
  * @param schema the union of the frames this side accepts, told apart by `type`
  */
 export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T> {
+  const read = readMessage(raw);
+  return read.ok ? decodeValue(read.value, schema, read.mayGrow) : read;
+}
+
+/** The same on a socket of batches, where a message may be several frames: `{type: "batch", frames: […]}`. */
+export function decodeFrames<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T>[] {
+  const read = readMessage(raw);
+  if (!read.ok) return [read];
+  const { value, mayGrow } = read;
+  if (!isBatch(value)) return [decodeValue(value, schema, mayGrow)];
+  const { frames } = value;
+  if (Array.isArray(frames) && frames.length <= LIMITS.batchFrames) {
+    return frames.map((frame) => decodeValue(frame, schema, mayGrow));
+  }
+  const message = `frames: must be a list of ${LIMITS.batchFrames} frames at most`;
+  return [{ ok: false, code: "malformed_frame", message, given: value }];
+}
+
+function isBatch(value: Json): value is JsonObject {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  return value.type === "batch";
+}
+
+type Read = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
+
+function readMessage(raw: string | ArrayBuffer): Read {
   if (typeof raw !== "string") {
     return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
   }
@@ -26,17 +58,25 @@ export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>):
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most.`;
     return { ok: false, code: "frame_too_large", message };
   }
-  const parsed = parseJson(raw);
-  if (!parsed.ok) return { ok: false, code: "malformed_frame", message: parsed.message };
-  if (raw.length > MAY_GROW && byteLength(JSON.stringify(parsed.value)) > LIMITS.frameBytes) {
-    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
-    return { ok: false, code: "frame_too_large", message };
+  const value = jsonOf(raw);
+  if (value === undefined) return { ok: false, code: "malformed_frame", message: NO_JSON };
+  return { ok: true, value, mayGrow: raw.length > MAY_GROW };
+}
+
+/** @param mayGrow what it was read from is so long that it may be too large when it is written anew */
+function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): Decoded<T> {
+  if (isDeeper(given, LIMITS.jsonDepth)) {
+    return { ok: false, code: "malformed_frame", message: tooDeep(LIMITS.jsonDepth), given };
   }
-  const result = schema.safeParse(parsed.value, PLAINLY);
+  if (mayGrow && byteLength(JSON.stringify(given)) > LIMITS.frameBytes) {
+    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
+    return { ok: false, code: "frame_too_large", message, given };
+  }
+  const result = schema.safeParse(given, PLAINLY);
   if (result.success) return { ok: true, frame: result.data };
   const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
   const code = unknown ? "unknown_frame" : "malformed_frame";
-  return { ok: false, code, message: describeIssues(result.error) };
+  return { ok: false, code, message: describeIssues(result.error), given };
 }
 
 /** Numbers such as `1e20` are stored as up to 22 digits: no value grows more than sixfold. */
@@ -46,16 +86,24 @@ export type ParsedJson = { ok: true; value: Json } | { ok: false; message: strin
 
 /** `JSON.parse` that bounds nesting and answers instead of throwing. */
 export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
-  let value: Json;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return { ok: false, message: "Not valid JSON." };
-  }
-  if (isDeeper(value, maxDepth)) {
-    return { ok: false, message: `JSON may be nested ${maxDepth} levels at most.` };
-  }
+  const value = jsonOf(text);
+  if (value === undefined) return { ok: false, message: NO_JSON };
+  if (isDeeper(value, maxDepth)) return { ok: false, message: tooDeep(maxDepth) };
   return { ok: true, value };
+}
+
+const NO_JSON = "Not valid JSON.";
+
+function tooDeep(maxDepth: number): string {
+  return `JSON may be nested ${maxDepth} levels at most.`;
+}
+
+function jsonOf(text: string): Json | undefined {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function isDeeper(value: Json, depth: number): boolean {

@@ -8,6 +8,8 @@ export const LIMITS = {
   jsonBodyBytes: 1_048_576,
   /** Largest data of a room's event, bytes: events share rows of 2 MB, and a gateway holds many. */
   eventBytes: 262_144,
+  /** Frames in one message of a socket of batches: more than fit into one of the edge's own. */
+  batchFrames: 5_000,
   /** Largest JSON body of a batch, bytes: well under the 32 MiB of one object call. */
   batchBodyBytes: 8_388_608,
   /** Jobs in one batch. */

@@ -84,6 +84,8 @@ export const helloFrame = z.object({
   /** Silence after which the edge takes the worker for dead, seconds. */
   lease_s: z.number(),
   max_frame_bytes: z.number(),
+  /** Several frames may go either way as one `{type: "batch", frames: […]}`. */
+  batch: z.boolean().default(false),
 });
 
 /** The settings of a space that a worker may care for. */

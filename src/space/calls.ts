@@ -37,6 +37,8 @@ export const SOCKET_HEADERS = {
   maxRate: "x-dialout-max-rate",
   /** It acknowledges what arrives. */
   acks: "x-dialout-acks",
+  /** It reads and writes frames in batches. */
+  batch: "x-dialout-batch",
 } as const;
 
 export const NO_SUCH_SPACE = {

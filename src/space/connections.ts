@@ -1,7 +1,11 @@
 import { z } from "zod";
+import { type Outlet, sendFrames } from "../channel/outlet.ts";
 import { throttled, throttledAs } from "../channel/throttle.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { SOCKET_HEADERS } from "./calls.ts";
+
+/** Frames of a moment come to it as one, and it may send several as one. */
+const batch = z.boolean().default(false);
 
 /** What a socket is, kept with it through hibernation; the runtime allows 16,384 bytes. */
 const workerAttachment = z.object({
@@ -9,6 +13,7 @@ const workerAttachment = z.object({
   id: z.string(),
   openedAt: z.number(),
   tokenId: z.string(),
+  batch,
   /** Where the worker dialed: the base of the file addresses it is sent. */
   origin: z.string(),
   state: z.discriminatedUnion("phase", [
@@ -33,6 +38,7 @@ const subscriberAttachment = z.object({
   id: z.string(),
   /** The one job it follows, or `null` for a socket of the whole space. */
   jobUlid: z.string().nullable(),
+  batch,
   origin: z.string(),
   /** Where it comes from, as the platform's counters know it. */
   address: z.string().default("unknown"),
@@ -65,6 +71,7 @@ export function newSubscriber(id: string, headers: Headers): NewSubscriber {
     address: header("address") ?? "unknown",
     operator: header("operator") === "1",
     leaving: header("leaving") === "1",
+    batch: header("batch") === "1",
     jobUlid: header("job"),
     throttled: throttledAs(rate === null ? null : Number(rate), header("acks") === "1"),
   };
@@ -84,6 +91,7 @@ export class Connections {
   private readonly bySocket = new WeakMap<WebSocket, Connection>();
 
   private readonly ctx: DurableObjectState;
+  private corked: Map<Connection, string[]> | null = null;
 
   constructor(ctx: DurableObjectState) {
     this.ctx = ctx;
@@ -150,17 +158,43 @@ export class Connections {
     this.sendText(connection, JSON.stringify(frame));
   }
 
-  /** A socket that is gone gets nothing: its close event follows. */
   sendText(connection: Connection, text: string): void {
-    try {
-      connection.socket.send(text);
-    } catch {
-      // The close handler of this socket does what there is to do.
+    if (this.corked === null || !connection.at.batch) {
+      sendFrames(outletOf(connection), [text]);
+      return;
     }
+    const texts = this.corked.get(connection);
+    if (texts) texts.push(text);
+    else this.corked.set(connection, [text]);
+  }
+
+  /** Until `say` returns, frames for sockets that read batches are held, and go out as one. */
+  together(say: () => void): void {
+    if (this.corked !== null) {
+      say();
+      return;
+    }
+    const corked = new Map<Connection, string[]>();
+    this.corked = corked;
+    try {
+      say();
+    } finally {
+      this.corked = null;
+      for (const [connection, texts] of corked) sendFrames(outletOf(connection), texts);
+    }
+  }
+
+  /** What is held for it goes out now: nothing can be sent after a close. */
+  private uncork(connection: Connection): void {
+    const texts = this.corked?.get(connection);
+    if (!texts) return;
+    this.corked?.delete(connection);
+    sendFrames(outletOf(connection), texts);
   }
 
   /** Forgets a connection, and answers or begins the closing handshake. */
   close(connection: Connection, close: keyof typeof CLOSE | { code: number }, reason = ""): void {
+    this.uncork(connection);
     this.byId.delete(connection.at.id);
     connection.socket.serializeAttachment(null);
     const { code } = typeof close === "string" ? CLOSE[close] : close;
@@ -184,6 +218,10 @@ export class Connections {
   lastPingAt(connection: Connection): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;
   }
+}
+
+function outletOf({ socket, at: { batch } }: Connection): Outlet {
+  return { socket, batch };
 }
 
 function remembered(socket: WebSocket): Connection | null {

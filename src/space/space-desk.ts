@@ -1,7 +1,9 @@
 import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
+import type { Decoded } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
+import type { WorkerFrame } from "../protocol/worker-frames.ts";
 import { isEnded } from "../queue/job.ts";
 import type { Sql } from "../storage/sql.ts";
 import { Announcer } from "./announcer.ts";
@@ -10,7 +12,9 @@ import {
   isWorker,
   type NewSubscriber,
   type SubscriberAttachment,
+  type SubscriberConnection,
   type WorkerAttachment,
+  type WorkerConnection,
 } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -23,7 +27,7 @@ import { type Change, Ledger } from "./ledger.ts";
 import { Pace } from "./pace.ts";
 import { Retention } from "./retention.ts";
 import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
-import { isSubmit, SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
+import { type Heard, isSubmit, SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
 import { WebhookDesk } from "./webhook-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
@@ -99,16 +103,26 @@ export class SpaceDesk {
     });
   }
 
-  /** Handles a frame together with whatever else arrives in the same turn. */
-  receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
+  /** Handles a message together with whatever else arrives in the same turn. */
+  async receive(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
       this.workers.leases.heardFrom(connection, Date.now());
-      return this.inbox.join((now) => {
-        this.workers.receive(connection, raw, now);
-        return () => undefined;
-      });
+      const frames = this.workers.read(connection, raw);
+      await Promise.all(frames.map((decoded) => this.heardWorker(connection, decoded)));
+    } else {
+      const frames = this.subscribers.read(connection, raw);
+      await Promise.all(frames.map((heard) => this.heardSubscriber(connection, heard)));
     }
-    const heard = this.subscribers.read(connection, raw);
+  }
+
+  private heardWorker(worker: WorkerConnection, decoded: Decoded<WorkerFrame>): Promise<void> {
+    return this.inbox.join((now) => {
+      this.workers.receive(worker, decoded, now);
+      return () => undefined;
+    });
+  }
+
+  private heardSubscriber(connection: SubscriberConnection, heard: Heard): Promise<void> {
     return this.gate.pass(connection, isSubmit(heard), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
       return this.enqueue((now) => {
@@ -137,7 +151,10 @@ export class SpaceDesk {
     return answer();
   }
 
-  openWorker(socket: WebSocket, who: { id: string; origin: string; tokenId: string }): void {
+  openWorker(
+    socket: WebSocket,
+    who: { id: string; origin: string; tokenId: string; batch: boolean },
+  ): void {
     const openedAt = Date.now();
     const at = { kind: "worker" as const, ...who, openedAt, state: { phase: "new" as const } };
     this.workers.welcome(this.core.connections.accept<WorkerAttachment>(socket, at));
@@ -247,7 +264,7 @@ export class SpaceDesk {
         this.workers.dropSilent(now);
         for (const work of works) this.attempt(work, now);
         this.workers.dispatch(now);
-        core.outbox.flushAhead();
+        core.connections.together(() => core.outbox.flushAhead());
         core.ledger.save();
         const settled = core.ledger.settle();
         this.retention.note(settled);
@@ -261,9 +278,11 @@ export class SpaceDesk {
     }
     // First, because nothing that is told may keep a deadline from being watched.
     this.deadlines.watch(changes, webhookDue, now);
-    core.outbox.flush();
-    this.feed.deliver(changes, now);
-    this.announcer.announce(changes);
+    core.connections.together(() => {
+      core.outbox.flush();
+      this.feed.deliver(changes, now);
+      this.announcer.announce(changes);
+    });
     this.parts.changed();
     core.ledger.told();
   }

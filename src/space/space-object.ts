@@ -192,7 +192,8 @@ export class SpaceObject extends DurableObject<Env> {
     const id = crypto.randomUUID();
     if (header("role") === "worker") {
       const origin = header("origin") ?? "";
-      desk.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "" });
+      const batch = header("batch") === "1";
+      desk.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "", batch });
     } else {
       const since = parsePosition(header("since"));
       const opened = desk.openSubscriber(server, newSubscriber(id, request.headers), since);

@@ -1,5 +1,5 @@
 import { type Position, parsePosition } from "../channel/position.ts";
-import { type Decoded, decodeFrame } from "../protocol/codec.ts";
+import { type Decoded, decodeFrame, decodeFrames, type Json } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
@@ -28,18 +28,19 @@ export class SubscriberDesk {
     this.intake = intake;
   }
 
-  /** What a message says; it changes nothing yet. */
-  read(subscriber: SubscriberConnection, raw: string | ArrayBuffer): Heard {
-    const { jobUlid } = subscriber.at;
-    if (jobUlid !== null) return { jobUlid, decoded: decodeFrame(raw, jobClientFrame), refs: {} };
-    const decoded = decodeFrame<SpaceClientFrame>(raw, spaceClientFrame);
-    return { jobUlid, decoded, refs: decoded.ok ? {} : refOf(raw) };
+  /** What a message says, frame by frame; it changes nothing yet. */
+  read({ at: { jobUlid, batch } }: SubscriberConnection, raw: string | ArrayBuffer): Heard[] {
+    if (jobUlid !== null) return [{ jobUlid, decoded: decodeFrame(raw, jobClientFrame) }];
+    const frames = batch
+      ? decodeFrames<SpaceClientFrame>(raw, spaceClientFrame)
+      : [decodeFrame<SpaceClientFrame>(raw, spaceClientFrame)];
+    return frames.map((decoded) => ({ jobUlid, decoded }));
   }
 
   /** @param isAllowed `false`: a submit, and too many came from where it does */
   receive(subscriber: SubscriberConnection, heard: Heard, isAllowed: boolean, now: number): void {
     if (!this.isThere(subscriber)) return;
-    this.countMalformed(subscriber, heard.decoded, now, heard.refs);
+    this.countMalformed(subscriber, heard.decoded, now);
     if (!heard.decoded.ok) return;
     if (heard.jobUlid !== null)
       this.heardOfJob(subscriber, heard.jobUlid, heard.decoded.frame, now);
@@ -191,7 +192,6 @@ export class SubscriberDesk {
     subscriber: SubscriberConnection,
     problem: Decoded<unknown>,
     now: number,
-    refs: object = {},
   ): void {
     if (problem.ok) {
       if (subscriber.at.malformed === 0) return;
@@ -199,7 +199,7 @@ export class SubscriberDesk {
       this.core.connections.remember(subscriber);
       return;
     }
-    this.core.outbox.error(subscriber, problem.code, problem.message, refs);
+    this.core.outbox.error(subscriber, problem.code, problem.message, refOf(problem.given));
     subscriber.at.malformed += 1;
     this.core.connections.remember(subscriber);
     if (problem.code === "frame_too_large") {
@@ -219,10 +219,10 @@ export class SubscriberDesk {
   }
 }
 
-/** A subscriber's message, read. `refs`: what names it, where it is wrong elsewhere. */
+/** A subscriber's frame, read. */
 export type Heard =
-  | { jobUlid: string; decoded: Decoded<JobClientFrame>; refs: object }
-  | { jobUlid: null; decoded: Decoded<SpaceClientFrame>; refs: object };
+  | { jobUlid: string; decoded: Decoded<JobClientFrame> }
+  | { jobUlid: null; decoded: Decoded<SpaceClientFrame> };
 
 export function isSubmit({ decoded }: Heard): boolean {
   return decoded.ok && decoded.frame.type === "submit";
@@ -234,12 +234,8 @@ type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;
 type FollowFrame = Extract<SpaceClientFrame, { type: "follow" }>;
 
 /** The `ref` of a frame that is wrong elsewhere, so that its sender knows which one was refused. */
-function refOf(raw: string | ArrayBuffer): { ref?: string | number } {
-  if (typeof raw !== "string" || raw.length > LIMITS.frameBytes) return {};
-  try {
-    const { ref } = JSON.parse(raw);
-    return typeof ref === "string" || typeof ref === "number" ? { ref } : {};
-  } catch {
-    return {};
-  }
+function refOf(given: Json | undefined): { ref?: string | number } {
+  if (typeof given !== "object" || given === null || Array.isArray(given)) return {};
+  const { ref } = given;
+  return typeof ref === "string" || typeof ref === "number" ? { ref } : {};
 }

@@ -1,4 +1,4 @@
-import { decodeFrame } from "../protocol/codec.ts";
+import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../protocol/worker-frames.ts";
@@ -41,12 +41,18 @@ export class WorkerDesk {
       heartbeat_s: HEARTBEAT_S,
       lease_s: LEASE_S,
       max_frame_bytes: LIMITS.frameBytes,
+      batch: worker.at.batch,
     });
   }
 
-  receive(worker: WorkerConnection, raw: string | ArrayBuffer, now: number): void {
+  /** What a message says, frame by frame; it changes nothing yet. */
+  read({ at: { batch } }: WorkerConnection, raw: string | ArrayBuffer): Decoded<WorkerFrame>[] {
+    if (batch) return decodeFrames<WorkerFrame>(raw, workerFrame);
+    return [decodeFrame<WorkerFrame>(raw, workerFrame)];
+  }
+
+  receive(worker: WorkerConnection, decoded: Decoded<WorkerFrame>, now: number): void {
     if (worker.at.state.phase === "gone") return;
-    const decoded = decodeFrame<WorkerFrame>(raw, workerFrame);
     if (!decoded.ok) {
       const close = decoded.code === "frame_too_large" ? "frameTooLarge" : "malformed";
       this.dismissFor(worker, decoded.code, close, decoded.message, now);

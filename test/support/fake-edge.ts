@@ -130,6 +130,7 @@ export class EdgeConnection {
       heartbeat_s: 30,
       lease_s: 90,
       max_frame_bytes: 1_048_576,
+      batch: false,
       ...fields,
     });
   }
