@@ -30,7 +30,7 @@ export function watchSpace(edge: Edge, name: string, sink: SpaceSink): Subscript
   const socket = new EdgeSocket(
     edge,
     {
-      address: () => edge.socketAddress(`${path}/ws`, { since: since() }),
+      address: () => edge.socketAddress(`${path}/ws`, { since: since(), batch: "1" }),
       ask: () => edge.http.call({ path }, spaceResource),
     },
     {

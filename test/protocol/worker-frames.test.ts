@@ -153,6 +153,7 @@ describe("what the edge says to a worker", () => {
       heartbeat_s: 10,
       lease_s: 30,
       max_frame_bytes: 1_048_576,
+      batch: true,
     },
     {
       type: "registered",

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { z } from "zod";
-import { decodeFrame } from "../../src/protocol/codec.ts";
+import { decodeFrames } from "../../src/protocol/codec.ts";
 import {
   type EdgeFrame,
   type JobFrame,
@@ -51,6 +51,8 @@ export class EdgeConnection {
   readonly #socket: WebSocket;
   readonly #frames = new Mailbox<WorkerFrame | Error>();
   readonly #pings = new Mailbox<"ping">();
+  /** How many have come, pings aside. */
+  messages = 0;
   /** Whether pings are answered. */
   answersPings = true;
 
@@ -68,8 +70,10 @@ export class EdgeConnection {
       if (this.answersPings) this.#socket.send("pong");
       return;
     }
-    const decoded = decodeFrame(text, workerFrame);
-    this.#frames.put(decoded.ok ? decoded.frame : new Error(`${decoded.message}: ${text}`));
+    this.messages += 1;
+    for (const decoded of decodeFrames(text, workerFrame)) {
+      this.#frames.put(decoded.ok ? decoded.frame : new Error(`${decoded.message}: ${text}`));
+    }
   }
 
   async any(): Promise<WorkerFrame> {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { backoffMs, WorkerRefused } from "../../worker-client/index.ts";
-import { FakeEdge, SPACE, TOKEN } from "../support/fake-edge.ts";
+import { FakeEdge, JOB_ID, jobFrame, SPACE, TOKEN } from "../support/fake-edge.ts";
 import { startEdge, startWorker } from "./start.ts";
 
 const handler = async () => null;
@@ -11,7 +11,7 @@ describe("dialing", () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler, name: "box", concurrency: 3 });
     const connection = await edge.connection();
-    expect(connection.path).toBe(`/api/spaces/${SPACE}/connect`);
+    expect(connection.path).toBe(`/api/spaces/${SPACE}/connect?batch=1`);
     expect(connection.headers.authorization).toBe(`Bearer ${TOKEN}`);
     expect(connection.headers["sec-websocket-protocol"]).toBe("dialout.worker.v1");
     expect(await connection.welcome()).toEqual({
@@ -241,4 +241,41 @@ test("a worker tells its load, and tells it again after a reconnect", async () =
   const second = await edge.connection();
   await second.welcome();
   expect(await second.next("load")).toEqual({ type: "load", load: 0.5 });
+});
+
+describe("an edge that reads batches", () => {
+  test("gets what is sent at once as one message, and is read the same way", async () => {
+    const edge = await startEdge();
+    startWorker(edge, { handler: async (job) => job.input, concurrency: 3 });
+    const connection = await edge.connection();
+    await connection.welcome({ batch: true });
+    const before = connection.messages;
+    const jobs = [1, 2, 3].map((n) => jobFrame({ job_id: `${JOB_ID}${n}`, input: { n } }));
+    connection.sendText(JSON.stringify({ type: "batch", frames: jobs }));
+    const results: unknown[] = [];
+    while (results.length < jobs.length) {
+      const frame = await connection.any();
+      if (frame.type === "result") results.push(frame.output);
+    }
+    expect(results).toEqual([{ n: 1 }, { n: 2 }, { n: 3 }]);
+    expect(connection.messages - before).toBeLessThan(6);
+  });
+
+  test("gets pings by themselves", async () => {
+    const edge = await startEdge();
+    startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome({ batch: true, heartbeat_s: 0.05 });
+    expect(await connection.ping()).toBe("ping");
+  });
+
+  test("gets what was sent before a goodbye", async () => {
+    const edge = await startEdge();
+    const { worker } = startWorker(edge, { handler });
+    const connection = await edge.connection();
+    await connection.welcome({ batch: true });
+    void worker.drain();
+    expect(await connection.next("drain")).toMatchObject({ type: "drain" });
+    expect(await connection.closed).toBe(1000);
+  });
 });
