@@ -274,6 +274,9 @@ describe("an edge that reads batches", () => {
     const { worker } = startWorker(edge, { handler });
     const connection = await edge.connection();
     await connection.welcome({ batch: true });
+    const job = await connection.dispatch();
+    await connection.next("result");
+    connection.ack(job, "result");
     void worker.drain();
     expect(await connection.next("drain")).toMatchObject({ type: "drain" });
     expect(await connection.closed).toBe(1000);
