@@ -46,7 +46,7 @@ const NOTICE_MS = 30_000;
 export const TOKEN_OVER = "The token has expired: connect again with a fresh one.";
 
 /** A socket as its attachment keeps it, as far as its token goes. */
-interface Session {
+export interface Session {
   at: {
     principal: SessionPrincipal;
     /** It was told that its token runs out. */
@@ -90,12 +90,16 @@ export async function renew(
   principal: SessionPrincipal,
   token: string,
 ): Promise<Renewed> {
+  if (principal.kind !== "user") {
+    const message = "This socket has the operator's key: open another for a user.";
+    return { ok: false, code: "not_allowed", message };
+  }
   const verified = await verifyToken(settings, token);
   if (!verified.ok) {
     const code = verified.passing ? "temporarily_unavailable" : "not_authenticated";
     return { ok: false, code, message: verified.reason };
   }
-  if (principal.kind === "user" && principal.userId !== verified.user.userId) {
+  if (principal.userId !== verified.user.userId) {
     const message = "The token is another user's: open another socket for them.";
     return { ok: false, code: "not_allowed", message };
   }

@@ -1,13 +1,13 @@
 import { mayPublish, ownRooms } from "../auth/principal.ts";
-import { renew, TOKEN_OVER, tokensOver, userIdOf } from "../auth/session.ts";
+import { renew, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
+import { endTokens } from "../objects/ending-tokens.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
 import { RoomHandle } from "../room/room-handle.ts";
-import { quietly } from "../space/core.ts";
 import { iso } from "../space/render.ts";
 import type { OpenChannel } from "./channel-link.ts";
 import { clientGate, TOO_MANY_FRAMES } from "./flood.ts";
@@ -110,16 +110,11 @@ export class GatewayDesk {
 
   /** Tells whose token is about to run out, and ends the sockets of those that did. */
   expire(now: number): void {
-    const { ended, ending } = tokensOver(this.parts.sockets.all(), now);
-    for (const client of ended) {
-      const message = TOKEN_OVER;
-      this.send(client, { type: "connection.error", code: "not_authenticated", message });
-      quietly(() => this.dismiss(client, "notAuthenticated", message));
-    }
-    for (const { session, expiresAt } of ending) {
-      this.send(session, { type: "connection.expiring", expires_at: iso(expiresAt) });
-      quietly(() => this.parts.sockets.change(session, { noticed: true }));
-    }
+    endTokens(this.parts.sockets.all(), now, {
+      send: (client, frame) => this.send(client, frame),
+      noticed: (client) => this.parts.sockets.change(client, { noticed: true }),
+      end: (client, reason) => this.dismiss(client, "notAuthenticated", reason),
+    });
   }
 
   private async authenticate(client: Client, { token, ref }: Frame<"authenticate">) {

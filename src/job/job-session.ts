@@ -1,3 +1,4 @@
+import { clientGate, TOO_MANY_FRAMES } from "../gateway/flood.ts";
 import {
   type BackendClientFrame,
   backendClientFrame,
@@ -22,6 +23,7 @@ export class JobSession {
   private readonly id: string;
   private readonly sockets: JobSockets;
   private readonly desk: JobDesk;
+  private readonly gate = clientGate<JobSocket>();
 
   constructor(id: string, sockets: JobSockets, desk: JobDesk) {
     this.id = id;
@@ -71,6 +73,14 @@ export class JobSession {
     return known.length === 0 ? null : Math.min(...known);
   }
 
+  /** Who only follows has little to say but acknowledgements; one that may report has more. */
+  private isFlood(one: JobSocket, now: number): boolean {
+    if (one.at.publish || this.gate.admits(one, now)) return false;
+    this.refuse(one, "rate_limited", TOO_MANY_FRAMES, undefined);
+    this.hangUp(one, "tooMany", TOO_MANY_FRAMES);
+    return true;
+  }
+
   private heard(one: JobSocket, raw: string | ArrayBuffer, now: number): void {
     const decoded = decodeFrame<BackendClientFrame>(raw, backendClientFrame);
     if (!this.isWellFormed(one, decoded)) return;
@@ -79,6 +89,7 @@ export class JobSession {
       this.sockets.remember(one);
     }
     const { frame } = decoded;
+    if (frame.type !== "ack" && this.isFlood(one, now)) return;
     switch (frame.type) {
       case "ack":
         this.desk.feed.throttle.acknowledged(one, frame.offset, now);

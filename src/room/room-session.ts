@@ -1,12 +1,12 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { renew, TOKEN_OVER, tokensOver } from "../auth/session.ts";
+import { renew } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { clientGate, TOO_MANY_FRAMES } from "../gateway/flood.ts";
+import { endTokens } from "../objects/ending-tokens.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
-import { quietly } from "../space/core.ts";
 import { iso } from "../space/render.ts";
 import type { RoomDesk } from "./room-desk.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
@@ -58,17 +58,11 @@ export class RoomSession {
 
   /** Tells whose token is about to run out, and ends the sockets of those that did. */
   expire(now: number): void {
-    const { ended, ending } = tokensOver(this.sockets.all(), now);
-    for (const subscriber of ended) {
-      const code = "not_authenticated";
-      this.sockets.send(subscriber, { type: "connection.error", code, message: TOKEN_OVER });
-      quietly(() => this.dismiss(subscriber, "notAuthenticated", TOKEN_OVER));
-    }
-    for (const { session, expiresAt } of ending) {
-      const expires_at = iso(expiresAt);
-      this.sockets.send(session, { type: "connection.expiring", expires_at });
-      quietly(() => this.sockets.change(session, { noticed: true }));
-    }
+    endTokens(this.sockets.all(), now, {
+      send: (subscriber, frame) => this.sockets.send(subscriber, frame),
+      noticed: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
+      end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
+    });
   }
 
   private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {

@@ -258,4 +258,15 @@ describe("a socket of a private job", () => {
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
+
+  it("that says too much is cut off where it only follows, and acknowledges as it likes", async () => {
+    const id = await makeJob();
+    const viewer = await caughtUp(id, "?acks=1");
+    for (let n = 0; n < 1_500; n += 1) viewer.send({ type: "ack", offset: 1 });
+    viewer.send({ type: "ping" });
+    await viewer.next("pong");
+    for (let n = 0; n < 1_500; n += 1) viewer.send({ type: "ping" });
+    expect(await viewer.next("error")).toMatchObject({ code: "rate_limited" });
+    expect((await viewer.closed).code).toBe(4429);
+  });
 });

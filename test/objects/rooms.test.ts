@@ -212,6 +212,13 @@ describe("a socket of /ws", () => {
     expect(await socket.next("authenticated")).toMatchObject({ user_id: "kim", ref: 2 });
   });
 
+  it("takes no token where it came with the operator's key", async () => {
+    const socket = await TestSocket.open("/ws", OPERATOR);
+    await socket.next("connection.established");
+    socket.send({ type: "authenticate", token: await userToken("kim"), ref: 1 });
+    expect(await socket.next("error")).toMatchObject({ code: "not_allowed", ref: 1 });
+  });
+
   it("is closed with 4401 once its token has run out", async () => {
     const socket = await TestSocket.open(`/ws?token=${await userToken("leo", {}, 1)}`);
     await socket.next("connection.established");
