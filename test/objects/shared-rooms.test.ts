@@ -26,11 +26,24 @@ function alarmOf(room: string): Promise<number | null> {
   return runInDurableObject(objectOf(room), (_room, { storage }) => storage.getAlarm());
 }
 
-function hasTables(room: string): Promise<boolean> {
+/** The keys and the table that the object of a room has, for whatever room it keeps. */
+function storedWith(room: string): Promise<unknown[]> {
   const query = "SELECT name FROM sqlite_master WHERE name = 'channel_log'";
-  return runInDurableObject(objectOf(room), (_room, { storage }) => {
-    return storage.sql.exec(query).toArray().length > 0;
-  });
+  return runInDurableObject(objectOf(room), (_room, { storage }) => [
+    ...[...storage.kv.list()].map(([key]) => key),
+    ...storage.sql
+      .exec<{ name: string }>(query)
+      .toArray()
+      .map(({ name }) => name),
+  ]);
+}
+
+/** A room whose object keeps none of another test. */
+async function lonelyRoom(): Promise<string> {
+  for (;;) {
+    const room = freshRoom("user");
+    if ((await storedWith(room)).length === 0) return room;
+  }
 }
 
 describe("rooms that share an object", () => {
@@ -94,27 +107,22 @@ describe("rooms that share an object", () => {
   });
 
   it("leave nothing behind once all are gone, and no alarm", async () => {
-    const room = freshRoom("user");
+    const room = await lonelyRoom();
     const next = neighbourOf(room);
     for (const one of [room, next]) await publish(one, "step.done", { n: 1 });
     expect(await alarmOf(room)).not.toBe(null);
     await daysGoBy(room);
-    const stored = await runInDurableObject(objectOf(room), (_room, { storage }) => [
-      ...storage.kv.list(),
-      ...storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'"),
-    ]);
-    expect([stored, await alarmOf(room)]).toEqual([[], null]);
+    expect([await storedWith(room), await alarmOf(room)]).toEqual([[], null]);
     expect(await publish(room, "step.done", { n: 2 })).toMatchObject({ offset: 1 });
     expect(await alarmOf(room)).not.toBe(null);
   });
 
   it("are made by a user who connects without a table", async () => {
-    let userId = crypto.randomUUID();
-    // Other tests may have published to a room of the same object.
-    while (await hasTables(`user:${userId}`)) userId = crypto.randomUUID();
+    const room = await lonelyRoom();
+    const userId = room.slice("user:".length);
     await connectUser(userId);
-    expect(await roomOf(`user:${userId}`).presence()).toMatchObject([{ user_id: userId }]);
-    expect(await hasTables(`user:${userId}`)).toBe(false);
+    expect(await roomOf(room).presence()).toMatchObject([{ user_id: userId }]);
+    expect(await storedWith(room)).not.toContain("channel_log");
   });
 });
 
