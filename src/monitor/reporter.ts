@@ -5,6 +5,8 @@ export const MONITOR_NAME = "monitor";
 
 /** An object reports at most this often, milliseconds. */
 const EVERY_MS = 1_000;
+/** What changes soon after is told with it: a short job's beginning and end are one report. */
+const GATHER_MS = 100;
 /** A report that is not taken is sent so often; after that, with the next change. */
 const TRIES = 5;
 
@@ -69,14 +71,11 @@ export class Reporter {
   }
 
   private sendSoon(): void {
-    const ms = this.askedAt + EVERY_MS - Date.now();
-    if (ms <= 0) void this.send();
-    else {
-      this.timer = setTimeout(() => {
-        this.timer = null;
-        void this.send();
-      }, ms);
-    }
+    const ms = Math.max(GATHER_MS, this.askedAt + EVERY_MS - Date.now());
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      void this.send();
+    }, ms);
   }
 
   private send(): Promise<void> {

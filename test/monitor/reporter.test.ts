@@ -51,6 +51,9 @@ function makeSource() {
   return { monitor, reporter, source, become, heard };
 }
 
+/** What changes within this is told together, milliseconds. */
+const SOON = 100;
+
 beforeEach(() => {
   vi.useFakeTimers({ now: 1_000_000 });
   vi.spyOn(console, "error").mockReturnValue(undefined);
@@ -61,46 +64,48 @@ afterEach(() => {
 });
 
 describe("an object's reports", () => {
-  it("name it, and come at once where the last one was a second ago or more", async () => {
+  it("name it, and come soon where the last one was a second ago or more", async () => {
     const { monitor, become } = makeSource();
     become(1);
-    await vi.advanceTimersByTimeAsync(0);
-    await vi.advanceTimersByTimeAsync(1_000);
+    await vi.advanceTimersByTimeAsync(2_000);
     become(2);
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SOON);
     expect(monitor.told).toEqual([
-      { at: 1_000_000, source: "room:project:42", connections: 1 },
-      { at: 1_001_000, source: "room:project:42", connections: 2 },
+      { at: 1_000_000 + SOON, source: "room:project:42", connections: 1 },
+      { at: 1_002_000 + SOON, source: "room:project:42", connections: 2 },
     ]);
   });
 
   it("tell many changes of a second as one, once it is over, as things stand then", async () => {
     const { monitor, source, become } = makeSource();
     become(1);
-    await vi.advanceTimersByTimeAsync(100);
+    await vi.advanceTimersByTimeAsync(SOON + 50);
     for (let count = 2; count < 500; count += 1) become(count);
     source.now = 500;
     await vi.advanceTimersByTimeAsync(5_000);
     expect(monitor.told.map(({ at, connections }) => [at - 1_000_000, connections])).toEqual([
-      [0, 1],
-      [1_000, 500],
+      [SOON, 1],
+      [SOON + 1_000, 500],
     ]);
     expect(source.asked).toBe(2);
   });
 
-  it("tell what stands after the turn in which something changed", async () => {
-    const { source, reporter, heard } = makeSource();
-    source.now = 1;
-    reporter.changed();
+  it("are one for what begins and ends at once, as things stand then", async () => {
+    const { source, become, heard } = makeSource();
+    become(1);
+    await vi.advanceTimersByTimeAsync(SOON - 1);
+    expect(heard()).toEqual([]);
+    become(0);
     source.now = 2;
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(5_000);
     expect(heard()).toEqual([2]);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it("stop with the changes: no timer runs while nothing happens, nor is anything told twice", async () => {
     const { become, heard } = makeSource();
     become(1);
-    await vi.advanceTimersByTimeAsync(10);
+    await vi.advanceTimersByTimeAsync(SOON);
     become(1);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(vi.getTimerCount()).toBe(0);
@@ -117,7 +122,7 @@ describe("an object's reports", () => {
     become(2);
     await vi.advanceTimersByTimeAsync(300);
     become(0);
-    await vi.advanceTimersByTimeAsync(400);
+    await vi.advanceTimersByTimeAsync(400 + SOON);
     expect(heard()).toEqual([1, 0]);
     expect(vi.getTimerCount()).toBe(0);
   });
@@ -126,7 +131,7 @@ describe("an object's reports", () => {
     const { monitor, become, heard } = makeSource();
     monitor.delayMs = 4_000;
     become(1);
-    await vi.advanceTimersByTimeAsync(10);
+    await vi.advanceTimersByTimeAsync(SOON);
     become(2);
     await vi.advanceTimersByTimeAsync(3_000);
     expect(heard()).toEqual([]);
@@ -138,7 +143,7 @@ describe("an object's reports", () => {
     const { monitor, become, heard } = makeSource();
     monitor.refusals = 2;
     become(1);
-    await vi.advanceTimersByTimeAsync(2_000);
+    await vi.advanceTimersByTimeAsync(2_000 + SOON);
     expect(heard()).toEqual([1]);
     monitor.refusals = Number.POSITIVE_INFINITY;
     become(2);
@@ -148,7 +153,7 @@ describe("an object's reports", () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(heard()).toEqual([1]);
     become(2);
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SOON);
     expect(heard()).toEqual([1, 2]);
   });
 
@@ -167,7 +172,7 @@ describe("an object's reports", () => {
   it("end with the object: the monitor is told to forget it, at once where that is wanted", async () => {
     const { source, become, reporter, heard } = makeSource();
     become(1);
-    await vi.advanceTimersByTimeAsync(10);
+    await vi.advanceTimersByTimeAsync(SOON);
     become(2);
     source.now = null;
     await reporter.flush();
@@ -178,14 +183,14 @@ describe("an object's reports", () => {
   it("that were stopped are not told, until something changes again", async () => {
     const { reporter, become, heard } = makeSource();
     become(1);
-    await vi.advanceTimersByTimeAsync(10);
+    await vi.advanceTimersByTimeAsync(SOON);
     become(2);
     reporter.stop();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(heard()).toEqual([1]);
     expect(vi.getTimerCount()).toBe(0);
     become(3);
-    await vi.advanceTimersByTimeAsync(0);
+    await vi.advanceTimersByTimeAsync(SOON);
     expect(heard()).toEqual([1, 3]);
   });
 

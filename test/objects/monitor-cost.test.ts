@@ -26,23 +26,26 @@ async function makeSleeping() {
 }
 
 describe("the monitor", () => {
-  it("is told twice of a lone short job, a row each, and once without a row by the alarm of its lease", async () => {
+  it("is told of a lone short job once, or twice where it takes its time, a row each, and once without a row by the alarm of its lease", async () => {
     const { space, worker, watcher } = await makeSleeping();
     const { told, written } = await noteReports();
     const { id } = await submit(space.name);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
     await watcher.sees(({ jobs }) => jobs.completed === 1);
-    const counts = () =>
-      told.map(({ report }) => report && [report.jobs.active, report.jobs.completed]);
-    expect(counts()).toEqual([
-      [1, 0],
-      [0, 1],
-    ]);
-    expect(written.rows).toBe(2);
+    const counts = told.map(({ report }) => report && [report.jobs.active, report.jobs.completed]);
+    expect([
+      [[0, 1]],
+      [
+        [1, 0],
+        [0, 1],
+      ],
+    ]).toContainEqual(counts);
+    const { rows } = written;
+    expect(rows).toBe(counts.length);
     await evictDurableObject(objectOf(space));
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    await expect.poll(() => told.length).toBe(3);
-    expect(written.rows).toBe(2);
+    await expect.poll(() => told.length).toBe(counts.length + 1);
+    expect(written.rows).toBe(rows);
   });
 
   it("is told of many jobs once a second, a row each", async () => {
@@ -60,7 +63,7 @@ describe("the monitor", () => {
     expect(written.rows).toBeLessThanOrEqual(told.length);
   });
 
-  it("is told three times of a short job without a space: two rows for what it did, two when it is erased", async () => {
+  it("is told of a short job without a space as of any other, and once more when it is erased, two rows", async () => {
     const watcher = await Watcher.open();
     await expectStatus(201, await call("POST", "/api/jobs", { id: "first" }, OPERATOR));
     await watcher.sees(({ jobs }) => jobs.active === 1);
@@ -69,10 +72,12 @@ describe("the monitor", () => {
     await expectStatus(201, await call("POST", "/api/jobs", job, OPERATOR));
     await expectStatus(200, await call("POST", "/api/jobs/lone/complete", {}, OPERATOR));
     await watcher.sees(({ jobs }) => jobs.completed === 1);
-    expect([told.length, written.rows]).toEqual([2, 2]);
-    await expect.poll(() => told.length, { timeout: 10_000 }).toBe(3);
+    const times = told.length;
+    expect([1, 2]).toContain(times);
+    expect(written.rows).toBe(times);
+    await expect.poll(() => told.length, { timeout: 10_000 }).toBe(times + 1);
     expect(told.at(-1)).toEqual({ source: "job:lone", report: null });
-    expect(written.rows).toBe(4);
+    expect(written.rows).toBe(times + 2);
     expect((await stats()).jobs).toMatchObject({ active: 1, completed: 1 });
   });
 
