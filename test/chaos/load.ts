@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebSocket } from "ws";
+import { decodeFrames } from "../../src/protocol/codec.ts";
 import { type JobResource, jobResource } from "../../src/protocol/resources.ts";
 import { type ServerFrame, serverFrame } from "../../src/protocol/subscriber-frames.ts";
 import { OPERATOR_KEY } from "../support/bare-edge.ts";
@@ -83,10 +84,13 @@ export class Load {
   /** Dials again where it was, until it has heard the end. */
   private async followToEnd(id: string): Promise<void> {
     let since = "";
+    // Of every two followers one reads batches.
+    const batch = this.following.size % 2 === 0 ? "1" : "0";
     for (let ended = false; !ended; await sleep(ended ? 0 : RETRY_MS)) {
       let epoch = "";
       let recovered = false;
-      await this.listen(`/api/jobs/${id}/ws${since === "" ? "" : `?since=${since}`}`, (frame) => {
+      const query = new URLSearchParams(since === "" ? { batch } : { batch, since });
+      await this.listen(`/api/jobs/${id}/ws?${query}`, (frame) => {
         if (frame.type === "connection") ({ epoch, recovered } = frame);
         if (frame.type !== "output" && frame.type !== "progress") return;
         // A snapshot's own events are what is left of the past, and not a continuation.
@@ -105,7 +109,12 @@ export class Load {
 
   private listen(path: string, hear: (frame: ServerFrame) => void): Promise<void> {
     const socket = new WebSocket(this.url.replace("http", "ws") + path);
-    socket.on("message", (data) => hear(serverFrame.parse(JSON.parse(String(data)))));
+    socket.on("message", (data) => {
+      for (const frame of decodeFrames<ServerFrame>(String(data), serverFrame)) {
+        if (!frame.ok) throw new Error(frame.message);
+        hear(frame.frame);
+      }
+    });
     return new Promise((resolve) => {
       socket.once("close", resolve).once("error", resolve);
     });
