@@ -75,9 +75,12 @@ describe("a token whose key can't be had", () => {
 
   it("says so to a socket that renews, which keeps what it has", async () => {
     answer = (response) => response.writeHead(502).end();
-    const renewed = await renew(env, { kind: "operator" }, await tokenBy("one"));
+    const user = { kind: "user" as const, userId: "kim", expiresAt: 0, rooms: [], publish: [] };
+    const renewed = await renew(env, user, await tokenBy("one"));
     expect(renewed).toMatchObject({ ok: false, code: "temporarily_unavailable" });
-    const wrong = await renew(env, { kind: "operator" }, "not a token");
+    const wrong = await renew(env, user, "not a token");
     expect(wrong).toMatchObject({ ok: false, code: "not_authenticated" });
+    const operators = await renew(env, { kind: "operator" }, await tokenBy("one"));
+    expect(operators).toMatchObject({ ok: false, code: "not_allowed" });
   });
 });
