@@ -11,7 +11,7 @@ import {
   subscribe,
   userToken,
 } from "./rooms-support.ts";
-import { TestSocket } from "./support.ts";
+import { type Frame, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 
@@ -76,6 +76,18 @@ describe("rooms that share an object", () => {
     await publish(next, "step.done", { n: 2 });
     expect(await ann.next("step.done")).toMatchObject({ room, data: { n: 1 } });
     expect(await other.next("step.done")).toMatchObject({ room: next, data: { n: 2 } });
+  });
+
+  it("tell that somebody left whose socket closed while the object slept", async () => {
+    const room = await lonelyRoom();
+    const watcher = await connectUser("dot", ANY);
+    await subscribe(watcher, room, { presence: true });
+    const ann = await openDirect(room, "ann");
+    const isAnns = ({ user_id }: Frame) => user_id === "ann";
+    expect(await watcher.next(isAnns)).toMatchObject({ type: "presence.joined", room });
+    await evictDurableObject(objectOf(room));
+    ann.close();
+    expect(await watcher.next(isAnns)).toMatchObject({ type: "presence.left", room });
   });
 
   it("end the sockets whose tokens run out while the object sleeps", async () => {
