@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { sessionPrincipal } from "../auth/session.ts";
-import { sendFrames } from "../channel/outlet.ts";
 import { Unacknowledged } from "../channel/unacknowledged.ts";
 import { type KeptSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
@@ -37,10 +36,6 @@ export class GatewaySockets extends ObjectSockets<Client["at"]> {
 
   error(client: Client, code: string, message: string, more: object = {}): void {
     this.send(client, { type: "error", code, message, ...more });
-  }
-
-  send(client: Client, frame: object): void {
-    sendFrames(outletOf(client), [JSON.stringify(frame)]);
   }
 }
 

@@ -26,19 +26,6 @@ export class JobSockets extends ObjectSockets<JobAttachment> {
     super(ctx, attachment);
   }
 
-  send(one: JobSocket, frame: object): void {
-    this.sendText(one, JSON.stringify(frame));
-  }
-
-  /** A socket that is gone gets nothing: its close event follows. */
-  sendText({ socket }: JobSocket, text: string): void {
-    try {
-      socket.send(text);
-    } catch {
-      // The close handler of this socket does what there is to do.
-    }
-  }
-
   /** When the socket last answered a `ping`; `null` if it never did. */
   lastPingAt({ socket }: JobSocket): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null;

@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { sendFrames } from "../channel/outlet.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { closeQuietly } from "../space/connections.ts";
 
@@ -75,6 +76,14 @@ export class ObjectSockets<A extends object> {
   change(one: KeptSocket<A>, change: Partial<A>): void {
     Object.assign(one.at, change);
     if (this.has(one)) this.remember(one);
+  }
+
+  send(one: KeptSocket<A>, frame: object): void {
+    this.sendText(one, JSON.stringify(frame));
+  }
+
+  sendText({ socket }: KeptSocket<A>, text: string): void {
+    sendFrames({ socket, batch: false }, [text]);
   }
 
   close(one: KeptSocket<A>, close: keyof typeof CLOSE, reason: string): void {

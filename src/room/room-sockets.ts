@@ -46,10 +46,6 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     super.left(subscriber);
   }
 
-  send({ socket }: RoomSocket, frame: object): void {
-    sendFrames({ socket, batch: false }, [JSON.stringify(frame)]);
-  }
-
   sendTexts({ socket, at }: RoomSocket, texts: readonly string[]): void {
     sendFrames({ socket, batch: at.batch }, texts);
   }
