@@ -8,7 +8,7 @@ import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { closeQuietly } from "../space/connections.ts";
-import type { AppContext } from "./context.ts";
+import { type AppContext, asks } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
 
@@ -46,10 +46,6 @@ export async function openGateway(c: AppContext): Promise<Response> {
     const headers = headersOf(c, principal, asked);
     return stub.fetch("https://gateway/socket", { headers });
   });
-}
-
-function asks(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
-  return c.req.query(what) === "1";
 }
 
 /** @throws {ProblemError} where the principal's rights don't fit a socket */

@@ -7,6 +7,7 @@ import {
   type AppContext,
   type AppEnv,
   ask,
+  asks,
   callerOf,
   jobParam,
   ofJob,
@@ -30,7 +31,7 @@ export const sockets = new Hono<AppEnv>()
       const detail = `A worker needs a token of the space ${space}: this one is missing, wrong or revoked.`;
       throw new ProblemError("not_authenticated", detail);
     }
-    const batch = readsBatches(c);
+    const batch = asks(c, "batch");
     return openSocket(c, space, { role: "worker", operator: true, tokenId, batch });
   })
   .get("/api/spaces/:space/ws", async (c) => {
@@ -38,7 +39,7 @@ export const sockets = new Hono<AppEnv>()
     const space = spaceParam(c);
     const { operator } = await callerOf(c);
     const since = c.req.query("since");
-    const batch = readsBatches(c);
+    const batch = asks(c, "batch");
     return openSocket(c, space, { role: "subscriber", operator, since, batch });
   })
   .get("/api/rooms/:room/ws", (c) => {
@@ -62,13 +63,9 @@ async function openJob(c: AppContext): Promise<Response> {
   const { space, ulid: job } = jobParam(c);
   const { operator } = await callerOf(c);
   const { max_rate: maxRate, acks } = checked(throttleQuery, c.req.query());
-  const batch = readsBatches(c);
+  const batch = asks(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };
   return ofJob(openSocket(c, space, { role: "subscriber", operator, job, ...call }));
-}
-
-function readsBatches(c: AppContext): boolean {
-  return c.req.query("batch") === "1";
 }
 
 function requireUpgrade(c: AppContext): void {
