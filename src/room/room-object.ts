@@ -6,6 +6,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
+import { tagOf } from "../objects/tag.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
@@ -135,17 +136,17 @@ export class RoomObject extends DurableObject<Env> {
   override async alarm(): Promise<void> {
     this.alarms.forget();
     const now = Date.now();
-    for (const name of this.known()) this.room(name).expire(now);
-    await this.sweep(this.sweeps.take(this.known(), now));
+    const names = this.known();
+    for (const name of names) this.room(name).expire(now);
+    await this.sweep(this.sweeps.take(names, now));
+    const rooms = this.known().map((name) => this.room(name));
     // Nothing happens in these: they are as they were stored.
     for (const [name, { desk }] of this.rooms) if (desk.isIdle()) this.rooms.delete(name);
-    const known = this.known();
-    if (known.length === 0 && this.rooms.size === 0) {
+    if (rooms.length === 0 && this.rooms.size === 0) {
       this.stores.forget();
       await this.ctx.storage.deleteAll();
       return;
     }
-    const rooms = known.map((name) => this.room(name));
     this.arm(...rooms);
     this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
   }
@@ -168,8 +169,8 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   private roomOf(socket: WebSocket): Room | null {
-    const [name] = this.ctx.getTags(socket);
-    return name === undefined ? null : this.room(name);
+    const name = tagOf(this.ctx, socket);
+    return name === null ? null : this.room(name);
   }
 
   private gone(socket: WebSocket): void {

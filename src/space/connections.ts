@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { type Outlet, sendFrames } from "../channel/outlet.ts";
 import { throttled, throttledAs } from "../channel/throttle.ts";
+import { tagOf } from "../objects/tag.ts";
+import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { SOCKET_HEADERS } from "./calls.ts";
 
@@ -115,18 +117,9 @@ export class Connections {
   of(socket: WebSocket): Connection | null {
     const known = this.bySocket.get(socket);
     if (known) return this.byId.get(known.at.id) ?? remembered(socket);
-    const found = this.byId.get(this.tagOf(socket)) ?? remembered(socket);
+    const found = this.byId.get(tagOf(this.ctx, socket) ?? "") ?? remembered(socket);
     if (found) this.bySocket.set(socket, found);
     return found;
-  }
-
-  /** A socket that closed while the object was away has no tags any more, and says so by throwing. */
-  private tagOf(socket: WebSocket): string {
-    try {
-      return this.ctx.getTags(socket)[0] ?? "";
-    } catch {
-      return "";
-    }
   }
 
   get(id: string): Connection | null {
@@ -218,6 +211,15 @@ export class Connections {
   lastPingAt(connection: Connection): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;
   }
+}
+
+/** What a message says, frame by frame. */
+export function framesOf<T>(
+  { at: { batch } }: Connection,
+  raw: string | ArrayBuffer,
+  schema: z.ZodType<T>,
+): Decoded<T>[] {
+  return batch ? decodeFrames(raw, schema) : [decodeFrame(raw, schema)];
 }
 
 function outletOf({ socket, at: { batch } }: Connection): Outlet {

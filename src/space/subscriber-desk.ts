@@ -1,5 +1,5 @@
 import { type Position, parsePosition } from "../channel/position.ts";
-import { type Decoded, decodeFrame, decodeFrames, type Json } from "../protocol/codec.ts";
+import { type Decoded, decodeFrame, type Json } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
@@ -10,7 +10,7 @@ import {
 } from "../protocol/subscriber-frames.ts";
 import { isEnded } from "../queue/job.ts";
 import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "./calls.ts";
-import type { SubscriberConnection } from "./connections.ts";
+import { framesOf, type SubscriberConnection } from "./connections.ts";
 import type { SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Intake } from "./intake.ts";
@@ -29,11 +29,10 @@ export class SubscriberDesk {
   }
 
   /** What a message says, frame by frame; it changes nothing yet. */
-  read({ at: { jobUlid, batch } }: SubscriberConnection, raw: string | ArrayBuffer): Heard[] {
+  read(subscriber: SubscriberConnection, raw: string | ArrayBuffer): Heard[] {
+    const { jobUlid } = subscriber.at;
     if (jobUlid !== null) return [{ jobUlid, decoded: decodeFrame(raw, jobClientFrame) }];
-    const frames = batch
-      ? decodeFrames<SpaceClientFrame>(raw, spaceClientFrame)
-      : [decodeFrame<SpaceClientFrame>(raw, spaceClientFrame)];
+    const frames = framesOf<SpaceClientFrame>(subscriber, raw, spaceClientFrame);
     return frames.map((decoded) => ({ jobUlid, decoded }));
   }
 

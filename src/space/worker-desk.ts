@@ -1,4 +1,4 @@
-import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
+import type { Decoded } from "../protocol/codec.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../protocol/worker-frames.ts";
@@ -6,7 +6,7 @@ import { attemptDeadline } from "../queue/deadline.ts";
 import type { Job, ProcessingJob } from "../queue/job.ts";
 import type { Command, Effect } from "../queue/transition.ts";
 import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
-import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
+import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { type SpaceCore, servingWorkers, workerConfigOf } from "./core.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
 import { Registrar } from "./registrar.ts";
@@ -46,9 +46,8 @@ export class WorkerDesk {
   }
 
   /** What a message says, frame by frame; it changes nothing yet. */
-  read({ at: { batch } }: WorkerConnection, raw: string | ArrayBuffer): Decoded<WorkerFrame>[] {
-    if (batch) return decodeFrames<WorkerFrame>(raw, workerFrame);
-    return [decodeFrame<WorkerFrame>(raw, workerFrame)];
+  read(worker: WorkerConnection, raw: string | ArrayBuffer): Decoded<WorkerFrame>[] {
+    return framesOf<WorkerFrame>(worker, raw, workerFrame);
   }
 
   receive(worker: WorkerConnection, decoded: Decoded<WorkerFrame>, now: number): void {
