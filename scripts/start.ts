@@ -22,6 +22,7 @@ const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 const WORKER = join(ROOT, "dist/worker-client/cli.js");
 const LEASHED = join(ROOT, "scripts/leashed.ts");
 const READY_WITHIN_MS = 60_000;
+const STARTS = 2;
 const PORT_FREE_WITHIN_MS = 2_000;
 const POLL_MS = 200;
 /** The edge is looked at this often, and started again after so many looks in vain. */
@@ -49,8 +50,7 @@ async function main(): Promise<void> {
   await requireFreePort();
   ensureSecrets();
   migrate();
-  edge = startEdge();
-  await untilReady(edge);
+  await bringUp();
   await ensureDemoSpace();
   if (!process.argv.includes("--no-worker")) worker = startWorker();
   console.log(`
@@ -100,8 +100,23 @@ function migrate(): void {
   process.exit(1);
 }
 
+/** Once more where it fails: another program may have been quicker at a port the runtime chose. */
+async function bringUp(): Promise<void> {
+  for (let start = 1; start <= STARTS && !stopping; start++) {
+    if (start > 1) console.error("Trying once more.");
+    await requireFreePort();
+    edge = startEdge();
+    if (await isUp(edge)) return;
+    if (!stopping) console.error("The edge did not come up; what it printed is above.");
+    killGroup(edge);
+  }
+  await stop(1);
+}
+
 function startEdge(): ChildProcess {
   const args = ["dev", "--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE_FOLDER];
+  // Any free port: wrangler's own choice is lost where two edges that start at once make the same.
+  args.push("--inspector-port", "0");
   // Nobody floods his own machine, and his webhooks go to it.
   args.push("--var", "LOCAL:true");
   const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"]);
@@ -117,9 +132,7 @@ async function keepUp(): Promise<void> {
     if (missed < MISSES || stopping) continue;
     console.error("The edge does not answer: starting it again.");
     killGroup(edge);
-    await requireFreePort();
-    edge = startEdge();
-    await untilReady(edge);
+    await bringUp();
     missed = 0;
   }
 }
@@ -161,14 +174,14 @@ function launch(script: string, args: string[]): ChildProcess {
   });
 }
 
-async function untilReady(child: ChildProcess): Promise<void> {
+/** Waits until it answers; false where it ends before, or takes too long. */
+async function isUp(child: ChildProcess): Promise<boolean> {
   const giveUpAt = Date.now() + READY_WITHIN_MS;
-  while (child.exitCode === null && Date.now() < giveUpAt) {
-    if (await isHealthy()) return;
+  while (child.exitCode === null && child.signalCode === null && Date.now() < giveUpAt) {
+    if (await isHealthy()) return true;
     await sleep(POLL_MS);
   }
-  console.error("The edge did not come up; what it printed is above.");
-  await stop(1);
+  return false;
 }
 
 /** The worker first, so that what it finished is still acknowledged. */

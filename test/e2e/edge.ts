@@ -15,11 +15,15 @@ export async function runEdge(
   port: number,
   args = ["--no-worker"],
 ): Promise<RunningEdge> {
-  const program = new Program(join(ROOT, "scripts/start.ts"), args, {
-    PORT: String(port),
-    DIALOUT_STATE: state,
-  });
-  await program.prints("Dialout is up.");
+  const edge = launchEdge(state, port, args);
+  await edge.program.prints("Dialout is up.");
+  return edge;
+}
+
+/** Does not wait until it is up. */
+export function launchEdge(state: string, port: number, args = ["--no-worker"]): RunningEdge {
+  const env = { PORT: String(port), DIALOUT_STATE: state };
+  const program = new Program(join(ROOT, "scripts/start.ts"), args, env);
   return { url: `http://127.0.0.1:${port}`, program };
 }
 

@@ -7,7 +7,7 @@ import { ROOT } from "../../scripts/local.ts";
 import type { JobResource } from "../../src/protocol/resources.ts";
 import { freePort } from "../support/port.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { launchEdge, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const run = promisify(execFile);
 
@@ -77,6 +77,16 @@ describe("npm start", () => {
       .toBe("completed");
     await edge.program.stop();
     edge = await start();
+  });
+
+  it("starts the edge once more where it ends before it is up", async () => {
+    const other = await makeState();
+    const { program } = launchEdge(other, await freePort());
+    await program.prints("Your Worker has access");
+    program.killStarted("wrangler");
+    await program.prints(/Trying once more.*Dialout is up/s);
+    await program.stop();
+    await removeState(other);
   });
 
   it("says so where its port is in use", async () => {
