@@ -180,6 +180,21 @@ export class Ledger {
     });
   }
 
+  /**
+   * Whether the batch did nothing but hand new jobs to workers, in a space whose jobs end within `ms` on
+   * the average: their results are about to come.
+   */
+  endsSoon(ms: number): boolean {
+    if (this.meanRun === null || this.meanRun * 1_000 >= ms || this.changes.size === 0)
+      return false;
+    for (const { job, before, log } of this.changes.values()) {
+      const isFresh = before === null && job.status === "processing" && log.length === 0;
+      // An endpoint is told of the start too.
+      if (!isFresh || job.webhook !== null) return false;
+    }
+    return true;
+  }
+
   /** Writes what the batch changed; must run inside its transaction. */
   save(): void {
     for (const { job, before, log } of this.changes.values()) {

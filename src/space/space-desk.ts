@@ -20,6 +20,7 @@ import type { SpaceCore } from "./core.ts";
 import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
 import { Figures } from "./figures.ts";
+import { HOLD_MS, Hold } from "./hold.ts";
 import { Inbox, type Work } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
@@ -63,6 +64,7 @@ export class SpaceDesk {
   private readonly deadlines: Deadlines;
   private readonly pace = new Pace();
   private readonly inbox: Inbox;
+  private readonly hold: Hold;
   private readonly gate: SubmitGate;
   private isRetired = false;
 
@@ -72,8 +74,9 @@ export class SpaceDesk {
     this.inbox = new Inbox({
       outbox: parts.outbox,
       isBrisk: (now) => this.pace.isBrisk(this.core.ledger.runningJobs().length, now),
-      run: (works) => this.run(works),
+      run: (works) => this.run(works, true),
     });
+    this.hold = new Hold(() => this.batch(() => () => null));
     this.gate = new SubmitGate(parts.submits);
     this.feed = new Feed(this.core, crypto.randomUUID().slice(0, 8));
     this.figures = new Figures(this.core, this.feed);
@@ -141,12 +144,10 @@ export class SpaceDesk {
   /** Runs a batch at once, with all that has arrived before it. */
   batch<T>(work: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
-    this.run([
-      ...this.inbox.takeAll(),
-      (now) => {
-        answer = work(now);
-      },
-    ]);
+    const last = (now: number) => {
+      answer = work(now);
+    };
+    this.run([...this.inbox.takeAll(), last], false);
     if (!answer) throw new Error("the batch was not stored");
     return answer();
   }
@@ -157,10 +158,11 @@ export class SpaceDesk {
   ): void {
     const openedAt = Date.now();
     const at = { kind: "worker" as const, ...who, openedAt, state: { phase: "new" as const } };
-    this.workers.welcome(this.core.connections.accept<WorkerAttachment>(socket, at));
-    this.core.outbox.flush();
-    this.parts.armAlarm(openedAt + LIMITS.registerMs);
-    this.parts.changed();
+    const worker = this.core.connections.accept<WorkerAttachment>(socket, at);
+    this.batch(() => {
+      this.workers.welcome(worker);
+      return () => this.parts.armAlarm(openedAt + LIMITS.registerMs);
+    });
   }
 
   /** `false` where it asks for a job that is not there. */
@@ -209,7 +211,7 @@ export class SpaceDesk {
   /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
   retire(): void {
     this.isRetired = true;
-    this.run(this.inbox.takeAll());
+    this.run(this.inbox.takeAll(), false);
     this.announcer.stop();
     this.feed.throttle.stop();
   }
@@ -254,10 +256,11 @@ export class SpaceDesk {
     });
   }
 
-  private run(works: Work[]): void {
+  /** @param mayHold what it did may stay in memory, untold, where its result is about to come */
+  private run(works: Work[], mayHold: boolean): void {
     const now = Date.now();
     const { core } = this;
-    let changes: Change[];
+    let changes: Change[] | null;
     let webhookDue: number | null = null;
     try {
       changes = this.parts.sql.transaction(() => {
@@ -265,6 +268,7 @@ export class SpaceDesk {
         for (const work of works) this.attempt(work, now);
         this.workers.dispatch(now);
         core.connections.together(() => core.outbox.flushAhead());
+        if (mayHold && core.ledger.endsSoon(HOLD_MS)) return null;
         core.ledger.save();
         const settled = core.ledger.settle();
         this.retention.note(settled);
@@ -276,6 +280,11 @@ export class SpaceDesk {
       this.parts.crash(error);
       throw error;
     }
+    if (changes === null) {
+      this.hold.begin();
+      return;
+    }
+    this.hold.end();
     // First, because nothing that is told may keep a deadline from being watched.
     this.deadlines.watch(changes, webhookDue, now);
     core.connections.together(() => {

@@ -43,15 +43,34 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("know their place in the queue, and are counted", () => {
-    always(() => ({
-      stored: (space) => {
-        const line = space.line();
-        const places = line.map((job) => space.ledger.queuePosition(job));
-        expect(places).toEqual(line.map((_, index) => index + 1));
-        expect(space.ledger.queuedCount).toBe(line.length);
-      },
-    }));
+  it("know their place in the queue, and are counted, also where new ones are held", () => {
+    const inLine = (space: SpaceModel) => {
+      const line = space.line();
+      const places = line.map((job) => space.ledger.queuePosition(job));
+      expect(places).toEqual(line.map((_, index) => index + 1));
+      expect(space.ledger.queuedCount).toBe(line.length);
+    };
+    always(() => ({ stored: inLine, held: inLine }));
+  });
+
+  it("are held, and forgotten while they are, in many of these histories", () => {
+    let held = 0;
+    let forgotten = 0;
+    for (const day of fc.sample(days, { numRuns: 300, seed: 20_261_121 })) {
+      const space = new SpaceModel();
+      let accepted = 0;
+      liveThrough(space, day, {
+        dispatched: () => {
+          if (space.submitted.length < accepted) forgotten += 1;
+          accepted = space.submitted.length;
+        },
+        held: () => {
+          held += 1;
+        },
+      });
+    }
+    expect(held).toBeGreaterThan(50);
+    expect(forgotten).toBeGreaterThan(5);
   });
 
   it("are in the store as they are in memory after every batch", () => {

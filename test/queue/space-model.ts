@@ -46,9 +46,13 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   },
 );
 
-/** What arrives together, and whether memory is lost after it was stored. */
+/** What arrives together, whether it may be held, and whether memory is lost after it was stored or held. */
 export const days = fc.array(
-  fc.record({ acts: fc.array(act, { minLength: 1, maxLength: 4 }), forgets: fc.boolean() }),
+  fc.record({
+    acts: fc.array(act, { minLength: 1, maxLength: 4 }),
+    mayHold: fc.boolean(),
+    forgets: fc.boolean(),
+  }),
   { maxLength: 20, size: "max" },
 );
 
@@ -65,12 +69,16 @@ export class SpaceModel {
   readonly submitted: string[] = [];
   private readonly workers = new Map<number, ServingWorker>();
   private generation = 0;
+  /** How many of the submitted were told that they are accepted. */
+  private accepted = 0;
 
   /** @param Store another store, to see that its faults are found */
   constructor(Store: typeof JobStore = JobStore) {
     const sql = nodeSql();
     migrate(sql);
     this.store = new Store(sql);
+    // As if quick jobs had ended before: batches may be held from the first on.
+    this.store.recentRunsS = () => [0];
     this.ledger = new Ledger(this.store);
   }
 
@@ -96,10 +104,13 @@ export class SpaceModel {
   save(): void {
     this.ledger.save();
     this.ledger.settle();
+    this.accepted = this.submitted.length;
   }
 
+  /** What was held is gone, and nobody was promised it. */
   forget(): void {
     this.ledger = new Ledger(this.store);
+    this.submitted.length = this.accepted;
   }
 
   perform(act: Act): void {
@@ -196,24 +207,28 @@ function frameOf(type: "output" | "result" | "retry" | "reject", job: Processing
   }
 }
 
-/** What to look at: the space around each dispatch, after each batch is stored, and at the end. */
+/** What to look at: the space around each dispatch, after each batch is stored or held, and at the end. */
 export interface Checks {
   dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
   stored?: (space: SpaceModel) => void;
+  held?: (space: SpaceModel) => void;
   over?: (space: SpaceModel) => void;
 }
 
-export type Day = { acts: Act[]; forgets: boolean }[];
+export type Day = { acts: Act[]; mayHold: boolean; forgets: boolean }[];
 
 export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
-  for (const { acts, forgets } of day) {
+  for (const { acts, mayHold, forgets } of day) {
     for (const one of acts) space.perform(one);
     const [line, workers] = [space.line(), space.serving()];
     const free = freeSlots(workers);
     const jobs = space.ledger.dispatch(workers, space.now);
     checks.dispatched?.(space, jobs, line, free);
-    space.save();
-    checks.stored?.(space);
+    if (mayHold && space.ledger.endsSoon(Number.POSITIVE_INFINITY)) checks.held?.(space);
+    else {
+      space.save();
+      checks.stored?.(space);
+    }
     if (forgets) space.forget();
   }
   checks.over?.(space);
