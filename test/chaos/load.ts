@@ -11,6 +11,10 @@ export type Random = () => number;
 
 const FOLLOWED_SHARE = 0.3;
 const RETRY_MS = 50;
+/** So many jobs are quick, so that the edge holds new ones for their results, then so many are not. */
+const PHASE = 150;
+const QUICK = { ms: 4, pieces: 1 };
+const SLOW = { ms: 60, pieces: 4 };
 
 /** Those who submit and follow, and what they saw. An edge that is away is asked again. */
 export class Load {
@@ -32,7 +36,9 @@ export class Load {
   async submit(): Promise<void> {
     while (this.open) {
       const { random } = this;
-      const work = { n: this.submitted++, ms: random() * 60, pieces: Math.floor(random() * 5) };
+      const n = this.submitted++;
+      const { ms, pieces } = Math.floor(n / PHASE) % 2 === 0 ? QUICK : SLOW;
+      const work = { n, ms: random() * ms, pieces: Math.floor(random() * (pieces + 1)) };
       const priority = Math.floor(random() * 3);
       const response = await this.post({ input: work, priority });
       if (response === null) await sleep(RETRY_MS);
