@@ -2,11 +2,13 @@ import type { JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobOptions, SpaceSettings } from "../protocol/resources.ts";
-import { covers } from "./dispatch.ts";
+import { type Candidate, covers } from "./dispatch.ts";
 import type { JobLimits } from "./job.ts";
-import type { Census } from "./status.ts";
 
 export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: string };
+
+/** As much of a connected worker as decides about a submit. */
+type Present = Pick<Candidate, "draining" | "capabilities">;
 
 const ADMITTED: Admission = { ok: true };
 
@@ -33,7 +35,7 @@ export function admitInput(
 /** Whether the space takes one more job now, with so many waiting and a worker there or not. */
 export function admitNow(
   settings: SpaceSettings,
-  { workers, queued }: Pick<Census, "workers" | "queued">,
+  { workers, queued }: { workers: readonly Present[]; queued: number },
   requires: readonly string[],
 ): Admission {
   const serving = workers.filter(({ draining }) => !draining);

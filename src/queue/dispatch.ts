@@ -17,8 +17,11 @@ export function slotsOf(offered: number, allowed: number | null): number {
 }
 
 /** Whether a worker has everything a job asks for. */
-export function covers(candidate: Candidate, requires: readonly string[]): boolean {
-  return requires.every((capability) => candidate.capabilities.has(capability));
+export function covers(
+  { capabilities }: Pick<Candidate, "capabilities">,
+  requires: readonly string[],
+): boolean {
+  return requires.every((capability) => capabilities.has(capability));
 }
 
 /** Slots that a job which asks for this could go to now. */

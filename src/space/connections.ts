@@ -90,6 +90,8 @@ export type ReadyWorker = WorkerConnection & {
 /** The sockets of one object: the only place that accepts, tags, remembers, sends and closes. */
 export class Connections {
   private readonly byId = new Map<string, Connection>();
+  /** Of these the workers: few among many, and looked at for each job. */
+  private readonly workersById = new Map<string, WorkerConnection>();
   private readonly bySocket = new WeakMap<WebSocket, Connection>();
 
   private readonly ctx: DurableObjectState;
@@ -100,7 +102,7 @@ export class Connections {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets()) {
       const connection = remembered(socket);
-      if (connection) this.byId.set(connection.at.id, connection);
+      if (connection) this.add(connection);
     }
   }
 
@@ -108,7 +110,7 @@ export class Connections {
     const accepted = { socket, at };
     const connection = accepted as Connection;
     this.ctx.acceptWebSocket(socket, [at.id]);
-    this.byId.set(at.id, connection);
+    this.add(connection);
     this.remember(connection);
     return accepted;
   }
@@ -136,7 +138,7 @@ export class Connections {
   }
 
   workers(): WorkerConnection[] {
-    return [...this.byId.values()].filter(isWorker);
+    return [...this.workersById.values()];
   }
 
   readyWorkers(): ReadyWorker[] {
@@ -188,23 +190,30 @@ export class Connections {
   /** Forgets a connection, and answers or begins the closing handshake. */
   close(connection: Connection, close: keyof typeof CLOSE | { code: number }, reason = ""): void {
     this.uncork(connection);
-    this.byId.delete(connection.at.id);
+    this.forget(connection);
     connection.socket.serializeAttachment(null);
     const { code } = typeof close === "string" ? CLOSE[close] : close;
     closeQuietly(connection.socket, code, reason);
   }
 
-  forget(connection: Connection): void {
-    this.byId.delete(connection.at.id);
+  forget({ at: { id } }: Connection): void {
+    this.byId.delete(id);
+    this.workersById.delete(id);
   }
 
   /** Forgets and closes every socket there is. */
   closeAll(close: keyof typeof CLOSE, reason: string): void {
     this.byId.clear();
+    this.workersById.clear();
     for (const socket of this.ctx.getWebSockets()) {
       socket.serializeAttachment(null);
       closeQuietly(socket, CLOSE[close].code, reason);
     }
+  }
+
+  private add(connection: Connection): void {
+    this.byId.set(connection.at.id, connection);
+    if (isWorker(connection)) this.workersById.set(connection.at.id, connection);
   }
 
   /** When the socket last answered a `ping`; `null` if it never did. */

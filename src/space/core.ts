@@ -103,17 +103,25 @@ interface Refs {
   job_id?: string;
 }
 
+/** Which workers are there, and what they can do. */
+export function presentWorkers({ connections }: SpaceCore) {
+  return connections.readyWorkers().map(({ at: { state } }) => ({
+    state,
+    capabilities: new Set(state.capabilities),
+    draining: state.phase === "draining",
+  }));
+}
+
 /** The workers that are there, as the dispatcher sees them. */
 export function servingWorkers(core: SpaceCore): ServingWorker[] {
   const running = core.ledger.runningJobs();
-  return core.connections.readyWorkers().map(({ at: { state } }) => ({
+  return presentWorkers(core).map(({ state, ...present }) => ({
+    ...present,
     id: state.workerId,
     name: state.name,
     generation: state.generation,
     slots: slotsOf(state.offered, core.record.settings.concurrency),
     load: state.load,
-    capabilities: new Set(state.capabilities),
-    draining: state.phase === "draining",
     busy: running.filter((job) => job.generation === state.generation).length,
   }));
 }

@@ -10,6 +10,9 @@ interface Parts {
   run: (works: Work[]) => void;
 }
 
+/** So many parts are a batch worth its transaction. */
+const MANY = 8;
+
 /** Gathers what arrives in the same turn into one batch. */
 export class Inbox {
   private readonly parts: Parts;
@@ -46,7 +49,8 @@ export class Inbox {
   private async drainSoon(): Promise<void> {
     // Frames that came in with this one have their turns first.
     await Promise.resolve();
-    if (this.parts.isBrisk(Date.now())) await scheduler.wait(0);
+    // Who sends many frames as one message has waited for more already.
+    if (this.works.length < MANY && this.parts.isBrisk(Date.now())) await scheduler.wait(0);
     this.drained = null;
     const works = this.takeAll();
     if (works.length > 0) this.parts.run(works);

@@ -1,10 +1,11 @@
-import { byteLength, type JsonObject } from "../protocol/codec.ts";
+import type { JsonObject } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
 import { currentOutput, type Job, type StoredFile } from "../queue/job.ts";
+import { inputBytesOf } from "../storage/job-row.ts";
 import { refusalOf } from "../webhooks/target.ts";
-import { censusOf, type SpaceCore } from "./core.ts";
+import { presentWorkers, type SpaceCore } from "./core.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
 
@@ -38,10 +39,7 @@ export class Intake {
     const { input, files, options, submitter } = submission;
     const { settings } = this.core.record;
     const fields = files.map(({ field }) => field);
-    for (const admission of [
-      admitSize(byteLength(JSON.stringify(input))),
-      admitInput(settings, input, fields),
-    ]) {
+    for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
       if (!admission.ok) return admission;
     }
     const refusal = options.webhook && refusalOf(options.webhook.url, this.allowPrivateWebhooks);
@@ -52,7 +50,8 @@ export class Intake {
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.answerTo(cacheKey, now);
-    const admission = answer ? null : admitNow(settings, censusOf(this.core), requires);
+    const there = { workers: presentWorkers(this.core), queued: this.core.ledger.queuedCount };
+    const admission = answer ? null : admitNow(settings, there, requires);
     if (admission && !admission.ok) return admission;
     const job = this.core.ledger.submit(
       {

@@ -60,15 +60,31 @@ export const ROW_BYTES = 500;
 /** About what the row of a finished job takes of the storage, in bytes. */
 export function rowBytesOf(job: EndedJob): number {
   const result = job.status === "completed" ? sizeOf(job.result) : 0;
-  return ROW_BYTES + (inputSizes.get(job.input) ?? sizeOf(job.input)) + sizeOf(job.files) + result;
+  return ROW_BYTES + measured(job.input).bytes + sizeOf(job.files) + result;
 }
 
-/** Of the inputs this memory has stored: measured once. */
-const inputSizes = new WeakMap<JsonObject, number>();
+/** The bytes of an input as it is stored. */
+export function inputBytesOf(input: JsonObject): number {
+  return measured(input).bytes;
+}
 
-function inputText(input: JsonObject): string {
+/** Of the inputs this memory has seen: their bytes, and until they are stored their texts. */
+const inputs = new WeakMap<JsonObject, { bytes: number; text: string | null }>();
+
+function measured(input: JsonObject) {
+  const known = inputs.get(input);
+  if (known) return known;
   const text = JSON.stringify(input);
-  inputSizes.set(input, byteLength(text));
+  const made = { bytes: byteLength(text), text };
+  inputs.set(input, made);
+  return made;
+}
+
+/** For the row of a new job: the text is not needed again. */
+function inputText(input: JsonObject): string {
+  const known = measured(input);
+  const text = known.text ?? JSON.stringify(input);
+  known.text = null;
   return text;
 }
 
@@ -76,8 +92,9 @@ function sizeOf(value: Json | readonly StoredFile[]): number {
   return byteLength(JSON.stringify(value));
 }
 
-export function rowOf(job: Job): JobRow {
-  return { ...fixedColumns(job), ...changingColumns(job) };
+/** What a new row has in its columns; the others are null or their default. */
+export function rowOf(job: Job): Partial<JobRow> {
+  return { ...fixedColumns(job), ...commonColumns(job), ...statusColumns(job) };
 }
 
 /** What a submit fixes for good. */
@@ -102,6 +119,10 @@ function fixedColumns(job: Job) {
 
 /** All else. */
 export function changingColumns(job: Job) {
+  return { ...ABSENT, ...commonColumns(job), ...statusColumns(job) };
+}
+
+function commonColumns(job: Job) {
   return {
     status: job.status,
     updated_at: job.updatedAt,
@@ -109,10 +130,10 @@ export function changingColumns(job: Job) {
     started_at: job.startedAt,
     log_offset: job.offset,
     history: JSON.stringify(job.history),
-    ...statusColumns(job),
   };
 }
 
+/** Columns that some status knows nothing of. */
 const ABSENT = {
   queued_at: null,
   queue_due_at: null,
@@ -133,10 +154,10 @@ const ABSENT = {
   progress: 0,
 } satisfies Record<string, SqlValue>;
 
-function statusColumns(job: Job) {
+function statusColumns(job: Job): Partial<JobRow> {
   if (job.status === "queued") {
     const { queuedAt: queued_at, availableAt: available_at } = job;
-    return { ...ABSENT, queued_at, queue_due_at: dueAt(job), available_at };
+    return { queued_at, queue_due_at: dueAt(job), available_at, progress: 0 };
   }
   const worker = {
     worker_id: job.worker?.id ?? null,
@@ -145,7 +166,6 @@ function statusColumns(job: Job) {
   };
   if (job.status === "processing") {
     return {
-      ...ABSENT,
       ...worker,
       dispatched_at: job.dispatchedAt,
       detached_at: job.detachedAt,
@@ -156,7 +176,7 @@ function statusColumns(job: Job) {
     };
   }
   const { completedAt: completed_at, dispatchedAt: dispatched_at } = job;
-  const ended = { ...ABSENT, ...worker, completed_at, dispatched_at };
+  const ended = { ...worker, completed_at, dispatched_at };
   switch (job.status) {
     case "completed": {
       const metrics = job.metrics === null ? null : JSON.stringify(job.metrics);

@@ -1,6 +1,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
+import { insertionOf } from "./job-insertion.ts";
 import { JobLog } from "./job-log.ts";
 import {
   changingColumns,
@@ -41,8 +42,8 @@ export class JobStore {
   }
 
   add(job: Job): void {
-    const columns = named(rowOf(job)).filter(([, value]) => value !== null);
-    this.sql.run(insertion(columns.map(([name]) => name).join()), ...columns.map(boundOf));
+    const { statement, bound } = insertionOf(rowOf(job));
+    this.sql.run(statement, ...bound);
   }
 
   /**
@@ -252,10 +253,6 @@ function bytesOf(column: string): string {
 }
 
 /** Statements by the columns they name: of each kind of step there is one, which the runtime prepares once. */
-const insertion = once((columns) => {
-  const values = columns.replaceAll(/\w+/g, "?");
-  return `INSERT INTO jobs (${columns}) VALUES (${values})`;
-});
 const change = once((columns) => {
   const assigned = columns.replaceAll(/\w+/g, "$& = ?");
   return `UPDATE jobs SET ${assigned} WHERE ulid = ?`;

@@ -36,6 +36,21 @@ export function jobStoreContract(withSql: WithSql): void {
         fc.assert(anyLife, { numRuns: 150 });
       }));
 
+    it("comes back exactly as it was, whatever it had lived through when it was first stored", () =>
+      withJobs((jobs) => {
+        const anyLife = fc.property(newJobs, lives, fc.nat(), (job, steps, pick) => {
+          const applied = [...play(job, steps)].filter(({ outcome }) => outcome.kind === "applied");
+          const lived = applied.slice(0, pick % (applied.length + 1));
+          const last = lived.at(-1)?.after ?? submitted(job, START);
+          jobs.add(last);
+          const told = lived.flatMap(({ outcome }) => ("log" in outcome ? outcome.log : []));
+          jobs.log.append(job.ulid, told);
+          expect(jobs.get(job.ulid)).toEqual(last);
+          jobs.remove(job.ulid);
+        });
+        fc.assert(anyLife, { numRuns: 150 });
+      }));
+
     it("comes back with its log, where only the log was written since", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
