@@ -1,7 +1,7 @@
 /** So many attempts under way mean that frames come from many sides at once. */
 const MANY_RUNNING = 4;
 /** So many arrivals within so many milliseconds are more than one client waiting for each answer sends. */
-const MANY_ARRIVALS = 4;
+const MANY_ARRIVALS = 6;
 const BURST_MS = 3;
 
 /**
