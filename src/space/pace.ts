@@ -1,8 +1,10 @@
 /** So many attempts under way mean that frames come from many sides at once. */
 const MANY_RUNNING = 4;
-/** So many arrivals within so many milliseconds are more than one client waiting for each answer sends. */
-const MANY_ARRIVALS = 6;
+/** So many calls within so many milliseconds are more than one client waiting for each answer makes. */
+const MANY_CALLS = 4;
 const BURST_MS = 3;
+/** Of frames on a socket, where an answer takes less than a millisecond. */
+export const MANY_FRAMES = 6;
 
 /**
  * Whether a batch should wait a moment for more. The shortest timer of the runtime is a millisecond: cheap
@@ -10,13 +12,18 @@ const BURST_MS = 3;
  */
 export class Pace {
   /** The latest arrivals, in turn. */
-  private readonly arrivals = new Array<number>(MANY_ARRIVALS).fill(Number.NEGATIVE_INFINITY);
+  private readonly arrivals: number[];
   private next = 0;
+
+  /** @param many so many arrivals at once are a burst */
+  constructor(many: number = MANY_CALLS) {
+    this.arrivals = new Array<number>(many).fill(Number.NEGATIVE_INFINITY);
+  }
 
   /** A submit, or anything else that is no worker's answer. */
   arrived(now: number): void {
     this.arrivals[this.next] = now;
-    this.next = (this.next + 1) % MANY_ARRIVALS;
+    this.next = (this.next + 1) % this.arrivals.length;
   }
 
   isBrisk(running: number, now: number): boolean {

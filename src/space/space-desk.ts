@@ -25,7 +25,7 @@ import { Inbox, type Work } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
-import { Pace } from "./pace.ts";
+import { MANY_FRAMES, Pace } from "./pace.ts";
 import { Retention } from "./retention.ts";
 import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
 import { type Heard, isSubmit, SUBMITTER_LEFT, SubscriberDesk } from "./subscriber-desk.ts";
@@ -62,7 +62,8 @@ export class SpaceDesk {
   private readonly announcer: Announcer;
   private readonly retention: Retention;
   private readonly deadlines: Deadlines;
-  private readonly pace = new Pace();
+  private readonly calls = new Pace();
+  private readonly frames = new Pace(MANY_FRAMES);
   private readonly inbox: Inbox;
   private readonly hold: Hold;
   private readonly gate: SubmitGate;
@@ -73,7 +74,7 @@ export class SpaceDesk {
     this.core = { ...parts, ledger: new Ledger(parts.store) };
     this.inbox = new Inbox({
       outbox: parts.outbox,
-      isBrisk: (now) => this.pace.isBrisk(this.core.ledger.runningJobs().length, now),
+      isBrisk: (now) => this.isBrisk(now),
       run: (works) => this.run(works, true),
     });
     this.hold = new Hold(() => this.batch(() => () => null));
@@ -128,16 +129,22 @@ export class SpaceDesk {
   private heardSubscriber(connection: SubscriberConnection, heard: Heard): Promise<void> {
     return this.gate.pass(connection, isSubmit(heard), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
-      return this.enqueue((now) => {
+      this.frames.arrived(Date.now());
+      return this.inbox.join((now) => {
         this.subscribers.receive(connection, heard, isAllowed, now);
         return () => undefined;
       });
     });
   }
 
-  /** Joins the next batch; `work` returns what to answer once the batch is stored. */
+  private isBrisk(now: number): boolean {
+    const running = this.core.ledger.runningJobs().length;
+    return this.frames.isBrisk(running, now) || this.calls.isBrisk(running, now);
+  }
+
+  /** A call joins the next batch; `work` returns what to answer once the batch is stored. */
   enqueue<T>(work: (now: number) => () => T): Promise<T> {
-    this.pace.arrived(Date.now());
+    this.calls.arrived(Date.now());
     return this.inbox.join(work);
   }
 

@@ -69,6 +69,7 @@ describe("a job of a space whose jobs end at once", () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     expect(await stored(space)).toEqual([]);
+    expect(sides.client.unread.filter(isAbout(id))).toEqual([]);
     await finish(sides.worker, id);
     expect(await stored(space)).toEqual(["completed"]);
     const frames = (await sides.client.until(isEnd)).filter(isAbout(id));
@@ -178,6 +179,8 @@ describe("a job of a space whose jobs end at once", () => {
     await runInDurableObject(objectOf(space), (_object, state) => state.abort("a crash")).catch(
       () => undefined,
     );
+    await sides.client.closed;
+    expect(sides.client.unread.filter(isAbout(job_id))).toEqual([]);
     const { registered } = await connectWorker(space, { resume: [{ job_id, attempt: 1 }] });
     expect(registered).toMatchObject({ resumed: [], dropped: [{ job_id, attempt: 1 }] });
     await expectStatus(404, await call("GET", `/api/jobs/${job_id}`));

@@ -104,6 +104,11 @@ export class TestSocket {
     this.socket.close(code, "test");
   }
 
+  /** What came and nobody asked for yet. */
+  get unread(): readonly Frame[] {
+    return this.frames;
+  }
+
   /** The next frame for which `wanted` holds; those before it are passed over. */
   async next(wanted: string | ((frame: Frame) => boolean)): Promise<Frame> {
     const found = (await this.until(wanted)).at(-1);
