@@ -9,10 +9,11 @@ import type { History } from "./history.ts";
 /** From 0 up to 1. */
 export type Random = () => number;
 
-const FOLLOWED_SHARE = 0.3;
+const FOLLOWED_SHARE = 0.5;
 const RETRY_MS = 50;
-/** So many jobs are quick, so that the edge holds new ones for their results, then so many are not. */
-const PHASE = 150;
+/** The first of so many jobs are quick, so that the edge holds new ones for their results; the others are not. */
+const ROUND = 400;
+const QUICK_OF_ROUND = 80;
 const QUICK = { ms: 4, pieces: 1 };
 const SLOW = { ms: 60, pieces: 4 };
 
@@ -37,7 +38,7 @@ export class Load {
     while (this.open) {
       const { random } = this;
       const n = this.submitted++;
-      const { ms, pieces } = Math.floor(n / PHASE) % 2 === 0 ? QUICK : SLOW;
+      const { ms, pieces } = n % ROUND < QUICK_OF_ROUND ? QUICK : SLOW;
       const work = { n, ms: random() * ms, pieces: Math.floor(random() * (pieces + 1)) };
       const priority = Math.floor(random() * 3);
       const response = await this.post({ input: work, priority });
