@@ -4,7 +4,8 @@ export interface Backoff {
   capMs: number;
 }
 
-export const BACKOFF: Backoff = { firstMs: 1_000, capMs: 30_000 };
+/** The longest wait is below the 15 s that an edge gives a dropped worker to come back, unless it is set. */
+export const BACKOFF: Backoff = { firstMs: 1_000, capMs: 10_000 };
 
 /**
  * Exponential with full jitter: workers that lost the same edge must not come back in step.

@@ -33,7 +33,8 @@ describe("an edge that is killed with kill -9", () => {
 
   it("ends every job it had accepted, queued or running, with its result and once", async () => {
     const client = new EdgeClient(edge.url);
-    const space = await client.makeSpace();
+    // However long the edge takes to come up again, its worker is back in time.
+    const space = await client.makeSpace({ reconnect_grace_s: 120 });
     const runs = `${state}/runs`;
     await client.startWorker(space, ["exec", "--", "node", "-e", PROGRAM, runs]);
     const prompts = Array.from({ length: QUEUED }, (_, index) => `job ${index}`);

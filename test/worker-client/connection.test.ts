@@ -205,12 +205,12 @@ describe("back-off", () => {
   const failures = fc.nat(10_000);
   const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
-  test("a wait is never negative, and never longer than 1, 2, 4 … 30 seconds", () => {
+  test("a wait is never negative, and never longer than 1, 2, 4, 8, 10 seconds", () => {
     fc.assert(
       fc.property(failures, random, (count, chance) => {
         const ms = backoffMs(count, chance);
         expect(Number.isInteger(ms) && ms >= 0).toBe(true);
-        expect(ms).toBeLessThan(Math.min(30_000, 1_000 * 2 ** count) + 1);
+        expect(ms).toBeLessThan(Math.min(10_000, 1_000 * 2 ** count) + 1);
       }),
     );
   });
@@ -223,7 +223,7 @@ describe("back-off", () => {
       }),
     );
     expect(backoffMs(9, 0)).toBe(0);
-    expect(backoffMs(9, 0.999_999)).toBe(29_999);
+    expect(backoffMs(9, 0.999_999)).toBe(9_999);
   });
 });
 
