@@ -33,12 +33,12 @@ export function requireOperator(c: AppContext): Caller {
   );
 }
 
-/** The space a path names; a name no space can have is answered like one that none has. */
 /** What a socket's client wants to do or hear beside the usual. */
 export function asks(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
   return c.req.query(what) === "1";
 }
 
+/** The space a path names; a name no space can have is answered like one that none has. */
 export function spaceParam(c: AppContext): string {
   const name = spaceName.safeParse(c.req.param("space"));
   if (!name.success) throw new ProblemError("space_not_found", "There is no such space.");

@@ -1,5 +1,6 @@
 import type { JobRow } from "./job-row.ts";
 import type { SqlValue } from "./sql.ts";
+import { once } from "./statements.ts";
 
 /** Every column, and what most jobs have in it. */
 const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
@@ -44,10 +45,7 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
 const COLUMNS = Object.keys(USUAL) as (keyof JobRow)[];
 
 /** How a column comes into a new row, a letter each: not at all, from the text of the statement, or bound. */
-const [ABSENT, IN_TEXT, BOUND] = ["-", "=", "?"];
-
-/** By the letters of all columns: of each kind there is one, which the runtime prepares once. */
-const statements = new Map<string, string>();
+const [ABSENT, IN_TEXT, BOUND] = ["-", "=", "?"] as const;
 
 /**
  * The statement that stores a new row, and what is bound to it. What most jobs have is in the text of the
@@ -65,17 +63,16 @@ export function insertionOf(row: Partial<JobRow>): { statement: string; bound: S
       bound.push(value);
     }
   }
-  const statement = statements.get(shape) ?? statementFor(shape);
-  statements.set(shape, statement);
-  return { statement, bound };
+  return { statement: insertion(shape), bound };
 }
 
-function statementFor(shape: string): string {
+/** By the letters of all columns. */
+const insertion = once((shape) => {
   const columns = COLUMNS.filter((_, index) => shape[index] !== ABSENT);
-  const letters = shape.replaceAll("-", "");
+  const letters = shape.replaceAll(ABSENT, "");
   const values = columns.map((name, index) => (letters[index] === BOUND ? "?" : literal(name)));
   return `INSERT INTO jobs (${columns}) VALUES (${values})`;
-}
+});
 
 function literal(column: keyof JobRow): string {
   const value = USUAL[column];

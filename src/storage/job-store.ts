@@ -14,6 +14,7 @@ import {
 } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
+import { once } from "./statements.ts";
 
 /** A finished job that is to be erased. */
 export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
@@ -257,15 +258,6 @@ const change = once((columns) => {
   const assigned = columns.replaceAll(/\w+/g, "$& = ?");
   return `UPDATE jobs SET ${assigned} WHERE ulid = ?`;
 });
-
-function once(make: (columns: string) => string): (columns: string) => string {
-  const made = new Map<string, string>();
-  return (columns) => {
-    const known = made.get(columns) ?? make(columns);
-    made.set(columns, known);
-    return known;
-  };
-}
 
 type Column = [name: string, value: SqlValue];
 
