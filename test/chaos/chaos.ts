@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { bundleEdge, OPERATOR_KEY } from "../support/bare-edge.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
-import { violationsOf } from "./history.ts";
+import { type History, violationsOf } from "./history.ts";
 import { Load, type Random } from "./load.ts";
 
 const SUBMITTERS = 6;
@@ -25,14 +25,21 @@ export interface Outcome {
   workerKills: number;
   accepted: number;
   runs: number;
+  /** Accepted jobs that a worker had in hand when it alone was killed. */
+  struck: number;
   /** Jobs that took more than one attempt. */
   takenBack: number;
   /** Events that followers got. */
   heard: number;
+  /** Connections of followers that went on where an earlier one had been cut. */
+  resumed: number;
   violations: string[];
 }
 
-/** `seed` decides the faults and the load; the machine decides how they meet. */
+/**
+ * `seed` decides the faults and the load; the machine decides how they meet. Goes on for longer than
+ * `seconds` until every kind of fault has hit something: on a slow machine the first ones may not.
+ */
 export async function chaos(seconds: number, seed: number): Promise<Outcome> {
   const folder = await mkdtemp(join(tmpdir(), "dialout-chaos-"));
   const stage = new Stage(folder, await freePort(), seed);
@@ -50,9 +57,11 @@ class Stage {
   private readonly seed: number;
   private readonly random: Random;
   private edge: Program | null = null;
-  private readonly workers: Program[] = [];
+  private readonly workers: { program: Program; notes: string }[] = [];
+  private readonly notes: string[] = [];
   private token = "";
   private readonly kills = { edge: 0, worker: 0 };
+  private struck = 0;
 
   constructor(folder: string, port: number, seed: number) {
     this.folder = folder;
@@ -69,21 +78,26 @@ class Stage {
     const load = new Load(this.url, SETTINGS.name, this.random);
     const submitters = Array.from({ length: SUBMITTERS }, () => load.submit());
     const endAt = Date.now() + seconds * 1_000;
-    while (Date.now() < endAt) await this.fault();
+    while (Date.now() < endAt || !this.hasHit(load)) await this.fault(load);
     const closed = load.close();
     await Promise.all([closed, ...submitters]);
-    return { ...this.counts(await this.notes()), ...summary(load, violationsOf(load.history)) };
+    return { ...(await this.counts()), ...summary(load, violationsOf(load.history)) };
   }
 
   async clear(): Promise<void> {
-    await Promise.all([...this.workers, this.edge].map((program) => program?.killAll()));
+    const workers = this.workers.map(({ program }) => program);
+    await Promise.all([...workers, this.edge].map((program) => program?.killAll()));
   }
 
   private get url(): string {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  private async fault(): Promise<void> {
+  private hasHit(load: Load): boolean {
+    return this.kills.edge > 0 && this.struck > 0 && load.resumed > 0;
+  }
+
+  private async fault({ history }: Load): Promise<void> {
     await sleep(100 + this.random() * 1_400);
     const kind = this.random();
     if (kind < 0.75) {
@@ -93,8 +107,10 @@ class Stage {
     }
     if (kind > 0.5) {
       const index = Math.floor(this.random() * WORKERS);
+      const worker = this.workers[index];
+      await worker?.program.killAll();
+      if (worker && kind >= 0.75) this.struck += await this.inHand(worker.notes, history);
       this.kills.worker += 1;
-      await this.workers[index]?.killAll();
       this.startWorker(index);
     }
     if (kind < 0.75) await this.startEdge();
@@ -109,16 +125,20 @@ class Stage {
 
   private startWorker(index: number): void {
     const program = join(import.meta.dirname, "worker-program.ts");
-    const args = [this.url, SETTINGS.name, this.token, `worker-${index}`, this.notesFile];
-    this.workers[index] = new Program(program, args);
+    const notes = join(this.folder, `runs-${this.notes.length}`);
+    this.notes.push(notes);
+    const args = [this.url, SETTINGS.name, this.token, `worker-${index}`, notes];
+    this.workers[index] = { program: new Program(program, args), notes };
   }
 
-  private get notesFile(): string {
-    return join(this.folder, "runs");
-  }
-
-  private async notes(): Promise<string[]> {
-    return (await readFile(this.notesFile, "utf8")).trim().split("\n");
+  /** Accepted jobs whose run this worker, now killed, had begun and not left. */
+  private async inHand(notes: string, { accepted }: History): Promise<number> {
+    const inHand = new Set<string>();
+    for (const [verb, id = ""] of await readNotes(notes)) {
+      if (verb === "begin") inHand.add(id);
+      else inHand.delete(id);
+    }
+    return accepted.filter(({ id }) => inHand.has(id)).length;
   }
 
   private async makeSpace(): Promise<void> {
@@ -137,20 +157,29 @@ class Stage {
     return (await response.json()) as T;
   }
 
-  private counts(notes: string[]) {
+  private async counts() {
+    const runs = (await Promise.all(this.notes.map(readNotes))).flat();
     return {
       seed: this.seed,
       edgeKills: this.kills.edge,
       workerKills: this.kills.worker,
-      runs: notes.filter((note) => note.startsWith("begin")).length,
+      runs: runs.filter(([verb]) => verb === "begin").length,
+      struck: this.struck,
     };
   }
 }
 
-function summary({ history }: Load, violations: string[]) {
+/** What a worker noted, line by line; nothing where it was killed before its first run. */
+async function readNotes(file: string): Promise<string[][]> {
+  const text = await readFile(file, "utf8").catch(() => "");
+  const lines = text.split("\n").slice(0, -1);
+  return lines.map((line) => line.split(" "));
+}
+
+function summary({ history, resumed }: Load, violations: string[]) {
   const takenBack = [...history.final.values()].filter(({ attempt }) => attempt > 1).length;
   const { accepted, heard } = history;
-  return { accepted: accepted.length, takenBack, heard: heard.length, violations };
+  return { accepted: accepted.length, takenBack, heard: heard.length, resumed, violations };
 }
 
 /** A small generator of good numbers with 32 bits of state, by Tommy Ettinger (public domain). */

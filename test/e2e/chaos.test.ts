@@ -7,6 +7,6 @@ describe("under load, with edge and workers killed at random moments", () => {
     expect(violations).toEqual([]);
     expect(counts.edgeKills).toBeGreaterThan(0);
     expect(counts.takenBack).toBeGreaterThan(0);
-    expect(counts.heard).toBeGreaterThan(counts.accepted);
+    expect(counts.resumed).toBeGreaterThan(0);
   });
 });
