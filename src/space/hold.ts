@@ -7,6 +7,9 @@ export const HOLD_MS = 10;
  */
 export class Hold {
   private readonly over: () => void;
+  /** When what is held has been so for long enough; `null` where nothing is. */
+  private endsAt: number | null = null;
+  /** Left running when a hold ends: the next may need it, and to set one for each costs more. */
   private timer: ReturnType<typeof setTimeout> | null = null;
 
   /** @param over stores what is held */
@@ -16,15 +19,20 @@ export class Hold {
 
   /** Once more while it lasts does not make it longer. */
   begin(): void {
-    this.timer ??= setTimeout(() => {
-      this.timer = null;
-      this.over();
-    }, HOLD_MS);
+    if (this.endsAt !== null) return;
+    this.endsAt = Date.now() + HOLD_MS;
+    this.timer ??= setTimeout(() => this.ring(), HOLD_MS);
   }
 
   end(): void {
-    if (this.timer === null) return;
-    clearTimeout(this.timer);
+    this.endsAt = null;
+  }
+
+  private ring(): void {
     this.timer = null;
+    if (this.endsAt === null) return;
+    const left = this.endsAt - Date.now();
+    if (left > 0) this.timer = setTimeout(() => this.ring(), left);
+    else this.over();
   }
 }

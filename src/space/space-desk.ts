@@ -5,7 +5,6 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import type { WorkerFrame } from "../protocol/worker-frames.ts";
 import { isEnded } from "../queue/job.ts";
-import type { Sql } from "../storage/sql.ts";
 import { Announcer } from "./announcer.ts";
 import {
   type Connection,
@@ -33,7 +32,6 @@ import { WebhookDesk } from "./webhook-desk.ts";
 import { WorkerDesk } from "./worker-desk.ts";
 
 interface Parts extends Omit<SpaceCore, "ledger"> {
-  sql: Sql;
   /** On one's own machine webhooks may go anywhere. */
   allowPrivateWebhooks: boolean;
   /** Counts submits over sockets; `null` where nobody is limited. */
@@ -267,29 +265,26 @@ export class SpaceDesk {
   private run(works: Work[], mayHold: boolean): void {
     const now = Date.now();
     const { core } = this;
-    let changes: Change[] | null;
+    let changes: Change[];
     let webhookDue: number | null = null;
     try {
-      changes = this.parts.sql.transaction(() => {
-        this.workers.dropSilent(now);
-        for (const work of works) this.attempt(work, now);
-        this.workers.dispatch(now);
-        core.connections.together(() => core.outbox.flushAhead());
-        if (mayHold && core.ledger.endsSoon(HOLD_MS)) return null;
-        core.ledger.save();
-        const settled = core.ledger.settle();
-        this.retention.note(settled);
-        this.figures.note(settled);
-        webhookDue = this.webhooks.note(settled, now, ulid);
-        return settled;
-      });
+      this.workers.dropSilent(now);
+      for (const work of works) this.attempt(work, now);
+      this.workers.dispatch(now);
+      core.connections.together(() => core.outbox.flushAhead());
+      if (mayHold && core.ledger.endsSoon(HOLD_MS)) {
+        this.hold.begin();
+        return;
+      }
+      // What is written in one turn the runtime stores in one transaction, or not where it aborts.
+      core.ledger.save();
+      changes = core.ledger.settle();
+      this.retention.note(changes);
+      this.figures.note(changes);
+      webhookDue = this.webhooks.note(changes, now, ulid);
     } catch (error) {
       this.parts.crash(error);
       throw error;
-    }
-    if (changes === null) {
-      this.hold.begin();
-      return;
     }
     this.hold.end();
     // First, because nothing that is told may keep a deadline from being watched.

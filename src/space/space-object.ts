@@ -248,7 +248,6 @@ export class SpaceObject extends DurableObject<Env> {
     const webhooks = new WebhookStore(sql);
     const { connections, env } = this;
     this.desk = new SpaceDesk({
-      sql,
       spaces,
       store,
       webhooks,

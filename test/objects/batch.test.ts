@@ -1,6 +1,16 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
-import { call, connectWorker, expectStatus, makeSpace, problemOf } from "./support.ts";
+import { SpaceStore } from "../../src/storage/space-store.ts";
+import {
+  call,
+  connectWorker,
+  expectStatus,
+  getJob,
+  inRows,
+  makeSpace,
+  problemOf,
+  submit,
+} from "./support.ts";
 
 type Answer = { job?: { id: string; status: string }; error?: { code: string; detail: string } };
 
@@ -55,5 +65,36 @@ describe("a batch of submits", () => {
     await problemOf(422, post([]));
     await problemOf(422, post({ jobs: new Array(LIMITS.batchJobs + 1).fill({ input: {} }) }));
     await problemOf(404, call("POST", "/api/spaces/none/jobs/batch", { jobs: [{ input: {} }] }));
+  });
+});
+
+describe("a batch that can't be stored to its end", () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it("is not stored at all, and nobody is told of it; the object goes on from its rows", async () => {
+    const space = await makeSpace({ max_workers: 2 });
+    const { socket: worker } = await connectWorker(space);
+    const { id } = await submit(space.name);
+    await worker.next("job");
+    // The last thing a batch with an end writes.
+    const countEnds = vi.spyOn(SpaceStore.prototype, "countEnds").mockImplementationOnce(() => {
+      throw new Error("the disk is full");
+    });
+    const result = { type: "result", job_id: id, attempt: 1, output: "done" };
+    worker.send(result);
+    await worker.closed;
+    expect(countEnds).toHaveBeenCalledOnce();
+    expect(worker.unread).toEqual([]);
+    expect(await inRows(space, "SELECT status, result FROM jobs")).toEqual([
+      { status: "processing", result: null },
+    ]);
+    const resume = [{ job_id: id, attempt: 1 }];
+    const { socket: again, registered } = await connectWorker(space, { resume });
+    expect(registered).toMatchObject({ resumed: resume });
+    again.send(result);
+    await again.next("ack");
+    expect(await getJob(id)).toMatchObject({ status: "completed", result: "done", attempt: 1 });
   });
 });

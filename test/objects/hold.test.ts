@@ -59,7 +59,7 @@ const isEnd = ({ status }: Frame) => status === "completed";
 
 describe("a job of a space whose jobs end at once", () => {
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
   });
   afterEach(() => {
     vi.useRealTimers();
@@ -199,7 +199,7 @@ describe("a job of a space whose jobs end at once", () => {
 describe("a job of a space whose jobs take a while", () => {
   it("is stored and accepted at once", async () => {
     const { space, ...sides } = await makeSpaceOf(HOLD_MS);
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
     try {
       const id = await handOver(sides);
       expect(await sides.client.next("accepted")).toMatchObject({ job_id: id });
