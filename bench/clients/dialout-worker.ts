@@ -6,13 +6,16 @@ import { type Frame, openSocket, senderOn } from "./socket.ts";
 
 const HEARTBEAT_MS = 10_000;
 
-interface Dial {
+/** How a worker dials, and how it works. */
+export interface Dial {
   url: string;
   token: string;
   /** Jobs it takes at once. */
   concurrency: number;
   /** Answers no job before `release` says so. */
   held?: boolean;
+  /** How long a job takes, milliseconds; 0: it is answered at once. */
+  runMs?: number;
 }
 
 /** A remote worker on the plain wire: every job's result is its input. */
@@ -24,15 +27,18 @@ export class DialoutWorker {
   private allowed: number;
   private acked = 0;
   private onAck: () => void = () => undefined;
+  private readonly runMs: number;
   private readonly registered = Promise.withResolvers<void>();
 
-  private constructor(allowed: number) {
+  private constructor(allowed: number, runMs: number) {
     this.allowed = allowed;
+    this.runMs = runMs;
   }
 
   /** Resolves once it is registered. */
-  static async connect({ url, token, concurrency, held = false }: Dial): Promise<DialoutWorker> {
-    const worker = new DialoutWorker(held ? 0 : Number.POSITIVE_INFINITY);
+  static async connect(dial: Dial): Promise<DialoutWorker> {
+    const { url, token, concurrency, held = false, runMs = 0 } = dial;
+    const worker = new DialoutWorker(held ? 0 : Number.POSITIVE_INFINITY, runMs);
     const headers = { authorization: `Bearer ${token}` };
     worker.socket = await openSocket(url, (frame) => worker.hear(frame), headers);
     worker.send = senderOn(worker.socket);
@@ -80,6 +86,8 @@ export class DialoutWorker {
 
   private answer({ job_id, attempt, input }: Frame): void {
     this.allowed -= 1;
-    this.send(JSON.stringify({ type: "result", job_id, attempt, output: input }));
+    const result = JSON.stringify({ type: "result", job_id, attempt, output: input });
+    if (this.runMs === 0) this.send(result);
+    else setTimeout(() => this.send(result), this.runMs);
   }
 }

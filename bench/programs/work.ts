@@ -1,10 +1,10 @@
 /** The remote worker: answers every job with its input. */
-import { DialoutWorker } from "../clients/dialout-worker.ts";
+import { type Dial, DialoutWorker } from "../clients/dialout-worker.ts";
 import { openSocket } from "../clients/socket.ts";
 import { answerCalls } from "./child.ts";
 
 export type Work =
-  | { kind: "dialout"; url: string; token: string; concurrency: number; held?: boolean }
+  | ({ kind: "dialout" } & Dial)
   | { kind: "relay" | "socketio"; url: string }
   | { kind: "bullmq"; port: number; concurrency: number };
 

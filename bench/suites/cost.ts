@@ -17,13 +17,17 @@ const PRICE = {
 };
 const MESSAGES_A_REQUEST = 20;
 
-const LONE_JOBS = 3;
+const LONE_JOBS = 2;
 /** Longer than an attempt's lease: the alarm for it is part of what a lone job costs. */
 const LONE_PAUSE_MS = 35_000;
+/** How long the lone job of a model takes. */
+const RUN_MS = 1_000;
 /** Longer than what starting left behind: the alarm that waits for a worker's `register`. */
 const SETTLE_MS = 12_000;
 /** Longer than any timer a job leaves behind. */
 const TIMERS_MS = 2_500;
+
+const LONE = `socket, one every ${LONE_PAUSE_MS / 1_000} s`;
 
 /** What one job is billed for; the counts come from the runtime's own cursors. */
 export const cost: Suite = {
@@ -49,7 +53,8 @@ export const cost: Suite = {
           };
         }),
     },
-    { name: "cost-lone", label: `socket, one every ${LONE_PAUSE_MS / 1_000} s`, measure: lone },
+    { name: "cost-lone", label: `${LONE}, a second each`, measure: (stage) => lone(stage, RUN_MS) },
+    { name: "cost-quick", label: `${LONE}, over at once`, measure: (stage) => lone(stage, 0) },
     {
       name: "cost-http",
       label: `HTTP, ${IN_FLIGHT} at once`,
@@ -59,14 +64,16 @@ export const cost: Suite = {
   maxRounds: 1,
 };
 
-function lone(stage: Stage): Promise<Measured> {
-  return costOf(stage, async (edge) => {
+function lone(stage: Stage, runMs: number): Promise<Measured> {
+  const prepare = async (edge: DialoutEdge) => {
     const load = await edge.connectLoad();
-    return async () => {
-      const trickle = { submits: LONE_JOBS, pauseMs: LONE_PAUSE_MS };
-      await load.call("trickle", trickle, LONE_JOBS * LONE_PAUSE_MS);
-    };
-  });
+    const trickle = (submits: number) =>
+      load.call("trickle", { submits, pauseMs: LONE_PAUSE_MS }, submits * LONE_PAUSE_MS);
+    // The first job of a space tells it how long its jobs take.
+    await trickle(1);
+    return () => trickle(LONE_JOBS);
+  };
+  return costOf(stage, prepare, runMs);
 }
 
 async function overHttp(stage: Stage, edge: DialoutEdge, { ms }: Pace) {
@@ -82,14 +89,16 @@ async function overHttp(stage: Stage, edge: DialoutEdge, { ms }: Pace) {
 async function costOf(
   stage: Stage,
   prepare: (edge: DialoutEdge) => Promise<() => Promise<void>>,
+  runMs = 0,
 ): Promise<Measured> {
   const edge = await DialoutEdge.start(stage, {}, "metered");
-  const worker = await edge.connectWorker(IN_FLIGHT);
+  const worker = await edge.connectWorker(IN_FLIGHT, { runMs });
   const load = await prepare(edge);
   await sleep(SETTLE_MS);
+  const warmed = await worker.call("answered", undefined);
   const before = await edge.usage();
   await load();
-  const jobs = await untilQuiet(worker);
+  const jobs = (await untilQuiet(worker)) - warmed;
   return perJob(before, await edge.usage(), jobs);
 }
 

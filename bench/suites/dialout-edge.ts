@@ -86,13 +86,13 @@ export class DialoutEdge {
 
   async connectWorker(
     concurrency: number,
-    { held = false, inBatches = true } = {},
+    { held = false, inBatches = true, runMs = 0 } = {},
   ): Promise<Program<WorkCalls>> {
     const tokens = `/api/spaces/${SPACE}/tokens`;
     const { token } = await this.ask<{ token: string }>("POST", tokens, { name: "bench" });
     const worker = this.stage.launch<WorkCalls>("work.ts");
     const url = `${this.url}/api/spaces/${SPACE}/connect${queryOf(inBatches)}`;
-    await worker.call("start", { kind: "dialout", url, token, concurrency, held });
+    await worker.call("start", { kind: "dialout", url, token, concurrency, held, runMs });
     return worker;
   }
 

@@ -1,4 +1,5 @@
 import type { Report, SourceKind } from "../protocol/monitor.ts";
+import { isLive } from "./totals.ts";
 
 /** The one object that adds up what all others report. */
 export const MONITOR_NAME = "monitor";
@@ -41,12 +42,28 @@ export class Reporter {
   /** In a row since the last change. */
   private failures = 0;
   private isFailing = false;
+  private isKnownLive: boolean;
 
-  /** `report` is asked only when something is sent; `null` says that the object is no more. */
-  constructor(env: MonitorBinding, kind: SourceKind, name: string, report: () => Report | null) {
+  /**
+   * @param report asked only when something is sent; `null` says that the object is no more
+   * @param wasLive memory was lost, but not the sockets: the monitor had heard of them
+   */
+  constructor(
+    env: MonitorBinding,
+    kind: SourceKind,
+    name: string,
+    report: () => Report | null,
+    wasLive = false,
+  ) {
     this.env = env;
     this.source = sourceOf(kind, name);
     this.report = report;
+    this.isKnownLive = wasLive;
+  }
+
+  /** The monitor knows that something goes on here: whoever looks there asks, where it hears nothing. */
+  get isAwaited(): boolean {
+    return this.isKnownLive;
   }
 
   /** Something may have changed: cheap, and may be called after every batch. */
@@ -106,10 +123,12 @@ export class Reporter {
       if (report === null) await monitor.forget(this.source);
       else await monitor.report(this.source, report);
       this.lastText = text;
+      this.isKnownLive = report !== null && isLive(report);
       return true;
     } catch (error) {
       // It may have been taken all the same, or the monitor may ask meanwhile.
       this.lastText = null;
+      this.isKnownLive = false;
       if (!this.isFailing) console.error("the monitor did not take a report", error);
       return false;
     }

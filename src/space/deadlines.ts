@@ -6,7 +6,7 @@ import type { Retention } from "./retention.ts";
 import type { WebhookDesk } from "./webhook-desk.ts";
 import type { WorkerDesk } from "./worker-desk.ts";
 
-/** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it. */
+/** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it, unless it is asked. */
 const REPORT_BY_MS = 30_000;
 
 interface Parts {
@@ -14,6 +14,8 @@ interface Parts {
   workers: WorkerDesk;
   webhooks: WebhookDesk;
   retention: Retention;
+  /** The monitor asks by itself. */
+  isAwaited: () => boolean;
   /** Rings at the latest then; earlier alarms stay. */
   arm: (at: number) => void;
 }
@@ -28,13 +30,13 @@ export class Deadlines {
 
   /** What a batch changed may be due earlier than anything before it. */
   watch(changes: readonly Change[], webhookDue: number | null, now: number): void {
-    const { retention, workers } = this.parts;
+    const { retention, workers, isAwaited } = this.parts;
     const dues = changes.flatMap(({ job }) => {
       if (isEnded(job)) return retention.dueOf(job);
       const delayed = job.status === "queued" && job.availableAt > now ? job.availableAt : null;
       return [delayed, dueAt(job)];
     });
-    if (changes.length > 0) dues.push(now + REPORT_BY_MS);
+    if (changes.length > 0 && !isAwaited()) dues.push(now + REPORT_BY_MS);
     if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt());
     this.armFor([...dues, webhookDue], now);
   }

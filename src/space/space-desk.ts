@@ -42,6 +42,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   armAlarm: (at: number) => void;
   /** What the monitor is told of the space may be another now. */
   changed: () => void;
+  /** The monitor asks for it by itself. */
+  isAwaited: () => boolean;
   /** Memory and rows no longer agree: start again from the rows. */
   crash: (error: unknown) => void;
 }
@@ -97,6 +99,7 @@ export class SpaceDesk {
       workers: this.workers,
       webhooks: this.webhooks,
       retention: this.retention,
+      isAwaited: parts.isAwaited,
       arm: parts.armAlarm,
     });
     this.batch((now) => {

@@ -47,7 +47,9 @@ export class SpaceObject extends DurableObject<Env> {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
     this.connections = new Connections(ctx);
-    this.reporter = new Reporter(env, "space", ctx.id.name ?? "", () => this.report());
+    const { name = "" } = ctx.id;
+    const wasLive = this.connections.count > 0;
+    this.reporter = new Reporter(env, "space", name, () => this.report(), wasLive);
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
       if (isMigrated(objectSql(ctx.storage))) this.open();
@@ -261,6 +263,7 @@ export class SpaceObject extends DurableObject<Env> {
       armAlarm: (at) => this.alarms.arm(at),
       // What woke the object comes once it is open, and is told with it.
       changed: () => this.desk && this.reporter.changed(),
+      isAwaited: () => this.reporter.isAwaited,
       crash: (error) => this.ctx.abort(String(error)),
     });
   }

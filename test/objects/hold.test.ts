@@ -1,4 +1,4 @@
-import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { HOLD_MS } from "../../src/space/hold.ts";
 import {
@@ -13,6 +13,8 @@ import {
   submit,
   TestSocket,
 } from "./support.ts";
+
+const A_DAY_MS = 86_400_000;
 
 type Space = { name: string; token: string };
 
@@ -148,6 +150,16 @@ describe("a job of a space whose jobs end at once", () => {
     sides.worker.send({ type: "fail", job_id, attempt: 1, code: "canceled", message: "" });
     await sides.worker.next("ack");
     expect(await getJob(job_id)).toMatchObject({ status: "canceled" });
+  });
+
+  it("needs no alarm: the monitor asks a space with a worker by itself", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    await runDurableObjectAlarm(objectOf(space));
+    const alarm = () => runInDurableObject(objectOf(space), (_, { storage }) => storage.getAlarm());
+    const before = await alarm();
+    await finish(sides.worker, await handOver(sides));
+    expect(await alarm()).toBe(before);
+    expect(Number(before) - Date.now()).toBeGreaterThan(A_DAY_MS / 2);
   });
 
   it("answers a submit over HTTP once it is stored", async () => {

@@ -170,15 +170,25 @@ describe("the monitor's numbers", () => {
 
   it("hear of what a space stored just before it crashed, by an alarm of the space", async () => {
     const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
+    await expect.poll(async () => (await stats()).sources.spaces).toBe(1);
     const watcher = await Watcher.open();
-    await submit(space.name);
-    await watcher.sees(({ jobs }) => jobs.active === 1);
     const { id } = await submit(space.name);
     // Within the second in which nothing is told again.
     await die(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 2);
+    const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 1);
     expect(recent_jobs[0]).toMatchObject({ id, status: "queued" });
+  });
+
+  it("hear of what a space of which they know jobs stored just before it crashed, by asking it", async () => {
+    const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
+    const watcher = await Watcher.open();
+    await submit(space.name);
+    await watcher.sees(({ jobs }) => jobs.active === 1);
+    await submit(space.name);
+    await die(space);
+    await letGoBy(SILENT);
+    expect((await stats()).jobs.active).toBe(2);
   });
 });
 
