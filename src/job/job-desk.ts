@@ -60,7 +60,7 @@ export class JobDesk {
   /** Joins the next batch; `work` returns what to answer once the batch is stored. */
   enqueue<T>(work: (now: number) => () => T): Promise<T> {
     this.pace.arrived(Date.now());
-    return this.inbox.join(work);
+    return this.inbox.join((now) => ({ answer: work(now) }));
   }
 
   /** Runs inside a batch, and sends once it is stored. */

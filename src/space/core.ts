@@ -23,9 +23,16 @@ export interface SpaceCore {
   readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;
 }
 
-type Post = () => void;
+interface Post {
+  say: () => void;
+  to: Connection | null;
+  /** Jobs that have to be stored first. */
+  about: readonly string[];
+}
 
-/** What a batch has to say, held until everything it did is stored. */
+const NO_JOB: readonly string[] = [];
+
+/** What a batch has to say, held until everything it tells of is stored. */
 export class Outbox {
   private posts: Post[] = [];
   /** Who has frames among the posts. */
@@ -38,17 +45,14 @@ export class Outbox {
   }
 
   /** A frame, or a function that makes it once the batch is stored. */
-  send(connection: Connection, frame: object | (() => object)): void {
+  send(connection: Connection, frame: object | (() => object), about = NO_JOB): void {
     this.waiting.add(connection);
-    this.posts.push(() => {
+    const say = () =>
       this.connections.send(connection, typeof frame === "function" ? frame() : frame);
-    });
+    this.posts.push({ say, to: connection, about });
   }
 
-  /**
-   * A frame that may go out before the batch is stored: the runtime holds back what is sent after a write
-   * until that is on disk.
-   */
+  /** A frame that goes out also where the batch is held, before it is stored. */
   sendAhead(connection: Connection, frame: object): void {
     // Never before what it is still to be told.
     if (this.waiting.has(connection)) this.send(connection, frame);
@@ -62,24 +66,35 @@ export class Outbox {
   }
 
   error(connection: Connection, code: FrameErrorCode, message: string, more: Refs = {}): void {
-    this.send(connection, { type: "error", ...more, code, message, error: message });
+    this.send(connection, errorFrame(code, message, more));
   }
 
   close(connection: Connection, close: keyof typeof CLOSE, reason: string): void {
-    this.posts.push(() => this.connections.close(connection, close, reason));
+    const say = () => this.connections.close(connection, close, reason);
+    this.posts.push({ say, to: connection, about: NO_JOB });
   }
 
-  /** Runs once the batch is stored, in its place among the frames. */
-  after(post: Post): void {
-    this.posts.push(post);
+  /** Runs once the batch is stored, and the jobs it is about are; in its place among the frames. */
+  after(say: () => void, about = NO_JOB): void {
+    this.posts.push({ say, to: null, about });
   }
 
-  flush(): void {
+  /** @param isHeld whether a job is not stored yet: what is about it stays, and what comes to the same socket after it */
+  flush(isHeld: (ulid: string) => boolean): void {
     this.waiting.clear();
+    const staying: Post[] = [];
+    const behind = new Set<Connection>();
     for (let posts = this.posts; posts.length > 0; posts = this.posts) {
       this.posts = [];
-      for (const post of posts) quietly(post);
+      for (const post of posts) {
+        const { to, about, say } = post;
+        if (about.some(isHeld) || (to !== null && behind.has(to))) {
+          staying.push(post);
+          if (to !== null) behind.add(to);
+        } else quietly(say);
+      }
     }
+    this.posts = staying;
   }
 }
 
@@ -96,6 +111,10 @@ export function quietly(tell: () => void): void {
 export function ringIn(ms: number, ring: (now: number) => void): () => void {
   const timer = setTimeout(() => ring(Date.now()), ms);
   return () => clearTimeout(timer);
+}
+
+export function errorFrame(code: FrameErrorCode, message: string, more: Refs): object {
+  return { type: "error", ...more, code, message, error: message };
 }
 
 interface Refs {

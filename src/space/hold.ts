@@ -2,37 +2,36 @@
 export const HOLD_MS = 10;
 
 /**
- * The time a batch stays in memory, neither stored nor told: where a job's result comes before it is
- * over, submit and result are one write and one wait for the disk.
+ * The time a job stays in memory, neither stored nor told: where its result comes before it is over,
+ * submit and result are one write and one wait for the disk.
  */
 export class Hold {
   private readonly over: () => void;
-  /** When what is held has been so for long enough; `null` where nothing is. */
+  /** When the first of what is held has been so for long enough; `null` where nothing is. */
   private endsAt: number | null = null;
-  /** Left running when a hold ends: the next may need it, and to set one for each costs more. */
+  /** Left running when nothing is held any more: the next job may need it, and to set one for each costs more. */
   private timer: ReturnType<typeof setTimeout> | null = null;
 
-  /** @param over stores what is held */
+  /** @param over stores what has been held for long enough */
   constructor(over: () => void) {
     this.over = over;
   }
 
-  /** Once more while it lasts does not make it longer. */
-  begin(): void {
-    if (this.endsAt !== null) return;
-    this.endsAt = Date.now() + HOLD_MS;
-    this.timer ??= setTimeout(() => this.ring(), HOLD_MS);
+  /** Since when the first of what is held is; `null` where nothing is. */
+  since(since: number | null): void {
+    this.endsAt = since === null ? null : since + HOLD_MS;
+    if (this.timer === null) this.ringInTime();
   }
 
-  end(): void {
-    this.endsAt = null;
+  private ringInTime(): void {
+    if (this.endsAt === null) return;
+    const ms = Math.max(0, this.endsAt - Date.now());
+    this.timer = setTimeout(() => this.ring(), ms);
   }
 
   private ring(): void {
     this.timer = null;
-    if (this.endsAt === null) return;
-    const left = this.endsAt - Date.now();
-    if (left > 0) this.timer = setTimeout(() => this.ring(), left);
+    if (this.endsAt === null || this.endsAt > Date.now()) this.ringInTime();
     else this.over();
   }
 }

@@ -3,6 +3,9 @@ import type { Outbox } from "./core.ts";
 /** A part of a batch. */
 export type Work = (now: number) => void;
 
+/** What a call does in a batch, and what it answers once that is stored, and the jobs it is `about` are. */
+export type Question<T> = (now: number) => { answer: () => T; about?: readonly string[] };
+
 interface Parts {
   outbox: Pick<Outbox, "after">;
   /** Whether a batch should wait a moment for more. */
@@ -23,13 +26,13 @@ export class Inbox {
     this.parts = parts;
   }
 
-  /** Joins the next batch; `work` returns what to answer once the batch is stored. */
-  join<T>(work: (now: number) => () => T): Promise<T> {
+  /** Joins the next batch. */
+  join<T>(work: Question<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       this.works.push((now) => {
         try {
-          const answer = work(now);
-          this.parts.outbox.after(() => resolve(answer()));
+          const { answer, about } = work(now);
+          this.parts.outbox.after(() => resolve(answer()), about);
         } catch (error) {
           reject(error);
           throw error;

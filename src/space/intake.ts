@@ -83,6 +83,7 @@ export class Intake {
   private repeated({ key, fingerprint }: NonNullable<Job["idempotency"]>): Taken | null {
     const job = this.core.ledger.byIdempotencyKey(key);
     if (job === null) return null;
+    this.core.ledger.holdNothing();
     if (job.idempotency?.fingerprint === fingerprint) return { ok: true, job, isRepeat: true };
     const message = `The idempotency key ${key} was used for another submit: take a new key for each.`;
     return { ok: false, code: "idempotency_key_reused", message };

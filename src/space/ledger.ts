@@ -1,5 +1,5 @@
 import { type Candidate, chooseWorker, freeSlots } from "../queue/dispatch.ts";
-import type { Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
+import type { Instant, Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
 import { meanAfter } from "../queue/status.ts";
 import {
   type Command,
@@ -47,6 +47,9 @@ export class Ledger {
   private changes = new Map<string, Change>();
   /** Of the batch that was stored last, until it is told: nobody has to read them back for that. */
   private stored = new Map<string, Change>();
+  /** Of the changes those that are not stored yet. */
+  private held = new Map<string, Change>();
+  private mustStore = false;
   private meanRun: number | null = null;
   private readonly ids: JobIds;
 
@@ -180,34 +183,58 @@ export class Ledger {
     });
   }
 
-  /**
-   * Whether the batch did nothing but hand new jobs to workers, in a space whose jobs end within `ms` on
-   * the average: their results are about to come.
-   */
-  endsSoon(ms: number): boolean {
-    if (this.meanRun === null || this.meanRun * 1_000 >= ms || this.changes.size === 0)
-      return false;
-    for (const { job, before, log } of this.changes.values()) {
-      const isFresh = before === null && job.status === "processing" && log.length === 0;
-      // An endpoint is told of the start too.
-      if (!isFresh || job.webhook !== null) return false;
-    }
-    return true;
+  /** Whether jobs end within `ms` on the average: the results of those just handed to workers are about to come. */
+  areQuick(ms: number): boolean {
+    return this.meanRun !== null && this.meanRun * 1_000 < ms;
   }
 
-  /** Writes what the batch changed; must run inside its transaction. */
+  /**
+   * Leaves in memory, when the batch is stored, the new jobs that were handed to workers after `since` and
+   * of which nothing came yet, back to the last that is stored: jobs are accepted in the order of their
+   * submits. `null` leaves none.
+   */
+  hold(since: Instant | null): void {
+    this.held = new Map();
+    if (since === null || this.mustStore) return;
+    const fresh: [string, Change][] = [];
+    for (const [ulid, change] of this.changes) {
+      if (isFresh(change, since)) fresh.push([ulid, change]);
+      else if (change.before === null) fresh.length = 0;
+    }
+    this.held = new Map(fresh);
+  }
+
+  /** This batch leaves nothing in memory: somebody is told more of its jobs than that they are accepted. */
+  holdNothing(): void {
+    this.mustStore = true;
+  }
+
+  isHeld(ulid: string): boolean {
+    return this.held.has(ulid);
+  }
+
+  /** When the first of the jobs that are held was handed to its worker; `null` where none is. */
+  get heldSince(): Instant | null {
+    const [first] = this.held.values();
+    return first?.job.status === "processing" ? first.job.dispatchedAt : null;
+  }
+
+  /** Writes what the batch changed, but for what is held. */
   save(): void {
-    for (const { job, before, log } of this.changes.values()) {
+    for (const [ulid, { job, before, log }] of this.changes) {
+      if (this.held.has(ulid)) continue;
       if (before === null) this.store.add(job);
       else this.store.update(job, before);
       this.store.log.append(job.ulid, log);
     }
   }
 
-  /** What the batch changed, once it is stored; the next batch starts empty. */
+  /** What the batch changed, once it is stored; the next batch starts with what is held. */
   settle(): Change[] {
+    for (const ulid of this.held.keys()) this.changes.delete(ulid);
     this.stored = this.changes;
-    this.changes = new Map();
+    this.changes = new Map(this.held);
+    this.mustStore = false;
     return [...this.stored.values()];
   }
 
@@ -274,6 +301,12 @@ export class Ledger {
       .filter(({ ulid }) => !this.changes.has(ulid))
       .map((one) => ({ ...one, requires }));
   }
+}
+
+/** A new job that a worker has, of which nobody has heard; an endpoint would be told of its start. */
+function isFresh({ job, before, log }: Change, since: Instant): boolean {
+  if (before !== null || job.status !== "processing" || log.length > 0) return false;
+  return job.webhook === null && job.detachedAt === null && job.dispatchedAt > since;
 }
 
 /** Jobs that wait and ask for the same: how many of each priority. */

@@ -20,7 +20,7 @@ import { Deadlines } from "./deadlines.ts";
 import { Feed } from "./feed.ts";
 import { Figures } from "./figures.ts";
 import { HOLD_MS, Hold } from "./hold.ts";
-import { Inbox, type Work } from "./inbox.ts";
+import { Inbox, type Question, type Work } from "./inbox.ts";
 import { Intake } from "./intake.ts";
 import { JobReads } from "./job-reads.ts";
 import { type Change, Ledger } from "./ledger.ts";
@@ -47,6 +47,8 @@ interface Parts extends Omit<SpaceCore, "ledger"> {
   /** Memory and rows no longer agree: start again from the rows. */
   crash: (error: unknown) => void;
 }
+
+const HEARD = { answer: () => undefined };
 
 /** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
 export class SpaceDesk {
@@ -77,7 +79,7 @@ export class SpaceDesk {
       isBrisk: (now) => this.isBrisk(now),
       run: (works) => this.run(works, true),
     });
-    this.hold = new Hold(() => this.batch(() => () => null));
+    this.hold = new Hold(() => this.run(this.inbox.takeAll(), true));
     this.gate = new SubmitGate(parts.submits);
     this.feed = new Feed(this.core, crypto.randomUUID().slice(0, 8));
     this.figures = new Figures(this.core, this.feed);
@@ -123,7 +125,7 @@ export class SpaceDesk {
   private heardWorker(worker: WorkerConnection, decoded: Decoded<WorkerFrame>): Promise<void> {
     return this.inbox.join((now) => {
       this.workers.receive(worker, decoded, now);
-      return () => undefined;
+      return HEARD;
     });
   }
 
@@ -133,7 +135,7 @@ export class SpaceDesk {
       this.frames.arrived(Date.now());
       return this.inbox.join((now) => {
         this.subscribers.receive(connection, heard, isAllowed, now);
-        return () => undefined;
+        return HEARD;
       });
     });
   }
@@ -143,8 +145,8 @@ export class SpaceDesk {
     return this.frames.isBrisk(running, now) || this.calls.isBrisk(running, now);
   }
 
-  /** A call joins the next batch; `work` returns what to answer once the batch is stored. */
-  enqueue<T>(work: (now: number) => () => T): Promise<T> {
+  /** A call joins the next batch. */
+  enqueue<T>(work: Question<T>): Promise<T> {
     this.calls.arrived(Date.now());
     return this.inbox.join(work);
   }
@@ -264,7 +266,7 @@ export class SpaceDesk {
     });
   }
 
-  /** @param mayHold what it did may stay in memory, untold, where its result is about to come */
+  /** @param mayHold new jobs may stay in memory, untold, where their results are about to come */
   private run(works: Work[], mayHold: boolean): void {
     const now = Date.now();
     const { core } = this;
@@ -274,11 +276,7 @@ export class SpaceDesk {
       this.workers.dropSilent(now);
       for (const work of works) this.attempt(work, now);
       this.workers.dispatch(now);
-      core.connections.together(() => core.outbox.flushAhead());
-      if (mayHold && core.ledger.endsSoon(HOLD_MS)) {
-        this.hold.begin();
-        return;
-      }
+      core.ledger.hold(mayHold && core.ledger.areQuick(HOLD_MS) ? now - HOLD_MS : null);
       // What is written in one turn the runtime stores in one transaction, or not where it aborts.
       core.ledger.save();
       changes = core.ledger.settle();
@@ -289,11 +287,14 @@ export class SpaceDesk {
       this.parts.crash(error);
       throw error;
     }
-    this.hold.end();
+    const { heldSince } = core.ledger;
+    this.hold.since(heldSince);
+    const isHeld = (ulid: string) => core.ledger.isHeld(ulid);
     // First, because nothing that is told may keep a deadline from being watched.
     this.deadlines.watch(changes, webhookDue, now);
     core.connections.together(() => {
-      core.outbox.flush();
+      core.outbox.flushAhead();
+      core.outbox.flush(isHeld);
       this.feed.deliver(changes, now);
       this.announcer.announce(changes);
     });

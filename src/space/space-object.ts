@@ -120,13 +120,14 @@ export class SpaceObject extends DurableObject<Env> {
           now,
         ),
       );
-      return () =>
+      const answer = () =>
         taken.map((one): SubmitReply => {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
           const { job, isRepeat } = one;
           const { ulid } = job;
           return { ok: true, body: desk.reads.job(ulid) ?? "null", ulid, isRepeat };
         });
+      return { answer, about: taken.flatMap((one) => (one.ok ? [one.job.ulid] : [])) };
     });
   }
 
@@ -158,10 +159,11 @@ export class SpaceObject extends DurableObject<Env> {
     const { desk } = found;
     return desk.enqueue((now) => {
       const known = desk.intake.cancel(ulid, CANCELED_ON_REQUEST, now);
-      return (): Reply => {
+      const answer = (): Reply => {
         const body = known ? desk.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };
       };
+      return { answer };
     });
   }
 

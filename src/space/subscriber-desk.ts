@@ -11,7 +11,7 @@ import {
 import { isEnded } from "../queue/job.ts";
 import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "./calls.ts";
 import { framesOf, type SubscriberConnection } from "./connections.ts";
-import type { SpaceCore } from "./core.ts";
+import { errorFrame, type SpaceCore } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Intake } from "./intake.ts";
 import { epochOf, jobIdOf, ulidOf } from "./render.ts";
@@ -76,6 +76,8 @@ export class SubscriberDesk {
   ): void {
     this.left(subscriber, false, now);
     this.core.connections.forget(subscriber);
+    // Nothing can be said after it.
+    this.core.ledger.holdNothing();
     this.core.outbox.close(subscriber, close, reason);
   }
 
@@ -130,16 +132,16 @@ export class SubscriberDesk {
     const { ulid } = taken.job;
     if (taken.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
     else this.feed.follow(subscriber, ulid);
-    outbox.send(subscriber, () => {
+    const accepted = () => {
       const job = this.core.ledger.get(ulid) ?? taken.job;
       const queue_position = this.core.ledger.queuePosition(job);
       const job_id = jobIdOf(record.name, ulid);
       return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
-    });
+    };
+    outbox.send(subscriber, accepted, [ulid]);
   }
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
-    const { outbox } = this.core;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
     if (ulid === null || this.core.ledger.get(ulid) === null) {
       this.unknownJob(subscriber, frame);
@@ -152,8 +154,8 @@ export class SubscriberDesk {
       if (!at.follows.includes(ulid) && at.follows.length >= LIMITS.followsPerSocket) {
         const message = `One socket follows ${LIMITS.followsPerSocket} jobs at most: unfollow some first.`;
         const { job_id, ref } = frame;
-        outbox.error(subscriber, "too_many_follows", message, { job_id, ref });
-        outbox.flush();
+        const error = errorFrame("too_many_follows", message, { job_id, ref });
+        this.core.connections.send(subscriber, error);
         return;
       }
       this.catchUp(subscriber, ulid, parsePosition(frame.since));

@@ -78,6 +78,7 @@ describe("a batch that can't be stored to its end", () => {
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
+    const { id: later } = await submit(space.name);
     // The last thing a batch with an end writes.
     const countEnds = vi.spyOn(SpaceStore.prototype, "countEnds").mockImplementationOnce(() => {
       throw new Error("the disk is full");
@@ -87,14 +88,16 @@ describe("a batch that can't be stored to its end", () => {
     await worker.closed;
     expect(countEnds).toHaveBeenCalledOnce();
     expect(worker.unread).toEqual([]);
-    expect(await inRows(space, "SELECT status, result FROM jobs")).toEqual([
+    expect(await inRows(space, "SELECT status, result FROM jobs ORDER BY ulid")).toEqual([
       { status: "processing", result: null },
+      { status: "queued", result: null },
     ]);
     const resume = [{ job_id: id, attempt: 1 }];
     const { socket: again, registered } = await connectWorker(space, { resume });
     expect(registered).toMatchObject({ resumed: resume });
     again.send(result);
     await again.next("ack");
+    expect(await again.next("job")).toMatchObject({ job_id: later, attempt: 1 });
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done", attempt: 1 });
   });
 });

@@ -101,9 +101,50 @@ describe("a job of a space whose jobs end at once", () => {
     const second = await handOver(sides);
     expect(await stored(space)).toEqual([]);
     await pass(space, 1);
+    expect(await sides.client.next("accepted")).toMatchObject({ job_id: first });
+    expect(await stored(space)).toEqual(["processing"]);
+    await pass(space, HOLD_MS - 1);
+    expect(await sides.client.next("accepted")).toMatchObject({ job_id: second });
+    expect(await stored(space)).toEqual(["processing", "processing"]);
+  });
+
+  it("stays in memory while another, stored before, ends", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const late = await handOver(sides);
+    await pass(space, HOLD_MS);
+    const quick = await handOver(sides);
+    await finish(sides.worker, late);
+    expect(await sides.client.next(isEnd)).toMatchObject({ job_id: late });
+    expect(await stored(space)).toEqual(["completed"]);
+    expect(sides.client.unread.filter(isAbout(quick))).toEqual([]);
+    await finish(sides.worker, quick);
+    expect(await sides.client.next("accepted")).toMatchObject({ job_id: quick });
+    expect(await stored(space)).toEqual(["completed", "completed"]);
+  });
+
+  it("is accepted before one that was submitted after it, whichever ends first", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const [first, second] = [await handOver(sides), await handOver(sides)];
+    await finish(sides.worker, second);
     const accepted = [await sides.client.next("accepted"), await sides.client.next("accepted")];
     expect(accepted.map(({ job_id }) => job_id)).toEqual([first, second]);
-    expect(await stored(space)).toEqual(["processing", "processing"]);
+    expect(await stored(space)).toEqual(["processing", "completed"]);
+  });
+
+  it("is accepted before a later submit is refused", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const id = await handOver(sides);
+    sides.client.send({ type: "submit", ref: 2, input: {}, requires: ["gpu"] });
+    sides.client.send({ type: "submit", ref: 3, input: 3 });
+    await getJob(id);
+    expect(sides.client.unread).toEqual([]);
+    await pass(space, HOLD_MS);
+    const told = await sides.client.until(({ ref }) => ref === 3);
+    expect(told.map(({ type, ref }) => [type, ref])).toEqual([
+      ["accepted", 1],
+      ["error", 2],
+      ["error", 3],
+    ]);
   });
 
   it.each([

@@ -112,7 +112,7 @@ function isStoreFoundOut(Store: typeof JobStore, checks: Checks): boolean {
 
 const DURABLE: Checks = {
   stored: (space) => {
-    for (const job of space.jobs()) expect(space.store.get(job.ulid)).toEqual(job);
+    for (const job of space.stored()) expect(space.store.get(job.ulid)).toEqual(job);
   },
 };
 const IN_ORDER: Checks = {
