@@ -190,18 +190,21 @@ export class Ledger {
 
   /**
    * Leaves in memory, when the batch is stored, the new jobs that were handed to workers after `since` and
-   * of which nothing came yet, back to the last that is stored: jobs are accepted in the order of their
-   * submits. `null` leaves none.
+   * of which nothing came yet, but for those that came over a socket before one that is stored: a socket
+   * hears of its submits in their order. `null` leaves none.
    */
   hold(since: Instant | null): void {
     this.held = new Map();
     if (since === null || this.mustStore) return;
     const fresh: [string, Change][] = [];
-    for (const [ulid, change] of this.changes) {
+    const told = new Set<string>();
+    for (const [ulid, change] of [...this.changes].reverse()) {
+      const { submitter } = change.job;
+      if (submitter !== null && told.has(submitter)) continue;
       if (isFresh(change, since)) fresh.push([ulid, change]);
-      else if (change.before === null) fresh.length = 0;
+      else if (submitter !== null && change.before === null) told.add(submitter);
     }
-    this.held = new Map(fresh);
+    this.held = new Map(fresh.reverse());
   }
 
   /** This batch leaves nothing in memory: somebody is told more of its jobs than that they are accepted. */

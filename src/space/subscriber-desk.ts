@@ -97,6 +97,8 @@ export class SubscriberDesk {
   }
 
   private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {
+    // It is answered after the submits before it.
+    if (frame.type !== "submit") this.core.ledger.holdNothing();
     switch (frame.type) {
       case "submit":
         this.submit(subscriber, frame, now);

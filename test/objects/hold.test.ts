@@ -131,6 +131,31 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing", "completed"]);
   });
 
+  it("stays in memory where a later one of somebody else ends first", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const first = await handOver(sides);
+    const submitted = submit(space.name);
+    const { job_id: second } = await sides.worker.next("job");
+    await finish(sides.worker, String(second));
+    expect(await submitted).toMatchObject({ id: second, status: "completed" });
+    expect(await stored(space)).toEqual(["completed"]);
+    await finish(sides.worker, first);
+    expect(await stored(space)).toEqual(["completed", "completed"]);
+  });
+
+  it("is accepted before its submitter follows another", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const known = await handOver(sides);
+    await finish(sides.worker, known);
+    await sides.client.next(isEnd);
+    const id = await handOver(sides);
+    sides.client.send({ type: "follow", job_id: known });
+    const told = await sides.client.until("connection");
+    expect(told[0]).toMatchObject({ type: "accepted", job_id: id });
+    expect(told.at(-1)).toMatchObject({ job_id: known });
+    expect(await stored(space)).toEqual(["completed", "processing"]);
+  });
+
   it("is accepted before a later submit is refused", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
