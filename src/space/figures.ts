@@ -60,7 +60,10 @@ export class Figures {
     this.isRecalled = true;
     const { store, ledger } = this.core;
     const stored = store.newest(RECENT_JOBS).map(({ ulid, ...job }) => [ulid, job] as const);
-    const running = ledger.runningJobs().map((job) => [job.ulid, recentOf(job)] as const);
+    const running = ledger
+      .runningJobs()
+      .filter(({ ulid }) => !ledger.isHeld(ulid))
+      .map((job) => [job.ulid, recentOf(job)] as const);
     const recalled = new Map<string, Recent>([...stored, ...running, ...this.recent]);
     this.recent = new Map([...recalled].sort(([, a], [, b]) => a.updatedAt - b.updatedAt));
     this.trim();

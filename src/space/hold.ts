@@ -25,13 +25,15 @@ export class Hold {
 
   private ringInTime(): void {
     if (this.endsAt === null) return;
-    const ms = Math.max(0, this.endsAt - Date.now());
-    this.timer = setTimeout(() => this.ring(), ms);
+    const ms = this.endsAt - Date.now();
+    this.timer = setTimeout(() => this.ring(), Math.min(Math.max(0, ms), HOLD_MS));
   }
 
   private ring(): void {
     this.timer = null;
-    if (this.endsAt === null || this.endsAt > Date.now()) this.ringInTime();
-    else this.over();
+    const left = this.endsAt === null ? null : this.endsAt - Date.now();
+    // A clock that was set back is not waited for.
+    if (left !== null && (left <= 0 || left > HOLD_MS)) this.over();
+    else this.ringInTime();
   }
 }

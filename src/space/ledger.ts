@@ -189,19 +189,19 @@ export class Ledger {
   }
 
   /**
-   * Leaves in memory, when the batch is stored, the new jobs that were handed to workers after `since` and
-   * of which nothing came yet, but for those that came over a socket before one that is stored: a socket
-   * hears of its submits in their order. `null` leaves none.
+   * Leaves in memory, when the batch is stored, the new jobs that were handed to workers less than `ms` ago
+   * and of which nothing came yet, but for those that came over a socket before one that is stored: a
+   * socket hears of its submits in their order. With 0 none is left.
    */
-  hold(since: Instant | null): void {
+  hold(ms: number, now: Instant): void {
     this.held = new Map();
-    if (since === null || this.mustStore) return;
+    if (this.mustStore) return;
     const fresh: [string, Change][] = [];
     const told = new Set<string>();
     for (const [ulid, change] of [...this.changes].reverse()) {
       const { submitter } = change.job;
       if (submitter !== null && told.has(submitter)) continue;
-      if (isFresh(change, since)) fresh.push([ulid, change]);
+      if (isFresh(change, ms, now)) fresh.push([ulid, change]);
       else if (submitter !== null && change.before === null) told.add(submitter);
     }
     this.held = new Map(fresh.reverse());
@@ -307,9 +307,12 @@ export class Ledger {
 }
 
 /** A new job that a worker has, of which nobody has heard; an endpoint would be told of its start. */
-function isFresh({ job, before, log }: Change, since: Instant): boolean {
+function isFresh({ job, before, log }: Change, ms: number, now: Instant): boolean {
   if (before !== null || job.status !== "processing" || log.length > 0) return false;
-  return job.webhook === null && job.detachedAt === null && job.dispatchedAt > since;
+  const { webhook, detachedAt, resumedAt, cancel, attempts, dispatchedAt } = job;
+  if (webhook ?? detachedAt ?? resumedAt ?? cancel) return false;
+  // A clock that was set back is not waited for.
+  return attempts === 1 && dispatchedAt <= now && now - dispatchedAt < ms;
 }
 
 /** Jobs that wait and ask for the same: how many of each priority. */

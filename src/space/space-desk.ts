@@ -175,8 +175,14 @@ export class SpaceDesk {
     });
   }
 
+  /** A job that somebody asks for, whoever told them its id, is not held any longer. */
+  askedFor(ulid: string): void {
+    if (this.core.ledger.isHeld(ulid)) this.batch(() => () => null);
+  }
+
   /** `false` where it asks for a job that is not there. */
   openSubscriber(socket: WebSocket, who: NewSubscriber, since: Position | null): boolean {
+    if (who.jobUlid !== null) this.askedFor(who.jobUlid);
     const job = who.jobUlid === null ? null : this.core.ledger.get(who.jobUlid);
     if (who.jobUlid !== null && job === null) return false;
     this.dropSilent();
@@ -276,7 +282,7 @@ export class SpaceDesk {
       this.workers.dropSilent(now);
       for (const work of works) this.attempt(work, now);
       this.workers.dispatch(now);
-      core.ledger.hold(mayHold && core.ledger.areQuick(HOLD_MS) ? now - HOLD_MS : null);
+      core.ledger.hold(mayHold && core.ledger.areQuick(HOLD_MS) ? HOLD_MS : 0, now);
       // What is written in one turn the runtime stores in one transaction, or not where it aborts.
       core.ledger.save();
       changes = core.ledger.settle();
@@ -295,10 +301,12 @@ export class SpaceDesk {
     core.connections.together(() => {
       core.outbox.flushAhead();
       core.outbox.flush(isHeld);
+      // All there is to tell of is held.
+      if (changes.length === 0 && heldSince !== null) return;
       this.feed.deliver(changes, now);
       this.announcer.announce(changes);
+      this.parts.changed();
     });
-    this.parts.changed();
     core.ledger.told();
   }
 

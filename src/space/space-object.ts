@@ -101,7 +101,9 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** What the monitor asks where it heard nothing for long; `null` where there is no such space. */
   async census(): Promise<Report | null> {
-    return this.report();
+    const report = this.report();
+    this.reporter.answered(report);
+    return report;
   }
 
   async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
@@ -132,6 +134,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   async job(caller: Caller, ulid: string): Promise<Reply> {
+    this.desk?.askedFor(ulid);
     return this.answer(caller, (desk) => desk.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
@@ -143,6 +146,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
+    this.desk?.askedFor(ulid);
     return this.answer(caller, (desk) => desk.reads.deliveries(ulid) ?? NO_SUCH_JOB);
   }
 

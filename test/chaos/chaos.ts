@@ -19,6 +19,9 @@ const SETTINGS = {
   reconnect_grace_s: 1,
 };
 
+/** Faults that hit nothing for so long will not. */
+const LONGEST_EXTENSION_MS = 60_000;
+
 export interface Outcome {
   seed: number;
   edgeKills: number;
@@ -78,7 +81,9 @@ class Stage {
     const load = new Load(this.url, SETTINGS.name, this.random);
     const submitters = Array.from({ length: SUBMITTERS }, () => load.submit());
     const endAt = Date.now() + seconds * 1_000;
-    while (Date.now() < endAt || !this.hasHit(load)) await this.fault(load);
+    const isOver = () =>
+      Date.now() > endAt && (this.hasHit(load) || Date.now() > endAt + LONGEST_EXTENSION_MS);
+    while (!isOver()) await this.fault(load);
     const closed = load.close();
     await Promise.all([closed, ...submitters]);
     return { ...(await this.counts()), ...summary(load, violationsOf(load.history)) };

@@ -221,3 +221,48 @@ describe("an object's reports", () => {
     );
   });
 });
+
+describe("an object is asked by the monitor, by itself", () => {
+  it("where the last it heard is that something goes on", async () => {
+    const { reporter, become } = makeSource();
+    expect(reporter.isAwaited).toBe(false);
+    become(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(reporter.isAwaited).toBe(true);
+    become(0);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(reporter.isAwaited).toBe(false);
+  });
+
+  it("but not while a report may have told it the contrary", async () => {
+    const { monitor, reporter, become } = makeSource();
+    become(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    monitor.delayMs = 5_000;
+    become(0);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(reporter.isAwaited).toBe(false);
+  });
+
+  it("but not after a report that was lost, until the next is taken", async () => {
+    const { monitor, reporter, become } = makeSource();
+    become(1);
+    await vi.advanceTimersByTimeAsync(2_000);
+    monitor.refusals = 1;
+    become(2);
+    await vi.advanceTimersByTimeAsync(SOON);
+    expect(reporter.isAwaited).toBe(false);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(reporter.isAwaited).toBe(true);
+  });
+
+  it("where it has been asked, by what it answered; and where its sockets outlived its memory", () => {
+    const { monitor, reporter } = makeSource();
+    reporter.answered(reportOf(1));
+    expect(reporter.isAwaited).toBe(true);
+    reporter.answered(reportOf(0));
+    expect(reporter.isAwaited).toBe(false);
+    const woken = new Reporter(monitor.env, "space", "woken", () => reportOf(1), true);
+    expect(woken.isAwaited).toBe(true);
+  });
+});

@@ -158,12 +158,12 @@ describe("a job of a space whose jobs end at once", () => {
 
   it("is accepted before a later submit is refused", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
-    const id = await handOver(sides);
+    await handOver(sides);
     sides.client.send({ type: "submit", ref: 2, input: {}, requires: ["gpu"] });
     sides.client.send({ type: "submit", ref: 3, input: 3 });
-    await getJob(id);
+    await pass(space, HOLD_MS - 1);
     expect(sides.client.unread).toEqual([]);
-    await pass(space, HOLD_MS);
+    await pass(space, 1);
     const told = await sides.client.until(({ ref }) => ref === 3);
     expect(told.map(({ type, ref }) => [type, ref])).toEqual([
       ["accepted", 1],
@@ -273,6 +273,84 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 });
+
+describe("a held job", () => {
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it.each([
+    ["reads it", (id: string) => getJob(id)],
+    ["reads what its endpoint was told", (id: string) => call("GET", `/api/jobs/${id}/webhooks`)],
+    ["cancels it", (id: string) => call("POST", `/api/jobs/${id}/cancel`)],
+  ])("is stored before somebody %s", async (_, ask) => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const id = await handOver(sides);
+    await ask(id);
+    expect(await stored(space)).toEqual(["processing"]);
+  });
+
+  it("is told once to who follows it while it is held", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const id = await handOver(sides);
+    const viewer = await TestSocket.open(`/api/jobs/${id}/ws`);
+    await viewer.next("progress");
+    expect(await stored(space)).toEqual(["processing"]);
+    const next = await handOver(sides);
+    sides.client.send({ type: "follow", job_id: next });
+    await sides.client.next("connection");
+    expect(await stored(space)).toEqual(["processing", "processing"]);
+    await finish(sides.worker, id);
+    const rest = await viewer.until(isEnd);
+    expect(rest.map(({ offset }) => offset)).toEqual([3]);
+  });
+
+  it("is stored before its worker, back with another socket, is told that it may go on", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const again = await dialAgain(space);
+    const job_id = await handOver(sides);
+    const resume = [{ job_id, attempt: 1 }];
+    again.send({ type: "register", worker_id: "worker-1", concurrency: 2, resume });
+    expect(await again.next("registered")).toMatchObject({ resumed: resume });
+    expect(await stored(space)).toEqual(["processing"]);
+  });
+
+  it("is stored before it is dispatched again", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const again = await dialAgain(space);
+    await handOver(sides);
+    again.send({ type: "register", worker_id: "worker-1", concurrency: 2 });
+    expect(await again.next("job")).toMatchObject({ attempt: 2 });
+    expect(await stored(space)).toEqual(["processing"]);
+  });
+
+  it("does not wait for a clock that was set back", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    await handOver(sides);
+    await runInDurableObject(objectOf(space), () => vi.setSystemTime(Date.now() - 60_000));
+    await pass(space, HOLD_MS);
+    expect(await stored(space)).toEqual(["processing"]);
+  });
+
+  it("is not named to the monitor", async () => {
+    const { space, ...sides } = await makeSpaceOf(1);
+    const id = await handOver(sides);
+    const report = await objectOf(space).census();
+    expect(report?.recent.map((job) => job.id)).not.toContain(id);
+    expect(await stored(space)).toEqual([]);
+  });
+});
+
+/** A second socket for the worker of a space, which has not registered on it yet. */
+async function dialAgain({ name, token }: Space): Promise<TestSocket> {
+  const headers = { authorization: `Bearer ${token}` };
+  const socket = await TestSocket.open(`/api/spaces/${name}/connect`, headers);
+  await socket.next("hello");
+  return socket;
+}
 
 describe("a job of a space whose jobs take a while", () => {
   it("is stored and accepted at once", async () => {

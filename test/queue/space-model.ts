@@ -106,7 +106,7 @@ export class SpaceModel {
 
   /** @param mayHold new jobs that run may stay in memory */
   save(mayHold: boolean): Change[] {
-    this.ledger.hold(mayHold ? Number.NEGATIVE_INFINITY : null);
+    this.ledger.hold(mayHold ? Number.POSITIVE_INFINITY : 0, this.now);
     this.ledger.save();
     const changes = this.ledger.settle();
     for (const { ulid } of this.stored()) this.accepted.add(ulid);
