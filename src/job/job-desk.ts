@@ -1,6 +1,6 @@
 import type { Position } from "../channel/position.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
-import { quietly } from "../space/core.ts";
+import { errorFrame, quietly } from "../space/core.ts";
 import { fingerprintOf } from "../space/fingerprint.ts";
 import { Inbox, type Work } from "../space/inbox.ts";
 import { Pace } from "../space/pace.ts";
@@ -176,8 +176,7 @@ export class JobDesk {
       sockets.remember(one);
       if (mayRead(one.at, job)) continue;
       const { code, detail: message } = PRIVATE_JOB;
-      const job_id = job.id;
-      sockets.send(one, { type: "error", job_id, code, message, error: message });
+      sockets.send(one, errorFrame(code, message, { job_id: job.id }));
       this.feed.left(one);
       sockets.close(one, "notAllowed", message);
     }

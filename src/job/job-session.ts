@@ -7,6 +7,7 @@ import {
 import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { errorFrame } from "../space/core.ts";
 import { iso } from "../space/render.ts";
 import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
 import { dueOf, socketDueAt } from "./deadlines.ts";
@@ -159,7 +160,7 @@ export class JobSession {
   }
 
   private refuse(one: JobSocket, code: FrameErrorCode, message: string, ref: Ref): void {
-    this.answer(one, { type: "error", ref, job_id: this.id, code, message, error: message });
+    this.answer(one, errorFrame(code, message, { ref, job_id: this.id }));
   }
 
   private answer(one: JobSocket, frame: object): void {
@@ -178,7 +179,7 @@ export class JobSession {
     code: FrameErrorCode,
     message: string,
   ): void {
-    this.sockets.send(one, { type: "error", job_id: this.id, code, message, error: message });
+    this.sockets.send(one, errorFrame(code, message, { job_id: this.id }));
     this.dismiss(one, close, message);
   }
 

@@ -61,9 +61,9 @@ export class Reporter {
     this.isKnownLive = wasLive;
   }
 
-  /** The monitor has asked, and heard this. */
-  answered(report: Report | null): void {
-    this.isKnownLive = report !== null && isLive(report);
+  /** The monitor has heard this. */
+  heard(report: Report | null): void {
+    this.isKnownLive = goesOn(report);
   }
 
   /** The monitor knows that something goes on here: whoever looks there asks, where it hears nothing. */
@@ -123,15 +123,14 @@ export class Reporter {
       const report = this.report();
       const text = JSON.stringify(report);
       if (text === this.lastText) return true;
-      const isLiveNow = report !== null && isLive(report);
       // It may hear of the end before this does of its having heard.
-      if (!isLiveNow) this.isKnownLive = false;
+      if (!goesOn(report)) this.isKnownLive = false;
       // A stub stays broken once its object has crashed: each report gets its own.
       const monitor = this.env.MONITOR.getByName(MONITOR_NAME);
       if (report === null) await monitor.forget(this.source);
       else await monitor.report(this.source, report);
       this.lastText = text;
-      this.isKnownLive = isLiveNow;
+      this.heard(report);
       return true;
     } catch (error) {
       // It may have been taken all the same, or the monitor may ask meanwhile.
@@ -141,4 +140,8 @@ export class Reporter {
       return false;
     }
   }
+}
+
+function goesOn(report: Report | null): boolean {
+  return report !== null && isLive(report);
 }

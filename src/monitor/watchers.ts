@@ -4,6 +4,7 @@ import { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
 import { closeQuietly } from "../space/connections.ts";
+import { errorFrame } from "../space/core.ts";
 
 /** Watchers are told at most this often, milliseconds. */
 const EVERY_MS = 1_000;
@@ -50,7 +51,7 @@ export class Watchers {
       return;
     }
     const { code, message } = decoded;
-    send(socket, { type: "error", code, message, error: message });
+    send(socket, errorFrame(code, message));
     const known = attachment.safeParse(socket.deserializeAttachment());
     const malformed = (known.data?.malformed ?? 0) + 1;
     socket.serializeAttachment({ malformed });

@@ -113,7 +113,8 @@ export function ringIn(ms: number, ring: (now: number) => void): () => void {
   return () => clearTimeout(timer);
 }
 
-export function errorFrame(code: FrameErrorCode, message: string, more: Refs): object {
+/** `error` says what `message` does, for clients that look for it there. */
+export function errorFrame(code: FrameErrorCode, message: string, more: Refs = {}): object {
   return { type: "error", ...more, code, message, error: message };
 }
 

@@ -195,7 +195,7 @@ export class Ledger {
    */
   hold(ms: number, now: Instant): void {
     this.held = new Map();
-    if (this.mustStore) return;
+    if (this.mustStore || ms === 0) return;
     const fresh: [string, Change][] = [];
     const told = new Set<string>();
     for (const [ulid, change] of [...this.changes].reverse()) {
@@ -310,7 +310,8 @@ export class Ledger {
 function isFresh({ job, before, log }: Change, ms: number, now: Instant): boolean {
   if (before !== null || job.status !== "processing" || log.length > 0) return false;
   const { webhook, detachedAt, resumedAt, cancel, attempts, dispatchedAt } = job;
-  if (webhook ?? detachedAt ?? resumedAt ?? cancel) return false;
+  if (webhook !== null || detachedAt !== null || resumedAt !== null || cancel !== null)
+    return false;
   // A clock that was set back is not waited for.
   return attempts === 1 && dispatchedAt <= now && now - dispatchedAt < ms;
 }

@@ -182,9 +182,10 @@ export class SpaceDesk {
 
   /** `false` where it asks for a job that is not there. */
   openSubscriber(socket: WebSocket, who: NewSubscriber, since: Position | null): boolean {
-    if (who.jobUlid !== null) this.askedFor(who.jobUlid);
-    const job = who.jobUlid === null ? null : this.core.ledger.get(who.jobUlid);
-    if (who.jobUlid !== null && job === null) return false;
+    const { jobUlid } = who;
+    if (jobUlid !== null) this.askedFor(jobUlid);
+    const job = jobUlid === null ? null : this.core.ledger.get(jobUlid);
+    if (jobUlid !== null && job === null) return false;
     this.dropSilent();
     this.feed.publishStatus(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {

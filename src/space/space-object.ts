@@ -102,7 +102,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** What the monitor asks where it heard nothing for long; `null` where there is no such space. */
   async census(): Promise<Report | null> {
     const report = this.report();
-    this.reporter.answered(report);
+    this.reporter.heard(report);
     return report;
   }
 

@@ -24,19 +24,15 @@ export class Load {
   private readonly space: string;
   private readonly random: Random;
   private readonly following = new Set<Promise<void>>();
+  /** Connections of followers that went on where an earlier one had been cut. */
+  resumed = 0;
   private submitted = 0;
-  private continued = 0;
   private open = true;
 
   constructor(url: string, space: string, random: Random) {
     this.url = url;
     this.space = space;
     this.random = random;
-  }
-
-  /** Connections of followers that went on where an earlier one had been cut. */
-  get resumed(): number {
-    return this.continued;
   }
 
   /** Submits one job after the other until `close`. */
@@ -106,7 +102,7 @@ export class Load {
       await this.listen(`/api/jobs/${id}/ws?${query}`, (frame) => {
         if (frame.type === "connection") {
           ({ epoch, recovered } = frame);
-          if (since !== "" && recovered) this.continued += 1;
+          if (since !== "" && recovered) this.resumed += 1;
         }
         if (frame.type !== "output" && frame.type !== "progress") return;
         // A snapshot's own events are what is left of the past, and not a continuation.

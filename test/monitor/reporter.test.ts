@@ -258,9 +258,9 @@ describe("an object is asked by the monitor, by itself", () => {
 
   it("where it has been asked, by what it answered; and where its sockets outlived its memory", () => {
     const { monitor, reporter } = makeSource();
-    reporter.answered(reportOf(1));
+    reporter.heard(reportOf(1));
     expect(reporter.isAwaited).toBe(true);
-    reporter.answered(reportOf(0));
+    reporter.heard(reportOf(0));
     expect(reporter.isAwaited).toBe(false);
     const woken = new Reporter(monitor.env, "space", "woken", () => reportOf(1), true);
     expect(woken.isAwaited).toBe(true);

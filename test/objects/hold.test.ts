@@ -59,14 +59,22 @@ type Sides = { client: TestSocket; worker: TestSocket };
 const isAbout = (job_id: string) => (frame: Frame) => frame.job_id === job_id;
 const isEnd = ({ status }: Frame) => status === "completed";
 
-describe("a job of a space whose jobs end at once", () => {
-  beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
+/** One more socket for a worker of a space, on which none has registered yet. */
+async function dialAgain({ name, token }: Space): Promise<TestSocket> {
+  const headers = { authorization: `Bearer ${token}` };
+  const socket = await TestSocket.open(`/api/spaces/${name}/connect`, headers);
+  await socket.next("hello");
+  return socket;
+}
 
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("a job of a space whose jobs end at once", () => {
   it("is stored once, with its result, and told from the beginning", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
@@ -200,9 +208,7 @@ describe("a job of a space whose jobs end at once", () => {
   it("is stored before another worker is greeted", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
-    const headers = { authorization: `Bearer ${space.token}` };
-    const other = await TestSocket.open(`/api/spaces/${space.name}/connect`, headers);
-    await other.next("hello");
+    await dialAgain(space);
     expect(await sides.client.next("accepted")).toMatchObject({ job_id: id });
     expect(await stored(space)).toEqual(["processing"]);
   });
@@ -275,13 +281,6 @@ describe("a job of a space whose jobs end at once", () => {
 });
 
 describe("a held job", () => {
-  beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
-  });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
   it.each([
     ["reads it", (id: string) => getJob(id)],
     ["reads what its endpoint was told", (id: string) => call("GET", `/api/jobs/${id}/webhooks`)],
@@ -344,24 +343,11 @@ describe("a held job", () => {
   });
 });
 
-/** A second socket for the worker of a space, which has not registered on it yet. */
-async function dialAgain({ name, token }: Space): Promise<TestSocket> {
-  const headers = { authorization: `Bearer ${token}` };
-  const socket = await TestSocket.open(`/api/spaces/${name}/connect`, headers);
-  await socket.next("hello");
-  return socket;
-}
-
 describe("a job of a space whose jobs take a while", () => {
   it("is stored and accepted at once", async () => {
     const { space, ...sides } = await makeSpaceOf(HOLD_MS);
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
-    try {
-      const id = await handOver(sides);
-      expect(await sides.client.next("accepted")).toMatchObject({ job_id: id });
-      expect(await stored(space)).toEqual(["processing"]);
-    } finally {
-      vi.useRealTimers();
-    }
+    const id = await handOver(sides);
+    expect(await sides.client.next("accepted")).toMatchObject({ job_id: id });
+    expect(await stored(space)).toEqual(["processing"]);
   });
 });
