@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { JobObject } from "./backend-job/job-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
-import type { JobObject } from "./job/job-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { RoomObject } from "./room/room-object.ts";
 import type { SpaceObject } from "./space/space-object.ts";

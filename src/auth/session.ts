@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { attachmentSize } from "../protocol/attachment-size.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
-import { keptBytes } from "../protocol/kept-bytes.ts";
 import type { Principal } from "./principal.ts";
 import { type TokenSettings, verifyToken } from "./token.ts";
 
@@ -37,7 +37,7 @@ export function readPrincipal(header: string | null): SessionPrincipal | null {
 /** `false` where its rights would not fit a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;
-  return keptBytes([principal.rooms, principal.publish]) <= RIGHTS_BYTES;
+  return attachmentSize([principal.rooms, principal.publish]) <= RIGHTS_BYTES;
 }
 
 /** How long before its end a user is told that the token runs out, milliseconds. */
@@ -47,7 +47,7 @@ export const TOKEN_OVER = "The token has expired: connect again with a fresh one
 
 /** A socket as its attachment keeps it, as far as its token goes. */
 export interface Session {
-  at: {
+  attachment: {
     principal: SessionPrincipal;
     /** It was told that its token runs out. */
     noticed: boolean;
@@ -56,7 +56,7 @@ export interface Session {
 
 /** When a token of these next wants something; `null` where none ever does. */
 export function tokensDueAt(sessions: readonly Session[]): number | null {
-  const due = sessions.flatMap(({ at: { principal, noticed } }) => {
+  const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
     if (principal.kind !== "user") return [];
     return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
   });
@@ -71,7 +71,7 @@ export function tokensOver<S extends Session>(
   const ended: S[] = [];
   const ending: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
-    const { principal, noticed } = session.at;
+    const { principal, noticed } = session.attachment;
     if (principal.kind !== "user") continue;
     const { expiresAt } = principal;
     if (now >= expiresAt) ended.push(session);

@@ -42,7 +42,7 @@ export class Coalescer<E extends Placed> {
   /** May change at any time; with 0 all goes out, but for a state that was held before. */
   intervalMs: number;
   private stateAt = Number.NEGATIVE_INFINITY;
-  private held: E | null = null;
+  private heldState: E | null = null;
   private behind: E[] = [];
   /** States left out since the last event that went out. */
   private skipped = 0;
@@ -53,22 +53,22 @@ export class Coalescer<E extends Placed> {
 
   /** When the held state may go out; `null` where nothing is held. */
   get dueAt(): number | null {
-    return this.held === null ? null : this.stateAt + this.intervalMs;
+    return this.heldState === null ? null : this.stateAt + this.intervalMs;
   }
 
   /** The offset up to which everything went out, or was left out; `null` where nothing is held. */
   get sentTo(): number | null {
-    return this.held === null ? null : this.held.offset - 1 - this.skipped;
+    return this.heldState === null ? null : this.heldState.offset - 1 - this.skipped;
   }
 
   /** Takes the channel's next event; returns what goes out now. */
   offer(event: E, weight: Weight, now: number): Passed<E>[] {
     const before = weight === "kept" ? this.release(now) : this.replace();
     if (weight === "state" && !this.mayState(now)) {
-      this.held = event;
+      this.heldState = event;
       return before;
     }
-    if (weight === "kept" && this.held !== null) {
+    if (weight === "kept" && this.heldState !== null) {
       this.behind.push(event);
       return before;
     }
@@ -78,17 +78,17 @@ export class Coalescer<E extends Placed> {
 
   /** What goes out because its time has come. */
   release(now: number): Passed<E>[] {
-    if (this.held === null || !this.mayState(now)) return [];
-    const held = this.pass(this.held);
-    this.held = null;
+    if (this.heldState === null || !this.mayState(now)) return [];
+    const held = this.pass(this.heldState);
+    this.heldState = null;
     this.stateAt = now;
     return [held, ...this.passBehind()];
   }
 
   /** A newer state is there: the held one is left out, and nothing waits for it any more. */
   private replace(): Passed<E>[] {
-    if (this.held === null) return [];
-    this.held = null;
+    if (this.heldState === null) return [];
+    this.heldState = null;
     this.skipped += 1;
     return this.passBehind();
   }

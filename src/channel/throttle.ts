@@ -35,7 +35,7 @@ export function throttledAs(maxRate: number | null, acks: boolean): Throttled | 
 }
 
 /** An event of a job as it goes to many subscribers. */
-export interface Told {
+export interface JobEventText {
   offset: number;
   weight: Weight;
   text: string;
@@ -43,10 +43,10 @@ export interface Told {
 }
 
 /** `texts` are the same frames, written. */
-export function toldOf(
+export function eventTextsOf(
   frames: readonly (Weighed & { offset: number })[],
   texts: readonly string[],
-): Told[] {
+): JobEventText[] {
   return frames.map((frame, index) => {
     const text = texts[index] ?? "";
     return { offset: frame.offset, weight: weightOf(frame), text, bytes: byteLength(text) };
@@ -58,65 +58,65 @@ const SLOW_INTERVAL_MS = 50;
 
 /** What is done for the subscribers of one object. */
 interface Calls<S> {
-  send: (one: S, text: string) => void;
+  send: (subscriber: S, text: string) => void;
   /** Keeps what is known of it where it outlives this memory. */
-  remember: (one: S) => void;
+  remember: (subscriber: S) => void;
   /** It is too far behind: it may come again, and go on where it was. */
-  cut: (one: S) => void;
+  cut: (subscriber: S) => void;
   /** Returns what silences the bell before it rings. */
-  ringIn: (ms: number, ring: (now: number) => void) => () => void;
+  startTimer: (ms: number, ring: (now: number) => void) => () => void;
 }
 
-interface Bell {
+interface Timer {
   at: number;
-  silence: () => void;
+  cancel: () => void;
 }
 
-type Subscriber = { at: { throttled: Throttled | null } };
+type Subscriber = { attachment: { throttled: Throttled | null } };
 
 /** Sends events to subscribers that asked for a rate, or acknowledge and may be slow. */
 export class Throttle<S extends Subscriber> {
   private readonly calls: Calls<S>;
-  private readonly coalescers = new WeakMap<S, Coalescer<Told>>();
+  private readonly coalescers = new WeakMap<S, Coalescer<JobEventText>>();
   /** When each of those that something is held back for is due. */
   private readonly holding = new Map<S, number>();
   private readonly gone = new WeakSet<S>();
-  private bell: Bell | null = null;
+  private timer: Timer | null = null;
 
   constructor(calls: Calls<S>) {
     this.calls = calls;
   }
 
   /** Tells one subscriber what has happened, all of it or what it can take. */
-  tell(one: S, told: readonly Told[], now: number): void {
-    const state = one.at.throttled;
-    if (state === null || this.gone.has(one)) return;
-    const coalescer = this.coalescerOf(one);
+  send(subscriber: S, told: readonly JobEventText[], now: number): void {
+    const state = subscriber.attachment.throttled;
+    if (state === null || this.gone.has(subscriber)) return;
+    const coalescer = this.coalescerOf(subscriber);
     for (const event of told) {
       coalescer.intervalMs = intervalOf(state);
-      if (!this.pass(one, state, coalescer.offer(event, event.weight, now))) return;
+      if (!this.pass(subscriber, state, coalescer.offer(event, event.weight, now))) return;
     }
-    this.note(one, state, now);
+    this.note(subscriber, state, now);
   }
 
   /** Everything up to `offset` has arrived: who is no longer slow gets what was held back. */
-  acknowledged(one: S, offset: number, now: number): void {
-    const state = one.at.throttled;
-    if (state === null || state.flow === null || this.gone.has(one)) return;
+  onAck(subscriber: S, offset: number, now: number): void {
+    const state = subscriber.attachment.throttled;
+    if (state === null || state.flow === null || this.gone.has(subscriber)) return;
     state.flow = afterAck(state.flow, offset);
-    if (this.release(one, state, now)) this.note(one, state, now);
+    if (this.release(subscriber, state, now)) this.note(subscriber, state, now);
   }
 
   /** What was held back for it before memory was lost has been sent. */
-  caughtUp(one: S): void {
-    if (one.at.throttled === null) return;
-    one.at.throttled.sentTo = null;
-    this.calls.remember(one);
+  caughtUp(subscriber: S): void {
+    if (subscriber.attachment.throttled === null) return;
+    subscriber.attachment.throttled.sentTo = null;
+    this.calls.remember(subscriber);
   }
 
-  left(one: S): void {
-    this.gone.add(one);
-    this.letGo(one);
+  remove(subscriber: S): void {
+    this.gone.add(subscriber);
+    this.letGo(subscriber);
   }
 
   /** Nobody is sent any more of what is held back. */
@@ -125,63 +125,63 @@ export class Throttle<S extends Subscriber> {
     this.silence();
   }
 
-  private release(one: S, state: Throttled, now: number): boolean {
-    const coalescer = this.coalescerOf(one);
+  private release(subscriber: S, state: Throttled, now: number): boolean {
+    const coalescer = this.coalescerOf(subscriber);
     coalescer.intervalMs = intervalOf(state);
-    return this.pass(one, state, coalescer.release(now));
+    return this.pass(subscriber, state, coalescer.release(now));
   }
 
   /** Returns `false` where the subscriber is cut off rather than sent more. */
-  private pass(one: S, state: Throttled, passed: readonly Passed<Told>[]): boolean {
+  private pass(subscriber: S, state: Throttled, passed: readonly Passed<JobEventText>[]): boolean {
     for (const { event, skipped } of passed) {
-      if (this.gone.has(one)) return false;
+      if (this.gone.has(subscriber)) return false;
       if (state.flow !== null && isBehind(state.flow)) {
-        this.left(one);
-        this.calls.cut(one);
+        this.remove(subscriber);
+        this.calls.cut(subscriber);
         return false;
       }
-      this.calls.send(one, withSkipped(event.text, skipped));
+      this.calls.send(subscriber, withSkipped(event.text, skipped));
       if (state.flow !== null) state.flow = afterSending(state.flow, event.offset, event.bytes);
     }
     return true;
   }
 
   /** What a socket is still to be sent is kept with it, so that it outlives this memory. */
-  private note(one: S, state: Throttled, now: number): void {
-    const { sentTo, dueAt } = this.coalescerOf(one);
-    if (dueAt === null) this.letGo(one);
+  private note(subscriber: S, state: Throttled, now: number): void {
+    const { sentTo, dueAt } = this.coalescerOf(subscriber);
+    if (dueAt === null) this.letGo(subscriber);
     else {
-      this.holding.set(one, dueAt);
+      this.holding.set(subscriber, dueAt);
       this.schedule(dueAt, now);
     }
     if (state.flow === null && state.sentTo === sentTo) return;
     state.sentTo = sentTo;
-    this.calls.remember(one);
+    this.calls.remember(subscriber);
   }
 
-  private letGo(one: S): void {
-    this.holding.delete(one);
+  private letGo(subscriber: S): void {
+    this.holding.delete(subscriber);
     if (this.holding.size === 0) this.silence();
   }
 
   /** One bell serves all; it rings when the first of them is due. A timer keeps the object awake. */
   private schedule(dueAt: number, now: number): void {
-    if (this.bell !== null && this.bell.at <= dueAt) return;
+    if (this.timer !== null && this.timer.at <= dueAt) return;
     this.silence();
-    const silence = this.calls.ringIn(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
-      if (this.bell === bell) this.ring(bell, ringing);
+    const cancelTimer = this.calls.startTimer(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
+      if (this.timer === bell) this.onTimer(bell, ringing);
     });
-    const bell: Bell = { at: dueAt, silence };
-    this.bell = bell;
+    const bell: Timer = { at: dueAt, cancel: cancelTimer };
+    this.timer = bell;
   }
 
   private silence(): void {
-    this.bell?.silence();
-    this.bell = null;
+    this.timer?.cancel();
+    this.timer = null;
   }
 
-  private ring(bell: Bell, now: number): void {
-    this.bell = null;
+  private onTimer(bell: Timer, now: number): void {
+    this.timer = null;
     // The clock was set back: what was noted as due by it says nothing.
     const isEarly = now < bell.at;
     const due: S[] = [];
@@ -190,27 +190,27 @@ export class Throttle<S extends Subscriber> {
       if (isEarly || dueAt <= now) due.push(one);
       else nextAt = Math.min(nextAt, dueAt);
     }
-    for (const one of due) this.serve(one, now);
+    for (const subscriber of due) this.serve(subscriber, now);
     if (this.holding.size > 0 && nextAt < Number.POSITIVE_INFINITY) this.schedule(nextAt, now);
   }
 
   /** What goes wrong with one of them must not keep the others waiting. */
-  private serve(one: S, now: number): void {
+  private serve(subscriber: S, now: number): void {
     // Whatever happens it is not tried again, unless more is held back for it.
-    this.holding.delete(one);
+    this.holding.delete(subscriber);
     try {
-      const state = one.at.throttled;
-      if (state !== null && this.release(one, state, now)) this.note(one, state, now);
+      const state = subscriber.attachment.throttled;
+      if (state !== null && this.release(subscriber, state, now)) this.note(subscriber, state, now);
     } catch (error) {
       console.error("what was held back for a subscriber was not sent", error);
     }
   }
 
-  private coalescerOf(one: S): Coalescer<Told> {
-    const known = this.coalescers.get(one);
+  private coalescerOf(subscriber: S): Coalescer<JobEventText> {
+    const known = this.coalescers.get(subscriber);
     if (known) return known;
-    const made = new Coalescer<Told>(0);
-    this.coalescers.set(one, made);
+    const made = new Coalescer<JobEventText>(0);
+    this.coalescers.set(subscriber, made);
     return made;
   }
 }

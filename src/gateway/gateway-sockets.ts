@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { sessionPrincipal } from "../auth/session.ts";
-import { Unacknowledged } from "../channel/unacknowledged.ts";
-import { type KeptSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { AckWindow } from "../channel/ack-window.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
 /** What a socket follows. */
@@ -21,17 +21,17 @@ const attachment = z.object({
   acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
-  malformed: z.number(),
+  onMalformed: z.number(),
 });
-export type Client = KeptSocket<z.infer<typeof attachment>>;
+export type Client = ObjectSocket<z.infer<typeof attachment>>;
 
 /** The sockets of one gateway. */
-export class GatewaySockets extends ObjectSockets<Client["at"]> {
-  readonly unacknowledged = new Unacknowledged<Client>();
+export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
+  readonly ackWindow = new AckWindow<Client>();
 
   /** `changed` is called when a socket came or went. */
   constructor(ctx: DurableObjectState, changed: () => void) {
-    super(ctx, attachment, { changed });
+    super(ctx, attachment, { onChange: changed });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {
@@ -39,10 +39,10 @@ export class GatewaySockets extends ObjectSockets<Client["at"]> {
   }
 }
 
-export function outletOf({ socket, at }: Client) {
-  return { socket, batch: at.batch };
+export function targetOf({ socket, attachment }: Client) {
+  return { socket, batch: attachment.batch };
 }
 
-export function subscriptionOf({ at }: Client, room: string): Subscription | null {
-  return at.subscriptions.find((one) => one.room === room) ?? null;
+export function subscriptionOf({ attachment }: Client, room: string): Subscription | null {
+  return attachment.subscriptions.find((one) => one.room === room) ?? null;
 }

@@ -1,31 +1,31 @@
 import { maySubscribe } from "../auth/principal.ts";
-import { parseAddress } from "../channel/address.ts";
 import { fitsAttachment } from "../channel/attachment.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
+import { parseAddress } from "../protocol/address.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { GatewayClientFrame } from "../protocol/room-frames.ts";
 import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
-import {
-  type ChannelAddress,
-  ChannelLink,
-  ChannelLinks,
-  type OpenChannel,
-} from "./channel-link.ts";
+import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import {
   type Client,
   type GatewaySockets,
   type Subscription,
   subscriptionOf,
 } from "./gateway-sockets.ts";
-import type { RoomHeads } from "./room-heads.ts";
-import { type RoomCalls, RoomLink } from "./room-link.ts";
+import {
+  type ChannelAddress,
+  type OpenChannel,
+  ProxiedChannel,
+  ProxiedChannels,
+} from "./proxied-channel.ts";
+import { type RoomCalls, RoomSubscription } from "./room-subscription.ts";
 
 interface Parts {
   gateway: string;
   sockets: GatewaySockets;
   roomCalls: (room: string) => RoomCalls;
   openChannel: OpenChannel;
-  heads: RoomHeads;
+  deliveredOffsets: DeliveredOffsets;
   /** The client is too far behind in a room to be sent more. */
   cut: (client: Client, room: string) => void;
 }
@@ -44,20 +44,20 @@ interface Beginning {
 /** What the clients of a gateway follow: rooms, of which each is followed once for all, spaces and jobs. */
 export class Subscriptions {
   private readonly parts: Parts;
-  private readonly rooms = new Map<string, RoomLink>();
-  private readonly channels = new ChannelLinks();
+  private readonly rooms = new Map<string, RoomSubscription>();
+  private readonly channels = new ProxiedChannels();
 
   constructor(parts: Parts) {
     this.parts = parts;
     for (const client of parts.sockets.all()) this.restore(client);
-    parts.heads.dropAllBut(this.rooms);
+    parts.deliveredOffsets.dropAllBut(this.rooms);
   }
 
   async deliver(delivery: Delivery): Promise<Delivered> {
-    const link = this.rooms.get(delivery.room);
-    if (!link) return { subscribers: 0 };
-    const subscribers = await link.deliver(delivery);
-    return this.isFollowed(delivery.room, link) ? { subscribers } : { subscribers: 0 };
+    const subscriptionTo = this.rooms.get(delivery.room);
+    if (!subscriptionTo) return { subscribers: 0 };
+    const subscribers = await subscriptionTo.deliver(delivery);
+    return this.isFollowed(delivery.room, subscriptionTo) ? { subscribers } : { subscribers: 0 };
   }
 
   /** Who is in a room over this gateway; `null` where nobody follows it here. */
@@ -67,33 +67,33 @@ export class Subscriptions {
   }
 
   /** A room that was told that nobody follows it here tells nothing any more: it has to be joined anew. */
-  private isFollowed(room: string, link: RoomLink): boolean {
+  private isFollowed(room: string, link: RoomSubscription): boolean {
     if (link.size > 0) return true;
     link.stop();
     if (this.rooms.get(room) === link) {
       this.rooms.delete(room);
-      this.parts.heads.drop(room);
+      this.parts.deliveredOffsets.drop(room);
     }
     return false;
   }
 
   /** A socket that closed while this object was away; nothing here knows of it. */
-  departed(client: Client): void {
-    for (const { room } of client.at.subscriptions) {
+  onLateClose(client: Client): void {
+    for (const { room } of client.attachment.subscriptions) {
       if (parseAddress(room)?.kind === "room") {
-        this.link(room, this.parts.heads.read(room)).departed(client);
+        this.link(room, this.parts.deliveredOffsets.read(room)).onLateClose(client);
       }
     }
   }
 
-  left(client: Client): void {
-    for (const { room } of client.at.subscriptions) this.rooms.get(room)?.remove(client);
+  remove(client: Client): void {
+    for (const { room } of client.attachment.subscriptions) this.rooms.get(room)?.remove(client);
     this.channels.closeAll(client);
   }
 
   acknowledged(client: Client, room: string, offset: number): void {
     this.channels.acknowledge(client, room, offset);
-    this.parts.sockets.unacknowledged.acknowledged(client, room, offset);
+    this.parts.sockets.ackWindow.onAck(client, room, offset);
   }
 
   /** Makes a room tell this gateway what happens in it. */
@@ -111,7 +111,7 @@ export class Subscriptions {
       return;
     }
     const isRoom = address.kind === "room";
-    if (isRoom && !maySubscribe(client.at.principal, room)) {
+    if (isRoom && !maySubscribe(client.attachment.principal, room)) {
       const message = `Your token does not let you follow ${room}.`;
       this.parts.sockets.error(client, "not_allowed", message, { room, ref });
       return;
@@ -146,7 +146,7 @@ export class Subscriptions {
     if (subscriptionOf(client, room) === null) return;
     this.rooms.get(room)?.remove(client);
     this.channels.close(client, room);
-    const subscriptions = client.at.subscriptions.filter((one) => one.room !== room);
+    const subscriptions = client.attachment.subscriptions.filter((one) => one.room !== room);
     this.parts.sockets.change(client, { subscriptions });
   }
 
@@ -170,7 +170,7 @@ export class Subscriptions {
     const onEnd = () => {
       if (subscriptionOf(client, room) === asked) this.unsubscribe(client, room);
     };
-    const link = new ChannelLink(client, room, opened, onEnd, ref);
+    const link = new ProxiedChannel(client, room, opened, onEnd, ref);
     if (isCurrent) this.channels.add(client, room, link);
     else link.close();
   }
@@ -181,45 +181,45 @@ export class Subscriptions {
       const since = this.channels.positionOf(client, room);
       this.unsubscribe(client, room);
       await this.follow(client, { room, ...asked }, { since });
-    } else if (!maySubscribe(client.at.principal, room)) {
+    } else if (!maySubscribe(client.attachment.principal, room)) {
       this.unsubscribe(client, room);
       const message = "The fresh token does not let you follow this room.";
       this.parts.sockets.error(client, "not_allowed", message, { room });
     }
   }
 
-  private link(room: string, head: Position | null = null): RoomLink {
+  private link(room: string, head: Position | null = null): RoomSubscription {
     const known = this.rooms.get(room);
     if (known) return known;
-    const { gateway, heads, roomCalls, sockets } = this.parts;
+    const { gateway, deliveredOffsets, roomCalls, sockets } = this.parts;
     const parts = {
       room,
       gateway,
       calls: () => roomCalls(room),
-      keepHead: (head: Position) => heads.keep(room, head),
-      unacknowledged: sockets.unacknowledged,
+      keepLogEnd: (head: Position) => deliveredOffsets.keep(room, head),
+      ackWindow: sockets.ackWindow,
       cut: (client: Client) => this.parts.cut(client, room),
     };
-    const made = new RoomLink(parts, head);
+    const made = new RoomSubscription(parts, head);
     this.rooms.set(room, made);
     return made;
   }
 
   /** A client whose socket outlived this object's memory. */
   private restore(client: Client): void {
-    for (const one of client.at.subscriptions) {
+    for (const one of client.attachment.subscriptions) {
       const { room } = one;
       if (parseAddress(room)?.kind === "room") {
-        this.link(room, this.parts.heads.read(room)).restore(client);
+        this.link(room, this.parts.deliveredOffsets.read(room)).restore(client);
       } else void this.renew(client, one);
     }
   }
 
   /** Remembers what a client follows; `false` where that is too much to remember. */
   private note(client: Client, subscription: Subscription): boolean {
-    const subscriptions = [...client.at.subscriptions, subscription];
+    const subscriptions = [...client.attachment.subscriptions, subscription];
     if (subscriptions.length > LIMITS.roomsPerSocket) return false;
-    if (!fitsAttachment({ ...client.at, subscriptions })) return false;
+    if (!fitsAttachment({ ...client.attachment, subscriptions })) return false;
     this.parts.sockets.change(client, { subscriptions });
     return true;
   }

@@ -2,15 +2,10 @@ import { Hono } from "hono";
 import { ulid } from "ulid";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
 import { writePrincipal } from "../auth/session.ts";
+import { ASKED_HEADER, NO_SUCH_JOB, type SocketAsked } from "../backend-job/calls.ts";
+import type { JobObject } from "../backend-job/job-object.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
-import {
-  ASKED_HEADER,
-  type JobRefusal,
-  type JobReply,
-  NO_SUCH_JOB,
-  type SocketAsked,
-} from "../job/calls.ts";
-import type { JobObject } from "../job/job-object.ts";
+import type { Refusal, Reply } from "../objects/reply.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import {
   backendJobId,
@@ -65,7 +60,7 @@ export async function openBackendJob(c: AppContext): Promise<Response> {
     const principal = await principalOf(c);
     const response = await openSocket(c, principal, asked, c.req.query("since"));
     if (response.webSocket) return response;
-    throw problemOf(await response.json<JobRefusal>(), principal);
+    throw problemOf(await response.json<Refusal>(), principal);
   });
 }
 
@@ -118,7 +113,7 @@ async function jobEvents(c: AppContext): Promise<Response> {
   return streamFrames(c, isOver, async (handlers) => {
     const response = await openSocket(c, principal, asked, since);
     const { webSocket } = response;
-    if (!webSocket) throw problemOf(await response.json<JobRefusal>(), principal);
+    if (!webSocket) throw problemOf(await response.json<Refusal>(), principal);
     return readFrames(webSocket, handlers);
   });
 }
@@ -159,13 +154,13 @@ function stubOf(c: AppContext, id: string): DurableObjectStub<JobObject> {
   return c.env.JOB.getByName(id);
 }
 
-function bodyOf(reply: JobReply, principal: Principal): string {
+function bodyOf(reply: Reply, principal: Principal): string {
   if (reply.ok) return reply.body;
   throw problemOf(reply, principal);
 }
 
 /** Who has shown nothing is asked for a token before being turned away. */
-function problemOf({ code, detail }: JobRefusal, principal: Principal): ProblemError {
+function problemOf({ code, detail }: Refusal, principal: Principal): ProblemError {
   const isStranger = code === "not_allowed" && principal.kind === "anonymous";
   return new ProblemError(isStranger ? "not_authenticated" : code, detail);
 }

@@ -1,6 +1,7 @@
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import type { Refusal } from "../objects/reply.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { type Refusal, SOCKET_HEADERS } from "../space/calls.ts";
+import { SOCKET_HEADERS } from "../space/calls.ts";
 import { type AppContext, ofJob, reach } from "./context.ts";
 import { addressOf } from "./rate.ts";
 

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "zod";
 import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
-import { PLAINLY } from "../protocol/plain-words.ts";
+import { PLAINLY } from "../protocol/error-messages.ts";
 import type { Problem } from "../protocol/resources.ts";
 
 /** Thrown by a route; answered as `application/problem+json` (RFC 9457). */

@@ -1,13 +1,13 @@
 import { maySubscribe, type Principal } from "../auth/principal.ts";
 import { fitsSession, writePrincipal } from "../auth/session.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
+import { attachmentSize } from "../protocol/attachment-size.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
-import { keptBytes } from "../protocol/kept-bytes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { SESSION_HEADERS } from "../room/calls.ts";
 import { RoomHandle } from "../room/room-handle.ts";
-import { closeQuietly } from "../space/connections.ts";
 import { type AppContext, asks } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
@@ -67,7 +67,7 @@ export function filterOf(c: AppContext): EventFilter | null {
   const text = c.req.query("filter");
   if (text === undefined) return null;
   const filter = checked(eventFilter, parsedOr(text));
-  if (keptBytes(filter) <= FILTER_BYTES) return filter;
+  if (attachmentSize(filter) <= FILTER_BYTES) return filter;
   const detail = `filter: may take ${FILTER_BYTES} bytes at most. Ask for less, and choose on your side.`;
   throw new ProblemError("invalid_request", detail);
 }

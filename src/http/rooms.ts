@@ -1,8 +1,9 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
-import { roomName } from "../channel/address.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { roomName } from "../protocol/address.ts";
+import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   historyQuery,
@@ -11,7 +12,6 @@ import {
   publishBody,
 } from "../protocol/room-events.ts";
 import { RoomHandle } from "../room/room-handle.ts";
-import { iso } from "../space/render.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, jsonText } from "./context.ts";
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";

@@ -11,12 +11,12 @@ export async function askSource(env: Env, source: string): Promise<Report | null
 function census(env: Env, kind: SourceKind, name: string): Promise<unknown> {
   switch (kind) {
     case "space":
-      return env.SPACE.getByName(name).census();
+      return env.SPACE.getByName(name).getReport();
     case "job":
-      return env.JOB.getByName(name).census();
+      return env.JOB.getByName(name).getReport();
     case "room":
-      return env.ROOM.getByName(name).census();
+      return env.ROOM.getByName(name).getReport();
     case "gateway":
-      return env.GATEWAY.getByName(name).census();
+      return env.GATEWAY.getByName(name).getReport();
   }
 }

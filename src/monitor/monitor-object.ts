@@ -1,14 +1,14 @@
 import { DurableObject } from "cloudflare:workers";
 import type { Env } from "../env.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { type Report, sourceReport } from "../protocol/monitor.ts";
-import { closeQuietly } from "../space/connections.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
 import { SourceStore } from "../storage/source-store.ts";
 import { askSource } from "./ask-source.ts";
-import { Census, SILENT_MS, within } from "./census.ts";
-import { Tally } from "./tally.ts";
+import { LivenessCheck, SILENT_MS, within } from "./liveness-check.ts";
+import { StatsAggregate } from "./stats-aggregate.ts";
 import { isLive, nothing, statusFrame, type Totals } from "./totals.ts";
 import { Watchers } from "./watchers.ts";
 
@@ -24,24 +24,24 @@ const LOOK_MS = 2_000;
  */
 export class MonitorObject extends DurableObject<Env> {
   /** `null` before anything was reported. */
-  private tally: Tally | null = null;
-  private readonly census: Census;
+  private stats: StatsAggregate | null = null;
+  private readonly livenessCheck: LivenessCheck;
   private readonly watchers: Watchers;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    if (isMigrated(objectSql(ctx.storage))) this.tally = this.open();
+    if (isMigrated(objectSql(ctx.storage))) this.stats = this.open();
     this.watchers = new Watchers(ctx, () =>
-      statusFrame(this.totals, this.tally?.recent ?? [], new Date().toISOString()),
+      statusFrame(this.totals, this.stats?.recent ?? [], new Date().toISOString()),
     );
-    this.census = new Census({
-      live: () => this.tally?.liveSources() ?? [],
-      ended: (heardBy, limit) => this.tally?.endedSources(heardBy, limit) ?? [],
+    this.livenessCheck = new LivenessCheck({
+      live: () => this.stats?.liveSources() ?? [],
+      ended: (heardBy, limit) => this.stats?.endedSources(heardBy, limit) ?? [],
       ask: (source) => askSource(env, source),
-      answered: (source, report) => this.take(source, report),
-      unanswered: (source) => {
+      onAnswer: (source, report) => this.take(source, report),
+      onNoAnswer: (source) => {
         this.look();
-        if (this.tally?.silence(source, Date.now())) this.watchers.changed();
+        if (this.stats?.silence(source, Date.now())) this.watchers.markChanged();
       },
     });
   }
@@ -49,19 +49,19 @@ export class MonitorObject extends DurableObject<Env> {
   /** How things stand with one object; what it said before counts no more. */
   async report(source: string, report: Report): Promise<void> {
     const parsed = sourceReport.parse(report);
-    this.census.heard(source, isLive(parsed), Date.now());
+    this.livenessCheck.onReport(source, isLive(parsed), Date.now());
     this.take(source, parsed);
   }
 
   /** The object is no more. */
   async forget(source: string): Promise<void> {
-    this.census.heard(source, false, Date.now());
+    this.livenessCheck.onReport(source, false, Date.now());
     this.take(source, null);
   }
 
   /** Everything added up, once those that fell silent were asked. */
   async overview(): Promise<Totals> {
-    const round = this.census.run(Date.now());
+    const round = this.livenessCheck.run(Date.now());
     this.ctx.waitUntil(round);
     await within(LOOK_MS, round);
     return this.totals;
@@ -71,7 +71,7 @@ export class MonitorObject extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     const { 0: client, 1: server } = new WebSocketPair();
     this.watchers.accept(server);
-    this.ctx.waitUntil(this.census.run(Date.now()));
+    this.ctx.waitUntil(this.livenessCheck.run(Date.now()));
     if ((await this.ctx.storage.getAlarm()) === null) await this.watchOn();
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
@@ -88,37 +88,37 @@ export class MonitorObject extends DurableObject<Env> {
   /** Rings only while somebody watches. */
   override async alarm(): Promise<void> {
     if (!this.watchers.areThere()) return;
-    await this.census.run(Date.now());
+    await this.livenessCheck.run(Date.now());
     await this.watchOn();
   }
 
   private get totals(): Totals {
-    return this.tally?.totals ?? nothing();
+    return this.stats?.totals ?? nothing();
   }
 
   private take(source: string, report: Report | null): void {
-    if (report !== null) this.tally ??= this.open();
+    if (report !== null) this.stats ??= this.open();
     this.look();
     const isNew =
-      report === null ? this.tally?.forget(source) : this.tally?.take(source, report, Date.now());
-    if (isNew) this.watchers.changed();
+      report === null ? this.stats?.forget(source) : this.stats?.take(source, report, Date.now());
+    if (isNew) this.watchers.markChanged();
   }
 
   /** Who watches is told of what differs from before; for nobody, nothing is added up. */
   private look(): void {
-    if (this.watchers.areThere()) this.tally?.look();
+    if (this.watchers.areThere()) this.stats?.look();
   }
 
-  private open(): Tally {
+  private open(): StatsAggregate {
     const store = new SourceStore(objectSql(this.ctx.storage));
     store.migrate();
-    return new Tally(store);
+    return new StatsAggregate(store);
   }
 
   /** Wakes when the next source is to be asked, but not all the time. */
   private watchOn(): Promise<void> {
     const now = Date.now();
-    const due = this.census.dueAt() ?? now + SILENT_MS;
+    const due = this.livenessCheck.dueAt() ?? now + SILENT_MS;
     return this.ctx.storage.setAlarm(Math.max(due, now + REST_MS));
   }
 }

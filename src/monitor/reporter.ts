@@ -62,17 +62,17 @@ export class Reporter {
   }
 
   /** The monitor has heard this. */
-  heard(report: Report | null): void {
+  noteDelivered(report: Report | null): void {
     this.isKnownLive = goesOn(report);
   }
 
   /** The monitor knows that something goes on here: whoever looks there asks, where it hears nothing. */
-  get isAwaited(): boolean {
+  get isPolled(): boolean {
     return this.isKnownLive;
   }
 
   /** Something may have changed: cheap, and may be called after every batch. */
-  changed(): void {
+  markChanged(): void {
     this.isChanged = true;
     this.failures = 0;
     if (this.timer === null && this.sending === null) this.sendSoon();
@@ -108,7 +108,7 @@ export class Reporter {
   private async sendNow(): Promise<void> {
     // Whoever says that something changed may not be through with it yet.
     await Promise.resolve();
-    const wasTaken = await this.tell();
+    const wasTaken = await this.deliver();
     this.sending = null;
     this.isFailing = !wasTaken;
     if (!wasTaken) this.failures += 1;
@@ -116,7 +116,7 @@ export class Reporter {
     if (this.isChanged || isToRepeat) this.sendSoon();
   }
 
-  private async tell(): Promise<boolean> {
+  private async deliver(): Promise<boolean> {
     this.isChanged = false;
     this.askedAt = Date.now();
     try {
@@ -130,7 +130,7 @@ export class Reporter {
       if (report === null) await monitor.forget(this.source);
       else await monitor.report(this.source, report);
       this.lastText = text;
-      this.heard(report);
+      this.noteDelivered(report);
       return true;
     } catch (error) {
       // It may have been taken all the same, or the monitor may ask meanwhile.

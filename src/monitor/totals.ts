@@ -9,16 +9,16 @@ import {
 } from "../protocol/monitor.ts";
 
 /** The numbers of one source. */
-export type Figures = Omit<Report, "recent">;
+export type SourceStats = Omit<Report, "recent">;
 
-type Ends = Omit<Figures["jobs"], "active">;
+type Ends = Omit<SourceStats["jobs"], "active">;
 
 /** What all sources add up to. */
 export interface Totals {
   sources: Record<SourceKind, number>;
   connections: Record<SourceKind, number>;
   jobsWithConnections: number;
-  jobs: Figures["jobs"];
+  jobs: SourceStats["jobs"];
 }
 
 export function nothing(): Totals {
@@ -31,11 +31,15 @@ export function nothing(): Totals {
 }
 
 /** The totals once a source says `after` where it said `before`; `null`: it is not, or no more, counted. */
-export function exchanged(totals: Totals, before: Figures | null, after: Figures | null): Totals {
+export function exchanged(
+  totals: Totals,
+  before: SourceStats | null,
+  after: SourceStats | null,
+): Totals {
   return plus(plus(totals, before, -1), after, 1);
 }
 
-function plus(totals: Totals, figures: Figures | null, sign: 1 | -1): Totals {
+function plus(totals: Totals, figures: SourceStats | null, sign: 1 | -1): Totals {
   if (figures === null) return totals;
   const { kind, connections, jobs_with_connections, jobs } = figures;
   return {
@@ -69,7 +73,7 @@ export function withPast(totals: Totals, past: Ends): Totals {
 }
 
 /** Something may go on there, or break off without a word. */
-export function isLive({ connections, jobs }: Figures): boolean {
+export function isLive({ connections, jobs }: SourceStats): boolean {
   return connections > 0 || jobs.active > 0;
 }
 

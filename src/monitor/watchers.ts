@@ -1,10 +1,10 @@
 import { z } from "zod";
+import { closeQuietly } from "../objects/close-quietly.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import { errorFrame } from "../protocol/error-frame.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
-import { closeQuietly } from "../space/connections.ts";
-import { errorFrame } from "../space/core.ts";
 
 /** Watchers are told at most this often, milliseconds. */
 const EVERY_MS = 1_000;
@@ -36,7 +36,7 @@ export class Watchers {
   }
 
   /** There is something new to tell. */
-  changed(): void {
+  markChanged(): void {
     if (this.timer !== null || !this.areThere()) return;
     const ms = this.toldAt + EVERY_MS - Date.now();
     if (ms <= 0) this.tell();

@@ -1,17 +1,17 @@
 import type { z } from "zod";
-import { sendFrames } from "../channel/outlet.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { closeQuietly } from "../space/connections.ts";
+import { closeQuietly } from "./close-quietly.ts";
+import { sendFrames } from "./frame-target.ts";
 
 /** A socket and what it is, which is kept with it through hibernation. */
-export interface KeptSocket<A> {
+export interface ObjectSocket<A> {
   socket: WebSocket;
-  at: A;
+  attachment: A;
 }
 
 interface Options {
   /** Called when a socket came or went. */
-  changed?: () => void;
+  onChange?: () => void;
   /** Only sockets with this tag; those that are accepted get it. */
   tag?: string;
 }
@@ -19,7 +19,7 @@ interface Options {
 /** The sockets of one object, or those with one tag, as they outlive its memory. */
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
-  private readonly bySocket = new Map<WebSocket, KeptSocket<A>>();
+  private readonly bySocket = new Map<WebSocket, ObjectSocket<A>>();
   private readonly attachment: z.ZodType<A>;
   private readonly options: Options;
 
@@ -29,8 +29,8 @@ export class ObjectSockets<A extends object> {
     this.options = options;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets(options.tag)) {
-      const one = this.remembered(socket);
-      if (one) this.bySocket.set(socket, one);
+      const kept = this.remembered(socket);
+      if (kept) this.bySocket.set(socket, kept);
     }
   }
 
@@ -38,61 +38,61 @@ export class ObjectSockets<A extends object> {
     return this.bySocket.size;
   }
 
-  all(): KeptSocket<A>[] {
+  all(): ObjectSocket<A>[] {
     return [...this.bySocket.values()];
   }
 
-  of(socket: WebSocket): KeptSocket<A> | null {
+  of(socket: WebSocket): ObjectSocket<A> | null {
     return this.bySocket.get(socket) ?? null;
   }
 
   /** `false` for one that was closed, and whose frames still come in. */
-  has(one: KeptSocket<A>): boolean {
-    return this.bySocket.get(one.socket) === one;
+  has(kept: ObjectSocket<A>): boolean {
+    return this.bySocket.get(kept.socket) === kept;
   }
 
   /** What a socket was, as it keeps it; `null` where it was closed here. */
-  remembered(socket: WebSocket): KeptSocket<A> | null {
+  remembered(socket: WebSocket): ObjectSocket<A> | null {
     const parsed = this.attachment.safeParse(socket.deserializeAttachment());
-    return parsed.success ? { socket, at: parsed.data } : null;
+    return parsed.success ? { socket, attachment: parsed.data } : null;
   }
 
-  accept(socket: WebSocket, at: A): KeptSocket<A> {
-    const accepted = { socket, at };
+  accept(socket: WebSocket, attachment: A): ObjectSocket<A> {
+    const accepted = { socket, attachment };
     const { tag } = this.options;
     this.ctx.acceptWebSocket(socket, tag === undefined ? [] : [tag]);
     this.remember(accepted);
     this.bySocket.set(socket, accepted);
-    this.options.changed?.();
+    this.options.onChange?.();
     return accepted;
   }
 
   /** Writes what is known of a socket where hibernation keeps it. */
-  remember({ socket, at }: KeptSocket<A>): void {
-    socket.serializeAttachment(at);
+  remember({ socket, attachment }: ObjectSocket<A>): void {
+    socket.serializeAttachment(attachment);
   }
 
   /** Remembers what has changed of a socket, unless it is gone. */
-  change(one: KeptSocket<A>, change: Partial<A>): void {
-    Object.assign(one.at, change);
-    if (this.has(one)) this.remember(one);
+  change(kept: ObjectSocket<A>, change: Partial<A>): void {
+    Object.assign(kept.attachment, change);
+    if (this.has(kept)) this.remember(kept);
   }
 
-  send(one: KeptSocket<A>, frame: object): void {
-    this.sendText(one, JSON.stringify(frame));
+  send(kept: ObjectSocket<A>, frame: object): void {
+    this.sendText(kept, JSON.stringify(frame));
   }
 
-  sendText({ socket }: KeptSocket<A>, text: string): void {
+  sendText({ socket }: ObjectSocket<A>, text: string): void {
     sendFrames({ socket, batch: false }, [text]);
   }
 
-  close(one: KeptSocket<A>, close: keyof typeof CLOSE, reason: string): void {
-    this.left(one);
-    one.socket.serializeAttachment(null);
-    closeQuietly(one.socket, CLOSE[close].code, reason);
+  close(kept: ObjectSocket<A>, close: keyof typeof CLOSE, reason: string): void {
+    this.remove(kept);
+    kept.socket.serializeAttachment(null);
+    closeQuietly(kept.socket, CLOSE[close].code, reason);
   }
 
-  left({ socket }: KeptSocket<A>): void {
-    if (this.bySocket.delete(socket)) this.options.changed?.();
+  remove({ socket }: ObjectSocket<A>): void {
+    if (this.bySocket.delete(socket)) this.options.onChange?.();
   }
 }

@@ -97,7 +97,6 @@ export const backendSocketQuery = throttleQuery.extend({
   /** A `ping` frame every so many seconds. */
   ping: z.coerce.number().int().min(5).max(300).optional(),
 });
-export type BackendSocketQuery = z.infer<typeof backendSocketQuery>;
 
 /** A backend names its own codes. */
 const error = z.object({ code: z.string(), message: z.string() });
@@ -154,4 +153,3 @@ export const backendServerFrame = z.discriminatedUnion("type", [
   z.object({ type: z.literal("connection.error"), code: z.string(), message: z.string() }),
   subscriberErrorFrame,
 ]);
-export type BackendServerFrame = z.infer<typeof backendServerFrame>;

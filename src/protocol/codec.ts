@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { FrameErrorCode } from "./codes.ts";
+import { PLAINLY } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
-import { PLAINLY } from "./plain-words.ts";
 
 /** Any JSON value, as `JSON.parse` gives it. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };

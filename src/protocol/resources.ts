@@ -179,7 +179,6 @@ export const fileInfo = z.object({
   content_type: z.string(),
   size: z.int(),
 });
-export type FileInfo = z.infer<typeof fileInfo>;
 
 /** Why a job ended without a result: it failed, or was canceled. */
 export const jobError = z.object({

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { byteLength, type JsonObject } from "./codec.ts";
+import { PLAINLY } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
-import { PLAINLY } from "./plain-words.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
 const id = z.union([z.string().min(1).max(200), z.number()]).transform(String);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { roomName } from "../channel/address.ts";
+import { roomName } from "./address.ts";
 import { publishedEvent, roomEventFrame } from "./room-events.ts";
 import { ackFrame, positionText } from "./subscriber-frames.ts";
 import { timestamp } from "./values.ts";
@@ -55,17 +55,19 @@ export const roomClientFrame = z.discriminatedUnion("type", [
 ]);
 export type RoomClientFrame = z.infer<typeof roomClientFrame>;
 
+export const authenticatedFrame = z.object({
+  type: z.literal("authenticated"),
+  user_id: z.string(),
+  expires_at: timestamp,
+  ref,
+});
+
 export const establishedFrame = z.object({
   type: z.literal("connection.established"),
   connection_id: z.string(),
   user_id: z.string().nullable(),
   rooms: z.array(z.string()),
   timestamp,
-});
-export const connectionErrorFrame = z.object({
-  type: z.literal("connection.error"),
-  code: z.string(),
-  message: z.string(),
 });
 export const subscribedFrame = z.object({
   type: z.literal("subscribed"),
@@ -74,25 +76,6 @@ export const subscribedFrame = z.object({
   /** The last event the subscriber has, or need not have: the next one is this plus 1. */
   offset: z.int(),
   recovered: z.boolean(),
-  ref,
-});
-export const unsubscribedFrame = z.object({
-  type: z.literal("unsubscribed"),
-  room: z.string(),
-  ref,
-});
-export const pongFrame = z.object({ type: z.literal("pong"), timestamp, ref });
-export const authenticatedFrame = z.object({
-  type: z.literal("authenticated"),
-  user_id: z.string(),
-  expires_at: timestamp,
-  ref,
-});
-export const publishedFrame = z.object({
-  type: z.literal("published"),
-  room: z.string(),
-  id: z.string(),
-  offset: z.int(),
   ref,
 });
 export const presenceFrame = z.object({
@@ -108,23 +91,6 @@ export const gatewayErrorFrame = z.object({
   room: z.string().optional(),
   ref,
 });
-
-/** What the edge sends there, beside events of rooms and, with their `room`, frames of spaces and jobs. */
-export const gatewayServerFrame = z.union([
-  z.discriminatedUnion("type", [
-    establishedFrame,
-    connectionErrorFrame,
-    subscribedFrame,
-    unsubscribedFrame,
-    pongFrame,
-    authenticatedFrame,
-    publishedFrame,
-    presenceFrame,
-    gatewayErrorFrame,
-  ]),
-  roomEventFrame,
-  z.looseObject({ type: z.string(), room: z.string() }),
-]);
 
 /** `GET /api/rooms/:room/presence`. */
 export const presenceResource = z.object({

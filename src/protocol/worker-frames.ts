@@ -97,7 +97,6 @@ export const workerConfig = z.object({
   stall_timeout_s: z.number().nullable(),
   reconnect_grace_s: z.number(),
 });
-export type WorkerConfig = z.infer<typeof workerConfig>;
 
 export const registeredFrame = z.object({
   type: z.literal("registered"),

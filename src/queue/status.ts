@@ -2,11 +2,11 @@ import type { SpaceStatus } from "../protocol/resources.ts";
 import { type Candidate, covers, freeSlots } from "./dispatch.ts";
 
 /** What the status of a space is made from. */
-export interface Census {
+export interface SpaceSnapshot {
   workers: (Candidate & { name: string | null })[];
   queued: number;
   /** What the jobs that wait ask for, each set once. */
-  asked: readonly (readonly string[])[];
+  requested: readonly (readonly string[])[];
   processing: number;
   /** Attempts whose worker dropped and may still come back. */
   detached: number;
@@ -15,29 +15,29 @@ export interface Census {
 }
 
 /** What a space says of itself now. */
-export function spaceStatusOf(census: Census): SpaceStatus {
-  const worker = workerState(census.workers, census.detached);
-  const names = census.workers.flatMap(({ name }) => name ?? []);
-  const reason = waitingReason(census);
+export function spaceStatusOf(snapshot: SpaceSnapshot): SpaceStatus {
+  const worker = workerState(snapshot.workers, snapshot.detached);
+  const names = snapshot.workers.flatMap(({ name }) => name ?? []);
+  const reason = waitingReason(snapshot);
   return {
     worker,
     ...(names.length > 0 ? { worker_name: names.join(", ") } : {}),
-    queue_size: census.queued,
-    processing: census.processing,
-    estimated_wait_s: estimatedWait(census, census.queued),
+    queue_size: snapshot.queued,
+    processing: snapshot.processing,
+    estimated_wait_s: estimatedWait(snapshot, snapshot.queued),
     ...(reason === null ? {} : { waiting_reason: reason }),
   };
 }
 
 /** Seconds until a job with `ahead` queued jobs before it starts; `null` where nothing tells. */
-export function estimatedWait(census: Census, ahead: number): number | null {
-  const serving = census.workers.filter(({ draining }) => !draining);
+export function estimatedWait(snapshot: SpaceSnapshot, ahead: number): number | null {
+  const serving = snapshot.workers.filter(({ draining }) => !draining);
   const slots = serving.reduce((sum, { slots }) => sum + slots, 0);
   if (slots === 0) return null;
   const free = serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
   if (ahead < free) return 0;
-  if (census.meanRunS === null) return null;
-  return Math.round(((ahead - free + 1) * census.meanRunS * 10) / slots) / 10;
+  if (snapshot.meanRunS === null) return null;
+  return Math.round(((ahead - free + 1) * snapshot.meanRunS * 10) / slots) / 10;
 }
 
 /** Weight of the newest run in the moving mean: about the last ten count. */
@@ -56,8 +56,8 @@ function workerState(
   return detached > 0 ? "reconnecting" : "disconnected";
 }
 
-function waitingReason(census: Census): string | null {
-  switch (workerState(census.workers, census.detached)) {
+function waitingReason(snapshot: SpaceSnapshot): string | null {
+  switch (workerState(snapshot.workers, snapshot.detached)) {
     case "disconnected":
       return "No worker is connected.";
     case "reconnecting":
@@ -65,26 +65,29 @@ function waitingReason(census: Census): string | null {
     case "draining":
       return "The worker is finishing its jobs and takes no new ones.";
     default: {
-      const missing = census.asked.find((requires) => !isCovered(census, requires));
+      const missing = snapshot.requested.find((requires) => !isCovered(snapshot, requires));
       if (missing) return lacking(missing);
-      return freeSlots(census.workers, []) > 0 ? null : "Every worker is busy.";
+      return freeSlots(snapshot.workers, []) > 0 ? null : "Every worker is busy.";
     }
   }
 }
 
 /** Why a job that asks for this would wait now, in words; `null` where a worker is free for it. */
-export function waitingReasonFor(census: Census, requires: readonly string[]): string | null {
-  const { workers } = census;
-  if (workers.some(({ draining }) => !draining) && !isCovered(census, requires)) {
+export function waitingReasonFor(
+  snapshot: SpaceSnapshot,
+  requires: readonly string[],
+): string | null {
+  const { workers } = snapshot;
+  if (workers.some(({ draining }) => !draining) && !isCovered(snapshot, requires)) {
     return lacking(requires);
   }
-  const reason = waitingReason({ ...census, asked: [] });
+  const reason = waitingReason({ ...snapshot, requested: [] });
   if (reason !== null || freeSlots(workers, requires) > 0) return reason;
   return `Every worker with ${requires.join(", ")} is busy.`;
 }
 
-function isCovered(census: Census, requires: readonly string[]): boolean {
-  return census.workers.some((worker) => !worker.draining && covers(worker, requires));
+function isCovered(snapshot: SpaceSnapshot, requires: readonly string[]): boolean {
+  return snapshot.workers.some((worker) => !worker.draining && covers(worker, requires));
 }
 
 function lacking(requires: readonly string[]): string {

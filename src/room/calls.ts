@@ -1,5 +1,3 @@
-import type { ProblemCode } from "../protocol/codes.ts";
-
 /** Calls between rooms, gateways and the Worker. */
 
 /** An event as it is passed on; `text` is its frame. */
@@ -32,13 +30,13 @@ export interface Present {
 }
 
 /** Where a room's log stands. */
-export interface RoomHead {
+export interface RoomLogEnd {
   epoch: string;
   last: number;
 }
 
 /** What a room still has after a position. */
-export interface RoomLog extends RoomHead {
+export interface RoomLog extends RoomLogEnd {
   recovered: boolean;
   events: Relayed[];
 }
@@ -56,8 +54,6 @@ export interface Published {
   at: number;
   repeated: boolean;
 }
-
-export type RoomRefusal = { ok: false; code: ProblemCode; detail: string };
 
 /** By which the Worker tells rooms and gateways about a socket; a client's own headers never get there. */
 export const SESSION_HEADERS = {

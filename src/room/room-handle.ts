@@ -1,7 +1,7 @@
 import type { Position } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
-import type { PresenceChange, Present, Published, RoomHead, RoomLog } from "./calls.ts";
+import type { PresenceChange, Present, Published, RoomLog, RoomLogEnd } from "./calls.ts";
 import { hostOf } from "./host.ts";
 
 /** A room as the rest of the edge reaches it, in whatever object it is kept. */
@@ -30,12 +30,12 @@ export class RoomHandle {
   }
 
   /** `isWatched`: somebody there wants to hear who comes and goes, from those who come now on. */
-  join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomHead> {
+  join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomLogEnd> {
     return this.host.join(this.room, gateway, present, isWatched);
   }
 
-  moved(gateway: string, changes: PresenceChange[]): Promise<void> {
-    return this.host.moved(this.room, gateway, changes);
+  changePresence(gateway: string, changes: PresenceChange[]): Promise<void> {
+    return this.host.changePresence(this.room, gateway, changes);
   }
 
   presence(): Promise<Present[]> {

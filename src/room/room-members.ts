@@ -81,7 +81,7 @@ export class RoomMembers {
   }
 
   /** Stores who is there over `via` now, and tells who came to the room or left it by that. */
-  moved(via: string, changes: readonly PresenceChange[], now: number): Move[] {
+  change(via: string, changes: readonly PresenceChange[], now: number): Move[] {
     return changes.flatMap(({ userId, connections }): Move[] => {
       const key = this.keyOf(userId, via);
       const before = this.read(key);
@@ -96,11 +96,11 @@ export class RoomMembers {
   }
 
   /** The same, where nobody else is there over `via`. */
-  replaced(via: string, present: readonly PresenceChange[], now: number): Move[] {
+  replace(via: string, present: readonly PresenceChange[], now: number): Move[] {
     const named = new Set(present.map(({ userId }) => userId));
     const gone = this.places().filter((one) => one.via === via && !named.has(one.userId));
     const changes = gone.map(({ userId }) => ({ userId, connections: 0 }));
-    return this.moved(via, [...changes, ...present], now);
+    return this.change(via, [...changes, ...present], now);
   }
 
   /** Every user once, who came first first. */

@@ -4,13 +4,13 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
-import { tagOf } from "../objects/tag.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
-import { closeQuietly } from "../space/connections.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
@@ -18,14 +18,14 @@ import {
   type PresenceChange,
   type Present,
   type Published,
-  type RoomHead,
   type RoomLog,
+  type RoomLogEnd,
   SESSION_HEADERS,
 } from "./calls.ts";
 import { isShared } from "./host.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
-import { Sweeps } from "./sweeps.ts";
+import { SweepSchedule } from "./sweep-schedule.ts";
 
 /** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
 const EXPIRY_SLACK_MS = 600_000;
@@ -36,7 +36,7 @@ export class RoomObject extends DurableObject<Env> {
   private readonly isShared: boolean;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
-  private readonly sweeps: Sweeps;
+  private readonly sweeps: SweepSchedule;
   private readonly sql: Sql;
   private readonly stores: RoomStores;
 
@@ -45,8 +45,8 @@ export class RoomObject extends DurableObject<Env> {
     const name = ctx.id.name ?? "";
     this.isShared = isShared(name);
     this.alarms = new EarliestAlarm(ctx.storage);
-    this.reporter = new Reporter(env, "room", name, () => this.standing());
-    this.sweeps = new Sweeps(ctx.storage.kv);
+    this.reporter = new Reporter(env, "room", name, () => this.summary());
+    this.sweeps = new SweepSchedule(ctx.storage.kv);
     this.sql = objectSql(ctx.storage);
     this.stores = new RoomStores(this.sql);
     if (!this.isShared) this.room(name);
@@ -55,14 +55,14 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   async publish(room: string, events: PublishedEvent[]): Promise<Published[]> {
-    const published = await this.room(room).desk.publish(events);
+    const published = await this.room(room).engine.publish(events);
     this.arm(this.room(room));
     return published;
   }
 
   /** What a room has after a position, `limit` events at most; all of it where no limit is given. */
   async read(room: string, since: Position | null, limit?: number): Promise<RoomLog> {
-    return this.room(room).desk.read(since, limit);
+    return this.room(room).engine.read(since, limit);
   }
 
   async join(
@@ -70,14 +70,14 @@ export class RoomObject extends DurableObject<Env> {
     gateway: string,
     present: PresenceChange[],
     isWatched: boolean,
-  ): Promise<RoomHead> {
-    const head = this.room(room).desk.join(gateway, present, isWatched);
+  ): Promise<RoomLogEnd> {
+    const head = this.room(room).engine.join(gateway, present, isWatched);
     this.arm(this.room(room));
     return head;
   }
 
-  async moved(room: string, gateway: string, changes: PresenceChange[]): Promise<void> {
-    this.room(room).desk.moved(gateway, changes);
+  async changePresence(room: string, gateway: string, changes: PresenceChange[]): Promise<void> {
+    this.room(room).engine.changePresence(gateway, changes);
   }
 
   async presence(room: string): Promise<Present[]> {
@@ -85,8 +85,8 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   /** For the monitor, which has not heard of this object for a while. */
-  async census(): Promise<Report> {
-    return this.standing();
+  async getReport(): Promise<Report> {
+    return this.summary();
   }
 
   /** Sockets only: the Worker has checked who they are and that they may be here. */
@@ -106,9 +106,9 @@ export class RoomObject extends DurableObject<Env> {
       batch: header("batch") === "1",
       acks: header("acks") === "1",
       noticed: false,
-      malformed: 0,
+      onMalformed: 0,
     });
-    room.desk.opened(subscriber, parsePosition(header("since")));
+    room.engine.open(subscriber, parsePosition(header("since")));
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
     const headers = protocolHeader(request);
@@ -119,18 +119,18 @@ export class RoomObject extends DurableObject<Env> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
     if (!room || !subscriber) return;
-    await room.session.receive(subscriber, message);
+    await room.session.onMessage(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
-    this.gone(socket);
+    this.onSocketGone(socket);
     closeQuietly(socket, code, reason);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    this.gone(socket);
+    this.onSocketGone(socket);
   }
 
   override async alarm(): Promise<void> {
@@ -141,7 +141,7 @@ export class RoomObject extends DurableObject<Env> {
     await this.sweep(this.sweeps.take(names, now));
     const rooms = this.known().map((name) => this.room(name));
     // Nothing happens in these: they are as they were stored.
-    for (const [name, { desk }] of this.rooms) if (desk.isIdle()) this.rooms.delete(name);
+    for (const [name, { engine }] of this.rooms) if (engine.isIdle()) this.rooms.delete(name);
     if (rooms.length === 0 && this.rooms.size === 0) {
       this.stores.forget();
       await this.ctx.storage.deleteAll();
@@ -153,16 +153,16 @@ export class RoomObject extends DurableObject<Env> {
 
   /** Erases rooms without events that nobody follows any more. */
   private async sweep(names: readonly string[]): Promise<void> {
-    const empty = names.map((name) => this.room(name)).filter(({ desk }) => desk.isEmpty());
+    const empty = names.map((name) => this.room(name)).filter(({ engine }) => engine.isEmpty());
     await Promise.all(empty.map((room) => room.askGateways()));
-    for (const { desk } of empty) if (desk.isEmpty() && desk.isIdle()) desk.erase();
+    for (const { engine } of empty) if (engine.isEmpty() && engine.isIdle()) engine.erase();
   }
 
   private room(name: string): Room {
     const known = this.rooms.get(name);
     if (known) return known;
     const { ctx, env, sql, stores, isShared } = this;
-    const changed = () => this.reporter.changed();
+    const changed = () => this.reporter.markChanged();
     const made = new Room({ ctx, env, sql, stores, name, isShared, changed });
     this.rooms.set(name, made);
     return made;
@@ -173,10 +173,10 @@ export class RoomObject extends DurableObject<Env> {
     return name === null ? null : this.room(name);
   }
 
-  private gone(socket: WebSocket): void {
+  private onSocketGone(socket: WebSocket): void {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
-    if (subscriber) room?.desk.left(subscriber);
+    if (subscriber) room?.engine.onClose(subscriber);
   }
 
   /** The rooms of which anything is stored. */
@@ -188,14 +188,14 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   private arm(...rooms: Room[]): void {
-    for (const { desk } of rooms) {
-      const expiresAt = desk.expiresAt();
+    for (const { engine } of rooms) {
+      const expiresAt = engine.expiresAt();
       if (expiresAt !== null) this.alarms.arm(expiresAt + EXPIRY_SLACK_MS);
     }
     this.alarms.arm(this.sweeps.dueAt(Date.now()));
   }
 
-  private standing(): Report {
+  private summary(): Report {
     const rooms = [...this.rooms.values()];
     const connections = rooms.reduce((sum, { sockets }) => sum + sockets.size, 0);
     return socketReport("room", connections);

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { AckWindow } from "../channel/ack-window.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
-import { sendFrames } from "../channel/outlet.ts";
-import { Unacknowledged } from "../channel/unacknowledged.ts";
-import { type KeptSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { sendFrames } from "../objects/frame-target.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import type { PresenceChange, Relayed } from "./calls.ts";
 
@@ -18,20 +18,20 @@ const attachment = z.object({
   acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
-  malformed: z.number(),
+  onMalformed: z.number(),
 });
 export type RoomAttachment = z.infer<typeof attachment>;
-export type RoomSocket = KeptSocket<RoomAttachment>;
+export type RoomSocket = ObjectSocket<RoomAttachment>;
 
 /** The sockets of one room: each follows it, and nothing else. */
 export class RoomSockets extends ObjectSockets<RoomAttachment> {
-  readonly unacknowledged = new Unacknowledged<RoomSocket>();
+  readonly ackWindow = new AckWindow<RoomSocket>();
   /** How many sockets each user has here. */
   private readonly users = new Map<string, number>();
 
   /** `changed` is called when a socket came or went. */
   constructor(ctx: DurableObjectState, room: string, changed: () => void) {
-    super(ctx, attachment, { changed, tag: room });
+    super(ctx, attachment, { onChange: changed, tag: room });
     for (const subscriber of this.all()) this.count(subscriber, 1);
   }
 
@@ -41,18 +41,18 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     return accepted;
   }
 
-  override left(subscriber: RoomSocket): void {
+  override remove(subscriber: RoomSocket): void {
     if (this.has(subscriber)) this.count(subscriber, -1);
-    super.left(subscriber);
+    super.remove(subscriber);
   }
 
-  sendTexts({ socket, at }: RoomSocket, texts: readonly string[]): void {
-    sendFrames({ socket, batch: at.batch }, texts);
+  sendTexts({ socket, attachment }: RoomSocket, texts: readonly string[]): void {
+    sendFrames({ socket, batch: attachment.batch }, texts);
   }
 
   /** Sends what it can take; `false` where that is not all, and it was cut off. */
   sendCounted(subscriber: RoomSocket, room: string, events: readonly Relayed[]): boolean {
-    const admitted = this.unacknowledged.admit(subscriber, room, events);
+    const admitted = this.ackWindow.admit(subscriber, room, events);
     const texts = admitted.map(({ text }) => text);
     this.sendTexts(subscriber, texts);
     if (admitted.length === events.length) return true;
@@ -63,7 +63,7 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
 
   /** Those that want to hear who comes and goes. */
   watchers(): RoomSocket[] {
-    return this.all().filter(({ at }) => at.presence);
+    return this.all().filter(({ attachment }) => attachment.presence);
   }
 
   countOf(userId: string): number {
@@ -75,8 +75,8 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     return [...this.users].map(([userId, connections]) => ({ userId, connections }));
   }
 
-  private count({ at }: RoomSocket, by: 1 | -1): void {
-    const userId = userIdOf(at.principal);
+  private count({ attachment }: RoomSocket, by: 1 | -1): void {
+    const userId = userIdOf(attachment.principal);
     if (userId === null) return;
     const count = this.countOf(userId) + by;
     if (count > 0) this.users.set(userId, count);

@@ -2,10 +2,10 @@ import type { Env } from "../env.ts";
 import type { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type { Present } from "./calls.ts";
-import { GatewayLinks } from "./gateway-links.ts";
-import { RoomDesk } from "./room-desk.ts";
+import { GatewayDeliveries } from "./gateway-deliveries.ts";
+import { RoomEngine } from "./room-engine.ts";
+import { RoomHandler } from "./room-handler.ts";
 import { RoomMembers } from "./room-members.ts";
-import { RoomSession } from "./room-session.ts";
 import { RoomSockets } from "./room-sockets.ts";
 
 interface Parts {
@@ -22,57 +22,57 @@ interface Parts {
 
 /** One room: its events in order, its own sockets, and the gateways that have others. */
 export class Room {
-  readonly desk: RoomDesk;
-  readonly session: RoomSession;
+  readonly engine: RoomEngine;
+  readonly session: RoomHandler;
   readonly sockets: RoomSockets;
   private readonly name: string;
   private readonly env: Env;
-  private readonly links: GatewayLinks;
+  private readonly deliveries: GatewayDeliveries;
 
   constructor({ ctx, env, sql, stores, name, isShared, changed }: Parts) {
     this.name = name;
     this.env = env;
     this.sockets = new RoomSockets(ctx, name, changed);
-    this.links = new GatewayLinks(
+    this.deliveries = new GatewayDeliveries(
       (gateway, delivery) => {
-        const { epoch, last } = this.desk.head;
+        const { epoch, last } = this.engine.logEnd;
         return env.GATEWAY.getByName(gateway).deliver({ room: name, epoch, last, ...delivery });
       },
-      (gateway) => this.desk.leave(gateway),
+      (gateway) => this.engine.leave(gateway),
     );
     const shared = isShared ? name : null;
-    this.desk = new RoomDesk({
+    this.engine = new RoomEngine({
       name,
       shared,
       sql,
       stores,
       members: new RoomMembers(ctx.storage.kv, shared),
       sockets: this.sockets,
-      links: this.links,
+      links: this.deliveries,
       crash: (error) => ctx.abort(String(error)),
     });
-    this.desk.wake();
-    this.session = new RoomSession(env, name, this.sockets, this.desk);
+    this.engine.wake();
+    this.session = new RoomHandler(env, name, this.sockets, this.engine);
   }
 
   /** Who is here. A gateway that lost its sockets with its memory has said nothing of it: each is asked. */
   async presence(): Promise<Present[]> {
     await this.askGateways();
-    return this.desk.roster();
+    return this.engine.roster();
   }
 
   async askGateways(): Promise<void> {
-    const asked = this.desk.gateways().map(async (gateway) => {
-      const join = this.links.joinOf(gateway);
+    const asked = this.engine.gateways().map(async (gateway) => {
+      const join = this.deliveries.joinOf(gateway);
       const present = await this.env.GATEWAY.getByName(gateway).present(this.name);
-      if (present !== null) this.desk.present(gateway, present);
-      else if (this.links.joinOf(gateway) === join) this.desk.leave(gateway);
+      if (present !== null) this.engine.present(gateway, present);
+      else if (this.deliveries.joinOf(gateway) === join) this.engine.leave(gateway);
     });
     await Promise.allSettled(asked);
   }
 
   expire(now: number): void {
-    this.desk.expire(now);
+    this.engine.expire(now);
     this.session.expire(now);
   }
 }

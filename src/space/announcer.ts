@@ -1,33 +1,33 @@
-import type { SpaceCore } from "./core.ts";
-import type { Feed } from "./feed.ts";
-import type { Change } from "./ledger.ts";
+import type { JobFollowers } from "./job-followers.ts";
+import type { SpaceCore } from "./space-core.ts";
+import type { Change } from "./unit-of-work.ts";
 
 /** Queue positions and status are told at most this often, milliseconds. */
 const POSITIONS_EVERY_MS = 1_000;
 const STATUS_EVERY_MS = 100;
 
 /** Tells what many changes add up to, at a bounded rate. */
-export class Announcer {
+export class StatusAnnouncer {
   private readonly core: SpaceCore;
-  private readonly feed: Feed;
+  private readonly feed: JobFollowers;
   private readonly commit: (work: (now: number) => void) => void;
   private statusTimer: ReturnType<typeof setTimeout> | null = null;
   private positionsTimer: ReturnType<typeof setTimeout> | null = null;
-  private servedBefore: string;
+  private lastServing: string;
 
-  constructor(core: SpaceCore, feed: Feed, commit: (work: (now: number) => void) => void) {
+  constructor(core: SpaceCore, feed: JobFollowers, commit: (work: (now: number) => void) => void) {
     this.core = core;
     this.feed = feed;
     this.commit = commit;
-    this.servedBefore = this.service();
+    this.lastServing = this.service();
   }
 
   announce(changes: readonly Change[]): void {
-    this.tellStatus();
+    this.scheduleStatus();
     const isQueueMoved = changes.some(
       ({ job, before }) => job.status === "queued" || before?.status === "queued",
     );
-    if (isQueueMoved && this.feed.hasFollowers()) this.tellPositions();
+    if (isQueueMoved && this.feed.hasFollowers()) this.schedulePositions();
   }
 
   stop(): void {
@@ -36,10 +36,10 @@ export class Announcer {
   }
 
   /** A worker's coming and going is told at once, counts a little later. */
-  private tellStatus(): void {
-    const service = this.service();
-    if (service !== this.servedBefore) {
-      this.servedBefore = service;
+  private scheduleStatus(): void {
+    const serving = this.service();
+    if (serving !== this.lastServing) {
+      this.lastServing = serving;
       this.feed.publishStatus(Date.now());
       return;
     }
@@ -51,15 +51,15 @@ export class Announcer {
 
   private service(): string {
     const workers = this.core.connections.readyWorkers();
-    return workers.map(({ at: { state } }) => `${state.generation} ${state.phase}`).join();
+    return workers.map(({ attachment: { state } }) => `${state.generation} ${state.phase}`).join();
   }
 
-  private tellPositions(): void {
+  private schedulePositions(): void {
     this.positionsTimer ??= setTimeout(() => {
       this.positionsTimer = null;
       this.commit((now) => {
-        for (const { ulid, position } of this.feed.movedPositions()) {
-          this.core.ledger.apply(ulid, { type: "position", position }, now);
+        for (const { ulid, position } of this.feed.takeMovedPositions()) {
+          this.core.jobs.apply(ulid, { type: "position", position }, now);
         }
       });
     }, POSITIONS_EVERY_MS);

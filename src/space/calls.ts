@@ -1,10 +1,6 @@
-import type { ProblemCode } from "../protocol/codes.ts";
+import type { Refusal } from "../objects/reply.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import type { StoredFile } from "../queue/job.ts";
-
-/** An answer of the object: a JSON text as it goes to the caller, or why there is none. */
-export type Reply = { ok: true; body: string } | Refusal;
-export type Refusal = { ok: false; code: ProblemCode; detail: string };
 
 /** A submit's answer: the job, and whether its key was used for it before. */
 export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;

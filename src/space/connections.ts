@@ -1,7 +1,8 @@
 import { z } from "zod";
-import { type Outlet, sendFrames } from "../channel/outlet.ts";
 import { throttled, throttledAs } from "../channel/throttle.ts";
-import { tagOf } from "../objects/tag.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
+import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
+import { tagOf } from "../objects/socket-tag.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { SOCKET_HEADERS } from "./calls.ts";
@@ -79,12 +80,12 @@ export function newSubscriber(id: string, headers: Headers): NewSubscriber {
   };
 }
 
-export type WorkerConnection = { socket: WebSocket; at: WorkerAttachment };
-export type SubscriberConnection = { socket: WebSocket; at: SubscriberAttachment };
+export type WorkerConnection = { socket: WebSocket; attachment: WorkerAttachment };
+export type SubscriberConnection = { socket: WebSocket; attachment: SubscriberAttachment };
 export type Connection = WorkerConnection | SubscriberConnection;
 
 export type ReadyWorker = WorkerConnection & {
-  at: { state: Extract<WorkerAttachment["state"], { workerId: string }> };
+  attachment: { state: Extract<WorkerAttachment["state"], { workerId: string }> };
 };
 
 /** The sockets of one object: the only place that accepts, tags, remembers, sends and closes. */
@@ -106,10 +107,13 @@ export class Connections {
     }
   }
 
-  accept<A extends Connection["at"]>(socket: WebSocket, at: A): { socket: WebSocket; at: A } {
-    const accepted = { socket, at };
+  accept<A extends Connection["attachment"]>(
+    socket: WebSocket,
+    attachment: A,
+  ): { socket: WebSocket; attachment: A } {
+    const accepted = { socket, attachment };
     const connection = accepted as Connection;
-    this.ctx.acceptWebSocket(socket, [at.id]);
+    this.ctx.acceptWebSocket(socket, [attachment.id]);
     this.add(connection);
     this.remember(connection);
     return accepted;
@@ -118,7 +122,7 @@ export class Connections {
   /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */
   of(socket: WebSocket): Connection | null {
     const known = this.bySocket.get(socket);
-    if (known) return this.byId.get(known.at.id) ?? remembered(socket);
+    if (known) return this.byId.get(known.attachment.id) ?? remembered(socket);
     const found = this.byId.get(tagOf(this.ctx, socket) ?? "") ?? remembered(socket);
     if (found) this.bySocket.set(socket, found);
     return found;
@@ -130,7 +134,7 @@ export class Connections {
 
   /** Writes what is known of a connection where hibernation keeps it. */
   remember(connection: Connection): void {
-    connection.socket.serializeAttachment(connection.at);
+    connection.socket.serializeAttachment(connection.attachment);
   }
 
   get count(): number {
@@ -154,8 +158,8 @@ export class Connections {
   }
 
   sendText(connection: Connection, text: string): void {
-    if (this.corked === null || !connection.at.batch) {
-      sendFrames(outletOf(connection), [text]);
+    if (this.corked === null || !connection.attachment.batch) {
+      sendFrames(targetOf(connection), [text]);
       return;
     }
     const texts = this.corked.get(connection);
@@ -175,7 +179,7 @@ export class Connections {
       say();
     } finally {
       this.corked = null;
-      for (const [connection, texts] of corked) sendFrames(outletOf(connection), texts);
+      for (const [connection, texts] of corked) sendFrames(targetOf(connection), texts);
     }
   }
 
@@ -184,7 +188,7 @@ export class Connections {
     const texts = this.corked?.get(connection);
     if (!texts) return;
     this.corked?.delete(connection);
-    sendFrames(outletOf(connection), texts);
+    sendFrames(targetOf(connection), texts);
   }
 
   /** Forgets a connection, and answers or begins the closing handshake. */
@@ -196,7 +200,7 @@ export class Connections {
     closeQuietly(connection.socket, code, reason);
   }
 
-  forget({ at: { id } }: Connection): void {
+  forget({ attachment: { id } }: Connection): void {
     this.byId.delete(id);
     this.workersById.delete(id);
   }
@@ -212,8 +216,8 @@ export class Connections {
   }
 
   private add(connection: Connection): void {
-    this.byId.set(connection.at.id, connection);
-    if (isWorker(connection)) this.workersById.set(connection.at.id, connection);
+    this.byId.set(connection.attachment.id, connection);
+    if (isWorker(connection)) this.workersById.set(connection.attachment.id, connection);
   }
 
   /** When the socket last answered a `ping`; `null` if it never did. */
@@ -224,52 +228,31 @@ export class Connections {
 
 /** What a message says, frame by frame. */
 export function framesOf<T>(
-  { at: { batch } }: Connection,
+  { attachment: { batch } }: Connection,
   raw: string | ArrayBuffer,
   schema: z.ZodType<T>,
 ): Decoded<T>[] {
   return batch ? decodeFrames(raw, schema) : [decodeFrame(raw, schema)];
 }
 
-function outletOf({ socket, at: { batch } }: Connection): Outlet {
+function targetOf({ socket, attachment: { batch } }: Connection): FrameTarget {
   return { socket, batch };
 }
 
 function remembered(socket: WebSocket): Connection | null {
   const parsed = attachment.safeParse(socket.deserializeAttachment());
-  return parsed.success ? ({ socket, at: parsed.data } as Connection) : null;
+  return parsed.success ? ({ socket, attachment: parsed.data } as Connection) : null;
 }
 
 export function isWorker(connection: Connection): connection is WorkerConnection {
-  return connection.at.kind === "worker";
+  return connection.attachment.kind === "worker";
 }
 
 export function isSubscriber(connection: Connection): connection is SubscriberConnection {
-  return connection.at.kind === "subscriber";
+  return connection.attachment.kind === "subscriber";
 }
 
 export function isReady(connection: WorkerConnection): connection is ReadyWorker {
-  const { phase } = connection.at.state;
+  const { phase } = connection.attachment.state;
   return phase === "ready" || phase === "draining";
-}
-
-/** RFC 6455: a close frame has 125 bytes, two of which are the code. */
-const MAX_REASON_BYTES = 123;
-const NO_STATUS_RECEIVED = 1005;
-const ABNORMAL = 1006;
-
-/** Codes 1005 and 1006 tell of a close and can't be sent; a closed socket throws. */
-export function closeQuietly(socket: WebSocket, code: number, reason: string): void {
-  try {
-    if (code === NO_STATUS_RECEIVED || code === ABNORMAL) socket.close();
-    else socket.close(code, cutToBytes(reason, MAX_REASON_BYTES));
-  } catch {
-    // Already closed.
-  }
-}
-
-function cutToBytes(text: string, bytes: number): string {
-  const encoded = new TextEncoder().encode(text);
-  if (encoded.length <= bytes) return text;
-  return new TextDecoder().decode(encoded.subarray(0, bytes - 3)).replace(/\ufffd$/, "…");
 }

@@ -1,21 +1,21 @@
 import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
-import type { SpaceCore } from "./core.ts";
-import type { Change } from "./ledger.ts";
 import type { Retention } from "./retention.ts";
-import type { WebhookDesk } from "./webhook-desk.ts";
-import type { WorkerDesk } from "./worker-desk.ts";
+import type { SpaceCore } from "./space-core.ts";
+import type { Change } from "./unit-of-work.ts";
+import type { WebhookSender } from "./webhook-sender.ts";
+import type { WorkerHandler } from "./worker-handler.ts";
 
 /** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it, unless it is asked. */
 const REPORT_BY_MS = 30_000;
 
 interface Parts {
   core: SpaceCore;
-  workers: WorkerDesk;
-  webhooks: WebhookDesk;
+  workers: WorkerHandler;
+  webhooks: WebhookSender;
   retention: Retention;
   /** The monitor asks by itself. */
-  isAwaited: () => boolean;
+  isPolled: () => boolean;
   /** Rings at the latest then; earlier alarms stay. */
   arm: (at: number) => void;
 }
@@ -30,13 +30,13 @@ export class Deadlines {
 
   /** What a batch changed may be due earlier than anything before it. */
   watch(changes: readonly Change[], webhookDue: number | null, now: number): void {
-    const { retention, workers, isAwaited } = this.parts;
+    const { retention, workers, isPolled } = this.parts;
     const dues = changes.flatMap(({ job }) => {
       if (isEnded(job)) return retention.dueOf(job);
       const delayed = job.status === "queued" && job.availableAt > now ? job.availableAt : null;
       return [delayed, dueAt(job)];
     });
-    if (changes.length > 0 && !isAwaited()) dues.push(now + REPORT_BY_MS);
+    if (changes.length > 0 && !isPolled()) dues.push(now + REPORT_BY_MS);
     if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt());
     this.armFor([...dues, webhookDue], now);
   }
@@ -44,11 +44,11 @@ export class Deadlines {
   /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
   rearm(now: number): void {
     const { core, workers, webhooks, retention } = this.parts;
-    const { store, ledger } = core;
+    const { store, jobs } = core;
     this.armFor(
       [
         ...workers.dueAt(),
-        ...ledger.runningJobs().map(dueAt),
+        ...jobs.runningJobs().map(dueAt),
         store.earliestQueueDue(),
         store.earliestDelayed(now),
         webhooks.dueAt(),

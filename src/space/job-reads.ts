@@ -1,8 +1,8 @@
 import type { JobStatus } from "../protocol/resources.ts";
 import type { Job } from "../queue/job.ts";
-import type { SpaceCore } from "./core.ts";
-import type { Feed } from "./feed.ts";
+import type { JobFollowers } from "./job-followers.ts";
 import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "./render.ts";
+import type { SpaceCore } from "./space-core.ts";
 
 /** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
 const PAGE_BYTES = 8_388_608;
@@ -10,15 +10,15 @@ const PAGE_BYTES = 8_388_608;
 /** What the API reads of jobs, as JSON texts. */
 export class JobReads {
   private readonly core: SpaceCore;
-  private readonly feed: Feed;
+  private readonly feed: JobFollowers;
 
-  constructor(core: SpaceCore, feed: Feed) {
+  constructor(core: SpaceCore, feed: JobFollowers) {
     this.core = core;
     this.feed = feed;
   }
 
   job(ulid: string): string | null {
-    const job = this.core.ledger.get(ulid);
+    const job = this.core.jobs.get(ulid);
     if (job === null) return null;
     return JSON.stringify(jobResourceOf(job, this.logOf(job), this.feed.view(job)));
   }
@@ -50,7 +50,7 @@ export class JobReads {
 
   /** What the job's webhook was told, and what came of it. */
   deliveries(ulid: string): string | null {
-    if (this.core.ledger.get(ulid) === null) return null;
+    if (this.core.jobs.get(ulid) === null) return null;
     const deliveries = this.core.webhooks.ofJob(ulid).map(deliveryResourceOf);
     return JSON.stringify({ deliveries });
   }

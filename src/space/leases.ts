@@ -14,23 +14,23 @@ export class Leases {
   }
 
   /** A frame of it has arrived; it may be handled later. */
-  heardFrom(worker: WorkerConnection, now: number): void {
-    this.lastFrameAt.set(worker.at.id, now);
+  renew(worker: WorkerConnection, now: number): void {
+    this.lastFrameAt.set(worker.attachment.id, now);
   }
 
   forget(worker: WorkerConnection): void {
-    this.lastFrameAt.delete(worker.at.id);
+    this.lastFrameAt.delete(worker.attachment.id);
   }
 
-  isOver(worker: WorkerConnection, now: number): boolean {
+  hasExpired(worker: WorkerConnection, now: number): boolean {
     return now >= this.endsAt(worker);
   }
 
   /** The runtime answers pings without waking the object, and remembers when. */
   endsAt(worker: WorkerConnection): number {
     const heardAt = Math.max(
-      worker.at.openedAt,
-      this.lastFrameAt.get(worker.at.id) ?? 0,
+      worker.attachment.openedAt,
+      this.lastFrameAt.get(worker.attachment.id) ?? 0,
       this.connections.lastPingAt(worker) ?? 0,
     );
     return heardAt + LEASE_S * 1_000;

@@ -1,9 +1,10 @@
 import type { Json } from "../protocol/codec.ts";
+import { iso } from "../protocol/iso.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
 import type { Delivery } from "../storage/webhook-store.ts";
-import { isHeard } from "../webhooks/retry.ts";
+import { isDelivered } from "../webhooks/retry.ts";
 
 /** What a job looks like from outside, beside what its own state tells. */
 export interface JobView {
@@ -26,10 +27,6 @@ export function ulidOf(space: string, jobId: string): string | null {
 /** The random end of the ULID: another job of the same name has another one. */
 export function epochOf(ulid: string): string {
   return ulid.slice(-8);
-}
-
-export function iso(instant: number): string {
-  return new Date(instant).toISOString();
 }
 
 /** The event log of a job as far as it is stored. */
@@ -194,7 +191,7 @@ function errorOf(job: Job): JobError | null {
 
 export function deliveryResourceOf(delivery: Delivery): DeliveryResource {
   const { id, event, url, attempts, status, error, dueAt } = delivery;
-  const heard = status !== null && isHeard({ status });
+  const heard = status !== null && isDelivered({ status });
   return {
     id,
     event,

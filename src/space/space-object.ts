@@ -3,7 +3,9 @@ import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import type { Refusal, Reply } from "../objects/reply.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
@@ -23,25 +25,24 @@ import {
   NO_SUCH_JOB,
   NO_SUCH_SPACE,
   PRIVATE_SPACE,
-  type Refusal,
-  type Reply,
   SOCKET_HEADERS,
   type SubmitCall,
   type SubmitReply,
 } from "./calls.ts";
-import { Connections, closeQuietly, newSubscriber } from "./connections.ts";
-import { Outbox, spaceBody } from "./core.ts";
+import { Connections, newSubscriber } from "./connections.ts";
 import { removeFiles } from "./retention.ts";
-import { SpaceDesk } from "./space-desk.ts";
+import { SendBuffer } from "./send-buffer.ts";
+import { SpaceEngine } from "./space-engine.ts";
+import { spaceBody } from "./space-status.ts";
 
 /** One space: its worker's socket, its subscribers, its queue and results. */
 export class SpaceObject extends DurableObject<Env> {
-  private desk: SpaceDesk | null = null;
+  private engine: SpaceEngine | null = null;
   private readonly connections: Connections;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
   /** The files of a deleted space are being removed: another of its name waits for that. */
-  private ending: Promise<void> = Promise.resolve();
+  private deletion: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -61,58 +62,58 @@ export class SpaceObject extends DurableObject<Env> {
    * the old one was deleted, and the deletion cut off.
    */
   async create(name: string, settings: SpaceSettings, isAnother: boolean): Promise<void> {
-    if (isAnother && this.desk) await this.destroy(name);
-    await this.ending;
-    if (this.desk) return;
+    if (isAnother && this.engine) await this.destroy(name);
+    await this.deletion;
+    if (this.engine) return;
     const sql = objectSql(this.ctx.storage);
     migrate(sql);
     const now = Date.now();
     new SpaceStore(sql).write({ name, settings, createdAt: now, updatedAt: now });
     this.open();
-    this.reporter.changed();
+    this.reporter.markChanged();
   }
 
   async describe(caller: Caller): Promise<Reply> {
-    this.desk?.dropSilent();
-    return this.answer(caller, (desk) => spaceBody(desk.core));
+    this.engine?.dropSilentWorkers();
+    return this.answer(caller, (engine) => spaceBody(engine.core));
   }
 
   async change(caller: Caller, patch: SpacePatch): Promise<Reply> {
-    return this.answer(caller, (desk) =>
-      desk.batch((now) => {
-        desk.changeSettings(patch, now);
-        return () => spaceBody(desk.core);
+    return this.answer(caller, (engine) =>
+      engine.runNow((now) => {
+        engine.changeSettings(patch, now);
+        return () => spaceBody(engine.core);
       }),
     );
   }
 
   /** Ends every socket and forgets everything, files included; `false` where nothing was there. */
   async destroy(name: string): Promise<boolean> {
-    const existed = this.desk !== null;
-    this.desk?.retire();
-    this.desk = null;
+    const existed = this.engine !== null;
+    this.engine?.retire();
+    this.engine = null;
     this.connections.closeAll("notFound", "The space was deleted.");
     this.alarms.forget();
     await this.ctx.storage.deleteAll();
-    this.ending = removeFiles(this.env.FILES, `spaces/${name}/`);
-    await Promise.all([this.ending, this.reporter.flush()]);
+    this.deletion = removeFiles(this.env.FILES, `spaces/${name}/`);
+    await Promise.all([this.deletion, this.reporter.flush()]);
     return existed;
   }
 
   /** What the monitor asks where it heard nothing for long; `null` where there is no such space. */
-  async census(): Promise<Report | null> {
+  async getReport(): Promise<Report | null> {
     const report = this.report();
-    this.reporter.heard(report);
+    this.reporter.noteDelivered(report);
     return report;
   }
 
   async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
     const found = this.admit(caller);
-    if (!("desk" in found)) return calls.map(() => found);
-    const { desk } = found;
-    return desk.enqueue((now) => {
+    if (!("engine" in found)) return calls.map(() => found);
+    const { engine } = found;
+    return engine.enqueue((now) => {
       const taken = calls.map(({ input, files, options }) =>
-        desk.intake.submit(
+        engine.submissions.submit(
           {
             input: JSON.parse(input) as JsonObject,
             files,
@@ -127,27 +128,27 @@ export class SpaceObject extends DurableObject<Env> {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
           const { job, isRepeat } = one;
           const { ulid } = job;
-          return { ok: true, body: desk.reads.job(ulid) ?? "null", ulid, isRepeat };
+          return { ok: true, body: engine.reads.job(ulid) ?? "null", ulid, isRepeat };
         });
       return { answer, about: taken.flatMap((one) => (one.ok ? [one.job.ulid] : [])) };
     });
   }
 
   async job(caller: Caller, ulid: string): Promise<Reply> {
-    this.desk?.askedFor(ulid);
-    return this.answer(caller, (desk) => desk.reads.job(ulid) ?? NO_SUCH_JOB);
+    this.engine?.flushIfDeferred(ulid);
+    return this.answer(caller, (engine) => engine.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
   async jobs(
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
   ): Promise<Reply> {
-    return this.answer(caller, (desk) => desk.reads.page(filter));
+    return this.answer(caller, (engine) => engine.reads.page(filter));
   }
 
   async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
-    this.desk?.askedFor(ulid);
-    return this.answer(caller, (desk) => desk.reads.deliveries(ulid) ?? NO_SUCH_JOB);
+    this.engine?.flushIfDeferred(ulid);
+    return this.answer(caller, (engine) => engine.reads.deliveries(ulid) ?? NO_SUCH_JOB);
   }
 
   /** The secret by which the space's webhooks are signed; for the operator. */
@@ -159,12 +160,12 @@ export class SpaceObject extends DurableObject<Env> {
 
   async cancel(caller: Caller, ulid: string): Promise<Reply> {
     const found = this.admit(caller);
-    if (!("desk" in found)) return found;
-    const { desk } = found;
-    return desk.enqueue((now) => {
-      const known = desk.intake.cancel(ulid, CANCELED_ON_REQUEST, now);
+    if (!("engine" in found)) return found;
+    const { engine } = found;
+    return engine.enqueue((now) => {
+      const known = engine.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
       const answer = (): Reply => {
-        const body = known ? desk.reads.job(ulid) : null;
+        const body = known ? engine.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };
       };
       return { answer };
@@ -173,18 +174,18 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The workers finish what they have; each takes jobs again once it has dialed again. */
   async drain(reason: string): Promise<Reply> {
-    return this.answer({ operator: true }, (desk) =>
-      desk.batch(() => {
-        desk.drainWorkers(reason);
-        return () => spaceBody(desk.core);
+    return this.answer({ operator: true }, (engine) =>
+      engine.runNow(() => {
+        engine.drainWorkers(reason);
+        return () => spaceBody(engine.core);
       }),
     );
   }
 
   /** A revoked token ends the connection that came with it. */
   async dropToken(tokenId: string): Promise<void> {
-    this.desk?.batch((now) => {
-      this.desk?.dropToken(tokenId, now);
+    this.engine?.runNow((now) => {
+      this.engine?.dropToken(tokenId, now);
       return () => null;
     });
   }
@@ -194,17 +195,17 @@ export class SpaceObject extends DurableObject<Env> {
     const header = (name: keyof typeof SOCKET_HEADERS) => request.headers.get(SOCKET_HEADERS[name]);
     const operator = header("operator") === "1";
     const found = this.admit({ operator: operator || header("role") === "worker" });
-    if (!("desk" in found)) return Response.json(found, { status: 404 });
-    const { desk } = found;
+    if (!("engine" in found)) return Response.json(found, { status: 404 });
+    const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
     if (header("role") === "worker") {
       const origin = header("origin") ?? "";
       const batch = header("batch") === "1";
-      desk.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "", batch });
+      engine.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "", batch });
     } else {
       const since = parsePosition(header("since"));
-      const opened = desk.openSubscriber(server, newSubscriber(id, request.headers), since);
+      const opened = engine.openSubscriber(server, newSubscriber(id, request.headers), since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
     return new Response(null, {
@@ -216,34 +217,34 @@ export class SpaceObject extends DurableObject<Env> {
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const connection = this.connections.of(socket);
-    if (connection) await this.desk?.receive(connection, message);
+    if (connection) await this.engine?.onMessage(connection, message);
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
-    await this.left(socket, code === CLOSE.done.code);
+    await this.onSocketGone(socket, code === CLOSE.done.code);
     closeQuietly(socket, code, reason);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    await this.left(socket, false);
+    await this.onSocketGone(socket, false);
   }
 
   override async alarm(): Promise<void> {
     this.alarms.forget();
-    const { desk } = this;
-    if (!desk) return;
-    desk.batch((now) => {
-      desk.tick(now);
+    const { engine } = this;
+    if (!engine) return;
+    engine.runNow((now) => {
+      engine.tick(now);
       return () => null;
     });
-    await desk.sweep(this.env.FILES);
-    desk.rearm(Date.now());
+    await engine.sweep(this.env.FILES);
+    engine.rearm(Date.now());
   }
 
-  private async left(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
+  private async onSocketGone(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
     const connection = this.connections.of(socket);
-    if (connection) await this.desk?.left(connection, saidGoodbye);
-    else if (this.desk) this.reporter.changed();
+    if (connection) await this.engine?.onClose(connection, saidGoodbye);
+    else if (this.engine) this.reporter.markChanged();
   }
 
   private open(): void {
@@ -255,7 +256,7 @@ export class SpaceObject extends DurableObject<Env> {
     const store = new JobStore(sql);
     const webhooks = new WebhookStore(sql);
     const { connections, env } = this;
-    this.desk = new SpaceDesk({
+    this.engine = new SpaceEngine({
       spaces,
       store,
       webhooks,
@@ -264,32 +265,32 @@ export class SpaceObject extends DurableObject<Env> {
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,
-      outbox: new Outbox(connections),
+      sendBuffer: new SendBuffer(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
       armAlarm: (at) => this.alarms.arm(at),
       // What woke the object comes once it is open, and is told with it.
-      changed: () => this.desk && this.reporter.changed(),
-      isAwaited: () => this.reporter.isAwaited,
+      onChange: () => this.engine && this.reporter.markChanged(),
+      isPolled: () => this.reporter.isPolled,
       crash: (error) => this.ctx.abort(String(error)),
     });
   }
 
   private report(): Report | null {
-    return this.desk?.figures.report() ?? null;
+    return this.engine?.summary.report() ?? null;
   }
 
-  private admit(caller: Caller): { desk: SpaceDesk } | Refusal {
-    const { desk } = this;
-    if (!desk) return NO_SUCH_SPACE;
-    if (desk.core.record.settings.visibility === "private" && !caller.operator)
+  private admit(caller: Caller): { engine: SpaceEngine } | Refusal {
+    const { engine } = this;
+    if (!engine) return NO_SUCH_SPACE;
+    if (engine.core.record.settings.visibility === "private" && !caller.operator)
       return PRIVATE_SPACE;
-    return { desk };
+    return { engine };
   }
 
-  private answer(caller: Caller, make: (desk: SpaceDesk) => string | Reply): Reply {
+  private answer(caller: Caller, make: (engine: SpaceEngine) => string | Reply): Reply {
     const found = this.admit(caller);
-    if (!("desk" in found)) return found;
-    const made = make(found.desk);
+    if (!("engine" in found)) return found;
+    const made = make(found.engine);
     return typeof made === "string" ? { ok: true, body: made } : made;
   }
 }

@@ -24,9 +24,12 @@ export class SubmitGate {
     handle: (isAllowed: boolean) => Promise<T>,
   ): Promise<T> {
     const before = this.turns.get(subscriber);
-    const counter = isSubmit && !subscriber.at.operator ? this.counter : null;
+    const counter = isSubmit && !subscriber.attachment.operator ? this.counter : null;
     if (before === undefined && counter === null) return handle(true);
-    const turn = Promise.all([counter === null || ask(counter, subscriber.at.address), before]);
+    const turn = Promise.all([
+      counter === null || ask(counter, subscriber.attachment.address),
+      before,
+    ]);
     this.turns.set(subscriber, turn);
     return turn.then(([isAllowed]) => {
       if (this.turns.get(subscriber) === turn) this.turns.delete(subscriber);

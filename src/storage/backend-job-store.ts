@@ -1,4 +1,4 @@
-import { type BackendJob, isOver, type JobEvent } from "../job/backend-job.ts";
+import { type BackendJob, isOver, type JobEvent } from "../backend-job-model/backend-job.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { migrateTo } from "./schema.ts";
 import { CHANNEL_LOG_TABLE, SegmentLog } from "./segment-log.ts";

@@ -1,6 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import type { WebhookEvent } from "../protocol/resources.ts";
-import type { Told } from "./retry.ts";
+import type { DeliveryOutcome } from "./retry.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
 
@@ -19,7 +19,11 @@ export interface Message {
 }
 
 /** Sends one signed message, as standardwebhooks.com has it; a redirect is not followed. */
-export async function sendMessage(message: Message, secret: string, now: Date): Promise<Told> {
+export async function sendMessage(
+  message: Message,
+  secret: string,
+  now: Date,
+): Promise<DeliveryOutcome> {
   const { id, url, event, job } = message;
   const body = `{"type":"job.${event}","timestamp":"${now.toISOString()}","data":${job}}`;
   try {

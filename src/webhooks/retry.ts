@@ -5,9 +5,9 @@ const WAITS_S = [5, 30, 120, 600, 1_800, 7_200, 21_600] as const;
 const GONE = 410;
 
 /** What an attempt to tell ended in: the endpoint's status, or why there was none. */
-export type Told = { status: number } | { error: string };
+export type DeliveryOutcome = { status: number } | { error: string };
 
-export function isHeard(told: Told): boolean {
+export function isDelivered(told: DeliveryOutcome): boolean {
   return "status" in told && told.status >= 200 && told.status < 300;
 }
 
@@ -17,7 +17,7 @@ export function isHeard(told: Told): boolean {
  * @param random from 0 up to 1: endpoints that came back must not be told everything at once
  */
 export function nextAttemptAt(
-  told: Told,
+  told: DeliveryOutcome,
   attempts: number,
   now: number,
   random: number,

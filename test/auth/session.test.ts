@@ -2,7 +2,7 @@ import { serialize } from "node:v8";
 import { describe, expect, it } from "vitest";
 import type { Principal } from "../../src/auth/principal.ts";
 import { fitsSession } from "../../src/auth/session.ts";
-import { keptBytes } from "../../src/protocol/kept-bytes.ts";
+import { attachmentSize } from "../../src/protocol/attachment-size.ts";
 
 function userOf(pattern: string, count: number): Principal {
   const rooms = Array.from({ length: count }, () => pattern);
@@ -33,7 +33,7 @@ describe("the bytes a value takes in an attachment", () => {
     Array.from({ length: 100 }, () => "語"),
     { types: ["a.*"], where: { "x.y": [1, "two", null, false, 0.25], ü: "ü" } },
   ])("are never more than counted: %j", (value) => {
-    expect(keptBytes(value)).toBeGreaterThanOrEqual(serialize(value).length - HEADER);
+    expect(attachmentSize(value)).toBeGreaterThanOrEqual(serialize(value).length - HEADER);
   });
 });
 

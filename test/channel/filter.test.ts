@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parseAddress, roomName } from "../../src/channel/address.ts";
 import { wants } from "../../src/channel/filter.ts";
-import { spend } from "../../src/gateway/flood.ts";
+import { spend } from "../../src/objects/rate-limiter.ts";
+import { parseAddress, roomName } from "../../src/protocol/address.ts";
 
 const event = {
   type: "workflow.progress",

@@ -21,7 +21,7 @@ function sum(numbers: readonly number[]): number {
 }
 
 describe("a subscriber that acknowledges", () => {
-  it("is behind exactly when more than the window is unacknowledged", () => {
+  it("is behind exactly when more than the window is ackWindow", () => {
     fc.assert(
       fc.property(sizes, (sent) => {
         expect(isBehind(sending(sent))).toBe(sum(sent) > FLOW_WINDOW_BYTES);

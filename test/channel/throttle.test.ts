@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { FLOW_WINDOW_BYTES, SLOW_BYTES } from "../../src/channel/flow.ts";
-import { Throttle, type Throttled, throttledAs, toldOf } from "../../src/channel/throttle.ts";
+import { eventTextsOf, Throttle, type Throttled, throttledAs } from "../../src/channel/throttle.ts";
 
 interface Frame {
   type: string;
@@ -11,7 +11,7 @@ interface Frame {
   skipped?: number;
 }
 interface Subscriber {
-  at: { throttled: Throttled | null };
+  attachment: { throttled: Throttled | null };
 }
 
 /** A job that tells, one subscriber, and a clock that rings bells exactly when they are due. */
@@ -25,7 +25,7 @@ class Stage {
   private readonly throttle: Throttle<Subscriber>;
 
   constructor(maxRate: number | null, acks: boolean) {
-    this.one = { at: { throttled: throttledAs(maxRate, acks) } };
+    this.one = { attachment: { throttled: throttledAs(maxRate, acks) } };
     this.throttle = new Throttle({
       send: (_, text) => {
         if (this.isCut) throw new Error("sent after it was cut off");
@@ -35,7 +35,7 @@ class Stage {
       cut: () => {
         this.isCut = true;
       },
-      ringIn: (ms, ring) => {
+      startTimer: (ms, ring) => {
         const bell = { at: this.now + ms, ring };
         this.bells.push(bell);
         return () => {
@@ -48,11 +48,11 @@ class Stage {
   tell(type: "progress" | "output", bytes: number, status = "processing"): void {
     this.offset += 1;
     const frame = { type, status, offset: this.offset, text: "x".repeat(bytes) };
-    this.throttle.tell(this.one, toldOf([frame], [JSON.stringify(frame)]), this.now);
+    this.throttle.send(this.one, eventTextsOf([frame], [JSON.stringify(frame)]), this.now);
   }
 
   acknowledge(offset: number): void {
-    this.throttle.acknowledged(this.one, offset, this.now);
+    this.throttle.onAck(this.one, offset, this.now);
   }
 
   wait(ms: number): void {
@@ -127,7 +127,7 @@ describe("a subscriber that asks for no rate", () => {
       fc.property(fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 60 }), (sizes) => {
         const stage = new Stage(null, true);
         for (const bytes of sizes) {
-          const { sent = 0 } = stage.one.at.throttled?.flow ?? {};
+          const { sent = 0 } = stage.one.attachment.throttled?.flow ?? {};
           const before = stage.got.length;
           stage.tell("progress", bytes);
           expect(stage.got.length).toBe(sent > SLOW_BYTES ? before : before + 1);
@@ -153,7 +153,7 @@ describe("any subscriber", () => {
     fc.assert(
       fc.property(histories, rates, fc.boolean(), (steps, rate, acks) => {
         const stage = new Stage(rate, acks);
-        if (stage.one.at.throttled === null) return;
+        if (stage.one.attachment.throttled === null) return;
         play(stage, steps);
         stage.tell("progress", 10, "completed");
         expectGapless(stage.got);
@@ -169,7 +169,7 @@ describe("any subscriber", () => {
     fc.assert(
       fc.property(histories, rates, fc.boolean(), (steps, rate, acks) => {
         const stage = new Stage(rate, acks);
-        if (stage.one.at.throttled === null) return;
+        if (stage.one.attachment.throttled === null) return;
         play(stage, steps);
         stage.wait(Math.ceil(1_000 / (rate ?? 20)) + 50);
         if (!stage.isCut) expect(stage.lastGot).toBe(stage.offset);
@@ -200,7 +200,7 @@ describe("any subscriber", () => {
           const mayMore = sent <= FLOW_WINDOW_BYTES;
           stage.tell("output", bytes);
           expect(stage.isCut).toBe(!mayMore);
-          sent = stage.one.at.throttled?.flow?.sent ?? 0;
+          sent = stage.one.attachment.throttled?.flow?.sent ?? 0;
         }
         expectGapless(stage.got);
       }),
@@ -216,7 +216,7 @@ describe("what is kept of a subscriber", () => {
         for (const one of steps) {
           play(stage, [one]);
           if (stage.isCut) return;
-          const { sentTo } = stage.one.at.throttled ?? {};
+          const { sentTo } = stage.one.attachment.throttled ?? {};
           expect(sentTo ?? stage.offset).toBe(stage.lastGot);
         }
       }),
@@ -260,27 +260,33 @@ class Hall {
       one.remembered += 1;
     },
     cut: () => undefined,
-    ringIn: (ms, ring) => this.setTimer(ms, ring),
+    startTimer: (ms, ring) => this.setTimer(ms, ring),
   });
 
   enter(rate: number, acks = false): Listener {
     const throttled = throttledAs(rate, acks);
     const intervalMs = 1_000 / rate;
-    const one = { at: { throttled }, intervalMs, lastGot: this.offset, lastAt: 0, remembered: 0 };
+    const one = {
+      attachment: { throttled },
+      intervalMs,
+      lastGot: this.offset,
+      lastAt: 0,
+      remembered: 0,
+    };
     this.listeners.push(one);
     return one;
   }
 
   leave(one: Listener): void {
     this.listeners.splice(this.listeners.indexOf(one), 1);
-    this.throttle.left(one);
+    this.throttle.remove(one);
   }
 
   report(to: readonly Listener[] = this.listeners): void {
     this.offset += 1;
     const frame = { type: "progress", status: "processing", offset: this.offset };
-    const told = toldOf([frame], [JSON.stringify(frame)]);
-    for (const one of to) this.throttle.tell(one, told, this.now);
+    const told = eventTextsOf([frame], [JSON.stringify(frame)]);
+    for (const one of to) this.throttle.send(one, told, this.now);
   }
 
   wait(ms: number): void {

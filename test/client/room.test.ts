@@ -133,17 +133,17 @@ describe("following rooms", () => {
 
   test("a room that is left is unsubscribed, and the socket closes after the last", async () => {
     const { edge, client } = await startClient();
-    const one = client.room(ROOM).subscribe({});
+    const subscription = client.room(ROOM).subscribe({});
     const other = client.room("agent:7").subscribe({});
     const socket = await edge.socket();
     socket.establish();
     await socket.subscribed();
     await socket.subscribed();
-    one.close();
+    subscription.close();
     expect(await socket.next("unsubscribe")).toEqual({ type: "unsubscribe", room: ROOM });
     other.close();
     expect(await socket.closed).toBe(1000);
-    expect(await one.closed).toBeNull();
+    expect(await subscription.closed).toBeNull();
   });
 
   test("a client that was closed can be used again", async () => {

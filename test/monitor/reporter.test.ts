@@ -45,7 +45,7 @@ function makeSource() {
   });
   const become = (now: number | null) => {
     source.now = now;
-    reporter.changed();
+    reporter.markChanged();
   };
   const heard = () => monitor.told.map(({ connections }) => connections);
   return { monitor, reporter, source, become, heard };
@@ -225,13 +225,13 @@ describe("an object's reports", () => {
 describe("an object is asked by the monitor, by itself", () => {
   it("where the last it heard is that something goes on", async () => {
     const { reporter, become } = makeSource();
-    expect(reporter.isAwaited).toBe(false);
+    expect(reporter.isPolled).toBe(false);
     become(1);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reporter.isAwaited).toBe(true);
+    expect(reporter.isPolled).toBe(true);
     become(0);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reporter.isAwaited).toBe(false);
+    expect(reporter.isPolled).toBe(false);
   });
 
   it("but not while a report may have told it the contrary", async () => {
@@ -241,7 +241,7 @@ describe("an object is asked by the monitor, by itself", () => {
     monitor.delayMs = 5_000;
     become(0);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reporter.isAwaited).toBe(false);
+    expect(reporter.isPolled).toBe(false);
   });
 
   it("but not after a report that was lost, until the next is taken", async () => {
@@ -251,18 +251,18 @@ describe("an object is asked by the monitor, by itself", () => {
     monitor.refusals = 1;
     become(2);
     await vi.advanceTimersByTimeAsync(SOON);
-    expect(reporter.isAwaited).toBe(false);
+    expect(reporter.isPolled).toBe(false);
     await vi.advanceTimersByTimeAsync(2_000);
-    expect(reporter.isAwaited).toBe(true);
+    expect(reporter.isPolled).toBe(true);
   });
 
   it("where it has been asked, by what it answered; and where its sockets outlived its memory", () => {
     const { monitor, reporter } = makeSource();
-    reporter.heard(reportOf(1));
-    expect(reporter.isAwaited).toBe(true);
-    reporter.heard(reportOf(0));
-    expect(reporter.isAwaited).toBe(false);
+    reporter.noteDelivered(reportOf(1));
+    expect(reporter.isPolled).toBe(true);
+    reporter.noteDelivered(reportOf(0));
+    expect(reporter.isPolled).toBe(false);
     const woken = new Reporter(monitor.env, "space", "woken", () => reportOf(1), true);
-    expect(woken.isAwaited).toBe(true);
+    expect(woken.isPolled).toBe(true);
   });
 });

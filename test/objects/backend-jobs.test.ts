@@ -164,12 +164,12 @@ describe("a job without a space", () => {
 describe("the numbers of a job", () => {
   it("say how it stands, and nothing before it is made, whoever waits for it", async () => {
     const id = freshId();
-    expect(await objectOf(id).census()).toBeNull();
+    expect(await objectOf(id).getReport()).toBeNull();
     const waiting = await caughtUp(id);
-    expect(await objectOf(id).census()).toBeNull();
+    expect(await objectOf(id).getReport()).toBeNull();
     await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
     await told(id, "progress", { progress: 40 });
-    const report = sourceReport.parse(await objectOf(id).census());
+    const report = sourceReport.parse(await objectOf(id).getReport());
     expect(report).toMatchObject({
       kind: "job",
       connections: 1,
@@ -179,7 +179,7 @@ describe("the numbers of a job", () => {
     });
     await told(id, "complete");
     await waiting.closed;
-    expect(await objectOf(id).census()).toMatchObject({
+    expect(await objectOf(id).getReport()).toMatchObject({
       connections: 0,
       jobs_with_connections: 0,
       jobs: { active: 0, completed: 1 },

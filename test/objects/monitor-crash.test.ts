@@ -136,13 +136,13 @@ describe("the monitor's numbers", () => {
     await watcher.sees(({ websockets }) => websockets.total_connections === 1);
     const room = env.ROOM.getByName("project:42");
     await runInDurableObject(room, (object) => {
-      Object.assign(object, { standing: () => "out of order" });
+      Object.assign(object, { summary: () => "out of order" });
     });
     await letGoBy(SILENT);
     expect(await runDurableObjectAlarm(monitor())).toBe(true);
     await watcher.sees(({ websockets }) => websockets.total_connections === 0);
     await runInDurableObject(room, (object) => {
-      Reflect.deleteProperty(object, "standing");
+      Reflect.deleteProperty(object, "summary");
     });
     await letGoBy(SILENT);
     expect((await stats()).websockets.total_connections).toBe(1);

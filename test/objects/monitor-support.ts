@@ -1,6 +1,6 @@
 import { applyD1Migrations, evictDurableObject, reset, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { SILENT_MS } from "../../src/monitor/census.ts";
+import { SILENT_MS } from "../../src/monitor/liveness-check.ts";
 import type { MonitorObject } from "../../src/monitor/monitor-object.ts";
 import { MONITOR_NAME } from "../../src/monitor/reporter.ts";
 import {

@@ -46,9 +46,9 @@ describe("the jobs of a space, whatever happens", () => {
   it("know their place in the queue, and are counted, also where new ones are held", () => {
     const inLine = (space: SpaceModel) => {
       const line = space.line();
-      const places = line.map((job) => space.ledger.queuePosition(job));
+      const places = line.map((job) => space.work.queuePosition(job));
       expect(places).toEqual(line.map((_, index) => index + 1));
-      expect(space.ledger.queuedCount).toBe(line.length);
+      expect(space.work.queuedCount).toBe(line.length);
     };
     always(() => ({ stored: inLine }));
   });
@@ -65,8 +65,8 @@ describe("the jobs of a space, whatever happens", () => {
           if (space.submitted.length < accepted) forgotten += 1;
           accepted = space.submitted.length;
         },
-        stored: ({ ledger }, changes) => {
-          if (ledger.heldSince === null) return;
+        stored: ({ work }, changes) => {
+          if (work.deferredSince === null) return;
           held += 1;
           if (changes.length > 0) heldInPart += 1;
         },

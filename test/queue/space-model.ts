@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { Candidate } from "../../src/queue/dispatch.ts";
 import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
-import { type Change, Ledger, type ServingWorker } from "../../src/space/ledger.ts";
+import { type Change, type ServingWorker, UnitOfWork } from "../../src/space/unit-of-work.ts";
 import { JobStore } from "../../src/storage/job-store.ts";
 import { migrate } from "../../src/storage/migrations.ts";
 import { nodeSql } from "../storage/node-sql.ts";
@@ -60,9 +60,9 @@ const SLOTS = [1, 2];
 /** Every limit is set, so that time alone ends every job. */
 const JOB_LIMITS = { ...LIMITS, queueTimeoutS: 60, jobTimeoutS: 20, stallTimeoutS: 10 };
 
-/** A space without its sockets: workers that come and go, and the ledger of its jobs. */
+/** A space without its sockets: workers that come and go, and the work of its jobs. */
 export class SpaceModel {
-  ledger: Ledger;
+  work: UnitOfWork;
   now: Instant = START;
   readonly store: JobStore;
   /** ULIDs in the order of submits. */
@@ -77,16 +77,16 @@ export class SpaceModel {
     const sql = nodeSql();
     migrate(sql);
     this.store = new Store(sql);
-    this.ledger = new Ledger(this.store);
+    this.work = new UnitOfWork(this.store);
   }
 
   jobs(): Job[] {
-    return this.submitted.flatMap((ulid) => this.ledger.get(ulid) ?? []);
+    return this.submitted.flatMap((ulid) => this.work.get(ulid) ?? []);
   }
 
   /** Those that are in the store. */
   stored(): Job[] {
-    return this.jobs().filter(({ ulid }) => !this.ledger.isHeld(ulid));
+    return this.jobs().filter(({ ulid }) => !this.work.isDeferred(ulid));
   }
 
   /** Those that wait, in the order in which they should be dispatched. */
@@ -97,7 +97,7 @@ export class SpaceModel {
 
   /** The workers with what they hold now. */
   serving(): ServingWorker[] {
-    const running = this.ledger.runningJobs();
+    const running = this.work.runningJobs();
     return [...this.workers.values()].map((worker) => ({
       ...worker,
       busy: running.filter(({ generation }) => generation === worker.generation).length,
@@ -106,16 +106,16 @@ export class SpaceModel {
 
   /** @param mayHold new jobs that run may stay in memory */
   save(mayHold: boolean): Change[] {
-    this.ledger.hold(mayHold ? Number.POSITIVE_INFINITY : 0, this.now);
-    this.ledger.save();
-    const changes = this.ledger.settle();
+    this.work.defer(mayHold ? Number.POSITIVE_INFINITY : 0, this.now);
+    this.work.save();
+    const changes = this.work.takeStored();
     for (const { ulid } of this.stored()) this.accepted.add(ulid);
     return changes;
   }
 
   /** What was held is gone, and nobody was promised it. */
   forget(): void {
-    this.ledger = new Ledger(this.store);
+    this.work = new UnitOfWork(this.store);
     this.submitted = this.submitted.filter((ulid) => this.accepted.has(ulid));
   }
 
@@ -137,7 +137,7 @@ export class SpaceModel {
       }
       case "pass":
         this.now += act.seconds * 1_000;
-        this.ledger.tick(this.now);
+        this.work.tick(this.now);
         return;
       default:
         this.tell(act);
@@ -145,7 +145,7 @@ export class SpaceModel {
   }
 
   private submit(priority: number): void {
-    const { ulid } = this.ledger.submit(
+    const { ulid } = this.work.submit(
       {
         priority,
         input: {},
@@ -167,7 +167,7 @@ export class SpaceModel {
   /** A worker that comes, or comes back, knows of no attempt. */
   private come(worker: number): void {
     const id = `worker-${worker}`;
-    for (const job of this.ledger.runningJobs()) {
+    for (const job of this.work.runningJobs()) {
       if (job.worker.id === id) this.apply(job, { type: "lose", reason: "It came without it." });
     }
     this.generation += 1;
@@ -180,13 +180,13 @@ export class SpaceModel {
   private drop(worker: number): void {
     const generation = this.workers.get(worker)?.generation;
     this.workers.delete(worker);
-    for (const job of this.ledger.runningJobs()) {
+    for (const job of this.work.runningJobs()) {
       if (job.generation === generation) this.apply(job, { type: "detach" });
     }
   }
 
   private tell(act: Extract<Act, { pick: number }>): void {
-    const candidates = act.type === "cancel" ? this.jobs() : this.ledger.runningJobs();
+    const candidates = act.type === "cancel" ? this.jobs() : this.work.runningJobs();
     const job = candidates[act.pick % candidates.length];
     if (!job) return;
     if (act.type === "cancel") this.apply(job, { type: "cancel", reason: "Not needed." });
@@ -194,7 +194,7 @@ export class SpaceModel {
   }
 
   private apply(job: Job, command: Command): void {
-    this.ledger.apply(job.ulid, command, this.now);
+    this.work.apply(job.ulid, command, this.now);
   }
 }
 
@@ -227,7 +227,7 @@ export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
     for (const one of acts) space.perform(one);
     const [line, workers] = [space.line(), space.serving()];
     const free = freeSlots(workers);
-    const jobs = space.ledger.dispatch(workers, space.now);
+    const jobs = space.work.dispatch(workers, space.now);
     checks.dispatched?.(space, jobs, line, free);
     const changes = space.save(mayHold);
     checks.stored?.(space, changes);

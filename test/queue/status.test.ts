@@ -2,25 +2,33 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { covers } from "../../src/queue/dispatch.ts";
 import {
-  type Census,
   estimatedWait,
   meanAfter,
+  type SpaceSnapshot,
   spaceStatusOf,
   waitingReasonFor,
 } from "../../src/queue/status.ts";
 
-type ServingWorker = Census["workers"][number];
+type ServingWorker = SpaceSnapshot["workers"][number];
 
 function worker(more: Partial<ServingWorker> = {}): ServingWorker {
   const idle = { slots: 1, busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
   return { id: "w", name: null, ...idle, ...more };
 }
 
-function census(more: Partial<Census> = {}): Census {
-  return { workers: [], queued: 0, asked: [], processing: 0, detached: 0, meanRunS: null, ...more };
+function snapshot(more: Partial<SpaceSnapshot> = {}): SpaceSnapshot {
+  return {
+    workers: [],
+    queued: 0,
+    requested: [],
+    processing: 0,
+    detached: 0,
+    meanRunS: null,
+    ...more,
+  };
 }
 
-const censuses: fc.Arbitrary<Census> = fc.record({
+const censuses: fc.Arbitrary<SpaceSnapshot> = fc.record({
   workers: fc.array(
     fc.record({
       id: fc.uuid(),
@@ -34,7 +42,7 @@ const censuses: fc.Arbitrary<Census> = fc.record({
     { maxLength: 3 },
   ),
   queued: fc.nat(20),
-  asked: fc.array(fc.subarray(["gpu"])),
+  requested: fc.array(fc.subarray(["gpu"])),
   processing: fc.nat(20),
   detached: fc.nat(3),
   meanRunS: fc.option(fc.double({ min: 0, max: 1e4, noNaN: true })),
@@ -42,21 +50,21 @@ const censuses: fc.Arbitrary<Census> = fc.record({
 
 describe("the wait a space tells", () => {
   it("is unknown without a worker that takes jobs", () => {
-    expect(estimatedWait(census({ meanRunS: 4 }), 0)).toBeNull();
+    expect(estimatedWait(snapshot({ meanRunS: 4 }), 0)).toBeNull();
     const leaving = [worker({ draining: true })];
-    expect(estimatedWait(census({ workers: leaving, meanRunS: 4 }), 0)).toBeNull();
+    expect(estimatedWait(snapshot({ workers: leaving, meanRunS: 4 }), 0)).toBeNull();
   });
 
   it("is none while a slot is free for every job before it", () => {
     const workers = [worker({ slots: 3, busy: 1 })];
-    expect(estimatedWait(census({ workers }), 1)).toBe(0);
-    expect(estimatedWait(census({ workers }), 2)).toBeNull();
+    expect(estimatedWait(snapshot({ workers }), 1)).toBe(0);
+    expect(estimatedWait(snapshot({ workers }), 2)).toBeNull();
   });
 
   it("is the runs before it, shared by all slots, to a tenth of a second", () => {
     const workers = [worker({ slots: 2, busy: 2 }), worker({ slots: 1, busy: 1 })];
-    expect(estimatedWait(census({ workers, meanRunS: 10 }), 0)).toBe(3.3);
-    expect(estimatedWait(census({ workers, meanRunS: 10 }), 5)).toBe(20);
+    expect(estimatedWait(snapshot({ workers, meanRunS: 10 }), 0)).toBe(3.3);
+    expect(estimatedWait(snapshot({ workers, meanRunS: 10 }), 5)).toBe(20);
   });
 
   it("never shrinks with more jobs ahead, and is never negative", () => {
@@ -74,20 +82,20 @@ describe("the wait a space tells", () => {
 
 describe("the status of a space", () => {
   it.each([
-    ["disconnected", "No worker is connected.", census()],
+    ["disconnected", "No worker is connected.", snapshot()],
     [
       "reconnecting",
       "The worker lost its connection and may come back.",
-      census({ detached: 1, processing: 1 }),
+      snapshot({ detached: 1, processing: 1 }),
     ],
     [
       "draining",
       "The worker is finishing its jobs and takes no new ones.",
-      census({ workers: [worker({ draining: true })], detached: 1 }),
+      snapshot({ workers: [worker({ draining: true })], detached: 1 }),
     ],
-    ["connected", "Every worker is busy.", census({ workers: [worker({ busy: 1 })] })],
-    ["connected", undefined, census({ workers: [worker({ busy: 1 }), worker()] })],
-    ["connected", undefined, census({ workers: [worker(), worker({ draining: true })] })],
+    ["connected", "Every worker is busy.", snapshot({ workers: [worker({ busy: 1 })] })],
+    ["connected", undefined, snapshot({ workers: [worker({ busy: 1 }), worker()] })],
+    ["connected", undefined, snapshot({ workers: [worker(), worker({ draining: true })] })],
   ])("is %s, and says why a job would wait: %s", (state, reason, now) => {
     const status = spaceStatusOf(now);
     expect([status.worker, status.waiting_reason]).toEqual([state, reason]);
@@ -98,7 +106,7 @@ describe("the status of a space", () => {
       fc.property(censuses, (now) => {
         const serving = now.workers.filter(({ draining }) => !draining);
         const free = serving.some(({ busy, slots }) => busy < slots);
-        const lacking = now.asked.some((asked) => !serving.some((one) => covers(one, asked)));
+        const lacking = now.requested.some((asked) => !serving.some((one) => covers(one, asked)));
         expect(spaceStatusOf(now).waiting_reason === undefined).toBe(free && !lacking);
       }),
     );
@@ -106,8 +114,8 @@ describe("the status of a space", () => {
 
   it("tells a job that asks for something why it waits", () => {
     const [gpu, plain] = [worker({ capabilities: new Set(["gpu"]), busy: 1 }), worker()];
-    const reason = (workers: Census["workers"], requires: string[]) =>
-      waitingReasonFor(census({ workers, asked: [["gpu"]] }), requires);
+    const reason = (workers: SpaceSnapshot["workers"], requires: string[]) =>
+      waitingReasonFor(snapshot({ workers, requested: [["gpu"]] }), requires);
     expect(reason([plain], ["gpu"])).toBe("No connected worker has gpu.");
     expect(reason([plain, gpu], ["gpu"])).toBe("Every worker with gpu is busy.");
     expect(reason([plain, gpu], [])).toBeNull();
@@ -117,8 +125,8 @@ describe("the status of a space", () => {
 
   it("names the workers that have a name", () => {
     const named = [worker({ name: "A" }), worker(), worker({ name: "B" })];
-    expect(spaceStatusOf(census({ workers: named })).worker_name).toBe("A, B");
-    expect(spaceStatusOf(census({ workers: [worker()] }))).not.toHaveProperty("worker_name");
+    expect(spaceStatusOf(snapshot({ workers: named })).worker_name).toBe("A, B");
+    expect(spaceStatusOf(snapshot({ workers: [worker()] }))).not.toHaveProperty("worker_name");
   });
 });
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { roomName } from "../../src/channel/address.ts";
+import { roomName } from "../../src/protocol/address.ts";
 import { hostOf, isShared } from "../../src/room/host.ts";
 
 const userRooms = fc.stringMatching(/^[\w.@|-]{1,128}$/).map((id) => `user:${id}`);

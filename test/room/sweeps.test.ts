@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Sweeps } from "../../src/room/sweeps.ts";
+import { SweepSchedule } from "../../src/room/sweep-schedule.ts";
 
 const DAY = 86_400_000;
 const NOW = 1_800_000_000_000;
@@ -15,7 +15,7 @@ function storedIn(values: Map<string, unknown>) {
 
 describe("the sweeps of an object's rooms", () => {
   it("begin a day after the first is asked for, and not before", () => {
-    const sweeps = new Sweeps(storedIn(new Map()));
+    const sweeps = new SweepSchedule(storedIn(new Map()));
     expect(sweeps.dueAt(NOW)).toBe(NOW + DAY);
     expect(sweeps.dueAt(NOW + 5)).toBe(NOW + DAY);
     expect(sweeps.take(["a"], NOW + DAY - 1)).toEqual([]);
@@ -28,14 +28,14 @@ describe("the sweeps of an object's rooms", () => {
     fc.assert(
       fc.property(names, (rooms) => {
         const values = new Map<string, unknown>();
-        new Sweeps(storedIn(values)).dueAt(NOW - DAY);
+        new SweepSchedule(storedIn(values)).dueAt(NOW - DAY);
         const taken: string[] = [];
         let now = NOW;
         do {
-          const turn = new Sweeps(storedIn(values)).take(rooms, now);
+          const turn = new SweepSchedule(storedIn(values)).take(rooms, now);
           expect(turn.length).toBeLessThanOrEqual(250);
           taken.push(...turn);
-          now = new Sweeps(storedIn(values)).dueAt(now);
+          now = new SweepSchedule(storedIn(values)).dueAt(now);
         } while (now < NOW + DAY);
         expect(taken).toEqual([...rooms].sort());
       }),

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { BackendJob, JobEvent } from "../../src/job/backend-job.ts";
-import { reported } from "../../src/job/report.ts";
+import type { BackendJob, JobEvent } from "../../src/backend-job-model/backend-job.ts";
+import { reported } from "../../src/backend-job-model/report.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { BackendJobStore } from "../../src/storage/backend-job-store.ts";
 import { isMigrated, NewerSchema } from "../../src/storage/schema.ts";
 import type { Sql } from "../../src/storage/sql.ts";
-import { histories, IDENTITY, newJob, play, reportOf, START } from "../job/example.ts";
+import { histories, IDENTITY, newJob, play, reportOf, START } from "../backend-job/example.ts";
 import type { WithSql } from "./with-sql.ts";
 
 const { id: ID } = IDENTITY;

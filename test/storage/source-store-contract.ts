@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
-import { Tally } from "../../src/monitor/tally.ts";
+import { StatsAggregate } from "../../src/monitor/stats-aggregate.ts";
 import { isBlank, statsOf, unanswered } from "../../src/monitor/totals.ts";
 import { RECENT_JOBS, type Report, SOURCE_KINDS } from "../../src/protocol/monitor.ts";
 import { SourceStore } from "../../src/storage/source-store.ts";
@@ -68,9 +68,9 @@ class PlainTally {
   }
 }
 
-function opened(store: SourceStore): Tally {
+function opened(store: SourceStore): StatsAggregate {
   store.migrate();
-  const tally = new Tally(store);
+  const tally = new StatsAggregate(store);
   tally.look();
   return tally;
 }
@@ -86,7 +86,7 @@ export function sourceStoreContract(withSql: WithSql): void {
             const plain = new PlainTally();
             for (const step of taken) {
               plain.take(step);
-              if (step.does === "restart") tally = new Tally(store);
+              if (step.does === "restart") tally = new StatsAggregate(store);
               else if (step.does === "report") tally.take(step.source, step.report, 1);
               else tally[step.does](step.source, 1);
             }
@@ -103,7 +103,7 @@ export function sourceStoreContract(withSql: WithSql): void {
             });
             expect(Object.values(stats.sources).reduce((a, b) => a + b)).toBe(plain.last.size);
             expect(tally.recent.map(({ job }) => job.updated_at)).toEqual(plain.latestTimes());
-            expect(tally.totals).toEqual(new Tally(store).totals);
+            expect(tally.totals).toEqual(new StatsAggregate(store).totals);
             for (const table of ["sources", "past"]) sql.run(`DELETE FROM ${table}`);
             sql.run("INSERT INTO past VALUES (1, 0, 0, 0)");
           }),
@@ -150,7 +150,7 @@ export function sourceStoreContract(withSql: WithSql): void {
         expect(tally.forget("job:7")).toBe(true);
         expect(tally.totals).toMatchObject({ jobs: { completed: 30 }, sources: { job: 29 } });
         for (const scan of scans) expect(scan).not.toHaveBeenCalled();
-        expect(tally.totals).toEqual(new Tally(store).totals);
+        expect(tally.totals).toEqual(new StatsAggregate(store).totals);
       }));
 
     it("is not added up before somebody looks", () =>
@@ -158,7 +158,7 @@ export function sourceStoreContract(withSql: WithSql): void {
         const store = new SourceStore(sql);
         store.migrate();
         const scans = [vi.spyOn(store, "sums"), vi.spyOn(store, "withRecent")];
-        const tally = new Tally(store);
+        const tally = new StatsAggregate(store);
         const report: Report = {
           kind: "space",
           connections: 2,
@@ -187,14 +187,14 @@ export function sourceStoreContract(withSql: WithSql): void {
         };
         tally.take("room:a", report, 1);
         expect(tally.silence("room:a", 2)).toBe(true);
-        const later = new Tally(store);
+        const later = new StatsAggregate(store);
         for (const one of [tally, later]) {
           expect(one.totals.connections.room).toBe(0);
           expect(one.liveSources().map(({ source }) => source)).toEqual(["room:a"]);
         }
         expect(later.take("room:a", report, 3)).toBe(true);
         expect(later.totals.connections.room).toBe(4);
-        expect(new Tally(store).totals).toEqual(later.totals);
+        expect(new StatsAggregate(store).totals).toEqual(later.totals);
       }));
 
     it("is asked about, where a job has ended, once nothing was heard for long", () =>

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
-import { Ledger, type ServingWorker } from "../../src/space/ledger.ts";
+import { type ServingWorker, UnitOfWork } from "../../src/space/unit-of-work.ts";
 import { JobStore } from "../../src/storage/job-store.ts";
 import { migrate } from "../../src/storage/migrations.ts";
 import { SpaceStore } from "../../src/storage/space-store.ts";
@@ -110,30 +110,30 @@ export function versionContract(withSql: WithSql): void {
 
     it("goes on: what waits is dispatched, what runs ends, and all of it is stored", () =>
       withSql((sql) => {
-        const ledger = new Ledger(opened(sql));
+        const jobs = new UnitOfWork(opened(sql));
         const now = START + 5_000;
-        const resumed = ledger.runningJobs().map(({ ulid }) => ulid);
+        const resumed = jobs.runningJobs().map(({ ulid }) => ulid);
         expect(resumed).toEqual([5, 6, 7].map(ulidAt));
         const tell = (ulid: string, command: Command) => {
-          expect(ledger.apply(ulid, command, now)).toMatchObject({ kind: "applied" });
+          expect(jobs.apply(ulid, command, now)).toMatchObject({ kind: "applied" });
         };
         const fence = { ...FENCE, generation: 2 };
         for (const ulid of resumed) tell(ulid, { type: "resume", fence });
-        const dispatched = ledger.dispatch([theWorker()], now);
+        const dispatched = jobs.dispatch([theWorker()], now);
         expect(dispatched.map(({ ulid, attempts }) => [ulid, attempts])).toEqual([
           [ulidAt(2), 1],
           [ulidAt(1), 1],
           [ulidAt(3), 1],
           [ulidAt(4), 2],
         ]);
-        for (const { ulid, attempts } of ledger.runningJobs()) {
+        for (const { ulid, attempts } of jobs.runningJobs()) {
           const told = { fence: { ...fence, attempt: attempts } };
           if (ulid === ulidAt(7)) {
             tell(ulid, { type: "fail", ...told, code: "canceled", message: "", retryable: false });
           } else tell(ulid, { type: "result", ...told, output: "made", metrics: null });
         }
-        sql.transaction(() => ledger.save());
-        ledger.settle();
+        sql.transaction(() => jobs.save());
+        jobs.takeStored();
         const store = new JobStore(sql);
         const statuses = JOBS.map((_, index) => store.get(ulidAt(index + 1)) as Job);
         expect(statuses.filter((job) => !isEnded(job))).toEqual([]);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isHeard, nextAttemptAt } from "../../src/webhooks/retry.ts";
+import { isDelivered, nextAttemptAt } from "../../src/webhooks/retry.ts";
 
 const NOW = 1_000_000;
 
@@ -32,9 +32,9 @@ describe("a message that was not heard", () => {
   });
 
   it("is one that got no 2xx: a redirect is not followed", () => {
-    const heard = [200, 204, 299].map((status) => isHeard({ status }));
-    const unheard = [199, 301, 404, 500].map((status) => isHeard({ status }));
-    expect([...heard, ...unheard, isHeard({ error: "refused" })]).toEqual([
+    const heard = [200, 204, 299].map((status) => isDelivered({ status }));
+    const unheard = [199, 301, 404, 500].map((status) => isDelivered({ status }));
+    expect([...heard, ...unheard, isDelivered({ error: "refused" })]).toEqual([
       ...[true, true, true],
       ...[false, false, false, false, false],
     ]);

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
-import { PLAINLY } from "../../src/protocol/plain-words.ts";
+import { PLAINLY } from "../../src/protocol/error-messages.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 
 /** What a program may say on a line of its standard output, beside plain text. */

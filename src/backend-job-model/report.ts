@@ -1,0 +1,149 @@
+import { isDeepStrictEqual } from "node:util";
+import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
+import {
+  type BackendJob,
+  type EndedBackendJob,
+  isOver,
+  type JobEvent,
+  type OpenJob,
+} from "./backend-job.ts";
+
+/** A job as it is made, and the first event of its log. */
+export function created(
+  body: Omit<CreateBackendJobBody, "id">,
+  identity: { id: string; epoch: string; fingerprint: string },
+  now: number,
+): { job: OpenJob; events: JobEvent[] } {
+  const { user, input, message, visibility, result_ttl_s: resultTtlS } = body;
+  const job: OpenJob = {
+    ...identity,
+    status: "queued",
+    user,
+    input,
+    visibility,
+    resultTtlS,
+    createdAt: now,
+    updatedAt: now,
+    startedAt: null,
+    attempts: 0,
+    offset: 1,
+    progress: 0,
+    message,
+    estimatedRemaining: null,
+    outputPath: null,
+  };
+  return { job, events: [stateOf(job)] };
+}
+
+/** `changed`: with its events. `same`: this end was told before. `ended`: it is over, and stays as it is. */
+export type ReportOutcome =
+  | { kind: "changed"; job: BackendJob; events: JobEvent[] }
+  | { kind: "same"; job: EndedBackendJob }
+  | { kind: "ended"; job: EndedBackendJob };
+
+/** What a report makes of a job. */
+export function reported(job: BackendJob, report: BackendReport, now: number): ReportOutcome {
+  if (isOver(job)) return { kind: isToldAgain(job, report) ? "same" : "ended", job };
+  // Clocks may be set back; a job's log never goes back in time.
+  const at = Math.max(now, job.updatedAt);
+  switch (report.type) {
+    case "progress":
+      return progressed(job, report, at);
+    case "output":
+      return streamed(job, report, at);
+    default:
+      return ended(job, report, at);
+  }
+}
+
+/** Why a job is canceled that somebody asked to be, where they did not say. */
+export const CANCELED = "Canceled on request.";
+
+type ReportOf<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
+
+/** Who reports a progress works on the job, unless they say that it waits. */
+function progressed(job: OpenJob, report: ReportOf<"progress">, now: number): ReportOutcome {
+  const { message, output_path, estimated_remaining } = report;
+  const moved = inStatus(job, report.status ?? "processing", now);
+  const next: OpenJob = {
+    ...moved,
+    updatedAt: now,
+    offset: job.offset + 1,
+    progress: report.progress ?? moved.progress,
+    message: message === undefined ? moved.message : message,
+    estimatedRemaining:
+      estimated_remaining === undefined ? moved.estimatedRemaining : estimated_remaining,
+    outputPath: output_path === undefined ? moved.outputPath : output_path,
+  };
+  return { kind: "changed", job: next, events: [stateOf(next)] };
+}
+
+/** Output of a job that waits says that it is worked on. */
+function streamed(job: OpenJob, { delta }: ReportOf<"output">, now: number): ReportOutcome {
+  const isFirst = job.status === "queued";
+  const started: OpenJob = isFirst
+    ? { ...inStatus(job, "processing", now), updatedAt: now, offset: job.offset + 1 }
+    : job;
+  const next = { ...started, updatedAt: now, offset: started.offset + 1 };
+  const { offset, attempts: attempt } = next;
+  const output: JobEvent = { kind: "output", offset, at: now, attempt, delta };
+  return { kind: "changed", job: next, events: isFirst ? [stateOf(started), output] : [output] };
+}
+
+function ended(
+  job: OpenJob,
+  report: ReportOf<"complete" | "fail" | "cancel">,
+  now: number,
+): ReportOutcome {
+  const { message: _, estimatedRemaining: __, status: ___, ...rest } = job;
+  const base = { ...rest, updatedAt: now, completedAt: now, offset: job.offset + 1 };
+  const events: JobEvent[] = [{ kind: "end", offset: base.offset, at: now }];
+  const change = (next: EndedBackendJob): ReportOutcome => ({ kind: "changed", job: next, events });
+  switch (report.type) {
+    case "complete": {
+      const { result, metrics, output_path } = report;
+      const outputPath = output_path === undefined ? job.outputPath : output_path;
+      return change({ ...base, status: "completed", progress: 100, outputPath, result, metrics });
+    }
+    case "fail": {
+      const { code, message } = report;
+      return change({ ...base, status: "failed", error: { code, message } });
+    }
+    case "cancel":
+      return change({ ...base, status: "canceled", reason: report.reason ?? CANCELED });
+  }
+}
+
+/** A job that goes back to wait and is taken up again begins anew. */
+function inStatus(job: OpenJob, status: OpenJob["status"], now: number): OpenJob {
+  if (status === job.status) return job;
+  if (status === "queued") return { ...job, status, progress: 0, estimatedRemaining: null };
+  const { attempts, startedAt } = job;
+  return { ...job, status, attempts: attempts + 1, startedAt: startedAt ?? now };
+}
+
+function isToldAgain(job: EndedBackendJob, report: BackendReport): boolean {
+  switch (report.type) {
+    case "complete": {
+      if (job.status !== "completed") return false;
+      const { result, metrics, output_path: path } = report;
+      const isSamePath = path === undefined || path === job.outputPath;
+      return isSamePath && isDeepStrictEqual([result, metrics], [job.result, job.metrics]);
+    }
+    case "fail": {
+      if (job.status !== "failed") return false;
+      return report.code === job.error.code && report.message === job.error.message;
+    }
+    case "cancel":
+      return job.status === "canceled";
+    default:
+      return false;
+  }
+}
+
+function stateOf(job: OpenJob): JobEvent {
+  const { offset, status, progress, message, estimatedRemaining, outputPath } = job;
+  const { updatedAt: at, attempts: attempt } = job;
+  const told = { status, progress, message, estimatedRemaining, outputPath };
+  return { kind: "progress", offset, at, attempt, ...told };
+}

@@ -1,0 +1,208 @@
+import { DurableObject } from "cloudflare:workers";
+import { mayPublish, maySubscribe } from "../auth/principal.ts";
+import { readPrincipal } from "../auth/session.ts";
+import { parsePosition } from "../channel/position.ts";
+import { throttledAs } from "../channel/throttle.ts";
+import type { Env } from "../env.ts";
+import { Reporter } from "../monitor/reporter.ts";
+import { closeQuietly } from "../objects/close-quietly.ts";
+import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import type { Reply } from "../objects/reply.ts";
+import { protocolHeader } from "../objects/subprotocol.ts";
+import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
+import type { Report } from "../protocol/monitor.ts";
+import { SESSION_HEADERS } from "../room/calls.ts";
+import { BackendJobStore } from "../storage/backend-job-store.ts";
+import { objectSql } from "../storage/object-sql.ts";
+import { isMigrated } from "../storage/schema.ts";
+import { BackendJobEngine } from "./backend-job-engine.ts";
+import { BackendJobHandler } from "./backend-job-handler.ts";
+import { type BackendJobAttachment, BackendJobSockets } from "./backend-job-sockets.ts";
+import {
+  ASKED_HEADER,
+  type CreateReply,
+  JOB_ENDED,
+  NO_SUCH_JOB,
+  PRIVATE_JOB,
+  type Rights,
+  type SocketAsked,
+  socketAsked,
+} from "./calls.ts";
+import { erasedAt } from "./deadlines.ts";
+import { receiptOf, reportOf } from "./render.ts";
+
+/** One job without a space: its backend reports it, everyone else follows. */
+export class JobObject extends DurableObject<Env> {
+  private readonly id: string;
+  private readonly sockets: BackendJobSockets;
+  private readonly engine: BackendJobEngine;
+  private readonly session: BackendJobHandler;
+  private readonly reporter: Reporter;
+  private readonly alarms: EarliestAlarm;
+  /** The job is made, or was: the monitor is to know of it. */
+  private isCounted = false;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.alarms = new EarliestAlarm(ctx.storage);
+    this.id = ctx.id.name ?? "";
+    this.sockets = new BackendJobSockets(ctx);
+    const { id, sockets } = this;
+    const sql = objectSql(ctx.storage);
+    const store = new BackendJobStore(sql);
+    const crash = (error: unknown) => ctx.abort(String(error));
+    this.engine = new BackendJobEngine({
+      id,
+      sql,
+      store,
+      sockets,
+      crash,
+      onChange: () => this.changed(),
+    });
+    this.session = new BackendJobHandler(id, sockets, this.engine);
+    this.reporter = new Reporter(env, "job", id, () => this.summary());
+    ctx.blockConcurrencyWhile(async () => {
+      await this.alarms.load();
+      if (!isMigrated(sql)) return;
+      store.migrate();
+      this.engine.load();
+      this.isCounted = this.engine.job !== null;
+    });
+  }
+
+  /** `body` is JSON text that the Worker has checked. */
+  async create(body: string): Promise<CreateReply> {
+    return this.engine.enqueue((now) => {
+      const made = this.engine.make(JSON.parse(body) as CreateBackendJobBody, now);
+      return (): CreateReply => {
+        if (made.kind !== "taken") {
+          return { ok: true, body: this.engine.body() ?? "null", isRepeat: made.kind === "repeat" };
+        }
+        const detail = `There is a job ${this.id} already, made otherwise: choose another id.`;
+        return { ok: false, code: "job_exists", detail };
+      };
+    });
+  }
+
+  /** `report` is JSON text that the Worker has checked. */
+  async report(report: string): Promise<Reply> {
+    return this.engine.enqueue((now) => {
+      const told = JSON.parse(report) as BackendReport;
+      const outcome = this.engine.apply(told, now);
+      return (): Reply => {
+        if (outcome.kind === "unknown") return NO_SUCH_JOB;
+        if (outcome.kind === "ended") return JOB_ENDED;
+        if (told.type === "progress" || told.type === "output") {
+          return { ok: true, body: JSON.stringify(receiptOf(outcome.job)) };
+        }
+        return { ok: true, body: this.engine.body() ?? "null" };
+      };
+    });
+  }
+
+  /** `mayRead`: also if the job is private. */
+  async job(mayRead: boolean): Promise<Reply> {
+    if (this.engine.job?.visibility === "private" && !mayRead) return PRIVATE_JOB;
+    const body = this.engine.body();
+    return body === null ? NO_SUCH_JOB : { ok: true, body };
+  }
+
+  /** For the monitor, which has not heard of this object for a while. */
+  async getReport(): Promise<Report | null> {
+    return this.summary();
+  }
+
+  /** Sockets only: the Worker has authenticated them. */
+  override async fetch(request: Request): Promise<Response> {
+    const { headers } = request;
+    const { 0: client, 1: server } = new WebSocketPair();
+    const asked = socketAsked.parse(JSON.parse(headers.get(ASKED_HEADER) ?? "{}"));
+    const since = parsePosition(headers.get(SESSION_HEADERS.since));
+    const at = attachmentFor(this.rightsOf(headers), asked, Date.now());
+    const refusal = this.engine.open(server, at, { since, mustExist: asked.mustExist });
+    if (refusal) return Response.json(refusal, { status: 404 });
+    return new Response(null, {
+      status: 101,
+      webSocket: client,
+      headers: protocolHeader(request),
+    });
+  }
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    const kept = this.sockets.of(socket);
+    if (kept) await this.session.onMessage(kept, message);
+  }
+
+  override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.onSocketGone(socket);
+    closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.onSocketGone(socket);
+  }
+
+  override async alarm(): Promise<void> {
+    this.alarms.forget();
+    // A report that has just come may put off what is due.
+    this.engine.flush();
+    const now = Date.now();
+    const { job } = this.engine;
+    if (job && erasedAt(job) <= now) await this.erase();
+    else this.session.tick(now);
+    this.changed();
+  }
+
+  private async erase(): Promise<void> {
+    this.session.endAll();
+    this.engine.forget();
+    this.alarms.forget();
+    await this.ctx.blockConcurrencyWhile(() => this.ctx.storage.deleteAll());
+  }
+
+  /** The job or its sockets are not as they were. */
+  private changed(): void {
+    const { job } = this.engine;
+    const due = [job ? erasedAt(job) : null, this.session.dueAt()].filter((at) => at !== null);
+    if (due.length > 0) this.alarms.arm(Math.min(...due));
+    if (job) this.isCounted = true;
+    if (this.isCounted) this.reporter.markChanged();
+  }
+
+  /** Anybody may wait for a job that nobody makes: that is not told. */
+  private summary(): Report | null {
+    const { job } = this.engine;
+    return job && reportOf(job, this.sockets.size);
+  }
+
+  private onSocketGone(socket: WebSocket): void {
+    const kept = this.sockets.of(socket);
+    if (kept) this.engine.onClose(kept);
+    this.changed();
+  }
+
+  private rightsOf(headers: Headers): Rights {
+    const principal = readPrincipal(headers.get(SESSION_HEADERS.principal));
+    if (!principal) return { publish: false, read: false, expiresAt: null };
+    const address = `job:${this.id}`;
+    return {
+      publish: mayPublish(principal, address),
+      read: maySubscribe(principal, address),
+      expiresAt: principal.kind === "user" ? principal.expiresAt : null,
+    };
+  }
+}
+
+function attachmentFor(rights: Rights, asked: SocketAsked, now: number): BackendJobAttachment {
+  const { pingS, maxRate, acks } = asked;
+  const everyMs = pingS === null ? 0 : pingS * 1_000;
+  return {
+    id: crypto.randomUUID(),
+    ...rights,
+    pending: null,
+    ping: pingS === null ? null : { everyMs, at: now + everyMs },
+    heardAt: now,
+    throttled: throttledAs(maxRate, acks),
+    malformed: 0,
+  };
+}

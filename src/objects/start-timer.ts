@@ -1,0 +1,5 @@
+/** Calls `onTimer` with the current time after `ms` milliseconds; the returned function cancels it. */
+export function startTimer(ms: number, onTimer: (now: number) => void): () => void {
+  const timer = setTimeout(() => onTimer(Date.now()), ms);
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,16 @@
+/**
+ * What a value of JSON takes in a socket's attachment, at most: text beyond Latin-1 takes two bytes a
+ * character there, and a number nine, however short it is as text.
+ */
+export function attachmentSize(value: unknown): number {
+  if (typeof value === "string") return OF_TEXT + value.length * (WIDE.test(value) ? 2 : 1);
+  if (typeof value === "number") return OF_NUMBER;
+  if (typeof value !== "object" || value === null) return 1;
+  const parts = Array.isArray(value) ? value : Object.entries(value).flat();
+  return parts.reduce((sum: number, part) => sum + attachmentSize(part), OF_LIST);
+}
+
+const WIDE = /[\u0100-\uffff]/;
+const OF_TEXT = 5;
+const OF_NUMBER = 9;
+const OF_LIST = 8;

@@ -1,0 +1,122 @@
+import { mayPublish, maySubscribe } from "../auth/principal.ts";
+import { renew } from "../auth/session.ts";
+import type { Env } from "../env.ts";
+import { endTokens } from "../objects/expiring-tokens.ts";
+import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { decodeFrame } from "../protocol/codec.ts";
+import type { CLOSE } from "../protocol/codes.ts";
+import { iso } from "../protocol/iso.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import type { RoomEngine } from "./room-engine.ts";
+import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
+
+/** What clients say on the socket of one room, and what becomes of their tokens. */
+export class RoomHandler {
+  private readonly env: Env;
+  private readonly room: string;
+  private readonly sockets: RoomSockets;
+  private readonly engine: RoomEngine;
+  private readonly frameLimiter = clientFrameLimiter<RoomSocket>();
+
+  constructor(env: Env, room: string, sockets: RoomSockets, engine: RoomEngine) {
+    this.env = env;
+    this.room = room;
+    this.sockets = sockets;
+    this.engine = engine;
+  }
+
+  async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
+    if (!this.frameLimiter.admits(subscriber, Date.now())) {
+      this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
+      this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
+      return;
+    }
+    const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
+    if (!decoded.ok) {
+      this.malformed(subscriber, decoded.code, decoded.message);
+      return;
+    }
+    if (subscriber.attachment.onMalformed > 0) this.sockets.change(subscriber, { onMalformed: 0 });
+    const { frame } = decoded;
+    if (frame.type === "ack") {
+      this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
+      return;
+    }
+    const { ref } = frame;
+    switch (frame.type) {
+      case "ping":
+        this.sockets.send(subscriber, { type: "pong", timestamp: iso(Date.now()), ref });
+        return;
+      case "authenticate":
+        await this.authenticate(subscriber, frame.token, ref);
+        return;
+      case "publish":
+        await this.publish(subscriber, frame);
+    }
+  }
+
+  /** Tells whose token is about to run out, and ends the sockets of those that did. */
+  expire(now: number): void {
+    endTokens(this.sockets.all(), now, {
+      send: (subscriber, frame) => this.sockets.send(subscriber, frame),
+      onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
+      end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
+    });
+  }
+
+  private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {
+    const renewed = await renew(this.env, subscriber.attachment.principal, token);
+    if (!renewed.ok) {
+      this.error(subscriber, renewed.code, renewed.message, ref);
+      return;
+    }
+    const { user } = renewed;
+    if (!maySubscribe(user, this.room)) {
+      const message = "The fresh token does not let you follow this room.";
+      this.error(subscriber, "not_allowed", message, ref);
+      this.dismiss(subscriber, "notAllowed", message);
+      return;
+    }
+    this.sockets.change(subscriber, { principal: user, noticed: false });
+    const { userId: user_id, expiresAt } = user;
+    const expires_at = iso(expiresAt);
+    this.sockets.send(subscriber, { type: "authenticated", user_id, expires_at, ref });
+  }
+
+  private async publish(
+    subscriber: RoomSocket,
+    { event, ref }: Extract<RoomClientFrame, { type: "publish" }>,
+  ): Promise<void> {
+    const { room } = this;
+    if (!mayPublish(subscriber.attachment.principal, room)) {
+      this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);
+      return;
+    }
+    const [published] = await this.engine.publish([event]);
+    if (!published) return;
+    const { id, offset } = published;
+    this.sockets.send(subscriber, { type: "published", room, id, offset, ref });
+  }
+
+  private malformed(subscriber: RoomSocket, code: string, message: string): void {
+    this.error(subscriber, code, message);
+    const malformed = subscriber.attachment.onMalformed + 1;
+    this.sockets.change(subscriber, { onMalformed: malformed });
+    const isTooLarge = code === "frame_too_large";
+    if (!isTooLarge && malformed < LIMITS.malformedFrames) return;
+    this.dismiss(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
+  }
+
+  private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
+    this.engine.onClose(subscriber);
+    this.sockets.close(subscriber, close, reason);
+  }
+
+  private error(subscriber: RoomSocket, code: string, message: string, ref?: Ref): void {
+    const { room } = this;
+    this.sockets.send(subscriber, { type: "error", code, message, room, ref });
+  }
+}
+
+type Ref = string | number;

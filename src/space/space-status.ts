@@ -1,0 +1,66 @@
+import { iso } from "../protocol/iso.ts";
+import type { SpaceSettings } from "../protocol/resources.ts";
+import { slotsOf } from "../queue/dispatch.ts";
+import { type SpaceSnapshot, spaceStatusOf } from "../queue/status.ts";
+import type { ReadyWorker } from "./connections.ts";
+import type { SpaceCore } from "./space-core.ts";
+import type { ServingWorker } from "./unit-of-work.ts";
+
+/** Which workers are there, and what they can do. */
+export function presentWorkers({ connections }: SpaceCore) {
+  return connections.readyWorkers().map(({ attachment: { state } }) => ({
+    state,
+    capabilities: new Set(state.capabilities),
+    draining: state.phase === "draining",
+  }));
+}
+
+/** The workers that are there, as the dispatcher sees them. */
+export function servingWorkers(core: SpaceCore): ServingWorker[] {
+  const running = core.jobs.runningJobs();
+  return presentWorkers(core).map(({ state, ...present }) => ({
+    ...present,
+    id: state.workerId,
+    name: state.name,
+    generation: state.generation,
+    slots: slotsOf(state.offered, core.record.settings.concurrency),
+    load: state.load,
+    busy: running.filter((job) => job.generation === state.generation).length,
+  }));
+}
+
+export function snapshotOf(core: SpaceCore): SpaceSnapshot {
+  const running = core.jobs.runningJobs();
+  return {
+    workers: servingWorkers(core),
+    queued: core.jobs.queuedCount,
+    requested: core.jobs.requested,
+    processing: running.length,
+    detached: running.filter((job) => job.detachedAt !== null).length,
+    meanRunS: core.jobs.meanRunS,
+  };
+}
+
+export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
+  return {
+    concurrency: slotsOf(worker.attachment.state.offered, settings.concurrency),
+    job_timeout_s: settings.job_timeout_s,
+    first_output_timeout_s: settings.first_output_timeout_s,
+    stall_timeout_s: settings.stall_timeout_s,
+    reconnect_grace_s: settings.reconnect_grace_s,
+  };
+}
+
+/** The space as `GET /api/spaces/:space` shows it, as JSON text. */
+export function spaceBody(core: SpaceCore): string {
+  const { name, settings, createdAt, updatedAt } = core.record;
+  const self = `/api/spaces/${name}`;
+  return JSON.stringify({
+    name,
+    ...settings,
+    created_at: iso(createdAt),
+    updated_at: iso(updatedAt),
+    status: spaceStatusOf(snapshotOf(core)),
+    urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
+  });
+}

@@ -1,0 +1,109 @@
+import { fingerprintOf } from "../objects/fingerprint.ts";
+import type { JsonObject } from "../protocol/codec.ts";
+import type { ProblemCode } from "../protocol/codes.ts";
+import type { JobOptions } from "../protocol/resources.ts";
+import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
+import { currentOutput, type Job, type StoredFile } from "../queue/job.ts";
+import { inputBytesOf } from "../storage/job-row.ts";
+import { refusalOf } from "../webhooks/target.ts";
+import type { SpaceCore } from "./space-core.ts";
+import { presentWorkers } from "./space-status.ts";
+import type { WorkerHandler } from "./worker-handler.ts";
+
+/** A job as it arrives at its space. */
+export interface Submission {
+  input: JsonObject;
+  files: StoredFile[];
+  options: JobOptions;
+  /** The connection it came over, if one. */
+  submitter: string | null;
+}
+
+export type Taken =
+  | { ok: true; job: Job /** Submitted before under the same key. */; isRepeat: boolean }
+  | { ok: false; code: ProblemCode; message: string };
+
+/** Takes jobs into the space, and takes them back. */
+export class Submissions {
+  private readonly core: SpaceCore;
+  private readonly workers: WorkerHandler;
+
+  private readonly allowPrivateWebhooks: boolean;
+
+  constructor(core: SpaceCore, workers: WorkerHandler, allowPrivateWebhooks: boolean) {
+    this.core = core;
+    this.workers = workers;
+    this.allowPrivateWebhooks = allowPrivateWebhooks;
+  }
+
+  submit(submission: Submission, now: number): Taken {
+    const { input, files, options, submitter } = submission;
+    const { settings } = this.core.record;
+    const fields = files.map(({ field }) => field);
+    for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
+      if (!admission.ok) return admission;
+    }
+    const refusal = options.webhook && refusalOf(options.webhook.url, this.allowPrivateWebhooks);
+    if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
+    const idempotency = idempotencyOf(submission);
+    const repeated = idempotency && this.repeated(idempotency);
+    if (repeated) return repeated;
+    const requires = [...new Set(options.requires)].sort();
+    const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
+    const answer = cacheKey === null ? null : this.answerTo(cacheKey, now);
+    const there = { workers: presentWorkers(this.core), queued: this.core.jobs.queuedCount };
+    const admission = answer ? null : admitNow(settings, there, requires);
+    if (admission && !admission.ok) return admission;
+    const job = this.core.jobs.submit(
+      {
+        priority: options.priority ?? 0,
+        input,
+        files,
+        user: null,
+        limits: limitsFor(settings, options),
+        requires,
+        cancelOnDisconnect: options.cancel_on_disconnect ?? false,
+        idempotency,
+        cacheKey,
+        webhook: options.webhook ?? null,
+        submitter,
+      },
+      now,
+    );
+    if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
+    return { ok: true, job, isRepeat: false };
+  }
+
+  /** `false` where there is no such job; one that is over stays as it ended. */
+  cancel(ulid: string, reason: string, now: number): boolean {
+    const reaction = this.core.jobs.apply(ulid, { type: "cancel", reason }, now);
+    if (reaction.kind === "applied") this.workers.perform(reaction.job, reaction.effects);
+    return reaction.kind !== "unknown";
+  }
+
+  private repeated({ key, fingerprint }: NonNullable<Job["idempotency"]>): Taken | null {
+    const job = this.core.jobs.byIdempotencyKey(key);
+    if (job === null) return null;
+    this.core.jobs.storeAll();
+    if (job.idempotency?.fingerprint === fingerprint) return { ok: true, job, isRepeat: true };
+    const message = `The idempotency key ${key} was used for another submit: take a new key for each.`;
+    return { ok: false, code: "idempotency_key_reused", message };
+  }
+
+  private answerTo(cacheKey: string, now: number) {
+    const since = now - this.core.record.settings.cache_ttl_s * 1_000;
+    const job = this.core.store.answerTo(cacheKey, since);
+    // What is left of an output that lost its beginning is not what was answered.
+    if (job === null || this.core.store.log.lacksOutput(job.ulid, job.attempts)) return null;
+    const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));
+    const deltas = output.map(({ delta }) => delta);
+    return { deltas, result: job.result, metrics: job.metrics };
+  }
+}
+
+function idempotencyOf({ input, files, options }: Submission): Job["idempotency"] {
+  const { idempotency_key: key, cancel_on_disconnect: _, ...rest } = options;
+  if (key === undefined) return null;
+  const more = { priority: 0, requires: [], ...rest };
+  return { key, fingerprint: fingerprintOf(input, files, JSON.parse(JSON.stringify(more))) };
+}

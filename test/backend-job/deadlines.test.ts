@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { dueOf, erasedAt, type SocketTimes, socketDueAt } from "../../src/backend-job/deadlines.ts";
+import { reported } from "../../src/backend-job-model/report.ts";
+import { newJob, reportOf, START } from "./example.ts";
+
+const MINUTE_MS = 60_000;
+const DAY_MS = 86_400_000;
+const QUIET: SocketTimes = { pending: null, ping: null, expiresAt: null, heardAt: START };
+const PUBLIC = newJob().job;
+const PRIVATE = newJob({ visibility: "private" }).job;
+
+const instants = fc.integer({ min: START, max: START + 7 * DAY_MS });
+const times: fc.Arbitrary<SocketTimes> = fc.record({
+  pending: fc.option(fc.record({ since: instants })),
+  ping: fc.option(fc.record({ at: instants })),
+  expiresAt: fc.option(instants),
+  heardAt: instants,
+});
+
+describe("a job", () => {
+  it("is erased its own time after its end", () => {
+    const { job } = newJob({ result_ttl_s: 1.5 });
+    const end = reported(job, reportOf({ type: "complete" }), START + 10);
+    expect(erasedAt(end.job)).toBe(START + 10 + 1_500);
+  });
+
+  it("is erased a week after its last report where it never ends", () => {
+    const { job } = reported(PUBLIC, reportOf({ type: "progress" }), START + DAY_MS);
+    expect(erasedAt(job)).toBe(START + 8 * DAY_MS);
+  });
+});
+
+describe("a socket", () => {
+  it("without anything to wait for has no deadline, however long it lasts", () => {
+    expect(socketDueAt(QUIET, PUBLIC)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, null, START + 100 * DAY_MS)).toBeNull();
+  });
+
+  it("has nothing due before the alarm it asks for, and something then", () => {
+    fc.assert(
+      fc.property(times, fc.constantFrom(null, PUBLIC, PRIVATE), (socket, job) => {
+        const at = socketDueAt(socket, job);
+        if (at === null) {
+          expect(dueOf(socket, job, null, START + 100 * DAY_MS)).toBeNull();
+          return;
+        }
+        expect(dueOf(socket, job, null, at - 1)).toBeNull();
+        expect(dueOf(socket, job, null, at)).not.toBeNull();
+      }),
+    );
+  });
+
+  it("that waits for a job is dismissed after an hour", () => {
+    const socket = { ...QUIET, pending: { since: START } };
+    expect(dueOf(socket, null, null, START + 60 * MINUTE_MS - 1)).toBeNull();
+    expect(dueOf(socket, null, null, START + 60 * MINUTE_MS)).toBe("unmade");
+  });
+
+  it("needs a good token as long as its job is private, and else none", () => {
+    const socket = { ...QUIET, expiresAt: START + MINUTE_MS };
+    expect(dueOf(socket, PRIVATE, null, START + MINUTE_MS)).toBe("expired");
+    expect(dueOf(socket, PUBLIC, null, START + MINUTE_MS)).toBeNull();
+  });
+
+  it("is silent three minutes after its last ping or frame, if it ever pinged", () => {
+    const late = START + 3 * MINUTE_MS;
+    expect(dueOf(QUIET, PUBLIC, null, late)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, START, late - 1)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, START, late)).toBe("silent");
+    expect(dueOf({ ...QUIET, heardAt: START + 1 }, PUBLIC, START, late)).toBeNull();
+  });
+});

@@ -1,0 +1,151 @@
+import { isDeepStrictEqual } from "node:util";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isOver } from "../../src/backend-job-model/backend-job.ts";
+import { reported } from "../../src/backend-job-model/report.ts";
+import {
+  endReports,
+  type History,
+  histories,
+  newJob,
+  openReports,
+  play,
+  reportOf,
+  START,
+} from "./example.ts";
+
+function always(holds: (history: History) => void): void {
+  fc.assert(fc.property(histories, holds), { numRuns: 500 });
+}
+
+describe("a job that its backend reports", () => {
+  it("is queued when it is made, with the first event of its log", () => {
+    const { job, events } = newJob({ message: "in line", user: "ann" });
+    expect(job).toMatchObject({ status: "queued", offset: 1, attempts: 0, message: "in line" });
+    expect(events).toMatchObject([{ kind: "progress", offset: 1, status: "queued", at: START }]);
+  });
+
+  it("has a log without a gap, whose last offset is the job's", () => {
+    always((history) => {
+      const { job, events } = play(history);
+      expect(events.map(({ offset }) => offset)).toEqual(events.map((_, index) => index + 1));
+      expect(job.offset).toBe(events.length);
+    });
+  });
+
+  it("ends once, and what comes after its end changes nothing", () => {
+    always((history) => {
+      const { job, events } = play(history, (before, outcome) => {
+        if (!isOver(before)) {
+          expect(outcome.kind).toBe("changed");
+          return;
+        }
+        expect(outcome.kind).not.toBe("changed");
+        expect(outcome.job).toBe(before);
+      });
+      const ends = events.filter(({ kind }) => kind === "end");
+      expect(ends).toEqual(isOver(job) ? [events.at(-1)] : []);
+    });
+  });
+
+  it("knows its end when it is told again, and refuses any other", () => {
+    fc.assert(
+      fc.property(histories, endReports, endReports, (history, end, other) => {
+        const open = play(history.filter(({ report }) => isOpenReport(report))).job;
+        const { job } = reported(open, end, START);
+        expect(reported(job, structuredClone(end), START + 1).kind).toBe("same");
+        if (other.type === "cancel") return;
+        // A report that names no output path leaves the one the job has.
+        const { outputPath } = job;
+        const { job: otherwise } = reported({ ...open, outputPath }, other, START);
+        const isSame = isDeepStrictEqual(otherwise, job);
+        expect(reported(job, other, START + 1).kind).toBe(isSame ? "same" : "ended");
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it("refuses progress and output after its end", () => {
+    fc.assert(
+      fc.property(endReports, openReports, (end, late) => {
+        const { job } = reported(newJob().job, end, START);
+        expect(reported(job, late, START + 1)).toEqual({ kind: "ended", job });
+      }),
+    );
+  });
+
+  it("has the state its last progress told", () => {
+    always((history) => {
+      const { job, events } = play(history);
+      const told = events.findLast((event) => event.kind === "progress");
+      if (!told || isOver(job)) return;
+      const { status, progress, message, estimatedRemaining, outputPath } = told;
+      expect(job).toMatchObject({ status, progress, message, estimatedRemaining, outputPath });
+    });
+  });
+
+  it("keeps what a report does not name, and clears what it names as null", () => {
+    const told = { message: "half way", estimated_remaining: 9, output_path: "s3://a/b" };
+    const first = reported(
+      newJob().job,
+      reportOf({ type: "progress", progress: 50, ...told }),
+      START,
+    );
+    const second = reported(first.job, reportOf({ type: "progress", progress: 60 }), START);
+    expect(second.job).toMatchObject({
+      progress: 60,
+      message: "half way",
+      estimatedRemaining: 9,
+      outputPath: "s3://a/b",
+    });
+    const third = reported(second.job, reportOf({ type: "progress", message: null }), START);
+    expect(third.job).toMatchObject({ progress: 60, message: null, outputPath: "s3://a/b" });
+  });
+
+  it("counts an attempt each time it is taken up, and output is of the attempt it came in", () => {
+    always((history) => {
+      const { job, events } = play(history);
+      let [status, attempts] = ["queued", 0];
+      for (const event of events) {
+        if (event.kind === "progress") {
+          if (status === "queued" && event.status === "processing") attempts += 1;
+          status = event.status;
+        }
+        if (event.kind === "output") expect(status).toBe("processing");
+        if (event.kind !== "end") expect(event.attempt).toBe(attempts);
+      }
+      expect(job.attempts).toBe(attempts);
+      expect(job.startedAt !== null).toBe(attempts > 0);
+    });
+  });
+
+  it("never goes back in time, also where the clock does", () => {
+    always((history) => {
+      const { job, events } = play(history);
+      const times = events.map(({ at }) => at);
+      expect(times).toEqual([...times].sort((a, b) => a - b));
+      expect(job.updatedAt).toBe(times.at(-1));
+    });
+  });
+
+  it("says what it was canceled for, and that it is whole when it is completed", () => {
+    const { job } = newJob();
+    expect(
+      reported(job, reportOf({ type: "cancel", reason: "no budget" }), START).job,
+    ).toMatchObject({
+      status: "canceled",
+      reason: "no budget",
+    });
+    const complete = reportOf({ type: "complete", output_path: "s3://a/b" });
+    expect(reported(job, complete, START).job).toMatchObject({
+      status: "completed",
+      progress: 100,
+      result: null,
+      outputPath: "s3://a/b",
+    });
+  });
+});
+
+function isOpenReport({ type }: History[number]["report"]): boolean {
+  return type === "progress" || type === "output";
+}
