@@ -47,14 +47,14 @@ type Subject = (typeof SUBJECTS)[number];
 type SubjectOf<T> = T extends `${infer S extends Subject}.${string}` ? S : never;
 
 /** `agent.status_changed` → `AgentStatusChanged`. */
-type Pascal<S extends string> = S extends `${infer A}.${infer B}`
-  ? `${Pascal<A>}${Pascal<B>}`
+type PascalCase<S extends string> = S extends `${infer A}.${infer B}`
+  ? `${PascalCase<A>}${PascalCase<B>}`
   : S extends `${infer A}_${infer B}`
-    ? `${Pascal<A>}${Pascal<B>}`
+    ? `${PascalCase<A>}${PascalCase<B>}`
     : Capitalize<S>;
 
 /** The id that is the first argument need not be in the data as well. */
-type Rest<T extends KnownEventType> = {
+type DataWithoutSubject<T extends KnownEventType> = {
   [K in keyof EventDataInput<T> as K extends `${SubjectOf<T>}_id`
     ? never
     : K]: EventDataInput<T>[K];
@@ -74,14 +74,14 @@ export type RoomOrProject = string | number;
  * to the room or project that is named: `broadcastPrCreated("project:42", data)`.
  */
 export type Broadcasts = {
-  [T in KnownEventType as `broadcast${Pascal<T>}`]: SubjectOf<T> extends never
+  [T in KnownEventType as `broadcast${PascalCase<T>}`]: SubjectOf<T> extends never
     ? Broadcast<RoomOrProject, EventDataInput<T>>
-    : Broadcast<string | number, Rest<T>>;
+    : Broadcast<string | number, DataWithoutSubject<T>>;
 };
 
-function define(type: KnownEventType): void {
+function defineBroadcast(type: KnownEventType): void {
   const [kind] = type.split(".");
-  const subject = SUBJECTS.find((one) => one === kind);
+  const subject = SUBJECTS.find((name) => name === kind);
   const words = type.split(/[._]/).map((word) => word[0]?.toUpperCase() + word.slice(1));
   Object.defineProperty(Publisher.prototype, `broadcast${words.join("")}`, {
     value(this: Publisher, to: RoomOrProject, data: JsonObject = {}, options?: PublishOptions) {
@@ -96,7 +96,7 @@ function roomOf(to: RoomOrProject): string {
   return to === "global" || String(to).includes(":") ? String(to) : `project:${to}`;
 }
 
-for (const type of Object.keys(EVENT_DATA)) define(type as KnownEventType);
+for (const type of Object.keys(EVENT_DATA)) defineBroadcast(type as KnownEventType);
 
 const WithBroadcasts = Publisher as new (options?: BroadcasterOptions) => Publisher & Broadcasts;
 

@@ -41,16 +41,16 @@ export class Edge {
   }
 
   /** Kept to be closed with the client. */
-  opened(what: { close(): void }): void {
-    this.#open.add(what);
+  register(subscription: { close(): void }): void {
+    this.#open.add(subscription);
   }
 
-  closed(what: { close(): void }): void {
-    this.#open.delete(what);
+  unregister(subscription: { close(): void }): void {
+    this.#open.delete(subscription);
   }
 
   close(): void {
-    for (const one of [...this.#open]) one.close();
+    for (const subscription of [...this.#open]) subscription.close();
   }
 }
 

@@ -18,7 +18,7 @@ export type ClientErrorCode =
   /** There is no `WebSocket` here, and none was given. */
   | "no_websocket";
 
-interface Details {
+interface DialoutErrorDetails {
   status?: number | null;
   retryAfterMs?: number | null;
   errors?: z.infer<typeof problem>["errors"];
@@ -37,7 +37,7 @@ export class DialoutError extends Error {
   /** What is wrong with each field, where the edge said `invalid_request`. */
   readonly errors: { path: string; message: string }[];
 
-  constructor(code: string, message: string, details: Details = {}) {
+  constructor(code: string, message: string, details: DialoutErrorDetails = {}) {
     super(message, { cause: details.cause });
     this.code = code;
     this.status = details.status ?? null;

@@ -3,13 +3,13 @@ import { DialoutError } from "./errors.ts";
 /** Events that an iterator keeps for a reader who is behind. */
 export const MOST_UNREAD = 10_000;
 
-interface Taker<T> {
+interface PendingRead<T> {
   resolve(result: IteratorResult<T, undefined>): void;
   reject(error: unknown): void;
 }
 
 /** Where the events of a stream come from; `open` begins to push, and what it returns ends that. */
-type Open<T> = (stream: EventStream<T>) => () => void;
+type OpenStream<T> = (stream: EventStream<T>) => () => void;
 
 /**
  * Events as an async iterator. It begins at once, not with the first read; leaving the loop ends it.
@@ -17,11 +17,11 @@ type Open<T> = (stream: EventStream<T>) => () => void;
  */
 export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
   readonly #items: T[] = [];
-  readonly #takers: Taker<T>[] = [];
+  readonly #pendingReads: PendingRead<T>[] = [];
   #end: { error: unknown } | null = null;
   #stop: () => void = () => undefined;
 
-  constructor(open: Open<T>, signal?: AbortSignal) {
+  constructor(open: OpenStream<T>, signal?: AbortSignal) {
     const close = open(this);
     const abort = () => {
       this.#items.length = 0;
@@ -49,7 +49,7 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
       return Promise.resolve({ done: false, value: this.#items.shift() as T });
     }
     if (this.#end === null) {
-      return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+      return new Promise((resolve, reject) => this.#pendingReads.push({ resolve, reject }));
     }
     const { error } = this.#end;
     // An iterator throws once, and is over then.
@@ -66,8 +66,8 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
 
   push(item: T): void {
     if (this.#end !== null) return;
-    const taker = this.#takers.shift();
-    if (taker) taker.resolve({ done: false, value: item });
+    const read = this.#pendingReads.shift();
+    if (read) read.resolve({ done: false, value: item });
     else if (this.#items.length < MOST_UNREAD) this.#items.push(item);
     else {
       const message = `More than ${MOST_UNREAD} events were not read.`;
@@ -86,11 +86,11 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
 
   #finish(error: unknown): void {
     if (this.#end !== null) return;
-    const takers = this.#takers.splice(0);
-    this.#end = { error: takers.length > 0 ? null : error };
-    for (const [index, taker] of takers.entries()) {
-      if (error !== null && index === 0) taker.reject(error);
-      else taker.resolve(OVER);
+    const pending = this.#pendingReads.splice(0);
+    this.#end = { error: pending.length > 0 ? null : error };
+    for (const [index, read] of pending.entries()) {
+      if (error !== null && index === 0) read.reject(error);
+      else read.resolve(OVER);
     }
     this.#stop();
   }

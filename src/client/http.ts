@@ -6,7 +6,7 @@ import type { TokenSource } from "./token-source.ts";
 
 export type Fetch = (address: string, init: RequestInit) => Promise<Response>;
 
-export interface Call {
+export interface HttpCall {
   method?: "GET" | "POST";
   path: string;
   query?: Record<string, string | number | undefined>;
@@ -41,35 +41,35 @@ export class Http {
   }
 
   /** @throws {DialoutError} where the answer is no success, or none comes */
-  async call<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+  async call<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
     const retry = call.retry ?? (call.method === "POST" ? undefined : "safe");
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#authenticated(call, schema);
+        return await this.#callWithToken(call, schema);
       } catch (error) {
         const isLast = attempt === ATTEMPTS || retry === undefined;
         if (isLast || !(error instanceof DialoutError) || !isPassing(error, retry)) throw error;
-        await wait(waitBefore(attempt, error), call.signal);
+        await sleep(waitBefore(attempt, error), call.signal);
       }
     }
   }
 
   /** A token may have run out meanwhile: where another can be had, it is tried once. */
-  async #authenticated<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+  async #callWithToken<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
     const token = await this.#tokens.current();
     try {
-      return await this.#once(call, schema, token);
+      return await this.#callOnce(call, schema, token);
     } catch (error) {
       const isRefused = error instanceof DialoutError && error.status === 401;
       if (!isRefused || !this.#tokens.canRenew) throw error;
       this.#tokens.refuse(token);
       const fresh = await this.#tokens.current();
       if (fresh === token) throw error;
-      return this.#once(call, schema, fresh);
+      return this.#callOnce(call, schema, fresh);
     }
   }
 
-  async #once<T>(call: Call, schema: z.ZodType<T>, token: string | null): Promise<T> {
+  async #callOnce<T>(call: HttpCall, schema: z.ZodType<T>, token: string | null): Promise<T> {
     const { method = "GET", body, signal } = call;
     const isForm = body instanceof FormData;
     const headers: Record<string, string> = { accept: "application/json", ...call.headers };
@@ -95,7 +95,7 @@ export class Http {
     throw new DialoutError("malformed_answer", message, { status, cause: read.error });
   }
 
-  #address({ path, query }: Call): string {
+  #address({ path, query }: HttpCall): string {
     const address = addressUnder(this.#base, path);
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) address.searchParams.set(name, String(value));
@@ -146,25 +146,25 @@ function waitBefore(attempt: number, { retryAfterMs }: DialoutError): number {
   return Math.min(Math.max(backoff, retryAfterMs ?? 0), LONGEST_WAIT_MS);
 }
 
-function wait(ms: number, signal?: AbortSignal): Promise<void> {
+function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const leave = () => {
+    const onAbort = () => {
       clearTimeout(timer);
       reject(signal?.reason);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", leave);
+      signal?.removeEventListener("abort", onAbort);
       resolve();
     }, ms);
-    if (signal?.aborted) leave();
-    else signal?.addEventListener("abort", leave, { once: true });
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
 
 /** For what must not fail: whether the edge said no for good, over HTTP, where it gives reasons. */
-export async function refusalFor(ask: () => Promise<unknown>): Promise<DialoutError | null> {
+export async function refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
   try {
-    await ask();
+    await probe();
     return null;
   } catch (error) {
     const refusal = asDialoutError(error, "unreachable");

@@ -5,10 +5,10 @@ import { backendServerFrame } from "../protocol/backend-jobs.ts";
 /** Frames of every job: those of a space's are among those of a backend's. */
 export const jobFrame = backendServerFrame;
 export type JobFrame = z.infer<typeof jobFrame>;
-type FrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
-type Told = FrameOf<"progress"> | FrameOf<"output">;
+type JobFrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
+type LoggedFrame = JobFrameOf<"progress"> | JobFrameOf<"output">;
 
-interface Placed {
+interface WithPosition {
   /** The `since` with which a later follower goes on after this event. */
   position: string;
 }
@@ -21,9 +21,9 @@ export interface Gap {
 }
 
 /** The job's state; the last one has the `result`, or the `error`. */
-export type JobProgress = FrameOf<"progress"> & Placed;
+export type JobProgress = JobFrameOf<"progress"> & WithPosition;
 /** A piece of what an attempt streams. */
-export type JobOutput = FrameOf<"output"> & Placed;
+export type JobOutput = JobFrameOf<"output"> & WithPosition;
 /** Another attempt has begun: the output of those before it is void. */
 export interface JobRestart {
   type: "restart";
@@ -43,7 +43,7 @@ interface Snapshot {
   until: number;
   /** Up to here the log is gone. */
   lostUntil: number;
-  outputs: FrameOf<"output">[];
+  outputs: JobFrameOf<"output">[];
 }
 
 /** How far a job's channel was read; offset 0 is before its first event. */
@@ -54,7 +54,7 @@ export interface JobCursor {
   snapshot: Snapshot | null;
 }
 
-export interface Read {
+export interface JobRead {
   cursor: JobCursor;
   events: JobEvent[];
 }
@@ -77,12 +77,12 @@ export function isEnd(event: JobEvent): event is JobProgress {
 const ENDS: readonly string[] = ["completed", "failed", "canceled"];
 
 /** One frame of the job's socket: what it tells that was not told before, in order. */
-export function readJobFrame(cursor: JobCursor, frame: JobFrame): Read {
+export function readJobFrame(cursor: JobCursor, frame: JobFrame): JobRead {
   switch (frame.type) {
     case "connection":
-      return { cursor: connected(cursor, frame), events: [] };
+      return { cursor: applyConnection(cursor, frame), events: [] };
     case "gap":
-      return { cursor: lost(cursor, frame.offset), events: [] };
+      return { cursor: applyGap(cursor, frame.offset), events: [] };
     case "progress":
     case "output":
       return cursor.snapshot
@@ -93,7 +93,7 @@ export function readJobFrame(cursor: JobCursor, frame: JobFrame): Read {
   }
 }
 
-function connected(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
+function applyConnection(cursor: JobCursor, frame: JobFrameOf<"connection">): JobCursor {
   const { epoch, offset: until } = frame;
   if (!frame.recovered) {
     return { ...cursor, snapshot: { epoch, until, lostUntil: 0, outputs: [] } };
@@ -103,14 +103,14 @@ function connected(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
 }
 
 /** Also in the middle of a connection: then what follows is a snapshot as well. */
-function lost(cursor: JobCursor, offset: number): JobCursor {
+function applyGap(cursor: JobCursor, offset: number): JobCursor {
   const { epoch, snapshot } = cursor;
   if (snapshot) return { ...cursor, snapshot: { ...snapshot, lostUntil: offset } };
   if (epoch === null || offset <= cursor.offset) return cursor;
   return { ...cursor, snapshot: { epoch, until: offset, lostUntil: offset, outputs: [] } };
 }
 
-function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: Told): Read {
+function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: LoggedFrame): JobRead {
   if (frame.type === "output") {
     // Added in place: there may be many of them, and nobody else has this list.
     if (frame.offset > (snapshot.outputs.at(-1)?.offset ?? 0)) snapshot.outputs.push(frame);
@@ -127,11 +127,11 @@ function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: Told): Read 
   const until = formatPosition({ epoch, offset: lostUntil });
   const { job_id } = frame;
   const gap: JobGap[] = after === null ? [] : [{ type: "gap", job_id, after, until }];
-  const told = [...snapshot.outputs, frame].map((one) => placed(one, epoch));
-  return { cursor: next, events: [...gap, ...told] };
+  const known = [...snapshot.outputs, frame].map((logged) => withPosition(logged, epoch));
+  return { cursor: next, events: [...gap, ...known] };
 }
 
-function readLive(cursor: JobCursor, frame: Told): Read {
+function readLive(cursor: JobCursor, frame: LoggedFrame): JobRead {
   const { epoch } = cursor;
   if (epoch === null || frame.offset <= cursor.offset) return { cursor, events: [] };
   const { job_id, attempt, offset, skipped = 0 } = frame;
@@ -145,10 +145,10 @@ function readLive(cursor: JobCursor, frame: Told): Read {
     events.push({ type: "restart", job_id, attempt });
   }
   const isVoid = frame.type === "output" && attempt < cursor.attempt;
-  if (!isVoid) events.push(placed(frame, epoch));
+  if (!isVoid) events.push(withPosition(frame, epoch));
   return { cursor: { ...cursor, offset, attempt: Math.max(attempt, cursor.attempt) }, events };
 }
 
-function placed<T extends Told>(frame: T, epoch: string): T & Placed {
+function withPosition<T extends LoggedFrame>(frame: T, epoch: string): T & WithPosition {
   return { ...frame, position: formatPosition({ epoch, offset: frame.offset }) };
 }

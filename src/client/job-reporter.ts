@@ -12,12 +12,12 @@ import { type Edge, segment } from "./edge.ts";
 import { freshId } from "./fresh-id.ts";
 import { JobHandle } from "./job-handle.ts";
 
-type Report<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
+type ReportOf<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
 
 /** The job is made with an id of one's own, or one is made for it. */
 export type CreateJobOptions = z.input<typeof createBackendJobBody>;
-export type ProgressReport = Report<"progress">;
-export type CompleteReport = Omit<Report<"complete">, "result">;
+export type ProgressReport = ReportOf<"progress">;
+export type CompleteReport = Omit<ReportOf<"complete">, "result">;
 
 /**
  * A job without a space, for the backend that does it: here it says how the job goes. Reports arrive in

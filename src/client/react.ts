@@ -54,12 +54,12 @@ export function useSpace(client: DialoutClient, name: string): SpaceView {
 export function useJob(client: DialoutClient, id: string | null | undefined): JobView {
   return useStore(client, `job:${id ?? ""}`, NO_JOB, (update) => {
     if (id === null || id === undefined) return null;
-    const tell = (event: JobEvent) => update((view) => viewEvent(view, event));
+    const onJobEvent = (event: JobEvent) => update((view) => viewEvent(view, event));
     return client.job(id).follow({
-      onProgress: tell,
-      onOutput: tell,
-      onRestart: tell,
-      onGap: tell,
+      onProgress: onJobEvent,
+      onOutput: onJobEvent,
+      onRestart: onJobEvent,
+      onGap: onJobEvent,
       onLink: (link) => update((view) => ({ ...view, link })),
       onError: (error) => update((view) => ({ ...view, error })),
     });
@@ -103,10 +103,10 @@ function useStore<S>(
       const followed = follow(update);
       return () => followed?.close();
     };
-    const left = () => {
+    const onUnused = () => {
       if (known.get(key) === store) known.delete(key);
     };
-    store = makeStore({ initial, start, left });
+    store = makeStore({ initial, start, onUnused });
     known.set(key, store);
   }
   return useSyncExternalStore(store.subscribe, store.getSnapshot, () => initial);

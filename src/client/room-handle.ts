@@ -11,8 +11,8 @@ import { freshId } from "./fresh-id.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Gap } from "./job-channel.ts";
 import { type HistoryPage, historySchema, pageOf, type RoomEvent } from "./room-events.ts";
-import { type Presence, type RoomSink, RoomSubscriber } from "./room-subscriber.ts";
-import { closeOn, Ending, type LinkHandlers, type Subscription } from "./subscription.ts";
+import { type Presence, type RoomEventHandlers, RoomSubscriber } from "./room-subscriber.ts";
+import { closeOn, type LinkHandlers, OpenSubscription, type Subscription } from "./subscription.ts";
 
 export interface SubscribeOptions {
   /** The `position` of the last event that was seen; without it the next event is the first. */
@@ -107,17 +107,21 @@ export class RoomHandle {
     return this.#edge.http.call({ path: `${this.#path}/presence`, signal }, presenceResource);
   }
 
-  #join(options: SubscribeOptions, handlers: LinkHandlers, sink: RoomSink): Subscription {
-    const ending = new Ending(this.#edge, {
-      onLink: (state, error) => handlers.onLink?.(state, error),
-      onError: (error) => handlers.onError?.(error),
+  #join(
+    options: SubscribeOptions,
+    linkHandlers: LinkHandlers,
+    eventHandlers: RoomEventHandlers,
+  ): Subscription {
+    const subscription = new OpenSubscription(this.#edge, {
+      onLink: (state, error) => linkHandlers.onLink?.(state, error),
+      onError: (error) => linkHandlers.onError?.(error),
     });
     const { since, filter = null, fillGaps } = options;
     const history = fillGaps ? (since: string) => this.history({ since, limit: 1_000 }) : null;
-    const subscriber = new RoomSubscriber(ending, { since, filter, history }, sink);
+    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, eventHandlers);
     this.#gateway.join(this.name, subscriber);
-    ending.onStop(() => this.#gateway.leave(this.name, subscriber));
-    return ending;
+    subscription.onStop(() => this.#gateway.leave(this.name, subscriber));
+    return subscription;
   }
 
   get #path(): string {

@@ -103,9 +103,9 @@ export class SpaceHandle {
       { method: "POST", path, body: { jobs: bodies }, signal, retry: "safe" },
       batchAnswer,
     );
-    return answer.jobs.map((one) => {
-      if ("job" in one) return { ok: true, job: new JobHandle(this.#edge, one.job.id) };
-      const { code, title, detail, ...details } = one.error;
+    return answer.jobs.map((answered) => {
+      if ("job" in answered) return { ok: true, job: new JobHandle(this.#edge, answered.job.id) };
+      const { code, title, detail, ...details } = answered.error;
       return { ok: false, error: new DialoutError(code, detail || title, details) };
     });
   }

@@ -3,10 +3,10 @@ import type { JsonObject } from "../protocol/codec.ts";
 import type { submitJobBody } from "../protocol/resources.ts";
 import { DialoutError } from "./errors.ts";
 
-type Body = z.input<typeof submitJobBody>;
+type SubmitBody = z.input<typeof submitJobBody>;
 
 /** What may be asked for beside the input, as the edge names it. */
-export type SubmitSettings = Omit<Body, "input" | "idempotency_key" | "cancel_on_disconnect">;
+export type SubmitSettings = Omit<SubmitBody, "input" | "idempotency_key" | "cancel_on_disconnect">;
 
 /** Files by the field they are for: `audio` and `video` have settings of their own in a space. */
 export type SubmitFiles = Record<string, Blob | readonly Blob[]>;

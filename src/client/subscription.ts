@@ -18,38 +18,38 @@ export interface LinkHandlers {
 }
 
 /** Ends once, with everything that hangs on it. */
-export class Ending implements Subscription {
+export class OpenSubscription implements Subscription {
   readonly closed: Promise<DialoutError | null>;
   readonly #handlers: LinkHandlers;
   readonly #edge: Edge;
-  #settle: (error: DialoutError | null) => void = () => undefined;
+  #resolveClosed: (error: DialoutError | null) => void = () => undefined;
   #stop: () => void = () => undefined;
   #link: LinkState = "connecting";
-  #over = false;
+  #ended = false;
 
   constructor(edge: Edge, handlers: LinkHandlers) {
     this.#edge = edge;
     this.#handlers = handlers;
     this.closed = new Promise((resolve) => {
-      this.#settle = resolve;
+      this.#resolveClosed = resolve;
     });
-    edge.opened(this);
+    edge.register(this);
   }
 
   get isOver(): boolean {
-    return this.#over;
+    return this.#ended;
   }
 
   /** What to do at the end; at once where that has come already. */
   onStop(stop: () => void): void {
-    if (this.#over) stop();
+    if (this.#ended) stop();
     else this.#stop = stop;
   }
 
   link(state: LinkState, error: DialoutError | null = null): void {
-    if (this.#over || (state === this.#link && error === null)) return;
+    if (this.#ended || (state === this.#link && error === null)) return;
     this.#link = state;
-    tell(() => this.#handlers.onLink?.(state, error));
+    callHandler(() => this.#handlers.onLink?.(state, error));
   }
 
   close(): void {
@@ -57,18 +57,18 @@ export class Ending implements Subscription {
   }
 
   finish(error: DialoutError | null): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     this.link("closed", error);
-    this.#over = true;
-    this.#edge.closed(this);
+    this.#ended = true;
+    this.#edge.unregister(this);
     this.#stop();
-    if (error !== null) tell(() => this.#handlers.onError?.(error));
-    this.#settle(error);
+    if (error !== null) callHandler(() => this.#handlers.onError?.(error));
+    this.#resolveClosed(error);
   }
 }
 
 /** A handler that throws is its owner's fault, and must not keep others from being told. */
-export function tell(handler: () => void): void {
+export function callHandler(handler: () => void): void {
   try {
     handler();
   } catch (error) {

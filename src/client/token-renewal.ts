@@ -26,7 +26,7 @@ export class TokenRenewal {
     this.#isRunning = true;
     if (!this.#tokens.canRenew) return;
     void this.#tokens.current().then(
-      (token) => this.accepted(expiryOf(token)),
+      (token) => this.onAccepted(expiryOf(token)),
       () => undefined,
     );
   }
@@ -37,19 +37,19 @@ export class TokenRenewal {
   }
 
   /** The edge takes the token until then. */
-  accepted(expiresAt: number | null): void {
+  onAccepted(expiresAt: number | null): void {
     if (expiresAt === null) return;
     const left = expiresAt - Date.now();
     this.#schedule(Math.max(left - AHEAD_MS, left / 2, LEAST_MS));
   }
 
   /** The edge does not take the token that was sent. */
-  refused(): void {
+  onRefused(): void {
     this.#schedule(RETRY_MS);
   }
 
   /** The edge says that the token runs out soon; of one that is short-lived it says so at once. */
-  expiring(): void {
+  onExpiring(): void {
     this.#schedule(Math.max(LEAST_MS, this.#askedAt + RETRY_MS - Date.now()));
   }
 

@@ -19,12 +19,12 @@ export interface Draft {
   files: DraftFile[];
 }
 
-type Switches = Pick<
+type InputSwitches = Pick<
   SpaceSettings,
   "enable_prompt" | "enable_file_upload" | "enable_audio" | "enable_video"
 >;
 
-export function fileFieldsOf(space: Switches): FileField[] {
+export function fileFieldsOf(space: InputSwitches): FileField[] {
   const enabled = {
     file: space.enable_file_upload,
     audio: space.enable_audio,
@@ -39,7 +39,7 @@ export interface DraftProblem {
 }
 
 /** What the edge would refuse for certain, found before anything is sent. */
-export function checkDraft(draft: Draft, space: Switches): DraftProblem | null {
+export function checkDraft(draft: Draft, space: InputSwitches): DraftProblem | null {
   const asksFiles = fileFieldsOf(space).length > 0;
   if (draft.prompt.trim() === "" && draft.files.length === 0) {
     if (space.enable_prompt && asksFiles) return empty("Write a prompt or choose a file first.");

@@ -1,4 +1,4 @@
-import type { JobView } from "./job-state.ts";
+import type { TabJob } from "./job-state.ts";
 import type { RememberedJob } from "./page-state.ts";
 
 /** More would only slow a reload down; the oldest are forgotten first. */
@@ -17,7 +17,7 @@ export function recallJobs(storage: TabStorage, space: string): RememberedJob[] 
   }
 }
 
-export function rememberJobs(storage: TabStorage, space: string, jobs: JobView[]): void {
+export function rememberJobs(storage: TabStorage, space: string, jobs: TabJob[]): void {
   const remembered = jobs.slice(0, MAX_REMEMBERED).map(({ id, label }) => ({ id, label }));
   try {
     storage.setItem(keyOf(space), JSON.stringify(remembered));

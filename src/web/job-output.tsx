@@ -1,11 +1,11 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { JobView } from "./job-state.ts";
+import type { TabJob } from "./job-state.ts";
 
 /** Nearer to its end than this, pixels, a scrolled box counts as read to the end. */
 const AT_END = 24;
 
 /** What the job streamed so far; it scrolls along unless its reader scrolled back. */
-export function JobOutput({ job }: { job: JobView }) {
+export function JobOutput({ job }: { job: TabJob }) {
   const box = useRef<HTMLPreElement>(null);
   // Read before the text grows: a scroll event would tell of the reader's scrolling too late.
   const wasAtEnd = isAtEnd(box.current);

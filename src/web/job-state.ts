@@ -4,8 +4,8 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { JobError, JobResource } from "../protocol/resources.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 
-type FrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
-export type JobFrame = FrameOf<"connection" | "progress" | "output" | "gap">;
+type ServerFrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
+export type FollowedJobFrame = ServerFrameOf<"connection" | "progress" | "output" | "gap">;
 
 /** Where a job stands, as far as this page was told. */
 export type Phase =
@@ -21,13 +21,16 @@ export type Phase =
   | { status: "failed" | "canceled"; error: JobError | null };
 
 /** The cancel asked for from this page. */
-export type Cancel = { kind: "none" } | { kind: "asked" } | { kind: "refused"; message: string };
+export type CancelRequest =
+  | { kind: "none" }
+  | { kind: "asked" }
+  | { kind: "refused"; message: string };
 
 /**
  * How much of a job's channel was seen. Progress and output are counted apart: a snapshot sends
  * the newest progress first and the older output after it.
  */
-interface Cursor {
+interface ChannelCursor {
   epoch: string | null;
   progress: number;
   output: number;
@@ -35,7 +38,7 @@ interface Cursor {
   snapshotUntil: number | null;
 }
 
-export interface JobView {
+export interface TabJob {
   id: string;
   /** What was asked, in a line. */
   label: string;
@@ -45,27 +48,27 @@ export interface JobView {
   output: string;
   /** Whether the beginning of `output` was dropped, here or by the edge. */
   outputCut: boolean;
-  cancel: Cancel;
+  cancel: CancelRequest;
   /** What the edge said about following this job, where it refused to. */
   note: string | null;
-  cursor: Cursor;
+  cursor: ChannelCursor;
 }
 
-const UNSEEN: Cursor = { epoch: null, progress: -1, output: -1, snapshotUntil: null };
+const UNSEEN: ChannelCursor = { epoch: null, progress: -1, output: -1, snapshotUntil: null };
 
-export function newJob(id: string, label: string, phase: Phase): JobView {
-  const cancel: Cancel = { kind: "none" };
+export function newJob(id: string, label: string, phase: Phase): TabJob {
+  const cancel: CancelRequest = { kind: "none" };
   const base = { id, label, phase, cancel, note: null, cursor: UNSEEN };
   return { ...base, attempt: 0, output: "", outputCut: false };
 }
 
-export function isTerminal(job: JobView): boolean {
+export function isTerminal(job: TabJob): boolean {
   const status = job.phase.status;
   return status === "completed" || status === "failed" || status === "canceled";
 }
 
 /** Where to go on after a reconnect; `undefined` asks for a snapshot. */
-export function resumePosition(job: JobView): string | undefined {
+export function resumePosition(job: TabJob): string | undefined {
   const { epoch, progress, output, snapshotUntil } = job.cursor;
   const offset = Math.max(progress, output);
   if (epoch === null || offset < 0) return undefined;
@@ -77,7 +80,7 @@ export function resumePosition(job: JobView): string | undefined {
 }
 
 /** One frame about this job; a frame that says nothing new gives back the same object. */
-export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
+export function applyJobFrame(job: TabJob, frame: FollowedJobFrame): TabJob {
   switch (frame.type) {
     case "connection":
       return applyConnection(job, frame);
@@ -90,7 +93,7 @@ export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
   }
 }
 
-function applyConnection(job: JobView, frame: FrameOf<"connection">): JobView {
+function applyConnection(job: TabJob, frame: ServerFrameOf<"connection">): TabJob {
   if (frame.recovered) {
     return { ...job, note: null, cursor: { ...job.cursor, epoch: frame.epoch } };
   }
@@ -98,14 +101,14 @@ function applyConnection(job: JobView, frame: FrameOf<"connection">): JobView {
   return { ...job, note: null, cursor, output: "", outputCut: false };
 }
 
-function applyProgress(job: JobView, frame: FrameOf<"progress">): JobView {
+function applyProgress(job: TabJob, frame: ServerFrameOf<"progress">): TabJob {
   if (frame.offset <= job.cursor.progress || frame.attempt < job.attempt) return job;
   const cursor = { ...job.cursor, progress: frame.offset };
   const phase = isTerminal(job) ? job.phase : phaseOf(frame);
   return { ...onAttempt(job, frame.attempt), cursor, phase };
 }
 
-function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
+function applyOutput(job: TabJob, frame: ServerFrameOf<"output">): TabJob {
   if (frame.offset <= job.cursor.output) return job;
   const cursor = { ...job.cursor, output: frame.offset };
   if (frame.attempt < job.attempt) return { ...job, cursor };
@@ -117,7 +120,7 @@ function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
 }
 
 /** What an attempt streamed is void once another one starts; a snapshot is of one attempt from its gap on. */
-function onAttempt(job: JobView, attempt: number): JobView {
+function onAttempt(job: TabJob, attempt: number): TabJob {
   if (attempt <= job.attempt) return job;
   const isFirstHeard = job.cursor.progress < 0 && job.cursor.output < 0;
   return { ...job, attempt, output: "", outputCut: isFirstHeard && job.outputCut };
@@ -130,7 +133,7 @@ function appendDelta(output: string, delta: Json): string {
   return `${output}${start}${JSON.stringify(delta, null, 2)}\n`;
 }
 
-function phaseOf(frame: FrameOf<"progress">): Phase {
+function phaseOf(frame: ServerFrameOf<"progress">): Phase {
   const { status, message } = frame;
   if (status === "queued") return { status, position: frame.queue_position, message };
   if (status === "processing") {
@@ -143,7 +146,7 @@ function phaseOf(frame: FrameOf<"progress">): Phase {
 }
 
 /** What an HTTP answer tells about a job: an ending is taken over, the rest comes by frames. */
-export function applyResource(job: JobView, resource: JobResource): JobView {
+export function applyResource(job: TabJob, resource: JobResource): TabJob {
   const label = job.label === "" ? labelOf(resource) : job.label;
   if (isTerminal(job)) return { ...job, label };
   const { status, error } = resource;

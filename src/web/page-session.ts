@@ -1,9 +1,8 @@
 import type { JsonObject } from "../protocol/codec.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 import { jobId } from "../protocol/values.ts";
-import { type Attachment, cancelJob, getJob, getSpace, uploadJob } from "./api.ts";
+import { cancelJob, type FileAttachment, getJob, getSpace, uploadJob } from "./api.ts";
 import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
-import { dialSpace, type EdgeSocket } from "./edge-socket.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import {
   followsDue,
@@ -13,6 +12,7 @@ import {
   reduce,
   spaceSince,
 } from "./page-state.ts";
+import { dialSpace, type SpaceSocket } from "./space-socket.ts";
 
 /** Frames may come by the thousand; the page is drawn this often at most, milliseconds. */
 const DRAW_MS = 30;
@@ -26,7 +26,7 @@ export class PageSession {
   readonly space: string;
   private readonly storage: TabStorage;
   private readonly listeners = new Set<() => void>();
-  private socket: EdgeSocket | null = null;
+  private socket: SpaceSocket | null = null;
   private drawTimer: number | null = null;
   private refs = 0;
 
@@ -46,10 +46,10 @@ export class PageSession {
     await this.loadSpace();
     if (this.state.space.kind === "unavailable") return;
     this.socket = dialSpace(this.space, () => spaceSince(this.state), {
-      opened: () => this.onOpened(),
-      lost: (refused) => this.onLost(refused),
-      closed: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
-      frame: (frame) => this.onFrame(frame),
+      onOpen: () => this.onOpen(),
+      onDisconnect: (neverOpened) => this.onDisconnect(neverOpened),
+      onClose: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
+      onFrame: (frame) => this.onFrame(frame),
     });
     // The network coming or going shows at once what a silent socket would show late.
     addEventListener("online", () => this.onNetworkChange());
@@ -61,7 +61,7 @@ export class PageSession {
   }
 
   /** Sends what the form holds; where it cannot go out, the state says why. */
-  submit(prompt: string, attachments: Attachment[]): void {
+  submit(prompt: string, attachments: FileAttachment[]): void {
     if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
     const files = attachments.map(({ field, file }) => ({
       field,
@@ -120,7 +120,7 @@ export class PageSession {
     this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
   }
 
-  private async upload(draft: Draft, attachments: Attachment[]): Promise<void> {
+  private async upload(draft: Draft, attachments: FileAttachment[]): Promise<void> {
     const ref = this.nextRef();
     this.dispatch({ kind: "submit.sent", ref, by: "upload", label: labelOfDraft(draft) });
     const answer = await uploadJob(this.space, draft.prompt, attachments);
@@ -135,7 +135,7 @@ export class PageSession {
     if (code.endsWith("_not_enabled")) void this.loadSpace();
   }
 
-  private onOpened(): void {
+  private onOpen(): void {
     // Settings are not part of the channel; after a time away they may be others.
     const wasAway = this.state.link.kind !== "connecting" || this.state.space.kind !== "ready";
     this.dispatch({ kind: "link.opened" });
@@ -143,10 +143,10 @@ export class PageSession {
     for (const follow of followsDue(this.state)) this.socket?.send(follow);
   }
 
-  private onLost(dialed: boolean): void {
+  private onDisconnect(neverOpened: boolean): void {
     this.dispatch({ kind: "link.lost" });
     // A handshake gives no reason to a script; asking for the space tells whether it still exists.
-    if (dialed && navigator.onLine) void this.loadSpace();
+    if (neverOpened && navigator.onLine) void this.loadSpace();
   }
 
   private onNetworkChange(): void {

@@ -4,23 +4,23 @@ import type { ServerFrame, SpaceClientFrameInput } from "../protocol/subscriber-
 import {
   applyJobFrame,
   applyResource,
-  type Cancel,
+  type CancelRequest,
+  type FollowedJobFrame,
   isTerminal,
-  type JobFrame,
-  type JobView,
   labelOf,
   newJob,
   resumePosition,
+  type TabJob,
 } from "./job-state.ts";
 
 /** The page's own socket. */
-export type Link =
+export type PageLink =
   | { kind: "connecting" }
   | { kind: "open" }
   | { kind: "lost" }
   | { kind: "closed"; code: number; reason: string };
 
-export type SpaceView =
+export type SpaceState =
   | { kind: "loading" }
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
@@ -37,8 +37,8 @@ export interface Notice {
 }
 
 export interface PageState {
-  link: Link;
-  space: SpaceView;
+  link: PageLink;
+  space: SpaceState;
   status: SpaceStatus | null;
   /** Jobs of this tab that had not ended when the status came, which counts them too. */
   ownInStatus: number;
@@ -48,7 +48,7 @@ export interface PageState {
   /** Counts accepted jobs, so that the form knows when to empty itself. */
   accepted: number;
   /** Newest first. */
-  jobs: JobView[];
+  jobs: TabJob[];
   notices: Notice[];
   nextNotice: number;
 }
@@ -154,7 +154,7 @@ export function spaceSince(state: PageState): string | null {
   return state.position === null ? null : formatPosition(state.position);
 }
 
-function withoutSocket(state: PageState, link: Link): PageState {
+function withoutSocket(state: PageState, link: PageLink): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.by !== "socket") return { ...state, link };
   const message =
@@ -164,7 +164,7 @@ function withoutSocket(state: PageState, link: Link): PageState {
 }
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
-  const space: SpaceView = { kind: "ready", resource };
+  const space: SpaceState = { kind: "ready", resource };
   // What frames said is newer, or will be made newer by the next one.
   if (state.position !== null) return { ...state, space };
   return { ...state, space, status: resource.status, ownInStatus: unfinished(state) };
@@ -189,7 +189,7 @@ function takeFrame(state: PageState, frame: ServerFrame): PageState {
   }
 }
 
-function takeJobFrame(state: PageState, id: string, frame: JobFrame): PageState {
+function takeJobFrame(state: PageState, id: string, frame: FollowedJobFrame): PageState {
   return updateJob(state, id, (job) => applyJobFrame(job, frame));
 }
 
@@ -218,7 +218,7 @@ function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted"
   if (submission.kind !== "sending" || submission.ref !== frame.ref) return state;
   const phase = { status: "queued", position: frame.queue_position, message: null } as const;
   const job = newJob(frame.job_id, submission.label, phase);
-  return taken(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
+  return addAccepted(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
 }
 
 function takeUpload(state: PageState, ref: string, job: JobResource): PageState {
@@ -226,10 +226,10 @@ function takeUpload(state: PageState, ref: string, job: JobResource): PageState 
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
   const phase = { status: "queued", position: job.queue_position, message: null } as const;
   const label = submission.label === "" ? labelOf(job) : submission.label;
-  return taken(state, newJob(job.id, label, phase));
+  return addAccepted(state, newJob(job.id, label, phase));
 }
 
-function taken(state: PageState, job: JobView): PageState {
+function addAccepted(state: PageState, job: TabJob): PageState {
   const next = addJob(state, job);
   return { ...next, submission: { kind: "idle" }, accepted: state.accepted + 1 };
 }
@@ -261,16 +261,16 @@ function refuse(
   return { ...state, submission: { kind: "refused", code, message } };
 }
 
-function setCancel(state: PageState, id: string, cancel: Cancel): PageState {
+function setCancel(state: PageState, id: string, cancel: CancelRequest): PageState {
   return updateJob(state, id, (job) => (isTerminal(job) ? job : { ...job, cancel }));
 }
 
-function addJob(state: PageState, job: JobView): PageState {
+function addJob(state: PageState, job: TabJob): PageState {
   if (state.jobs.some((known) => known.id === job.id)) return state;
   return { ...state, jobs: [job, ...state.jobs] };
 }
 
-function updateJob(state: PageState, id: string, change: (job: JobView) => JobView): PageState {
+function updateJob(state: PageState, id: string, change: (job: TabJob) => TabJob): PageState {
   const index = state.jobs.findIndex((job) => job.id === id);
   const before = state.jobs[index];
   if (before === undefined) return state;

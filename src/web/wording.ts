@@ -1,6 +1,6 @@
 import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 import type { Phase } from "./job-state.ts";
-import { type Link, type PageState, unfinished } from "./page-state.ts";
+import { type PageLink, type PageState, unfinished } from "./page-state.ts";
 
 export type PillState =
   | "connected"
@@ -38,7 +38,7 @@ export function workerPill(status: SpaceStatus): Pill {
 }
 
 /** Why the edge ended the page's socket for good. */
-export function closeReason(link: Extract<Link, { kind: "closed" }>): string {
+export function closeReason(link: Extract<PageLink, { kind: "closed" }>): string {
   const known: Record<number, string> = {
     1000: "The edge ended the connection.",
     4400: "The edge did not understand this page.",

@@ -36,7 +36,7 @@ describe("a broadcaster", () => {
       b.broadcastAiSuggestion("user:ada", { suggestion: "Rest." }),
       b.broadcastAiAnalysisComplete("global"),
     ]);
-    const events = published.flatMap((one) => (one.repeated ? [] : [one]));
+    const events = published.flatMap((event) => (event.repeated ? [] : [event]));
     const named = new Set(events.map(({ type }) => type));
     expect(named).toEqual(new Set(Object.keys(EVENT_DATA)));
     const rooms = Object.fromEntries(events.map(({ type, room }) => [type, room]));

@@ -123,11 +123,11 @@ type Step = {
 
 function run(steps: Step[]): Model {
   const model = new Model();
-  for (const one of steps) {
-    if (one.do === "publish") model.publish(one.kind);
-    else if (one.do === "deliver") model.deliver(one.count, one.twice);
-    else if (one.do === "trim") model.trim(one.share);
-    else model[one.do]();
+  for (const step of steps) {
+    if (step.do === "publish") model.publish(step.kind);
+    else if (step.do === "deliver") model.deliver(step.count, step.twice);
+    else if (step.do === "trim") model.trim(step.share);
+    else model[step.do]();
   }
   model.finish();
   return model;

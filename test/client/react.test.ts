@@ -18,7 +18,7 @@ afterEach(() => document.body.replaceChildren());
 function render(...components: (() => string)[]) {
   const container = document.body.appendChild(document.createElement("div"));
   const root = createRoot(container);
-  const children = components.map((one, key) => createElement(Shown, { key, of: one }));
+  const children = components.map((component, key) => createElement(Shown, { key, of: component }));
   root.render(createElement(StrictMode, null, children));
   const unmount = () => root.unmount();
   onTestFinished(unmount);

@@ -15,7 +15,10 @@ const type = fc.constantFrom(...TYPES);
 function stepFor(whole: boolean): fc.Arbitrary<Step> {
   const wanted = whole ? fc.constant(null) : filter;
   return fc.oneof(
-    { weight: 8, arbitrary: type.map((one) => (model: RoomModel) => model.publish(one)) },
+    {
+      weight: 8,
+      arbitrary: type.map((eventType) => (model: RoomModel) => model.publish(eventType)),
+    },
     { weight: 4, arbitrary: fc.constant((model: RoomModel) => model.serve()) },
     {
       weight: 4,
@@ -27,9 +30,11 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
     { weight: 1, arbitrary: fc.constant((model: RoomModel) => model.down()) },
     { weight: 1, arbitrary: share.map((part) => (model: RoomModel) => model.trim(part)) },
     { weight: 1, arbitrary: fc.constant((model: RoomModel) => model.reset()) },
-    { weight: 1, arbitrary: type.map((one) => (model: RoomModel) => model.lose(one)) },
+    { weight: 1, arbitrary: type.map((eventType) => (model: RoomModel) => model.lose(eventType)) },
     // A filter leaves holes, so that this one would not show.
-    ...(whole ? [{ weight: 1, arbitrary: type.map((one) => (m: RoomModel) => m.skip(one)) }] : []),
+    ...(whole
+      ? [{ weight: 1, arbitrary: type.map((eventType) => (m: RoomModel) => m.skip(eventType)) }]
+      : []),
     {
       weight: 2,
       arbitrary: fc.tuple(wanted, fills).map(([asked, fill]) => (model: RoomModel) => {
@@ -82,7 +87,7 @@ describe("a room's followers, whatever is dropped, dialed again, repeated, lost 
       await fc.assert(
         fc.asyncProperty(fc.boolean(), steps, async (isOwn, steps) => {
           const model = new RoomModel(isOwn);
-          for (const one of steps) one(model);
+          for (const step of steps) step(model);
           model.follow(null, undefined, false);
           model.finish();
           model.publish("project.updated");

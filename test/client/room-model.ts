@@ -5,7 +5,7 @@ import type { Gap } from "../../src/client/job-channel.ts";
 import { type HistoryPage, pageOf, type RoomEvent } from "../../src/client/room-events.ts";
 import { RoomFeed } from "../../src/client/room-feed.ts";
 import { RoomSubscriber } from "../../src/client/room-subscriber.ts";
-import { Ending } from "../../src/client/subscription.ts";
+import { OpenSubscription } from "../../src/client/subscription.ts";
 import type { RoomEventFrame } from "../../src/protocol/room-events.ts";
 import {
   type EventFilter,
@@ -55,9 +55,9 @@ export class RoomModel {
     const told: (RoomEvent | Gap)[] = [];
     const push = (item: RoomEvent | Gap) => void told.push(item);
     const history = fills ? async (since: string) => this.history(since) : null;
-    const ending = new Ending(this.edge, {});
+    const subscription = new OpenSubscription(this.edge, {});
     const sink = { onEvent: push, onGap: push };
-    const subscriber = new RoomSubscriber(ending, { since, filter, history }, sink);
+    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, sink);
     this.followers.push({ filter, subscriber, told, start: subscriber.cursor });
     this.feed.add(subscriber);
     this.note();
@@ -105,7 +105,7 @@ export class RoomModel {
       this.subscription = { type: "subscribe", room: ROOM };
       this.inFlight = [this.answer(this.log.length, false)];
     }
-    this.feed.up();
+    this.feed.onConnect();
   }
 
   down(): void {
@@ -114,7 +114,7 @@ export class RoomModel {
     this.asked = [];
     this.inFlight = [];
     this.subscription = null;
-    this.feed.down(null);
+    this.feed.onDisconnect(null);
   }
 
   /** The edge reads what the client sent. */
@@ -174,8 +174,8 @@ export class RoomModel {
   }
 
   private hear(frame: Sent): void {
-    if (frame.type === "subscribed") this.feed.subscribed(subscribedFrame.parse(frame));
-    else this.feed.event(frame as RoomEventFrame);
+    if (frame.type === "subscribed") this.feed.onSubscribed(subscribedFrame.parse(frame));
+    else this.feed.onEvent(frame as RoomEventFrame);
     this.note();
   }
 }

@@ -5,7 +5,7 @@ import {
   type SpaceResource,
 } from "../../src/protocol/resources.ts";
 import type { JobProgressFrame, ServerFrame } from "../../src/protocol/subscriber-frames.ts";
-import type { JobView } from "../../src/web/job-state.ts";
+import type { TabJob } from "../../src/web/job-state.ts";
 import {
   followsDue,
   initialState,
@@ -68,7 +68,7 @@ const attached = run(
 );
 const sending = run(attached, { kind: "submit.sent", ref: "r1", by: "socket", label: "a poem" });
 
-function jobOf(state: PageState, id = JOB): JobView {
+function jobOf(state: PageState, id = JOB): TabJob {
   const job = state.jobs.find((known) => known.id === id);
   if (job === undefined) throw new Error(`no job ${id}`);
   return job;
