@@ -7,33 +7,33 @@ import type { Edge } from "./edge.ts";
 import { asDialoutError, DialoutError } from "./errors.ts";
 import { refusalFor } from "./http.ts";
 
-/** `lost`: it is dialed again. `closed`: it is not. */
+/** `lost`: the client is about to reconnect. `closed`: it will not. */
 export type LinkState = "connecting" | "open" | "lost" | "closed";
 
 export interface SocketHandlers {
-  /** The edge has greeted; again after every reconnect. */
+  /** The edge's first frame arrived; called again after every reconnect. */
   onOpen(): void;
   onFrame(frame: JsonObject): void;
-  /** `error`: why, where that is known. */
+  /** The connection broke and will be dialed again; `error` is the reason, if it is known. */
   onDisconnect(error: DialoutError | null): void;
-  /** It is not dialed again; `null`: the edge is done. */
+  /** The socket is closed for good; `null` if the edge had nothing more to send. */
   onClose(error: DialoutError | null): void;
 }
 
 export interface DialTarget {
-  /** Asked before each dial. */
+  /** Called before each dial, because the position to resume from changes. */
   address(): URL;
-  /** Asks over HTTP for what is dialed: a failed handshake gives scripts no reason. */
+  /** Requests the same resource over HTTP, because a failed WebSocket handshake gives scripts no reason. */
   probe?(): Promise<unknown>;
 }
 
-/** Some silence is normal; after this a `ping` goes out, and after as long again the socket is dead. */
+/** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
 const HEARTBEAT_MS = 20_000;
 const GREETINGS = ["connection", "connection.established"];
-/** What a subprotocol may be made of, and so a token that travels as one. */
+/** Characters allowed in a WebSocket subprotocol, and so in a token that is sent as one. */
 const PROTOCOL_TEXT = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** One socket to the edge, dialed again until the edge says not to. */
+/** One socket to the edge. It reconnects until the edge closes it with a final close code. */
 export class EdgeSocket {
   readonly #edge: Edge;
   readonly #handlers: SocketHandlers;
@@ -44,10 +44,10 @@ export class EdgeSocket {
   #greeted = false;
   #isOver = false;
   #isProbing = false;
-  /** The token that was sent, and how often in a row the edge refused one. */
+  /** The token of the current connection, and how many tokens in a row the edge refused. */
   #token: string | null = null;
   #refusals = 0;
-  /** What an error frame said before a close. */
+  /** The last error frame of this connection; it explains the close that follows. */
   #lastError: { code: string; message: string } | null = null;
 
   constructor(edge: Edge, target: DialTarget, handlers: SocketHandlers) {
@@ -63,7 +63,7 @@ export class EdgeSocket {
       () => this.#protocols(),
       {
         WebSocket: edge.WebSocket,
-        // Another spread for every client, so that they don't all come back at once.
+        // Each client waits a different time, so that they don't all reconnect at once.
         minReconnectionDelay: 250 + Math.random() * 500,
         maxReconnectionDelay: 8_000 + Math.random() * 4_000,
         reconnectionDelayGrowFactor: 1.6,
@@ -79,7 +79,7 @@ export class EdgeSocket {
     globalThis.addEventListener?.("offline", this.redial);
   }
 
-  /** What can't be sent now is never sent later: whoever sends knows what to say after a reconnect. */
+  /** Drops the frame if the socket is not open: after a reconnect the caller sends its current state. */
   send(frame: object): void {
     if (!this.#isOver && this.#socket.readyState === ReconnectingWebSocket.OPEN) {
       this.#socket.send(JSON.stringify(frame));
@@ -145,12 +145,12 @@ export class EdgeSocket {
     this.#handlers.onFrame(frame);
   }
 
-  /** Called before `#onClose`, with the same close. partysocket makes one of its own where a dial fails. */
+  /** partysocket calls this before `#onClose`, and with a close event of its own if a dial failed. */
   #shouldRedial(close: { code: number }): boolean {
     if (this.#isOver) return false;
     if (close instanceof PartySocketClose || shouldReconnect(close.code)) return true;
     if (close.code !== CLOSE.notAuthenticated.code || !this.#edge.tokens.canRenew) return false;
-    // A token may have run out; a fresh one that is refused as well is refused for good.
+    // The token may have expired. If a fresh one is refused too, dialing again would not help.
     this.#refusals += 1;
     this.#edge.tokens.refuse(this.#token);
     return this.#refusals === 1;
@@ -202,7 +202,7 @@ function errorOf(
   return new DialoutError(lastError?.code ?? codeOf(code), message);
 }
 
-/** A close without an error frame before it. */
+/** The error code for a close that no error frame explained. */
 function codeOf(closeCode: number): string {
   switch (closeCode) {
     case CLOSE.notAuthenticated.code:

@@ -1,6 +1,6 @@
 import { DialoutError } from "./errors.ts";
 
-/** Events that an iterator keeps for a reader who is behind. */
+/** The number of unread events an iterator buffers before it fails with `too_slow`. */
 export const MOST_UNREAD = 10_000;
 
 interface PendingRead<T> {
@@ -8,12 +8,12 @@ interface PendingRead<T> {
   reject(error: unknown): void;
 }
 
-/** Where the events of a stream come from; `open` begins to push, and what it returns ends that. */
+/** Starts pushing events into the stream, and returns a function that stops it. */
 type OpenStream<T> = (stream: EventStream<T>) => () => void;
 
 /**
- * Events as an async iterator. It begins at once, not with the first read; leaving the loop ends it.
- * One that is not read keeps {@link MOST_UNREAD} events and then ends with the error `too_slow`.
+ * Events as an async iterator. It starts when it is created, not at the first read; leaving the loop
+ * ends it. It buffers {@link MOST_UNREAD} unread events; with one more it fails with `too_slow`.
  */
 export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
   readonly #items: T[] = [];
@@ -52,7 +52,7 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
       return new Promise((resolve, reject) => this.#pendingReads.push({ resolve, reject }));
     }
     const { error } = this.#end;
-    // An iterator throws once, and is over then.
+    // An iterator throws its error once; later reads only report that it is done.
     this.#end = { error: null };
     return error === null ? Promise.resolve(OVER) : Promise.reject(error);
   }
@@ -79,7 +79,7 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
     this.#finish(null);
   }
 
-  /** What came before is still read, then the error is thrown. */
+  /** Events pushed earlier can still be read; then the error is thrown. */
   fail(error: unknown): void {
     this.#finish(error);
   }

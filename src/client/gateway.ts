@@ -16,7 +16,7 @@ import { RoomFeed } from "./room-feed.ts";
 import type { RoomSubscriber } from "./room-subscriber.ts";
 import { TokenRenewal } from "./token-renewal.ts";
 
-/** What is heard there, beside events; frames of other types are not for this client. */
+/** The gateway's frames, apart from room events, that the client handles; it ignores all others. */
 const gatewayFrame = z.discriminatedUnion("type", [
   establishedFrame,
   subscribedFrame,
@@ -27,7 +27,7 @@ const gatewayFrame = z.discriminatedUnion("type", [
 ]);
 type GatewayFrame = z.infer<typeof gatewayFrame>;
 
-/** The one socket over which a client follows all its rooms: open while there are any. */
+/** The socket that all rooms of one client share. It is open while at least one room is followed. */
 export class Gateway {
   readonly #edge: Edge;
   readonly #feeds = new Map<string, RoomFeed>();

@@ -25,8 +25,8 @@ export interface JobEventHandlers extends LinkHandlers {
 }
 
 /**
- * Follows a job to its end, over as many sockets as that takes. Every event is told once and in order;
- * what can't be had any more is told as a gap.
+ * Follows a job to its end, across reconnects. Every event is delivered once and in order; events that
+ * the edge no longer has are reported as a gap.
  */
 export function followJob(
   edge: Edge,
@@ -51,7 +51,7 @@ export function followJob(
     edge,
     {
       address: () => edge.socketAddress(`${path}/ws`, { since: resumeFrom(cursor) }),
-      // A backend's job, whose id has no dot, can be followed before it is made.
+      // A backend job (its id has no dot) can be followed before it exists, so a 404 is no refusal.
       ...(id.includes(".") ? { probe } : {}),
     },
     {
@@ -71,7 +71,7 @@ export function followJob(
   return subscription;
 }
 
-/** The edge is done with the job, and the end is before `since`: it is asked for. */
+/** The job ended before `since`, so its socket did not send the end: fetches it over HTTP. */
 async function deliverStoredEnd(
   subscription: OpenSubscription,
   handlers: JobEventHandlers,
@@ -88,7 +88,7 @@ async function deliverStoredEnd(
   subscription.finish(error);
 }
 
-/** A job's last event, as its resource tells it. */
+/** Builds the job's last event from its HTTP resource. */
 function endEventOf(job: AnyJob, position: string): JobProgress {
   const { id: job_id, status, progress, estimated_remaining, message, attempt } = job;
   return {

@@ -10,28 +10,28 @@ import type {
 import { DialoutError } from "./errors.ts";
 import type { Presence, RoomSubscriber } from "./room-subscriber.ts";
 
-/** What the edge was asked for: one subscription of a room serves all subscribers here. */
+/** The one subscription at the edge that serves all local subscribers of a room. */
 interface UpstreamSubscription {
   ref: number;
   asked: Position | null;
   filter: EventFilter | undefined;
   presence: boolean;
-  /** Whom it is for; who came later waits for the next one. */
+  /** The local subscribers it was made for; later ones may need another subscription. */
   subscribers: ReadonlySet<RoomSubscriber>;
 }
 
-/** Refusals that pass by themselves. */
+/** Error codes after which subscribing again can succeed. */
 const PASSING = ["temporarily_unavailable", "internal", "rate_limited"];
 const RETRY_MS = 2_000;
 
-/** One room on the client's socket, for all of its subscribers here. */
+/** Passes one room's frames from the client's shared socket to all local subscribers. */
 export class RoomFeed {
   readonly #room: string;
   readonly #send: (frame: GatewayClientFrameInput) => void;
   readonly #subscribers = new Set<RoomSubscriber>();
   #isUp = false;
   #refs = 0;
-  /** What is asked for and not answered, and what holds now. */
+  /** The subscription sent but not yet answered, and the one in effect. */
   #pending: UpstreamSubscription | null = null;
   #upstream: UpstreamSubscription | null = null;
   #logEnd: Position | null = null;
@@ -77,7 +77,8 @@ export class RoomFeed {
 
   onSubscribed(frame: z.infer<typeof subscribedFrame>): void {
     const { epoch, offset, ref } = frame;
-    // Some rooms come without being asked for, from no position: what was asked for is answered apart.
+    // The edge subscribes to some rooms by itself (R3), without a `ref`; the answer to our own
+    // `subscribe` still follows.
     if (ref === undefined ? this.#upstream === null : ref !== this.#pending?.ref) return;
     if (ref !== undefined) {
       this.#upstream = this.#pending;
@@ -111,14 +112,14 @@ export class RoomFeed {
       this.fail(error);
       return;
     }
-    // The edge has given up what was there before as well.
+    // After a refusal the edge has dropped the earlier subscription, too.
     this.#upstream = null;
     for (const subscriber of this.#subscribers) subscriber.onDisconnect(error);
     clearTimeout(this.#retry);
     this.#retry = setTimeout(() => this.#serveSubscribers(), RETRY_MS * (0.5 + Math.random()));
   }
 
-  /** Serves those who are not served yet: from what comes already, or by asking for more. */
+  /** Attaches new subscribers to the current subscription, or subscribes again if it lacks events for them. */
   #serveSubscribers(): void {
     const unserved = [...this.#subscribers].filter(
       (subscriber) => !this.#upstream?.subscribers.has(subscriber),
@@ -135,7 +136,7 @@ export class RoomFeed {
       subscriber.onSubscribed({ epoch, offset, recovered: false }, null);
   }
 
-  /** Whether what comes already is all it wants. */
+  /** Whether the current subscription already delivers everything this subscriber needs. */
   #covers({ cursor, filter, wantsPresence }: RoomSubscriber): boolean {
     const upstream = this.#upstream;
     if (upstream === null || this.#logEnd === null || cursor !== null) return false;
@@ -156,7 +157,7 @@ export class RoomFeed {
   }
 }
 
-/** The position from which every one of them can go on; of different epochs, the one that is known counts. */
+/** The earliest cursor of the current epoch, or of the first cursor's epoch if none has the current one. */
 function earliestCursor(subscribers: readonly RoomSubscriber[], epoch: string | undefined) {
   const cursors = subscribers.flatMap(({ cursor }) => cursor ?? []);
   const current = cursors.find((cursor) => cursor.epoch === epoch) ?? cursors[0];
@@ -164,7 +165,7 @@ function earliestCursor(subscribers: readonly RoomSubscriber[], epoch: string | 
   return comparable.sort((a, b) => a.offset - b.offset)[0] ?? null;
 }
 
-/** What differs is sorted out here. */
+/** The filter all subscribers share. If they differ, the edge sends everything and each filters locally. */
 function commonFilter(subscribers: readonly RoomSubscriber[]): EventFilter | undefined {
   const [first, ...others] = subscribers.map(({ filter }) => filter ?? undefined);
   return others.every((other) => sameFilter(first, other)) ? first : undefined;

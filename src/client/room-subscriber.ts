@@ -15,7 +15,7 @@ import {
 import { type HistoryPage, type RoomEvent, roomEventOf } from "./room-events.ts";
 import { callHandler, type OpenSubscription } from "./subscription.ts";
 
-/** Somebody came to the room, or left it. */
+/** A user joined or left the room. */
 export interface Presence {
   type: "presence.joined" | "presence.left";
   room: string;
@@ -32,11 +32,11 @@ export interface RoomEventHandlers {
 interface SubscriberOptions {
   since: string | undefined;
   filter: EventFilter | null;
-  /** Reads what is lost on the socket from the room's history, as far as that has it. */
+  /** Fetches a page of the room's history to fill gaps; `null` if gaps are only reported. */
   history: ((since: string) => Promise<HistoryPage>) | null;
 }
 
-/** One subscriber of a room, among perhaps several that share the client's socket. */
+/** One local subscriber of a room; several may share the room's subscription at the edge. */
 export class RoomSubscriber {
   readonly filter: EventFilter | null;
   readonly wantsPresence: boolean;
@@ -45,7 +45,7 @@ export class RoomSubscriber {
   readonly #history: SubscriberOptions["history"];
   #cursor: RoomCursor;
   #isLive = false;
-  /** Where gaps are filled, whatever comes after one waits for it. */
+  /** While a gap is being filled, later events wait here so that the order is kept. */
   #waiting: (RoomEvent | Gap)[] = [];
   #isFilling = false;
 
@@ -62,7 +62,7 @@ export class RoomSubscriber {
     this.#handlers = handlers;
   }
 
-  /** Where it wants to go on; `null`: with the next event. */
+  /** The position to continue from; `null` to start with the next event. */
   get cursor(): RoomCursor {
     return this.#cursor;
   }
@@ -132,7 +132,7 @@ export class RoomSubscriber {
   }
 }
 
-/** What the history has of a gap, in order; what it lacks is a gap still. */
+/** Yields a gap's events from the history in order, and a smaller gap for each range it lacks. */
 async function* readMissing(
   { after, until }: Gap,
   history: (since: string) => Promise<HistoryPage>,

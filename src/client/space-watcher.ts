@@ -14,7 +14,7 @@ export interface SpaceStatusHandlers extends LinkHandlers {
   onStatus(status: SpaceStatus): void;
 }
 
-/** Follows a space's status: each one replaces the one before, so that no gap matters. */
+/** Follows a space's status. Each status replaces the one before, so gaps don't matter. */
 export function watchSpace(edge: Edge, name: string, handlers: SpaceStatusHandlers): Subscription {
   const subscription = new OpenSubscription(edge, handlers);
   const path = `/api/spaces/${segment(name)}`;

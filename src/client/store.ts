@@ -1,6 +1,6 @@
 import { callHandler } from "./subscription.ts";
 
-/** What many components may look at, followed once: while anybody looks, and a little longer. */
+/** State that several components share. It is followed while at least one listens, and LINGER_MS longer. */
 export interface Store<S> {
   subscribe(listener: () => void): () => void;
   getSnapshot(): S;
@@ -8,15 +8,15 @@ export interface Store<S> {
 
 export interface StoreSource<S> {
   initial: S;
-  /** Follows what the store is about, and returns what ends that. */
+  /** Starts following, and returns a function that stops it. */
   start(update: (change: (state: S) => S) => void): () => void;
-  /** Nobody looks any more. */
+  /** Called after the last listener has left and following has stopped. */
   onUnused?(): void;
 }
 
-/** Frames may come by the thousand; who looks is told this often at most, milliseconds. */
+/** Listeners are notified at most this often, because thousands of frames may arrive per second. */
 const NOTIFY_MS = 16;
-/** Components come and go together, when a page changes or is tried out twice. */
+/** Following continues this long without listeners: React unmounts and remounts during page changes. */
 const LINGER_MS = 250;
 
 export function makeStore<S>({ initial, start, onUnused }: StoreSource<S>): Store<S> {

@@ -2,22 +2,22 @@ import type { Edge } from "./edge.ts";
 import type { LinkState } from "./edge-socket.ts";
 import type { DialoutError } from "./errors.ts";
 
-/** Something that is followed, until it is closed or ends by itself. */
+/** Following a space, job or room, until `close()` is called or it ends by itself. */
 export interface Subscription {
-  /** Resolves once it is over: with what ended it, or `null` where that was `close()` or the end itself. */
+  /** Resolves when following is over: with the error, or `null` after `close()` or a regular end. */
   readonly closed: Promise<DialoutError | null>;
   close(): void;
 }
 
-/** What every follower may want to know of its connection. */
+/** Handlers for the state of the connection. */
 export interface LinkHandlers {
-  /** `lost`: it is dialed again; `error` says why, where that is known. */
+  /** The connection's state changed; `error` is the reason, if it is known. */
   onLink?(state: LinkState, error: DialoutError | null): void;
-  /** It is over, for this reason, and will not be tried again. */
+  /** Following has ended with this error and is not tried again. */
   onError?(error: DialoutError): void;
 }
 
-/** Ends once, with everything that hangs on it. */
+/** A subscription in use. It finishes exactly once and releases its socket. */
 export class OpenSubscription implements Subscription {
   readonly closed: Promise<DialoutError | null>;
   readonly #handlers: LinkHandlers;
@@ -40,7 +40,7 @@ export class OpenSubscription implements Subscription {
     return this.#ended;
   }
 
-  /** What to do at the end; at once where that has come already. */
+  /** Registers the cleanup; runs it at once if the subscription is already over. */
   onStop(stop: () => void): void {
     if (this.#ended) stop();
     else this.#stop = stop;
@@ -67,7 +67,7 @@ export class OpenSubscription implements Subscription {
   }
 }
 
-/** A handler that throws is its owner's fault, and must not keep others from being told. */
+/** Calls a user's handler. If it throws, the error is rethrown later so that other handlers still run. */
 export function callHandler(handler: () => void): void {
   try {
     handler();
@@ -78,7 +78,7 @@ export function callHandler(handler: () => void): void {
   }
 }
 
-/** Closes what is followed once the signal says so. */
+/** Closes the subscription when the signal aborts. */
 export function closeOn(signal: AbortSignal | undefined, subscription: Subscription): void {
   if (signal === undefined) return;
   const close = () => subscription.close();

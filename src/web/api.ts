@@ -9,7 +9,7 @@ import {
 } from "../protocol/resources.ts";
 import type { FileField } from "./draft.ts";
 
-/** Why a call got no answer of the kind it asked for; `status` is `null` where none came at all. */
+/** Why a call failed; `status` is `null` if no answer arrived. */
 export interface CallRefusal {
   status: number | null;
   code: string;
@@ -47,7 +47,7 @@ export function uploadJob(
   return call(path, jobResource, { method: "POST", body });
 }
 
-/** One request; whatever comes back is checked, and nothing is thrown. */
+/** Sends one request and validates the answer; failures are returned, never thrown. */
 export async function call<T>(
   path: string,
   schema: z.ZodType<T>,
@@ -66,7 +66,7 @@ export async function call<T>(
   if (!response.ok) return { ok: false, refusal: readProblem(response.status, body) };
   const value = schema.safeParse(body.ok ? body.value : undefined);
   if (value.success) return { ok: true, value: value.data };
-  const message = "The edge answered something this page does not understand.";
+  const message = "The edge sent an answer that this page does not understand.";
   return { ok: false, refusal: { status: response.status, code: "malformed_answer", message } };
 }
 

@@ -10,7 +10,7 @@ interface Props {
   session: PageSession;
 }
 
-/** Drawn again only when its own job changed: the jobs beside it may stream. */
+/** Renders again only if its own job changed, because other jobs may be streaming. */
 export function JobCard({ job, session }: Props) {
   return useMemo(() => <Card job={job} session={session} />, [job, session]);
 }

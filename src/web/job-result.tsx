@@ -52,7 +52,7 @@ function CopyButton({ text }: { text: () => string }) {
     return () => clearTimeout(timer);
   }, [state]);
   const copy = () =>
-    // Without a secure context there is no clipboard to write to.
+    // `navigator.clipboard` only exists in a secure context.
     Promise.resolve(navigator.clipboard?.writeText(text()) ?? Promise.reject()).then(
       () => setState("copied"),
       () => setState("failed"),

@@ -7,7 +7,7 @@ import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 type ServerFrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
 export type FollowedJobFrame = ServerFrameOf<"connection" | "progress" | "output" | "gap">;
 
-/** Where a job stands, as far as this page was told. */
+/** The job's latest state that this page has received. */
 export type Phase =
   | { status: "attaching" }
   | { status: "queued"; position: number | null; message: string | null }
@@ -20,36 +20,36 @@ export type Phase =
   | { status: "completed"; result: Json; outputPath: string | null }
   | { status: "failed" | "canceled"; error: JobError | null };
 
-/** The cancel asked for from this page. */
+/** The state of a cancel requested on this page. */
 export type CancelRequest =
   | { kind: "none" }
   | { kind: "asked" }
   | { kind: "refused"; message: string };
 
 /**
- * How much of a job's channel was seen. Progress and output are counted apart: a snapshot sends
- * the newest progress first and the older output after it.
+ * How much of a job's channel was received. Progress and output have separate offsets, because a
+ * snapshot starts with the newest progress and then sends the older output.
  */
 interface ChannelCursor {
   epoch: string | null;
   progress: number;
   output: number;
-  /** The offset a snapshot reaches to, while it may still be arriving. */
+  /** The offset at which the snapshot ends, while it may still be arriving. */
   snapshotUntil: number | null;
 }
 
 export interface TabJob {
   id: string;
-  /** What was asked, in a line. */
+  /** One line that describes the job: its prompt or its files. */
   label: string;
   phase: Phase;
   attempt: number;
-  /** What the newest attempt streamed, as text. */
+  /** Output of the newest attempt, as text. */
   output: string;
-  /** Whether the beginning of `output` was dropped, here or by the edge. */
+  /** Whether the page or the edge dropped the beginning of `output`. */
   outputCut: boolean;
   cancel: CancelRequest;
-  /** What the edge said about following this job, where it refused to. */
+  /** The edge's message if it refused to let the page follow this job. */
   note: string | null;
   cursor: ChannelCursor;
 }
@@ -67,19 +67,19 @@ export function isTerminal(job: TabJob): boolean {
   return status === "completed" || status === "failed" || status === "canceled";
 }
 
-/** Where to go on after a reconnect; `undefined` asks for a snapshot. */
+/** The `since` to follow the job with after a reconnect; `undefined` requests a snapshot. */
 export function resumePosition(job: TabJob): string | undefined {
   const { epoch, progress, output, snapshotUntil } = job.cursor;
   const offset = Math.max(progress, output);
   if (epoch === null || offset < 0) return undefined;
-  // A snapshot cut short leaves holes below its newest offset, so it is asked for again.
+  // If a snapshot was interrupted, output below its newest offset is missing: request it again.
   if (snapshotUntil !== null && offset <= snapshotUntil && output !== snapshotUntil) {
     return undefined;
   }
   return formatPosition({ epoch, offset });
 }
 
-/** One frame about this job; a frame that says nothing new gives back the same object. */
+/** Applies one frame to a job; returns the same object if nothing changed. */
 export function applyJobFrame(job: TabJob, frame: FollowedJobFrame): TabJob {
   switch (frame.type) {
     case "connection":
@@ -119,14 +119,14 @@ function applyOutput(job: TabJob, frame: ServerFrameOf<"output">): TabJob {
   return { ...current, cursor, output, outputCut: current.outputCut || cut };
 }
 
-/** What an attempt streamed is void once another one starts; a snapshot is of one attempt from its gap on. */
+/** Output is void once a later attempt starts. A snapshot's gap comes before its attempt is known, so it stays. */
 function onAttempt(job: TabJob, attempt: number): TabJob {
   if (attempt <= job.attempt) return job;
-  const isFirstHeard = job.cursor.progress < 0 && job.cursor.output < 0;
-  return { ...job, attempt, output: "", outputCut: isFirstHeard && job.outputCut };
+  const isFirstFrame = job.cursor.progress < 0 && job.cursor.output < 0;
+  return { ...job, attempt, output: "", outputCut: isFirstFrame && job.outputCut };
 }
 
-/** Text goes on where it stopped; any other value gets lines of its own. */
+/** Appends text directly; any other value is added as JSON on its own lines. */
 function appendDelta(output: string, delta: Json): string {
   if (typeof delta === "string") return output + delta;
   const start = output === "" || output.endsWith("\n") ? "" : "\n";
@@ -145,7 +145,7 @@ function phaseOf(frame: ServerFrameOf<"progress">): Phase {
   return { status, error: frame.error ?? null };
 }
 
-/** What an HTTP answer tells about a job: an ending is taken over, the rest comes by frames. */
+/** Applies an HTTP answer: only the label and a final state are used; frames bring the rest. */
 export function applyResource(job: TabJob, resource: JobResource): TabJob {
   const label = job.label === "" ? labelOf(resource) : job.label;
   if (isTerminal(job)) return { ...job, label };
@@ -159,7 +159,7 @@ export function applyResource(job: TabJob, resource: JobResource): TabJob {
   return { ...job, label };
 }
 
-/** How a job is called in the list: its prompt, else its files. */
+/** The job's label in the list: its prompt, or the names of its files. */
 export function labelOf(job: Pick<JobResource, "input" | "files">): string {
   const prompt = typeof job.input.prompt === "string" ? job.input.prompt.trim() : "";
   if (prompt !== "") return prompt.length > 300 ? `${prompt.slice(0, 299)}…` : prompt;

@@ -13,7 +13,7 @@ import {
   type TabJob,
 } from "./job-state.ts";
 
-/** The page's own socket. */
+/** The state of the page's socket. */
 export type PageLink =
   | { kind: "connecting" }
   | { kind: "open" }
@@ -25,7 +25,7 @@ export type SpaceState =
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
 
-/** The submit under way: by socket its answer is lost with the socket, by upload it is not. */
+/** The current submit. If sent by socket, its answer is lost with the socket; an upload's is not. */
 export type Submission =
   | { kind: "idle" }
   | { kind: "sending"; ref: string; by: "socket" | "upload"; label: string }
@@ -40,12 +40,12 @@ export interface PageState {
   link: PageLink;
   space: SpaceState;
   status: SpaceStatus | null;
-  /** Jobs of this tab that had not ended when the status came, which counts them too. */
+  /** How many of the jobs counted in `status` belong to this tab. */
   ownInStatus: number;
-  /** How far the space's channel was seen; `null` before its first frame. */
+  /** How far the space's channel was received; `null` before its first frame. */
   position: Position | null;
   submission: Submission;
-  /** Counts accepted jobs, so that the form knows when to empty itself. */
+  /** Number of accepted jobs; the form clears itself when it changes. */
   accepted: number;
   /** Newest first. */
   jobs: TabJob[];
@@ -92,7 +92,7 @@ export function initialState(remembered: RememberedJob[]): PageState {
   };
 }
 
-/** What happens to the page; an event that says nothing new gives back the same state. */
+/** Applies one event to the page's state; returns the same object if nothing changed. */
 export function reduce(state: PageState, event: PageEvent): PageState {
   switch (event.kind) {
     case "link.opened":
@@ -137,19 +137,19 @@ export function reduce(state: PageState, event: PageEvent): PageState {
   }
 }
 
-/** How many jobs of this tab wait or run, as far as it was told. */
+/** The number of this tab's jobs that have not ended, as far as the page knows. */
 export function unfinished(state: Pick<PageState, "jobs">): number {
   return state.jobs.filter((job) => !isTerminal(job)).length;
 }
 
-/** What to follow on a socket that just opened: every job whose end was not seen. */
+/** The `follow` frames for a new socket: one for every job that has not ended. */
 export function followsDue(state: PageState): SpaceClientFrameInput[] {
   return state.jobs
     .filter((job) => !isTerminal(job))
     .map((job) => ({ type: "follow", job_id: job.id, since: resumePosition(job) }));
 }
 
-/** The `since` of the next socket. */
+/** The `since` to open the next socket with. */
 export function spaceSince(state: PageState): string | null {
   return state.position === null ? null : formatPosition(state.position);
 }
@@ -165,7 +165,7 @@ function withoutSocket(state: PageState, link: PageLink): PageState {
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
   const space: SpaceState = { kind: "ready", resource };
-  // What frames said is newer, or will be made newer by the next one.
+  // The status from frames is newer than this answer, or the next frame will replace it.
   if (state.position !== null) return { ...state, space };
   return { ...state, space, status: resource.status, ownInStatus: unfinished(state) };
 }
@@ -198,7 +198,7 @@ function connect(state: PageState, frame: Extract<ServerFrame, { type: "connecti
   return { ...state, position: { epoch: frame.epoch, offset } };
 }
 
-/** A status is whole, so the same one again does no harm; an older one would. */
+/** Each status is complete, so a repeated one does no harm; an older one is ignored. */
 function takeStatus(
   state: PageState,
   frame: Extract<ServerFrame, { type: "space.status" }>,
@@ -248,7 +248,7 @@ function takeError(state: PageState, frame: Extract<ServerFrame, { type: "error"
   return addNotice({ ...state, jobs }, `The job ${name} has expired: the edge no longer keeps it.`);
 }
 
-/** Without `ref` it was refused by the page itself, before anything was sent. */
+/** Without a `ref` the page itself refused the submit before sending it. */
 function refuse(
   state: PageState,
   ref: string | undefined,

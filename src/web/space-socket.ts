@@ -10,20 +10,20 @@ import {
 
 export interface SpaceSocketHandlers {
   onOpen(): void;
-  /** `neverOpened`: no connection came about at all, so the edge may have refused it. */
+  /** `neverOpened`: the handshake failed, so the edge may have refused the connection. */
   onDisconnect(neverOpened: boolean): void;
   onClose(code: number, reason: string): void;
   onFrame(frame: ServerFrame): void;
 }
 
 export interface SpaceSocket {
-  /** Whether the frame went out; what cannot be sent now is never sent later. */
+  /** Returns whether the frame was sent; a frame that can't be sent now is dropped. */
   send(frame: SpaceClientFrameInput): boolean;
   redial(): void;
   close(): void;
 }
 
-/** The page's socket to its space, dialed again until the edge says not to. */
+/** Opens the page's socket to its space. It reconnects until the edge closes it with a final code. */
 export function dialSpace(
   space: string,
   since: () => string | null,
@@ -31,7 +31,7 @@ export function dialSpace(
 ): SpaceSocket {
   let open = false;
   const socket = new ReconnectingWebSocket(() => addressOf(space, since()), SUBSCRIBER_PROTOCOL, {
-    // Another spread for every page, so that they don't all come back at once.
+    // Each page waits a different time, so that they don't all reconnect at once.
     minReconnectionDelay: 300 + Math.random() * 700,
     maxReconnectionDelay: 5_000 + Math.random() * 2_000,
     connectionTimeout: 10_000,
@@ -52,7 +52,7 @@ export function dialSpace(
     const parsed = parseJson(typeof event.data === "string" ? event.data : "");
     if (!parsed.ok) return;
     const read = serverFrame.safeParse(parsed.value);
-    // A frame of a newer edge is no reason to fail.
+    // Frames that a newer edge may send are ignored (C1).
     if (read.success) handlers.onFrame(read.data);
   };
   return {
@@ -62,7 +62,7 @@ export function dialSpace(
   };
 }
 
-/** partysocket makes a close of its own, with code 1000, when a dial fails: no word of the edge. */
+/** If a dial fails, partysocket creates a close event with code 1000 itself; the edge did not send it. */
 function isFinal(event: { code: number }): boolean {
   return !(event instanceof PartySocketClose) && !shouldReconnect(event.code);
 }

@@ -31,7 +31,7 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
     { weight: 1, arbitrary: share.map((part) => (model: RoomModel) => model.trim(part)) },
     { weight: 1, arbitrary: fc.constant((model: RoomModel) => model.reset()) },
     { weight: 1, arbitrary: type.map((eventType) => (model: RoomModel) => model.lose(eventType)) },
-    // A filter leaves holes, so that this one would not show.
+    // Only without a filter: a filter leaves holes, so a skipped event could not be noticed.
     ...(whole
       ? [{ weight: 1, arbitrary: type.map((eventType) => (m: RoomModel) => m.skip(eventType)) }]
       : []),
@@ -50,7 +50,7 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
   );
 }
 
-/** Walks through what a follower was told: always on from where it was, never back. */
+/** Checks that a subscriber's events and gaps only move forward, each from where the last one ended. */
 function walk({ told }: Follower): {
   at: Position | null;
   seen: number[];
@@ -77,7 +77,7 @@ function walk({ told }: Follower): {
   return { at, seen, lost };
 }
 
-describe("a room's followers, whatever is dropped, dialed again, repeated, lost and trimmed", () => {
+describe("a room's subscribers, under random drops, reconnects, repeats, losses and trims", () => {
   for (const [title, whole] of [
     ["are told every event once and in order, or that it is lost", true],
     ["with filters of their own on one socket as well", false],
@@ -92,7 +92,7 @@ describe("a room's followers, whatever is dropped, dialed again, repeated, lost 
           model.finish();
           model.publish("project.updated");
           model.finish();
-          // What is read from history comes a little later.
+          // Events read from the history arrive asynchronously.
           await new Promise((resolve) => setImmediate(resolve));
           for (const follower of model.followers) {
             const { seen, lost } = walk(follower);
