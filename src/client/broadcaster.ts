@@ -9,12 +9,12 @@ export type { PublishedEvent } from "./room-handle.ts";
 export type BroadcasterOptions = EdgeOptions;
 
 export interface PublishOptions {
-  /** Published twice with one id, an event is one event; made where none is given. */
+  /** Two publishes with the same id store one event. A random id is used if none is given. */
   id?: string;
   signal?: AbortSignal;
 }
 
-/** Data of a type that the protocol knows, or any JSON object for a type of one's own. */
+/** The data of an event type that the protocol defines, or any JSON object for a custom type. */
 export type DataOf<T extends string> = T extends KnownEventType ? EventDataInput<T> : JsonObject;
 
 class Publisher {
@@ -25,10 +25,10 @@ class Publisher {
   }
 
   /**
-   * Publishes one event. It is stored once this resolves; where the network, the edge or its limits
-   * are in the way for a moment it is sent again, and is one event for all that.
+   * Publishes one event, which is stored once the promise resolves. After a passing failure (network,
+   * edge, rate limit) it is sent again with the same id, so the event is never stored twice.
    *
-   * @throws {DialoutError} where the edge does not take it, or can't be reached for some time
+   * @throws {DialoutError} if the edge refuses the event, or stays unreachable through all retries
    */
   publish<T extends string>(
     room: string,
@@ -41,20 +41,20 @@ class Publisher {
   }
 }
 
-/** These have a room of their own, named by the id in their data. */
+/** Each project and each agent has its own room, named after the id in the event's data. */
 const SUBJECTS = ["project", "agent"] as const;
 type Subject = (typeof SUBJECTS)[number];
 type SubjectOf<T> = T extends `${infer S extends Subject}.${string}` ? S : never;
 
 /** `agent.status_changed` → `AgentStatusChanged`. */
-type Pascal<S extends string> = S extends `${infer A}.${infer B}`
-  ? `${Pascal<A>}${Pascal<B>}`
+type PascalCase<S extends string> = S extends `${infer A}.${infer B}`
+  ? `${PascalCase<A>}${PascalCase<B>}`
   : S extends `${infer A}_${infer B}`
-    ? `${Pascal<A>}${Pascal<B>}`
+    ? `${PascalCase<A>}${PascalCase<B>}`
     : Capitalize<S>;
 
-/** The id that is the first argument need not be in the data as well. */
-type Rest<T extends KnownEventType> = {
+/** The event's data without the subject's id, which callers already pass as the first argument. */
+type DataWithoutSubject<T extends KnownEventType> = {
   [K in keyof EventDataInput<T> as K extends `${SubjectOf<T>}_id`
     ? never
     : K]: EventDataInput<T>[K];
@@ -65,23 +65,23 @@ type Broadcast<To, Data> =
     ? (to: To, data?: Data, options?: PublishOptions) => Promise<PublishedEvent>
     : (to: To, data: Data, options?: PublishOptions) => Promise<PublishedEvent>;
 
-/** A room's name, which has a colon or is `global`; anything else is a project's id. */
+/** A room's name contains a colon or is `global`; any other value is the id of a project. */
 export type RoomOrProject = string | number;
 
 /**
- * A method for every known type: `broadcastProjectUpdated(projectId, data)` and
+ * A method for every event type of the protocol: `broadcastProjectUpdated(projectId, data)` and
  * `broadcastAgentConnected(agentId, data)` publish to the room of that project or agent, all others
  * to the room or project that is named: `broadcastPrCreated("project:42", data)`.
  */
 export type Broadcasts = {
-  [T in KnownEventType as `broadcast${Pascal<T>}`]: SubjectOf<T> extends never
+  [T in KnownEventType as `broadcast${PascalCase<T>}`]: SubjectOf<T> extends never
     ? Broadcast<RoomOrProject, EventDataInput<T>>
-    : Broadcast<string | number, Rest<T>>;
+    : Broadcast<string | number, DataWithoutSubject<T>>;
 };
 
-function define(type: KnownEventType): void {
+function defineBroadcast(type: KnownEventType): void {
   const [kind] = type.split(".");
-  const subject = SUBJECTS.find((one) => one === kind);
+  const subject = SUBJECTS.find((name) => name === kind);
   const words = type.split(/[._]/).map((word) => word[0]?.toUpperCase() + word.slice(1));
   Object.defineProperty(Publisher.prototype, `broadcast${words.join("")}`, {
     value(this: Publisher, to: RoomOrProject, data: JsonObject = {}, options?: PublishOptions) {
@@ -96,7 +96,7 @@ function roomOf(to: RoomOrProject): string {
   return to === "global" || String(to).includes(":") ? String(to) : `project:${to}`;
 }
 
-for (const type of Object.keys(EVENT_DATA)) define(type as KnownEventType);
+for (const type of Object.keys(EVENT_DATA)) defineBroadcast(type as KnownEventType);
 
 const WithBroadcasts = Publisher as new (options?: BroadcasterOptions) => Publisher & Broadcasts;
 

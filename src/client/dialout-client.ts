@@ -7,7 +7,7 @@ import { SpaceHandle } from "./space-handle.ts";
 
 export type ClientOptions = EdgeOptions;
 
-/** An edge, for programs and pages: its spaces, jobs and rooms. */
+/** The entry point of the client library: gives access to an edge's spaces, jobs and rooms. */
 export class DialoutClient {
   readonly #edge: Edge;
   readonly #gateway: Gateway;
@@ -25,12 +25,12 @@ export class DialoutClient {
     return new JobHandle(this.#edge, id);
   }
 
-  /** Makes a job without a space, which the caller does and reports. */
+  /** Creates a job without a space; the caller does the work and reports its progress. */
   createJob(options: CreateJobOptions = {}): Promise<JobReporter> {
     return createJob(this.#edge, options);
   }
 
-  /** A job that was made before, to go on reporting it. */
+  /** Continues reporting a job that was created earlier. */
   reporter(id: string): JobReporter {
     return new JobReporter(this.#edge, id);
   }
@@ -39,7 +39,7 @@ export class DialoutClient {
     return new RoomHandle(this.#edge, this.#gateway, name);
   }
 
-  /** Ends all that is followed, and every iterator. The client may be used again. */
+  /** Closes every subscription and iterator. The client can be used again afterwards. */
   close(): void {
     this.#edge.close();
   }

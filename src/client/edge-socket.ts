@@ -1,4 +1,4 @@
-import ReconnectingWebSocket, { CloseEvent as MadeClose } from "partysocket/ws";
+import ReconnectingWebSocket, { CloseEvent as PartySocketClose } from "partysocket/ws";
 import { type Json, type JsonObject, parseJson } from "../protocol/codec.ts";
 import { CLOSE, shouldReconnect } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -7,87 +7,87 @@ import type { Edge } from "./edge.ts";
 import { asDialoutError, DialoutError } from "./errors.ts";
 import { refusalFor } from "./http.ts";
 
-/** `lost`: it is dialed again. `closed`: it is not. */
+/** `lost`: the client is about to reconnect. `closed`: it will not. */
 export type LinkState = "connecting" | "open" | "lost" | "closed";
 
-export interface SocketEvents {
-  /** The edge has greeted; again after every reconnect. */
-  open(): void;
-  frame(frame: JsonObject): void;
-  /** `error`: why, where that is known. */
-  lost(error: DialoutError | null): void;
-  /** It is not dialed again; `null`: the edge is done. */
-  closed(error: DialoutError | null): void;
+export interface SocketHandlers {
+  /** The edge's first frame arrived; called again after every reconnect. */
+  onOpen(): void;
+  onFrame(frame: JsonObject): void;
+  /** The connection broke and will be dialed again; `error` is the reason, if it is known. */
+  onDisconnect(error: DialoutError | null): void;
+  /** The socket is closed for good; `null` if the edge had nothing more to send. */
+  onClose(error: DialoutError | null): void;
 }
 
-export interface Dial {
-  /** Asked before each dial. */
+export interface DialTarget {
+  /** Called before each dial, because the position to resume from changes. */
   address(): URL;
-  /** Asks over HTTP for what is dialed: a failed handshake gives scripts no reason. */
-  ask?(): Promise<unknown>;
+  /** Requests the same resource over HTTP, because a failed WebSocket handshake gives scripts no reason. */
+  probe?(): Promise<unknown>;
 }
 
-/** Some silence is normal; after this a `ping` goes out, and after as long again the socket is dead. */
-const BEAT_MS = 20_000;
+/** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
+const HEARTBEAT_MS = 20_000;
 const GREETINGS = ["connection", "connection.established"];
-/** What a subprotocol may be made of, and so a token that travels as one. */
+/** Characters allowed in a WebSocket subprotocol, and so in a token that is sent as one. */
 const PROTOCOL_TEXT = /^[\w!#$%&'*+.^`|~-]+$/;
 
-/** One socket to the edge, dialed again until the edge says not to. */
+/** One socket to the edge. It reconnects until the edge closes it with a final close code. */
 export class EdgeSocket {
   readonly #edge: Edge;
-  readonly #events: SocketEvents;
-  readonly #dial: Dial;
+  readonly #handlers: SocketHandlers;
+  readonly #target: DialTarget;
   readonly #socket: ReconnectingWebSocket;
-  #beat: ReturnType<typeof setInterval> | undefined;
-  #heard = false;
+  #heartbeat: ReturnType<typeof setInterval> | undefined;
+  #hasReceived = false;
   #greeted = false;
-  #over = false;
-  #asking = false;
-  /** The token that was sent, and how often in a row the edge refused one. */
+  #isOver = false;
+  #isProbing = false;
+  /** The token of the current connection, and how many tokens in a row the edge refused. */
   #token: string | null = null;
   #refusals = 0;
-  /** What an error frame said before a close. */
-  #said: { code: string; message: string } | null = null;
+  /** The last error frame of this connection; it explains the close that follows. */
+  #lastError: { code: string; message: string } | null = null;
 
-  constructor(edge: Edge, dial: Dial, events: SocketEvents) {
+  constructor(edge: Edge, target: DialTarget, handlers: SocketHandlers) {
     if (edge.WebSocket === undefined && globalThis.WebSocket === undefined) {
       const message = "There is no WebSocket here: give the client one, such as that of `ws`.";
       throw new DialoutError("no_websocket", message);
     }
     this.#edge = edge;
-    this.#dial = dial;
-    this.#events = events;
+    this.#target = target;
+    this.#handlers = handlers;
     this.#socket = new ReconnectingWebSocket(
-      () => dial.address().href,
+      () => target.address().href,
       () => this.#protocols(),
       {
         WebSocket: edge.WebSocket,
-        // Another spread for every client, so that they don't all come back at once.
+        // Each client waits a different time, so that they don't all reconnect at once.
         minReconnectionDelay: 250 + Math.random() * 500,
         maxReconnectionDelay: 8_000 + Math.random() * 4_000,
         reconnectionDelayGrowFactor: 1.6,
         connectionTimeout: 10_000,
         maxEnqueuedMessages: 0,
-        shouldReconnectOnClose: (close) => this.#mayRedial(close),
+        shouldReconnectOnClose: (close) => this.#shouldRedial(close),
       },
     );
-    this.#socket.onopen = () => this.#opened();
-    this.#socket.onmessage = (message) => this.#received(message.data);
-    this.#socket.onclose = (close) => this.#closed(close);
+    this.#socket.onopen = () => this.#onOpen();
+    this.#socket.onmessage = (message) => this.#onMessage(message.data);
+    this.#socket.onclose = (close) => this.#onClose(close);
     globalThis.addEventListener?.("online", this.redial);
     globalThis.addEventListener?.("offline", this.redial);
   }
 
-  /** What can't be sent now is never sent later: whoever sends knows what to say after a reconnect. */
+  /** Drops the frame if the socket is not open: after a reconnect the caller sends its current state. */
   send(frame: object): void {
-    if (!this.#over && this.#socket.readyState === ReconnectingWebSocket.OPEN) {
+    if (!this.#isOver && this.#socket.readyState === ReconnectingWebSocket.OPEN) {
       this.#socket.send(JSON.stringify(frame));
     }
   }
 
   readonly redial = (): void => {
-    if (!this.#over) this.#socket.reconnect();
+    if (!this.#isOver) this.#socket.reconnect();
   };
 
   close(): void {
@@ -98,7 +98,7 @@ export class EdgeSocket {
     try {
       this.#token = await this.#edge.tokens.current();
     } catch (error) {
-      if (!this.#over) this.#events.lost(asDialoutError(error, "invalid_token"));
+      if (!this.#isOver) this.#handlers.onDisconnect(asDialoutError(error, "invalid_token"));
       // partysocket dials again after a while.
       throw error;
     }
@@ -110,84 +110,84 @@ export class EdgeSocket {
     return [SUBSCRIBER_PROTOCOL, `dialout.token.${this.#token}`];
   }
 
-  #opened(): void {
-    this.#heard = true;
-    clearInterval(this.#beat);
-    this.#beat = setInterval(() => {
-      if (!this.#heard) return this.redial();
-      this.#heard = false;
+  #onOpen(): void {
+    this.#hasReceived = true;
+    clearInterval(this.#heartbeat);
+    this.#heartbeat = setInterval(() => {
+      if (!this.#hasReceived) return this.redial();
+      this.#hasReceived = false;
       this.#socket.send("ping");
-    }, BEAT_MS);
+    }, HEARTBEAT_MS);
   }
 
-  #received(data: unknown): void {
-    this.#heard = true;
+  #onMessage(data: unknown): void {
+    this.#hasReceived = true;
     if (typeof data !== "string" || data === "pong") return;
     const parsed = parseJson(data, LIMITS.jsonDepth + 8);
-    if (parsed.ok) this.#take(parsed.value);
+    if (parsed.ok) this.#handleFrame(parsed.value);
   }
 
-  #take(frame: Json): void {
-    if (this.#over || typeof frame !== "object" || frame === null || Array.isArray(frame)) return;
+  #handleFrame(frame: Json): void {
+    if (this.#isOver || typeof frame !== "object" || frame === null || Array.isArray(frame)) return;
     const { type, code, message, frames } = frame;
     if (type === "batch" && Array.isArray(frames)) {
-      for (const one of frames) this.#take(one);
+      for (const inner of frames) this.#handleFrame(inner);
       return;
     }
     if (typeof type === "string" && GREETINGS.includes(type) && !this.#greeted) {
       this.#greeted = true;
       this.#refusals = 0;
-      this.#events.open();
+      this.#handlers.onOpen();
     }
     if ((type === "error" || type === "connection.error") && typeof code === "string") {
-      this.#said = { code, message: String(message ?? code) };
+      this.#lastError = { code, message: String(message ?? code) };
     }
-    this.#events.frame(frame);
+    this.#handlers.onFrame(frame);
   }
 
-  /** Called before `#closed`, with the same close. partysocket makes one of its own where a dial fails. */
-  #mayRedial(close: { code: number }): boolean {
-    if (this.#over) return false;
-    if (close instanceof MadeClose || shouldReconnect(close.code)) return true;
+  /** partysocket calls this before `#onClose`, and with a close event of its own if a dial failed. */
+  #shouldRedial(close: { code: number }): boolean {
+    if (this.#isOver) return false;
+    if (close instanceof PartySocketClose || shouldReconnect(close.code)) return true;
     if (close.code !== CLOSE.notAuthenticated.code || !this.#edge.tokens.canRenew) return false;
-    // A token may have run out; a fresh one that is refused as well is refused for good.
+    // The token may have expired. If a fresh one is refused too, dialing again would not help.
     this.#refusals += 1;
     this.#edge.tokens.refuse(this.#token);
     return this.#refusals === 1;
   }
 
-  #closed(close: { code: number; reason: string }): void {
-    clearInterval(this.#beat);
-    if (this.#over) return;
+  #onClose(close: { code: number; reason: string }): void {
+    clearInterval(this.#heartbeat);
+    if (this.#isOver) return;
     const wasGreeted = this.#greeted;
-    const said = this.#said;
+    const lastError = this.#lastError;
     this.#greeted = false;
-    this.#said = null;
+    this.#lastError = null;
     if (!this.#socket.shouldReconnect) {
-      this.#finish(close.code === CLOSE.done.code ? null : errorOf(close, said));
+      this.#finish(close.code === CLOSE.done.code ? null : errorOf(close, lastError));
       return;
     }
-    this.#events.lost(said === null ? null : errorOf(close, said));
-    if (!wasGreeted) void this.#askWhy();
+    this.#handlers.onDisconnect(lastError === null ? null : errorOf(close, lastError));
+    if (!wasGreeted) void this.#probeForRefusal();
   }
 
-  async #askWhy(): Promise<void> {
-    if (this.#asking || this.#dial.ask === undefined) return;
-    this.#asking = true;
-    const refusal = await refusalFor(this.#dial.ask);
-    this.#asking = false;
+  async #probeForRefusal(): Promise<void> {
+    if (this.#isProbing || this.#target.probe === undefined) return;
+    this.#isProbing = true;
+    const refusal = await refusalFor(this.#target.probe);
+    this.#isProbing = false;
     if (refusal !== null && !this.#greeted) this.#finish(refusal);
   }
 
   #finish(error: DialoutError | null): void {
-    if (this.#over) return;
+    if (this.#isOver) return;
     this.#end();
-    this.#events.closed(error);
+    this.#handlers.onClose(error);
   }
 
   #end(): void {
-    this.#over = true;
-    clearInterval(this.#beat);
+    this.#isOver = true;
+    clearInterval(this.#heartbeat);
     globalThis.removeEventListener?.("online", this.redial);
     globalThis.removeEventListener?.("offline", this.redial);
     this.#socket.close();
@@ -196,13 +196,13 @@ export class EdgeSocket {
 
 function errorOf(
   { code, reason }: { code: number; reason: string },
-  said: { code: string; message: string } | null,
+  lastError: { code: string; message: string } | null,
 ): DialoutError {
-  const message = said?.message ?? (reason || `The edge closed the socket with ${code}.`);
-  return new DialoutError(said?.code ?? codeOf(code), message);
+  const message = lastError?.message ?? (reason || `The edge closed the socket with ${code}.`);
+  return new DialoutError(lastError?.code ?? codeOf(code), message);
 }
 
-/** A close without an error frame before it. */
+/** The error code for a close that no error frame explained. */
 function codeOf(closeCode: number): string {
   switch (closeCode) {
     case CLOSE.notAuthenticated.code:

@@ -2,19 +2,19 @@ import { DialoutError } from "./errors.ts";
 import { addressUnder, type Fetch, Http } from "./http.ts";
 import { type Token, TokenSource } from "./token-source.ts";
 
-/** The browser's `WebSocket`, Node's, or that of the package `ws`. */
+/** The `WebSocket` class of the browser, of Node.js or of the package `ws`. */
 export type WebSocketClass = new (address: string, protocols?: string[]) => object;
 
 export interface EdgeOptions {
-  /** The edge's address, with a path where it is served under one; in a page, its own origin if left out. */
+  /** The edge's address, including its path if it has one. In a page it defaults to the page's origin. */
   url?: string | URL;
-  /** A user's token or the operator's key, or a function that gives one. */
+  /** A user's token or the operator's key, or a function that returns one. */
   token?: Token;
   fetch?: Fetch;
   WebSocket?: WebSocketClass;
 }
 
-/** An edge and how it is reached: what every handle of one client shares. */
+/** The connection settings that all handles of one client share. */
 export class Edge {
   readonly url: URL;
   readonly tokens: TokenSource;
@@ -25,7 +25,7 @@ export class Edge {
   constructor(options: EdgeOptions) {
     this.url = baseOf(options.url);
     this.tokens = new TokenSource(options.token);
-    // Looked up with each call: what stands in for the global one, in tests and frameworks, comes later.
+    // Looked up on each call, because tests and frameworks may replace the global `fetch` later.
     const fetch: Fetch = options.fetch ?? ((address, init) => globalThis.fetch(address, init));
     this.http = new Http(this.url, this.tokens, fetch);
     this.WebSocket = options.WebSocket;
@@ -40,17 +40,17 @@ export class Edge {
     return address;
   }
 
-  /** Kept to be closed with the client. */
-  opened(what: { close(): void }): void {
-    this.#open.add(what);
+  /** Remembers an open subscription, so that closing the client closes it too. */
+  register(subscription: { close(): void }): void {
+    this.#open.add(subscription);
   }
 
-  closed(what: { close(): void }): void {
-    this.#open.delete(what);
+  unregister(subscription: { close(): void }): void {
+    this.#open.delete(subscription);
   }
 
   close(): void {
-    for (const one of [...this.#open]) one.close();
+    for (const subscription of [...this.#open]) subscription.close();
   }
 }
 
@@ -65,7 +65,7 @@ function baseOf(url: string | URL | undefined): URL {
   return base;
 }
 
-/** `name` is part of an address, whatever it holds. */
+/** Encodes `name` as one path segment, whatever characters it contains. */
 export function segment(name: string): string {
   if (name === "") throw new DialoutError("invalid_request", "A name or id is empty.");
   return encodeURIComponent(name);

@@ -1,43 +1,43 @@
 import type { z } from "zod";
 import type { problem } from "../protocol/resources.ts";
 
-/** Codes of this client's own, beside those of the edge. */
+/** Error codes that the client itself produces, in addition to the edge's codes. */
 export type ClientErrorCode =
-  /** No answer came: the network, or no edge at this address. */
+  /** No answer arrived: the network failed, or there is no edge at this address. */
   | "unreachable"
-  /** An answer came that this client does not understand. */
+  /** The answer does not have the expected form. */
   | "malformed_answer"
-  /** The edge closed the socket and does not want it dialed again. */
+  /** The edge closed the socket for good, so the client does not reconnect. */
   | "connection_closed"
-  /** An iterator was not read for so long that its events had to be dropped. */
+  /** An iterator was read too slowly and its buffer is full. */
   | "too_slow"
-  /** Output that was handed out already is void: another attempt began, or some of it is lost. */
+  /** Output already returned is void: another attempt began, or a part of it was lost. */
   | "output_restarted"
-  /** The token can't be had, or can't be sent. */
+  /** The token function failed, or its token has characters that can't be sent. */
   | "invalid_token"
   /** There is no `WebSocket` here, and none was given. */
   | "no_websocket";
 
-interface Details {
+interface DialoutErrorDetails {
   status?: number | null;
   retryAfterMs?: number | null;
   errors?: z.infer<typeof problem>["errors"];
   cause?: unknown;
 }
 
-/** What went wrong, with a code for programs and a message for people. */
+/** An error with a code for programs and a message for people. */
 export class DialoutError extends Error {
   override name = "DialoutError";
   /** A code of the edge, such as `worker_not_connected`, or one of {@link ClientErrorCode}. */
   readonly code: string;
-  /** Of the HTTP answer; `null` where there was none. */
+  /** HTTP status of the answer; `null` if there was none. */
   readonly status: number | null;
-  /** When the edge wants to be asked again; `null` where it did not say. */
+  /** Milliseconds after which the edge allows a retry; `null` if it gave no time. */
   readonly retryAfterMs: number | null;
-  /** What is wrong with each field, where the edge said `invalid_request`. */
+  /** The problem with each field, if the code is `invalid_request`. */
   readonly errors: { path: string; message: string }[];
 
-  constructor(code: string, message: string, details: Details = {}) {
+  constructor(code: string, message: string, details: DialoutErrorDetails = {}) {
     super(message, { cause: details.cause });
     this.code = code;
     this.status = details.status ?? null;
@@ -46,7 +46,7 @@ export class DialoutError extends Error {
   }
 }
 
-/** A job ended without a result: it failed, or was canceled. */
+/** The job failed or was canceled, so it has no result. */
 export class JobFailed extends DialoutError {
   override name = "JobFailed";
   readonly jobId: string;

@@ -1,27 +1,27 @@
 import { DialoutError } from "./errors.ts";
 
-/** Events that an iterator keeps for a reader who is behind. */
+/** The number of unread events an iterator buffers before it fails with `too_slow`. */
 export const MOST_UNREAD = 10_000;
 
-interface Taker<T> {
+interface PendingRead<T> {
   resolve(result: IteratorResult<T, undefined>): void;
   reject(error: unknown): void;
 }
 
-/** Where the events of a stream come from; `open` begins to push, and what it returns ends that. */
-type Open<T> = (stream: EventStream<T>) => () => void;
+/** Starts pushing events into the stream, and returns a function that stops it. */
+type OpenStream<T> = (stream: EventStream<T>) => () => void;
 
 /**
- * Events as an async iterator. It begins at once, not with the first read; leaving the loop ends it.
- * One that is not read keeps {@link MOST_UNREAD} events and then ends with the error `too_slow`.
+ * Events as an async iterator. It starts when it is created, not at the first read; leaving the loop
+ * ends it. It buffers {@link MOST_UNREAD} unread events; with one more it fails with `too_slow`.
  */
 export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
   readonly #items: T[] = [];
-  readonly #takers: Taker<T>[] = [];
+  readonly #pendingReads: PendingRead<T>[] = [];
   #end: { error: unknown } | null = null;
   #stop: () => void = () => undefined;
 
-  constructor(open: Open<T>, signal?: AbortSignal) {
+  constructor(open: OpenStream<T>, signal?: AbortSignal) {
     const close = open(this);
     const abort = () => {
       this.#items.length = 0;
@@ -49,10 +49,10 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
       return Promise.resolve({ done: false, value: this.#items.shift() as T });
     }
     if (this.#end === null) {
-      return new Promise((resolve, reject) => this.#takers.push({ resolve, reject }));
+      return new Promise((resolve, reject) => this.#pendingReads.push({ resolve, reject }));
     }
     const { error } = this.#end;
-    // An iterator throws once, and is over then.
+    // An iterator throws its error once; later reads only report that it is done.
     this.#end = { error: null };
     return error === null ? Promise.resolve(OVER) : Promise.reject(error);
   }
@@ -66,8 +66,8 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
 
   push(item: T): void {
     if (this.#end !== null) return;
-    const taker = this.#takers.shift();
-    if (taker) taker.resolve({ done: false, value: item });
+    const read = this.#pendingReads.shift();
+    if (read) read.resolve({ done: false, value: item });
     else if (this.#items.length < MOST_UNREAD) this.#items.push(item);
     else {
       const message = `More than ${MOST_UNREAD} events were not read.`;
@@ -79,18 +79,18 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
     this.#finish(null);
   }
 
-  /** What came before is still read, then the error is thrown. */
+  /** Events pushed earlier can still be read; then the error is thrown. */
   fail(error: unknown): void {
     this.#finish(error);
   }
 
   #finish(error: unknown): void {
     if (this.#end !== null) return;
-    const takers = this.#takers.splice(0);
-    this.#end = { error: takers.length > 0 ? null : error };
-    for (const [index, taker] of takers.entries()) {
-      if (error !== null && index === 0) taker.reject(error);
-      else taker.resolve(OVER);
+    const pending = this.#pendingReads.splice(0);
+    this.#end = { error: pending.length > 0 ? null : error };
+    for (const [index, read] of pending.entries()) {
+      if (error !== null && index === 0) read.reject(error);
+      else read.resolve(OVER);
     }
     this.#stop();
   }

@@ -1,4 +1,4 @@
-/** 128 random bits. `randomUUID` is not there in pages that came over plain HTTP. */
+/** 128 random bits as hex. Pages loaded over plain HTTP have no `crypto.randomUUID`. */
 export function freshId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");

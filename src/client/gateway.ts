@@ -16,7 +16,7 @@ import { RoomFeed } from "./room-feed.ts";
 import type { RoomSubscriber } from "./room-subscriber.ts";
 import { TokenRenewal } from "./token-renewal.ts";
 
-/** What is heard there, beside events; frames of other types are not for this client. */
+/** The gateway's frames, apart from room events, that the client handles; it ignores all others. */
 const gatewayFrame = z.discriminatedUnion("type", [
   establishedFrame,
   subscribedFrame,
@@ -27,7 +27,7 @@ const gatewayFrame = z.discriminatedUnion("type", [
 ]);
 type GatewayFrame = z.infer<typeof gatewayFrame>;
 
-/** The one socket over which a client follows all its rooms: open while there are any. */
+/** The socket that all rooms of one client share. It is open while at least one room is followed. */
 export class Gateway {
   readonly #edge: Edge;
   readonly #feeds = new Map<string, RoomFeed>();
@@ -48,7 +48,7 @@ export class Gateway {
     if (feed === undefined) {
       feed = new RoomFeed(room, (frame) => this.#send(frame));
       this.#feeds.set(room, feed);
-      if (this.#isUp) feed.up();
+      if (this.#isUp) feed.onConnect();
     }
     feed.add(subscriber);
   }
@@ -57,7 +57,7 @@ export class Gateway {
     const feed = this.#feeds.get(room);
     feed?.remove(subscriber);
     if (feed?.size === 0) this.#feeds.delete(room);
-    if (this.#feeds.size === 0) this.#hangUp();
+    if (this.#feeds.size === 0) this.#closeSocket();
   }
 
   #dial(): EdgeSocket {
@@ -65,67 +65,67 @@ export class Gateway {
       this.#edge,
       { address: () => this.#edge.socketAddress("/ws", { batch: "1" }) },
       {
-        open: () => this.#up(),
-        frame: (frame) => this.#heard(frame),
-        lost: (error) => this.#down(error),
-        closed: (error) => this.#ended(error),
+        onOpen: () => this.#onOpen(),
+        onFrame: (frame) => this.#onFrame(frame),
+        onDisconnect: (error) => this.#onDisconnect(error),
+        onClose: (error) => this.#onClose(error),
       },
     );
   }
 
-  #hangUp(): void {
+  #closeSocket(): void {
     this.#isUp = false;
     this.#renewal.stop();
     this.#socket?.close();
     this.#socket = null;
   }
 
-  #up(): void {
+  #onOpen(): void {
     this.#isUp = true;
     this.#renewal.start();
-    for (const feed of this.#feeds.values()) feed.up();
+    for (const feed of this.#feeds.values()) feed.onConnect();
   }
 
-  #down(error: DialoutError | null): void {
+  #onDisconnect(error: DialoutError | null): void {
     this.#isUp = false;
     this.#renewal.stop();
-    for (const feed of this.#feeds.values()) feed.down(error);
+    for (const feed of this.#feeds.values()) feed.onDisconnect(error);
   }
 
-  #ended(error: DialoutError | null): void {
-    this.#hangUp();
+  #onClose(error: DialoutError | null): void {
+    this.#closeSocket();
     const reason = error ?? new DialoutError("connection_closed", "The edge closed the socket.");
     for (const feed of [...this.#feeds.values()]) feed.fail(reason);
   }
 
-  #heard(frame: object): void {
+  #onFrame(frame: object): void {
     const event = "data" in frame ? roomEventFrame.safeParse(frame) : null;
     if (event?.success) {
-      this.#feeds.get(event.data.room)?.event(event.data satisfies RoomEventFrame);
+      this.#feeds.get(event.data.room)?.onEvent(event.data satisfies RoomEventFrame);
       return;
     }
     const read = gatewayFrame.safeParse(frame);
-    if (read.success) this.#take(read.data);
+    if (read.success) this.#handleFrame(read.data);
   }
 
-  #take(frame: GatewayFrame): void {
+  #handleFrame(frame: GatewayFrame): void {
     switch (frame.type) {
       case "subscribed":
-        this.#feeds.get(frame.room)?.subscribed(frame);
+        this.#feeds.get(frame.room)?.onSubscribed(frame);
         return;
       case "presence.joined":
       case "presence.left":
-        this.#feeds.get(frame.room)?.presence(frame);
+        this.#feeds.get(frame.room)?.onPresence(frame);
         return;
       case "connection.expiring":
-        this.#renewal.expiring();
+        this.#renewal.onExpiring();
         return;
       case "authenticated":
-        this.#renewal.accepted(Date.parse(frame.expires_at));
+        this.#renewal.onAccepted(Date.parse(frame.expires_at));
         return;
       case "error":
-        if (frame.room !== undefined) this.#feeds.get(frame.room)?.refused(frame);
-        else if (frame.ref === AUTHENTICATE) this.#renewal.refused();
+        if (frame.room !== undefined) this.#feeds.get(frame.room)?.onError(frame);
+        else if (frame.ref === AUTHENTICATE) this.#renewal.onRefused();
     }
   }
 

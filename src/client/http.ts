@@ -6,29 +6,29 @@ import type { TokenSource } from "./token-source.ts";
 
 export type Fetch = (address: string, init: RequestInit) => Promise<Response>;
 
-export interface Call {
+export interface HttpCall {
   method?: "GET" | "POST";
   path: string;
   query?: Record<string, string | number | undefined>;
-  /** A form, or anything that is sent as JSON. */
+  /** A form is sent as it is, any other object as JSON. */
   body?: FormData | object;
   headers?: Record<string, string>;
   signal?: AbortSignal;
   /**
-   * What may be sent again, because it is the same thing when it arrives twice: after no answer or one
-   * of a passing failure (`safe`), or after 429 as well (`patient`).
+   * Set only for requests that have the same effect if they arrive twice. `safe` retries if no answer
+   * arrives or after a 5xx status; `patient` also after 429.
    */
   retry?: "safe" | "patient";
 }
 
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 250;
-/** Nobody waits longer than this for one call's next attempt. */
+/** Longest wait between two attempts of one call, even if the edge asks for more. */
 const LONGEST_WAIT_MS = 30_000;
-/** A job in its JSON is some levels deeper than in a frame. */
+/** Nesting allowed in an answer: a job resource nests its input deeper than a frame does. */
 const DEPTH = 80;
 
-/** Calls to the edge: every answer is checked, every refusal is a {@link DialoutError}. */
+/** Makes HTTP calls to the edge, validates the answers and turns refusals into {@link DialoutError}s. */
 export class Http {
   readonly #base: URL;
   readonly #tokens: TokenSource;
@@ -40,36 +40,36 @@ export class Http {
     this.#fetch = fetch;
   }
 
-  /** @throws {DialoutError} where the answer is no success, or none comes */
-  async call<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+  /** @throws {DialoutError} if the edge refuses the call, or no valid answer arrives */
+  async call<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
     const retry = call.retry ?? (call.method === "POST" ? undefined : "safe");
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#authenticated(call, schema);
+        return await this.#callWithToken(call, schema);
       } catch (error) {
         const isLast = attempt === ATTEMPTS || retry === undefined;
         if (isLast || !(error instanceof DialoutError) || !isPassing(error, retry)) throw error;
-        await wait(waitBefore(attempt, error), call.signal);
+        await sleep(waitBefore(attempt, error), call.signal);
       }
     }
   }
 
-  /** A token may have run out meanwhile: where another can be had, it is tried once. */
-  async #authenticated<T>(call: Call, schema: z.ZodType<T>): Promise<T> {
+  /** The token may have expired: after a 401 the call is tried once more with a fresh token. */
+  async #callWithToken<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
     const token = await this.#tokens.current();
     try {
-      return await this.#once(call, schema, token);
+      return await this.#callOnce(call, schema, token);
     } catch (error) {
       const isRefused = error instanceof DialoutError && error.status === 401;
       if (!isRefused || !this.#tokens.canRenew) throw error;
       this.#tokens.refuse(token);
       const fresh = await this.#tokens.current();
       if (fresh === token) throw error;
-      return this.#once(call, schema, fresh);
+      return this.#callOnce(call, schema, fresh);
     }
   }
 
-  async #once<T>(call: Call, schema: z.ZodType<T>, token: string | null): Promise<T> {
+  async #callOnce<T>(call: HttpCall, schema: z.ZodType<T>, token: string | null): Promise<T> {
     const { method = "GET", body, signal } = call;
     const isForm = body instanceof FormData;
     const headers: Record<string, string> = { accept: "application/json", ...call.headers };
@@ -95,7 +95,7 @@ export class Http {
     throw new DialoutError("malformed_answer", message, { status, cause: read.error });
   }
 
-  #address({ path, query }: Call): string {
+  #address({ path, query }: HttpCall): string {
     const address = addressUnder(this.#base, path);
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) address.searchParams.set(name, String(value));
@@ -104,7 +104,7 @@ export class Http {
   }
 }
 
-/** The edge may be served under a path. */
+/** Appends `path` to the base address, which may have a path itself. */
 export function addressUnder(base: URL, path: string): URL {
   const address = new URL(base);
   address.pathname = base.pathname.replace(/\/+$/, "") + path;
@@ -140,31 +140,31 @@ function isPassing({ code, status }: DialoutError, retry: "safe" | "patient"): b
   return status !== null && (status >= 500 || (status === 429 && retry === "patient"));
 }
 
-/** Twice as long each time, with a spread, or as long as the edge asked for. */
+/** Exponential backoff with jitter, or the edge's `Retry-After` if that is longer; milliseconds. */
 function waitBefore(attempt: number, { retryAfterMs }: DialoutError): number {
   const backoff = FIRST_WAIT_MS * 2 ** attempt * (0.5 + Math.random());
   return Math.min(Math.max(backoff, retryAfterMs ?? 0), LONGEST_WAIT_MS);
 }
 
-function wait(ms: number, signal?: AbortSignal): Promise<void> {
+function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
-    const leave = () => {
+    const onAbort = () => {
       clearTimeout(timer);
       reject(signal?.reason);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", leave);
+      signal?.removeEventListener("abort", onAbort);
       resolve();
     }, ms);
-    if (signal?.aborted) leave();
-    else signal?.addEventListener("abort", leave, { once: true });
+    if (signal?.aborted) onAbort();
+    else signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
 
-/** For what must not fail: whether the edge said no for good, over HTTP, where it gives reasons. */
-export async function refusalFor(ask: () => Promise<unknown>): Promise<DialoutError | null> {
+/** Returns the edge's refusal if the request fails with a final status (401, 403, 404); never rejects. */
+export async function refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
   try {
-    await ask();
+    await probe();
     return null;
   } catch (error) {
     const refusal = asDialoutError(error, "unreachable");

@@ -2,51 +2,54 @@ import type { z } from "zod";
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { backendServerFrame } from "../protocol/backend-jobs.ts";
 
-/** Frames of every job: those of a space's are among those of a backend's. */
+/** Frames of any job's socket: a backend job's frames include all frames of a space's job. */
 export const jobFrame = backendServerFrame;
 export type JobFrame = z.infer<typeof jobFrame>;
-type FrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
-type Told = FrameOf<"progress"> | FrameOf<"output">;
+type JobFrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
+type LoggedFrame = JobFrameOf<"progress"> | JobFrameOf<"output">;
 
-interface Placed {
-  /** The `since` with which a later follower goes on after this event. */
+interface WithPosition {
+  /** Pass this as `since` to continue after this event. */
   position: string;
 }
 
-/** Events are lost: those after one position, up to the other. */
+/** The events after position `after`, up to and including `until`, are lost. */
 export interface Gap {
   type: "gap";
   after: string;
   until: string;
 }
 
-/** The job's state; the last one has the `result`, or the `error`. */
-export type JobProgress = FrameOf<"progress"> & Placed;
-/** A piece of what an attempt streams. */
-export type JobOutput = FrameOf<"output"> & Placed;
-/** Another attempt has begun: the output of those before it is void. */
+/** The job's whole state. The last progress event has the `result` or the `error`. */
+export type JobProgress = JobFrameOf<"progress"> & WithPosition;
+/** A piece of the output that an attempt streams. */
+export type JobOutput = JobFrameOf<"output"> & WithPosition;
+/** Another attempt has begun, so the output of earlier attempts is void. */
 export interface JobRestart {
   type: "restart";
   job_id: string;
   attempt: number;
 }
-/** Some output is lost, and what was told before is void; what is left follows. */
+/** Some output is lost. Drop the output received so far; the output the edge still has follows. */
 export interface JobGap extends Gap {
   job_id: string;
 }
 export type JobEvent = JobProgress | JobOutput | JobRestart | JobGap;
 
-/** What a follower that lacks events is sent. It is told when it is whole: cut short, it comes again. */
+/**
+ * A snapshot that is still arriving. Its events are held back until it is complete: if the connection
+ * broke halfway, the edge would send all of it again and the follower would see the first half twice.
+ */
 interface Snapshot {
   epoch: string;
-  /** Its closing progress has this offset, or a later one. */
+  /** The snapshot ends with a progress frame that has this offset or a later one. */
   until: number;
-  /** Up to here the log is gone. */
+  /** The edge no longer has events up to this offset; 0 if it has all of them. */
   lostUntil: number;
-  outputs: FrameOf<"output">[];
+  outputs: JobFrameOf<"output">[];
 }
 
-/** How far a job's channel was read; offset 0 is before its first event. */
+/** How far a follower has read a job's channel; offset 0 is before its first event. */
 export interface JobCursor {
   epoch: string | null;
   offset: number;
@@ -54,18 +57,18 @@ export interface JobCursor {
   snapshot: Snapshot | null;
 }
 
-export interface Read {
+export interface JobRead {
   cursor: JobCursor;
   events: JobEvent[];
 }
 
-/** A follower that goes on after `since`, or begins with the state as it is. */
+/** The cursor of a follower that continues after `since`, or starts with a snapshot without it. */
 export function cursorAt(since: string | null | undefined): JobCursor {
   const { epoch, offset } = parsePosition(since) ?? { epoch: null, offset: 0 };
   return { epoch, offset, attempt: 0, snapshot: null };
 }
 
-/** Where to go on after a reconnect; `null` asks for a snapshot. */
+/** The `since` to reconnect with; `null` requests a snapshot. */
 export function resumeFrom({ epoch, offset }: JobCursor): string | null {
   return epoch === null ? null : formatPosition({ epoch, offset });
 }
@@ -76,13 +79,13 @@ export function isEnd(event: JobEvent): event is JobProgress {
 
 const ENDS: readonly string[] = ["completed", "failed", "canceled"];
 
-/** One frame of the job's socket: what it tells that was not told before, in order. */
-export function readJobFrame(cursor: JobCursor, frame: JobFrame): Read {
+/** Reads one frame: returns the events that the follower has not received yet, in order. */
+export function readJobFrame(cursor: JobCursor, frame: JobFrame): JobRead {
   switch (frame.type) {
     case "connection":
-      return { cursor: connected(cursor, frame), events: [] };
+      return { cursor: applyConnection(cursor, frame), events: [] };
     case "gap":
-      return { cursor: lost(cursor, frame.offset), events: [] };
+      return { cursor: applyGap(cursor, frame.offset), events: [] };
     case "progress":
     case "output":
       return cursor.snapshot
@@ -93,7 +96,7 @@ export function readJobFrame(cursor: JobCursor, frame: JobFrame): Read {
   }
 }
 
-function connected(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
+function applyConnection(cursor: JobCursor, frame: JobFrameOf<"connection">): JobCursor {
   const { epoch, offset: until } = frame;
   if (!frame.recovered) {
     return { ...cursor, snapshot: { epoch, until, lostUntil: 0, outputs: [] } };
@@ -102,17 +105,17 @@ function connected(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
   return { ...cursor, epoch, offset, snapshot: null };
 }
 
-/** Also in the middle of a connection: then what follows is a snapshot as well. */
-function lost(cursor: JobCursor, offset: number): JobCursor {
+/** A gap can also arrive in the middle of a connection; a snapshot follows it then, too. */
+function applyGap(cursor: JobCursor, offset: number): JobCursor {
   const { epoch, snapshot } = cursor;
   if (snapshot) return { ...cursor, snapshot: { ...snapshot, lostUntil: offset } };
   if (epoch === null || offset <= cursor.offset) return cursor;
   return { ...cursor, snapshot: { epoch, until: offset, lostUntil: offset, outputs: [] } };
 }
 
-function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: Told): Read {
+function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: LoggedFrame): JobRead {
   if (frame.type === "output") {
-    // Added in place: there may be many of them, and nobody else has this list.
+    // Appended in place, because copying a long list for each frame is slow and no other code holds it.
     if (frame.offset > (snapshot.outputs.at(-1)?.offset ?? 0)) snapshot.outputs.push(frame);
     return { cursor, events: [] };
   }
@@ -127,11 +130,11 @@ function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: Told): Read 
   const until = formatPosition({ epoch, offset: lostUntil });
   const { job_id } = frame;
   const gap: JobGap[] = after === null ? [] : [{ type: "gap", job_id, after, until }];
-  const told = [...snapshot.outputs, frame].map((one) => placed(one, epoch));
-  return { cursor: next, events: [...gap, ...told] };
+  const known = [...snapshot.outputs, frame].map((logged) => withPosition(logged, epoch));
+  return { cursor: next, events: [...gap, ...known] };
 }
 
-function readLive(cursor: JobCursor, frame: Told): Read {
+function readLive(cursor: JobCursor, frame: LoggedFrame): JobRead {
   const { epoch } = cursor;
   if (epoch === null || frame.offset <= cursor.offset) return { cursor, events: [] };
   const { job_id, attempt, offset, skipped = 0 } = frame;
@@ -145,10 +148,10 @@ function readLive(cursor: JobCursor, frame: Told): Read {
     events.push({ type: "restart", job_id, attempt });
   }
   const isVoid = frame.type === "output" && attempt < cursor.attempt;
-  if (!isVoid) events.push(placed(frame, epoch));
+  if (!isVoid) events.push(withPosition(frame, epoch));
   return { cursor: { ...cursor, offset, attempt: Math.max(attempt, cursor.attempt) }, events };
 }
 
-function placed<T extends Told>(frame: T, epoch: string): T & Placed {
+function withPosition<T extends LoggedFrame>(frame: T, epoch: string): T & WithPosition {
   return { ...frame, position: formatPosition({ epoch, offset: frame.offset }) };
 }

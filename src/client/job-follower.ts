@@ -13,78 +13,83 @@ import {
   resumeFrom,
 } from "./job-channel.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
-import { Ending, type LinkHandlers, type Subscription, tell } from "./subscription.ts";
+import {
+  callHandler,
+  type LinkHandlers,
+  OpenSubscription,
+  type Subscription,
+} from "./subscription.ts";
 
-export interface JobSink extends LinkHandlers {
+export interface JobEventHandlers extends LinkHandlers {
   onEvent(event: JobEvent): void;
 }
 
 /**
- * Follows a job to its end, over as many sockets as that takes. Every event is told once and in order;
- * what can't be had any more is told as a gap.
+ * Follows a job to its end, across reconnects. Every event is delivered once and in order; events that
+ * the edge no longer has are reported as a gap.
  */
 export function followJob(
   edge: Edge,
   id: string,
   since: string | undefined,
-  sink: JobSink,
+  handlers: JobEventHandlers,
 ): Subscription {
-  const ending = new Ending(edge, sink);
+  const subscription = new OpenSubscription(edge, handlers);
   const path = `/api/jobs/${segment(id)}`;
-  const ask = () => edge.http.call({ path }, jobSchema);
+  const probe = () => edge.http.call({ path }, jobSchema);
   let cursor = cursorAt(since);
-  const take = (frame: z.infer<typeof jobFrame>) => {
+  const handleFrame = (frame: z.infer<typeof jobFrame>) => {
     const read = readJobFrame(cursor, frame);
     cursor = read.cursor;
     for (const event of read.events) {
-      if (ending.isOver) return;
-      tell(() => sink.onEvent(event));
-      if (isEnd(event)) ending.finish(null);
+      if (subscription.isOver) return;
+      callHandler(() => handlers.onEvent(event));
+      if (isEnd(event)) subscription.finish(null);
     }
   };
   const socket = new EdgeSocket(
     edge,
     {
       address: () => edge.socketAddress(`${path}/ws`, { since: resumeFrom(cursor) }),
-      // A backend's job, whose id has no dot, can be followed before it is made.
-      ...(id.includes(".") ? { ask } : {}),
+      // A backend job (its id has no dot) can be followed before it exists, so a 404 is no refusal.
+      ...(id.includes(".") ? { probe } : {}),
     },
     {
-      open: () => ending.link("open"),
-      lost: (error) => ending.link("lost", error),
-      frame: (frame) => {
+      onOpen: () => subscription.link("open"),
+      onDisconnect: (error) => subscription.link("lost", error),
+      onFrame: (frame) => {
         const read = jobFrame.safeParse(frame);
-        if (read.success) take(read.data);
+        if (read.success) handleFrame(read.data);
       },
-      closed: (error) => {
-        if (error !== null) ending.finish(error);
-        else void settle(ending, sink, ask, resumeFrom(cursor));
+      onClose: (error) => {
+        if (error !== null) subscription.finish(error);
+        else void deliverStoredEnd(subscription, handlers, probe, resumeFrom(cursor));
       },
     },
   );
-  ending.onStop(() => socket.close());
-  return ending;
+  subscription.onStop(() => socket.close());
+  return subscription;
 }
 
-/** The edge is done with the job, and the end is before `since`: it is asked for. */
-async function settle(
-  ending: Ending,
-  sink: JobSink,
-  ask: () => Promise<AnyJob>,
+/** The job ended before `since`, so its socket did not send the end: fetches it over HTTP. */
+async function deliverStoredEnd(
+  subscription: OpenSubscription,
+  handlers: JobEventHandlers,
+  probe: () => Promise<AnyJob>,
   position: string | null,
 ): Promise<void> {
   let error: DialoutError | null = null;
   try {
-    const end = endOf(await ask(), position ?? "");
-    if (!ending.isOver) tell(() => sink.onEvent(end));
+    const end = endEventOf(await probe(), position ?? "");
+    if (!subscription.isOver) callHandler(() => handlers.onEvent(end));
   } catch (cause) {
     error = asDialoutError(cause, "unreachable");
   }
-  ending.finish(error);
+  subscription.finish(error);
 }
 
-/** A job's last event, as its resource tells it. */
-function endOf(job: AnyJob, position: string): JobProgress {
+/** Builds the job's last event from its HTTP resource. */
+function endEventOf(job: AnyJob, position: string): JobProgress {
   const { id: job_id, status, progress, estimated_remaining, message, attempt } = job;
   return {
     type: "progress",

@@ -16,7 +16,7 @@ import { type AnyJob, jobSchema } from "./job-resource.ts";
 import { closeOn, type LinkHandlers, type Subscription } from "./subscription.ts";
 
 export interface FollowOptions {
-  /** The `position` of the last event that was seen; without it the state as it is comes first. */
+  /** The `position` of the last event received. Without it, following starts with the current state. */
   since?: string;
   signal?: AbortSignal;
 }
@@ -24,21 +24,21 @@ export interface FollowOptions {
 export interface JobHandlers extends LinkHandlers, FollowOptions {
   onProgress?(progress: JobProgress): void;
   onOutput?(output: JobOutput): void;
-  /** Drop the output so far: another attempt begins. */
+  /** Another attempt begins: drop the output received so far. */
   onRestart?(restart: JobRestart): void;
-  /** Drop the output so far: some of it is lost, what is left follows. */
+  /** Some output is lost: drop the output received so far; the output still available follows. */
   onGap?(gap: JobGap): void;
-  /** The last event; it was told to `onProgress` as well. */
+  /** The last event; `onProgress` is called with it first. */
   onEnd?(end: JobProgress): void;
 }
 
 export interface OutputOptions {
   signal?: AbortSignal;
-  /** Drop the text so far. Without this handler the iterator ends with the error `output_restarted`. */
+  /** Drop the text received so far. Without this handler the iterator fails with `output_restarted`. */
   onReset?(reason: JobRestart | JobGap): void;
 }
 
-/** A job, by its id: nothing is asked or opened before a method is called. */
+/** Refers to a job by its id; sends nothing until a method is called. */
 export class JobHandle {
   readonly id: string;
   readonly #edge: Edge;
@@ -52,13 +52,13 @@ export class JobHandle {
     return this.#edge.http.call({ path: this.#path, ...options }, jobSchema);
   }
 
-  /** A job that runs is still `processing` until its worker has stopped. */
+  /** A running job stays `processing` until its worker has stopped. */
   cancel(options: { signal?: AbortSignal } = {}): Promise<AnyJob> {
     const path = `${this.#path}/cancel`;
     return this.#edge.http.call({ method: "POST", path, retry: "safe", ...options }, jobSchema);
   }
 
-  /** Tells the job's events as they come, to its end. */
+  /** Calls the handlers for the job's events until it ends. */
   follow(handlers: JobHandlers): Subscription {
     const subscription = followJob(this.#edge, this.id, handlers.since, {
       onLink: (state, error) => handlers.onLink?.(state, error),
@@ -79,7 +79,7 @@ export class JobHandle {
     }, signal);
   }
 
-  /** The text that the job streams, piece by piece; pieces that are no text are left out. */
+  /** The text pieces that the job streams; pieces that aren't text are skipped. */
   async *output({ signal, onReset }: OutputOptions = {}): AsyncGenerator<string, void, undefined> {
     let told = false;
     for await (const event of this.events({ signal })) {
@@ -87,7 +87,7 @@ export class JobHandle {
         told = true;
         yield event.delta;
       } else if (told && (event.type === "restart" || event.type === "gap")) {
-        if (!onReset) throw new DialoutError("output_restarted", "The output began anew.");
+        if (!onReset) throw new DialoutError("output_restarted", "The output began again.");
         told = false;
         onReset(event);
       }
@@ -95,9 +95,9 @@ export class JobHandle {
   }
 
   /**
-   * What the job came to, once it has ended.
+   * Waits for the job's end and returns its result.
    *
-   * @throws {JobFailed} where it failed or was canceled
+   * @throws {JobFailed} if the job failed or was canceled
    */
   async result({ signal }: { signal?: AbortSignal } = {}): Promise<Json> {
     for await (const event of this.events({ signal })) {

@@ -12,20 +12,20 @@ import { type Edge, segment } from "./edge.ts";
 import { freshId } from "./fresh-id.ts";
 import { JobHandle } from "./job-handle.ts";
 
-type Report<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
+type ReportOf<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
 
-/** The job is made with an id of one's own, or one is made for it. */
+/** Without an `id` a random one is used. */
 export type CreateJobOptions = z.input<typeof createBackendJobBody>;
-export type ProgressReport = Report<"progress">;
-export type CompleteReport = Omit<Report<"complete">, "result">;
+export type ProgressReport = ReportOf<"progress">;
+export type CompleteReport = Omit<ReportOf<"complete">, "result">;
 
 /**
- * A job without a space, for the backend that does it: here it says how the job goes. Reports arrive in
- * the order in which they are made, also where nobody waits for the one before.
+ * Lets a backend report a job without a space. Reports arrive in the order of the calls, even if the
+ * caller does not await each of them.
  */
 export class JobReporter {
   readonly id: string;
-  /** What everybody else has of the job: its state, its events, its result. */
+  /** Reads the job's state, events and result, as any other client would. */
   readonly handle: JobHandle;
   readonly #edge: Edge;
   #last: Promise<unknown> = Promise.resolve();
@@ -36,12 +36,12 @@ export class JobReporter {
     this.handle = new JobHandle(edge, id);
   }
 
-  /** What is not named stays as it is. */
+  /** Fields that are left out keep their value. */
   progress(report: ProgressReport): Promise<ReportReceipt> {
     return this.#report("progress", report, reportReceipt, "safe");
   }
 
-  /** Not sent again where no answer comes: it may have arrived. */
+  /** Not retried if no answer arrives, because output that had arrived would then appear twice. */
   output(delta: Json): Promise<ReportReceipt> {
     return this.#report("output", { delta }, reportReceipt);
   }
@@ -57,14 +57,14 @@ export class JobReporter {
   #report<T>(what: string, body: object, schema: z.ZodType<T>, retry?: "safe"): Promise<T> {
     const path = `/api/jobs/${segment(this.id)}/${what}`;
     const send = () => this.#edge.http.call({ method: "POST", path, body, retry }, schema);
-    // One that failed is its caller's to deal with, and keeps back none of the others.
+    // A failed report rejects for its caller only; later reports are still sent.
     const answer = this.#last.then(send, send);
     this.#last = answer.catch(() => undefined);
     return answer;
   }
 }
 
-/** Makes the job; asked again with the same id, it is the same job. */
+/** Creates the job. Repeated with the same id and options, it returns the same job. */
 export async function createJob(edge: Edge, options: CreateJobOptions): Promise<JobReporter> {
   const path = "/api/jobs";
   const body = { ...options, id: options.id ?? freshId() };

@@ -3,20 +3,20 @@ import type { LinkState } from "./edge-socket.ts";
 import type { DialoutError } from "./errors.ts";
 import type { JobEvent, JobProgress } from "./job-channel.ts";
 
-/** Output that is kept to be shown, characters; the beginning of longer output is dropped. */
+/** Most output kept for display, in characters; if there is more, the beginning is dropped. */
 const MOST_OUTPUT = 1_048_576;
 
 /** A job as a page shows it. */
 export interface JobView {
-  /** `null` before the edge has told anything. */
+  /** `null` until the first progress event arrives. */
   status: JobProgress["status"] | null;
-  /** Percent. */
+  /** Percent, 0 to 100. */
   progress: number;
   message: string | null;
   queuePosition: number | null;
   /** Seconds. */
   estimatedRemaining: number | null;
-  /** What the newest attempt streamed; pieces that are no text as JSON, each on a line of its own. */
+  /** Output of the newest attempt; pieces that aren't text are shown as JSON, each on its own line. */
   output: string;
   /** The beginning of `output` is missing. */
   isOutputCut: boolean;

@@ -13,7 +13,7 @@ import type { Subscription } from "./subscription.ts";
 export type { JobView } from "./job-view.ts";
 
 export interface SpaceView {
-  /** `null` before the edge has told it. */
+  /** `null` until the first status arrives. */
   status: SpaceStatus | null;
   link: LinkState;
   /** Why the space can't be followed. */
@@ -23,7 +23,7 @@ export interface SpaceView {
 export interface RoomView {
   /** The newest events, oldest first. */
   events: readonly RoomEvent[];
-  /** What was lost on the way, if anything was. */
+  /** Ranges of events that were lost, oldest first. */
   gaps: readonly Gap[];
   link: LinkState;
   error: DialoutError | null;
@@ -31,7 +31,7 @@ export interface RoomView {
 
 export interface RoomViewOptions {
   filter?: EventFilter;
-  /** Events that are kept. */
+  /** Number of events and gaps kept; 100 if not given. */
   limit?: number;
 }
 
@@ -50,23 +50,23 @@ export function useSpace(client: DialoutClient, name: string): SpaceView {
   });
 }
 
-/** A job as it goes; without an id there is none yet. */
+/** A job's state and output as they change. Without an id nothing is followed. */
 export function useJob(client: DialoutClient, id: string | null | undefined): JobView {
   return useStore(client, `job:${id ?? ""}`, NO_JOB, (update) => {
     if (id === null || id === undefined) return null;
-    const tell = (event: JobEvent) => update((view) => viewEvent(view, event));
+    const onJobEvent = (event: JobEvent) => update((view) => viewEvent(view, event));
     return client.job(id).follow({
-      onProgress: tell,
-      onOutput: tell,
-      onRestart: tell,
-      onGap: tell,
+      onProgress: onJobEvent,
+      onOutput: onJobEvent,
+      onRestart: onJobEvent,
+      onGap: onJobEvent,
       onLink: (link) => update((view) => ({ ...view, link })),
       onError: (error) => update((view) => ({ ...view, error })),
     });
   });
 }
 
-/** A room's newest events from now on. */
+/** A room's newest events, starting when the first component subscribes. */
 export function useRoom(
   client: DialoutClient,
   room: string,
@@ -88,7 +88,7 @@ export function useRoom(
 
 const stores = new WeakMap<DialoutClient, Map<string, Store<unknown>>>();
 
-/** Components that look at the same thing share it. */
+/** Components that show the same space, job or room share one subscription. */
 function useStore<S>(
   client: DialoutClient,
   key: string,
@@ -103,10 +103,10 @@ function useStore<S>(
       const followed = follow(update);
       return () => followed?.close();
     };
-    const left = () => {
+    const onUnused = () => {
       if (known.get(key) === store) known.delete(key);
     };
-    store = makeStore({ initial, start, left });
+    store = makeStore({ initial, start, onUnused });
     known.set(key, store);
   }
   return useSyncExternalStore(store.subscribe, store.getSnapshot, () => initial);

@@ -1,7 +1,7 @@
 import { formatPosition, type Position } from "../channel/position.ts";
 import type { Gap } from "./job-channel.ts";
 
-/** How far one subscriber has read a room; `null`: it begins with the next event. */
+/** How far one subscriber has read a room; `null` means it starts with the next event. */
 export type RoomCursor = Position | null;
 
 export interface Subscribed extends Position {
@@ -10,14 +10,14 @@ export interface Subscribed extends Position {
 
 export interface RoomRead {
   cursor: RoomCursor;
-  /** What is lost between what was read and where the channel goes on. */
+  /** The events lost between the old cursor and the new one, if there are any. */
   gap: Gap | null;
 }
 
 /**
- * The edge says where the channel goes on.
+ * Moves the cursor to the position from which the edge continues the channel.
  *
- * @param asked the position that the edge was asked to go on from, for all subscribers here together
+ * @param asked the position requested from the edge on behalf of all local subscribers
  */
 export function readSubscribed(
   cursor: RoomCursor,
@@ -27,18 +27,18 @@ export function readSubscribed(
   const here = { epoch, offset };
   if (cursor === null) return { cursor: here, gap: null };
   if (cursor.epoch !== epoch) return { cursor: here, gap: gapBetween(cursor, here) };
-  // Another subscriber here may have asked for more than this one lacks.
+  // The edge may continue from an earlier position, because another local subscriber needs it.
   if (recovered) return { cursor: { epoch, offset: Math.max(cursor.offset, offset) }, gap: null };
-  // Only a log that is not the one that was read ends before what was asked for.
+  // A log that ends before the requested position can't be the log that was read before.
   const isBehind = asked?.epoch === epoch && offset < asked.offset;
   if (!isBehind && offset <= cursor.offset) return { cursor, gap: null };
   return { cursor: here, gap: gapBetween(cursor, here) };
 }
 
 /**
- * An event of the room; the cursor stays the same object where it was told before.
+ * Reads one event. If it was read before, the returned cursor is the same object.
  *
- * @param isWhole whether every event of the room comes, so that one that is missing shows
+ * @param isWhole whether the subscription is unfiltered, so that a skipped offset means a lost event
  */
 export function readEvent(cursor: Position, offset: number, isWhole: boolean): RoomRead {
   const { epoch } = cursor;

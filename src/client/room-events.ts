@@ -11,7 +11,7 @@ import { historyResource } from "../protocol/room-frames.ts";
 
 type EventName = `${string}.${string}`;
 
-/** What was published to a room. */
+/** An event that was published to a room. */
 export interface RoomEvent {
   type: EventName;
   room: string;
@@ -19,17 +19,17 @@ export interface RoomEvent {
   offset: number;
   timestamp: string;
   data: JsonObject;
-  /** The `since` with which a later subscriber goes on after this event. */
+  /** Pass this as `since` to continue after this event. */
   position: string;
 }
 
-/** An event of a known type, with its data as the type has it. */
+/** An event of a type that the protocol defines, with the data of that type. */
 export type RoomEventOf<T extends KnownEventType> = Omit<RoomEvent, "type" | "data"> & {
   type: T;
   data: EventDataInput<T>;
 };
 
-/** Whether an event is of this type, and has the data that the type must have. */
+/** Whether an event has this type and valid data for it. */
 export function isEvent<T extends KnownEventType>(
   event: { type: string; data?: unknown },
   type: T,
@@ -37,7 +37,7 @@ export function isEvent<T extends KnownEventType>(
   return event.type === type && EVENT_DATA[type].safeParse(event.data).success;
 }
 
-/** `null` for what is no event: names of events have a dot. */
+/** `null` if the frame is not an event: event types contain a dot. */
 export function roomEventOf(frame: RoomEventFrame, epoch: string): RoomEvent | null {
   const { type, offset } = frame;
   if (!isEventName(type)) return null;

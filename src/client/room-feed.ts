@@ -10,31 +10,31 @@ import type {
 import { DialoutError } from "./errors.ts";
 import type { Presence, RoomSubscriber } from "./room-subscriber.ts";
 
-/** What the edge was asked for: one subscription of a room serves all subscribers here. */
-interface Wire {
+/** The one subscription at the edge that serves all local subscribers of a room. */
+interface UpstreamSubscription {
   ref: number;
   asked: Position | null;
   filter: EventFilter | undefined;
   presence: boolean;
-  /** Whom it is for; who came later waits for the next one. */
+  /** The local subscribers it was made for; later ones may need another subscription. */
   subscribers: ReadonlySet<RoomSubscriber>;
 }
 
-/** Refusals that pass by themselves. */
+/** Error codes after which subscribing again can succeed. */
 const PASSING = ["temporarily_unavailable", "internal", "rate_limited"];
 const RETRY_MS = 2_000;
 
-/** One room on the client's socket, for all of its subscribers here. */
+/** Passes one room's frames from the client's shared socket to all local subscribers. */
 export class RoomFeed {
   readonly #room: string;
   readonly #send: (frame: GatewayClientFrameInput) => void;
   readonly #subscribers = new Set<RoomSubscriber>();
   #isUp = false;
   #refs = 0;
-  /** What is asked for and not answered, and what holds now. */
-  #pending: Wire | null = null;
-  #wire: Wire | null = null;
-  #head: Position | null = null;
+  /** The subscription sent but not yet answered, and the one in effect. */
+  #pending: UpstreamSubscription | null = null;
+  #upstream: UpstreamSubscription | null = null;
+  #logEnd: Position | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(room: string, send: (frame: GatewayClientFrameInput) => void) {
@@ -48,7 +48,7 @@ export class RoomFeed {
 
   add(subscriber: RoomSubscriber): void {
     this.#subscribers.add(subscriber);
-    if (this.#isUp && this.#pending === null) this.#settle();
+    if (this.#isUp && this.#pending === null) this.#serveSubscribers();
   }
 
   remove(subscriber: RoomSubscriber): void {
@@ -58,52 +58,53 @@ export class RoomFeed {
     if (this.#isUp) this.#send({ type: "unsubscribe", room: this.#room });
   }
 
-  up(): void {
+  onConnect(): void {
     this.#isUp = true;
-    this.#settle();
+    this.#serveSubscribers();
   }
 
-  down(error: DialoutError | null): void {
+  onDisconnect(error: DialoutError | null): void {
     this.#isUp = false;
     this.#pending = null;
-    this.#wire = null;
+    this.#upstream = null;
     clearTimeout(this.#retry);
-    for (const subscriber of this.#subscribers) subscriber.lost(error);
+    for (const subscriber of this.#subscribers) subscriber.onDisconnect(error);
   }
 
   fail(error: DialoutError): void {
     for (const subscriber of [...this.#subscribers]) subscriber.fail(error);
   }
 
-  subscribed(frame: z.infer<typeof subscribedFrame>): void {
+  onSubscribed(frame: z.infer<typeof subscribedFrame>): void {
     const { epoch, offset, ref } = frame;
-    // Some rooms come without being asked for, from no position: what was asked for is answered apart.
-    if (ref === undefined ? this.#wire === null : ref !== this.#pending?.ref) return;
+    // The edge subscribes to some rooms by itself (R3), without a `ref`; the answer to our own
+    // `subscribe` still follows.
+    if (ref === undefined ? this.#upstream === null : ref !== this.#pending?.ref) return;
     if (ref !== undefined) {
-      this.#wire = this.#pending;
+      this.#upstream = this.#pending;
       this.#pending = null;
     }
-    this.#head = { epoch, offset };
-    for (const subscriber of this.#wire?.subscribers ?? []) {
+    this.#logEnd = { epoch, offset };
+    for (const subscriber of this.#upstream?.subscribers ?? []) {
       if (!this.#subscribers.has(subscriber)) continue;
-      subscriber.subscribed(frame, ref === undefined ? null : (this.#wire?.asked ?? null));
+      subscriber.onSubscribed(frame, ref === undefined ? null : (this.#upstream?.asked ?? null));
     }
-    if (this.#pending === null) this.#settle();
+    if (this.#pending === null) this.#serveSubscribers();
   }
 
-  event(frame: RoomEventFrame): void {
+  onEvent(frame: RoomEventFrame): void {
     const { offset } = frame;
-    if (this.#wire === null || this.#head === null) return;
-    this.#head = { ...this.#head, offset: Math.max(offset, this.#head.offset) };
-    const isWhole = this.#wire.filter === undefined;
-    for (const subscriber of this.#subscribers) subscriber.event(frame, isWhole);
+    if (this.#upstream === null || this.#logEnd === null) return;
+    this.#logEnd = { ...this.#logEnd, offset: Math.max(offset, this.#logEnd.offset) };
+    const isWhole = this.#upstream.filter === undefined;
+    for (const subscriber of this.#subscribers) subscriber.onEvent(frame, isWhole);
   }
 
-  presence(frame: Presence): void {
-    for (const subscriber of this.#subscribers) subscriber.presence(frame);
+  onPresence(frame: Presence): void {
+    for (const subscriber of this.#subscribers) subscriber.onPresence(frame);
   }
 
-  refused({ code, message, ref }: z.infer<typeof gatewayErrorFrame>): void {
+  onError({ code, message, ref }: z.infer<typeof gatewayErrorFrame>): void {
     if (ref !== undefined && ref !== this.#pending?.ref) return;
     const error = new DialoutError(code, message);
     this.#pending = null;
@@ -111,40 +112,43 @@ export class RoomFeed {
       this.fail(error);
       return;
     }
-    // The edge has given up what was there before as well.
-    this.#wire = null;
-    for (const subscriber of this.#subscribers) subscriber.lost(error);
+    // After a refusal the edge has dropped the earlier subscription, too.
+    this.#upstream = null;
+    for (const subscriber of this.#subscribers) subscriber.onDisconnect(error);
     clearTimeout(this.#retry);
-    this.#retry = setTimeout(() => this.#settle(), RETRY_MS * (0.5 + Math.random()));
+    this.#retry = setTimeout(() => this.#serveSubscribers(), RETRY_MS * (0.5 + Math.random()));
   }
 
-  /** Serves those who are not served yet: from what comes already, or by asking for more. */
-  #settle(): void {
-    const unserved = [...this.#subscribers].filter((one) => !this.#wire?.subscribers.has(one));
+  /** Attaches new subscribers to the current subscription, or subscribes again if it lacks events for them. */
+  #serveSubscribers(): void {
+    const unserved = [...this.#subscribers].filter(
+      (subscriber) => !this.#upstream?.subscribers.has(subscriber),
+    );
     if (unserved.length === 0 || !this.#isUp) return;
-    if (this.#wire === null || !unserved.every((one) => this.#covers(one))) {
+    if (this.#upstream === null || !unserved.every((subscriber) => this.#covers(subscriber))) {
       this.#subscribe();
       return;
     }
-    const { epoch, offset } = this.#head ?? { epoch: "", offset: 0 };
-    const subscribers = new Set([...this.#wire.subscribers, ...unserved]);
-    this.#wire = { ...this.#wire, subscribers };
-    for (const one of unserved) one.subscribed({ epoch, offset, recovered: false }, null);
+    const { epoch, offset } = this.#logEnd ?? { epoch: "", offset: 0 };
+    const subscribers = new Set([...this.#upstream.subscribers, ...unserved]);
+    this.#upstream = { ...this.#upstream, subscribers };
+    for (const subscriber of unserved)
+      subscriber.onSubscribed({ epoch, offset, recovered: false }, null);
   }
 
-  /** Whether what comes already is all it wants. */
+  /** Whether the current subscription already delivers everything this subscriber needs. */
   #covers({ cursor, filter, wantsPresence }: RoomSubscriber): boolean {
-    const wire = this.#wire;
-    if (wire === null || this.#head === null || cursor !== null) return false;
-    if (wantsPresence && !wire.presence) return false;
-    return wire.filter === undefined || same(wire.filter, filter ?? undefined);
+    const upstream = this.#upstream;
+    if (upstream === null || this.#logEnd === null || cursor !== null) return false;
+    if (wantsPresence && !upstream.presence) return false;
+    return upstream.filter === undefined || sameFilter(upstream.filter, filter ?? undefined);
   }
 
   #subscribe(): void {
     const subscribers = new Set(this.#subscribers);
-    const asked = earliest([...subscribers], this.#head?.epoch);
+    const asked = earliestCursor([...subscribers], this.#logEnd?.epoch);
     const filter = commonFilter([...subscribers]);
-    const presence = [...subscribers].some((one) => one.wantsPresence);
+    const presence = [...subscribers].some((subscriber) => subscriber.wantsPresence);
     this.#refs += 1;
     const ref = this.#refs;
     this.#pending = { ref, asked, filter, presence, subscribers };
@@ -153,20 +157,20 @@ export class RoomFeed {
   }
 }
 
-/** The position from which every one of them can go on; of different epochs, the one that is known counts. */
-function earliest(subscribers: readonly RoomSubscriber[], epoch: string | undefined) {
+/** The earliest cursor of the current epoch, or of the first cursor's epoch if none has the current one. */
+function earliestCursor(subscribers: readonly RoomSubscriber[], epoch: string | undefined) {
   const cursors = subscribers.flatMap(({ cursor }) => cursor ?? []);
   const current = cursors.find((cursor) => cursor.epoch === epoch) ?? cursors[0];
   const comparable = cursors.filter((cursor) => cursor.epoch === current?.epoch);
   return comparable.sort((a, b) => a.offset - b.offset)[0] ?? null;
 }
 
-/** What differs is sorted out here. */
+/** The filter all subscribers share. If they differ, the edge sends everything and each filters locally. */
 function commonFilter(subscribers: readonly RoomSubscriber[]): EventFilter | undefined {
   const [first, ...others] = subscribers.map(({ filter }) => filter ?? undefined);
-  return others.every((other) => same(first, other)) ? first : undefined;
+  return others.every((other) => sameFilter(first, other)) ? first : undefined;
 }
 
-function same(a: EventFilter | undefined, b: EventFilter | undefined): boolean {
+function sameFilter(a: EventFilter | undefined, b: EventFilter | undefined): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

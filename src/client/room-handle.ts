@@ -11,38 +11,38 @@ import { freshId } from "./fresh-id.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Gap } from "./job-channel.ts";
 import { type HistoryPage, historySchema, pageOf, type RoomEvent } from "./room-events.ts";
-import { type Presence, type RoomSink, RoomSubscriber } from "./room-subscriber.ts";
-import { closeOn, Ending, type LinkHandlers, type Subscription } from "./subscription.ts";
+import { type Presence, type RoomEventHandlers, RoomSubscriber } from "./room-subscriber.ts";
+import { closeOn, type LinkHandlers, OpenSubscription, type Subscription } from "./subscription.ts";
 
 export interface SubscribeOptions {
-  /** The `position` of the last event that was seen; without it the next event is the first. */
+  /** The `position` of the last event received. Without it, following starts with the next event. */
   since?: string;
   filter?: EventFilter;
-  /** Reads events that were lost on the way from the room's history, as far as that has them. */
+  /** Fetches lost events from the room's history, if it still has them. */
   fillGaps?: boolean;
   signal?: AbortSignal;
 }
 
 export interface RoomHandlers extends SubscribeOptions, LinkHandlers {
   onEvent?(event: RoomEvent): void;
-  /** Events are lost: they came while the socket was away, and the room no longer has them. */
+  /** Events published while the client was disconnected are lost. */
   onGap?(gap: Gap): void;
-  /** Who comes and goes. */
+  /** A user joined or left the room. */
   onPresence?(presence: Presence): void;
 }
 
 export interface HistoryOptions {
   since?: string;
-  /** Events a page has at most, up to 1,000. */
+  /** Most events in a page, up to 1,000. */
   limit?: number;
   signal?: AbortSignal;
 }
 
-/** A published event with its place in the room; `repeated`: its id was there before, and this is that one's place. */
+/** A published event's place in the room. `repeated`: an event with this id existed; this is its place. */
 export type PublishedEvent = PublishedResource;
 export type RoomPresence = z.infer<typeof presenceResource>;
 
-/** Publishes with an id, so that it can be sent again and is one event. */
+/** Publishes with an id, so that a retry does not store the event twice. */
 export function publishEvent(
   edge: Edge,
   room: string,
@@ -54,7 +54,7 @@ export function publishEvent(
   return edge.http.call({ method: "POST", path, body, ...options }, publishedResource);
 }
 
-/** A room, by its name: nothing is asked or opened before a method is called. */
+/** Refers to a room by its name; sends nothing until a method is called. */
 export class RoomHandle {
   readonly name: string;
   readonly #edge: Edge;
@@ -66,7 +66,7 @@ export class RoomHandle {
     this.name = name;
   }
 
-  /** Tells the room's events as they come; all rooms of a client share one socket. */
+  /** Calls the handlers for the room's events. All rooms of a client share one socket. */
   subscribe(handlers: RoomHandlers): Subscription {
     const { onPresence } = handlers;
     const subscription = this.#join(handlers, handlers, {
@@ -78,7 +78,7 @@ export class RoomHandle {
     return subscription;
   }
 
-  /** The room's events, and where some are lost a `gap` in their place. */
+  /** The room's events, with a `gap` in the place of lost ones. */
   events(options: SubscribeOptions = {}): EventStream<RoomEvent | Gap> {
     return new EventStream<RoomEvent | Gap>((stream) => {
       const push = (item: RoomEvent | Gap) => stream.push(item);
@@ -88,7 +88,7 @@ export class RoomHandle {
     }, options.signal);
   }
 
-  /** Stored once this resolves; sent again after a broken connection, it is one event. */
+  /** Publishes an event, which is stored once the promise resolves. A retry does not store it twice. */
   publish(
     event: PublishedEventInput,
     { signal }: { signal?: AbortSignal } = {},
@@ -96,28 +96,32 @@ export class RoomHandle {
     return publishEvent(this.#edge, this.name, event, { retry: "safe", signal });
   }
 
-  /** The events after `since`, oldest first: a page of them. */
+  /** Returns one page of the events after `since`, oldest first. */
   async history({ since, limit, signal }: HistoryOptions = {}): Promise<HistoryPage> {
     const call = { path: `${this.#path}/history`, query: { since, limit }, signal };
     return pageOf(await this.#edge.http.call(call, historySchema));
   }
 
-  /** Who follows the room now. */
+  /** Returns the users who follow the room now. */
   presence({ signal }: { signal?: AbortSignal } = {}): Promise<RoomPresence> {
     return this.#edge.http.call({ path: `${this.#path}/presence`, signal }, presenceResource);
   }
 
-  #join(options: SubscribeOptions, handlers: LinkHandlers, sink: RoomSink): Subscription {
-    const ending = new Ending(this.#edge, {
-      onLink: (state, error) => handlers.onLink?.(state, error),
-      onError: (error) => handlers.onError?.(error),
+  #join(
+    options: SubscribeOptions,
+    linkHandlers: LinkHandlers,
+    eventHandlers: RoomEventHandlers,
+  ): Subscription {
+    const subscription = new OpenSubscription(this.#edge, {
+      onLink: (state, error) => linkHandlers.onLink?.(state, error),
+      onError: (error) => linkHandlers.onError?.(error),
     });
     const { since, filter = null, fillGaps } = options;
     const history = fillGaps ? (since: string) => this.history({ since, limit: 1_000 }) : null;
-    const subscriber = new RoomSubscriber(ending, { since, filter, history }, sink);
+    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, eventHandlers);
     this.#gateway.join(this.name, subscriber);
-    ending.onStop(() => this.#gateway.leave(this.name, subscriber));
-    return ending;
+    subscription.onStop(() => this.#gateway.leave(this.name, subscriber));
+    return subscription;
   }
 
   get #path(): string {

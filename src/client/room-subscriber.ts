@@ -13,9 +13,9 @@ import {
   type Subscribed,
 } from "./room-channel.ts";
 import { type HistoryPage, type RoomEvent, roomEventOf } from "./room-events.ts";
-import { type Ending, tell } from "./subscription.ts";
+import { callHandler, type OpenSubscription } from "./subscription.ts";
 
-/** Somebody came to the room, or left it. */
+/** A user joined or left the room. */
 export interface Presence {
   type: "presence.joined" | "presence.left";
   room: string;
@@ -23,81 +23,85 @@ export interface Presence {
   timestamp: string;
 }
 
-export interface RoomSink {
+export interface RoomEventHandlers {
   onEvent(event: RoomEvent): void;
   onGap(gap: Gap): void;
   onPresence?(presence: Presence): void;
 }
 
-interface Wish {
+interface SubscriberOptions {
   since: string | undefined;
   filter: EventFilter | null;
-  /** Reads what is lost on the socket from the room's history, as far as that has it. */
+  /** Fetches a page of the room's history to fill gaps; `null` if gaps are only reported. */
   history: ((since: string) => Promise<HistoryPage>) | null;
 }
 
-/** One subscriber of a room, among perhaps several that share the client's socket. */
+/** One local subscriber of a room; several may share the room's subscription at the edge. */
 export class RoomSubscriber {
   readonly filter: EventFilter | null;
   readonly wantsPresence: boolean;
-  readonly #sink: RoomSink;
-  readonly #ending: Ending;
-  readonly #history: Wish["history"];
+  readonly #handlers: RoomEventHandlers;
+  readonly #subscription: OpenSubscription;
+  readonly #history: SubscriberOptions["history"];
   #cursor: RoomCursor;
   #isLive = false;
-  /** Where gaps are filled, whatever comes after one waits for it. */
+  /** While a gap is being filled, later events wait here so that the order is kept. */
   #waiting: (RoomEvent | Gap)[] = [];
   #isFilling = false;
 
-  constructor(ending: Ending, wish: Wish, sink: RoomSink) {
-    this.filter = wish.filter;
-    this.wantsPresence = sink.onPresence !== undefined;
-    this.#history = wish.history;
-    this.#cursor = parsePosition(wish.since);
-    this.#ending = ending;
-    this.#sink = sink;
+  constructor(
+    subscription: OpenSubscription,
+    options: SubscriberOptions,
+    handlers: RoomEventHandlers,
+  ) {
+    this.filter = options.filter;
+    this.wantsPresence = handlers.onPresence !== undefined;
+    this.#history = options.history;
+    this.#cursor = parsePosition(options.since);
+    this.#subscription = subscription;
+    this.#handlers = handlers;
   }
 
-  /** Where it wants to go on; `null`: with the next event. */
+  /** The position to continue from; `null` to start with the next event. */
   get cursor(): RoomCursor {
     return this.#cursor;
   }
 
-  subscribed(frame: Subscribed, asked: Position | null): void {
+  onSubscribed(frame: Subscribed, asked: Position | null): void {
     const { cursor, gap } = readSubscribed(this.#cursor, frame, asked);
     this.#cursor = cursor;
     this.#isLive = true;
-    this.#ending.link("open");
-    if (gap) this.#offer(gap);
+    this.#subscription.link("open");
+    if (gap) this.#enqueue(gap);
   }
 
-  lost(error: DialoutError | null): void {
+  onDisconnect(error: DialoutError | null): void {
     this.#isLive = false;
-    this.#ending.link("lost", error);
+    this.#subscription.link("lost", error);
   }
 
   fail(error: DialoutError): void {
-    this.#ending.finish(error);
+    this.#subscription.finish(error);
   }
 
-  event(frame: RoomEventFrame, isWhole: boolean): void {
+  onEvent(frame: RoomEventFrame, isWhole: boolean): void {
     const before = this.#cursor;
     if (!this.#isLive || before === null) return;
     const { cursor, gap } = readEvent(before, frame.offset, isWhole);
     if (cursor === before || cursor === null) return;
     this.#cursor = cursor;
-    if (gap) this.#offer(gap);
+    if (gap) this.#enqueue(gap);
     const event = roomEventOf(frame, cursor.epoch);
-    if (event && wants(this.filter, event)) this.#offer(event);
+    if (event && wants(this.filter, event)) this.#enqueue(event);
   }
 
-  presence(presence: Presence): void {
-    if (this.#isLive) tell(() => this.#sink.onPresence?.(presence));
+  onPresence(presence: Presence): void {
+    if (this.#isLive) callHandler(() => this.#handlers.onPresence?.(presence));
   }
 
-  #offer(item: RoomEvent | Gap): void {
+  #enqueue(item: RoomEvent | Gap): void {
     if (this.#history === null) {
-      this.#tell(item);
+      this.#deliver(item);
       return;
     }
     this.#waiting.push(item);
@@ -109,27 +113,27 @@ export class RoomSubscriber {
     if (!this.#isFilling) void this.#drain(this.#history);
   }
 
-  async #drain(history: NonNullable<Wish["history"]>): Promise<void> {
+  async #drain(history: NonNullable<SubscriberOptions["history"]>): Promise<void> {
     this.#isFilling = true;
     for (let item = this.#waiting.shift(); item; item = this.#waiting.shift()) {
-      if (this.#ending.isOver) return;
-      if (item.type !== "gap") this.#tell(item);
-      else for await (const found of missing(item, history)) this.#tell(found);
+      if (this.#subscription.isOver) return;
+      if (item.type !== "gap") this.#deliver(item);
+      else for await (const found of readMissing(item, history)) this.#deliver(found);
     }
     this.#isFilling = false;
   }
 
-  #tell(item: RoomEvent | Gap): void {
-    if (this.#ending.isOver) return;
-    tell(() => {
-      if (item.type === "gap") this.#sink.onGap(item);
-      else if (wants(this.filter, item)) this.#sink.onEvent(item);
+  #deliver(item: RoomEvent | Gap): void {
+    if (this.#subscription.isOver) return;
+    callHandler(() => {
+      if (item.type === "gap") this.#handlers.onGap(item);
+      else if (wants(this.filter, item)) this.#handlers.onEvent(item);
     });
   }
 }
 
-/** What the history has of a gap, in order; what it lacks is a gap still. */
-async function* missing(
+/** Yields a gap's events from the history in order, and a smaller gap for each range it lacks. */
+async function* readMissing(
   { after, until }: Gap,
   history: (since: string) => Promise<HistoryPage>,
 ): AsyncGenerator<RoomEvent | Gap> {

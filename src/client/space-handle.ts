@@ -17,22 +17,22 @@ import { formOf, type SubmitOptions, type SubmitSettings } from "./submit-form.t
 import { closeOn, type LinkHandlers, type Subscription } from "./subscription.ts";
 
 export interface SpaceHandlers extends LinkHandlers {
-  /** The status now, then whenever it changes. */
+  /** The current status, then every change. */
   onStatus?(status: SpaceStatus): void;
   signal?: AbortSignal;
 }
 
-/** One of several jobs to submit; `idempotency_key` is made where none is given. */
+/** One of several jobs to submit. A random idempotency key is used if none is given. */
 export type JobToSubmit = { input: JsonObject; idempotencyKey?: string } & SubmitSettings;
 
-/** What became of one of several submits. */
+/** The outcome of one of several submits. */
 export type Submitted = { ok: true; job: JobHandle } | { ok: false; error: DialoutError };
 
 const batchAnswer = z.object({
   jobs: z.array(z.union([z.object({ job: jobResource }), z.object({ error: problem })])),
 });
 
-/** A space, by its name: nothing is asked or opened before a method is called. */
+/** Refers to a space by its name; sends nothing until a method is called. */
 export class SpaceHandle {
   readonly name: string;
   readonly #edge: Edge;
@@ -51,7 +51,7 @@ export class SpaceHandle {
     return (await this.get(options)).status;
   }
 
-  /** Tells the space's status as it changes. */
+  /** Calls the handlers with the space's status, now and on every change. */
   watch(handlers: SpaceHandlers): Subscription {
     const subscription = watchSpace(this.#edge, this.name, {
       onStatus: (status) => handlers.onStatus?.(status),
@@ -62,7 +62,7 @@ export class SpaceHandle {
     return subscription;
   }
 
-  /** The status now, then whenever it changes. */
+  /** The current status, then every change. */
   statuses({ signal }: { signal?: AbortSignal } = {}): EventStream<SpaceStatus> {
     return new EventStream((stream) => {
       const onStatus = (status: SpaceStatus) => stream.push(status);
@@ -73,10 +73,10 @@ export class SpaceHandle {
   }
 
   /**
-   * Submits a job: it is stored once this resolves. After a broken connection it is sent again, and
-   * is one job for all that: by its idempotency key, which is made where none is given.
+   * Submits a job, which is stored once the promise resolves. After a broken connection the submit is
+   * sent again; its idempotency key (random if none is given) keeps it from creating a second job.
    *
-   * @throws {DialoutError} where the space does not take it, such as `worker_not_connected`
+   * @throws {DialoutError} if the space refuses the job, for example with `worker_not_connected`
    */
   async submit(input: JsonObject, options: SubmitOptions = {}): Promise<JobHandle> {
     const { files, signal, idempotencyKey = freshId(), ...settings } = options;
@@ -90,7 +90,7 @@ export class SpaceHandle {
     return new JobHandle(this.#edge, job.id);
   }
 
-  /** Submits up to 1,000 jobs at once; one answer for each, in order. */
+  /** Submits up to 1,000 jobs at once. Returns one outcome per job, in the same order. */
   async submitMany(
     jobs: readonly JobToSubmit[],
     { signal }: { signal?: AbortSignal } = {},
@@ -103,9 +103,9 @@ export class SpaceHandle {
       { method: "POST", path, body: { jobs: bodies }, signal, retry: "safe" },
       batchAnswer,
     );
-    return answer.jobs.map((one) => {
-      if ("job" in one) return { ok: true, job: new JobHandle(this.#edge, one.job.id) };
-      const { code, title, detail, ...details } = one.error;
+    return answer.jobs.map((answered) => {
+      if ("job" in answered) return { ok: true, job: new JobHandle(this.#edge, answered.job.id) };
+      const { code, title, detail, ...details } = answered.error;
       return { ok: false, error: new DialoutError(code, detail || title, details) };
     });
   }

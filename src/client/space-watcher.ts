@@ -3,43 +3,48 @@ import { type SpaceStatus, spaceResource, spaceStatus } from "../protocol/resour
 import { serverFrame } from "../protocol/subscriber-frames.ts";
 import { type Edge, segment } from "./edge.ts";
 import { EdgeSocket } from "./edge-socket.ts";
-import { Ending, type LinkHandlers, type Subscription, tell } from "./subscription.ts";
+import {
+  callHandler,
+  type LinkHandlers,
+  OpenSubscription,
+  type Subscription,
+} from "./subscription.ts";
 
-export interface SpaceSink extends LinkHandlers {
+export interface SpaceStatusHandlers extends LinkHandlers {
   onStatus(status: SpaceStatus): void;
 }
 
-/** Follows a space's status: each one replaces the one before, so that no gap matters. */
-export function watchSpace(edge: Edge, name: string, sink: SpaceSink): Subscription {
-  const ending = new Ending(edge, sink);
+/** Follows a space's status. Each status replaces the one before, so gaps don't matter. */
+export function watchSpace(edge: Edge, name: string, handlers: SpaceStatusHandlers): Subscription {
+  const subscription = new OpenSubscription(edge, handlers);
   const path = `/api/spaces/${segment(name)}`;
   let epoch = "";
-  let told: Position | null = null;
-  const since = () => (told === null ? null : formatPosition(told));
-  const take = (frame: unknown) => {
+  let last: Position | null = null;
+  const since = () => (last === null ? null : formatPosition(last));
+  const handleFrame = (frame: unknown) => {
     const read = serverFrame.safeParse(frame);
     if (!read.success) return;
     if (read.data.type === "connection") epoch = read.data.epoch;
     if (read.data.type !== "space.status") return;
     const { offset } = read.data;
-    if (told?.epoch === epoch && offset <= told.offset) return;
-    told = { epoch, offset };
+    if (last?.epoch === epoch && offset <= last.offset) return;
+    last = { epoch, offset };
     const status = spaceStatus.parse(read.data);
-    tell(() => sink.onStatus(status));
+    callHandler(() => handlers.onStatus(status));
   };
   const socket = new EdgeSocket(
     edge,
     {
       address: () => edge.socketAddress(`${path}/ws`, { since: since(), batch: "1" }),
-      ask: () => edge.http.call({ path }, spaceResource),
+      probe: () => edge.http.call({ path }, spaceResource),
     },
     {
-      open: () => ending.link("open"),
-      lost: (error) => ending.link("lost", error),
-      frame: take,
-      closed: (error) => ending.finish(error),
+      onOpen: () => subscription.link("open"),
+      onDisconnect: (error) => subscription.link("lost", error),
+      onFrame: handleFrame,
+      onClose: (error) => subscription.finish(error),
     },
   );
-  ending.onStop(() => socket.close());
-  return ending;
+  subscription.onStop(() => socket.close());
+  return subscription;
 }

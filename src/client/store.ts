@@ -1,6 +1,6 @@
-import { tell } from "./subscription.ts";
+import { callHandler } from "./subscription.ts";
 
-/** What many components may look at, followed once: while anybody looks, and a little longer. */
+/** State that several components share. It is followed while at least one listens, and LINGER_MS longer. */
 export interface Store<S> {
   subscribe(listener: () => void): () => void;
   getSnapshot(): S;
@@ -8,52 +8,52 @@ export interface Store<S> {
 
 export interface StoreSource<S> {
   initial: S;
-  /** Follows what the store is about, and returns what ends that. */
+  /** Starts following, and returns a function that stops it. */
   start(update: (change: (state: S) => S) => void): () => void;
-  /** Nobody looks any more. */
-  left?(): void;
+  /** Called after the last listener has left and following has stopped. */
+  onUnused?(): void;
 }
 
-/** Frames may come by the thousand; who looks is told this often at most, milliseconds. */
-const TELL_MS = 16;
-/** Components come and go together, when a page changes or is tried out twice. */
+/** Listeners are notified at most this often, because thousands of frames may arrive per second. */
+const NOTIFY_MS = 16;
+/** Following continues this long without listeners: React unmounts and remounts during page changes. */
 const LINGER_MS = 250;
 
-export function makeStore<S>({ initial, start, left }: StoreSource<S>): Store<S> {
+export function makeStore<S>({ initial, start, onUnused }: StoreSource<S>): Store<S> {
   const listeners = new Set<() => void>();
   let state = initial;
   let shown = initial;
   let stop: (() => void) | null = null;
-  let telling: ReturnType<typeof setTimeout> | undefined;
-  let leaving: ReturnType<typeof setTimeout> | undefined;
-  const show = () => {
-    telling = undefined;
+  let notifyTimer: ReturnType<typeof setTimeout> | undefined;
+  let lingerTimer: ReturnType<typeof setTimeout> | undefined;
+  const notify = () => {
+    notifyTimer = undefined;
     shown = state;
-    for (const listener of listeners) tell(listener);
+    for (const listener of listeners) callHandler(listener);
   };
   const update = (change: (state: S) => S) => {
     state = change(state);
-    telling ??= setTimeout(show, TELL_MS);
+    notifyTimer ??= setTimeout(notify, NOTIFY_MS);
   };
-  const leave = () => {
+  const stopFollowing = () => {
     stop?.();
     stop = null;
-    clearTimeout(telling);
-    telling = undefined;
+    clearTimeout(notifyTimer);
+    notifyTimer = undefined;
     state = initial;
     shown = initial;
-    left?.();
+    onUnused?.();
   };
   return {
     getSnapshot: () => shown,
     subscribe(listener) {
       listeners.add(listener);
-      clearTimeout(leaving);
+      clearTimeout(lingerTimer);
       stop ??= start(update);
       return () => {
         listeners.delete(listener);
-        clearTimeout(leaving);
-        if (listeners.size === 0) leaving = setTimeout(leave, LINGER_MS);
+        clearTimeout(lingerTimer);
+        if (listeners.size === 0) lingerTimer = setTimeout(stopFollowing, LINGER_MS);
       };
     },
   };

@@ -3,22 +3,22 @@ import type { JsonObject } from "../protocol/codec.ts";
 import type { submitJobBody } from "../protocol/resources.ts";
 import { DialoutError } from "./errors.ts";
 
-type Body = z.input<typeof submitJobBody>;
+type SubmitBody = z.input<typeof submitJobBody>;
 
-/** What may be asked for beside the input, as the edge names it. */
-export type SubmitSettings = Omit<Body, "input" | "idempotency_key" | "cancel_on_disconnect">;
+/** Options of a submit, with the names that the HTTP API uses. */
+export type SubmitSettings = Omit<SubmitBody, "input" | "idempotency_key" | "cancel_on_disconnect">;
 
-/** Files by the field they are for: `audio` and `video` have settings of their own in a space. */
+/** Files by form field. A space has separate switches for the fields `audio` and `video`. */
 export type SubmitFiles = Record<string, Blob | readonly Blob[]>;
 
 export interface SubmitOptions extends SubmitSettings {
   files?: SubmitFiles;
-  /** Two submits with one key are one job. */
+  /** Two submits with the same key create one job. */
   idempotencyKey?: string;
   signal?: AbortSignal;
 }
 
-/** A form has text and files: what is neither can't go with files. */
+/** Builds a form. It can only hold text and files, so settings that are objects are refused. */
 export function formOf(input: JsonObject, files: SubmitFiles, settings: SubmitSettings): FormData {
   const form = new FormData();
   form.append("input", JSON.stringify(input));

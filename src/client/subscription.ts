@@ -2,54 +2,54 @@ import type { Edge } from "./edge.ts";
 import type { LinkState } from "./edge-socket.ts";
 import type { DialoutError } from "./errors.ts";
 
-/** Something that is followed, until it is closed or ends by itself. */
+/** Following a space, job or room, until `close()` is called or it ends by itself. */
 export interface Subscription {
-  /** Resolves once it is over: with what ended it, or `null` where that was `close()` or the end itself. */
+  /** Resolves when following is over: with the error, or `null` after `close()` or a regular end. */
   readonly closed: Promise<DialoutError | null>;
   close(): void;
 }
 
-/** What every follower may want to know of its connection. */
+/** Handlers for the state of the connection. */
 export interface LinkHandlers {
-  /** `lost`: it is dialed again; `error` says why, where that is known. */
+  /** The connection's state changed; `error` is the reason, if it is known. */
   onLink?(state: LinkState, error: DialoutError | null): void;
-  /** It is over, for this reason, and will not be tried again. */
+  /** Following has ended with this error and is not tried again. */
   onError?(error: DialoutError): void;
 }
 
-/** Ends once, with everything that hangs on it. */
-export class Ending implements Subscription {
+/** A subscription in use. It finishes exactly once and releases its socket. */
+export class OpenSubscription implements Subscription {
   readonly closed: Promise<DialoutError | null>;
   readonly #handlers: LinkHandlers;
   readonly #edge: Edge;
-  #settle: (error: DialoutError | null) => void = () => undefined;
+  #resolveClosed: (error: DialoutError | null) => void = () => undefined;
   #stop: () => void = () => undefined;
   #link: LinkState = "connecting";
-  #over = false;
+  #ended = false;
 
   constructor(edge: Edge, handlers: LinkHandlers) {
     this.#edge = edge;
     this.#handlers = handlers;
     this.closed = new Promise((resolve) => {
-      this.#settle = resolve;
+      this.#resolveClosed = resolve;
     });
-    edge.opened(this);
+    edge.register(this);
   }
 
   get isOver(): boolean {
-    return this.#over;
+    return this.#ended;
   }
 
-  /** What to do at the end; at once where that has come already. */
+  /** Registers the cleanup; runs it at once if the subscription is already over. */
   onStop(stop: () => void): void {
-    if (this.#over) stop();
+    if (this.#ended) stop();
     else this.#stop = stop;
   }
 
   link(state: LinkState, error: DialoutError | null = null): void {
-    if (this.#over || (state === this.#link && error === null)) return;
+    if (this.#ended || (state === this.#link && error === null)) return;
     this.#link = state;
-    tell(() => this.#handlers.onLink?.(state, error));
+    callHandler(() => this.#handlers.onLink?.(state, error));
   }
 
   close(): void {
@@ -57,18 +57,18 @@ export class Ending implements Subscription {
   }
 
   finish(error: DialoutError | null): void {
-    if (this.#over) return;
+    if (this.#ended) return;
     this.link("closed", error);
-    this.#over = true;
-    this.#edge.closed(this);
+    this.#ended = true;
+    this.#edge.unregister(this);
     this.#stop();
-    if (error !== null) tell(() => this.#handlers.onError?.(error));
-    this.#settle(error);
+    if (error !== null) callHandler(() => this.#handlers.onError?.(error));
+    this.#resolveClosed(error);
   }
 }
 
-/** A handler that throws is its owner's fault, and must not keep others from being told. */
-export function tell(handler: () => void): void {
+/** Calls a user's handler. If it throws, the error is rethrown later so that other handlers still run. */
+export function callHandler(handler: () => void): void {
   try {
     handler();
   } catch (error) {
@@ -78,7 +78,7 @@ export function tell(handler: () => void): void {
   }
 }
 
-/** Closes what is followed once the signal says so. */
+/** Closes the subscription when the signal aborts. */
 export function closeOn(signal: AbortSignal | undefined, subscription: Subscription): void {
   if (signal === undefined) return;
   const close = () => subscription.close();

@@ -1,14 +1,14 @@
 import { expiryOf, type TokenSource } from "./token-source.ts";
 
-/** A fresh token goes out so long before the old one runs out, where that leaves half its time. */
+/** A token is renewed this long before it expires, but not before half of its remaining time is over. */
 const AHEAD_MS = 45_000;
 const RETRY_MS = 5_000;
-/** Whoever gives the same token again is not asked more often than this. */
+/** Shortest wait before a renewal, in case the token function keeps returning the same token. */
 const LEAST_MS = 1_000;
-/** What a timer can wait. */
+/** The longest delay that `setTimeout` supports. */
 const LONGEST_MS = 2 ** 31 - 1;
 
-/** Gets a fresh token in time, for a socket that outlives its token. */
+/** Renews the token of an open socket before it expires. */
 export class TokenRenewal {
   readonly #tokens: TokenSource;
   readonly #send: (token: string) => void;
@@ -21,12 +21,12 @@ export class TokenRenewal {
     this.#send = send;
   }
 
-  /** The socket was opened with the token that is current. */
+  /** Call when a socket has opened with the current token. */
   start(): void {
     this.#isRunning = true;
     if (!this.#tokens.canRenew) return;
     void this.#tokens.current().then(
-      (token) => this.accepted(expiryOf(token)),
+      (token) => this.onAccepted(expiryOf(token)),
       () => undefined,
     );
   }
@@ -36,20 +36,20 @@ export class TokenRenewal {
     clearTimeout(this.#timer);
   }
 
-  /** The edge takes the token until then. */
-  accepted(expiresAt: number | null): void {
+  /** The edge accepts the token until `expiresAt` (milliseconds since 1970). */
+  onAccepted(expiresAt: number | null): void {
     if (expiresAt === null) return;
     const left = expiresAt - Date.now();
     this.#schedule(Math.max(left - AHEAD_MS, left / 2, LEAST_MS));
   }
 
-  /** The edge does not take the token that was sent. */
-  refused(): void {
+  /** The edge refused the token that was sent. */
+  onRefused(): void {
     this.#schedule(RETRY_MS);
   }
 
-  /** The edge says that the token runs out soon; of one that is short-lived it says so at once. */
-  expiring(): void {
+  /** The edge warns that the token expires soon; for a short-lived token it does so immediately (R11). */
+  onExpiring(): void {
     this.#schedule(Math.max(LEAST_MS, this.#askedAt + RETRY_MS - Date.now()));
   }
 

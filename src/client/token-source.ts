@@ -1,12 +1,12 @@
 import { DialoutError } from "./errors.ts";
 
-/** A token, or a function that is asked for one whenever a fresh one is needed. */
+/** A token, or a function that is called whenever a fresh token is needed. */
 export type Token = string | (() => string | null | Promise<string | null>);
 
-/** A token with less than this left is not worth using, milliseconds. */
+/** A token that expires sooner than this is replaced before use, milliseconds. */
 const MARGIN_MS = 5_000;
 
-/** The token of one client: asked for once, kept until it runs out or the edge refuses it. */
+/** Caches one client's token until it expires or the edge refuses it. */
 export class TokenSource {
   readonly #given: Token | null;
   #kept: string | null = null;
@@ -16,12 +16,12 @@ export class TokenSource {
     this.#given = given ?? null;
   }
 
-  /** Whether another token can be had than the one that is kept. */
+  /** Whether a different token may be available: only if a function was given. */
   get canRenew(): boolean {
     return typeof this.#given === "function";
   }
 
-  /** @throws {DialoutError} `invalid_token` where the function that gives tokens fails */
+  /** @throws {DialoutError} `invalid_token` if the token function fails */
   async current(): Promise<string | null> {
     if (typeof this.#given !== "function") return this.#given;
     const expiresAt = expiryOf(this.#kept) ?? Number.POSITIVE_INFINITY;
@@ -29,7 +29,7 @@ export class TokenSource {
     return this.renew();
   }
 
-  /** Asks for a fresh token; those who ask at the same time get the same. */
+  /** Calls the token function; concurrent callers share one call and its token. */
   renew(): Promise<string | null> {
     this.#asking ??= this.#ask().finally(() => {
       this.#asking = null;
@@ -37,7 +37,7 @@ export class TokenSource {
     return this.#asking;
   }
 
-  /** The edge refused this token: it is not used again. */
+  /** Forgets a token that the edge refused, so that it is not used again. */
   refuse(token: string | null): void {
     if (this.#kept === token) this.#kept = null;
   }
@@ -47,14 +47,14 @@ export class TokenSource {
       this.#kept = (typeof this.#given === "function" ? await this.#given() : this.#given) || null;
       return this.#kept;
     } catch (cause) {
-      throw new DialoutError("invalid_token", "No token could be had.", { cause });
+      throw new DialoutError("invalid_token", "No token could be obtained.", { cause });
     }
   }
 }
 
 /**
- * When a JWT runs out, milliseconds since 1970; `null` for any other text. Only a hint of when to ask
- * for the next one: the edge decides.
+ * When a JWT expires, in milliseconds since 1970; `null` for any other text. Only a hint for when to
+ * renew it: the edge decides whether it is valid.
  */
 export function expiryOf(token: string | null): number | null {
   const [, payload] = token?.split(".") ?? [];

@@ -9,37 +9,37 @@ import {
 } from "../protocol/resources.ts";
 import type { FileField } from "./draft.ts";
 
-/** Why a call got no answer of the kind it asked for; `status` is `null` where none came at all. */
-export interface Refusal {
+/** Why a call failed; `status` is `null` if no answer arrived. */
+export interface CallRefusal {
   status: number | null;
   code: string;
   message: string;
 }
 
-export type Answer<T> = { ok: true; value: T } | { ok: false; refusal: Refusal };
+export type CallResult<T> = { ok: true; value: T } | { ok: false; refusal: CallRefusal };
 
-export interface Attachment {
+export interface FileAttachment {
   field: FileField;
   file: File;
 }
 
-export function getSpace(space: string): Promise<Answer<SpaceResource>> {
+export function getSpace(space: string): Promise<CallResult<SpaceResource>> {
   return call(`/api/spaces/${encodeURIComponent(space)}`, spaceResource);
 }
 
-export function getJob(id: string): Promise<Answer<JobResource>> {
+export function getJob(id: string): Promise<CallResult<JobResource>> {
   return call(`/api/jobs/${encodeURIComponent(id)}`, jobResource);
 }
 
-export function cancelJob(id: string): Promise<Answer<JobResource>> {
+export function cancelJob(id: string): Promise<CallResult<JobResource>> {
   return call(`/api/jobs/${encodeURIComponent(id)}/cancel`, jobResource, { method: "POST" });
 }
 
 export function uploadJob(
   space: string,
   prompt: string,
-  attachments: Attachment[],
-): Promise<Answer<JobResource>> {
+  attachments: FileAttachment[],
+): Promise<CallResult<JobResource>> {
   const body = new FormData();
   if (prompt.trim() !== "") body.append("prompt", prompt);
   for (const { field, file } of attachments) body.append(field, file, file.name);
@@ -47,12 +47,12 @@ export function uploadJob(
   return call(path, jobResource, { method: "POST", body });
 }
 
-/** One request; whatever comes back is checked, and nothing is thrown. */
+/** Sends one request and validates the answer; failures are returned, never thrown. */
 export async function call<T>(
   path: string,
   schema: z.ZodType<T>,
   init?: RequestInit,
-): Promise<Answer<T>> {
+): Promise<CallResult<T>> {
   let response: Response;
   let text: string;
   try {
@@ -66,11 +66,11 @@ export async function call<T>(
   if (!response.ok) return { ok: false, refusal: readProblem(response.status, body) };
   const value = schema.safeParse(body.ok ? body.value : undefined);
   if (value.success) return { ok: true, value: value.data };
-  const message = "The edge answered something this page does not understand.";
+  const message = "The edge sent an answer that this page does not understand.";
   return { ok: false, refusal: { status: response.status, code: "malformed_answer", message } };
 }
 
-function readProblem(status: number, body: ReturnType<typeof parseJson>): Refusal {
+function readProblem(status: number, body: ReturnType<typeof parseJson>): CallRefusal {
   const read = problem.safeParse(body.ok ? body.value : undefined);
   if (!read.success)
     return { status, code: `http_${status}`, message: `The edge answered ${status}.` };

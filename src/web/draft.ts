@@ -3,7 +3,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { SpaceSettings } from "../protocol/resources.ts";
 import { formatBytes } from "./wording.ts";
 
-/** The form fields that carry a file, in the order they are shown. */
+/** The form's file fields, in display order. */
 export const FILE_FIELDS = ["file", "audio", "video"] as const;
 export type FileField = (typeof FILE_FIELDS)[number];
 
@@ -13,18 +13,18 @@ export interface DraftFile {
   size: number;
 }
 
-/** What the form holds. */
+/** The form's current content. */
 export interface Draft {
   prompt: string;
   files: DraftFile[];
 }
 
-type Switches = Pick<
+type InputSwitches = Pick<
   SpaceSettings,
   "enable_prompt" | "enable_file_upload" | "enable_audio" | "enable_video"
 >;
 
-export function fileFieldsOf(space: Switches): FileField[] {
+export function fileFieldsOf(space: InputSwitches): FileField[] {
   const enabled = {
     file: space.enable_file_upload,
     audio: space.enable_audio,
@@ -38,8 +38,8 @@ export interface DraftProblem {
   message: string;
 }
 
-/** What the edge would refuse for certain, found before anything is sent. */
-export function checkDraft(draft: Draft, space: Switches): DraftProblem | null {
+/** Finds problems for which the edge would certainly refuse the draft, before it is sent. */
+export function checkDraft(draft: Draft, space: InputSwitches): DraftProblem | null {
   const asksFiles = fileFieldsOf(space).length > 0;
   if (draft.prompt.trim() === "" && draft.files.length === 0) {
     if (space.enable_prompt && asksFiles) return empty("Write a prompt or choose a file first.");
@@ -61,7 +61,7 @@ export function checkFiles(files: DraftFile[]): DraftProblem | null {
   return { code: "payload_too_large", message: `${what} ${formatBytes(total)}; ${limit}.` };
 }
 
-/** How the job will be called in the list. */
+/** The job's label in the list: its prompt, or the names of its files. */
 export function labelOfDraft(draft: Draft): string {
   const prompt = draft.prompt.trim();
   if (prompt === "") return draft.files.map((file) => file.name).join(", ");

@@ -15,11 +15,11 @@ const ACCEPTS: Record<FileField, string | undefined> = {
   video: "video/*",
 };
 
-/** Chooses one file, and shows which: its size, and a picture of it where it is one. */
+/** Lets the user choose one file, and shows its name, size and, for an image, a preview. */
 export function FileInput({ field, file, onChoose }: Props) {
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
-    // An input of files cannot be set, only emptied.
+    // Scripts can clear a file input, but not set its file.
     if (file === null && input.current !== null) input.current.value = "";
   }, [file]);
   const problem = file === null ? null : checkFiles([{ field, name: file.name, size: file.size }]);
@@ -55,7 +55,7 @@ export function FileInput({ field, file, onChoose }: Props) {
   );
 }
 
-/** Raster images only: an SVG would be drawn as a document. */
+/** Only raster images: the browser would render an SVG as a document. */
 function Thumbnail({ file }: { file: File }) {
   const [url, setUrl] = useState<string | null>(null);
   useEffect(() => {

@@ -3,7 +3,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { z } from "zod";
 import { type SpaceResource, spaceResource } from "../protocol/resources.ts";
-import { type Answer, call } from "./api.ts";
+import { type CallResult, call } from "./api.ts";
 import { workerPill } from "./wording.ts";
 
 /**
@@ -13,7 +13,7 @@ import { workerPill } from "./wording.ts";
 const REFRESH_MS = 30_000;
 
 const spaceList = z.object({ spaces: z.array(spaceResource) });
-type Listed = Answer<z.infer<typeof spaceList>>;
+type Listed = CallResult<z.infer<typeof spaceList>>;
 
 function HomePage() {
   const [answer, setAnswer] = useState<Listed | null>(null);

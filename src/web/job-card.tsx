@@ -1,16 +1,16 @@
 import { useMemo } from "preact/hooks";
 import { JobOutput } from "./job-output.tsx";
 import { JobResult } from "./job-result.tsx";
-import { isTerminal, type JobView, type Phase } from "./job-state.ts";
+import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
 import type { PageSession } from "./page-session.ts";
 import { formatSeconds, ordinal, statusWord } from "./wording.ts";
 
 interface Props {
-  job: JobView;
+  job: TabJob;
   session: PageSession;
 }
 
-/** Drawn again only when its own job changed: the jobs beside it may stream. */
+/** Renders again only if its own job changed, because other jobs may be streaming. */
 export function JobCard({ job, session }: Props) {
   return useMemo(() => <Card job={job} session={session} />, [job, session]);
 }
@@ -38,7 +38,7 @@ function Card({ job, session }: Props) {
   );
 }
 
-function StatusLine({ job }: { job: JobView }) {
+function StatusLine({ job }: { job: TabJob }) {
   const { phase } = job;
   const remaining = phase.status === "processing" ? phase.remaining_s : null;
   return (

@@ -14,7 +14,7 @@ interface Props {
 
 type Files = Partial<Record<FileField, File>>;
 
-/** The form the space's switches allow. What was typed stays until the edge has taken it. */
+/** The form, with the inputs that the space enables. It keeps its content until the edge accepts the job. */
 export function JobForm({ session, resource, state }: Props) {
   const [prompt, setPrompt] = useState("");
   const [files, setFiles] = useState<Files>({});
@@ -23,7 +23,7 @@ export function JobForm({ session, resource, state }: Props) {
   useEffect(() => {
     if (emptied.current === state.accepted) return;
     emptied.current = state.accepted;
-    // What was typed while the submit was under way is kept.
+    // Content that changed while the submit was being sent is kept.
     setPrompt((now) => (now === sent.current.prompt ? "" : now));
     setFiles((now) => (now === sent.current.files ? {} : now));
   }, [state.accepted]);
@@ -80,7 +80,7 @@ function PromptInput({ value, onInput }: { value: string; onInput: (text: string
   );
 }
 
-/** Never disabled: a click while a job is being sent does nothing, and focus is not lost. */
+/** The button is never disabled, because that would lose the focus; clicks while sending are ignored. */
 function SubmitLine({ sending }: { sending: boolean }) {
   return (
     <div class="submit-line">

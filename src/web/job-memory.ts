@@ -1,28 +1,28 @@
-import type { JobView } from "./job-state.ts";
+import type { TabJob } from "./job-state.ts";
 import type { RememberedJob } from "./page-state.ts";
 
-/** More would only slow a reload down; the oldest are forgotten first. */
+/** Most jobs remembered per space, because each one slows a reload; the oldest are dropped first. */
 const MAX_REMEMBERED = 50;
 
-/** The part of `sessionStorage` this needs: a tab's own, gone with the tab. */
+/** The part of `sessionStorage` used here; it belongs to one tab and is erased with it. */
 export type TabStorage = Pick<Storage, "getItem" | "setItem">;
 
-/** The jobs of this tab, newest first. What they put out is fetched again as a snapshot. */
+/** Returns the jobs of this tab, newest first. Their output is fetched again as a snapshot. */
 export function recallJobs(storage: TabStorage, space: string): RememberedJob[] {
   try {
     const stored: unknown = JSON.parse(storage.getItem(keyOf(space)) ?? "[]");
     return Array.isArray(stored) ? stored.filter(isRemembered) : [];
   } catch {
-    return []; // Storage may be switched off, or hold what another program wrote.
+    return []; // Storage may be disabled, or contain data from another program.
   }
 }
 
-export function rememberJobs(storage: TabStorage, space: string, jobs: JobView[]): void {
+export function rememberJobs(storage: TabStorage, space: string, jobs: TabJob[]): void {
   const remembered = jobs.slice(0, MAX_REMEMBERED).map(({ id, label }) => ({ id, label }));
   try {
     storage.setItem(keyOf(space), JSON.stringify(remembered));
   } catch {
-    // Full or switched off: the page works on, only a reload forgets its jobs.
+    // Storage is full or disabled: the page still works, but a reload forgets its jobs.
   }
 }
 

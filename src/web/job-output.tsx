@@ -1,13 +1,13 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
-import type { JobView } from "./job-state.ts";
+import type { TabJob } from "./job-state.ts";
 
-/** Nearer to its end than this, pixels, a scrolled box counts as read to the end. */
+/** A box scrolled to within this many pixels of its end counts as being at the end. */
 const AT_END = 24;
 
-/** What the job streamed so far; it scrolls along unless its reader scrolled back. */
-export function JobOutput({ job }: { job: JobView }) {
+/** The job's output so far. It scrolls to new output unless the reader has scrolled back. */
+export function JobOutput({ job }: { job: TabJob }) {
   const box = useRef<HTMLPreElement>(null);
-  // Read before the text grows: a scroll event would tell of the reader's scrolling too late.
+  // Must be read before the text grows: a scroll event would report the reader's scrolling too late.
   const wasAtEnd = isAtEnd(box.current);
   useLayoutEffect(() => {
     if (box.current !== null && wasAtEnd) box.current.scrollTop = box.current.scrollHeight;

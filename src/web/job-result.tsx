@@ -2,9 +2,9 @@ import { useEffect, useMemo, useState } from "preact/hooks";
 import type { Phase } from "./job-state.ts";
 import { copyText, viewResult } from "./result-view.ts";
 
-type Completed = Extract<Phase, { status: "completed" }>;
+type CompletedPhase = Extract<Phase, { status: "completed" }>;
 
-export function JobResult({ phase }: { phase: Completed }) {
+export function JobResult({ phase }: { phase: CompletedPhase }) {
   const view = useMemo(() => viewResult(phase.result), [phase.result]);
   const only = view.text === null && view.images.length === 0 && view.link === null;
   return (
@@ -52,7 +52,7 @@ function CopyButton({ text }: { text: () => string }) {
     return () => clearTimeout(timer);
   }, [state]);
   const copy = () =>
-    // Without a secure context there is no clipboard to write to.
+    // `navigator.clipboard` only exists in a secure context.
     Promise.resolve(navigator.clipboard?.writeText(text()) ?? Promise.reject()).then(
       () => setState("copied"),
       () => setState("failed"),

@@ -4,10 +4,10 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { JobError, JobResource } from "../protocol/resources.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 
-type FrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
-export type JobFrame = FrameOf<"connection" | "progress" | "output" | "gap">;
+type ServerFrameOf<Type extends ServerFrame["type"]> = Extract<ServerFrame, { type: Type }>;
+export type FollowedJobFrame = ServerFrameOf<"connection" | "progress" | "output" | "gap">;
 
-/** Where a job stands, as far as this page was told. */
+/** The job's latest state that this page has received. */
 export type Phase =
   | { status: "attaching" }
   | { status: "queued"; position: number | null; message: string | null }
@@ -20,64 +20,67 @@ export type Phase =
   | { status: "completed"; result: Json; outputPath: string | null }
   | { status: "failed" | "canceled"; error: JobError | null };
 
-/** The cancel asked for from this page. */
-export type Cancel = { kind: "none" } | { kind: "asked" } | { kind: "refused"; message: string };
+/** The state of a cancel requested on this page. */
+export type CancelRequest =
+  | { kind: "none" }
+  | { kind: "asked" }
+  | { kind: "refused"; message: string };
 
 /**
- * How much of a job's channel was seen. Progress and output are counted apart: a snapshot sends
- * the newest progress first and the older output after it.
+ * How much of a job's channel was received. Progress and output have separate offsets, because a
+ * snapshot starts with the newest progress and then sends the older output.
  */
-interface Cursor {
+interface ChannelCursor {
   epoch: string | null;
   progress: number;
   output: number;
-  /** The offset a snapshot reaches to, while it may still be arriving. */
+  /** The offset at which the snapshot ends, while it may still be arriving. */
   snapshotUntil: number | null;
 }
 
-export interface JobView {
+export interface TabJob {
   id: string;
-  /** What was asked, in a line. */
+  /** One line that describes the job: its prompt or its files. */
   label: string;
   phase: Phase;
   attempt: number;
-  /** What the newest attempt streamed, as text. */
+  /** Output of the newest attempt, as text. */
   output: string;
-  /** Whether the beginning of `output` was dropped, here or by the edge. */
+  /** Whether the page or the edge dropped the beginning of `output`. */
   outputCut: boolean;
-  cancel: Cancel;
-  /** What the edge said about following this job, where it refused to. */
+  cancel: CancelRequest;
+  /** The edge's message if it refused to let the page follow this job. */
   note: string | null;
-  cursor: Cursor;
+  cursor: ChannelCursor;
 }
 
-const UNSEEN: Cursor = { epoch: null, progress: -1, output: -1, snapshotUntil: null };
+const UNSEEN: ChannelCursor = { epoch: null, progress: -1, output: -1, snapshotUntil: null };
 
-export function newJob(id: string, label: string, phase: Phase): JobView {
-  const cancel: Cancel = { kind: "none" };
+export function newJob(id: string, label: string, phase: Phase): TabJob {
+  const cancel: CancelRequest = { kind: "none" };
   const base = { id, label, phase, cancel, note: null, cursor: UNSEEN };
   return { ...base, attempt: 0, output: "", outputCut: false };
 }
 
-export function isTerminal(job: JobView): boolean {
+export function isTerminal(job: TabJob): boolean {
   const status = job.phase.status;
   return status === "completed" || status === "failed" || status === "canceled";
 }
 
-/** Where to go on after a reconnect; `undefined` asks for a snapshot. */
-export function resumePosition(job: JobView): string | undefined {
+/** The `since` to follow the job with after a reconnect; `undefined` requests a snapshot. */
+export function resumePosition(job: TabJob): string | undefined {
   const { epoch, progress, output, snapshotUntil } = job.cursor;
   const offset = Math.max(progress, output);
   if (epoch === null || offset < 0) return undefined;
-  // A snapshot cut short leaves holes below its newest offset, so it is asked for again.
+  // If a snapshot was interrupted, output below its newest offset is missing: request it again.
   if (snapshotUntil !== null && offset <= snapshotUntil && output !== snapshotUntil) {
     return undefined;
   }
   return formatPosition({ epoch, offset });
 }
 
-/** One frame about this job; a frame that says nothing new gives back the same object. */
-export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
+/** Applies one frame to a job; returns the same object if nothing changed. */
+export function applyJobFrame(job: TabJob, frame: FollowedJobFrame): TabJob {
   switch (frame.type) {
     case "connection":
       return applyConnection(job, frame);
@@ -90,7 +93,7 @@ export function applyJobFrame(job: JobView, frame: JobFrame): JobView {
   }
 }
 
-function applyConnection(job: JobView, frame: FrameOf<"connection">): JobView {
+function applyConnection(job: TabJob, frame: ServerFrameOf<"connection">): TabJob {
   if (frame.recovered) {
     return { ...job, note: null, cursor: { ...job.cursor, epoch: frame.epoch } };
   }
@@ -98,14 +101,14 @@ function applyConnection(job: JobView, frame: FrameOf<"connection">): JobView {
   return { ...job, note: null, cursor, output: "", outputCut: false };
 }
 
-function applyProgress(job: JobView, frame: FrameOf<"progress">): JobView {
+function applyProgress(job: TabJob, frame: ServerFrameOf<"progress">): TabJob {
   if (frame.offset <= job.cursor.progress || frame.attempt < job.attempt) return job;
   const cursor = { ...job.cursor, progress: frame.offset };
   const phase = isTerminal(job) ? job.phase : phaseOf(frame);
   return { ...onAttempt(job, frame.attempt), cursor, phase };
 }
 
-function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
+function applyOutput(job: TabJob, frame: ServerFrameOf<"output">): TabJob {
   if (frame.offset <= job.cursor.output) return job;
   const cursor = { ...job.cursor, output: frame.offset };
   if (frame.attempt < job.attempt) return { ...job, cursor };
@@ -116,21 +119,21 @@ function applyOutput(job: JobView, frame: FrameOf<"output">): JobView {
   return { ...current, cursor, output, outputCut: current.outputCut || cut };
 }
 
-/** What an attempt streamed is void once another one starts; a snapshot is of one attempt from its gap on. */
-function onAttempt(job: JobView, attempt: number): JobView {
+/** Output is void once a later attempt starts. A snapshot's gap comes before its attempt is known, so it stays. */
+function onAttempt(job: TabJob, attempt: number): TabJob {
   if (attempt <= job.attempt) return job;
-  const isFirstHeard = job.cursor.progress < 0 && job.cursor.output < 0;
-  return { ...job, attempt, output: "", outputCut: isFirstHeard && job.outputCut };
+  const isFirstFrame = job.cursor.progress < 0 && job.cursor.output < 0;
+  return { ...job, attempt, output: "", outputCut: isFirstFrame && job.outputCut };
 }
 
-/** Text goes on where it stopped; any other value gets lines of its own. */
+/** Appends text directly; any other value is added as JSON on its own lines. */
 function appendDelta(output: string, delta: Json): string {
   if (typeof delta === "string") return output + delta;
   const start = output === "" || output.endsWith("\n") ? "" : "\n";
   return `${output}${start}${JSON.stringify(delta, null, 2)}\n`;
 }
 
-function phaseOf(frame: FrameOf<"progress">): Phase {
+function phaseOf(frame: ServerFrameOf<"progress">): Phase {
   const { status, message } = frame;
   if (status === "queued") return { status, position: frame.queue_position, message };
   if (status === "processing") {
@@ -142,8 +145,8 @@ function phaseOf(frame: FrameOf<"progress">): Phase {
   return { status, error: frame.error ?? null };
 }
 
-/** What an HTTP answer tells about a job: an ending is taken over, the rest comes by frames. */
-export function applyResource(job: JobView, resource: JobResource): JobView {
+/** Applies an HTTP answer: only the label and a final state are used; frames bring the rest. */
+export function applyResource(job: TabJob, resource: JobResource): TabJob {
   const label = job.label === "" ? labelOf(resource) : job.label;
   if (isTerminal(job)) return { ...job, label };
   const { status, error } = resource;
@@ -156,7 +159,7 @@ export function applyResource(job: JobView, resource: JobResource): JobView {
   return { ...job, label };
 }
 
-/** How a job is called in the list: its prompt, else its files. */
+/** The job's label in the list: its prompt, or the names of its files. */
 export function labelOf(job: Pick<JobResource, "input" | "files">): string {
   const prompt = typeof job.input.prompt === "string" ? job.input.prompt.trim() : "";
   if (prompt !== "") return prompt.length > 300 ? `${prompt.slice(0, 299)}…` : prompt;

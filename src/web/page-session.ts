@@ -1,9 +1,8 @@
 import type { JsonObject } from "../protocol/codec.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 import { jobId } from "../protocol/values.ts";
-import { type Attachment, cancelJob, getJob, getSpace, uploadJob } from "./api.ts";
+import { cancelJob, type FileAttachment, getJob, getSpace, uploadJob } from "./api.ts";
 import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
-import { dialSpace, type EdgeSocket } from "./edge-socket.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import {
   followsDue,
@@ -13,20 +12,21 @@ import {
   reduce,
   spaceSince,
 } from "./page-state.ts";
+import { dialSpace, type SpaceSocket } from "./space-socket.ts";
 
-/** Frames may come by the thousand; the page is drawn this often at most, milliseconds. */
+/** Shortest time between two redraws, milliseconds: thousands of frames may arrive per second. */
 const DRAW_MS = 30;
 
-/** Answers of the edge that no retry changes. */
+/** HTTP statuses after which a retry is pointless. */
 const FINAL_STATUS = [401, 403, 404];
 
-/** Feeds the page's state with frames, answers and clicks, and performs what follows from them. */
+/** Updates the page's state from frames, answers and clicks, and performs the resulting requests. */
 export class PageSession {
   state: PageState;
   readonly space: string;
   private readonly storage: TabStorage;
   private readonly listeners = new Set<() => void>();
-  private socket: EdgeSocket | null = null;
+  private socket: SpaceSocket | null = null;
   private drawTimer: number | null = null;
   private refs = 0;
 
@@ -41,17 +41,17 @@ export class PageSession {
     return () => this.listeners.delete(listener);
   }
 
-  /** Asks for the space first, so that one that does not exist is said at once and never dialed. */
+  /** Loads the space first, so that a missing space is reported at once and no socket is opened. */
   async start(): Promise<void> {
     await this.loadSpace();
     if (this.state.space.kind === "unavailable") return;
     this.socket = dialSpace(this.space, () => spaceSince(this.state), {
-      opened: () => this.onOpened(),
-      lost: (refused) => this.onLost(refused),
-      closed: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
-      frame: (frame) => this.onFrame(frame),
+      onOpen: () => this.onOpen(),
+      onDisconnect: (neverOpened) => this.onDisconnect(neverOpened),
+      onClose: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
+      onFrame: (frame) => this.onFrame(frame),
     });
-    // The network coming or going shows at once what a silent socket would show late.
+    // These events report a network change at once; a silent socket would notice much later.
     addEventListener("online", () => this.onNetworkChange());
     addEventListener("offline", () => this.onNetworkChange());
   }
@@ -60,8 +60,8 @@ export class PageSession {
     if (this.state.space.kind !== "unavailable") this.socket?.redial();
   }
 
-  /** Sends what the form holds; where it cannot go out, the state says why. */
-  submit(prompt: string, attachments: Attachment[]): void {
+  /** Submits the form's content. If it can't be sent, the state contains the reason. */
+  submit(prompt: string, attachments: FileAttachment[]): void {
     if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
     const files = attachments.map(({ field, file }) => ({
       field,
@@ -75,7 +75,7 @@ export class PageSession {
     else this.send(draft);
   }
 
-  /** A refusal is about what the form held then. */
+  /** Removes a shown refusal, because it was about the form's earlier content. */
   draftChanged(): void {
     this.dispatch({ kind: "draft.changed" });
   }
@@ -87,7 +87,7 @@ export class PageSession {
     else this.dispatch({ kind: "cancel.refused", id, message: answer.refusal.message });
   }
 
-  /** Shows a job this tab did not submit, as `#job=<id>` asks. */
+  /** Adds the job named in the address (`#job=<id>`), which this tab did not submit. */
   async attach(id: string): Promise<void> {
     if (!jobId.safeParse(id).success || id.split(".")[0] !== this.space) {
       const text = `“${id}” is not the id of a job of this space.`;
@@ -120,7 +120,7 @@ export class PageSession {
     this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
   }
 
-  private async upload(draft: Draft, attachments: Attachment[]): Promise<void> {
+  private async upload(draft: Draft, attachments: FileAttachment[]): Promise<void> {
     const ref = this.nextRef();
     this.dispatch({ kind: "submit.sent", ref, by: "upload", label: labelOfDraft(draft) });
     const answer = await uploadJob(this.space, draft.prompt, attachments);
@@ -131,22 +131,22 @@ export class PageSession {
 
   private refused(ref: string, code: string, message: string): void {
     this.dispatch({ kind: "submit.refused", ref, code, message });
-    // The form was drawn by settings that have changed since.
+    // The space's settings have changed since the form was drawn.
     if (code.endsWith("_not_enabled")) void this.loadSpace();
   }
 
-  private onOpened(): void {
-    // Settings are not part of the channel; after a time away they may be others.
+  private onOpen(): void {
+    // The channel does not carry settings, and they may have changed during the disconnect.
     const wasAway = this.state.link.kind !== "connecting" || this.state.space.kind !== "ready";
     this.dispatch({ kind: "link.opened" });
     if (wasAway) void this.loadSpace();
     for (const follow of followsDue(this.state)) this.socket?.send(follow);
   }
 
-  private onLost(dialed: boolean): void {
+  private onDisconnect(neverOpened: boolean): void {
     this.dispatch({ kind: "link.lost" });
-    // A handshake gives no reason to a script; asking for the space tells whether it still exists.
-    if (dialed && navigator.onLine) void this.loadSpace();
+    // Scripts don't learn why a handshake failed; loading the space shows whether it still exists.
+    if (neverOpened && navigator.onLine) void this.loadSpace();
   }
 
   private onNetworkChange(): void {
@@ -176,7 +176,7 @@ export class PageSession {
     this.drawTimer ??= setTimeout(() => this.draw(), DRAW_MS);
   }
 
-  /** Written only when the list itself changes, not with every frame of its jobs. */
+  /** Writes only if the list of jobs or a label changed, not for every frame. */
   private persist(before: PageState): void {
     const same = (index: number) =>
       before.jobs[index]?.id === this.state.jobs[index]?.id &&

@@ -4,28 +4,28 @@ import type { ServerFrame, SpaceClientFrameInput } from "../protocol/subscriber-
 import {
   applyJobFrame,
   applyResource,
-  type Cancel,
+  type CancelRequest,
+  type FollowedJobFrame,
   isTerminal,
-  type JobFrame,
-  type JobView,
   labelOf,
   newJob,
   resumePosition,
+  type TabJob,
 } from "./job-state.ts";
 
-/** The page's own socket. */
-export type Link =
+/** The state of the page's socket. */
+export type PageLink =
   | { kind: "connecting" }
   | { kind: "open" }
   | { kind: "lost" }
   | { kind: "closed"; code: number; reason: string };
 
-export type SpaceView =
+export type SpaceState =
   | { kind: "loading" }
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
 
-/** The submit under way: by socket its answer is lost with the socket, by upload it is not. */
+/** The current submit. If sent by socket, its answer is lost with the socket; an upload's is not. */
 export type Submission =
   | { kind: "idle" }
   | { kind: "sending"; ref: string; by: "socket" | "upload"; label: string }
@@ -37,18 +37,18 @@ export interface Notice {
 }
 
 export interface PageState {
-  link: Link;
-  space: SpaceView;
+  link: PageLink;
+  space: SpaceState;
   status: SpaceStatus | null;
-  /** Jobs of this tab that had not ended when the status came, which counts them too. */
+  /** How many of the jobs counted in `status` belong to this tab. */
   ownInStatus: number;
-  /** How far the space's channel was seen; `null` before its first frame. */
+  /** How far the space's channel was received; `null` before its first frame. */
   position: Position | null;
   submission: Submission;
-  /** Counts accepted jobs, so that the form knows when to empty itself. */
+  /** Number of accepted jobs; the form clears itself when it changes. */
   accepted: number;
   /** Newest first. */
-  jobs: JobView[];
+  jobs: TabJob[];
   notices: Notice[];
   nextNotice: number;
 }
@@ -92,7 +92,7 @@ export function initialState(remembered: RememberedJob[]): PageState {
   };
 }
 
-/** What happens to the page; an event that says nothing new gives back the same state. */
+/** Applies one event to the page's state; returns the same object if nothing changed. */
 export function reduce(state: PageState, event: PageEvent): PageState {
   switch (event.kind) {
     case "link.opened":
@@ -137,24 +137,24 @@ export function reduce(state: PageState, event: PageEvent): PageState {
   }
 }
 
-/** How many jobs of this tab wait or run, as far as it was told. */
+/** The number of this tab's jobs that have not ended, as far as the page knows. */
 export function unfinished(state: Pick<PageState, "jobs">): number {
   return state.jobs.filter((job) => !isTerminal(job)).length;
 }
 
-/** What to follow on a socket that just opened: every job whose end was not seen. */
+/** The `follow` frames for a new socket: one for every job that has not ended. */
 export function followsDue(state: PageState): SpaceClientFrameInput[] {
   return state.jobs
     .filter((job) => !isTerminal(job))
     .map((job) => ({ type: "follow", job_id: job.id, since: resumePosition(job) }));
 }
 
-/** The `since` of the next socket. */
+/** The `since` to open the next socket with. */
 export function spaceSince(state: PageState): string | null {
   return state.position === null ? null : formatPosition(state.position);
 }
 
-function withoutSocket(state: PageState, link: Link): PageState {
+function withoutSocket(state: PageState, link: PageLink): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.by !== "socket") return { ...state, link };
   const message =
@@ -164,8 +164,8 @@ function withoutSocket(state: PageState, link: Link): PageState {
 }
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
-  const space: SpaceView = { kind: "ready", resource };
-  // What frames said is newer, or will be made newer by the next one.
+  const space: SpaceState = { kind: "ready", resource };
+  // The status from frames is newer than this answer, or the next frame will replace it.
   if (state.position !== null) return { ...state, space };
   return { ...state, space, status: resource.status, ownInStatus: unfinished(state) };
 }
@@ -189,7 +189,7 @@ function takeFrame(state: PageState, frame: ServerFrame): PageState {
   }
 }
 
-function takeJobFrame(state: PageState, id: string, frame: JobFrame): PageState {
+function takeJobFrame(state: PageState, id: string, frame: FollowedJobFrame): PageState {
   return updateJob(state, id, (job) => applyJobFrame(job, frame));
 }
 
@@ -198,7 +198,7 @@ function connect(state: PageState, frame: Extract<ServerFrame, { type: "connecti
   return { ...state, position: { epoch: frame.epoch, offset } };
 }
 
-/** A status is whole, so the same one again does no harm; an older one would. */
+/** Each status is complete, so a repeated one does no harm; an older one is ignored. */
 function takeStatus(
   state: PageState,
   frame: Extract<ServerFrame, { type: "space.status" }>,
@@ -218,7 +218,7 @@ function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted"
   if (submission.kind !== "sending" || submission.ref !== frame.ref) return state;
   const phase = { status: "queued", position: frame.queue_position, message: null } as const;
   const job = newJob(frame.job_id, submission.label, phase);
-  return taken(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
+  return addAccepted(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
 }
 
 function takeUpload(state: PageState, ref: string, job: JobResource): PageState {
@@ -226,10 +226,10 @@ function takeUpload(state: PageState, ref: string, job: JobResource): PageState 
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
   const phase = { status: "queued", position: job.queue_position, message: null } as const;
   const label = submission.label === "" ? labelOf(job) : submission.label;
-  return taken(state, newJob(job.id, label, phase));
+  return addAccepted(state, newJob(job.id, label, phase));
 }
 
-function taken(state: PageState, job: JobView): PageState {
+function addAccepted(state: PageState, job: TabJob): PageState {
   const next = addJob(state, job);
   return { ...next, submission: { kind: "idle" }, accepted: state.accepted + 1 };
 }
@@ -248,7 +248,7 @@ function takeError(state: PageState, frame: Extract<ServerFrame, { type: "error"
   return addNotice({ ...state, jobs }, `The job ${name} has expired: the edge no longer keeps it.`);
 }
 
-/** Without `ref` it was refused by the page itself, before anything was sent. */
+/** Without a `ref` the page itself refused the submit before sending it. */
 function refuse(
   state: PageState,
   ref: string | undefined,
@@ -261,16 +261,16 @@ function refuse(
   return { ...state, submission: { kind: "refused", code, message } };
 }
 
-function setCancel(state: PageState, id: string, cancel: Cancel): PageState {
+function setCancel(state: PageState, id: string, cancel: CancelRequest): PageState {
   return updateJob(state, id, (job) => (isTerminal(job) ? job : { ...job, cancel }));
 }
 
-function addJob(state: PageState, job: JobView): PageState {
+function addJob(state: PageState, job: TabJob): PageState {
   if (state.jobs.some((known) => known.id === job.id)) return state;
   return { ...state, jobs: [job, ...state.jobs] };
 }
 
-function updateJob(state: PageState, id: string, change: (job: JobView) => JobView): PageState {
+function updateJob(state: PageState, id: string, change: (job: TabJob) => TabJob): PageState {
   const index = state.jobs.findIndex((job) => job.id === id);
   const before = state.jobs[index];
   if (before === undefined) return state;

@@ -1,12 +1,12 @@
 import type { Json } from "../protocol/codec.ts";
 import { formatBytes } from "./wording.ts";
 
-/** A result in the parts it is shown in. */
+/** A result, split into the parts that the page displays. */
 export interface ResultView {
   text: string | null;
-  /** `data:` addresses of raster images; nothing else is ever given to an `img`. */
+  /** `data:` addresses of raster images; only these are used as the source of an `img`. */
   images: string[];
-  /** An `https:` address that is the whole result. */
+  /** An `https:` address, if the text of the result is nothing else. */
   link: string | null;
   /** Everything else, pretty-printed. */
   rest: string | null;
@@ -28,7 +28,7 @@ export function viewResult(result: Json): ResultView {
   return { ...viewText(text), images: [...viewText(text).images, ...images], rest };
 }
 
-/** The result as Copy puts it on the clipboard: whole, nothing left out. */
+/** The complete result, as the Copy button puts it on the clipboard. */
 export function copyText(result: Json): string {
   return typeof result === "string" ? result : JSON.stringify(result, null, 2);
 }
@@ -40,7 +40,7 @@ function viewText(text: string): ResultView {
   return { ...view, text };
 }
 
-/** Images that are values of the result, or elements of its lists; deeper ones stay text. */
+/** Finds images among the result's values and their lists; deeper ones are shown as text. */
 function imagesIn(value: Json[] | { [key: string]: Json }): string[] {
   const entries = Array.isArray(value) ? value : Object.entries(value).map(([, item]) => item);
   return entries

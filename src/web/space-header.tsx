@@ -2,7 +2,7 @@ import { useEffect } from "preact/hooks";
 import type { PageState } from "./page-state.ts";
 import { formatSeconds, pillOf } from "./wording.ts";
 
-/** What the space is, whether a worker serves it now, and what a job would wait for. */
+/** The space's title, the state of its worker, and its queue. */
 export function SpaceHeader({ name, state }: { name: string; state: PageState }) {
   const resource = state.space.kind === "ready" ? state.space.resource : null;
   const title = resource === null || resource.title === "" ? name : resource.title;
@@ -34,7 +34,7 @@ export function SpaceHeader({ name, state }: { name: string; state: PageState })
   );
 }
 
-/** While the page is offline these are what was last known, and look it. */
+/** While the page is offline these are the last known numbers, styled as outdated. */
 function Counts({ state, offline }: { state: PageState; offline: boolean }) {
   const { status } = state;
   if (state.space.kind === "unavailable") return null;

@@ -1,6 +1,6 @@
 import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 import type { Phase } from "./job-state.ts";
-import { type Link, type PageState, unfinished } from "./page-state.ts";
+import { type PageLink, type PageState, unfinished } from "./page-state.ts";
 
 export type PillState =
   | "connected"
@@ -22,7 +22,7 @@ const PILLS: Record<SpaceStatus["worker"], Pill> = {
   draining: { state: "draining", text: "Draining" },
 };
 
-/** Without its socket the page knows nothing of the worker, and says so. */
+/** Without a socket the page does not know the worker's state, so it shows its own. */
 export function pillOf(state: Pick<PageState, "link" | "space" | "status">): Pill {
   if (state.space.kind === "unavailable") return { state: "offline", text: "Not available" };
   if (state.link.kind === "lost") {
@@ -37,8 +37,8 @@ export function workerPill(status: SpaceStatus): Pill {
   return PILLS[status.worker];
 }
 
-/** Why the edge ended the page's socket for good. */
-export function closeReason(link: Extract<Link, { kind: "closed" }>): string {
+/** Explains why the edge closed the page's socket for good. */
+export function closeReason(link: Extract<PageLink, { kind: "closed" }>): string {
   const known: Record<number, string> = {
     1000: "The edge ended the connection.",
     4400: "The edge did not understand this page.",
@@ -50,7 +50,7 @@ export function closeReason(link: Extract<Link, { kind: "closed" }>): string {
   return link.reason === "" ? `${text} (${link.code})` : `${text} (${link.code}: ${link.reason})`;
 }
 
-/** What a submit would meet now, where it would not go its usual way. */
+/** Warns if a job submitted now would wait, be refused or not be sent; otherwise `null`. */
 export function submitHint(
   state: Pick<PageState, "link" | "status" | "submission" | "jobs" | "ownInStatus">,
   resource: SpaceResource,
@@ -64,15 +64,15 @@ export function submitHint(
   if (status?.worker === "connected" && noWorker) {
     return "A worker is connected now: submit again.";
   }
-  // The refusal, shown above, said as much.
+  // The refusal shown above the hint already says this.
   return noWorker || isOwnRun(state) ? null : waitingHint(resource, status);
 }
 
-/** Nobody waits, and what runs was sent from here: that the worker is busy with it is no news. */
+/** Whether all running jobs are this tab's and none waits; then “the worker is busy” is no news. */
 function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): boolean {
   const { status } = state;
   if (status?.worker !== "connected" || status.queue_size > 0) return false;
-  // The status comes a little later than a job's end, and may come before a job's answer.
+  // The status arrives shortly after a job's end, and sometimes before the answer to a submit.
   return status.processing <= Math.max(state.ownInStatus, unfinished(state));
 }
 

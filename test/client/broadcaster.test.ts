@@ -15,7 +15,7 @@ async function start() {
 }
 
 describe("a broadcaster", () => {
-  test("has a method for every known event, and each publishes that type where it belongs", async () => {
+  test("has a method for every known event type, which publishes it to the right room", async () => {
     const { broadcaster: b } = await start();
     const published = await Promise.all([
       b.broadcastProjectUpdated(42, { name: "Ada" }),
@@ -36,7 +36,7 @@ describe("a broadcaster", () => {
       b.broadcastAiSuggestion("user:ada", { suggestion: "Rest." }),
       b.broadcastAiAnalysisComplete("global"),
     ]);
-    const events = published.flatMap((one) => (one.repeated ? [] : [one]));
+    const events = published.flatMap((event) => (event.repeated ? [] : [event]));
     const named = new Set(events.map(({ type }) => type));
     expect(named).toEqual(new Set(Object.keys(EVENT_DATA)));
     const rooms = Object.fromEntries(events.map(({ type, room }) => [type, room]));
@@ -51,14 +51,14 @@ describe("a broadcaster", () => {
     expect(events[0]?.data).toEqual({ name: "Ada", project_id: "42" });
   });
 
-  test("publishes types of one's own", async () => {
+  test("publishes custom event types", async () => {
     const { edge, broadcaster } = await start();
     const published = await broadcaster.publish("team:7", "build.green", { n: 1 }, { id: "b-1" });
     expect(published).toMatchObject({ type: "build.green", room: "team:7", id: "b-1" });
     expect(edge.requests[0]?.headers.authorization).toBe("Bearer key");
   });
 
-  test("sends again what was not answered, refused for a moment or one too many, under one id", async () => {
+  test("retries with the same id after no answer, a passing failure or a rate limit (R16)", async () => {
     const { edge, broadcaster } = await start();
     const { answer } = edge;
     const failures = ["drop" as const, problem(503, "unavailable"), problem(429, "rate_limited")];
@@ -68,7 +68,7 @@ describe("a broadcaster", () => {
     expect(ids).toEqual(Array(4).fill(published.id));
   });
 
-  test("does not send again what the edge will never take", async () => {
+  test("does not retry an event that the edge refuses for good", async () => {
     const { edge, broadcaster } = await start();
     edge.answer = () => problem(403, "not_allowed", "Not yours.");
     const refused = broadcaster.broadcastProjectDeleted(1);
@@ -76,7 +76,7 @@ describe("a broadcaster", () => {
     expect(edge.requests).toHaveLength(1);
   });
 
-  test("takes only the data that a type has", () => {
+  test("accepts only the data that an event type defines", () => {
     type Progress = Parameters<Broadcasts["broadcastWorkflowProgress"]>[1];
     expectTypeOf<{ workflow_id: number; progress: number }>().toExtend<Progress>();
     expectTypeOf<{ workflow_id: number }>().not.toExtend<Progress>();

@@ -12,7 +12,7 @@ import {
 import type { Frame } from "../support/fake-subscriber-edge.ts";
 import { completed, connection, gap, output, progress } from "./jobs.ts";
 
-/** A job's log at the edge, and a socket whose frames arrive when the test says so. */
+/** Models a job's log at the edge and a socket whose frames arrive when the test delivers them. */
 class Model {
   private log: Frame[] = [];
   private trimmedTo = 0;
@@ -59,7 +59,7 @@ class Model {
     this.inFlight = [connection(after, recovery.recovered), ...this.missed(recovery)];
   }
 
-  /** Perhaps some come twice. */
+  /** Delivers frames, some of them possibly twice. */
   deliver(count: number, twice: boolean): void {
     for (const frame of this.inFlight.splice(0, count)) {
       this.read(frame);
@@ -123,18 +123,18 @@ type Step = {
 
 function run(steps: Step[]): Model {
   const model = new Model();
-  for (const one of steps) {
-    if (one.do === "publish") model.publish(one.kind);
-    else if (one.do === "deliver") model.deliver(one.count, one.twice);
-    else if (one.do === "trim") model.trim(one.share);
-    else model[one.do]();
+  for (const step of steps) {
+    if (step.do === "publish") model.publish(step.kind);
+    else if (step.do === "deliver") model.deliver(step.count, step.twice);
+    else if (step.do === "trim") model.trim(step.share);
+    else model[step.do]();
   }
   model.finish();
   return model;
 }
 
-describe("a job's channel, whatever is dropped, dialed again, repeated and trimmed", () => {
-  test("tells every piece of output once and in order, or says that it is lost", () => {
+describe("a job's channel, under random drops, reconnects, repeats and trims", () => {
+  test("delivers every piece of output once and in order, or reports it as lost (C9, C10, C11)", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
         const { told, last } = run(steps);
@@ -157,7 +157,7 @@ describe("a job's channel, whatever is dropped, dialed again, repeated and trimm
     );
   });
 
-  test("misses no piece that it does not call lost", () => {
+  test("misses no piece that it does not report as lost (C11)", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60, size: "max" }), (steps) => {
         const model = run(steps);
@@ -177,7 +177,7 @@ describe("a job's channel, whatever is dropped, dialed again, repeated and trimm
     );
   });
 
-  test("an epoch that is another one begins anew", () => {
+  test("a different epoch starts from the beginning (C7)", () => {
     let cursor = cursorAt("old:7");
     const told: JobEvent[] = [];
     for (const frame of [connection(1, false, "new"), output(1, "a"), progress(1)]) {

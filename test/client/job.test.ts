@@ -11,7 +11,7 @@ async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe("following a job", () => {
-  test("its events come in order, each with the position after it, and the last one ends it", async () => {
+  test("events arrive in order with their positions, and the last one ends the subscription", async () => {
     const { edge, client } = await startClient();
     const events = client.job(JOB_ID).events();
     const socket = await edge.socket();
@@ -30,7 +30,7 @@ describe("following a job", () => {
     expect(await socket.closed).toBe(1000);
   });
 
-  test("after a broken connection it goes on where it was, and tells nothing twice", async () => {
+  test("after a broken connection it resumes where it was and delivers nothing twice (C8, C9)", async () => {
     const { edge, client } = await startClient();
     const texts: unknown[] = [];
     const links: string[] = [];
@@ -50,7 +50,7 @@ describe("following a job", () => {
     expect(links).toEqual(["open", "lost", "open", "closed"]);
   });
 
-  test("a snapshot that is cut short is told once, when it has come whole", async () => {
+  test("an interrupted snapshot is delivered once, after it has arrived completely (C10)", async () => {
     const { edge, client } = await startClient();
     const events = client.job(JOB_ID).events();
     const first = await edge.socket();
@@ -64,7 +64,7 @@ describe("following a job", () => {
     expect(told.map(({ type }) => type)).toEqual(["output", "output", "progress", "progress"]);
   });
 
-  test("what was lost while away is a gap, and what is left follows it", async () => {
+  test("events lost while disconnected are reported as a gap, and the rest follows (C11)", async () => {
     const { edge, client } = await startClient();
     const gaps: unknown[] = [];
     const texts: unknown[] = [];
@@ -83,7 +83,7 @@ describe("following a job", () => {
     expect(texts).toEqual(["a", "z"]);
   });
 
-  test("progress that was left out because newer progress says more is no gap", async () => {
+  test("progress that the edge skipped in favour of newer progress is not a gap (S17)", async () => {
     const { edge, client } = await startClient();
     const types: string[] = [];
     const events = client.job(JOB_ID).events();
@@ -93,7 +93,7 @@ describe("following a job", () => {
     expect(types).toEqual(["progress", "progress", "progress"]);
   });
 
-  test("a connection that has fallen silent is dialed anew, and one that only has nothing to say is not", async () => {
+  test("a silent connection is dialed again, but not one that still answers pings (C2)", async () => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval"] });
     onTestFinished(() => void vi.useRealTimers());
     const { edge, client } = await startClient();
@@ -116,7 +116,7 @@ describe("following a job", () => {
     expect(await following.closed).toBeNull();
   });
 
-  test("a job that is not there ends it with the edge's reason, which was asked for over HTTP", async () => {
+  test("a missing job ends the subscription with the edge's reason, requested over HTTP (S2)", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => problem(404, "job_not_found", "There is no such job.");
     edge.refuse(404);
@@ -125,7 +125,7 @@ describe("following a job", () => {
     expect(edge.unasked).toBe(0);
   });
 
-  test("where all was seen before, the end is still told", async () => {
+  test("the end is delivered even if every event was received before", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({
       body: jobResource({ status: "completed", result: 42, completed_at: AT, attempt: 1 }),
@@ -142,7 +142,7 @@ describe("following a job", () => {
     expect(told).toEqual([[42, "e:9"]]);
   });
 
-  test("frames of a kind that is not known yet, and what is no frame, are passed over", async () => {
+  test("frames of unknown types, and messages that aren't frames, are ignored (C1)", async () => {
     const { edge, client } = await startClient();
     const result = client.job(JOB_ID).result();
     const socket = await edge.socket();
@@ -152,7 +152,7 @@ describe("following a job", () => {
     expect(await result).toBe("done");
   });
 
-  test("a handler that throws does not keep the others from being told", async () => {
+  test("a handler that throws does not keep other handlers from being called", async () => {
     const thrown: unknown[] = [];
     const note = (error: unknown) => void thrown.push(error);
     const listeners = process.listeners("uncaughtException");
@@ -189,7 +189,7 @@ describe("the result of a job", () => {
     expect(thrown).toMatchObject({ ...error, jobId: JOB_ID });
   });
 
-  test("is waited for until the signal says otherwise", async () => {
+  test("is waited for until the signal aborts", async () => {
     const { edge, client } = await startClient();
     const controller = new AbortController();
     const result = client.job(JOB_ID).result({ signal: controller.signal });
@@ -209,7 +209,7 @@ describe("the result of a job", () => {
 });
 
 describe("the output of a job", () => {
-  test("is its text, piece by piece", async () => {
+  test("is returned as text, piece by piece", async () => {
     const { edge, client } = await startClient();
     const reading = all(client.job(JOB_ID).output());
     const socket = await edge.socket();
@@ -218,7 +218,7 @@ describe("the output of a job", () => {
     expect(await reading).toEqual(["a ", "cat"]);
   });
 
-  test("of an attempt that was in vain is not mixed with that of the next", async () => {
+  test("of an attempt in vain is not mixed with that of the next (S5)", async () => {
     const { edge, client } = await startClient();
     const job = client.job(JOB_ID);
     let text = "";
@@ -249,7 +249,7 @@ describe("the output of a job", () => {
 });
 
 describe("an iterator", () => {
-  test("that is left closes its socket", async () => {
+  test("whose loop is left closes its socket", async () => {
     const { edge, client } = await startClient();
     const events = client.job(JOB_ID).events();
     const socket = await edge.socket();

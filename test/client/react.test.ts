@@ -14,11 +14,11 @@ const ROOM = "project:42";
 
 afterEach(() => document.body.replaceChildren());
 
-/** Renders a component as React does while it is developed: every effect is tried out twice. */
+/** Renders in React's strict mode, which runs every effect twice. */
 function render(...components: (() => string)[]) {
   const container = document.body.appendChild(document.createElement("div"));
   const root = createRoot(container);
-  const children = components.map((one, key) => createElement(Shown, { key, of: one }));
+  const children = components.map((component, key) => createElement(Shown, { key, of: component }));
   root.render(createElement(StrictMode, null, children));
   const unmount = () => root.unmount();
   onTestFinished(unmount);
@@ -57,7 +57,7 @@ describe("useJob", () => {
     expect(edge.unasked).toBe(0);
   });
 
-  test("drops the output of an attempt that was in vain", async () => {
+  test("drops the output of an attempt in vain (S5)", async () => {
     const { edge, client } = await start();
     const { shows } = render(describeJob(client, JOB_ID));
     const socket = await edge.socket();
@@ -67,14 +67,14 @@ describe("useJob", () => {
     await shows("closed|failed|whole||timeout");
   });
 
-  test("waits where there is no job yet", async () => {
+  test("follows nothing while there is no job id", async () => {
     const { edge, client } = await start();
     const { shows } = render(describeJob(client, null));
     await shows("connecting||||");
     expect(edge.unasked).toBe(0);
   });
 
-  test("leaves the job with the last component that shows it", async () => {
+  test("stops following the job when the last component that shows it unmounts", async () => {
     const { edge, client } = await start();
     const { unmount } = render(describeJob(client, JOB_ID));
     const socket = await edge.socket();
@@ -91,7 +91,7 @@ describe("useJob", () => {
 });
 
 describe("useSpace", () => {
-  test("shows the status as it changes, and what went wrong", async () => {
+  test("shows each status as it changes, and the error that ends it", async () => {
     const { edge, client } = await start();
     const { shows } = render(() => {
       const { status, link, error } = useSpace(client, "demo");

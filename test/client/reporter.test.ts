@@ -15,7 +15,7 @@ function receipt(offset: number) {
 }
 
 describe("a backend's job", () => {
-  test("is made once, whatever becomes of the first answer", async () => {
+  test("is created once even if the first answer is lost (B2)", async () => {
     const { edge, client } = await startClient({ token: "key" });
     edge.answer = (request) => {
       const { id } = request.json();
@@ -27,7 +27,7 @@ describe("a backend's job", () => {
     expect(bodies).toEqual(Array(2).fill({ id: job.id, input: { scene: "lake" } }));
   });
 
-  test("is reported in order, also where nobody waits for the report before", async () => {
+  test("is reported in order, even if reports are not awaited", async () => {
     const { edge, client } = await startClient();
     let failures = 1;
     edge.answer = ({ path }) => {
@@ -46,7 +46,7 @@ describe("a backend's job", () => {
     expect(edge.requests.at(-1)?.json()).toEqual({ result: { frames: 30 } });
   });
 
-  test("one report that is refused keeps back none of the others, and output is never sent twice", async () => {
+  test("a refused report does not hold back later ones, and output is never sent twice", async () => {
     const { edge, client } = await startClient();
     edge.answer = ({ path }) => {
       if (path.endsWith("/output")) return "drop";

@@ -15,7 +15,10 @@ const type = fc.constantFrom(...TYPES);
 function stepFor(whole: boolean): fc.Arbitrary<Step> {
   const wanted = whole ? fc.constant(null) : filter;
   return fc.oneof(
-    { weight: 8, arbitrary: type.map((one) => (model: RoomModel) => model.publish(one)) },
+    {
+      weight: 8,
+      arbitrary: type.map((eventType) => (model: RoomModel) => model.publish(eventType)),
+    },
     { weight: 4, arbitrary: fc.constant((model: RoomModel) => model.serve()) },
     {
       weight: 4,
@@ -27,9 +30,11 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
     { weight: 1, arbitrary: fc.constant((model: RoomModel) => model.down()) },
     { weight: 1, arbitrary: share.map((part) => (model: RoomModel) => model.trim(part)) },
     { weight: 1, arbitrary: fc.constant((model: RoomModel) => model.reset()) },
-    { weight: 1, arbitrary: type.map((one) => (model: RoomModel) => model.lose(one)) },
-    // A filter leaves holes, so that this one would not show.
-    ...(whole ? [{ weight: 1, arbitrary: type.map((one) => (m: RoomModel) => m.skip(one)) }] : []),
+    { weight: 1, arbitrary: type.map((eventType) => (model: RoomModel) => model.lose(eventType)) },
+    // Only without a filter: a filter leaves holes, so a skipped event could not be noticed.
+    ...(whole
+      ? [{ weight: 1, arbitrary: type.map((eventType) => (m: RoomModel) => m.skip(eventType)) }]
+      : []),
     {
       weight: 2,
       arbitrary: fc.tuple(wanted, fills).map(([asked, fill]) => (model: RoomModel) => {
@@ -45,7 +50,7 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
   );
 }
 
-/** Walks through what a follower was told: always on from where it was, never back. */
+/** Checks that a subscriber's events and gaps only move forward, each from where the last one ended. */
 function walk({ told }: Follower): {
   at: Position | null;
   seen: number[];
@@ -72,7 +77,7 @@ function walk({ told }: Follower): {
   return { at, seen, lost };
 }
 
-describe("a room's followers, whatever is dropped, dialed again, repeated, lost and trimmed", () => {
+describe("a room's subscribers, under random drops, reconnects, repeats, losses and trims", () => {
   for (const [title, whole] of [
     ["are told every event once and in order, or that it is lost", true],
     ["with filters of their own on one socket as well", false],
@@ -82,12 +87,12 @@ describe("a room's followers, whatever is dropped, dialed again, repeated, lost 
       await fc.assert(
         fc.asyncProperty(fc.boolean(), steps, async (isOwn, steps) => {
           const model = new RoomModel(isOwn);
-          for (const one of steps) one(model);
+          for (const step of steps) step(model);
           model.follow(null, undefined, false);
           model.finish();
           model.publish("project.updated");
           model.finish();
-          // What is read from history comes a little later.
+          // Events read from the history arrive asynchronously.
           await new Promise((resolve) => setImmediate(resolve));
           for (const follower of model.followers) {
             const { seen, lost } = walk(follower);

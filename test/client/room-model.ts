@@ -5,7 +5,7 @@ import type { Gap } from "../../src/client/job-channel.ts";
 import { type HistoryPage, pageOf, type RoomEvent } from "../../src/client/room-events.ts";
 import { RoomFeed } from "../../src/client/room-feed.ts";
 import { RoomSubscriber } from "../../src/client/room-subscriber.ts";
-import { Ending } from "../../src/client/subscription.ts";
+import { OpenSubscription } from "../../src/client/subscription.ts";
 import type { RoomEventFrame } from "../../src/protocol/room-events.ts";
 import {
   type EventFilter,
@@ -21,12 +21,12 @@ type Sent = RoomEventFrame | { type: "subscribed"; [field: string]: unknown };
 export interface Follower {
   filter: EventFilter | null;
   subscriber: RoomSubscriber;
-  /** Where it began; `null` before it has. */
+  /** The position at which it started; `null` until then. */
   start: Position | null;
   told: (RoomEvent | Gap)[];
 }
 
-/** A room at the edge, one client's socket, and a network that delivers when the test says so. */
+/** Models a room at the edge, one client's socket, and a network that delivers on demand. */
 export class RoomModel {
   epochs = 1;
   log: RoomEventFrame[] = [];
@@ -42,7 +42,7 @@ export class RoomModel {
   private readonly edge = new Edge({ url: "http://edge" });
   private readonly isOwn: boolean;
 
-  /** `isOwn`: the edge subscribes the client without being asked, as it does for its own rooms. */
+  /** `isOwn`: the edge subscribes the client without a request, as it does for a user's own rooms (R3). */
   constructor(isOwn: boolean) {
     this.isOwn = isOwn;
   }
@@ -55,9 +55,9 @@ export class RoomModel {
     const told: (RoomEvent | Gap)[] = [];
     const push = (item: RoomEvent | Gap) => void told.push(item);
     const history = fills ? async (since: string) => this.history(since) : null;
-    const ending = new Ending(this.edge, {});
+    const subscription = new OpenSubscription(this.edge, {});
     const sink = { onEvent: push, onGap: push };
-    const subscriber = new RoomSubscriber(ending, { since, filter, history }, sink);
+    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, sink);
     this.followers.push({ filter, subscriber, told, start: subscriber.cursor });
     this.feed.add(subscriber);
     this.note();
@@ -75,7 +75,7 @@ export class RoomModel {
     this.trimmedTo = Math.max(this.trimmedTo, Math.floor(this.log.length * share));
   }
 
-  /** The room was emptied, and begins anew. */
+  /** The room was emptied and starts again with a new epoch. */
   reset(): void {
     this.epochs += 1;
     this.log = [];
@@ -83,7 +83,7 @@ export class RoomModel {
     if (this.subscription) this.inFlight.push(this.answer(0, false));
   }
 
-  /** An event that never gets to the client, and nobody says so. */
+  /** Publishes an event that never reaches the client, without any notice. */
   skip(type: string): void {
     const { subscription } = this;
     this.subscription = null;
@@ -91,7 +91,7 @@ export class RoomModel {
     this.subscription = subscription;
   }
 
-  /** The gateway could not be told of what is published now, and the room has it no more. */
+  /** Publishes an event that the gateway misses and that the room no longer has afterwards. */
   lose(type: string): void {
     this.skip(type);
     this.trimmedTo = this.log.length;
@@ -105,7 +105,7 @@ export class RoomModel {
       this.subscription = { type: "subscribe", room: ROOM };
       this.inFlight = [this.answer(this.log.length, false)];
     }
-    this.feed.up();
+    this.feed.onConnect();
   }
 
   down(): void {
@@ -114,7 +114,7 @@ export class RoomModel {
     this.asked = [];
     this.inFlight = [];
     this.subscription = null;
-    this.feed.down(null);
+    this.feed.onDisconnect(null);
   }
 
   /** The edge reads what the client sent. */
@@ -134,7 +134,7 @@ export class RoomModel {
 
   finish(): void {
     this.up();
-    // What is asked for may be asked for once more when the answer has come.
+    // After the answer, the client may subscribe once more.
     for (let round = 0; round < 4; round += 1) {
       this.serve();
       this.deliver(Number.POSITIVE_INFINITY, false);
@@ -174,8 +174,8 @@ export class RoomModel {
   }
 
   private hear(frame: Sent): void {
-    if (frame.type === "subscribed") this.feed.subscribed(subscribedFrame.parse(frame));
-    else this.feed.event(frame as RoomEventFrame);
+    if (frame.type === "subscribed") this.feed.onSubscribed(subscribedFrame.parse(frame));
+    else this.feed.onEvent(frame as RoomEventFrame);
     this.note();
   }
 }

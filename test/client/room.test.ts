@@ -10,7 +10,7 @@ function event(offset: number, fields: Record<string, unknown> = {}): Frame {
   return { type: "project.updated", ...about, ...fields };
 }
 
-/** What a follower was told, in order. */
+/** Records the events and gaps that a subscriber received, in order. */
 function notes() {
   const told: (RoomEvent | Gap)[] = [];
   const push = (item: RoomEvent | Gap) => void told.push(item);
@@ -19,7 +19,7 @@ function notes() {
 }
 
 describe("following rooms", () => {
-  test("all rooms of a client share one socket, and each hears its own events", async () => {
+  test("all rooms of a client share one socket, and each receives its own events", async () => {
     const { edge, client } = await startClient({ token: "a.b.c" });
     const [one, other] = [notes(), notes()];
     client.room(ROOM).subscribe(one.handlers);
@@ -36,7 +36,7 @@ describe("following rooms", () => {
     expect(edge.unasked).toBe(0);
   });
 
-  test("frames that come together in one are read one after the other", async () => {
+  test("frames that arrive as one batch are read in order (R13)", async () => {
     const { edge, client } = await startClient();
     const { offsets, handlers } = notes();
     client.room(ROOM).subscribe(handlers);
@@ -48,7 +48,7 @@ describe("following rooms", () => {
     await expect.poll(offsets).toEqual([1, 2, 3]);
   });
 
-  test("after a broken connection every room goes on where it was", async () => {
+  test("after a broken connection every room resumes where it was (C8, R4)", async () => {
     const { edge, client } = await startClient();
     const { offsets, handlers } = notes();
     const links: string[] = [];
@@ -67,7 +67,7 @@ describe("following rooms", () => {
     expect(links).toEqual(["open", "lost", "open"]);
   });
 
-  test("what was lost meanwhile is a gap", async () => {
+  test("events lost meanwhile are reported as a gap", async () => {
     const { edge, client } = await startClient();
     const { told, handlers } = notes();
     client.room(ROOM).subscribe({ ...handlers, since: "e:3" });
@@ -79,7 +79,7 @@ describe("following rooms", () => {
     expect(told[0]).toEqual({ type: "gap", after: "e:3", until: "e:20" });
   });
 
-  test("a gap is filled from the room's history, and what came meanwhile follows it", async () => {
+  test("a gap is filled from the room's history, and events that arrived meanwhile follow it", async () => {
     const { edge, client } = await startClient();
     const { told, offsets, handlers } = notes();
     edge.answer = ({ path, query }: FakeRequest) => {
@@ -109,7 +109,7 @@ describe("following rooms", () => {
     await expect.poll(() => told).toEqual([{ type: "gap", after: "e:3", until: "e:10" }]);
   });
 
-  test("two followers of one room share its subscription, each with its own filter", async () => {
+  test("two subscribers of one room share its subscription, each with its own filter", async () => {
     const { edge, client } = await startClient();
     const [picky, keen] = [notes(), notes()];
     const filter = { types: ["project.deleted"] };
@@ -131,7 +131,7 @@ describe("following rooms", () => {
     await expect.poll(keen.offsets).toEqual([4, 5, 6]);
   });
 
-  test("a room that is left is unsubscribed, and the socket closes after the last", async () => {
+  test("a room without subscribers is unsubscribed, and the socket closes after the last room", async () => {
     const { edge, client } = await startClient();
     const subscription = client.room(ROOM).subscribe({});
     const other = client.room("agent:7").subscribe({});
@@ -162,7 +162,7 @@ describe("following rooms", () => {
     await expect.poll(offsets).toEqual([1]);
   });
 
-  test("a room that one may not follow ends its followers, and no others", async () => {
+  test("a refused room ends its own subscribers and no others", async () => {
     const { edge, client } = await startClient();
     const { offsets, handlers } = notes();
     const refused = client.room("project:13").subscribe({});
@@ -178,7 +178,7 @@ describe("following rooms", () => {
     await expect.poll(offsets).toEqual([1]);
   });
 
-  test("a room that can't be reached for a moment is asked for again", async () => {
+  test("a temporarily unavailable room is subscribed to again", async () => {
     const { edge, client } = await startClient();
     const { offsets, handlers } = notes();
     client.room(ROOM).subscribe(handlers);
@@ -191,7 +191,7 @@ describe("following rooms", () => {
     await expect.poll(offsets).toEqual([1]);
   });
 
-  test("who comes and goes is told where that is asked for", async () => {
+  test("joins and leaves are reported only if requested (R10)", async () => {
     const { edge, client } = await startClient();
     const presences: Presence[] = [];
     client.room(ROOM).subscribe({ onPresence: (presence) => presences.push(presence) });
@@ -203,7 +203,7 @@ describe("following rooms", () => {
     await expect.poll(() => presences).toEqual([joined]);
   });
 
-  test("an iterator tells events and gaps in order", async () => {
+  test("an iterator returns events and gaps in order", async () => {
     const { edge, client } = await startClient();
     const events = client.room(ROOM).events({ since: "e:1" });
     const socket = await edge.socket();
@@ -222,7 +222,7 @@ describe("following rooms", () => {
 });
 
 describe("rooms over HTTP", () => {
-  test("publishing again after a broken connection has the same id, and so is one event", async () => {
+  test("a publish repeated after a broken connection has the same id, and so is one event (R16)", async () => {
     const { edge, client } = await startClient({ token: "key" });
     let tries = 0;
     edge.answer = (request) => {

@@ -15,7 +15,7 @@ function connection(epoch: string, offset: number, recovered = false): Frame {
 }
 
 describe("watching a space", () => {
-  test("its status is told now and on every change, across reconnects, and never twice", async () => {
+  test("its status is reported at first and on every change, across reconnects, never twice (S3)", async () => {
     const { edge, client } = await startClient();
     const workers: string[] = [];
     client.space("demo").watch({ onStatus: ({ worker }) => workers.push(worker) });
@@ -32,7 +32,7 @@ describe("watching a space", () => {
     await expect.poll(() => workers).toEqual(all);
   });
 
-  test("a space that is gone ends it", async () => {
+  test("a space that no longer exists ends the subscription (S14)", async () => {
     const { edge, client } = await startClient();
     const statuses = client.space("demo").statuses();
     const socket = await edge.socket();
@@ -46,7 +46,7 @@ describe("watching a space", () => {
 });
 
 describe("submitting to a space", () => {
-  test("sends the input and the options, and answers with the job", async () => {
+  test("sends the input and the options, and returns the job (H5)", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({ status: 202, body: jobResource() });
     const job = await client.space("demo").submit({ prompt: "a cat" }, { priority: 3 });
@@ -56,7 +56,7 @@ describe("submitting to a space", () => {
     expect(request?.json()).toEqual({ input: { prompt: "a cat" }, priority: 3 });
   });
 
-  test("is sent again after a broken connection, with the key that makes it one job", async () => {
+  test("is repeated after a broken connection with the same idempotency key (H10)", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => (edge.requests.length < 3 ? "drop" : { status: 202, body: jobResource() });
     await client.space("demo").submit({});
@@ -66,7 +66,7 @@ describe("submitting to a space", () => {
     expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
   });
 
-  test("is refused with the edge's code, status and words, and not sent again", async () => {
+  test("that is refused throws the edge's code, status and message, and is not repeated (H2)", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({
       ...(problem(429, "queue_full", "The queue has 1 job.") as object),
@@ -83,7 +83,7 @@ describe("submitting to a space", () => {
     expect(edge.requests[0]?.headers["idempotency-key"]).toBe("mine");
   });
 
-  test("sends files as a form, with their names", async () => {
+  test("sends files as a form, with their names (H6)", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({ status: 202, body: jobResource() });
     const image = new File(["pixels"], "cat.png", { type: "image/png" });
@@ -100,7 +100,7 @@ describe("submitting to a space", () => {
     expect([sent.name, sent.type, await sent.text()]).toEqual(["cat.png", "image/png", "pixels"]);
   });
 
-  test("refuses what no form can say before anything is sent", async () => {
+  test("refuses settings that a form can't express before anything is sent", async () => {
     const { edge, client } = await startClient();
     const webhook = { url: "https://example.org", events: ["start" as const] };
     const files = { image: new Blob(["pixels"]) };
@@ -109,7 +109,7 @@ describe("submitting to a space", () => {
     expect(edge.requests).toHaveLength(0);
   });
 
-  test("several at once are answered one by one, in order", async () => {
+  test("several at once returns one outcome per job, in order (H13)", async () => {
     const { edge, client } = await startClient();
     const refusal = problem(409, "worker_not_connected", "No worker.") as { body: object };
     edge.answer = () => ({
@@ -130,7 +130,7 @@ describe("submitting to a space", () => {
 });
 
 describe("a client", () => {
-  test("finds an edge that is served under a path, and keeps its address free of secrets", async () => {
+  test("reaches an edge under a path, and puts no secrets into addresses", async () => {
     const { edge } = await startClient();
     edge.answer = () => ({ body: jobResource() });
     const client = new DialoutClient({ url: `${edge.url}/edge/?a=b#c`, token: "a.b.c" });
@@ -143,12 +143,12 @@ describe("a client", () => {
     following.close();
   });
 
-  test("needs an address that is one, where there is no page to take it from", () => {
+  test("needs a valid address outside of a page", () => {
     expect(() => new DialoutClient()).toThrow("`url` is needed");
     expect(() => new DialoutClient({ url: "ws://edge" })).toThrow("begins with http: or https:");
   });
 
-  test("says so where there is no WebSocket", () => {
+  test("reports that there is no WebSocket", () => {
     const { WebSocket } = globalThis;
     Reflect.deleteProperty(globalThis, "WebSocket");
     const follow = () => new DialoutClient({ url: "http://edge" }).job(JOB_ID).follow({});
@@ -156,7 +156,7 @@ describe("a client", () => {
     globalThis.WebSocket = WebSocket;
   });
 
-  test("says what is wrong with an answer that is none of the edge's", async () => {
+  test("reports an answer that does not come from an edge", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({ body: { hello: "world" } });
     await expect(client.job(JOB_ID).get()).rejects.toMatchObject({ code: "malformed_answer" });
@@ -164,7 +164,7 @@ describe("a client", () => {
     await expect(client.job(JOB_ID).get()).rejects.toMatchObject({ code: "http_418", status: 418 });
   });
 
-  test("follows with the WebSocket it is given", async () => {
+  test("uses the WebSocket class it is given", async () => {
     const { WebSocket } = await import("ws");
     const { edge, client } = await startClient({ WebSocket });
     const statuses = client.space("demo").statuses();

@@ -4,7 +4,7 @@ import { FakeSubscriberEdge } from "../support/fake-subscriber-edge.ts";
 
 export const JOB_ID = "demo.01JZZZZZZZZZZZZZZZZZZZZZZZ";
 
-/** An edge and a client of it; both end with the test. */
+/** Starts a fake edge and a client for it; both are closed when the test ends. */
 export async function startClient(options: ClientOptions = {}) {
   const edge = await FakeSubscriberEdge.start();
   return { edge, client: clientOf(edge, options) };
@@ -16,7 +16,7 @@ export function clientOf(edge: { url: string }, options: ClientOptions = {}): Di
   return client;
 }
 
-/** A token that runs out so many seconds from now; nobody here checks its signature. */
+/** A token that expires the given number of seconds from now; its signature is never checked. */
 export function tokenFor(seconds: number, name = "ada"): string {
   const exp = Math.floor(Date.now() / 1_000) + seconds;
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");

@@ -5,7 +5,7 @@ import { JOB_ID, startClient, tokenFor } from "./start.ts";
 
 const ROOM = "project:42";
 
-/** A function that gives another token each time, and those it gave. */
+/** A token function that returns a different token each time, and the list of those returned. */
 function issuer(seconds: (count: number) => number) {
   const given: string[] = [];
   const token = async () => {
@@ -16,7 +16,7 @@ function issuer(seconds: (count: number) => number) {
 }
 
 describe("a token", () => {
-  test("is asked for once, and again only when it is about to run out", async () => {
+  test("is requested once, and again only when it is about to expire", async () => {
     const { given, token } = issuer((count) => (count === 0 ? 4 : 600));
     const { edge, client } = await startClient({ token });
     edge.answer = () => ({ body: jobResource() });
@@ -43,7 +43,7 @@ describe("a token", () => {
     expect(given).toHaveLength(3);
   });
 
-  test("that is refused over a socket is replaced, and the rooms go on", async () => {
+  test("that is refused over a socket is replaced, and the rooms continue", async () => {
     const { given, token } = issuer(() => 600);
     const { edge, client } = await startClient({ token });
     client.room(ROOM).subscribe({});
@@ -57,7 +57,7 @@ describe("a token", () => {
     await second.subscribed();
   });
 
-  test("that is refused twice ends what is followed, with the edge's reason", async () => {
+  test("that is refused twice ends every subscription with the edge's reason", async () => {
     const { token, given } = issuer(() => 600);
     const { edge, client } = await startClient({ token });
     const following = client.room(ROOM).subscribe({});
@@ -71,7 +71,7 @@ describe("a token", () => {
     expect(given).toHaveLength(2);
   });
 
-  test("that is fixed and refused ends what is followed at once", async () => {
+  test("that is fixed and refused ends every subscription at once", async () => {
     const { edge, client } = await startClient({ token: "a.b.c" });
     const following = client.room(ROOM).subscribe({});
     (await edge.socket()).close(4401, "The token is wrong.");
@@ -79,7 +79,7 @@ describe("a token", () => {
     expect(await following.closed).toMatchObject(reason);
   });
 
-  test("is renewed on the same socket, when the edge says so and before it runs out", async () => {
+  test("is renewed on the same socket, on the edge's warning and before it expires (R11)", async () => {
     const { given, token } = issuer(() => 6_000);
     const { edge, client } = await startClient({ token });
     client.room(ROOM).subscribe({});
@@ -95,7 +95,7 @@ describe("a token", () => {
     expect(edge.unasked).toBe(0);
   });
 
-  test("that the edge calls short-lived each time is not asked for all the time", async () => {
+  test("that is always reported as expiring is not renewed constantly (R11)", async () => {
     const { given, token } = issuer(() => 20);
     const { edge, client } = await startClient({ token });
     client.room(ROOM).subscribe({});
@@ -114,7 +114,7 @@ describe("a token", () => {
     expect(given).toHaveLength(3);
   });
 
-  test("that can't be had is asked for again, and the follower told why it waits", async () => {
+  test("that can't be obtained is requested again, and the subscriber gets the reason", async () => {
     let count = 0;
     const token = () => {
       count += 1;
@@ -128,7 +128,7 @@ describe("a token", () => {
     expect(links).toEqual([["lost", "invalid_token"]]);
   });
 
-  test("with characters that no subprotocol can have ends it with a reason", async () => {
+  test("with characters that a subprotocol can't contain ends the subscription with a reason", async () => {
     const { client } = await startClient({ token: "key with spaces" });
     const following = client.job(JOB_ID).follow({});
     expect(await following.closed).toMatchObject({ code: "invalid_token" });

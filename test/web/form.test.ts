@@ -9,7 +9,7 @@ import { formatBytes, formatSeconds, ordinal, pillOf, submitHint } from "../../s
 
 const file = (size: number) => ({ field: "file" as const, name: "cat.png", size });
 
-test("a draft without anything in it is not sent", () => {
+test("an empty draft is not sent", () => {
   expect(checkDraft({ prompt: " ", files: [] }, DEFAULT_SETTINGS)?.message).toMatch(/prompt first/);
   const both = { ...DEFAULT_SETTINGS, enable_audio: true };
   expect(checkDraft({ prompt: "", files: [] }, both)?.message).toMatch(/prompt or choose a file/);
@@ -27,12 +27,12 @@ test("files over the limit are refused before they are sent, with both sizes", (
   ).toBeNull();
 });
 
-test("a job is called by its prompt, else by its files", () => {
+test("a job's label is its prompt, or the names of its files", () => {
   expect(labelOfDraft({ prompt: " a story ", files: [file(1)] })).toBe("a story");
   expect(labelOfDraft({ prompt: "", files: [file(1)] })).toBe("cat.png");
 });
 
-test("the pill tells the worker's state, and the page's own where that is lost", () => {
+test("the pill shows the worker's state, or the page's own state without a connection", () => {
   const state: PageState = {
     ...initialState([]),
     link: { kind: "open" },
@@ -44,7 +44,7 @@ test("the pill tells the worker's state, and the page's own where that is lost",
   );
 });
 
-test("the form says what a submit without a worker meets", () => {
+test("the form says what happens to a submit without a worker", () => {
   const status = { worker: "disconnected", queue_size: 0, processing: 0, estimated_wait_s: null };
   const state = { ...initialState([]), link: { kind: "open" }, status } as PageState;
   const space = (offline: "queue" | "refuse") =>
@@ -53,7 +53,7 @@ test("the form says what a submit without a worker meets", () => {
   expect(submitHint(state, space("queue"))).toMatch(/waits in the queue/);
 });
 
-test("places, times and sizes are written as people write them", () => {
+test("ordinals, times and sizes are written in plain English", () => {
   expect([1, 2, 3, 4, 11, 12, 13, 21, 112].map(ordinal).join(" ")).toBe(
     "1st 2nd 3rd 4th 11th 12th 13th 21st 112th",
   );
@@ -68,7 +68,7 @@ test("places, times and sizes are written as people write them", () => {
   expect([70, 1_536, 16_777_216].map(formatBytes)).toEqual(["70 bytes", "1.5 KB", "16 MB"]);
 });
 
-test("a tab remembers the jobs of each space apart, and survives what it cannot read", () => {
+test("a tab remembers each space's jobs separately, and tolerates unreadable data", () => {
   const stored = new Map<string, string>();
   const storage = {
     getItem: (key: string) => stored.get(key) ?? null,

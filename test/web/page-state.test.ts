@@ -5,7 +5,7 @@ import {
   type SpaceResource,
 } from "../../src/protocol/resources.ts";
 import type { JobProgressFrame, ServerFrame } from "../../src/protocol/subscriber-frames.ts";
-import type { JobView } from "../../src/web/job-state.ts";
+import type { TabJob } from "../../src/web/job-state.ts";
 import {
   followsDue,
   initialState,
@@ -68,14 +68,14 @@ const attached = run(
 );
 const sending = run(attached, { kind: "submit.sent", ref: "r1", by: "socket", label: "a poem" });
 
-function jobOf(state: PageState, id = JOB): JobView {
+function jobOf(state: PageState, id = JOB): TabJob {
   const job = state.jobs.find((known) => known.id === id);
   if (job === undefined) throw new Error(`no job ${id}`);
   return job;
 }
 
 describe("the state of the space", () => {
-  test("a status frame is shown, and its offset is where the next socket goes on", () => {
+  test("a status frame is shown, and the next socket continues from its offset (C8)", () => {
     expect(attached.status).toMatchObject({ worker: "connected", queue_size: 2 });
     expect(spaceSince(attached)).toBe("s1:4");
   });
@@ -85,18 +85,18 @@ describe("the state of the space", () => {
     expect(run(newer, status(5, 9))).toBe(newer);
   });
 
-  test("a new epoch starts its offsets over", () => {
+  test("a new epoch starts its offsets again (C7)", () => {
     const after = run(attached, spaceConnection("s2", 1, false), status(1, 7));
     expect(after.status?.queue_size).toBe(7);
     expect(spaceSince(after)).toBe("s2:1");
   });
 
-  test("a recovered socket goes on where the last one stopped", () => {
+  test("a recovered socket continues where the last one stopped (C9)", () => {
     const after = run(attached, { kind: "link.lost" }, spaceConnection("s1", 9, true));
     expect(spaceSince(after)).toBe("s1:4");
   });
 
-  test("the answer of an earlier request does not undo what frames said", () => {
+  test("the answer to an earlier request does not undo newer frames", () => {
     const old = { worker: "disconnected", queue_size: 0, processing: 0, estimated_wait_s: null };
     const resource = { ...DEFAULT_SETTINGS, name: "attic", status: old } as SpaceResource;
     expect(run(attached, { kind: "space.loaded", resource }).status?.worker).toBe("connected");
@@ -114,7 +114,7 @@ describe("a followed job", () => {
     output(2, "upon"),
   );
 
-  test("a snapshot's output is taken although its progress is newer", () => {
+  test("a snapshot's output is applied although its progress is newer", () => {
     expect(jobOf(begun).output).toBe("Once upon");
     expect(jobOf(begun).phase).toMatchObject({ status: "processing", progress: 10 });
   });
@@ -130,7 +130,7 @@ describe("a followed job", () => {
     expect(run(later, progress(6, { progress: 99 }))).toBe(later);
   });
 
-  test("recovered: false throws away what was there and takes the snapshot", () => {
+  test("recovered: false drops the old output and applies the snapshot (C10)", () => {
     const again = run(
       begun,
       connection(5, false, "e2"),
@@ -143,24 +143,24 @@ describe("a followed job", () => {
     expect(jobOf(again).phase).toMatchObject({ progress: 50 });
   });
 
-  test("recovered: true keeps what was there and goes on after it", () => {
+  test("recovered: true keeps the old output and continues after it (C9)", () => {
     const again = run(begun, { kind: "link.lost" }, connection(5, true), output(4, " a"));
     expect(jobOf(again).output).toBe("Once upon a");
   });
 
-  test("JSON pieces get lines of their own among the text", () => {
+  test("JSON pieces appear on their own lines among the text", () => {
     const mixed = run(begun, output(4, { n: 1 }), output(5, "a time"));
     expect(jobOf(mixed).output).toBe('Once upon\n{\n  "n": 1\n}\na time');
   });
 
-  test("another attempt starts its output over, and late frames of the former are dropped", () => {
+  test("another attempt starts its output again, and late frames of the earlier one are dropped (S5)", () => {
     const second = run(begun, progress(4, { attempt: 2, progress: 0 }), output(5, "New", 2));
     const late = run(second, output(6, "old", 1), progress(7, { attempt: 1, progress: 90 }));
     expect(jobOf(late).output).toBe("New");
     expect(jobOf(late)).toMatchObject({ attempt: 2, phase: { progress: 0 } });
   });
 
-  test("an ending is final", () => {
+  test("a final state never changes", () => {
     const done = run(begun, progress(4, { status: "completed", progress: 100, result: { n: 1 } }));
     expect(jobOf(done).phase).toEqual({ status: "completed", result: { n: 1 }, outputPath: null });
     const after = run(done, progress(5), { kind: "cancel.asked", id: JOB });
@@ -168,7 +168,7 @@ describe("a followed job", () => {
     expect(jobOf(after).cancel.kind).toBe("none");
   });
 
-  test("a failed job says why", () => {
+  test("a failed job shows the reason", () => {
     const error = { code: "worker_error", message: "Out of memory." } as const;
     const failed = run(begun, progress(4, { status: "failed", error }));
     expect(jobOf(failed).phase).toEqual({ status: "failed", error });
@@ -182,7 +182,7 @@ describe("a followed job", () => {
     expect(jobOf(more)).toMatchObject({ output: "endless", outputCut: true });
   });
 
-  test("what was cut is forgotten with a whole snapshot, and with another attempt", () => {
+  test("the note about dropped output disappears with a complete snapshot or another attempt", () => {
     const cut = run(attached, connection(9, false), gap(6), output(7, "end"), progress(9));
     const whole = run(cut, connection(3, false, "e2"), output(3, "all"), progress(3));
     expect(jobOf(whole)).toMatchObject({ output: "all", outputCut: false });
@@ -192,7 +192,7 @@ describe("a followed job", () => {
     expect(jobOf(seenLate)).toMatchObject({ output: "rest", outputCut: true, attempt: 2 });
   });
 
-  test("a gap leaves where to go on as it is", () => {
+  test("a gap does not change the position to continue from", () => {
     const cut = run(attached, connection(9, false), gap(6), output(7, "end"));
     expect(followsDue(cut)).toMatchObject([{ since: undefined }]);
     const whole = run(cut, progress(9), output(10, "less"));
@@ -205,7 +205,7 @@ describe("a followed job", () => {
     expect(gone.notices[0]?.text).toContain("has expired");
   });
 
-  test("any other refusal to follow is said at the job, which stays", () => {
+  test("any other refusal to follow is shown at the job, which stays", () => {
     const full = run(
       attached,
       refusal({ job_id: JOB, code: "too_many_follows", message: "Full." }),
@@ -223,21 +223,21 @@ describe("what is followed after a reconnect", () => {
   const since = (state: PageState) =>
     followsDue(state).map((follow) => "since" in follow && follow.since);
 
-  test("a job never heard of is asked for from the start", () => {
+  test("a job without any frames is followed from the start", () => {
     expect(since(attached)).toEqual([undefined]);
   });
 
-  test("a job goes on after the newest frame of either kind", () => {
+  test("a job continues after its newest frame, progress or output (C8)", () => {
     const live = run(attached, connection(1, false), progress(1), output(2, "a"), progress(3));
     expect(since(live)).toEqual(["e1:3"]);
   });
 
-  test("a snapshot cut short is asked for again as a whole", () => {
+  test("an interrupted snapshot is requested again as a whole", () => {
     const cut = run(attached, connection(5, false), progress(5), output(1, "a"));
     expect(since(cut)).toEqual([undefined]);
   });
 
-  test("a finished job is not followed any more", () => {
+  test("a finished job is no longer followed", () => {
     expect(followsDue(run(attached, progress(1, { status: "canceled" })))).toEqual([]);
   });
 });
@@ -282,7 +282,7 @@ describe("submitting", () => {
     expect(jobOf(taken, OTHER).label).toBe("cat.png");
   });
 
-  test("changing the draft takes the refusal away", () => {
+  test("changing the draft removes the refusal", () => {
     const refused = run(sending, refusal({ ref: "r1" }));
     expect(run(refused, { kind: "draft.changed" }).submission.kind).toBe("idle");
     expect(run(sending, { kind: "draft.changed" })).toBe(sending);

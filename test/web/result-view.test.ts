@@ -3,7 +3,7 @@ import { copyText, viewResult } from "../../src/web/result-view.ts";
 
 const PNG = "data:image/png;base64,AAAA";
 
-test("a text is shown as it is", () => {
+test("text is shown as it is", () => {
   expect(viewResult("<b>hello</b>")).toMatchObject({
     text: "<b>hello</b>",
     rest: null,
@@ -11,7 +11,7 @@ test("a text is shown as it is", () => {
   });
 });
 
-test("the text of an object comes first, the rest beside it", () => {
+test("an object's text is shown first, the rest separately", () => {
   const view = viewResult({ text: "A cat.", score: 0.9 });
   expect(view).toMatchObject({ text: "A cat.", rest: '{\n  "score": 0.9\n}' });
 });

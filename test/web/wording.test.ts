@@ -32,7 +32,7 @@ function run(state: PageState, ...frames: ServerFrame[]): PageState {
   return frames.reduce((now, frame) => reduce(now, { kind: "frame", frame }), state);
 }
 
-/** An open page, with jobs it remembers. */
+/** A page on an open socket that remembers the given jobs. */
 function page(...ids: string[]): PageState {
   const remembered = initialState(ids.map((id) => ({ id, label: "" })));
   const epoch = { epoch: "e", offset: 0, recovered: false, timestamp: AT };
@@ -46,16 +46,16 @@ function page(...ids: string[]): PageState {
 const running = status({ processing: 1, waiting_reason: BUSY });
 
 describe("the hint under the form", () => {
-  test("says that every worker is busy where a job of somebody else runs", () => {
+  test("says that every worker is busy while another user's job runs", () => {
     expect(submitHint(run(page(), running), resource)).toBe(BUSY);
     const two = status({ processing: 2, waiting_reason: BUSY });
     expect(submitHint(run(page(JOB), progress("processing"), two), resource)).toBe(BUSY);
   });
 
-  test("does not say so of the worker that runs this tab's own job, and nothing else", () => {
+  test("does not say so if the worker only runs this tab's own job", () => {
     const own = run(page(JOB), progress("processing"), running);
     expect(submitHint(own, resource)).toBeNull();
-    // Nor between the job's end and the status that follows it.
+    // It does not say so between the job's end and the next status either.
     const ended = run(own, progress("completed"));
     expect(submitHint(ended, resource)).toBeNull();
     expect(submitHint(run(ended, status({})), resource)).toBeNull();
@@ -63,13 +63,13 @@ describe("the hint under the form", () => {
     expect(submitHint(run(ended, others), resource)).toBe(BUSY);
   });
 
-  test("does not say so either where the status came before the answer to the submit", () => {
+  test("does not say so if the status arrives before the answer to the submit", () => {
     const early = run(page(), running);
     const taken = reduce(early, { kind: "job.attached", job: { id: JOB, label: "a cat" } });
     expect(submitHint(taken, resource)).toBeNull();
   });
 
-  test("says why jobs wait, this tab's own too", () => {
+  test("says why jobs wait, including this tab's own", () => {
     const waiting = status({ processing: 1, queue_size: 1, waiting_reason: BUSY });
     expect(submitHint(run(page(JOB), waiting), resource)).toBe(BUSY);
     const reason = "No connected worker has gpu.";
@@ -77,7 +77,7 @@ describe("the hint under the form", () => {
     expect(submitHint(run(page(JOB), lacking), resource)).toBe(reason);
   });
 
-  test("says that no worker is there, whatever runs", () => {
+  test("says that no worker is connected, whatever is running", () => {
     const gone = status({ worker: "disconnected", processing: 1 });
     expect(submitHint(run(page(JOB), gone), resource)).toContain("refuses jobs");
   });

@@ -1,4 +1,4 @@
-import ReconnectingWebSocket, { CloseEvent as MadeClose } from "partysocket/ws";
+import ReconnectingWebSocket, { CloseEvent as PartySocketClose } from "partysocket/ws";
 import { parseJson } from "../protocol/codec.ts";
 import { shouldReconnect } from "../protocol/codes.ts";
 import {
@@ -8,30 +8,30 @@ import {
   serverFrame,
 } from "../protocol/subscriber-frames.ts";
 
-export interface EdgeSocketEvents {
-  opened(): void;
-  /** `dialed`: no connection came about at all, so the edge may have refused it. */
-  lost(dialed: boolean): void;
-  closed(code: number, reason: string): void;
-  frame(frame: ServerFrame): void;
+export interface SpaceSocketHandlers {
+  onOpen(): void;
+  /** `neverOpened`: the handshake failed, so the edge may have refused the connection. */
+  onDisconnect(neverOpened: boolean): void;
+  onClose(code: number, reason: string): void;
+  onFrame(frame: ServerFrame): void;
 }
 
-export interface EdgeSocket {
-  /** Whether the frame went out; what cannot be sent now is never sent later. */
+export interface SpaceSocket {
+  /** Returns whether the frame was sent; a frame that can't be sent now is dropped. */
   send(frame: SpaceClientFrameInput): boolean;
   redial(): void;
   close(): void;
 }
 
-/** The page's socket to its space, dialed again until the edge says not to. */
+/** Opens the page's socket to its space. It reconnects until the edge closes it with a final code. */
 export function dialSpace(
   space: string,
   since: () => string | null,
-  events: EdgeSocketEvents,
-): EdgeSocket {
+  handlers: SpaceSocketHandlers,
+): SpaceSocket {
   let open = false;
   const socket = new ReconnectingWebSocket(() => addressOf(space, since()), SUBSCRIBER_PROTOCOL, {
-    // Another spread for every page, so that they don't all come back at once.
+    // Each page waits a different time, so that they don't all reconnect at once.
     minReconnectionDelay: 300 + Math.random() * 700,
     maxReconnectionDelay: 5_000 + Math.random() * 2_000,
     connectionTimeout: 10_000,
@@ -40,20 +40,20 @@ export function dialSpace(
   });
   socket.onopen = () => {
     open = true;
-    events.opened();
+    handlers.onOpen();
   };
   socket.onclose = (event) => {
-    const dialed = !open;
+    const neverOpened = !open;
     open = false;
-    if (isFinal(event)) events.closed(event.code, event.reason);
-    else events.lost(dialed);
+    if (isFinal(event)) handlers.onClose(event.code, event.reason);
+    else handlers.onDisconnect(neverOpened);
   };
   socket.onmessage = (event: MessageEvent<unknown>) => {
     const parsed = parseJson(typeof event.data === "string" ? event.data : "");
     if (!parsed.ok) return;
     const read = serverFrame.safeParse(parsed.value);
-    // A frame of a newer edge is no reason to fail.
-    if (read.success) events.frame(read.data);
+    // Frames that a newer edge may send are ignored (C1).
+    if (read.success) handlers.onFrame(read.data);
   };
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
@@ -62,9 +62,9 @@ export function dialSpace(
   };
 }
 
-/** partysocket makes a close of its own, with code 1000, when a dial fails: no word of the edge. */
+/** If a dial fails, partysocket creates a close event with code 1000 itself; the edge did not send it. */
 function isFinal(event: { code: number }): boolean {
-  return !(event instanceof MadeClose) && !shouldReconnect(event.code);
+  return !(event instanceof PartySocketClose) && !shouldReconnect(event.code);
 }
 
 function addressOf(space: string, since: string | null): string {
