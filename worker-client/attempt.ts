@@ -1,6 +1,6 @@
+import { type Completion, type EncodedCompletion, encodeCompletion } from "./completion.ts";
 import { encodeFrame } from "./encode.ts";
 import { OutputLog } from "./output-log.ts";
-import { type SealedSettlement, type Settlement, seal } from "./settlement.ts";
 
 export interface AttemptRef {
   job_id: string;
@@ -20,18 +20,22 @@ export type Attempt = {
   outputs: OutputLog;
   /** The latest `progress` frame. */
   progress: string | null;
-} & ({ at: "running" } | { at: "settled"; settlement: SealedSettlement });
+} & ({ phase: "running" } | { phase: "ended"; completion: EncodedCompletion });
 
-export function newAttempt({ job_id, attempt }: AttemptRef): Attempt & { at: "running" } {
-  return { ref: { job_id, attempt }, outputs: new OutputLog(), progress: null, at: "running" };
+export function newAttempt({ job_id, attempt }: AttemptRef): Attempt & { phase: "running" } {
+  return { ref: { job_id, attempt }, outputs: new OutputLog(), progress: null, phase: "running" };
 }
 
-export function settled(
+export function withCompletion(
   attempt: Attempt,
-  settlement: Settlement,
+  completion: Completion,
   limit: number,
-): Attempt & { at: "settled" } {
-  return { ...attempt, at: "settled", settlement: seal(attempt.ref, settlement, limit) };
+): Attempt & { phase: "ended" } {
+  return {
+    ...attempt,
+    phase: "ended",
+    completion: encodeCompletion(attempt.ref, completion, limit),
+  };
 }
 
 export type Replay =
@@ -43,7 +47,7 @@ export type Replay =
 /** Everything an edge that has stored so many `output` frames of this attempt lacks, in order. */
 export function replay(attempt: Attempt, stored: number, limit: number): Replay {
   const { frames, lost } = attempt.outputs.resumeAt(stored);
-  const last = attempt.at === "settled" ? [attempt.settlement] : [];
+  const last = attempt.phase === "ended" ? [attempt.completion] : [];
   if ([...frames, ...last].some((frame) => frame.bytes > limit)) {
     const message = `What is left to send no longer fits: the edge takes ${limit} bytes at most.`;
     return { type: "unsendable", message };

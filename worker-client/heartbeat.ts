@@ -3,31 +3,36 @@ export interface HeartbeatOptions {
   leaseS: number;
   ping(): void;
   /** Nothing came for the whole lease. */
-  lost(silentS: number): void;
+  onSilence(silentS: number): void;
 }
 
 export interface Heartbeat {
   /** Anything arrived: the edge lives. */
-  heard(): void;
+  noteReceived(): void;
   stop(): void;
 }
 
-export function startHeartbeat({ heartbeatS, leaseS, ping, lost }: HeartbeatOptions): Heartbeat {
-  let heardAt = performance.now();
+export function startHeartbeat({
+  heartbeatS,
+  leaseS,
+  ping,
+  onSilence,
+}: HeartbeatOptions): Heartbeat {
+  let receivedAt = performance.now();
   let stopped = false;
-  const silentS = () => (performance.now() - heardAt) / 1_000;
+  const silentS = () => (performance.now() - receivedAt) / 1_000;
   const beat = () => {
     if (silentS() < leaseS) return ping();
     // After a blocked event loop timers run before sockets are read: look once more after them.
     setImmediate(() => {
       if (stopped) return;
-      if (silentS() >= leaseS) lost(silentS());
+      if (silentS() >= leaseS) onSilence(silentS());
     });
   };
   const timer = setInterval(beat, heartbeatS * 1_000);
   return {
-    heard() {
-      heardAt = performance.now();
+    noteReceived() {
+      receivedAt = performance.now();
     },
     stop() {
       stopped = true;

@@ -9,15 +9,15 @@ import {
   keyOf,
   newAttempt,
   replay,
-  settled,
+  withCompletion,
 } from "./attempt.ts";
+import { type Completion, completionOf, type HandlerOutcome } from "./completion.ts";
 import { encodeOutput } from "./encode.ts";
 import { type AbortCause, JobFailure } from "./failure.ts";
 import { createJob, type Job, type JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
 import { Runner } from "./runner.ts";
 import type { Registered } from "./session.ts";
-import { type Outcome, type Settlement, settle } from "./settlement.ts";
 import type { Statistics } from "./statistics.ts";
 
 export interface JobsOptions {
@@ -28,7 +28,7 @@ export interface JobsOptions {
   /** Sends at once, or not at all while nobody is registered: `resume` makes up for it. */
   send(text: string): void;
   /** Called whenever the last held attempt is gone. */
-  emptied(): void;
+  onEmpty(): void;
 }
 
 /** The edge's own alarm goes first; this is for an edge that can't be heard. */
@@ -63,7 +63,9 @@ export class Jobs {
 
   /** For `register`: running ones first, should the edge take no more. */
   get resumable(): AttemptRef[] {
-    const attempts = [...this.#held.values()].sort((a, b) => a.at.localeCompare(b.at));
+    const attempts = [...this.#held.values()].sort(
+      (a, b) => Number(a.phase === "ended") - Number(b.phase === "ended"),
+    );
     return attempts.map(({ ref }) => ref).slice(0, LIMITS.concurrency);
   }
 
@@ -94,7 +96,7 @@ export class Jobs {
     this.#held.set(keyOf(ref), attempt);
     const reason = this.#refusal ?? this.#overload();
     if (reason !== null) {
-      this.#settle(attempt, { type: "reject", reason });
+      this.#complete(attempt, { type: "reject", reason });
       return;
     }
     this.#sendFrame({ type: "accept", ...ref });
@@ -106,10 +108,10 @@ export class Jobs {
 
   acknowledge({ job_id, attempt, of }: z.infer<typeof ackFrame>): void {
     const held = this.#held.get(keyOf({ job_id, attempt }));
-    if (held?.at !== "settled" || held.settlement.of !== of) return;
+    if (held?.phase !== "ended" || held.completion.of !== of) return;
     if (of === "result") this.#tally.completed += 1;
     else if (of === "reject") this.#tally.rejected += 1;
-    else if (held.settlement.canceled) this.#tally.canceled += 1;
+    else if (held.completion.canceled) this.#tally.canceled += 1;
     else this.#tally.failed += 1;
     this.#forget(held.ref);
   }
@@ -122,7 +124,7 @@ export class Jobs {
 
   cancel(ref: AttemptRef & { reason: string }): void {
     const held = this.#held.get(keyOf(ref));
-    if (held?.at === "settled") return;
+    if (held?.phase === "ended") return;
     this.#options.log.info(`job ${ref.job_id}: cancel (${ref.reason})`);
     if (held !== undefined) {
       this.#runner.abort(keyOf(ref), "canceled");
@@ -154,7 +156,7 @@ export class Jobs {
     }
     for (const held of unmentioned.values()) {
       // An end that wasn't listed is still owed; it is answered by `ack` or `stale`.
-      if (held.at === "settled") this.#options.send(held.settlement.text);
+      if (held.phase === "ended") this.#options.send(held.completion.text);
       else this.#giveUp(held.ref, "dropped");
     }
   }
@@ -166,7 +168,7 @@ export class Jobs {
 
   #overload(): string | null {
     const busy = [...this.#held.values()].filter(
-      (held) => held.at === "running" && !this.#runner.isAborted(keyOf(held.ref)),
+      (held) => held.phase === "running" && !this.#runner.isAborted(keyOf(held.ref)),
     );
     // The new one is among them.
     return busy.length > this.#options.concurrency ? "all slots are taken" : null;
@@ -185,37 +187,37 @@ export class Jobs {
           createJob(frame, {
             signal,
             edgeUrl: this.#options.edgeUrl,
-            progress: (...said) => this.#progress(key, ...said),
+            progress: (...report) => this.#progress(key, ...report),
             output: (delta) => this.#output(key, delta),
             metrics: (reported) => {
               metrics = reported;
             },
           }),
         ),
-      ended: (outcome, cause) => {
+      onEnd: (outcome, cause) => {
         const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-        this.#ended(key, outcome, cause, metrics, seconds);
+        this.#onEnd(key, outcome, cause, metrics, seconds);
       },
     });
   }
 
-  #ended(
+  #onEnd(
     key: string,
-    outcome: Outcome,
+    outcome: HandlerOutcome,
     cause: AbortCause | null,
     metrics: JsonObject | undefined,
     seconds: string,
   ): void {
     const held = this.#held.get(key);
-    if (held?.at !== "running" || cause === "stopped") return;
-    const settlement = settle(outcome, cause, () => held.outputs.joined());
-    const withMetrics = settlement.type === "result" ? { ...settlement, metrics } : settlement;
-    this.#settle(held, withMetrics, ` after ${seconds} s`);
+    if (held?.phase !== "running" || cause === "stopped") return;
+    const completion = completionOf(outcome, cause, () => held.outputs.joined());
+    const withMetrics = completion.type === "result" ? { ...completion, metrics } : completion;
+    this.#complete(held, withMetrics, ` after ${seconds} s`);
   }
 
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {
     const held = this.#held.get(key);
-    if (held?.at !== "running") return;
+    if (held?.phase !== "running") return;
     const text = encodeProgress(held.ref, percent, message, remainingS, this.#frameLimit);
     if (text === null) return;
     held.progress = text;
@@ -224,7 +226,7 @@ export class Jobs {
 
   #output(key: string, delta: Json): void {
     const held = this.#held.get(key);
-    if (held?.at !== "running" || delta === "") return;
+    if (held?.phase !== "running" || delta === "") return;
     const encoding = encodeOutput(held.ref, delta, this.#frameLimit);
     if (!encoding.ok) {
       const failure = new JobFailure("worker_error", `A piece of output ${encoding.message}.`);
@@ -250,15 +252,15 @@ export class Jobs {
   }
 
   #fail(held: Attempt, message: string): void {
-    this.#settle(held, { type: "fail", code: "worker_error", message, retryable: false });
+    this.#complete(held, { type: "fail", code: "worker_error", message, retryable: false });
     this.#runner.abort(keyOf(held.ref), "failed");
   }
 
-  #settle(held: Attempt, settlement: Settlement, after = ""): void {
-    const done = settled(held, settlement, this.#frameLimit);
+  #complete(held: Attempt, completion: Completion, after = ""): void {
+    const done = withCompletion(held, completion, this.#frameLimit);
     this.#held.set(keyOf(held.ref), done);
-    this.#options.log.info(`job ${held.ref.job_id}: ${done.settlement.summary}${after}`);
-    this.#options.send(done.settlement.text);
+    this.#options.log.info(`job ${held.ref.job_id}: ${done.completion.summary}${after}`);
+    this.#options.send(done.completion.text);
   }
 
   #giveUp(ref: AttemptRef, cause: "stale" | "dropped"): void {
@@ -269,7 +271,7 @@ export class Jobs {
 
   #forget(ref: AttemptRef): void {
     this.#held.delete(keyOf(ref));
-    if (this.#held.size === 0) this.#options.emptied();
+    if (this.#held.size === 0) this.#options.onEmpty();
   }
 
   #sendFrame(frame: WorkerFrameInput): void {

@@ -13,11 +13,11 @@ export interface LinkTarget {
 
 export interface LinkEvents {
   /** @param edgeTime what the edge's clock said, if it told */
-  opened(edgeTime: Date | null): void;
-  message(data: string | ArrayBuffer): void;
+  onOpen(edgeTime: Date | null): void;
+  onMessage(data: string | ArrayBuffer): void;
   /** What an `error` frame said that was no reason of a close. */
-  complained(error: LinkError): void;
-  closed(close: LinkClose): void;
+  onError(error: LinkError): void;
+  onClose(close: LinkClose): void;
 }
 
 /** One connection to the edge, from the first packet to its end. */
@@ -27,7 +27,7 @@ export interface Link {
   /** From now on what is sent at the same time goes as one message: the edge reads such. */
   sendTogether(): void;
   close(code: number): void;
-  /** Ends it at once; `closed` follows. */
+  /** Ends it at once; `onClose` follows. */
   cut(): void;
   /** What an `error` frame said, for the close that may follow it and tells it then. */
   noteError(error: LinkError): void;
@@ -90,13 +90,13 @@ class SocketLink implements Link {
       .on("upgrade", (response) => {
         this.#edgeTime = dateOf(response);
       })
-      .on("open", () => events.opened(this.#edgeTime))
-      .on("message", (data, isBinary) => this.#receive(data, isBinary))
-      .on("unexpected-response", (_request, response) => void this.#refused(response))
+      .on("open", () => events.onOpen(this.#edgeTime))
+      .on("message", (data, isBinary) => this.#onMessage(data, isBinary))
+      .on("unexpected-response", (_request, response) => void this.#onRefusal(response))
       .on("error", (error) => {
         this.#failure = describeFailure(error, target.url);
       })
-      .on("close", (code, reason) => this.#closed(code, reason.toString()));
+      .on("close", (code, reason) => this.#onClose(code, reason.toString()));
   }
 
   send(text: string): void {
@@ -148,39 +148,39 @@ class SocketLink implements Link {
     this.#error = error;
   }
 
-  #receive(data: RawData, isBinary: boolean): void {
+  #onMessage(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
-    this.#tellError();
+    this.#reportError();
     // Binary is no frame of this protocol; the decoder says so.
-    if (!this.#over) this.#events.message(isBinary ? new ArrayBuffer(0) : data.toString());
+    if (!this.#over) this.#events.onMessage(isBinary ? new ArrayBuffer(0) : data.toString());
   }
 
-  async #refused(response: IncomingMessage): Promise<void> {
+  async #onRefusal(response: IncomingMessage): Promise<void> {
     const detail = await readRefusal(response);
     this.#end({ type: "refused", status: response.statusCode ?? 0, detail });
     this.cut();
   }
 
-  #closed(code: number, reason: string): void {
+  #onClose(code: number, reason: string): void {
     const message = this.#failure;
     if (message === null) {
       this.#end({ type: "closed", code, reason, error: this.#error?.message ?? null });
       return;
     }
-    this.#tellError();
+    this.#reportError();
     this.#end({ type: "unreachable", message });
   }
 
-  #tellError(): void {
+  #reportError(): void {
     const error = this.#error;
     this.#error = null;
-    if (error !== null) this.#events.complained(error);
+    if (error !== null) this.#events.onError(error);
   }
 
   #end(close: LinkClose): void {
     if (this.#over) return;
     this.#over = true;
-    this.#events.closed(close);
+    this.#events.onClose(close);
   }
 }
 

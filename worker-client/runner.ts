@@ -1,20 +1,20 @@
 import type { Json } from "../src/protocol/codec.ts";
+import type { HandlerOutcome } from "./completion.ts";
 import { type AbortCause, JobAborted } from "./failure.ts";
-import type { Outcome } from "./settlement.ts";
 import { BusyClock } from "./statistics.ts";
 
 /** One run of a handler. */
-export interface Task {
+export interface HandlerRun {
   key: string;
   /** When to give up, on this machine's clock; `null`: never. */
   deadlineAt: number | null;
   perform(signal: AbortSignal): Promise<Json | undefined>;
   /** Called once. `cause`: why it was asked to stop, `null` if it was not. */
-  ended(outcome: Outcome, cause: AbortCause | null): void;
+  onEnd(outcome: HandlerOutcome, cause: AbortCause | null): void;
 }
 
 interface Entry {
-  task: Task;
+  run: HandlerRun;
   controller: AbortController;
   timer: NodeJS.Timeout | null;
   started: boolean;
@@ -37,12 +37,12 @@ export class Runner {
     this.#slots = slots;
   }
 
-  /** Whether the task runs now, or has to wait for one that was told to stop. */
-  start(task: Task): "started" | "waiting" {
-    const entry: Entry = { task, controller: new AbortController(), timer: null, started: false };
-    this.#entries.set(task.key, entry);
-    if (task.deadlineAt !== null) {
-      const ms = Math.min(Math.max(0, task.deadlineAt - Date.now()), MAX_TIMER_MS);
+  /** Whether the run runs now, or has to wait for one that was told to stop. */
+  start(run: HandlerRun): "started" | "waiting" {
+    const entry: Entry = { run, controller: new AbortController(), timer: null, started: false };
+    this.#entries.set(run.key, entry);
+    if (run.deadlineAt !== null) {
+      const ms = Math.min(Math.max(0, run.deadlineAt - Date.now()), MAX_TIMER_MS);
       entry.timer = setTimeout(() => this.#abort(entry, "deadline"), ms);
     }
     if (this.#running >= this.#slots) {
@@ -92,17 +92,17 @@ export class Runner {
     if (next !== undefined) void this.#run(next);
   }
 
-  #finish(entry: Entry, outcome: Outcome): void {
+  #finish(entry: Entry, outcome: HandlerOutcome): void {
     if (entry.timer !== null) clearTimeout(entry.timer);
-    if (this.#entries.get(entry.task.key) === entry) this.#entries.delete(entry.task.key);
+    if (this.#entries.get(entry.run.key) === entry) this.#entries.delete(entry.run.key);
     const { signal } = entry.controller;
-    entry.task.ended(outcome, signal.reason instanceof JobAborted ? signal.reason.why : null);
+    entry.run.onEnd(outcome, signal.reason instanceof JobAborted ? signal.reason.why : null);
   }
 }
 
-async function perform({ task, controller }: Entry): Promise<Outcome> {
+async function perform({ run, controller }: Entry): Promise<HandlerOutcome> {
   try {
-    return { type: "returned", value: await task.perform(controller.signal) };
+    return { type: "returned", value: await run.perform(controller.signal) };
   } catch (error) {
     return { type: "threw", error };
   }

@@ -13,15 +13,15 @@ export type Registered = z.infer<typeof registeredFrame>;
 
 /** Where a worker stands with its edge. `failures`: connections in a row that did not register. */
 export type Session =
-  | { at: "waiting"; failures: number }
-  | { at: "dialing"; failures: number }
+  | { phase: "waiting"; failures: number }
+  | { phase: "dialing"; failures: number }
   /** Open; the edge has yet to say `hello`. */
-  | { at: "greeting"; failures: number }
-  | { at: "registering"; failures: number; hello: Hello }
-  | { at: "registered"; hello: Hello }
+  | { phase: "greeting"; failures: number }
+  | { phase: "registering"; failures: number; hello: Hello }
+  | { phase: "registered"; hello: Hello }
   /** Done; the close is under way. */
-  | { at: "leaving" }
-  | { at: "ended" };
+  | { phase: "leaving" }
+  | { phase: "ended" };
 
 /** Why the session is looked at again. */
 export type WakeReason =
@@ -74,9 +74,9 @@ export function step(
 ): Step {
   switch (reason.type) {
     case "closed":
-      return closed(session, reason.close, random, backoff);
+      return afterClose(session, reason.close, random, backoff);
     case "left":
-      return left(session);
+      return afterLeave(session);
     case "unfit":
       return isConnected(session)
         ? { session, effects: [{ type: "cut", why: reason.why }] }
@@ -94,59 +94,62 @@ function advance(
   switch (reason.type) {
     case "started":
     case "retry_due":
-      if (session.at !== "waiting") return unchanged(session);
-      return { session: { ...session, at: "dialing" }, effects: [{ type: "dial" }] };
+      if (session.phase !== "waiting") return unchanged(session);
+      return { session: { ...session, phase: "dialing" }, effects: [{ type: "dial" }] };
     case "opened":
-      if (session.at !== "dialing") return unchanged(session);
-      return { session: { ...session, at: "greeting" }, effects: [] };
+      if (session.phase !== "dialing") return unchanged(session);
+      return { session: { ...session, phase: "greeting" }, effects: [] };
     case "hello": {
-      if (session.at !== "greeting") return unchanged(session);
+      if (session.phase !== "greeting") return unchanged(session);
       const { hello } = reason;
       return {
-        session: { ...session, at: "registering", hello },
+        session: { ...session, phase: "registering", hello },
         effects: [{ type: "register", hello }],
       };
     }
     case "registered": {
-      if (session.at !== "registering") return unchanged(session);
+      if (session.phase !== "registering") return unchanged(session);
       const { hello } = session;
       const { registered } = reason;
       return {
-        session: { at: "registered", hello },
+        session: { phase: "registered", hello },
         effects: [{ type: "resume", hello, registered }],
       };
     }
   }
 }
 
-function closed(session: Session, close: LinkClose, random: number, backoff?: Backoff): Step {
-  if (session.at === "ended") return unchanged(session);
-  if (session.at === "leaving") return ended(null);
+function afterClose(session: Session, close: LinkClose, random: number, backoff?: Backoff): Step {
+  if (session.phase === "ended") return unchanged(session);
+  if (session.phase === "leaving") return end(null);
   const verdict = judgeClose(close);
-  if (verdict.type === "refused") return ended(verdict.refusal);
+  if (verdict.type === "refused") return end(verdict.refusal);
   const failures = "failures" in session ? session.failures : 0;
   return {
-    session: { at: "waiting", failures: failures + 1 },
+    session: { phase: "waiting", failures: failures + 1 },
     effects: [{ type: "retry_in", ms: backoffMs(failures, random, backoff), why: verdict.why }],
   };
 }
 
-function left(session: Session): Step {
-  switch (session.at) {
+function afterLeave(session: Session): Step {
+  switch (session.phase) {
     case "waiting":
-      return ended(null);
+      return end(null);
     case "leaving":
     case "ended":
       return unchanged(session);
     case "dialing":
-      return { session: { at: "leaving" }, effects: [{ type: "cut", why: "leaving" }] };
+      return { session: { phase: "leaving" }, effects: [{ type: "cut", why: "leaving" }] };
     default:
-      return { session: { at: "leaving" }, effects: [{ type: "hang_up", code: CLOSE.done.code }] };
+      return {
+        session: { phase: "leaving" },
+        effects: [{ type: "hang_up", code: CLOSE.done.code }],
+      };
   }
 }
 
-function ended(refusal: WorkerRefused | null): Step {
-  return { session: { at: "ended" }, effects: [{ type: "end", refusal }] };
+function end(refusal: WorkerRefused | null): Step {
+  return { session: { phase: "ended" }, effects: [{ type: "end", refusal }] };
 }
 
 function unchanged(session: Session): Step {
@@ -154,5 +157,5 @@ function unchanged(session: Session): Step {
 }
 
 function isConnected(session: Session): boolean {
-  return session.at !== "waiting" && session.at !== "ended";
+  return session.phase !== "waiting" && session.phase !== "ended";
 }

@@ -32,10 +32,10 @@ export class RemoteWorker {
   readonly #traffic = { bytesIn: 0, bytesOut: 0 };
   readonly #startedAt = performance.now();
   readonly #ended: Promise<void>;
-  #settleEnd: (refusal: WorkerRefused | null) => void = () => {};
+  #finishRun: (refusal: WorkerRefused | null) => void = () => {};
   readonly #reasons: WakeReason[] = [];
   #reconciling = false;
-  #session: Session = { at: "waiting", failures: 0 };
+  #session: Session = { phase: "waiting", failures: 0 };
   #link: Link | null = null;
   #heartbeat: Heartbeat | null = null;
   #timer: NodeJS.Timeout | undefined;
@@ -51,7 +51,7 @@ export class RemoteWorker {
     this.#log = options.log ?? SILENT;
     this.id = options.workerId ?? defaultWorkerId();
     this.#ended = new Promise((resolve, reject) => {
-      this.#settleEnd = (refusal) => (refusal === null ? resolve() : reject(refusal));
+      this.#finishRun = (refusal) => (refusal === null ? resolve() : reject(refusal));
     });
     this.#jobs = new Jobs({
       concurrency: options.concurrency ?? 1,
@@ -59,9 +59,9 @@ export class RemoteWorker {
       edgeUrl: options.url,
       log: this.#log,
       send: (text) => {
-        if (this.#session.at === "registered") this.#link?.send(text);
+        if (this.#session.phase === "registered") this.#link?.send(text);
       },
-      emptied: () => this.#leaveIfDrained(),
+      onEmpty: () => this.#leaveIfDrained(),
     });
   }
 
@@ -77,7 +77,7 @@ export class RemoteWorker {
       this.#drainReason = reason;
       this.#jobs.refuse(`draining: ${reason}`);
       this.#log.info(`draining (${reason}): ${this.#jobs.size} held`);
-      if (this.#session.at === "registered") this.#send({ type: "drain", reason });
+      if (this.#session.phase === "registered") this.#send({ type: "drain", reason });
       this.#drainTimer = setTimeout(() => {
         this.#log.error(`not drained within ${timeoutMs / 1_000} s`);
         this.stop();
@@ -93,7 +93,7 @@ export class RemoteWorker {
    */
   reportLoad(load: number): void {
     this.#load = Math.min(1, Math.max(0, load));
-    if (this.#session.at === "registered") this.#send({ type: "load", load: this.#load });
+    if (this.#session.phase === "registered") this.#send({ type: "load", load: this.#load });
   }
 
   /** Ends now. What runs is told to stop, and goes to another worker at once. */
@@ -164,22 +164,22 @@ export class RemoteWorker {
     const { url, space, token } = this.#options;
     this.#log.debug(`dialing ${url} for the space ${space}`);
     this.#link = dial({ url, space, token }, this.#traffic, {
-      opened: (edgeTime) => {
+      onOpen: (edgeTime) => {
         if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
         this.#wake({ type: "opened" });
         const why = "the edge took too long to register this worker";
         this.#setTimer(HANDSHAKE_MS, { type: "unfit", why });
       },
-      message: (data) => this.#receive(data),
-      complained: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
-      closed: (close) => {
-        this.#disconnected();
+      onMessage: (data) => this.#onMessage(data),
+      onError: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
+      onClose: (close) => {
+        this.#disconnect();
         this.#wake({ type: "closed", close });
       },
     });
   }
 
-  #disconnected(): void {
+  #disconnect(): void {
     this.#link = null;
     this.#heartbeat?.stop();
     this.#heartbeat = null;
@@ -206,7 +206,7 @@ export class RemoteWorker {
       heartbeatS: hello.heartbeat_s,
       leaseS: hello.lease_s,
       ping: () => this.#link?.ping(),
-      lost: (silentS) => {
+      onSilence: (silentS) => {
         const why = `nothing was heard of the edge for ${silentS.toFixed(0)} s`;
         this.#wake({ type: "unfit", why });
       },
@@ -221,15 +221,15 @@ export class RemoteWorker {
     this.#jobs.resume(registered, hello.max_frame_bytes);
   }
 
-  #receive(data: string | ArrayBuffer): void {
-    this.#heartbeat?.heard();
+  #onMessage(data: string | ArrayBuffer): void {
+    this.#heartbeat?.noteReceived();
     if (data === "pong") return;
-    for (const decoded of decodeFrames(data, edgeFrame)) this.#heard(decoded);
+    for (const decoded of decodeFrames(data, edgeFrame)) this.#onDecoded(decoded);
   }
 
-  #heard(decoded: Decoded<EdgeFrame>): void {
+  #onDecoded(decoded: Decoded<EdgeFrame>): void {
     if (decoded.ok) {
-      this.#handle(decoded.frame);
+      this.#onFrame(decoded.frame);
       return;
     }
     const words = `ignored what the edge sent: ${decoded.message}`;
@@ -237,7 +237,7 @@ export class RemoteWorker {
     else this.#log.warn(words);
   }
 
-  #handle(frame: EdgeFrame): void {
+  #onFrame(frame: EdgeFrame): void {
     switch (frame.type) {
       case "hello":
         if (frame.batch) this.#link?.sendTogether();
@@ -256,16 +256,16 @@ export class RemoteWorker {
         this.#log.debug("the settings of the space have changed");
         return;
       default:
-        if (this.#session.at !== "registered") {
+        if (this.#session.phase !== "registered") {
           this.#log.warn(`ignored ${frame.type}: not registered`);
           return;
         }
-        this.#handleJobFrame(frame);
+        this.#onJobFrame(frame);
         return;
     }
   }
 
-  #handleJobFrame(frame: Extract<EdgeFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
+  #onJobFrame(frame: Extract<EdgeFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
     switch (frame.type) {
       case "job":
         this.#jobs.take(frame);
@@ -283,10 +283,10 @@ export class RemoteWorker {
   }
 
   #end(refusal: WorkerRefused | null): void {
-    this.#disconnected();
+    this.#disconnect();
     clearTimeout(this.#drainTimer);
     this.#jobs.stop();
-    this.#settleEnd(refusal);
+    this.#finishRun(refusal);
   }
 
   #send(frame: WorkerFrameInput): void {

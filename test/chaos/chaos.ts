@@ -22,18 +22,18 @@ const SETTINGS = {
 /** Faults that hit nothing for so long will not. */
 const LONGEST_EXTENSION_MS = 60_000;
 
-export interface Outcome {
+export interface ChaosReport {
   seed: number;
   edgeKills: number;
   workerKills: number;
   accepted: number;
   runs: number;
   /** Accepted jobs that a worker had in hand when it alone was killed. */
-  struck: number;
+  interrupted: number;
   /** Jobs that took more than one attempt. */
   takenBack: number;
   /** Events that followers got. */
-  heard: number;
+  received: number;
   /** Connections of followers that went on where an earlier one had been cut. */
   resumed: number;
   violations: string[];
@@ -43,18 +43,18 @@ export interface Outcome {
  * `seed` decides the faults and the load; the machine decides how they meet. Goes on for longer than
  * `seconds` until every kind of fault has hit something: on a slow machine the first ones may not.
  */
-export async function chaos(seconds: number, seed: number): Promise<Outcome> {
+export async function chaos(seconds: number, seed: number): Promise<ChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), "dialout-chaos-"));
-  const stage = new Stage(folder, await freePort(), seed);
+  const run = new ChaosRun(folder, await freePort(), seed);
   try {
-    return await stage.play(seconds);
+    return await run.execute(seconds);
   } finally {
-    await stage.clear();
+    await run.cleanUp();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-class Stage {
+class ChaosRun {
   private readonly folder: string;
   private readonly port: number;
   private readonly seed: number;
@@ -64,7 +64,7 @@ class Stage {
   private readonly notes: string[] = [];
   private token = "";
   private readonly kills = { edge: 0, worker: 0 };
-  private struck = 0;
+  private interrupted = 0;
 
   constructor(folder: string, port: number, seed: number) {
     this.folder = folder;
@@ -73,7 +73,7 @@ class Stage {
     this.random = mulberry32(seed);
   }
 
-  async play(seconds: number): Promise<Outcome> {
+  async execute(seconds: number): Promise<ChaosReport> {
     bundleEdge(join(this.folder, "bundle"));
     await this.startEdge();
     await this.makeSpace();
@@ -89,7 +89,7 @@ class Stage {
     return { ...(await this.counts()), ...summary(load, violationsOf(load.history)) };
   }
 
-  async clear(): Promise<void> {
+  async cleanUp(): Promise<void> {
     const workers = this.workers.map(({ program }) => program);
     await Promise.all([...workers, this.edge].map((program) => program?.killAll()));
   }
@@ -99,7 +99,7 @@ class Stage {
   }
 
   private hasHit(load: Load): boolean {
-    return this.kills.edge > 0 && this.struck > 0 && load.resumed > 0;
+    return this.kills.edge > 0 && this.interrupted > 0 && load.resumed > 0;
   }
 
   private async fault({ history }: Load): Promise<void> {
@@ -114,7 +114,7 @@ class Stage {
       const index = Math.floor(this.random() * WORKERS);
       const worker = this.workers[index];
       await worker?.program.killAll();
-      if (worker && kind >= 0.75) this.struck += await this.inHand(worker.notes, history);
+      if (worker && kind >= 0.75) this.interrupted += await this.inHand(worker.notes, history);
       this.kills.worker += 1;
       this.startWorker(index);
     }
@@ -169,7 +169,7 @@ class Stage {
       edgeKills: this.kills.edge,
       workerKills: this.kills.worker,
       runs: runs.filter(([verb]) => verb === "begin").length,
-      struck: this.struck,
+      interrupted: this.interrupted,
     };
   }
 }
@@ -183,8 +183,8 @@ async function readNotes(file: string): Promise<string[][]> {
 
 function summary({ history, resumed }: Load, violations: string[]) {
   const takenBack = [...history.final.values()].filter(({ attempt }) => attempt > 1).length;
-  const { accepted, heard } = history;
-  return { accepted: accepted.length, takenBack, heard: heard.length, resumed, violations };
+  const { accepted, received } = history;
+  return { accepted: accepted.length, takenBack, received: received.length, resumed, violations };
 }
 
 /** A small generator of good numbers with 32 bits of state, by Tommy Ettinger (public domain). */

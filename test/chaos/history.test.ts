@@ -13,7 +13,7 @@ function rightHistory(): History {
       { id: "s.2", priority: 0, work: WORK },
     ],
     ends: [{ id: "s.1", status: "completed", result: expectedOf(WORK).result }],
-    heard: [
+    received: [
       { id: "s.1", offset: 4, recovered: false },
       { id: "s.1", offset: 5, recovered: true },
       { id: "s.1", offset: 6, recovered: true },
@@ -71,11 +71,11 @@ describe("the checker of a fault-ridden run", () => {
     expect(ofOther).toBe("");
   });
 
-  it("finds an event that a follower missed or heard twice", () => {
-    const hear = (offset: number) =>
-      violationsAfter(({ heard }) => heard.push({ id: "s.1", offset, recovered: true }));
-    expect(hear(8)).toContain("heard 8 after 6");
-    expect(hear(6)).toContain("heard 6 after 6");
-    expect(hear(7)).toBe("");
+  it("finds an event that a follower missed or received twice", () => {
+    const receive = (offset: number) =>
+      violationsAfter(({ received }) => received.push({ id: "s.1", offset, recovered: true }));
+    expect(receive(8)).toContain("received 8 after 6");
+    expect(receive(6)).toContain("received 6 after 6");
+    expect(receive(7)).toBe("");
   });
 });

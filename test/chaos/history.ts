@@ -8,7 +8,7 @@ export interface History {
   /** Every end of a job that anybody was told, in the order of telling. */
   ends: { id: string; status: string; result: unknown }[];
   /** Every piece a follower got, over all of its connections. */
-  heard: { id: string; offset: number; recovered: boolean }[];
+  received: { id: string; offset: number; recovered: boolean }[];
   /** The jobs as they are when all is over. */
   final: Map<string, FinalJob>;
 }
@@ -62,13 +62,13 @@ function brokenOrder({ accepted, final }: History): string[] {
   });
 }
 
-/** A follower that goes on where it was misses no offset and hears none again. */
-function gaps({ heard }: History): string[] {
-  return [...Map.groupBy(heard, ({ id }) => id)].flatMap(([id, events]) =>
+/** A follower that goes on where it was misses no offset and receives none twice. */
+function gaps({ received }: History): string[] {
+  return [...Map.groupBy(received, ({ id }) => id)].flatMap(([id, events]) =>
     events.flatMap(({ offset, recovered }, index) => {
       const before = events[index - 1];
       if (!before || !recovered || offset === before.offset + 1) return [];
-      return [`a follower of ${id} heard ${offset} after ${before.offset}`];
+      return [`a follower of ${id} received ${offset} after ${before.offset}`];
     }),
   );
 }

@@ -19,7 +19,7 @@ const SLOW = { ms: 60, pieces: 4 };
 
 /** Those who submit and follow, and what they saw. An edge that is away is asked again. */
 export class Load {
-  readonly history: History = { accepted: [], ends: [], heard: [], final: new Map() };
+  readonly history: History = { accepted: [], ends: [], received: [], final: new Map() };
   private readonly url: string;
   private readonly space: string;
   private readonly random: Random;
@@ -90,7 +90,7 @@ export class Load {
     this.following.add(done);
   }
 
-  /** Dials again where it was, until it has heard the end. */
+  /** Dials again where it was, until it has received the end. */
   private async followToEnd(id: string): Promise<void> {
     let since = "";
     // Of every two followers one reads batches.
@@ -108,7 +108,7 @@ export class Load {
         // A snapshot's own events are what is left of the past, and not a continuation.
         const isSnapshot = !recovered && frame.type === "progress";
         if (recovered || isSnapshot)
-          this.history.heard.push({ id, offset: frame.offset, recovered });
+          this.history.received.push({ id, offset: frame.offset, recovered });
         if (isSnapshot) recovered = true;
         if (recovered) since = `${epoch}:${frame.offset}`;
         if (frame.type === "progress" && frame.status === "completed") {
@@ -119,12 +119,12 @@ export class Load {
     }
   }
 
-  private listen(path: string, hear: (frame: ServerFrame) => void): Promise<void> {
+  private listen(path: string, receive: (frame: ServerFrame) => void): Promise<void> {
     const socket = new WebSocket(this.url.replace("http", "ws") + path);
     socket.on("message", (data) => {
       for (const frame of decodeFrames<ServerFrame>(String(data), serverFrame)) {
         if (!frame.ok) throw new Error(frame.message);
-        hear(frame.frame);
+        receive(frame.frame);
       }
     });
     return new Promise((resolve) => {

@@ -24,7 +24,7 @@ describe("dialing", () => {
     });
   });
 
-  test("two workers of one machine have different ids, and each keeps its own", async () => {
+  test("two workers on one machine have different ids, and each keeps its own", async () => {
     const edge = await startEdge();
     const first = startWorker(edge, { handler }).worker;
     const connection = await edge.connection();
@@ -217,8 +217,8 @@ describe("back-off", () => {
 
   test("chance decides over the whole range, so that workers don't come back in step", () => {
     fc.assert(
-      fc.property(failures, random, random, (count, one, other) => {
-        const [low, high] = one < other ? [one, other] : [other, one];
+      fc.property(failures, random, random, (count, a, b) => {
+        const [low, high] = a < b ? [a, b] : [b, a];
         expect(backoffMs(count, low)).toBeLessThanOrEqual(backoffMs(count, high));
       }),
     );
@@ -244,7 +244,7 @@ test("a worker tells its load, and tells it again after a reconnect", async () =
 });
 
 describe("an edge that reads batches", () => {
-  test("gets what is sent at once as one message, and is read the same way", async () => {
+  test("gets what is sent at once as one message, and may send the same (C6)", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler: async (job) => job.input, concurrency: 3 });
     const connection = await edge.connection();

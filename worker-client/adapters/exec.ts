@@ -86,7 +86,7 @@ export function safeFileName(name: string): string {
   return plain.slice(-60) || "file";
 }
 
-type Exit =
+type ProgramExit =
   | { type: "exited"; code: number }
   | { type: "killed"; signal: string }
   | { type: "not_started"; error: NodeJS.ErrnoException };
@@ -110,7 +110,7 @@ async function runProgram(
     killGroup(child, "SIGTERM");
     killTimer ??= setTimeout(() => killGroup(child, "SIGKILL"), killAfterMs);
   };
-  const said = listen(child, job, log, stop);
+  const written = readOutput(child, job, log, stop);
   job.signal.addEventListener("abort", stop, { once: true });
   const task = { job_id: job.id, attempt: job.attempt, input: job.input, files };
   child.stdin.on("error", () => {}); // A program need not read its input.
@@ -118,10 +118,10 @@ async function runProgram(
   try {
     const exit = await exitOf(child);
     job.signal.throwIfAborted();
-    if (said.failure !== null) throw said.failure;
-    judgeExit(exit, options, said.stderr);
-    if (said.result?.metrics) job.metrics(said.result.metrics);
-    return said.result?.output;
+    if (written.failure !== null) throw written.failure;
+    judgeExit(exit, options, written.stderr);
+    if (written.result?.metrics) job.metrics(written.result.metrics);
+    return written.result?.output;
   } finally {
     clearTimeout(killTimer);
     job.signal.removeEventListener("abort", stop);
@@ -135,25 +135,30 @@ function programEnv(): NodeJS.ProcessEnv {
   return env;
 }
 
-interface Said {
+interface ProgramOutput {
   result: Extract<ProgramFrame, { type: "result" }> | null;
   stderr: string;
   failure: Error | null;
 }
 
 /** Passes on what the program writes; a mistake in it stops the program. */
-function listen(child: ChildProcessWithoutNullStreams, job: Job, log: Log, stop: () => void): Said {
-  const said: Said = { result: null, stderr: "", failure: null };
+function readOutput(
+  child: ChildProcessWithoutNullStreams,
+  job: Job,
+  log: Log,
+  stop: () => void,
+): ProgramOutput {
+  const written: ProgramOutput = { result: null, stderr: "", failure: null };
   const fail = (error: unknown) => {
-    if (said.failure === null) stop();
-    said.failure ??= error instanceof Error ? error : new Error(String(error));
+    if (written.failure === null) stop();
+    written.failure ??= error instanceof Error ? error : new Error(String(error));
   };
   const lines = new LineSplitter((line) => {
     const result = passOn(line, job);
-    if (result !== null) said.result = result;
+    if (result !== null) written.result = result;
   });
   const read = (act: () => void) => {
-    if (said.failure !== null || job.signal.aborted) return;
+    if (written.failure !== null || job.signal.aborted) return;
     try {
       act();
     } catch (error) {
@@ -164,13 +169,13 @@ function listen(child: ChildProcessWithoutNullStreams, job: Job, log: Log, stop:
   child.stdout.setEncoding("utf8").on("data", (piece: string) => read(() => lines.push(piece)));
   child.stdout.on("end", () => read(() => lines.end()));
   child.stderr.setEncoding("utf8").on("data", (piece: string) => {
-    said.stderr = (said.stderr + piece).slice(-STDERR_CHARS);
+    written.stderr = (written.stderr + piece).slice(-STDERR_CHARS);
     for (const line of piece.trimEnd().split("\n")) log.debug(`job ${job.id}: stderr: ${line}`);
   });
-  return said;
+  return written;
 }
 
-function passOn(line: string, job: Job): Said["result"] {
+function passOn(line: string, job: Job): ProgramOutput["result"] {
   const read = readProgramLine(line);
   switch (read.type) {
     case "text":
@@ -191,7 +196,7 @@ function passOn(line: string, job: Job): Said["result"] {
   }
 }
 
-function exitOf(child: ChildProcessWithoutNullStreams): Promise<Exit> {
+function exitOf(child: ChildProcessWithoutNullStreams): Promise<ProgramExit> {
   return new Promise((resolve) => {
     child.on("error", (error) => resolve({ type: "not_started", error }));
     child.on("exit", () => {
@@ -206,7 +211,7 @@ function exitOf(child: ChildProcessWithoutNullStreams): Promise<Exit> {
   });
 }
 
-function judgeExit(exit: Exit, options: ExecOptions, stderr: string): void {
+function judgeExit(exit: ProgramExit, options: ExecOptions, stderr: string): void {
   const { program, retryableExitCodes = [] } = options;
   const tail = stderr.trim() === "" ? "" : `: ${stderr.trim()}`;
   switch (exit.type) {
