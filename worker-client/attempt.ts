@@ -12,8 +12,8 @@ export function keyOf(ref: AttemptRef): string {
 }
 
 /**
- * What this worker holds for one attempt, and still owes to the edge. After a reconnect everything is
- * derived from here again: no queue of unsent frames is kept beside it.
+ * Everything that this worker keeps about one attempt until the edge has acknowledged its end. After a
+ * reconnect the frames to send are derived from it, so there is no separate queue of unsent frames.
  */
 export type Attempt = {
   ref: AttemptRef;
@@ -39,12 +39,12 @@ export function withCompletion(
 }
 
 export type Replay =
-  /** `lost`: pieces of output that are kept neither here nor there. */
+  /** `lost`: number of `output` frames that neither the edge nor this worker still has. */
   | { type: "frames"; texts: string[]; lost: number }
-  /** The edge takes smaller frames than before, and this doesn't fit any more. */
+  /** The edge accepts smaller frames than before, and a frame that must be sent no longer fits. */
   | { type: "unsendable"; message: string };
 
-/** Everything an edge that has stored so many `output` frames of this attempt lacks, in order. */
+/** The frames that an edge still lacks, in order, if it has stored the first `stored` `output` frames. */
 export function replay(attempt: Attempt, stored: number, limit: number): Replay {
   const { frames, lost } = attempt.outputs.resumeAt(stored);
   const last = attempt.phase === "ended" ? [attempt.completion] : [];
@@ -57,7 +57,7 @@ export function replay(attempt: Attempt, stored: number, limit: number): Replay 
   return { type: "frames", texts: [...texts, ...last.map((frame) => frame.text)], lost };
 }
 
-/** `null` where the edge would refuse it: progress is worth less than the connection. */
+/** Returns `null` if the edge would refuse the frame: a refusal would cost the connection. */
 export function encodeProgress(
   ref: AttemptRef,
   percent: number,

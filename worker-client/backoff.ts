@@ -4,11 +4,11 @@ export interface Backoff {
   capMs: number;
 }
 
-/** The longest wait is below the 15 s that an edge gives a dropped worker to come back, unless it is set. */
+/** The longest wait is shorter than the default 15 s that an edge waits for a dropped worker. */
 export const BACKOFF: Backoff = { firstMs: 1_000, capMs: 10_000 };
 
 /**
- * Exponential with full jitter: workers that lost the same edge must not come back in step.
+ * Exponential with full jitter: workers that lost the same edge must not all dial again at once.
  *
  * @param failures connections lost or refused in a row, 0 for the first
  * @param random from 0 up to 1

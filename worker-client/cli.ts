@@ -151,5 +151,5 @@ try {
   if (!(error instanceof CommanderError)) throw error;
   process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
 }
-// Models may keep threads that would hold the process.
+// A model may leave threads running that would keep the process alive.
 process.exit();

@@ -8,21 +8,21 @@ export type Completion =
   | { type: "fail"; code: string; message: string; retryable: boolean }
   | { type: "reject"; reason: string };
 
-/** What became of the handler. */
+/** How a handler ended. */
 export type HandlerOutcome =
   | { type: "returned"; value: Json | undefined }
   | { type: "threw"; error: unknown };
 
 /**
- * @param cause why the handler was asked to stop, `null` if it was not
- * @param streamed what it streamed, for a handler that returns nothing
+ * @param cause why the handler was aborted, `null` if it was not
+ * @param streamed returns the streamed output as one value, for a handler that returns nothing
  */
 export function completionOf(
   outcome: HandlerOutcome,
   cause: AbortCause | null,
   streamed: () => Json | undefined,
 ): Completion {
-  // Its submitter was told that it is canceled, whatever the handler made of it.
+  // The submitter already sees the job as canceled, whatever the handler returned.
   if (cause === "canceled") return aborted("canceled", cause);
   if (outcome.type === "threw") {
     return cause === "deadline" ? aborted("timeout", cause) : failed(outcome.error);
@@ -47,7 +47,7 @@ function failed(error: unknown): Completion {
   return { type: "fail", code: "worker_error", message, retryable: false };
 }
 
-/** A completion ready to be sent, as often as it takes. */
+/** An encoded completion, sent again after every reconnect until the edge acknowledges it. */
 export interface EncodedCompletion extends EncodedFrame {
   of: Completion["type"];
   canceled: boolean;
@@ -55,7 +55,7 @@ export interface EncodedCompletion extends EncodedFrame {
   summary: string;
 }
 
-/** Always something the edge takes: a result that it would refuse becomes a failure that says so. */
+/** Encodes a completion; a result that the edge would refuse becomes a failure that says why. */
 export function encodeCompletion(
   ref: { job_id: string; attempt: number },
   completion: Completion,
@@ -72,7 +72,7 @@ export function encodeCompletion(
 }
 
 function bound(completion: Completion, limit: number): Completion {
-  // A character takes 6 bytes at most where JSON escapes it.
+  // JSON needs at most 6 bytes for an escaped character.
   const cut = (text: string, most: number) => text.slice(0, Math.min(most, Math.floor(limit / 8)));
   switch (completion.type) {
     case "result":

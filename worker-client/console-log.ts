@@ -3,7 +3,7 @@ import type { Log } from "./log.ts";
 
 type Level = "DEBUG" | "INFO" | "WARN" | "ERROR";
 
-/** Lines for people on standard error: standard output is nobody's. */
+/** Writes readable lines to standard error; nothing is written to standard output. */
 export function consoleLog(verbose: boolean): Log {
   const { isTTY } = process.stderr;
   const colors = pc.createColors(isTTY === true && !process.env.NO_COLOR);
@@ -25,7 +25,7 @@ export function consoleLog(verbose: boolean): Log {
   };
 }
 
-/** Messages may quote what strangers sent: no escape sequences for the terminal in them. */
+/** Removes control characters: messages may quote untrusted text with escape sequences for the terminal. */
 function printable(message: string): string {
   return message.replace(/\p{Cc}/gu, (character) => (character === "\n" ? "\n  " : "?"));
 }

@@ -10,13 +10,13 @@ export interface EncodedFrame {
 
 export type Encoding =
   | { ok: true; frame: EncodedFrame }
-  /** `message` reads on after the name of what was to be sent: "The result …". */
+  /** `message` continues a sentence that begins with its subject, such as "The result". */
   | { ok: false; message: string; tooLarge: boolean };
 
 /**
- * A frame as it is sent, or why the edge would refuse it; a refused frame costs the connection.
+ * Encodes a frame, or says why the edge would refuse it. A refused frame would cost the connection.
  *
- * @param limit the largest frame the edge takes, bytes
+ * @param limit the largest frame that the edge accepts, bytes
  */
 export function encodeFrame(frame: WorkerFrameInput, limit: number): Encoding {
   let text: string;
@@ -41,14 +41,14 @@ export function encodeFrame(frame: WorkerFrameInput, limit: number): Encoding {
   return { ok: true, frame: { text, bytes } };
 }
 
-/** Most output is text, which can't be malformed: no need to parse every token again. */
+/** Text output can't be malformed. Most output is text, so this saves parsing every token again. */
 function isPlainText(frame: WorkerFrameInput): boolean {
   return frame.type === "output" && typeof frame.delta === "string";
 }
 
 export type EncodedOutput = { ok: true; frames: EncodedFrame[] } | { ok: false; message: string };
 
-/** An output delta as frames: one, or several where a text is too large for one. */
+/** Encodes a piece of output: as one frame, or as several if it is a text that is too large for one. */
 export function encodeOutput(
   ref: { job_id: string; attempt: number },
   delta: Json,
@@ -64,7 +64,7 @@ export function encodeOutput(
   return { ok: false, message: encoding.message };
 }
 
-/** Between two characters: half a surrogate pair would not survive the way. */
+/** Splits between two characters: half a surrogate pair can't be encoded as UTF-8. */
 function halve(text: string): [string, string] {
   const middle = text.length >> 1;
   const unit = text.charCodeAt(middle);

@@ -1,4 +1,4 @@
-/** Thrown by a handler: why the job failed, and whether another attempt may go better. */
+/** A handler throws it to say why the job failed, and whether another attempt may succeed. */
 export class JobFailure extends Error {
   override readonly name = "JobFailure";
   readonly code: string;
@@ -12,16 +12,16 @@ export class JobFailure extends Error {
 }
 
 export type AbortCause =
-  /** Its submitter, or a limit of the space, ended the job. */
+  /** The submitter or a limit of the space ended the job. */
   | "canceled"
-  /** The edge has taken the attempt back. */
+  /** The edge took the attempt back. */
   | "stale"
-  /** The edge did not let this worker go on with it after a reconnect. */
+  /** After a reconnect the edge did not let this worker continue the attempt. */
   | "dropped"
   | "deadline"
-  /** It was settled as failed while it ran: its output could not be sent. */
+  /** The job failed while its handler was still running, because its output could not be sent. */
   | "failed"
-  /** This worker ends. */
+  /** This worker is shutting down. */
   | "stopped";
 
 const ABORT_WORDS: Record<AbortCause, string> = {

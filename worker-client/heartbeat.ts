@@ -2,12 +2,12 @@ export interface HeartbeatOptions {
   heartbeatS: number;
   leaseS: number;
   ping(): void;
-  /** Nothing came for the whole lease. */
+  /** Called when nothing was received for the whole lease; `silentS` is in seconds. */
   onSilence(silentS: number): void;
 }
 
 export interface Heartbeat {
-  /** Anything arrived: the edge lives. */
+  /** To be called for every message: each one shows that the edge is alive. */
   noteReceived(): void;
   stop(): void;
 }
@@ -23,7 +23,7 @@ export function startHeartbeat({
   const silentS = () => (performance.now() - receivedAt) / 1_000;
   const beat = () => {
     if (silentS() < leaseS) return ping();
-    // After a blocked event loop timers run before sockets are read: look once more after them.
+    // After a blocked event loop, timers run before sockets are read: check again once they were read.
     setImmediate(() => {
       if (stopped) return;
       if (silentS() >= leaseS) onSilence(silentS());

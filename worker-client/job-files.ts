@@ -5,17 +5,17 @@ import type { workerFile } from "../src/protocol/worker-frames.ts";
 import { JobFailure } from "./failure.ts";
 import { count } from "./statistics.ts";
 
-/** A file that came with a job. Nothing is fetched until it is asked for. */
+/** A file that was submitted with a job. It is fetched only when `download` or `save` is called. */
 export interface JobFile {
   /** The form field it came in. */
   readonly field: string;
-  /** As its sender named it: never a path to write to. */
+  /** The name that the submitter gave it; untrusted, so never use it as a path. */
   readonly name: string;
   readonly contentType: string;
   readonly size: number;
-  /** The whole file in memory. */
+  /** Returns the whole file in memory. */
   download(): Promise<Buffer>;
-  /** The file into a new file at `path`; an existing one is not overwritten. */
+  /** Writes the file to a new file at `path`; never overwrites an existing file. */
   save(path: string): Promise<void>;
 }
 
@@ -41,7 +41,7 @@ export function jobFile(
   };
 }
 
-/** What arrives, as long as it is what was announced: neither more bytes nor fewer. */
+/** Yields the file's bytes; throws if there are more or fewer of them than the job announced. */
 async function* fetchPieces(
   file: z.infer<typeof workerFile>,
   edgeUrl: string,

@@ -2,7 +2,7 @@ import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import type { JobFrame } from "../src/protocol/worker-frames.ts";
 import { type JobFile, jobFile } from "./job-files.ts";
 
-/** One attempt of a job, as its handler sees it. */
+/** One attempt of a job, as it is passed to the handler. */
 export interface Job {
   readonly id: string;
   readonly attempt: number;
@@ -10,10 +10,10 @@ export interface Job {
   readonly files: readonly JobFile[];
   readonly priority: number;
   readonly createdAt: Date;
-  /** The edge takes the attempt back then. */
+  /** When the edge takes the attempt back. */
   readonly deadline: Date;
   readonly user: string | null;
-  /** Fires when nobody waits for this attempt any more; its reason is a `JobAborted`. */
+  /** Aborted once the attempt is no longer wanted; its reason is a `JobAborted`. */
   readonly signal: AbortSignal;
   /** @param percent from 0 to 100 */
   progress(percent: number, message?: string, estimatedRemainingS?: number): void;
@@ -23,7 +23,7 @@ export interface Job {
   metrics(metrics: JsonObject): void;
 }
 
-/** Does a job. `undefined`: the result is what was streamed by `output`. */
+/** Runs a job and returns its result; `undefined` means that the streamed output is the result. */
 export type JobHandler = (job: Job) => Promise<Json | undefined>;
 
 export interface JobHooks {

@@ -25,16 +25,16 @@ export interface JobsOptions {
   handler: JobHandler;
   edgeUrl: string;
   log: Log;
-  /** Sends at once, or not at all while nobody is registered: `resume` makes up for it. */
+  /** Sends at once, or drops the frame while not registered; `resume` sends what was dropped. */
   send(text: string): void;
-  /** Called whenever the last held attempt is gone. */
+  /** Called whenever the last held attempt was forgotten. */
   onEmpty(): void;
 }
 
-/** The edge's own alarm goes first; this is for an edge that can't be heard. */
+/** The edge normally enforces the deadline first; this delay covers an edge that can't be reached. */
 const DEADLINE_SLACK_MS = 1_000;
 
-/** The attempts this worker holds, from `job` to `ack`. It knows no connection. */
+/** The attempts that this worker holds, from `job` to `ack`; independent of any connection. */
 export class Jobs {
   readonly #options: JobsOptions;
   readonly #runner: Runner;
@@ -61,7 +61,7 @@ export class Jobs {
     return this.#runner.busySeconds();
   }
 
-  /** For `register`: running ones first, should the edge take no more. */
+  /** The attempts to list in `register`: running ones first, as the edge limits the length of the list. */
   get resumable(): AttemptRef[] {
     const attempts = [...this.#held.values()].sort(
       (a, b) => Number(a.phase === "ended") - Number(b.phase === "ended"),
@@ -69,15 +69,15 @@ export class Jobs {
     return attempts.map(({ ref }) => ref).slice(0, LIMITS.concurrency);
   }
 
-  /** From now on every new job goes back to the queue. */
+  /** Rejects every new job from now on, so that it goes back to the queue. */
   refuse(reason: string): void {
     this.#refusal ??= reason;
   }
 
-  /** Deadlines are the edge's; the clock of a worker may be wrong by hours. */
+  /** Corrects deadlines for this machine's clock, which may be hours off the edge's. */
   setEdgeTime(edgeTime: Date): void {
     const aheadMs = Date.now() - edgeTime.getTime();
-    // The header counts whole seconds.
+    // The `date` header has a resolution of one second, so smaller differences mean nothing.
     this.#clockAheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
   }
 
@@ -130,7 +130,7 @@ export class Jobs {
       this.#runner.abort(keyOf(ref), "canceled");
       return;
     }
-    // Not held, so nothing runs: said once, for an edge that waits to hear it.
+    // The attempt isn't held, so nothing runs here; the edge still waits for an answer.
     const message = "this worker does not hold the attempt";
     this.#sendFrame({
       type: "fail",
@@ -141,7 +141,7 @@ export class Jobs {
     });
   }
 
-  /** Goes on where the edge says it left off. */
+  /** Sends what the edge still lacks after a reconnect, and gives up the attempts it dropped. */
   resume({ resumed, dropped }: Registered, frameLimit: number): void {
     this.#frameLimit = frameLimit;
     const unmentioned = new Map(this.#held);
@@ -155,13 +155,13 @@ export class Jobs {
       if (this.#held.has(keyOf(ref))) this.#giveUp(ref, "dropped");
     }
     for (const held of unmentioned.values()) {
-      // An end that wasn't listed is still owed; it is answered by `ack` or `stale`.
+      // `register` may have had no room for this ended attempt; the edge answers with `ack` or `stale`.
       if (held.phase === "ended") this.#options.send(held.completion.text);
       else this.#giveUp(held.ref, "dropped");
     }
   }
 
-  /** Tells every running handler to stop; what they answer is no longer sent. */
+  /** Aborts every running handler; what they return is no longer sent. */
   stop(): void {
     this.#runner.abortAll("stopped");
   }
@@ -170,7 +170,7 @@ export class Jobs {
     const busy = [...this.#held.values()].filter(
       (held) => held.phase === "running" && !this.#runner.isAborted(keyOf(held.ref)),
     );
-    // The new one is among them.
+    // The new attempt is already counted in `busy`.
     return busy.length > this.#options.concurrency ? "all slots are taken" : null;
   }
 

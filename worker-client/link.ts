@@ -5,31 +5,31 @@ import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
 import type { LinkClose } from "./refusal.ts";
 
 export interface LinkTarget {
-  /** The edge's address, `http:` or `https:`, with a path where it is served under one. */
+  /** The edge's address, `http:` or `https:`, with a path if the edge is served under a path. */
   url: string;
   space: string;
   token: string;
 }
 
 export interface LinkEvents {
-  /** @param edgeTime what the edge's clock said, if it told */
+  /** @param edgeTime the edge's clock, or `null` if the edge did not send a date */
   onOpen(edgeTime: Date | null): void;
   onMessage(data: string | ArrayBuffer): void;
-  /** What an `error` frame said that was no reason of a close. */
+  /** Called for an `error` frame that was not directly followed by a close. */
   onError(error: LinkError): void;
   onClose(close: LinkClose): void;
 }
 
-/** One connection to the edge, from the first packet to its end. */
+/** One connection to the edge, from dialing to its close. */
 export interface Link {
   send(text: string): void;
   ping(): void;
-  /** From now on what is sent at the same time goes as one message: the edge reads such. */
+  /** From now on sends the frames of one turn of the event loop as one message; the edge must allow it. */
   sendTogether(): void;
   close(code: number): void;
-  /** Ends it at once; `onClose` follows. */
+  /** Drops the connection without a closing handshake; `onClose` follows. */
   cut(): void;
-  /** What an `error` frame said, for the close that may follow it and tells it then. */
+  /** Keeps an `error` frame; if a close follows directly, the close reports it as its cause. */
   noteError(error: LinkError): void;
 }
 
@@ -43,15 +43,15 @@ export interface Traffic {
   bytesOut: number;
 }
 
-/** The edge refuses frames above 1 MiB and sends none; this only bounds what a stranger may send. */
+/** The most that one received message may have. The edge's frames are smaller; this protects memory. */
 const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
-/** Beyond this the edge is not reading; a new connection starts from what it has stored. */
+/** With more unsent bytes than this the edge is not reading; a new connection resumes from what it stored. */
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 const HANDSHAKE_MS = 15_000;
 const CLOSE_MS = 1_000;
 const MAX_REFUSAL_BYTES = 16_384;
 
-/** The address where workers of a space connect. */
+/** Returns the WebSocket address at which workers of a space connect. */
 export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
   const address = new URL(target.url);
   address.protocol = address.protocol.replace("http", "ws");
@@ -69,12 +69,12 @@ class SocketLink implements Link {
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
   #over = false;
-  /** What goes out together, soon; `null`: everything goes out at once. */
+  /** Frames that will go out as one message; `null` if every frame is sent on its own. */
   #unsent: string[] | null = null;
   #edgeTime: Date | null = null;
-  /** Told by the close, if that is what comes next. */
+  /** The latest `error` frame, until the next event shows whether it explains a close. */
   #error: LinkError | null = null;
-  /** What went wrong below WebSocket's own closing handshake. */
+  /** The network failure that ended the connection without a closing handshake. */
   #failure: string | null = null;
 
   constructor(target: LinkTarget, traffic: Traffic, events: LinkEvents) {
@@ -151,7 +151,7 @@ class SocketLink implements Link {
   #onMessage(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
     this.#reportError();
-    // Binary is no frame of this protocol; the decoder says so.
+    // The protocol has no binary frames; the decoder reports any as an error.
     if (!this.#over) this.#events.onMessage(isBinary ? new ArrayBuffer(0) : data.toString());
   }
 
@@ -194,7 +194,7 @@ function dateOf(response: IncomingMessage): Date | null {
   return Number.isNaN(date.getTime()) ? null : date;
 }
 
-/** The `detail` of a problem answer; anything else that answers has no words for us. */
+/** Returns the `detail` of a problem response, or `null` for any other response. */
 async function readRefusal(response: IncomingMessage): Promise<string | null> {
   let body = "";
   try {

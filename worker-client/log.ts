@@ -1,4 +1,4 @@
-/** Where a worker says what it does. */
+/** Receives the log messages of a worker. */
 export interface Log {
   debug(message: string): void;
   info(message: string): void;

@@ -8,8 +8,8 @@ import type { EncodedFrame } from "./encode.ts";
 const MAX_KEPT_BYTES = 16 * 1024 * 1024;
 
 /**
- * The `output` frames of one attempt, encoded when they were made: what the handler does to a value
- * afterwards must not change what is sent again.
+ * The `output` frames of one attempt, encoded when they are created, so that a handler that changes a
+ * value afterwards doesn't change what is sent again.
  */
 export class OutputLog {
   #frames: EncodedFrame[] = [];
@@ -34,8 +34,9 @@ export class OutputLog {
   }
 
   /**
-   * The frames to send to an edge that has stored so many. `lost`: how many are missing in between;
-   * those behind the gap are counted from what the edge has, as it does.
+   * The frames to send to an edge that has stored the first `stored` frames. `lost` is the number of
+   * frames that neither side has. The edge doesn't know about them and counts on from what it has
+   * stored, so the numbers here are shifted by `lost` to stay equal to the edge's.
    */
   resumeAt(stored: number): { frames: readonly EncodedFrame[]; lost: number } {
     const lost = Math.max(0, this.#first - stored);
@@ -43,7 +44,7 @@ export class OutputLog {
     return { frames: this.#frames.slice(Math.max(0, stored - this.#first)), lost };
   }
 
-  /** What was streamed as one value: one text, else a list; `undefined` where some was forgotten. */
+  /** All output as one value: a text if every piece is text, else a list; `undefined` if pieces were lost. */
   joined(): Json | undefined {
     if (!this.#complete) return undefined;
     if (this.#frames.length === 0) return null;

@@ -2,11 +2,11 @@ import { CLOSE, shouldReconnect } from "../src/protocol/codes.ts";
 
 /** How a connection, or the attempt to make one, ended. */
 export type LinkClose =
-  /** The edge answered the upgrade with a plain HTTP answer. */
+  /** The edge answered the upgrade with a status other than 101. */
   | { type: "refused"; status: number; detail: string | null }
   /** No answer: nothing listens, no such host, no route, a timeout. */
   | { type: "unreachable"; message: string }
-  /** `error`: what the `error` frame right before the close said. */
+  /** `error`: the message of an `error` frame that came directly before the close. */
   | { type: "closed"; code: number; reason: string; error: string | null };
 
 export const REFUSAL_CODES = [
@@ -21,7 +21,7 @@ export const REFUSAL_CODES = [
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
-/** The edge doesn't want this worker; dialing again would not help. */
+/** The edge refused this worker for good; dialing again would not help. */
 export class WorkerRefused extends Error {
   override readonly name = "WorkerRefused";
   readonly code: RefusalCode;
@@ -34,7 +34,7 @@ export class WorkerRefused extends Error {
 
 export type Verdict = { type: "retry"; why: string } | { type: "refused"; refusal: WorkerRefused };
 
-/** Where the edge has none of its own, which say the same and more. */
+/** Used when the edge gives no message of its own; the edge's message is more precise. */
 const WORDS: Record<RefusalCode, string> = {
   not_authenticated: "the token is wrong or revoked",
   not_allowed: "the token may not serve this space",
@@ -63,7 +63,7 @@ const BY_CLOSE_CODE: Record<number, RefusalCode> = {
   [CLOSE.occupied.code]: "space_occupied",
 };
 
-/** Whether to dial again after this end of a connection, and why not. */
+/** Decides whether to dial again after a connection ended, with the reason. */
 export function judgeClose(close: LinkClose): Verdict {
   switch (close.type) {
     case "unreachable":

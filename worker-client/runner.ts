@@ -6,10 +6,10 @@ import { BusyClock } from "./statistics.ts";
 /** One run of a handler. */
 export interface HandlerRun {
   key: string;
-  /** When to give up, on this machine's clock; `null`: never. */
+  /** When to abort, milliseconds on this machine's clock; `null` for never. */
   deadlineAt: number | null;
   perform(signal: AbortSignal): Promise<Json | undefined>;
-  /** Called once. `cause`: why it was asked to stop, `null` if it was not. */
+  /** Called once; `cause` is why the handler was aborted, `null` if it was not. */
   onEnd(outcome: HandlerOutcome, cause: AbortCause | null): void;
 }
 
@@ -23,7 +23,7 @@ interface Entry {
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /**
- * Runs handlers, so many at once. A handler that was told to stop holds its slot until it has ended,
+ * Runs a limited number of handlers at once. An aborted handler keeps its slot until it has ended,
  * so that a new job never competes with the remains of an old one for the same GPU.
  */
 export class Runner {
@@ -37,7 +37,7 @@ export class Runner {
     this.#slots = slots;
   }
 
-  /** Whether the run runs now, or has to wait for one that was told to stop. */
+  /** Starts the handler, or queues it if an aborted handler still occupies the slot. */
   start(run: HandlerRun): "started" | "waiting" {
     const entry: Entry = { run, controller: new AbortController(), timer: null, started: false };
     this.#entries.set(run.key, entry);
@@ -62,7 +62,7 @@ export class Runner {
     for (const entry of [...this.#entries.values()]) this.#abort(entry, cause);
   }
 
-  /** Told to stop, and not ended yet. */
+  /** Whether the handler was aborted and has not ended yet. */
   isAborted(key: string): boolean {
     return this.#entries.get(key)?.controller.signal.aborted ?? false;
   }

@@ -5,7 +5,7 @@ import { describeStatistics } from "./statistics.ts";
 import { RemoteWorker } from "./worker.ts";
 import type { RemoteWorkerOptions } from "./worker-options.ts";
 
-/** Serves until a signal or a refusal; answers with the exit code of the process. */
+/** Serves until a signal or a refusal; returns the exit code of the process. */
 export async function serve(
   adapter: Adapter,
   options: Omit<RemoteWorkerOptions, "handler"> & { log: Log },
@@ -18,7 +18,7 @@ export async function serve(
     if (signals > 1) {
       log.warn(`${signal} again: leaving at once`);
       worker.stop();
-    } else void worker.drain(signal).catch(() => {}); // What goes wrong is seen at run().
+    } else void worker.drain(signal).catch(() => {}); // run() reports the same error.
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
   let refused = false;

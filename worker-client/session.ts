@@ -11,29 +11,29 @@ import { judgeClose, type LinkClose, type WorkerRefused } from "./refusal.ts";
 export type Hello = z.infer<typeof helloFrame>;
 export type Registered = z.infer<typeof registeredFrame>;
 
-/** Where a worker stands with its edge. `failures`: connections in a row that did not register. */
+/** The state of a worker's connection. `failures` counts the connections in a row that did not register. */
 export type Session =
   | { phase: "waiting"; failures: number }
   | { phase: "dialing"; failures: number }
-  /** Open; the edge has yet to say `hello`. */
+  /** The socket is open; `hello` has not arrived yet. */
   | { phase: "greeting"; failures: number }
   | { phase: "registering"; failures: number; hello: Hello }
   | { phase: "registered"; hello: Hello }
-  /** Done; the close is under way. */
+  /** The worker is done; its close is under way. */
   | { phase: "leaving" }
   | { phase: "ended" };
 
-/** Why the session is looked at again. */
+/** An event that may change the session. */
 export type WakeReason =
   | { type: "started" }
   | { type: "retry_due" }
   | { type: "opened" }
   | { type: "hello"; hello: Hello }
   | { type: "registered"; registered: Registered }
-  /** The connection is of no use: the edge is silent, or speaks something else. */
+  /** The connection is unusable: the edge is silent, or speaks another protocol. */
   | { type: "unfit"; why: string }
   | { type: "closed"; close: LinkClose }
-  /** Nothing is left to do here. */
+  /** The worker has nothing left to do and leaves. */
   | { type: "left" };
 
 export type SessionEffect =
@@ -51,10 +51,10 @@ export interface Step {
   effects: SessionEffect[];
 }
 
-/** Below this not even a failure could be reported. */
+/** Smaller frames could not even carry the report of a failure. */
 const LEAST_FRAME_BYTES = 1_024;
 
-/** Whether this edge can be worked for. */
+/** Checks that the edge's protocol and frame limit are usable. */
 export function judgeHello(hello: Hello): WakeReason {
   if (hello.protocol !== WORKER_PROTOCOL) {
     return { type: "unfit", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
@@ -65,7 +65,7 @@ export function judgeHello(hello: Hello): WakeReason {
   return { type: "hello", hello };
 }
 
-/** The whole life of a worker's connection, decided: state and reason to new state and effects. */
+/** Decides what a reason means for the connection: returns the new state and the effects to perform. */
 export function step(
   session: Session,
   reason: WakeReason,
@@ -86,7 +86,7 @@ export function step(
   }
 }
 
-/** One step nearer to being registered; a reason that doesn't fit where it stands changes nothing. */
+/** Moves one phase closer to `registered`; a reason that doesn't fit the phase changes nothing. */
 function advance(
   session: Session,
   reason: Exclude<WakeReason, { type: "closed" | "left" | "unfit" }>,

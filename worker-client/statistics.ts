@@ -1,13 +1,13 @@
-/** What a worker did since it was started. Jobs are counted when the edge has confirmed their end. */
+/** Counts since the worker was started. A job is counted as ended once the edge has acknowledged it. */
 export interface Statistics {
   jobs: {
     received: number;
     completed: number;
     failed: number;
     canceled: number;
-    /** Sent back to the queue. */
+    /** Rejected, so that they went back to the queue. */
     rejected: number;
-    /** Taken back by the edge: too late, or another worker has them. */
+    /** Taken back by the edge, because they were too late or another worker has them. */
     stale: number;
     /** Held now: waiting, running, or finished and not yet acknowledged. */
     held: number;
@@ -20,7 +20,7 @@ export interface Statistics {
   busyS: number;
 }
 
-/** Measures the time in which at least one of many things goes on. */
+/** Measures the time during which at least one handler is running. */
 export class BusyClock {
   #active = 0;
   #since = 0;
@@ -41,7 +41,7 @@ export class BusyClock {
   }
 }
 
-/** Statistics in two lines for people. */
+/** Formats statistics as two readable lines. */
 export function describeStatistics(statistics: Statistics): string[] {
   const { jobs } = statistics;
   const counts = [
@@ -61,7 +61,7 @@ export function describeStatistics(statistics: Statistics): string[] {
   ];
 }
 
-/** 1048576 → 1,048,576. */
+/** Formats a number with separators: 1048576 as 1,048,576. */
 export function count(value: number): string {
   return value.toLocaleString("en-US");
 }

@@ -17,22 +17,22 @@ export interface RemoteWorkerOptions {
   concurrency?: number;
   /** Stable over reconnects; made from the host's name if not given. */
   workerId?: string;
-  /** What people see. */
+  /** A display name. */
   name?: string;
   version?: string;
   capabilities?: string[];
   log?: Log;
   backoff?: Backoff;
-  /** From 0 up to 1. */
+  /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
   random?: () => number;
 }
 
-/** A worker can't be made of these options; the message is for people. */
+/** The options are not valid; the message can be shown to the user. */
 export class InvalidOptions extends TypeError {
   override readonly name = "InvalidOptions";
 }
 
-/** @throws {InvalidOptions} better now than at the first connection */
+/** @throws {InvalidOptions} so that a mistake shows before the first connection */
 export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorkerOptions): void {
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw new InvalidOptions(`The edge's address must be an http: or https: URL, not "${url}".`);
@@ -43,7 +43,7 @@ export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorke
       `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}.`,
     );
   }
-  // Anything else can't stand in a header.
+  // Other characters can't be sent in a header.
   if (!/^[\x21-\x7e]+$/.test(token)) throw new InvalidOptions("The token is empty or not a token.");
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > LIMITS.concurrency) {
     throw new InvalidOptions(

@@ -17,12 +17,12 @@ import {
 import type { Statistics } from "./statistics.ts";
 import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worker-options.ts";
 
-/** How long an edge may take from the open socket to `registered`. */
+/** The longest time from the open socket to `registered`. */
 const HANDSHAKE_MS = 15_000;
 
 /**
- * Dials out to an edge and serves one space until it is drained, stopped or refused. Everything that
- * happens is a reason to wake; `step` decides, this class acts.
+ * Dials out to an edge and serves one space until it is drained, stopped or refused. Every
+ * event becomes a `WakeReason`; `step` decides what it means, and this class performs the effects.
  */
 export class RemoteWorker {
   readonly id: string;
@@ -65,13 +65,13 @@ export class RemoteWorker {
     });
   }
 
-  /** Resolves after a drain or a stop. @throws {WorkerRefused} when the edge doesn't want it */
+  /** Resolves after a drain or a stop. @throws {WorkerRefused} if the edge refuses this worker for good */
   run(): Promise<void> {
     this.#wake({ type: "started" });
     return this.#ended;
   }
 
-  /** Takes no new jobs, finishes what runs, waits until the edge has it all, and ends. */
+  /** Takes no new jobs, finishes the running ones, waits for their acknowledgements, then ends. */
   drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
     if (this.#drainReason === null) {
       this.#drainReason = reason;
@@ -88,15 +88,15 @@ export class RemoteWorker {
   }
 
   /**
-   * Tells how busy this machine is, 0 to 1, with other things too: of several workers that are free the
-   * least busy one gets the next job.
+   * Reports how busy this machine is, from 0 to 1, other programs included: of several free workers the
+   * least busy gets the next job.
    */
   reportLoad(load: number): void {
     this.#load = Math.min(1, Math.max(0, load));
     if (this.#session.phase === "registered") this.#send({ type: "load", load: this.#load });
   }
 
-  /** Ends now. What runs is told to stop, and goes to another worker at once. */
+  /** Ends now. Running handlers are aborted, and their jobs go back to the queue at once. */
   stop(): void {
     this.#jobs.stop();
     this.#wake({ type: "left" });

@@ -19,7 +19,7 @@ const SETTINGS = {
   reconnect_grace_s: 1,
 };
 
-/** Faults that hit nothing for so long will not. */
+/** How much longer than asked a run may take while some kind of fault has not hit anything yet. */
 const LONGEST_EXTENSION_MS = 60_000;
 
 export interface ChaosReport {
@@ -28,20 +28,20 @@ export interface ChaosReport {
   workerKills: number;
   accepted: number;
   runs: number;
-  /** Accepted jobs that a worker had in hand when it alone was killed. */
+  /** Accepted jobs that a worker was running when it, and not the edge, was killed. */
   interrupted: number;
   /** Jobs that took more than one attempt. */
   takenBack: number;
-  /** Events that followers got. */
+  /** Number of events that followers received. */
   received: number;
-  /** Connections of followers that went on where an earlier one had been cut. */
+  /** Number of followers' connections that resumed after an earlier one was cut. */
   resumed: number;
   violations: string[];
 }
 
 /**
- * `seed` decides the faults and the load; the machine decides how they meet. Goes on for longer than
- * `seconds` until every kind of fault has hit something: on a slow machine the first ones may not.
+ * Runs load and faults for `seconds`, both derived from `seed`; their timing depends on the machine. Runs
+ * longer if some kind of fault has not hit anything yet, which happens on slow machines.
  */
 export async function chaos(seconds: number, seed: number): Promise<ChaosReport> {
   const folder = await mkdtemp(join(tmpdir(), "dialout-chaos-"));
@@ -136,7 +136,7 @@ class ChaosRun {
     this.workers[index] = { program: new Program(program, args), notes };
   }
 
-  /** Accepted jobs whose run this worker, now killed, had begun and not left. */
+  /** Counts the accepted jobs that a killed worker had begun and not finished. */
   private async inHand(notes: string, { accepted }: History): Promise<number> {
     const inHand = new Set<string>();
     for (const [verb, id = ""] of await readNotes(notes)) {
@@ -174,7 +174,7 @@ class ChaosRun {
   }
 }
 
-/** What a worker noted, line by line; nothing where it was killed before its first run. */
+/** Reads a worker's notes, line by line; empty if it was killed before its first run. */
 async function readNotes(file: string): Promise<string[][]> {
   const text = await readFile(file, "utf8").catch(() => "");
   const lines = text.split("\n").slice(0, -1);

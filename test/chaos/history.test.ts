@@ -4,7 +4,7 @@ import { expectedOf } from "./work.ts";
 
 const WORK = { n: 3, ms: 1, pieces: 2 };
 
-/** Two jobs of a run in which nothing went wrong. */
+/** The history of two jobs in a run without violations. */
 function rightHistory(): History {
   const done = { status: "completed", attempt: 1, error: null, ...expectedOf(WORK) } as const;
   return {
@@ -31,8 +31,8 @@ function violationsAfter(plant: (history: History) => void): string {
   return violationsOf(history).join("; ");
 }
 
-describe("the checker of a fault-ridden run", () => {
-  it("finds nothing where nothing went wrong", () => {
+describe("the checker of a run with faults", () => {
+  it("finds nothing if nothing went wrong", () => {
     expect(violationsOf(rightHistory())).toEqual([]);
   });
 
@@ -51,14 +51,14 @@ describe("the checker of a fault-ridden run", () => {
     expect(change({ output: "3.0;3.0;3.1;" })).toContain("s.2 has the output 3.0;3.0;3.1;");
   });
 
-  it("finds an end that changed after it was told", () => {
+  it("finds an end that changed after it was reported", () => {
     const told = violationsAfter(({ ends }) =>
       ends.push({ id: "s.2", status: "canceled", result: undefined }),
     );
     expect(told).toContain("s.2 was told to be canceled and is completed");
   });
 
-  it("finds a job dispatched before an older one of its priority, and only of its own", () => {
+  it("finds a job dispatched before an older job, but only within one priority", () => {
     const late = ({ final }: History) => {
       const job = final.get("s.1");
       if (job) job.started_at = "2026-01-01T00:00:03.000Z";

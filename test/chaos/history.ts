@@ -1,15 +1,15 @@
 import type { JobResource } from "../../src/protocol/resources.ts";
 import { expectedOf, type WorkInput } from "./work.ts";
 
-/** What one side saw of a fault-ridden run, as it saw it. */
+/** What submitters and followers observed during a run with faults. */
 export interface History {
-  /** Submits answered 2xx. */
+  /** Submits that were answered with 2xx. */
   accepted: { id: string; priority: number; work: WorkInput }[];
-  /** Every end of a job that anybody was told, in the order of telling. */
+  /** Every end of a job that was reported to a follower, in the order of the reports. */
   ends: { id: string; status: string; result: unknown }[];
-  /** Every piece a follower got, over all of its connections. */
+  /** Every event that a follower received, over all of its connections. */
   received: { id: string; offset: number; recovered: boolean }[];
-  /** The jobs as they are when all is over. */
+  /** The jobs as they are after the run. */
   final: Map<string, FinalJob>;
 }
 
@@ -18,7 +18,7 @@ export type FinalJob = Pick<
   "status" | "result" | "output" | "error" | "started_at" | "attempt"
 >;
 
-/** Each broken promise, in words; none where the run was right. */
+/** Describes each broken guarantee; empty if the run was correct. */
 export function violationsOf(history: History): string[] {
   return [
     ...history.accepted.flatMap((job) => wrongEnd(job, history.final.get(job.id))),
@@ -38,7 +38,7 @@ function wrongEnd({ id, work }: History["accepted"][number], job: FinalJob | und
   return wrong;
 }
 
-/** An end that was told is the end for good. */
+/** A reported end must never change. */
 function changedEnds({ ends, final }: History): string[] {
   return ends.flatMap(({ id, status, result }) => {
     const job = final.get(id);
@@ -48,7 +48,7 @@ function changedEnds({ ends, final }: History): string[] {
   });
 }
 
-/** Of one priority, the job accepted first is dispatched first: ids sort in the order of arrival. */
+/** Jobs of one priority must be dispatched in the order of acceptance, which is the order of their ids. */
 function brokenOrder({ accepted, final }: History): string[] {
   const byPriority = Map.groupBy(accepted, ({ priority }) => priority);
   return [...byPriority.values()].flatMap((jobs) => {
@@ -62,7 +62,7 @@ function brokenOrder({ accepted, final }: History): string[] {
   });
 }
 
-/** A follower that goes on where it was misses no offset and receives none twice. */
+/** A follower that resumes must miss no offset and receive none twice. */
 function gaps({ received }: History): string[] {
   return [...Map.groupBy(received, ({ id }) => id)].flatMap(([id, events]) =>
     events.flatMap(({ offset, recovered }, index) => {

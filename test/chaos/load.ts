@@ -11,20 +11,20 @@ export type Random = () => number;
 
 const FOLLOWED_SHARE = 0.5;
 const RETRY_MS = 50;
-/** The first of so many jobs are quick, so that the edge holds new ones for their results; the others are not. */
+/** Of every ROUND jobs the first are quick, so that the edge defers storing them (decision 0030). */
 const ROUND = 400;
 const QUICK_OF_ROUND = 80;
 const QUICK = { ms: 4, pieces: 1 };
 const SLOW = { ms: 60, pieces: 4 };
 
-/** Those who submit and follow, and what they saw. An edge that is away is asked again. */
+/** Submits and follows jobs, retrying while the edge is down, and records what it observes. */
 export class Load {
   readonly history: History = { accepted: [], ends: [], received: [], final: new Map() };
   private readonly url: string;
   private readonly space: string;
   private readonly random: Random;
   private readonly following = new Set<Promise<void>>();
-  /** Connections of followers that went on where an earlier one had been cut. */
+  /** Number of followers' connections that resumed after an earlier one was cut. */
   resumed = 0;
   private submitted = 0;
   private open = true;
@@ -54,7 +54,7 @@ export class Load {
     }
   }
 
-  /** Submits no more; resolves once every accepted job has ended and was read. */
+  /** Stops submitting; resolves once every accepted job has ended and was read. */
   async close(): Promise<void> {
     this.open = false;
     for (const { id } of this.history.accepted) this.history.final.set(id, await this.ended(id));
@@ -70,7 +70,7 @@ export class Load {
       });
       return response.status === 202 ? await response.json() : null;
     } catch {
-      return null; // Nobody knows whether it was accepted; nothing was promised.
+      return null; // The job may have been accepted or not; without an answer nothing was guaranteed.
     }
   }
 
@@ -90,10 +90,10 @@ export class Load {
     this.following.add(done);
   }
 
-  /** Dials again where it was, until it has received the end. */
+  /** Follows a job to its end, dialing again from the last position after each break. */
   private async followToEnd(id: string): Promise<void> {
     let since = "";
-    // Of every two followers one reads batches.
+    // Every second follower reads batches.
     const batch = this.following.size % 2 === 0 ? "1" : "0";
     for (let ended = false; !ended; await sleep(ended ? 0 : RETRY_MS)) {
       let epoch = "";
@@ -105,7 +105,7 @@ export class Load {
           if (since !== "" && recovered) this.resumed += 1;
         }
         if (frame.type !== "output" && frame.type !== "progress") return;
-        // A snapshot's own events are what is left of the past, and not a continuation.
+        // A snapshot starts a new sequence: its event does not continue the offsets received before.
         const isSnapshot = !recovered && frame.type === "progress";
         if (recovered || isSnapshot)
           this.history.received.push({ id, offset: frame.offset, recovered });

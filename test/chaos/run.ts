@@ -1,6 +1,6 @@
 /**
  * Runs load over an edge and its workers, kills them with kill -9 at random moments, and checks what
- * everybody saw: `npm run chaos -- --seconds 60 --seed 7`. Ends with 1 where a promise was broken.
+ * clients observed: `npm run chaos -- --seconds 60 --seed 7`. Exits with 1 if a guarantee was broken.
  */
 import process from "node:process";
 import { parseArgs } from "node:util";

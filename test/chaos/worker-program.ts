@@ -1,4 +1,4 @@
-/** A worker as a process that can be killed; it notes every run it begins and leaves in a file. */
+/** A worker as a process that can be killed; it writes the begin and the end of every run to a file. */
 import { appendFileSync } from "node:fs";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -90,7 +90,7 @@ describe("options", () => {
 });
 
 describe("a running worker", () => {
-  test("drains on SIGTERM: finishes its job, prints its statistics and exits with 0", async () => {
+  test("drains on SIGTERM: finishes its job, prints its statistics and exits with 0 (W28)", async () => {
     const { child, connection, exited, stderr } = await connectCli(ECHO);
     await connection.dispatch();
     await connection.until("result");
@@ -106,7 +106,7 @@ describe("a running worker", () => {
     expect(stderr()).not.toContain("\u001b");
   });
 
-  test("leaves at once on the second signal, and leaves neither program nor files behind", async () => {
+  test("ends at once on the second signal, and leaves neither program nor files behind (W28)", async () => {
     const { child, edge, connection, exited, stderr } = await connectCli(SLEEP);
     await connection.dispatch({ files: [edge.serve("a.txt", Buffer.from("a"))] });
     const [pid, path] = (await connection.next("output")).delta as [number, string];
@@ -122,7 +122,7 @@ describe("a running worker", () => {
     expect(() => process.kill(pid, 0)).toThrow("ESRCH");
   });
 
-  test("that is refused exits with 1 and the reason in plain words", async () => {
+  test("that is refused exits with 1 and prints the reason in plain words (W30)", async () => {
     const { connection, exited, stderr } = await connectCli(ECHO);
     connection.close(4409);
     expect(await exited).toBe(1);
@@ -130,7 +130,7 @@ describe("a running worker", () => {
     expect(stderr()).toContain("jobs: 0 received");
   });
 
-  test("that is refused prints what the edge said once", async () => {
+  test("that is refused prints the edge's message once (W30)", async () => {
     const { connection, exited, stderr } = await connectCli(ECHO);
     connection.error("space_occupied", "gpu-7 serves this space.");
     connection.close(4409, "gpu-7 serves this space.");

@@ -7,7 +7,7 @@ import { startEdge, startWorker } from "./start.ts";
 const handler = async () => null;
 
 describe("dialing", () => {
-  test("a worker presents its token and protocol, and registers after hello", async () => {
+  test("a worker sends its token and protocol, and registers after hello (W1, W2, W6)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler, name: "box", concurrency: 3 });
     const connection = await edge.connection();
@@ -24,7 +24,7 @@ describe("dialing", () => {
     });
   });
 
-  test("two workers on one machine have different ids, and each keeps its own", async () => {
+  test("two workers on one machine have different ids, and each keeps its own over reconnects (W6)", async () => {
     const edge = await startEdge();
     const first = startWorker(edge, { handler }).worker;
     const connection = await edge.connection();
@@ -35,7 +35,7 @@ describe("dialing", () => {
     expect(startWorker(edge, { handler }).worker.id).not.toBe(first.id);
   });
 
-  test("an edge that isn't there yet is tried again until it is", async () => {
+  test("a worker dials an absent edge until it answers (W4)", async () => {
     const absent = await FakeEdge.start();
     await absent.close();
     const { logged } = startWorker(absent, { handler });
@@ -45,17 +45,20 @@ describe("dialing", () => {
     await edge.close();
   });
 
-  test.each([1001, 1006, 1012, 4408, 4429])("close %i is followed by a new dial", async (code) => {
-    const edge = await startEdge();
-    startWorker(edge, { handler });
-    const connection = await edge.connection();
-    await connection.welcome();
-    if (code === 1006) connection.drop();
-    else connection.close(code, "later");
-    await (await edge.connection()).welcome();
-  });
+  test.each([1001, 1006, 1012, 4408, 4429])(
+    "the worker dials again after close %i (W30)",
+    async (code) => {
+      const edge = await startEdge();
+      startWorker(edge, { handler });
+      const connection = await edge.connection();
+      await connection.welcome();
+      if (code === 1006) connection.drop();
+      else connection.close(code, "later");
+      await (await edge.connection()).welcome();
+    },
+  );
 
-  test("an edge that announces a drain and goes away is dialed again", async () => {
+  test("a worker dials again after the edge announced a drain and closed (W28, W30)", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -65,7 +68,7 @@ describe("dialing", () => {
     await (await edge.connection()).welcome();
   });
 
-  test("a worker that hears nothing for a whole lease gives the connection up and dials again", async () => {
+  test("a worker that receives nothing for a whole lease drops the connection and dials again (W10)", async () => {
     const edge = await startEdge();
     const { worker, logged } = startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -77,7 +80,7 @@ describe("dialing", () => {
     await expect.poll(() => worker.statistics().reconnects).toBe(1);
   });
 
-  test("answered pings keep an idle connection", async () => {
+  test("answered pings keep an idle connection open (W9, W10)", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -86,7 +89,7 @@ describe("dialing", () => {
     expect(edge.dials).toBe(1);
   });
 
-  test("unknown and malformed frames of the edge are passed over", async () => {
+  test("unknown and malformed frames from the edge are ignored (C1)", async () => {
     const edge = await startEdge();
     const { logged } = startWorker(edge, { handler: async () => "done" });
     const connection = await edge.connection();
@@ -106,17 +109,20 @@ describe("refusals", () => {
     [403, "not_allowed"],
     [404, "not_found"],
     [409, "space_occupied"],
-  ])("an upgrade answered %i ends the worker and says why", async (status, code) => {
-    const edge = await startEdge();
-    edge.refuse(status, "Said the edge.");
-    const { ended } = startWorker(edge, { handler });
-    const error = await ended;
-    expect(error).toBeInstanceOf(WorkerRefused);
-    expect(error).toMatchObject({ code, message: "Said the edge." });
-    expect(edge.dials).toBe(1);
-  });
+  ])(
+    "an upgrade answered with %i ends the worker with the edge's reason (W3, W4)",
+    async (status, code) => {
+      const edge = await startEdge();
+      edge.refuse(status, "Said the edge.");
+      const { ended } = startWorker(edge, { handler });
+      const error = await ended;
+      expect(error).toBeInstanceOf(WorkerRefused);
+      expect(error).toMatchObject({ code, message: "Said the edge." });
+      expect(edge.dials).toBe(1);
+    },
+  );
 
-  test.each([429, 500, 503])("an upgrade answered %i is tried again", async (status) => {
+  test.each([429, 500, 503])("an upgrade answered with %i is tried again (W4)", async (status) => {
     const edge = await startEdge();
     edge.refuse(status, "Not now.");
     startWorker(edge, { handler });
@@ -131,7 +137,7 @@ describe("refusals", () => {
     [4403, "not_allowed", "the token may not serve this space"],
     [4404, "not_found", "no such space"],
     [4409, "space_occupied", "another worker serves this space"],
-  ])("close %i ends the worker for good", async (closeCode, code, message) => {
+  ])("close %i ends the worker for good (W30)", async (closeCode, code, message) => {
     const edge = await startEdge();
     const { ended } = startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -141,7 +147,7 @@ describe("refusals", () => {
     expect(edge.dials).toBe(1);
   });
 
-  test("the error frame before the close gives the reason, which is told once", async () => {
+  test("the error frame before a close gives the reason, which is reported once (W30)", async () => {
     const edge = await startEdge();
     const { ended, logged } = startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -153,11 +159,11 @@ describe("refusals", () => {
       code: "space_occupied",
       message: "gpu-7 is connected.",
     });
-    // Whoever started the worker tells what it threw.
+    // The caller of `run` reports the error that it threw.
     expect(logged.join("\n")).not.toContain("gpu-7");
   });
 
-  test("an error frame that no close follows is logged, and is no reason of a later close", async () => {
+  test("an error frame that no close follows is logged, and isn't taken for the reason of a later close", async () => {
     const edge = await startEdge();
     const { logged } = startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -170,7 +176,7 @@ describe("refusals", () => {
     expect(told).toEqual(["the edge says: This connection is registered. (already_registered)"]);
   });
 
-  test("an error frame before a break is logged too", async () => {
+  test("an error frame before a broken connection is logged too", async () => {
     const edge = await startEdge();
     const { logged } = startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -181,7 +187,7 @@ describe("refusals", () => {
     expect(logged.filter((line) => line.includes("Something is wrong."))).toHaveLength(1);
   });
 
-  test("the token stays out of the log", async () => {
+  test("the token never appears in the log", async () => {
     const edge = await startEdge();
     edge.refuse(401, "No.");
     const { ended, logged } = startWorker(edge, { handler });
@@ -215,7 +221,7 @@ describe("back-off", () => {
     );
   });
 
-  test("chance decides over the whole range, so that workers don't come back in step", () => {
+  test("the wait is random over the whole range, so that workers don't dial again at once (W31)", () => {
     fc.assert(
       fc.property(failures, random, random, (count, a, b) => {
         const [low, high] = a < b ? [a, b] : [b, a];
@@ -227,7 +233,7 @@ describe("back-off", () => {
   });
 });
 
-test("a worker tells its load, and tells it again after a reconnect", async () => {
+test("a worker reports its load, and reports it again after a reconnect (W33)", async () => {
   const edge = await startEdge();
   const { worker } = startWorker(edge, { handler: async () => null });
   const first = await edge.connection();
@@ -244,7 +250,7 @@ test("a worker tells its load, and tells it again after a reconnect", async () =
 });
 
 describe("an edge that reads batches", () => {
-  test("gets what is sent at once as one message, and may send the same (C6)", async () => {
+  test("receives frames sent together as one message, and may send a batch itself (C6)", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler: async (job) => job.input, concurrency: 3 });
     const connection = await edge.connection();
@@ -261,7 +267,7 @@ describe("an edge that reads batches", () => {
     expect(connection.messages - before).toBeLessThan(6);
   });
 
-  test("gets pings by themselves", async () => {
+  test("receives pings as messages of their own", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler });
     const connection = await edge.connection();
@@ -269,7 +275,7 @@ describe("an edge that reads batches", () => {
     expect(await connection.ping()).toBe("ping");
   });
 
-  test("gets what was sent before a goodbye", async () => {
+  test("receives everything that was sent before the close", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler });
     const connection = await edge.connection();

@@ -58,7 +58,7 @@ describe("a prompt", () => {
     expect(frames.at(-1)).toMatchObject({ code: "canceled" });
   });
 
-  test("that is missing is asked for", async () => {
+  test("that is missing fails the job with a message that asks for one", async () => {
     const { connection } = await serveDemo();
     await connection.dispatch({ input: {} });
     expect((await connection.next("fail")).message).toContain("a prompt or reads an image");
@@ -100,7 +100,7 @@ describe("an image", () => {
     30_000,
   );
 
-  test("of another kind is turned down", async () => {
+  test("that is no image is refused", async () => {
     const { edge, connection } = await serveDemo();
     const file = edge.serve("song.mp3", Buffer.from("la"), { content_type: "audio/mpeg" });
     await connection.dispatch({ input: {}, files: [file] });

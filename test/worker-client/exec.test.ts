@@ -33,8 +33,8 @@ async function serveProgram(program: string, args: string[], options = {}): Prom
 
 const READ_TASK = `const task = JSON.parse(require("fs").readFileSync(0, "utf8"));`;
 
-describe("what a program says", () => {
-  test("a program reads its job as JSON, and its lines are streamed and are the result", async () => {
+describe("what a program writes", () => {
+  test("a program reads its job as JSON; its lines are streamed and become the result", async () => {
     const { connection } = await serveScript(
       `${READ_TASK} console.log(task.input.prompt); console.log(task.job_id, task.attempt);`,
     );
@@ -73,7 +73,7 @@ describe("what a program says", () => {
     expect(await connection.next("fail")).toMatchObject({ code: "canceled" });
   });
 
-  test("a line that says it is a frame and isn't one fails the job", async () => {
+  test("a line with the type of a frame but wrong fields fails the job", async () => {
     const { connection } = await serveScript(
       `console.log('{"type":"result"}'); setInterval(() => {}, 1000);`,
     );
@@ -82,7 +82,7 @@ describe("what a program says", () => {
     expect(fail.message).toContain("malformed result (output: is missing)");
   });
 
-  test("a program that doesn't read its input may still answer", async () => {
+  test("a program that doesn't read its input can still complete the job", async () => {
     const { connection } = await serveScript(
       `process.stdin.destroy(); console.log("unread"); process.exit(0);`,
     );
@@ -91,7 +91,7 @@ describe("what a program says", () => {
     await connection.next("result");
   });
 
-  test("a line without an end is bounded", () => {
+  test("a line without a line break is limited in length", () => {
     const lines: string[] = [];
     const splitter = new LineSplitter((line) => lines.push(line));
     splitter.push("a\nb");
@@ -104,7 +104,7 @@ describe("what a program says", () => {
 });
 
 describe("how a program ends", () => {
-  test("an exit code fails the job, with the end of what was written to stderr", async () => {
+  test("an exit code other than 0 fails the job, with the end of what was written to stderr", async () => {
     const { connection } = await serveScript(
       `console.error("x".repeat(9000)); console.error("CUDA out of memory"); process.exit(3);`,
     );
@@ -115,7 +115,7 @@ describe("how a program ends", () => {
     expect(fail.message.length).toBeLessThan(2_100);
   });
 
-  test("exit codes that were named so may be tried again", async () => {
+  test("a job is tried again after an exit code that is listed as retryable", async () => {
     const { connection } = await serveScript("process.exit(75)", { retryableExitCodes: [75] });
     await connection.dispatch();
     expect(await connection.next("fail")).toMatchObject({ retryable: true });
@@ -127,7 +127,7 @@ describe("how a program ends", () => {
     expect((await connection.next("fail")).message).toContain("ended by SIGKILL");
   });
 
-  test("a program that isn't there is named", async () => {
+  test("a program that doesn't exist is named in the error", async () => {
     const { connection } = await serveProgram("no-such-program-anywhere", []);
     await connection.dispatch();
     expect((await connection.next("fail")).message).toBe(
@@ -135,7 +135,7 @@ describe("how a program ends", () => {
     );
   });
 
-  test("cancel ends the program and what it started, even if it ignores the polite signal", async () => {
+  test("cancel ends the program and what it started, even if it ignores SIGTERM", async () => {
     const { connection } = await serveScript(
       `process.on("SIGTERM", () => console.error("not now"));
        const child = require("child_process").spawn("sleep", ["600"]);
@@ -173,7 +173,7 @@ function isRunning(pid: number): boolean {
 }
 
 describe("files", () => {
-  test("are there while the program runs, under names that lead nowhere, and gone afterwards", async () => {
+  test("exist while the program runs, under names without a path, and are removed afterwards (W13)", async () => {
     const script = `${READ_TASK}
       const fs = require("fs");
       for (const f of task.files) f.content = fs.readFileSync(f.path, "utf8");
@@ -223,7 +223,7 @@ describe("files", () => {
   });
 
   test.each(["..", ".", "/", "", "💥", "a".repeat(500), "con/../x"])(
-    "the name %j becomes one plain name",
+    "the name %j becomes a plain file name",
     (name) => {
       const safe = safeFileName(name);
       expect(safe).toMatch(/^[^./\\][^/\\]*$/);

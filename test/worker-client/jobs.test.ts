@@ -7,7 +7,7 @@ const REF = { job_id: JOB_ID, attempt: 1 };
 const OTHER_ID = `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZY`;
 
 describe("a job", () => {
-  test("is accepted at once, reports on itself and ends with a result", async () => {
+  test("is accepted at once, sends progress and output, and ends with a result (W12, W16, W17)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, {
       handler: async (job) => {
@@ -44,44 +44,50 @@ describe("a job", () => {
     { streamed: [], joined: null },
     { streamed: ["one ", "two"], joined: "one two" },
     { streamed: ["one", 2], joined: ["one", 2] },
-  ])("whose handler returns nothing results in what it streamed: $joined", async (given) => {
-    const edge = await startEdge();
-    startWorker(edge, {
-      handler: async (job) => {
-        for (const delta of given.streamed) job.output(delta);
-        return undefined;
-      },
-    });
-    const connection = await edge.connection();
-    await connection.welcome();
-    await connection.dispatch();
-    const frames = await connection.until("result");
-    expect(frames.at(-1)).toMatchObject({ output: given.joined });
-  });
+  ])(
+    "whose handler returns nothing has the streamed output as its result: $joined",
+    async (given) => {
+      const edge = await startEdge();
+      startWorker(edge, {
+        handler: async (job) => {
+          for (const delta of given.streamed) job.output(delta);
+          return undefined;
+        },
+      });
+      const connection = await edge.connection();
+      await connection.welcome();
+      await connection.dispatch();
+      const frames = await connection.until("result");
+      expect(frames.at(-1)).toMatchObject({ output: given.joined });
+    },
+  );
 
   test.each([
     [new Error("out of memory"), "worker_error", false],
     [new JobFailure("model_missing", "out of memory", true), "model_missing", true],
-  ])("whose handler throws fails with its words: %s", async (error, code, retryable) => {
-    const edge = await startEdge();
-    const { worker } = startWorker(edge, {
-      handler: async () => {
-        throw error;
-      },
-    });
-    const connection = await edge.connection();
-    await connection.welcome();
-    await connection.dispatch();
-    expect(await connection.next("fail")).toEqual({
-      type: "fail",
-      ...REF,
-      code,
-      message: "out of memory",
-      retryable,
-    });
-    connection.ack(REF, "fail");
-    await expect.poll(() => worker.statistics().jobs.failed).toBe(1);
-  });
+  ])(
+    "whose handler throws fails with the message of the error: %s",
+    async (error, code, retryable) => {
+      const edge = await startEdge();
+      const { worker } = startWorker(edge, {
+        handler: async () => {
+          throw error;
+        },
+      });
+      const connection = await edge.connection();
+      await connection.welcome();
+      await connection.dispatch();
+      expect(await connection.next("fail")).toEqual({
+        type: "fail",
+        ...REF,
+        code,
+        message: "out of memory",
+        retryable,
+      });
+      connection.ack(REF, "fail");
+      await expect.poll(() => worker.statistics().jobs.failed).toBe(1);
+    },
+  );
 
   test("beyond the worker's concurrency is sent back to the queue", async () => {
     const edge = await startEdge();
@@ -114,7 +120,7 @@ describe("a job", () => {
     expect(await connection.next("result")).toMatchObject({ output: 2 });
   });
 
-  test("past its deadline is told to stop and fails as timed out", async () => {
+  test("past its deadline is aborted and fails with timeout", async () => {
     const edge = await startEdge();
     startWorker(edge, {
       handler: async (job) => {
@@ -129,7 +135,7 @@ describe("a job", () => {
 });
 
 describe("files", () => {
-  test("are fetched by the handler, whole", async () => {
+  test("are fetched whole by the handler (W14)", async () => {
     const edge = await startEdge();
     const file = edge.serve("a.txt", Buffer.from("file content"));
     startWorker(edge, {
@@ -144,7 +150,7 @@ describe("files", () => {
   test.each([
     { size: 3, words: "more came" },
     { size: 100, words: "12 came" },
-  ])("of another size than announced ($size) fail the job", async ({ size, words }) => {
+  ])("with another size than announced ($size) fail the job (W14)", async ({ size, words }) => {
     const edge = await startEdge();
     const file = edge.serve("a.txt", Buffer.from("file content"), { size });
     startWorker(edge, {
@@ -160,7 +166,7 @@ describe("files", () => {
 });
 
 describe("a canceled job", () => {
-  test("is told to stop, and answered as canceled when its handler has ended", async () => {
+  test("is aborted, and answered as canceled once its handler has ended (W23)", async () => {
     const edge = await startEdge();
     const ending = gate();
     let reason: unknown;
@@ -184,7 +190,7 @@ describe("a canceled job", () => {
     await expect.poll(() => worker.statistics().jobs.canceled).toBe(1);
   });
 
-  test("keeps its slot until it has ended: the next one is accepted, and starts then", async () => {
+  test("keeps its slot until it has ended: the next job is accepted, and starts after that", async () => {
     const edge = await startEdge();
     const ending = gate();
     const started: string[] = [];
@@ -206,7 +212,7 @@ describe("a canceled job", () => {
     expect(await connection.next("result")).toMatchObject({ job_id: OTHER_ID });
   });
 
-  test("that this worker doesn't hold is answered too", async () => {
+  test("that this worker doesn't hold is answered too (W23)", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler: async () => null });
     const connection = await edge.connection();
@@ -217,7 +223,7 @@ describe("a canceled job", () => {
 });
 
 describe("a stale attempt", () => {
-  test("is told to stop and never heard of again", async () => {
+  test("is aborted and nothing more is sent about it (W22)", async () => {
     const edge = await startEdge();
     const reasons: unknown[] = [];
     const { worker } = startWorker(edge, {
@@ -238,7 +244,7 @@ describe("a stale attempt", () => {
     expect(worker.statistics().jobs.stale).toBe(1);
   });
 
-  test("ends where a newer attempt of the same job arrives", async () => {
+  test("is aborted when a newer attempt of the same job arrives", async () => {
     const edge = await startEdge();
     startWorker(edge, {
       handler: async (job) => {
@@ -266,7 +272,7 @@ describe("the edge's frame limit", () => {
     expect(fail.message).toMatch(/The result makes a frame of 5,\d{3} bytes.*2,000 at most/);
   });
 
-  test("splits text that is streamed, between characters", async () => {
+  test("splits streamed text between characters", async () => {
     const edge = await startEdge();
     const text = "😀\u0000é".repeat(700);
     startWorker(edge, {
@@ -287,7 +293,7 @@ describe("the edge's frame limit", () => {
     }
   });
 
-  test("fails a job that streams a larger piece of other JSON, even if its handler goes on", async () => {
+  test("fails a job that streams a larger piece of other JSON, even if its handler continues", async () => {
     const edge = await startEdge();
     startWorker(edge, {
       handler: async (job) => {
@@ -306,7 +312,7 @@ describe("the edge's frame limit", () => {
     expect(connection.unread).toEqual([]);
   });
 
-  test("also stands for depth, and for what JSON can't say", async () => {
+  test("is not the only check: nesting that is too deep and values that aren't JSON fail the job (C3)", async () => {
     const edge = await startEdge();
     const circle: Record<string, never> = {};
     Object.assign(circle, { circle });

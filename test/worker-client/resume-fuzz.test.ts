@@ -41,7 +41,7 @@ async function storeThroughLosses(edge: FakeEdge, losses: number[]): Promise<unk
   return stored;
 }
 
-test("however often the connection is lost, every piece arrives once, in order, and the result", async () => {
+test("however often the connection is lost, every piece arrives once and in order, then the result (W21, W26)", async () => {
   await fc.assert(
     fc.asyncProperty(plans, async ({ pauses, losses }) => {
       const edge = await startEdge();

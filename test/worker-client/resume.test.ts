@@ -7,7 +7,7 @@ const REF = { job_id: JOB_ID, attempt: 1 };
 const OTHER = { job_id: `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZY`, attempt: 4 };
 
 describe("after a reconnect", () => {
-  test("a result is sent again until it is acknowledged, however often the edge is lost", async () => {
+  test("a result is sent again after every reconnect until it is acknowledged (W20, W25)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler: async () => "precious" });
     let connection = await edge.connection();
@@ -29,7 +29,7 @@ describe("after a reconnect", () => {
     expect(worker.statistics().jobs.completed).toBe(1);
   });
 
-  test("an unacknowledged failure is sent again", async () => {
+  test("an unacknowledged failure is sent again (W20)", async () => {
     const edge = await startEdge();
     startWorker(edge, {
       handler: async () => {
@@ -46,7 +46,7 @@ describe("after a reconnect", () => {
     expect(await second.next("fail")).toMatchObject({ message: "broken" });
   });
 
-  test("output goes on at the piece that the edge lacks, then progress, in order", async () => {
+  test("output continues with the first piece that the edge lacks, then progress is sent (W26)", async () => {
     const edge = await startEdge();
     const lost = gate();
     const streaming = gate();
@@ -89,7 +89,7 @@ describe("after a reconnect", () => {
     expect(await second.next("result")).toMatchObject({ output: "end" });
   });
 
-  test("a job that ended while nobody listened brings everything with it", async () => {
+  test("a job that ended while disconnected sends its output and then its result (W26)", async () => {
     const edge = await startEdge();
     const lost = gate();
     const { worker } = startWorker(edge, {
@@ -113,7 +113,7 @@ describe("after a reconnect", () => {
     expect(worker.statistics().jobs.received).toBe(1);
   });
 
-  test("a dropped attempt is told to stop and forgotten, its neighbour goes on", async () => {
+  test("a dropped attempt is aborted and forgotten, and the other attempt continues (W25)", async () => {
     const edge = await startEdge();
     const reasons: unknown[] = [];
     const finishing = gate();
@@ -144,7 +144,7 @@ describe("after a reconnect", () => {
     expect(await second.next("result")).toMatchObject({ ...OTHER, output: "kept" });
   });
 
-  test("running attempts the edge says nothing about are given up, ended ones are still told", async () => {
+  test("of attempts that the edge doesn't mention, running ones are aborted and ended ones are sent again", async () => {
     const edge = await startEdge();
     const reasons: unknown[] = [];
     startWorker(edge, {
@@ -167,7 +167,7 @@ describe("after a reconnect", () => {
     await expect.poll(() => reasons).toMatchObject([{ why: "dropped" }]);
   });
 
-  test("a result the edge answers with stale is not sent again", async () => {
+  test("a result that the edge answers with stale is not sent again (W20, W22)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler: async () => "late" });
     const first = await edge.connection();
@@ -180,7 +180,7 @@ describe("after a reconnect", () => {
     expect((await (await edge.connection()).welcome()).resume).toEqual([]);
   });
 
-  test("a smaller frame limit turns what no longer fits into a failure", async () => {
+  test("a result that no longer fits a smaller frame limit becomes a failure", async () => {
     const edge = await startEdge();
     startWorker(edge, { handler: async () => "x".repeat(5_000) });
     const first = await edge.connection();
@@ -193,7 +193,7 @@ describe("after a reconnect", () => {
     expect((await second.next("fail")).message).toContain("no longer fits");
   });
 
-  test("what a handler does to a value after streaming it changes nothing that is sent again", async () => {
+  test("a handler that changes a value after streaming it doesn't change what is sent again", async () => {
     const edge = await startEdge();
     const value = { step: 1 };
     startWorker(edge, {
@@ -216,7 +216,7 @@ describe("after a reconnect", () => {
 });
 
 describe("a drain", () => {
-  test("refuses new jobs, finishes what runs, waits for its ack and closes as done", async () => {
+  test("rejects new jobs, finishes running ones, waits for their ack and closes with 1000 (W28)", async () => {
     const edge = await startEdge();
     const finishing = gate();
     const { worker, ended } = startWorker(edge, {
@@ -245,7 +245,7 @@ describe("a drain", () => {
     expect(worker.statistics().jobs).toMatchObject({ completed: 1, rejected: 1, held: 0 });
   });
 
-  test("with nothing to finish ends at once, even while the edge is away", async () => {
+  test("with nothing to finish ends at once, even while the edge is unreachable", async () => {
     const edge = await startEdge();
     const { worker, ended } = startWorker(edge, { handler: async () => null });
     const connection = await edge.connection();
@@ -255,7 +255,7 @@ describe("a drain", () => {
     expect(await ended).toBeNull();
   });
 
-  test("goes on over a reconnect: it is announced again, and a reject is sent again", async () => {
+  test("continues after a reconnect: drain and an unacknowledged reject are sent again (W28, W20)", async () => {
     const edge = await startEdge();
     const finishing = gate();
     const { worker, ended } = startWorker(edge, {
@@ -285,7 +285,7 @@ describe("a drain", () => {
     expect(await ended).toBeNull();
   });
 
-  test("that takes too long is given up, and says what it still held", async () => {
+  test("that takes too long is given up, and the statistics count what was still held", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, {
       handler: async (job) => {
@@ -306,14 +306,14 @@ describe("a drain", () => {
 describe("output kept in memory", () => {
   const frame = (delta: string) => ({ text: JSON.stringify({ delta }), bytes: 10 });
 
-  test("is bounded: the oldest goes first, and what the edge has is not missed", () => {
+  test("is bounded: the oldest frames are removed first, which loses nothing that the edge has stored (W26)", () => {
     const log = new OutputLog(30);
     for (const delta of ["a", "b", "c", "d", "e"]) log.append(frame(delta));
     expect(log.resumeAt(3)).toEqual({ frames: [frame("d"), frame("e")], lost: 0 });
     expect(log.joined()).toBeUndefined();
   });
 
-  test("counts on from what the edge has where pieces are missing", () => {
+  test("counts on from what the edge has stored when frames are missing", () => {
     const log = new OutputLog(30);
     for (const delta of ["a", "b", "c", "d", "e"]) log.append(frame(delta));
     expect(log.resumeAt(0)).toEqual({ frames: [frame("c"), frame("d"), frame("e")], lost: 2 });

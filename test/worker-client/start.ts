@@ -15,7 +15,7 @@ export interface StartedWorker {
   logged: string[];
 }
 
-/** A worker that dials again at once. */
+/** Starts a worker that dials again almost at once; it is stopped when the test ends. */
 export function startWorker(
   edge: Pick<FakeEdge, "url">,
   options: Partial<RemoteWorkerOptions> & Pick<RemoteWorkerOptions, "handler">,
@@ -38,7 +38,7 @@ export function startWorker(
   return { worker, ended, logged };
 }
 
-/** A promise and the way to settle it from outside: gates that a handler waits at. */
+/** A promise that a test resolves with `open`, so that a handler waits for the test. */
 export function gate<T = void>(): { promise: Promise<T>; open: (value: T) => void } {
   let open: (value: T) => void = () => {};
   const promise = new Promise<T>((resolve) => {
@@ -47,7 +47,7 @@ export function gate<T = void>(): { promise: Promise<T>; open: (value: T) => voi
   return { promise, open };
 }
 
-/** Resolves with the reason once the signal has fired. */
+/** Resolves with the signal's reason once it is aborted. */
 export function aborted(signal: AbortSignal): Promise<unknown> {
   if (signal.aborted) return Promise.resolve(signal.reason);
   return new Promise((resolve) =>

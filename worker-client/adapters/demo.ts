@@ -8,7 +8,7 @@ export interface DemoOptions {
   paceMs: number;
 }
 
-/** Real work with models that come in npm packages: nothing is fetched while it runs. */
+/** Does real work with models that are part of npm packages, so nothing is downloaded at run time. */
 export function demoAdapter({ paceMs }: DemoOptions): Adapter {
   const language = new LanguageAnalysis(paceMs);
   const recognition = new TextRecognition();

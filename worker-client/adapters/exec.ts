@@ -15,14 +15,14 @@ export interface ExecOptions {
   program: string;
   args: string[];
   log: Log;
-  /** Exit codes after which another attempt may go better. */
+  /** Exit codes after which the job is tried again. */
   retryableExitCodes?: readonly number[];
-  /** Between the polite signal and the other one. */
+  /** Milliseconds between SIGTERM and SIGKILL. */
   killAfterMs?: number;
 }
 
 const STDERR_CHARS = 2_000;
-/** A background process of the program may hold its output open; nothing waits for that long. */
+/** How long to wait for output that a background process keeps open after the program has exited. */
 const LINGER_MS = 2_000;
 
 /** Runs a program for every job. docs/workers.md describes what it reads and writes. */
@@ -75,7 +75,7 @@ async function saveFiles(job: Job, directory: string): Promise<SavedFile[]> {
   return saved;
 }
 
-/** A name that is one plain file name, with its extension, whatever its sender called it. */
+/** Turns a name from the submitter into a plain file name that keeps its extension and has no path. */
 export function safeFileName(name: string): string {
   const plain = name
     .normalize("NFC")
@@ -98,7 +98,7 @@ async function runProgram(
   running: Set<ChildProcessWithoutNullStreams>,
 ): Promise<Json | undefined> {
   const { program, args, log, killAfterMs = 5_000 } = options;
-  // Its own process group, so that what it starts is stopped with it.
+  // A process group of its own, so that the processes it starts are stopped with it.
   const child = spawn(program, args, {
     env: programEnv(),
     stdio: "pipe",
@@ -129,7 +129,7 @@ async function runProgram(
   }
 }
 
-/** A program works on strangers' input and has no use for the worker's own key. */
+/** The environment without the worker's token: the program handles untrusted input and doesn't need it. */
 function programEnv(): NodeJS.ProcessEnv {
   const { DIALOUT_TOKEN: _, ...env } = process.env;
   return env;
@@ -141,7 +141,7 @@ interface ProgramOutput {
   failure: Error | null;
 }
 
-/** Passes on what the program writes; a mistake in it stops the program. */
+/** Forwards the program's output to the job; a malformed line stops the program. */
 function readOutput(
   child: ChildProcessWithoutNullStreams,
   job: Job,
@@ -236,6 +236,6 @@ function killGroup(child: ChildProcessWithoutNullStreams, signal: NodeJS.Signals
     if (process.platform === "win32") child.kill(signal);
     else process.kill(-child.pid, signal);
   } catch {
-    // The group is gone already.
+    // The process group has already ended.
   }
 }

@@ -5,9 +5,9 @@ import type { Job } from "../job.ts";
 import { loadOptional } from "./optional-package.ts";
 
 const PACKAGES = ["wink-nlp", "wink-eng-lite-web-model"];
-/** However many sentences there are, pacing may not eat up the job's time. */
+/** The most that all pauses of a job may add up to, so that a long text doesn't run into its deadline. */
 const MAX_PACING_MS = 10_000;
-/** The summary travels as one frame; the stream has them all. */
+/** The summary must fit into one frame, so its list is bounded; the streamed output has all entities. */
 const MAX_LISTED_ENTITIES = 500;
 
 interface Entity {
@@ -46,7 +46,7 @@ async function loadModel(): Promise<Analyse> {
     document.sentences().each((sentence: ItemSentence) => {
       const values = sentence.tokens().out();
       const parts = sentence.tokens().out(its.pos);
-      // Their types leave open which of the two `out` answers with.
+      // The package's types don't say which kind of value `out` returns.
       const entities = sentence.entities().out(its.detail) as Detail[];
       sentences.push({
         text: sentence.out(),
@@ -61,7 +61,7 @@ async function loadModel(): Promise<Analyse> {
   };
 }
 
-/** Analyses English text: parts of speech, entities and sentiment, told sentence by sentence. */
+/** Analyses English text: parts of speech, entities and sentiment, streamed sentence by sentence. */
 export class LanguageAnalysis {
   readonly #paceMs: number;
   #model: Promise<Analyse> | null = null;
@@ -82,7 +82,7 @@ export class LanguageAnalysis {
       for (const line of describeSentence(sentence, index + 1)) job.output(line);
       const done = Math.round(((index + 1) / sentences.length) * 100);
       job.progress(done, `Sentence ${index + 1} of ${sentences.length}`);
-      // Also gives the event loop its turn, or everything would leave at the end.
+      // Also lets the event loop run; otherwise all frames would be sent at the end.
       await pause(paceMs, undefined, { signal: job.signal });
     }
     return summarize(analysis);
@@ -105,7 +105,7 @@ function describeSentiment(sentiment: number): string {
   return `${mood} (${sentiment.toFixed(2)})`;
 }
 
-/** Proper nouns, those that stand together as one; each once. */
+/** Returns the distinct proper names; neighbouring proper nouns are joined to one name. */
 function properNames(tokens: Token[]): string[] {
   const names: string[][] = [];
   let open = false;

@@ -1,10 +1,10 @@
 /**
- * Longest line a program may write, characters: more than any frame holds, so that a result that is
- * too large is named as such, and little enough to be kept in memory.
+ * The longest line that a program may write, characters. It is longer than any frame, so that a result
+ * that is too large is reported as such, and short enough to be kept in memory.
  */
 export const MAX_LINE_CHARS = 4 * 1024 * 1024;
 
-/** Cuts what arrives in pieces into lines, each with its line break; the last may have none. */
+/** Splits a stream of text into lines that keep their line break; the last line may have none. */
 export class LineSplitter {
   #rest = "";
   readonly #emit: (line: string) => void;

@@ -1,6 +1,6 @@
 import { JobFailure } from "../failure.ts";
 
-/** Packages only the demonstration needs; a worker installed without them says what is missing. */
+/** Loads packages that only the demo needs; if they are missing, the job fails with what to install. */
 export async function loadOptional<T>(packages: string[], load: () => Promise<T>): Promise<T> {
   try {
     return await load();

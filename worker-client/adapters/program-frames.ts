@@ -3,7 +3,7 @@ import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
 import { PLAINLY } from "../../src/protocol/error-messages.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 
-/** What a program may say on a line of its standard output, beside plain text. */
+/** The frames that a program may write to standard output, one a line; other lines are plain text. */
 const programFrame = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("progress"),
@@ -21,7 +21,7 @@ export type ProgramFrame = z.infer<typeof programFrame>;
 export type ProgramLine =
   | { type: "text" }
   | { type: "frame"; frame: ProgramFrame }
-  /** It says that it is a frame, and isn't one: a mistake that must not pass for output. */
+  /** The line has the type of a frame but wrong fields: an error that must not be taken for output. */
   | { type: "malformed"; message: string };
 
 const TYPES: readonly unknown[] = programFrame.options.map((option) => option.shape.type.value);

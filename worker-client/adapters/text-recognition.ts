@@ -9,13 +9,13 @@ import type { JobFile } from "../job-files.ts";
 import { loadOptional } from "./optional-package.ts";
 
 const PACKAGES = ["tesseract.js", "@tesseract.js-data/eng"];
-/** One recognizer holds about 100 MB; more of them are made when needed and not kept. */
+/** A recognizer needs about 100 MB, so only one is kept; others are created when needed, then ended. */
 const KEPT_IDLE = 1;
 
 /** A recognizer and its thread, for one image at a time. */
 interface Engine {
   recognizer: Recognizer;
-  /** Rejects when the thread or what runs in it breaks; never resolves. */
+  /** Rejects if the thread, or the recognizer in it, fails; never resolves. */
   broken: Promise<never>;
   onProgress: (fraction: number) => void;
 }
@@ -38,7 +38,7 @@ export class TextRecognition {
       const words = data.text.split(/\s+/).filter((word) => word !== "").length;
       return { text: data.text, confidence: data.confidence, words };
     } catch (error) {
-      // It may still be at work on this image, or be broken for good.
+      // The recognizer may still be busy with this image, or be broken, so it can't be used again.
       void engine.recognizer.terminate();
       if (job.signal.aborted) throw error;
       throw new JobFailure(
@@ -72,10 +72,10 @@ async function startEngine(): Promise<Engine> {
   const broken = new Promise<never>((_, reject) => {
     breakDown = reject;
   });
-  broken.catch(() => {}); // It may break while nobody uses it.
+  broken.catch(() => {}); // It may fail while no job uses it; that must not be an unhandled rejection.
   const engine = { onProgress: (_fraction: number) => {} };
   const isRecognizing = "recognizing text";
-  // The library listens for no error of its thread, and such an error would end this process.
+  // The library has no error listener on its thread; without one an error would end this process.
   const guard = (thread: WorkerThread) => void thread.on("error", breakDown);
   process.once("worker", guard);
   const created = createWorker("eng", 1, {
@@ -85,7 +85,7 @@ async function startEngine(): Promise<Engine> {
     logger: ({ status, progress }) => {
       if (status === isRecognizing) engine.onProgress(progress);
     },
-    // Without it the library throws where nobody can catch; and it never settles a failed start.
+    // Without a handler the library throws where it can't be caught; a failed start never settles either way.
     errorHandler: breakDown,
   });
   const recognizer = await Promise.race([created, broken]).finally(() =>
