@@ -3,7 +3,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { build } from "esbuild";
 import { ROOT } from "../scripts/local.ts";
-import type { Stage } from "./stage.ts";
+import type { Sandbox } from "./sandbox.ts";
 
 /** Scripts that run in workerd: Dialout, Dialout with a meter, and the peers that are objects. */
 export interface Bundles {
@@ -20,12 +20,12 @@ export function bundles(): Bundles {
   return made;
 }
 
-export async function bundleAll(stage: Stage): Promise<void> {
+export async function bundleAll(sandbox: Sandbox): Promise<void> {
   made = {
-    dialout: bundleAsDeployed(stage.path("dialout")),
-    metered: bundleAsDeployed(stage.path("metered"), "bench/edge/metered.ts"),
-    peers: await bundlePeers("edge/peers.ts", stage.path("peers/peers.js")),
-    party: await bundlePeers("edge/party.ts", stage.path("party/party.js")),
+    dialout: bundleAsDeployed(sandbox.path("dialout")),
+    metered: bundleAsDeployed(sandbox.path("metered"), "bench/edge/metered.ts"),
+    peers: await bundlePeers("edge/peers.ts", sandbox.path("peers/peers.js")),
+    party: await bundlePeers("edge/party.ts", sandbox.path("party/party.js")),
   };
 }
 

@@ -25,13 +25,13 @@ export class Inspector {
     const id = this.lastId;
     this.socket.send(JSON.stringify({ id, method, params }));
     return new Promise((resolve) => {
-      const hear = (data: unknown) => {
+      const onMessage = (data: unknown) => {
         const answer = JSON.parse(String(data)) as { id?: number; result?: unknown };
         if (answer.id !== id) return;
-        this.socket.off("message", hear);
+        this.socket.off("message", onMessage);
         resolve(answer.result);
       };
-      this.socket.on("message", hear);
+      this.socket.on("message", onMessage);
     });
   }
 

@@ -29,14 +29,14 @@ export function describeMachine(): Machine {
       workerd: packageVersion(ROOT, "workerd"),
       hono: packageVersion(ROOT, "hono"),
       bullmq: packageVersion(import.meta.dirname, "bullmq"),
-      redis: said("/usr/bin/redis-server", "--version", /v=(\S+)/),
+      redis: printedVersion("/usr/bin/redis-server", "--version", /v=(\S+)/),
       partyserver: packageVersion(import.meta.dirname, "partyserver"),
       socketio: packageVersion(import.meta.dirname, "socket.io"),
-      python_socketio: said("dpkg-query", "-W", /^python3-socketio\s+(\S+)$/m),
-      uvicorn: said("dpkg-query", "-W", /^python3-uvicorn\s+(\S+)$/m),
-      flask_socketio: said("dpkg-query", "-W", /^python3-flask-socketio\s+(\S+)$/m),
+      python_socketio: printedVersion("dpkg-query", "-W", /^python3-socketio\s+(\S+)$/m),
+      uvicorn: printedVersion("dpkg-query", "-W", /^python3-uvicorn\s+(\S+)$/m),
+      flask_socketio: printedVersion("dpkg-query", "-W", /^python3-flask-socketio\s+(\S+)$/m),
     },
-    commit: said("git", `--git-dir=${join(ROOT, ".git")} log -1 --format=%h`, /(\w+)/),
+    commit: printedVersion("git", `--git-dir=${join(ROOT, ".git")} log -1 --format=%h`, /(\w+)/),
   };
 }
 
@@ -49,7 +49,7 @@ function packageVersion(folder: string, name: string): string {
   }
 }
 
-function said(command: string, args: string, wanted: RegExp): string {
+function printedVersion(command: string, args: string, wanted: RegExp): string {
   try {
     const text = execFileSync(command, args.split(" "), { encoding: "utf8", stdio: "pipe" });
     return wanted.exec(text)?.[1] ?? "unknown";

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-export interface Options {
+export interface BenchOptions {
   rounds: number;
   seconds: number;
   /** Names of suites or subjects; `null`: all. */
@@ -16,7 +16,7 @@ export const USAGE = `node bench/run.ts [--rounds 5] [--seconds 5] [--only NAMES
   --no-save     leave bench/results/latest.json as it is`;
 
 /** Throws what is wrong with the arguments. */
-export function readOptions(args: string[]): Options {
+export function readOptions(args: string[]): BenchOptions {
   const { values } = parseArgs({
     args,
     allowNegative: true,

@@ -32,8 +32,8 @@ declare module "bullmq" {
 
 declare module "socket.io-client" {
   export interface Socket {
-    on(event: string, hear: (message: Record<string, unknown>) => void): this;
-    once(event: string, hear: () => void): this;
+    on(event: string, listener: (message: Record<string, unknown>) => void): this;
+    once(event: string, listener: () => void): this;
     emit(event: string, message: object): this;
   }
   export function io(url: string, options: { transports: string[]; reconnection: boolean }): Socket;
@@ -44,11 +44,11 @@ declare module "socket.io" {
 
   interface Socket {
     join(room: string): void;
-    on(event: string, hear: (message: unknown, done: () => void) => void): this;
+    on(event: string, listener: (message: unknown, done: () => void) => void): this;
   }
   export class Server {
     constructor(server: HttpServer, options: { transports: string[]; serveClient: boolean });
-    on(event: "connection", hear: (socket: Socket) => void): this;
+    on(event: "connection", listener: (socket: Socket) => void): this;
     to(room: string): { emit(event: string, message: unknown): void };
   }
 }

@@ -11,9 +11,9 @@ import { ROOT } from "../scripts/local.ts";
 import { bundleAll } from "./bundles.ts";
 import { INPUT } from "./clients/submitter.ts";
 import { Inspector } from "./inspector.ts";
-import { leaveNothingBehind, Stage } from "./stage.ts";
+import { cleanUpOnExit, Sandbox } from "./sandbox.ts";
 import { quantile } from "./statistics.ts";
-import { Crowd } from "./suites/crowd.ts";
+import { Audience } from "./suites/audience.ts";
 import { DialoutEdge } from "./suites/dialout-edge.ts";
 import { IN_FLIGHT } from "./suites/suite.ts";
 import { connectLoad } from "./suites/work.ts";
@@ -42,9 +42,9 @@ const { values } = parseArgs({
     connect: { type: "boolean", default: false },
   },
 });
-leaveNothingBehind();
-const stage = new Stage();
-await bundleAll(stage);
+cleanUpOnExit();
+const sandbox = new Sandbox();
+await bundleAll(sandbox);
 const profile = await (values.connect
   ? profileOfConnecting()
   : profileOfWork(Number(values["in-flight"]), values.http));
@@ -52,14 +52,14 @@ const file = join(ROOT, ".wrangler/bench.cpuprofile");
 writeFileSync(file, JSON.stringify(profile));
 console.table(hottest(profile).slice(0, SHOWN));
 console.log(`The whole profile: ${file}`);
-await stage.close();
+await sandbox.close();
 
 async function profileOfWork(inFlight: number, http: boolean): Promise<Profile> {
-  const edge = await DialoutEdge.start(stage, {}, "dialout", INSPECTOR_PORT);
+  const edge = await DialoutEdge.start(sandbox, {}, "dialout", INSPECTOR_PORT);
   await edge.connectWorker(IN_FLIGHT);
   const body = JSON.stringify({ input: INPUT });
   const load = http
-    ? await connectLoad(stage, { kind: "http", url: edge.jobsUrl, body, connections: inFlight })
+    ? await connectLoad(sandbox, { kind: "http", url: edge.jobsUrl, body, connections: inFlight })
     : await edge.connectLoad();
   const ms = WARM_MS + PROFILE_MS + 1_000;
   const measured = load.call("measure", { inFlight, ms }, ms);
@@ -71,13 +71,13 @@ async function profileOfWork(inFlight: number, http: boolean): Promise<Profile> 
 
 /** Sockets of `/ws`, each of another user. */
 async function profileOfConnecting(): Promise<Profile> {
-  const edge = await DialoutEdge.start(stage, {}, "dialout", INSPECTOR_PORT);
-  const wire = { kind: "gateway", batch: true, ...edge.room } as const;
-  const crowd = new Crowd(stage, { wire, memory: () => edge.memory() });
-  await crowd.gather(WARM_SOCKETS);
+  const edge = await DialoutEdge.start(sandbox, {}, "dialout", INSPECTOR_PORT);
+  const endpoint = { kind: "gateway", batch: true, ...edge.room } as const;
+  const audience = new Audience(sandbox, { endpoint, memory: () => edge.memory() });
+  await audience.addSubscribers(WARM_SOCKETS);
   return profileWhile(async () => {
     const startedAt = performance.now();
-    const times = await crowd.gather(SOCKETS);
+    const times = await audience.addSubscribers(SOCKETS);
     const perSecond = (SOCKETS / (performance.now() - startedAt)) * 1_000;
     const p50 = quantile(times, 0.5).toFixed(1);
     console.log(`${Math.round(perSecond)} sockets a second, p50 ${p50} ms, while profiled`);

@@ -4,37 +4,37 @@ import { join } from "node:path";
 import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
 import type { Machine } from "./machine.ts";
-import { type Figure, figureOf } from "./statistics.ts";
+import { type MetricSummary, summarize } from "./statistics.ts";
 import type { Measured, Suite } from "./suites/suite.ts";
 
 export interface Row {
   label: string;
-  figures: Record<string, Figure>;
+  figures: Record<string, MetricSummary>;
   /** Metric by metric, this over the suite's base in the same round. */
-  ratios: Record<string, Figure>;
+  ratios: Record<string, MetricSummary>;
 }
 
 /** One suite's outcome; a subject is in `rows`, or in `left_out` with the reason. */
-export interface Outcome {
+export interface SuiteResult {
   title: string;
   rows: Record<string, Row>;
   left_out: Record<string, string>;
 }
 
-export interface Report {
+export interface BenchReport {
   measured_at: string;
   rounds: number;
   seconds: number;
   machine: Machine;
-  suites: Record<string, Outcome>;
+  suites: Record<string, SuiteResult>;
 }
 
 /** `rounds[i]` holds what each subject measured in round i. */
-export function outcomeOf(
+export function suiteResultOf(
   suite: Suite,
   rounds: Map<string, Measured>[],
   leftOut: Map<string, string>,
-): Outcome {
+): SuiteResult {
   const rows: Record<string, Row> = {};
   for (const { name, label } of suite.subjects) {
     if (leftOut.has(name) || !rounds.some((round) => round.has(name))) continue;
@@ -43,12 +43,12 @@ export function outcomeOf(
     for (const { metric, ratio } of suite.columns) {
       const values = rounds.flatMap((round) => round.get(name)?.[metric] ?? []);
       if (values.length === 0) continue;
-      figures[metric] = figureOf(values);
+      figures[metric] = summarize(values);
       const shares = rounds.flatMap((round) => {
         const [own, base] = [round.get(name)?.[metric], round.get(suite.base)?.[metric]];
         return own === undefined || base === undefined ? [] : own / base;
       });
-      if (ratio && shares.length > 0) ratios[metric] = figureOf(shares);
+      if (ratio && shares.length > 0) ratios[metric] = summarize(shares);
     }
     rows[name] = { label, figures, ratios };
   }
@@ -56,7 +56,7 @@ export function outcomeOf(
 }
 
 /** The latest is kept in the repository; those before it are in its history. */
-export function save(report: Report): string {
+export function save(report: BenchReport): string {
   const folder = join(import.meta.dirname, "results");
   mkdirSync(folder, { recursive: true });
   const file = join(folder, "latest.json");

@@ -2,34 +2,40 @@
 import process from "node:process";
 import { bundleAll } from "./bundles.ts";
 import { describeMachine } from "./machine.ts";
-import { type Options, readOptions, USAGE } from "./options.ts";
+import { type BenchOptions, readOptions, USAGE } from "./options.ts";
 import { installPeers, installServers } from "./prepare.ts";
-import { type Outcome, outcomeOf, type Report, save } from "./results.ts";
-import { leaveNothingBehind, Stage } from "./stage.ts";
+import { type BenchReport, type SuiteResult, save, suiteResultOf } from "./results.ts";
+import { cleanUpOnExit, Sandbox } from "./sandbox.ts";
 import { connections } from "./suites/connections.ts";
 import { cost } from "./suites/cost.ts";
 import { depth } from "./suites/depth.ts";
 import { fanout } from "./suites/fanout.ts";
 import { http } from "./suites/http.ts";
-import { type Measured, NotThere, type Pace, type Subject, type Suite } from "./suites/suite.ts";
+import {
+  type Measured,
+  NotSupported,
+  type Subject,
+  type Suite,
+  type Timing,
+} from "./suites/suite.ts";
 import { work } from "./suites/work.ts";
 import { tableOf } from "./table.ts";
 
 const SUITES = [work, http, depth, cost, fanout, connections];
 
-leaveNothingBehind();
+cleanUpOnExit();
 await main();
 
 async function main(): Promise<void> {
   const options = optionsOrExit();
-  const suites = chosen(options);
+  const suites = selectSuites(options);
   installPeers();
   installServers();
   const machine = describeMachine();
   console.log(`${machine.cpu}, ${machine.cores} cores, load ${machine.load_before}`);
-  const stage = new Stage();
-  await bundleAll(stage);
-  const report: Report = {
+  const sandbox = new Sandbox();
+  await bundleAll(sandbox);
+  const report: BenchReport = {
     measured_at: new Date().toISOString(),
     rounds: options.rounds,
     seconds: options.seconds,
@@ -42,10 +48,10 @@ async function main(): Promise<void> {
     console.log(tableOf(suite, outcome));
   }
   if (options.save) console.log(`\nSaved as ${save(report)}`);
-  await stage.close();
+  await sandbox.close();
 }
 
-function optionsOrExit(): Options {
+function optionsOrExit(): BenchOptions {
   try {
     return readOptions(process.argv.slice(2));
   } catch (error) {
@@ -54,13 +60,16 @@ function optionsOrExit(): Options {
   }
 }
 
-/** The suites with the subjects that were asked for. */
-function chosen({ only }: Options): Suite[] {
+/** The suites and subjects that `--only` names. */
+function selectSuites({ only }: BenchOptions): Suite[] {
   if (only === null) return SUITES;
-  const names = SUITES.flatMap(({ name, subjects }) => [name, ...subjects.map((one) => one.name)]);
+  const names = SUITES.flatMap(({ name, subjects }) => [
+    name,
+    ...subjects.map((subject) => subject.name),
+  ]);
   const unknown = [...only].filter((name) => !names.includes(name));
   if (unknown.length > 0) {
-    console.error(`There is no ${unknown.join(", ")}. There are: ${names.join(", ")}`);
+    console.error(`There is nothing named ${unknown.join(", ")}. There are: ${names.join(", ")}`);
     process.exit(2);
   }
   return SUITES.map((suite) => ({
@@ -69,8 +78,8 @@ function chosen({ only }: Options): Suite[] {
   })).filter(({ subjects }) => subjects.length > 0);
 }
 
-/** Rounds in which every subject has its turn: what drifts, drifts for all. */
-async function runSuite(suite: Suite, options: Options): Promise<Outcome> {
+/** Gives every subject one turn a round, so that a slow phase of the machine affects all of them. */
+async function runSuite(suite: Suite, options: BenchOptions): Promise<SuiteResult> {
   const leftOut = new Map<string, string>();
   for (const { name, missing } of suite.subjects) {
     const reason = missing?.() ?? null;
@@ -78,32 +87,32 @@ async function runSuite(suite: Suite, options: Options): Promise<Outcome> {
   }
   const rounds: Map<string, Measured>[] = [];
   const count = Math.min(options.rounds, suite.maxRounds ?? options.rounds);
-  const pace = { ms: options.seconds * 1_000, warmMs: Math.min(2, options.seconds) * 1_000 };
+  const timing = { ms: options.seconds * 1_000, warmMs: Math.min(2, options.seconds) * 1_000 };
   for (let round = 1; round <= count; round += 1) {
     const measured = new Map<string, Measured>();
     rounds.push(measured);
     for (const subject of suite.subjects.filter(({ name }) => !leftOut.has(name))) {
       progress(`${suite.name}: round ${round} of ${count}, ${subject.name}`);
-      const outcome = await takeTurn(subject, pace);
+      const outcome = await takeTurn(subject, timing);
       if (typeof outcome === "string") leftOut.set(subject.name, outcome);
       else measured.set(subject.name, outcome);
     }
   }
   progress("");
-  return outcomeOf(suite, rounds, leftOut);
+  return suiteResultOf(suite, rounds, leftOut);
 }
 
-/** What it measured, or why it could not be: the others go on. */
-async function takeTurn(subject: Subject, pace: Pace): Promise<Measured | string> {
-  const stage = new Stage();
+/** Returns the measurement, or the reason why there is none; the other subjects go on. */
+async function takeTurn(subject: Subject, timing: Timing): Promise<Measured | string> {
+  const sandbox = new Sandbox();
   try {
-    return await subject.measure(stage, pace);
+    return await subject.measure(sandbox, timing);
   } catch (error) {
-    if (error instanceof NotThere) return error.message;
+    if (error instanceof NotSupported) return error.message;
     process.exitCode = 1;
     return `failed: ${error instanceof Error ? error.message : error}`;
   } finally {
-    await stage.close();
+    await sandbox.close();
   }
 }
 

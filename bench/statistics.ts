@@ -1,12 +1,12 @@
 /** One metric of one subject over all rounds. */
-export interface Figure {
+export interface MetricSummary {
   median: number;
   min: number;
   max: number;
   samples: number[];
 }
 
-export function figureOf(samples: number[]): Figure {
+export function summarize(samples: number[]): MetricSummary {
   return {
     median: median(samples),
     min: Math.min(...samples),

@@ -1,9 +1,9 @@
-import type { Outcome } from "./results.ts";
-import type { Figure } from "./statistics.ts";
+import type { SuiteResult } from "./results.ts";
+import type { MetricSummary } from "./statistics.ts";
 import type { Suite } from "./suites/suite.ts";
 
 /** One suite as a table: median (min–max), and × what the suite compares with. */
-export function tableOf(suite: Suite, { rows, left_out }: Outcome): string {
+export function tableOf(suite: Suite, { rows, left_out }: SuiteResult): string {
   const heads = [
     "",
     ...suite.columns.flatMap(({ heading, ratio }) => [
@@ -34,7 +34,7 @@ export function tableOf(suite: Suite, { rows, left_out }: Outcome): string {
   return ["", suite.title, "─".repeat(suite.title.length), ...lines, ...missing].join("\n");
 }
 
-function withSpread({ median, min, max, samples }: Figure): string {
+function withSpread({ median, min, max, samples }: MetricSummary): string {
   if (samples.length < 2) return short(median);
   return `${short(median)} (${short(min)}–${short(max)})`;
 }

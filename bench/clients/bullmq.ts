@@ -7,14 +7,14 @@ export function redisAt(port: number) {
   return { connection: { host: "127.0.0.1", port, maxRetriesPerRequest: null } };
 }
 
-/** Adds jobs to a BullMQ queue and waits for each as its documentation says. */
+/** Adds jobs to a BullMQ queue and waits for each with `waitUntilFinished`, as documented. */
 export class BullSubmitter implements Submitter {
   private readonly queue: Queue;
   private readonly events: QueueEvents;
 
   constructor(port: number) {
     this.queue = new Queue(QUEUE, redisAt(port));
-    // Every waiting job listens to the same events.
+    // Every waiting job adds a listener to this one object: Node would warn of a leak.
     this.events = new QueueEvents(QUEUE, redisAt(port)).setMaxListeners(0);
   }
 

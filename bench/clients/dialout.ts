@@ -1,9 +1,9 @@
-import { type Frame, openSocket, senderOn } from "./socket.ts";
+import { type BenchFrame, openSocket, senderOn } from "./socket.ts";
 import { INPUT, InFlight, type Submitter } from "./submitter.ts";
 
 const ENDED = new Set(["completed", "failed", "canceled"]);
 
-/** Submits over the socket of a space, and hears of each job's end there. */
+/** Submits over a space's socket, where each job's end is reported too. */
 export class DialoutSubmitter implements Submitter {
   private readonly accepting = new InFlight();
   private readonly ending = new InFlight();
@@ -11,22 +11,22 @@ export class DialoutSubmitter implements Submitter {
   private readonly sender: Promise<(text: string) => void>;
 
   constructor(url: string) {
-    this.sender = openSocket(url, (frame) => this.hear(frame)).then(senderOn);
+    this.sender = openSocket(url, (frame) => this.onFrame(frame)).then(senderOn);
   }
 
-  /** Resolves with the job's end. */
+  /** Resolves once the job has completed. */
   async submit(): Promise<void> {
     const send = await this.sender;
     return this.ending.send((ref) => send(submitFrame(ref)));
   }
 
-  /** Resolves once the job is accepted; its end is of no interest. */
+  /** Resolves once the job is accepted and ignores its end. */
   async enqueue(): Promise<void> {
     const send = await this.sender;
     return this.accepting.send((ref) => send(submitFrame(-ref)));
   }
 
-  private hear({ type, ref, job_id, status, code, message }: Frame): void {
+  private onFrame({ type, ref, job_id, status, code, message }: BenchFrame): void {
     if (type === "accepted" && ref !== undefined && job_id !== undefined) {
       if (ref < 0) this.accepting.end(-ref);
       else this.refs.set(job_id, ref);

@@ -1,7 +1,7 @@
 import { Pool } from "undici";
 import type { Submitter } from "./submitter.ts";
 
-/** Sends one request after another over kept connections; any answer but 2xx is a failure. */
+/** Sends requests over connections that stay open; any answer but 2xx throws. */
 export class HttpSubmitter implements Submitter {
   private readonly pool: Pool;
   private readonly request: Parameters<Pool["request"]>[0];

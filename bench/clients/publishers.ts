@@ -1,58 +1,58 @@
 import type { WebSocket } from "ws";
+import { addressOf, ROOM, type RoomEndpoint, TEXT } from "./room-endpoint.ts";
+import { RoomSubscriber } from "./room-subscriber.ts";
 import { openSocket } from "./socket.ts";
-import { Subscriber } from "./subscriber.ts";
-import { addressOf, ROOM, TEXT, type Wire } from "./wires.ts";
 
-const NAME = "publisher";
+const PUBLISHER_USER = "publisher";
 
 /**
- * Publishes, and follows the room too: an event is over when it has come back, so that no server can
- * take more than it passes on.
+ * Publishes to the room and follows it too. An event counts as done when it has come back, so that
+ * no server can accept more events than it delivers.
  */
 export interface Publisher {
-  /** Resolves with the event's number. */
+  /** Resolves with the event's number once it has come back. */
   publish(): Promise<number>;
 }
 
-export function openPublisher(wire: Wire): Promise<Publisher> {
-  if (wire.kind === "gateway" || wire.kind === "room") {
-    return EdgePublisher.open({ ...wire, kind: "gateway" });
+export function openPublisher(endpoint: RoomEndpoint): Promise<Publisher> {
+  if (endpoint.kind === "gateway" || endpoint.kind === "room") {
+    return EdgePublisher.open({ ...endpoint, kind: "gateway" });
   }
-  return PlainPublisher.open(wire);
+  return PlainPublisher.open(endpoint);
 }
 
-/** Resolves what waits for events, as they come in order. */
-class Returns {
+/** Lets callers wait until the event with a number has come back. Events arrive in order. */
+class ReturnedEvents {
   private readonly waiting = new Map<number, () => void>();
-  private head = 0;
+  private last = 0;
 
-  came(number: number): void {
-    this.head = number;
+  onEvent(number: number): void {
+    this.last = number;
     this.waiting.get(number)?.();
     this.waiting.delete(number);
   }
 
-  until(number: number): Promise<void> {
-    if (number <= this.head) return Promise.resolve();
+  waitFor(number: number): Promise<void> {
+    if (number <= this.last) return Promise.resolve();
     return new Promise((resolve) => this.waiting.set(number, resolve));
   }
 }
 
-/** Numbers its events itself. */
+/** For servers that pass events on as they are: it numbers its events itself. */
 class PlainPublisher implements Publisher {
-  private readonly returns = new Returns();
-  private readonly wire: Wire;
-  private subscriber: Subscriber | null = null;
+  private readonly returned = new ReturnedEvents();
+  private readonly endpoint: RoomEndpoint;
+  private subscriber: RoomSubscriber | null = null;
   private last = 0;
 
-  private constructor(wire: Wire) {
-    this.wire = wire;
+  private constructor(endpoint: RoomEndpoint) {
+    this.endpoint = endpoint;
   }
 
-  static async open(wire: Wire): Promise<PlainPublisher> {
-    const publisher = new PlainPublisher(wire);
-    const onEvent = (number: number) => publisher.returns.came(number);
-    publisher.subscriber = await Subscriber.join({ wire, user: NAME, onEvent });
+  static async open(endpoint: RoomEndpoint): Promise<PlainPublisher> {
+    const publisher = new PlainPublisher(endpoint);
+    const onEvent = (number: number) => publisher.returned.onEvent(number);
+    publisher.subscriber = await RoomSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
     return publisher;
   }
 
@@ -60,30 +60,30 @@ class PlainPublisher implements Publisher {
     this.last += 1;
     const number = this.last;
     const event = JSON.stringify({ seq: number, text: TEXT });
-    const frame = this.wire.kind === "socketio" ? `42["publish",${event}]` : event;
+    const frame = this.endpoint.kind === "socketio" ? `42["publish",${event}]` : event;
     this.subscriber?.send(frame);
-    await this.returns.until(number);
+    await this.returned.waitFor(number);
     return number;
   }
 }
 
-type EdgeWire = Extract<Wire, { secret: string }>;
+type EdgeEndpoint = Extract<RoomEndpoint, { secret: string }>;
 
-/** Sockets in turn: the edge cuts off who sends more frames than anybody would over one. */
+/** Sockets that are used in turn: the edge limits the frames a second on one socket (R14). */
 const SOCKETS = 64;
 
-/** Publishes on `/ws`; the edge numbers events, and says which number each has. */
+/** Publishes on `/ws`. The edge numbers events; its `published` frame has the number. */
 class EdgePublisher implements Publisher {
-  private readonly returns = new Returns();
+  private readonly returned = new ReturnedEvents();
   private readonly answers = new Map<number, (offset: number) => void>();
   private sockets: WebSocket[] = [];
   private sent = 0;
 
-  static async open(wire: EdgeWire): Promise<EdgePublisher> {
+  static async open(endpoint: EdgeEndpoint): Promise<EdgePublisher> {
     const publisher = new EdgePublisher();
-    const onEvent = (number: number) => publisher.returns.came(number);
-    await Subscriber.join({ wire, user: NAME, onEvent });
-    const { url, headers } = await addressOf({ ...wire, batch: false }, NAME, true);
+    const onEvent = (number: number) => publisher.returned.onEvent(number);
+    await RoomSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
+    const { url, headers } = await addressOf({ ...endpoint, batch: false }, PUBLISHER_USER, true);
     const opening = Array.from({ length: SOCKETS }, () => publisher.connect(url, headers));
     publisher.sockets = await Promise.all(opening);
     return publisher;
@@ -96,7 +96,7 @@ class EdgePublisher implements Publisher {
     const answered = new Promise<number>((resolve) => this.answers.set(ref, resolve));
     this.sockets[ref % SOCKETS]?.send(JSON.stringify({ type: "publish", room: ROOM, event, ref }));
     const offset = await answered;
-    await this.returns.until(offset);
+    await this.returned.waitFor(offset);
     return offset;
   }
 

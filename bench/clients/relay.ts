@@ -1,14 +1,14 @@
 import type { WebSocket } from "ws";
-import { type Frame, openSocket } from "./socket.ts";
+import { type BenchFrame, openSocket } from "./socket.ts";
 import { INPUT, InFlight, type Submitter } from "./submitter.ts";
 
-/** Submits over the socket of a relay object. */
+/** Submits over a socket of `RelayObject`. */
 export class RelaySubmitter implements Submitter {
   private readonly inFlight = new InFlight();
   private readonly socket: Promise<WebSocket>;
 
   constructor(url: string) {
-    this.socket = openSocket(url, ({ type, ref }: Frame) => {
+    this.socket = openSocket(url, ({ type, ref }: BenchFrame) => {
       if (type === "end") this.inFlight.end(ref);
     });
   }

@@ -2,19 +2,19 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import { inBatches } from "../../src/protocol/batches.ts";
 
-/** An open socket; `hear` gets every text message parsed, from the first. */
+/** Opens a socket; `onFrame` is called with every frame, those of batches one by one. */
 export async function openSocket(
   url: string,
-  hear: (frame: Frame) => void,
+  onFrame: (frame: BenchFrame) => void,
   headers: Record<string, string> = {},
 ): Promise<WebSocket> {
   const socket = new WebSocket(url.replace(/^http/, "ws"), { headers, perMessageDeflate: false });
   socket.on("message", (data) => {
     const text = String(data);
     if (text === "pong") return;
-    const frame = JSON.parse(text) as Frame;
-    if (frame.frames) for (const one of frame.frames) hear(one);
-    else hear(frame);
+    const frame = JSON.parse(text) as BenchFrame;
+    if (frame.frames) for (const inner of frame.frames) onFrame(inner);
+    else onFrame(frame);
   });
   await once(socket, "open");
   socket.on("close", (code, reason) => {
@@ -23,7 +23,7 @@ export async function openSocket(
   return socket;
 }
 
-/** Sends frames: on a socket of batches those of one turn go as one message. */
+/** Returns a function that sends frames; with `batch=1` those of one event-loop turn are one message. */
 export function senderOn(socket: WebSocket): (text: string) => void {
   if (!socket.url.includes("batch=1")) return (text) => socket.send(text);
   let unsent: string[] = [];
@@ -38,8 +38,8 @@ export function senderOn(socket: WebSocket): (text: string) => void {
   };
 }
 
-/** As much of every frame as the benchmark reads. */
-export interface Frame {
+/** The fields of frames that the benchmark reads. */
+export interface BenchFrame {
   type: string;
   ref?: number;
   job_id?: string;
@@ -50,6 +50,6 @@ export interface Frame {
   message?: string;
   input?: unknown;
   of?: string;
-  /** Of a batch. */
-  frames?: Frame[];
+  /** The frames of a batch. */
+  frames?: BenchFrame[];
 }

@@ -1,13 +1,13 @@
-/** One who has work done. */
+/** Submits work and waits for it. */
 export interface Submitter {
-  /** Resolves once the work has come to its end, or is accepted where only that is measured. */
+  /** Resolves once the work has ended, or is accepted if only that is measured. */
   submit(): Promise<unknown>;
 }
 
 /** A job's input: 200 bytes as JSON. */
 export const INPUT = { prompt: "x".repeat(187) };
 
-/** The promises of work in flight, by the number it was sent with. */
+/** The promises of submits in flight, by the number each was sent with. */
 export class InFlight {
   private readonly waiting = new Map<number, PromiseWithResolvers<void>>();
   private last = 0;

@@ -10,20 +10,20 @@ export class NaiveObject extends RelayObject {
   }
 
   /** What is sent is held back by the runtime until what was written is stored. */
-  protected override submitted(id: string, submitter: WebSocket, frame: SubmitFrame): void {
+  protected override onSubmit(id: string, submitter: WebSocket, frame: SubmitFrame): void {
     const { sql } = this.ctx.storage;
     const input = JSON.stringify(frame.input);
     sql.exec("INSERT INTO jobs (id, status, input) VALUES (?, 'queued', ?)", id, input);
     sql.exec("UPDATE jobs SET status = 'processing' WHERE id = ?", id);
-    super.submitted(id, submitter, frame);
+    super.onSubmit(id, submitter, frame);
   }
 
-  protected override ended(frame: ResultFrame): void {
+  protected override onResult(frame: ResultFrame): void {
     this.ctx.storage.sql.exec(
       "UPDATE jobs SET status = 'completed', result = ? WHERE id = ?",
       JSON.stringify(frame.output),
       frame.job_id,
     );
-    super.ended(frame);
+    super.onResult(frame);
   }
 }

@@ -23,21 +23,21 @@ export class RelayObject extends DurableObject<unknown> {
 
   override async webSocketMessage(socket: WebSocket, message: string): Promise<void> {
     const frame = JSON.parse(message) as SubmitFrame | ResultFrame;
-    if (frame.type === "submit") this.submitted(crypto.randomUUID(), socket, frame);
-    else this.ended(frame);
+    if (frame.type === "submit") this.onSubmit(crypto.randomUUID(), socket, frame);
+    else this.onResult(frame);
   }
 
   override async webSocketClose(socket: WebSocket): Promise<void> {
     socket.close();
   }
 
-  protected submitted(job_id: string, submitter: WebSocket, { ref, input }: SubmitFrame): void {
+  protected onSubmit(job_id: string, submitter: WebSocket, { ref, input }: SubmitFrame): void {
     this.refs.set(job_id, { submitter, ref });
     const [worker] = this.ctx.getWebSockets("worker");
     worker?.send(JSON.stringify({ type: "job", job_id, input }));
   }
 
-  protected ended({ job_id, output }: ResultFrame): void {
+  protected onResult({ job_id, output }: ResultFrame): void {
     const waiting = this.refs.get(job_id);
     this.refs.delete(job_id);
     const end = { type: "end", ref: waiting?.ref, job_id, result: output };

@@ -1,34 +1,37 @@
 import process from "node:process";
 
-/** What a program of the benchmark can be asked, by name. */
-export type Calls = Record<string, (argument: never) => unknown>;
+/** The functions of a program that the run can call, by name. */
+export type ProgramCalls = Record<string, (argument: never) => unknown>;
 
-export interface Call {
+export interface ProgramCall {
   id: number;
   name: string;
   argument: unknown;
 }
 
-export type Answer =
+export type ProgramAnswer =
   | { id: number; ok: true; value: unknown }
   | { id: number; ok: false; error: string };
 
 /**
- * Answers what the run asks. The program leads a process group of its own: when the run is gone,
- * however it went, the group goes with it.
+ * Answers the run's calls. The program leads a process group of its own, and kills the group when the
+ * run has ended, however it ended.
  */
-export function answerCalls(calls: Calls): void {
-  process.on("message", async (call: Call) => {
+export function answerCalls(calls: ProgramCalls): void {
+  process.on("message", async (call: ProgramCall) => {
     process.send?.(await answer(calls, call));
   });
   process.on("disconnect", () => process.kill(-process.pid, "SIGKILL"));
 }
 
-async function answer(calls: Calls, { id, name, argument }: Call): Promise<Answer> {
+async function answer(
+  calls: ProgramCalls,
+  { id, name, argument }: ProgramCall,
+): Promise<ProgramAnswer> {
   try {
-    const ask = calls[name] as ((argument: unknown) => unknown) | undefined;
-    if (!ask) throw new Error(`there is no call ${name}`);
-    return { id, ok: true, value: await ask(argument) };
+    const call = calls[name] as ((argument: unknown) => unknown) | undefined;
+    if (!call) throw new Error(`there is no call ${name}`);
+    return { id, ok: true, value: await call(argument) };
   } catch (error) {
     return { id, ok: false, error: String(error) };
   }

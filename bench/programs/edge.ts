@@ -1,29 +1,29 @@
-/** A bundled Worker in workerd, its storage on the disk, with nothing before it. */
+/** Runs a bundled Worker in workerd, with its storage on disk and no proxy in front. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { answerCalls } from "./child.ts";
 import { memoryOfStarted } from "./memory.ts";
 
-export interface Edge {
+export interface EdgeOptions {
   script: string;
   /** Object classes by binding. */
   objects: Record<string, string>;
-  /** Where objects, D1 and R2 are kept. */
+  /** The folder for the storage of objects, D1 and R2. */
   folder: string;
   settings?: Record<string, string>;
-  /** D1 migrations to apply; without them there is no D1. */
+  /** The folder of D1 migrations to apply; without it there is no D1. */
   migrations?: string;
   inspectorPort?: number;
 }
 
 const calls = {
-  /** Resolves with its address. */
-  async start(edge: Edge): Promise<string> {
+  /** Resolves with the edge's origin. */
+  async start(edge: EdgeOptions): Promise<string> {
     const options = convertV4MiniflareOptions({
       host: "127.0.0.1",
       port: 0,
-      // Miniflare's own port has a Worker of Miniflare's before ours; this one does not.
+      // Requests to Miniflare's own port pass a Worker of Miniflare's first; to this one they don't.
       unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }],
       inspectorPort: edge.inspectorPort,
       cf: false,
@@ -49,7 +49,7 @@ const calls = {
     if (edge.migrations !== undefined) await migrate(miniflare, edge.migrations);
     return (await miniflare.unsafeGetDirectURL()).origin;
   },
-  /** Of workerd. */
+  /** Bytes in memory of workerd. */
   memory: (): number => memoryOfStarted(),
 };
 export type EdgeCalls = typeof calls;

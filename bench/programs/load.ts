@@ -1,4 +1,4 @@
-/** The load generator: one submitter, as many submits in flight as asked. */
+/** The load generator: one submitter that keeps a number of submits in flight. */
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DialoutSubmitter } from "../clients/dialout.ts";
@@ -8,12 +8,12 @@ import type { Submitter } from "../clients/submitter.ts";
 import { quantile } from "../statistics.ts";
 import { answerCalls } from "./child.ts";
 
-export type Target =
+export type LoadTarget =
   | { kind: "dialout" | "relay" | "socketio"; url: string }
   | { kind: "bullmq"; port: number }
   | { kind: "http"; url: string; body: string; connections: number };
 
-export interface Sample {
+export interface LoadSample {
   submits: number;
   perSecond: number;
   p50Ms: number;
@@ -21,7 +21,7 @@ export interface Sample {
 }
 
 const calls = {
-  async connect(target: Target): Promise<void> {
+  async connect(target: LoadTarget): Promise<void> {
     submitter = await open(target);
   },
   measure,
@@ -32,9 +32,9 @@ const calls = {
       await sleep(pauseMs);
     }
   },
-  /** Submits that are accepted and wait; resolves with the time it took. */
+  /** Submits jobs until `jobs` are accepted; resolves with the milliseconds it took. */
   async fill({ jobs, inFlight }: { jobs: number; inFlight: number }): Promise<number> {
-    if (!(submitter instanceof DialoutSubmitter)) throw new Error("only Dialout is filled");
+    if (!(submitter instanceof DialoutSubmitter)) throw new Error("only Dialout can be filled");
     const filled = submitter;
     const startedAt = performance.now();
     let left = jobs;
@@ -52,8 +52,8 @@ export type LoadCalls = typeof calls;
 let submitter: Submitter | null = null;
 answerCalls(calls);
 
-/** Peers' packages are only loaded where their peer is measured. */
-async function open(target: Target): Promise<Submitter> {
+/** A peer's package is imported only when that peer is measured: it may not be installed. */
+async function open(target: LoadTarget): Promise<Submitter> {
   switch (target.kind) {
     case "dialout":
       return new DialoutSubmitter(target.url);
@@ -74,13 +74,13 @@ async function open(target: Target): Promise<Submitter> {
   }
 }
 
-/** What ends after the time is over is waited for, and not counted. */
-async function measure(pace: { inFlight: number; ms: number }): Promise<Sample> {
+/** Submits in flight when the time is over are waited for, but not counted. */
+async function measure(timing: { inFlight: number; ms: number }): Promise<LoadSample> {
   const measured = submitter;
   if (!measured) throw new Error("connect first");
   const latencies: number[] = [];
-  const endsAt = performance.now() + pace.ms;
-  await inParallel(pace.inFlight, async () => {
+  const endsAt = performance.now() + timing.ms;
+  await inParallel(timing.inFlight, async () => {
     for (let sentAt = performance.now(); sentAt < endsAt; ) {
       await measured.submit();
       const now = performance.now();
@@ -90,7 +90,7 @@ async function measure(pace: { inFlight: number; ms: number }): Promise<Sample> 
   });
   return {
     submits: latencies.length,
-    perSecond: (latencies.length / pace.ms) * 1_000,
+    perSecond: (latencies.length / timing.ms) * 1_000,
     p50Ms: quantile(latencies, 0.5),
     p99Ms: quantile(latencies, 0.99),
   };

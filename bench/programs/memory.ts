@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 
-/** Bytes in memory (RSS) of all that this program has started. */
+/** Bytes in memory (RSS) of all processes that this program has started. */
 export function memoryOfStarted(): number {
   const listed = execFileSync("ps", ["-A", "-o", "pid=,ppid=,rss=,comm="], { encoding: "utf8" });
   const rows = listed.split("\n").map((line) => line.trim().split(/\s+/));

@@ -1,21 +1,24 @@
-/** The one who publishes to the room. */
+/** Publishes to the room. */
 import { inParallel } from "../clients/in-parallel.ts";
 import { openPublisher, type Publisher } from "../clients/publishers.ts";
-import type { Wire } from "../clients/wires.ts";
+import type { RoomEndpoint } from "../clients/room-endpoint.ts";
 import { sharedNow } from "../clock.ts";
 import { answerCalls } from "./child.ts";
 
 const calls = {
-  async connect(wire: Wire): Promise<void> {
-    publisher = await openPublisher(wire);
+  async connect(endpoint: RoomEndpoint): Promise<void> {
+    publisher = await openPublisher(endpoint);
   },
-  /** A lone event: its number, and when it was sent. */
-  async one(): Promise<{ number: number; sentAt: number }> {
+  /** Publishes one event; returns its number and when it was sent. */
+  async publishOne(): Promise<{ number: number; sentAt: number }> {
     const sentAt = sharedNow();
     return { number: await connected().publish(), sentAt };
   },
-  /** Keeps so many in flight for so long; the last one's number, once all have come back. */
-  async flood({ inFlight, until }: { inFlight: number; until: number }): Promise<number> {
+  /**
+   * Keeps `inFlight` events in flight until the instant `until`; resolves with the last event's
+   * number once all have come back.
+   */
+  async publishUntil({ inFlight, until }: { inFlight: number; until: number }): Promise<number> {
     let last = 0;
     await inParallel(inFlight, async () => {
       while (sharedNow() < until) last = Math.max(last, await connected().publish());

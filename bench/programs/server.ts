@@ -1,4 +1,4 @@
-/** A server that is no Node program, kept in this program's process group. */
+/** Starts a server as a child process, which ends with this program's process group. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
@@ -6,9 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { answerCalls } from "./child.ts";
 import { memoryOfStarted } from "./memory.ts";
 
-export interface Server {
+export interface ServerCommand {
   command: string;
-  /** `{port}` in an argument stands for the port it is to listen on. */
+  /** `{port}` in an argument is replaced by the port to listen on. */
   args: string[];
   folder: string;
 }
@@ -16,8 +16,8 @@ export interface Server {
 const POLL_MS = 20;
 
 const calls = {
-  /** Resolves with its port once it takes connections. */
-  async start({ command, args, folder }: Server): Promise<number> {
+  /** Resolves with the port once the server takes connections. */
+  async start({ command, args, folder }: ServerCommand): Promise<number> {
     const port = await freePort();
     const filled = args.map((arg) => arg.replace("{port}", String(port)));
     const child = spawn(command, filled, { cwd: folder, stdio: ["ignore", "inherit", "inherit"] });

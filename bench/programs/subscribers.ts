@@ -1,15 +1,19 @@
-/** Many who follow one room. */
-import { Audience, type Gathering, type Span } from "../clients/audience.ts";
+/** Runs many subscribers of one room. */
+import {
+  type NewSubscribers,
+  SubscriberGroup,
+  type TimeSpan,
+} from "../clients/subscriber-group.ts";
 import { answerCalls } from "./child.ts";
 
-const audience = new Audience();
+const group = new SubscriberGroup();
 
 const calls = {
-  /** Resolves once all have joined, with how long each took to connect. */
-  gather: (gathering: Gathering): Promise<number[]> => audience.gather(gathering),
-  watch: (span: Span): void => audience.watch(span),
-  delivered: (number: number): Promise<number> => audience.delivered(number),
-  arrivals: (number: number): Promise<number[]> => audience.arrivals(number),
+  /** Resolves once all have joined, with the milliseconds each took to connect. */
+  addSubscribers: (added: NewSubscribers): Promise<number[]> => group.addSubscribers(added),
+  countDeliveries: (span: TimeSpan): void => group.countDeliveries(span),
+  getDeliveries: (number: number): Promise<number> => group.getDeliveries(number),
+  getArrivals: (number: number): Promise<number[]> => group.getArrivals(number),
 };
 export type SubscribersCalls = typeof calls;
 

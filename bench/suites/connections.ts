@@ -1,29 +1,30 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { mostOpenFiles } from "../files.ts";
-import type { Stage } from "../stage.ts";
+import type { Sandbox } from "../sandbox.ts";
 import { quantile } from "../statistics.ts";
-import { Crowd, untilLast } from "./crowd.ts";
+import { Audience, msUntilLast } from "./audience.ts";
+import { openDialout, peersOf, type RoomServer } from "./room-server.ts";
 import type { Measured, Suite } from "./suite.ts";
-import { openDialout, peersOf, type Venue } from "./venue.ts";
 
 const CONNECTIONS = 2_000;
-/** Open before the first is measured: what the server makes once is not theirs. */
+/** Opened before any is measured, so that what the server allocates only once is not counted. */
 const WARM_CONNECTIONS = 200;
 const ALONE = 100;
 const FEW_USERS = 100;
-/** The runtime has a socket open twice; what else it has open is less than this. */
+/** workerd holds two files open for each socket. */
 const FILES_A_SOCKET = 2;
+/** More than workerd holds open for anything else. */
 const OTHER_FILES = 1_000;
-/** As many as are asked about, or as a process may have files for. */
+/** 10,000, or as many sockets as a process may have files for. */
 const MANY = Math.min(
   10_000,
   Math.floor((mostOpenFiles() - OTHER_FILES) / FILES_A_SOCKET / 100) * 100,
 );
 const LONE_EVENTS = 20;
-/** What joining set off is over by then. */
+/** After this pause the work that joining caused is over. */
 const SETTLE_MS = 1_000;
 
-/** What it takes to be connected and wait. */
+/** What a connected subscriber costs that only waits: time to connect, and memory. */
 export const connections: Suite = {
   name: "connections",
   title: `Connections, ${CONNECTIONS.toLocaleString("en")} subscribers`,
@@ -42,12 +43,12 @@ export const connections: Suite = {
     {
       name: "dialout",
       label: "Dialout, each another user",
-      measure: async (stage) => measureIdle(await openDialout(stage), stage),
+      measure: async (sandbox) => measureIdle(await openDialout(sandbox), sandbox),
     },
     {
       name: "dialout-few-users",
       label: `Dialout, all of ${FEW_USERS} users`,
-      measure: async (stage) => measureIdle(await openDialout(stage), stage, FEW_USERS),
+      measure: async (sandbox) => measureIdle(await openDialout(sandbox), sandbox, FEW_USERS),
     },
     {
       name: "dialout-many",
@@ -55,25 +56,25 @@ export const connections: Suite = {
       missing: tooFewFiles,
       measure: measureMany,
     },
-    ...peersOf((venue, stage) => measureIdle(venue, stage)),
+    ...peersOf((server, sandbox) => measureIdle(server, sandbox)),
   ],
 };
 
-function measureIdle(venue: Venue, stage: Stage, users?: number): Promise<Measured> {
-  return measureConnecting(venue, new Crowd(stage, venue, users), CONNECTIONS);
+function measureIdle(server: RoomServer, sandbox: Sandbox, users?: number): Promise<Measured> {
+  return measureConnecting(server, new Audience(sandbox, server, users), CONNECTIONS);
 }
 
-async function measureMany(stage: Stage): Promise<Measured> {
-  const venue = await openDialout(stage);
-  const crowd = new Crowd(stage, venue, FEW_USERS);
-  const connected = await measureConnecting(venue, crowd, MANY - WARM_CONNECTIONS - ALONE);
-  await crowd.connectPublisher();
+async function measureMany(sandbox: Sandbox): Promise<Measured> {
+  const server = await openDialout(sandbox);
+  const audience = new Audience(sandbox, server, FEW_USERS);
+  const connected = await measureConnecting(server, audience, MANY - WARM_CONNECTIONS - ALONE);
+  await audience.connectPublisher();
   const each: number[] = [];
   const last: number[] = [];
   for (let sent = 0; sent < LONE_EVENTS; sent += 1) {
-    const lone = await crowd.lone();
-    for (const at of lone.arrivals) each.push(at - lone.sentAt);
-    last.push(untilLast(lone));
+    const times = await audience.publishOne();
+    for (const at of times.arrivals) each.push(at - times.sentAt);
+    last.push(msUntilLast(times));
   }
   return {
     ...connected,
@@ -84,14 +85,18 @@ async function measureMany(stage: Stage): Promise<Measured> {
   };
 }
 
-async function measureConnecting(venue: Venue, crowd: Crowd, count: number): Promise<Measured> {
-  await crowd.gather(WARM_CONNECTIONS);
+async function measureConnecting(
+  server: RoomServer,
+  audience: Audience,
+  count: number,
+): Promise<Measured> {
+  await audience.addSubscribers(WARM_CONNECTIONS);
   await sleep(SETTLE_MS);
-  const before = await venue.memory();
-  const took = await crowd.gather(count);
+  const before = await server.memory();
+  const took = await audience.addSubscribers(count);
   await sleep(SETTLE_MS);
-  const after = await venue.memory();
-  const alone = await crowd.gatherAlone(ALONE);
+  const after = await server.memory();
+  const alone = await audience.addSubscribersOneByOne(ALONE);
   return {
     connect_p50_ms: quantile(took, 0.5),
     connect_p99_ms: quantile(took, 0.99),

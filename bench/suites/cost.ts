@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ChildProgram } from "../child-program.ts";
 import { INPUT } from "../clients/submitter.ts";
-import type { Program } from "../program.ts";
-import type { WorkCalls } from "../programs/work.ts";
-import type { Stage } from "../stage.ts";
+import type { WorkerCalls } from "../programs/worker.ts";
+import type { Sandbox } from "../sandbox.ts";
 import type { Usage } from "../usage.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, type Pace, type Suite } from "./suite.ts";
+import { IN_FLIGHT, type Measured, type Suite, type Timing } from "./suite.ts";
 import { connectLoad } from "./work.ts";
 
 /** Dollars on the paid plan, beyond what is included (docs/benchmarks.md says where from). */
@@ -45,26 +45,30 @@ export const cost: Suite = {
     {
       name: "cost-busy",
       label: `socket, ${IN_FLIGHT} in flight`,
-      measure: (stage, { ms }) =>
-        costOf(stage, async (edge) => {
+      measure: (sandbox, { ms }) =>
+        costOf(sandbox, async (edge) => {
           const load = await edge.connectLoad();
           return async () => {
             await load.call("measure", { inFlight: IN_FLIGHT, ms }, ms);
           };
         }),
     },
-    { name: "cost-lone", label: `${LONE}, a second each`, measure: (stage) => lone(stage, RUN_MS) },
-    { name: "cost-quick", label: `${LONE}, over at once`, measure: (stage) => lone(stage, 0) },
+    {
+      name: "cost-lone",
+      label: `${LONE}, a second each`,
+      measure: (sandbox) => lone(sandbox, RUN_MS),
+    },
+    { name: "cost-quick", label: `${LONE}, over at once`, measure: (sandbox) => lone(sandbox, 0) },
     {
       name: "cost-http",
       label: `HTTP, ${IN_FLIGHT} at once`,
-      measure: (stage, pace) => costOf(stage, (edge) => overHttp(stage, edge, pace)),
+      measure: (sandbox, timing) => costOf(sandbox, (edge) => overHttp(sandbox, edge, timing)),
     },
   ],
   maxRounds: 1,
 };
 
-function lone(stage: Stage, runMs: number): Promise<Measured> {
+function lone(sandbox: Sandbox, runMs: number): Promise<Measured> {
   const prepare = async (edge: DialoutEdge) => {
     const load = await edge.connectLoad();
     const trickle = (submits: number) =>
@@ -73,13 +77,13 @@ function lone(stage: Stage, runMs: number): Promise<Measured> {
     await trickle(1);
     return () => trickle(LONE_JOBS);
   };
-  return costOf(stage, prepare, runMs);
+  return costOf(sandbox, prepare, runMs);
 }
 
-async function overHttp(stage: Stage, edge: DialoutEdge, { ms }: Pace) {
+async function overHttp(sandbox: Sandbox, edge: DialoutEdge, { ms }: Timing) {
   const body = JSON.stringify({ input: INPUT });
   const target = { kind: "http", url: edge.jobsUrl, body, connections: IN_FLIGHT } as const;
-  const load = await connectLoad(stage, target);
+  const load = await connectLoad(sandbox, target);
   return async () => {
     await load.call("measure", { inFlight: IN_FLIGHT, ms }, ms);
   };
@@ -87,15 +91,15 @@ async function overHttp(stage: Stage, edge: DialoutEdge, { ms }: Pace) {
 
 /** The usage of the jobs of one load, read again when the worker has no more to do. */
 async function costOf(
-  stage: Stage,
+  sandbox: Sandbox,
   prepare: (edge: DialoutEdge) => Promise<() => Promise<void>>,
   runMs = 0,
 ): Promise<Measured> {
-  const edge = await DialoutEdge.start(stage, {}, "metered");
+  const edge = await DialoutEdge.start(sandbox, {}, "metered");
   const worker = await edge.connectWorker(IN_FLIGHT, { runMs });
   const load = await prepare(edge);
   await sleep(SETTLE_MS);
-  const warmed = await worker.call("answered", undefined);
+  const warmed = await worker.call("acknowledged", undefined);
   const before = await edge.usage();
   await load();
   const jobs = (await untilQuiet(worker)) - warmed;
@@ -103,9 +107,9 @@ async function costOf(
 }
 
 /** The worker is asked, not the edge, which would count the questions. */
-async function untilQuiet(worker: Program<WorkCalls>): Promise<number> {
+async function untilQuiet(worker: ChildProgram<WorkerCalls>): Promise<number> {
   for (let before = -1; ; ) {
-    const now = await worker.call("answered", undefined);
+    const now = await worker.call("acknowledged", undefined);
     if (now === before) return now;
     before = now;
     await sleep(TIMERS_MS);

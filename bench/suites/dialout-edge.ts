@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { OBJECTS, ROOT } from "../../scripts/local.ts";
 import type { SpaceResource, SpaceSettings } from "../../src/protocol/resources.ts";
 import { bundles } from "../bundles.ts";
-import type { Program } from "../program.ts";
+import type { ChildProgram } from "../child-program.ts";
 import type { EdgeCalls } from "../programs/edge.ts";
 import type { LoadCalls } from "../programs/load.ts";
-import type { WorkCalls } from "../programs/work.ts";
-import type { Stage } from "../stage.ts";
+import type { WorkerCalls } from "../programs/worker.ts";
+import type { Sandbox } from "../sandbox.ts";
 import type { Usage } from "../usage.ts";
 
 const SPACE = "bench";
@@ -22,13 +22,18 @@ interface Secrets {
 
 /** Dialout in workerd with one space. */
 export class DialoutEdge {
-  private readonly stage: Stage;
-  private readonly program: Program<EdgeCalls>;
+  private readonly sandbox: Sandbox;
+  private readonly program: ChildProgram<EdgeCalls>;
   private readonly url: string;
   private readonly secrets: Secrets;
 
-  private constructor(stage: Stage, program: Program<EdgeCalls>, url: string, secrets: Secrets) {
-    this.stage = stage;
+  private constructor(
+    sandbox: Sandbox,
+    program: ChildProgram<EdgeCalls>,
+    url: string,
+    secrets: Secrets,
+  ) {
+    this.sandbox = sandbox;
     this.program = program;
     this.url = url;
     this.secrets = secrets;
@@ -36,17 +41,17 @@ export class DialoutEdge {
 
   /** `metered` counts what would be billed. */
   static async start(
-    stage: Stage,
+    sandbox: Sandbox,
     settings: Partial<SpaceSettings> = {},
     bundle: "dialout" | "metered" = "dialout",
     inspectorPort?: number,
   ): Promise<DialoutEdge> {
     const secrets = { operatorKey: randomSecret(), jwtSecret: randomSecret() };
-    const program = stage.launch<EdgeCalls>("edge.ts");
+    const program = sandbox.launch<EdgeCalls>("edge.ts");
     const url = await program.call("start", {
       script: bundles()[bundle],
       objects: OBJECTS,
-      folder: stage.path("state"),
+      folder: sandbox.path("state"),
       settings: {
         OPERATOR_KEY: secrets.operatorKey,
         JWT_SECRET: secrets.jwtSecret,
@@ -57,7 +62,7 @@ export class DialoutEdge {
       migrations: join(ROOT, "migrations"),
       inspectorPort,
     });
-    const edge = new DialoutEdge(stage, program, url, secrets);
+    const edge = new DialoutEdge(sandbox, program, url, secrets);
     await edge.ask("POST", "/api/spaces", { name: SPACE, max_queue: MAX_QUEUE, ...settings });
     return edge;
   }
@@ -77,8 +82,8 @@ export class DialoutEdge {
   }
 
   /** A submitter in a process of its own, over the space's socket; `inBatches`: frames of a moment go as one. */
-  async connectLoad(inBatches = true): Promise<Program<LoadCalls>> {
-    const load = this.stage.launch<LoadCalls>("load.ts");
+  async connectLoad(inBatches = true): Promise<ChildProgram<LoadCalls>> {
+    const load = this.sandbox.launch<LoadCalls>("load.ts");
     const url = `${this.url}/api/spaces/${SPACE}/ws${queryOf(inBatches)}`;
     await load.call("connect", { kind: "dialout", url });
     return load;
@@ -86,13 +91,13 @@ export class DialoutEdge {
 
   async connectWorker(
     concurrency: number,
-    { held = false, inBatches = true, runMs = 0 } = {},
-  ): Promise<Program<WorkCalls>> {
+    { holdResults = false, inBatches = true, runMs = 0 } = {},
+  ): Promise<ChildProgram<WorkerCalls>> {
     const tokens = `/api/spaces/${SPACE}/tokens`;
     const { token } = await this.ask<{ token: string }>("POST", tokens, { name: "bench" });
-    const worker = this.stage.launch<WorkCalls>("work.ts");
+    const worker = this.sandbox.launch<WorkerCalls>("worker.ts");
     const url = `${this.url}/api/spaces/${SPACE}/connect${queryOf(inBatches)}`;
-    await worker.call("start", { kind: "dialout", url, token, concurrency, held, runMs });
+    await worker.call("start", { kind: "dialout", url, token, concurrency, holdResults, runMs });
     return worker;
   }
 

@@ -1,14 +1,14 @@
 import { sharedNow } from "../clock.ts";
-import type { Stage } from "../stage.ts";
+import type { Sandbox } from "../sandbox.ts";
 import { quantile } from "../statistics.ts";
-import { Crowd, untilLast } from "./crowd.ts";
-import type { Measured, Pace, Subject, Suite } from "./suite.ts";
-import { openDialout, peersOf, type Venue, type Way } from "./venue.ts";
+import { Audience, msUntilLast } from "./audience.ts";
+import { openDialout, peersOf, type RoomServer, type SubscriberRoute } from "./room-server.ts";
+import type { Measured, Subject, Suite, Timing } from "./suite.ts";
 
 const SUBSCRIBERS = 1_000;
 const IN_FLIGHT = 32;
 
-/** One room that many follow: an event is published when everyone has it. */
+/** How fast events reach everyone who follows one room. */
 export const fanout: Suite = {
   name: "fanout",
   title: `Fan-out to ${SUBSCRIBERS.toLocaleString("en")} subscribers`,
@@ -26,24 +26,33 @@ export const fanout: Suite = {
   ],
 };
 
-function dialout(name: string, way: Way, label: string): Subject {
+function dialout(name: string, route: SubscriberRoute, label: string): Subject {
   return {
     name,
     label,
-    measure: async (stage, pace) => measureFanout(await openDialout(stage, way), stage, pace),
+    measure: async (sandbox, timing) =>
+      measureFanout(await openDialout(sandbox, route), sandbox, timing),
   };
 }
 
-async function measureFanout(venue: Venue, stage: Stage, pace: Pace): Promise<Measured> {
-  const { ms, warmMs } = pace;
-  const crowd = new Crowd(stage, venue);
-  await crowd.gather(SUBSCRIBERS);
-  await crowd.connectPublisher();
+async function measureFanout(
+  server: RoomServer,
+  sandbox: Sandbox,
+  timing: Timing,
+): Promise<Measured> {
+  const { ms, warmMs } = timing;
+  const audience = new Audience(sandbox, server);
+  await audience.addSubscribers(SUBSCRIBERS);
+  await audience.connectPublisher();
   const from = sharedNow() + warmMs;
-  const deliveries = await crowd.flood(IN_FLIGHT, { from, until: from + ms }, warmMs + ms);
+  const deliveries = await audience.publishDuring(
+    IN_FLIGHT,
+    { from, until: from + ms },
+    warmMs + ms,
+  );
   const times: number[] = [];
   for (const endsAt = sharedNow() + ms; sharedNow() < endsAt; ) {
-    times.push(untilLast(await crowd.lone()));
+    times.push(msUntilLast(await audience.publishOne()));
   }
   return {
     events_per_s: (deliveries / SUBSCRIBERS / ms) * 1_000,

@@ -1,7 +1,7 @@
 import { INPUT } from "../clients/submitter.ts";
-import type { Stage } from "../stage.ts";
+import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, NotThere, type Pace, type Suite } from "./suite.ts";
+import { IN_FLIGHT, type Measured, NotSupported, type Suite, type Timing } from "./suite.ts";
 import { connectLoad, startPeers } from "./work.ts";
 
 const BATCH_JOBS = 100;
@@ -33,38 +33,39 @@ export const http: Suite = {
   ],
 };
 
-async function queued(stage: Stage, pace: Pace): Promise<Measured> {
-  const edge = await DialoutEdge.start(stage, { offline: "queue" });
-  return measureHttp(stage, { url: edge.jobsUrl, body: ONE }, pace);
+async function queued(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+  const edge = await DialoutEdge.start(sandbox, { offline: "queue" });
+  return measureHttp(sandbox, { url: edge.jobsUrl, body: ONE }, timing);
 }
 
-async function worked(stage: Stage, pace: Pace): Promise<Measured> {
-  const edge = await DialoutEdge.start(stage);
+async function worked(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+  const edge = await DialoutEdge.start(sandbox);
   await edge.connectWorker(IN_FLIGHT);
-  return measureHttp(stage, { url: edge.jobsUrl, body: ONE }, pace);
+  return measureHttp(sandbox, { url: edge.jobsUrl, body: ONE }, timing);
 }
 
-async function batched(stage: Stage, pace: Pace): Promise<Measured> {
-  const edge = await DialoutEdge.start(stage, { offline: "queue" });
+async function batched(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+  const edge = await DialoutEdge.start(sandbox, { offline: "queue" });
   const url = `${edge.jobsUrl}/batch`;
   const headers = { "content-type": "application/json" };
   const probe = await fetch(url, { method: "POST", headers, body: BATCH });
-  if (probe.status === 404 || probe.status === 405) throw new NotThere("the route is not there");
-  const batches = await measureHttp(stage, { url, body: BATCH }, pace, BATCHES_IN_FLIGHT);
+  if (probe.status === 404 || probe.status === 405)
+    throw new NotSupported("the route is not there");
+  const batches = await measureHttp(sandbox, { url, body: BATCH }, timing, BATCHES_IN_FLIGHT);
   return { ...batches, jobs_per_s: (batches.jobs_per_s ?? Number.NaN) * BATCH_JOBS };
 }
 
-async function row(stage: Stage, pace: Pace): Promise<Measured> {
-  return measureHttp(stage, { url: `${await startPeers(stage)}/rows`, body: ONE }, pace);
+async function row(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+  return measureHttp(sandbox, { url: `${await startPeers(sandbox)}/rows`, body: ONE }, timing);
 }
 
 async function measureHttp(
-  stage: Stage,
+  sandbox: Sandbox,
   request: { url: string; body: string },
-  { ms, warmMs }: Pace,
+  { ms, warmMs }: Timing,
   inFlight = IN_FLIGHT,
 ): Promise<Measured> {
-  const load = await connectLoad(stage, { kind: "http", ...request, connections: inFlight });
+  const load = await connectLoad(sandbox, { kind: "http", ...request, connections: inFlight });
   await load.call("measure", { inFlight, ms: warmMs }, warmMs);
   const sample = await load.call("measure", { inFlight, ms }, ms);
   return { jobs_per_s: sample.perSecond, p50_ms: sample.p50Ms, p99_ms: sample.p99Ms };

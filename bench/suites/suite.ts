@@ -1,26 +1,26 @@
-import type { Stage } from "../stage.ts";
+import type { Sandbox } from "../sandbox.ts";
 
-/** How long a turn measures, and works before that so that every just-in-time compiler is done. */
-export interface Pace {
+/** How long a turn measures, and how long it warms up before, until all code is compiled. */
+export interface Timing {
   ms: number;
   warmMs: number;
 }
 
 export type Measured = Record<string, number>;
 
-/** What takes turns with the others of its suite; each turn starts it fresh. */
+/** One candidate of a suite. The candidates take turns, and each turn starts from nothing. */
 export interface Subject {
   name: string;
   label: string;
-  /** Why it can't be measured here; throws nothing and installs nothing. */
+  /** Returns why it can't be measured here, or `null`. */
   missing?: () => string | null;
-  measure: (stage: Stage, pace: Pace) => Promise<Measured>;
+  measure: (sandbox: Sandbox, timing: Timing) => Promise<Measured>;
 }
 
 export interface Column {
   metric: string;
   heading: string;
-  /** Beside the figure, its ratio to that of the suite's `base` in the same round. */
+  /** Shows the ratio to the suite's `base` in the same round beside the figure. */
   ratio?: boolean;
 }
 
@@ -29,13 +29,13 @@ export interface Suite {
   title: string;
   columns: Column[];
   subjects: Subject[];
-  /** The subject the others are compared with. */
+  /** The name of the subject that the others are compared with. */
   base: string;
-  /** Where more rounds would tell nothing more. */
+  /** Fewer rounds than asked for, if more would show nothing new. */
   maxRounds?: number;
 }
 
-/** Thrown where the edge does not have yet what would be measured. */
-export class NotThere extends Error {}
+/** Thrown when the edge lacks what would be measured, such as a route. */
+export class NotSupported extends Error {}
 
 export const IN_FLIGHT = 64;

@@ -1,15 +1,15 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { bundles } from "../bundles.ts";
+import type { ChildProgram } from "../child-program.ts";
 import { GEVENT_WEBSOCKET, PYTHON, REDIS } from "../prepare.ts";
-import type { Program } from "../program.ts";
 import type { EdgeCalls } from "../programs/edge.ts";
-import type { LoadCalls, Target } from "../programs/load.ts";
+import type { LoadCalls, LoadTarget } from "../programs/load.ts";
 import type { ServerCalls } from "../programs/server.ts";
-import type { Work, WorkCalls } from "../programs/work.ts";
-import type { Stage } from "../stage.ts";
+import type { WorkerCalls, WorkerTarget } from "../programs/worker.ts";
+import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, type Pace, type Subject, type Suite } from "./suite.ts";
+import { IN_FLIGHT, type Measured, type Subject, type Suite, type Timing } from "./suite.ts";
 
 /** A job in, to a worker in a process of its own, and its result back. */
 export const work: Suite = {
@@ -22,11 +22,15 @@ export const work: Suite = {
     { metric: "jobs_per_s", heading: `${IN_FLIGHT} in flight, jobs/s`, ratio: true },
   ],
   subjects: [
-    { name: "dialout", label: "Dialout", measure: (stage, pace) => dialout(stage, pace, true) },
+    {
+      name: "dialout",
+      label: "Dialout",
+      measure: (sandbox, timing) => dialout(sandbox, timing, true),
+    },
     {
       name: "dialout-plain",
       label: "Dialout, a message a frame",
-      measure: (stage, pace) => dialout(stage, pace, false),
+      measure: (sandbox, timing) => dialout(sandbox, timing, false),
     },
     objectPeer("relay", "object, bare relay, nothing stored"),
     objectPeer("naive", "object, a write a message"),
@@ -45,48 +49,51 @@ export const work: Suite = {
   ],
 };
 
-async function dialout(stage: Stage, pace: Pace, inBatches: boolean): Promise<Measured> {
-  const edge = await DialoutEdge.start(stage);
+async function dialout(sandbox: Sandbox, timing: Timing, inBatches: boolean): Promise<Measured> {
+  const edge = await DialoutEdge.start(sandbox);
   await edge.connectWorker(IN_FLIGHT, { inBatches });
-  return measureWork(await edge.connectLoad(inBatches), pace);
+  return measureWork(await edge.connectLoad(inBatches), timing);
 }
 
 function objectPeer(name: "relay" | "naive", label: string): Subject {
   return {
     name,
     label,
-    measure: async (stage, pace) => {
-      const url = await startPeers(stage);
-      await startWorker(stage, { kind: "relay", url: `${url}/${name}/worker` });
+    measure: async (sandbox, timing) => {
+      const url = await startPeers(sandbox);
+      await startWorker(sandbox, { kind: "relay", url: `${url}/${name}/worker` });
       const target = { kind: "relay", url: `${url}/${name}/submitter` } as const;
-      return measureWork(await connectLoad(stage, target), pace);
+      return measureWork(await connectLoad(sandbox, target), timing);
     },
   };
 }
 
-async function bullmq(stage: Stage, pace: Pace): Promise<Measured> {
+async function bullmq(sandbox: Sandbox, timing: Timing): Promise<Measured> {
   const durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""];
-  const port = await stage.launch<ServerCalls>("server.ts").call("start", {
+  const port = await sandbox.launch<ServerCalls>("server.ts").call("start", {
     command: REDIS,
-    args: ["--bind", "127.0.0.1", "--port", "{port}", "--dir", stage.folder, ...durable],
-    folder: stage.folder,
+    args: ["--bind", "127.0.0.1", "--port", "{port}", "--dir", sandbox.folder, ...durable],
+    folder: sandbox.folder,
   });
-  await startWorker(stage, { kind: "bullmq", port, concurrency: IN_FLIGHT });
-  return measureWork(await connectLoad(stage, { kind: "bullmq", port }), pace);
+  await startWorker(sandbox, { kind: "bullmq", port, concurrency: IN_FLIGHT });
+  return measureWork(await connectLoad(sandbox, { kind: "bullmq", port }), timing);
 }
 
-async function flask(stage: Stage, pace: Pace): Promise<Measured> {
-  const port = await stage.launch<ServerCalls>("server.ts").call("start", {
+async function flask(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+  const port = await sandbox.launch<ServerCalls>("server.ts").call("start", {
     command: PYTHON,
-    args: [join(import.meta.dirname, "../former/relay.py"), "{port}"],
-    folder: stage.folder,
+    args: [join(import.meta.dirname, "../baseline/relay.py"), "{port}"],
+    folder: sandbox.folder,
   });
   const url = `http://127.0.0.1:${port}`;
-  await startWorker(stage, { kind: "socketio", url });
-  return measureWork(await connectLoad(stage, { kind: "socketio", url }), pace);
+  await startWorker(sandbox, { kind: "socketio", url });
+  return measureWork(await connectLoad(sandbox, { kind: "socketio", url }), timing);
 }
 
-async function measureWork(load: Program<LoadCalls>, { ms, warmMs }: Pace): Promise<Measured> {
+async function measureWork(
+  load: ChildProgram<LoadCalls>,
+  { ms, warmMs }: Timing,
+): Promise<Measured> {
   await load.call("measure", { inFlight: IN_FLIGHT, ms: warmMs }, warmMs);
   const alone = await load.call("measure", { inFlight: 1, ms }, ms);
   const many = await load.call("measure", { inFlight: IN_FLIGHT, ms }, ms);
@@ -94,20 +101,23 @@ async function measureWork(load: Program<LoadCalls>, { ms, warmMs }: Pace): Prom
 }
 
 /** The object peers in workerd; resolves with their address. */
-export function startPeers(stage: Stage): Promise<string> {
-  return stage.launch<EdgeCalls>("edge.ts").call("start", {
+export function startPeers(sandbox: Sandbox): Promise<string> {
+  return sandbox.launch<EdgeCalls>("edge.ts").call("start", {
     script: bundles().peers,
     objects: { RELAY: "RelayObject", NAIVE: "NaiveObject", ROWS: "RowObject" },
-    folder: stage.path("state"),
+    folder: sandbox.path("state"),
   });
 }
 
-export async function connectLoad(stage: Stage, target: Target): Promise<Program<LoadCalls>> {
-  const load = stage.launch<LoadCalls>("load.ts");
+export async function connectLoad(
+  sandbox: Sandbox,
+  target: LoadTarget,
+): Promise<ChildProgram<LoadCalls>> {
+  const load = sandbox.launch<LoadCalls>("load.ts");
   await load.call("connect", target);
   return load;
 }
 
-function startWorker(stage: Stage, work: Work): Promise<void> {
-  return stage.launch<WorkCalls>("work.ts").call("start", work);
+function startWorker(sandbox: Sandbox, target: WorkerTarget): Promise<void> {
+  return sandbox.launch<WorkerCalls>("worker.ts").call("start", target);
 }

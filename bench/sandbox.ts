@@ -2,16 +2,16 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
-import { Program } from "./program.ts";
-import type { Calls } from "./programs/child.ts";
+import { ChildProgram } from "./child-program.ts";
+import type { ProgramCalls } from "./programs/child.ts";
 
-const stages = new Set<Stage>();
+const sandboxes = new Set<Sandbox>();
 
-/** What one turn of a subject runs on: a folder on the disk of this checkout, and programs. */
-export class Stage {
+/** The folder and the programs of one turn, removed and killed when it is over. */
+export class Sandbox {
   readonly folder: string;
   private readonly temp: string;
-  private readonly programs: Program<Calls>[] = [];
+  private readonly programs: ChildProgram<ProgramCalls>[] = [];
 
   constructor() {
     const local = join(ROOT, ".wrangler");
@@ -19,12 +19,12 @@ export class Stage {
     this.folder = mkdtempSync(join(local, "bench-"));
     this.temp = join(this.folder, "tmp");
     mkdirSync(this.temp);
-    stages.add(this);
+    sandboxes.add(this);
   }
 
-  launch<C extends Calls>(script: string): Program<C> {
-    const program = new Program<C>(script, this.temp);
-    this.programs.push(program as unknown as Program<Calls>);
+  launch<C extends ProgramCalls>(script: string): ChildProgram<C> {
+    const program = new ChildProgram<C>(script, this.temp);
+    this.programs.push(program as unknown as ChildProgram<ProgramCalls>);
     return program;
   }
 
@@ -37,22 +37,22 @@ export class Stage {
     this.remove();
   }
 
-  /** At once, for an exit that can't wait. */
-  drop(): void {
+  /** Synchronous, for the exit of the process, which waits for no promise. */
+  closeNow(): void {
     for (const program of this.programs) program.kill();
     this.remove();
   }
 
   private remove(): void {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-    stages.delete(this);
+    sandboxes.delete(this);
   }
 }
 
-/** However the run ends, nothing it started stays. */
-export function leaveNothingBehind(): void {
+/** However this process ends, closes every sandbox first. */
+export function cleanUpOnExit(): void {
   process.on("exit", () => {
-    for (const stage of stages) stage.drop();
+    for (const sandbox of sandboxes) sandbox.closeNow();
   });
   for (const [signal, code] of [
     ["SIGINT", 130] as const,

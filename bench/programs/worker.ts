@@ -1,53 +1,53 @@
 /** The remote worker: answers every job with its input. */
-import { type Dial, DialoutWorker } from "../clients/dialout-worker.ts";
+import { DialoutWorker, type DialoutWorkerOptions } from "../clients/dialout-worker.ts";
 import { openSocket } from "../clients/socket.ts";
 import { answerCalls } from "./child.ts";
 
-export type Work =
-  | ({ kind: "dialout" } & Dial)
+export type WorkerTarget =
+  | ({ kind: "dialout" } & DialoutWorkerOptions)
   | { kind: "relay" | "socketio"; url: string }
   | { kind: "bullmq"; port: number; concurrency: number };
 
 const calls = {
-  /** Resolves once it takes jobs. */
+  /** Resolves once the worker takes jobs. */
   start,
-  /** Of a worker that holds its jobs back: lets so many go, and resolves with the time it took. */
+  /** Lets a worker with `holdResults` answer `jobs` jobs; resolves with the milliseconds it took. */
   release(jobs: number): Promise<number> {
     return dialout().release(jobs);
   },
-  /** Results the edge has acknowledged. */
-  answered(): number {
-    return dialout().answered;
+  /** How many results the edge has acknowledged. */
+  acknowledged(): number {
+    return dialout().acknowledged;
   },
-  /** Says goodbye: its place is free when this resolves. */
-  leave(): Promise<void> {
-    return dialout().leave();
+  /** Closes with 1000; the worker's place in the space is free when this resolves. */
+  disconnect(): Promise<void> {
+    return dialout().disconnect();
   },
 };
-export type WorkCalls = typeof calls;
+export type WorkerCalls = typeof calls;
 
 let dialoutWorker: DialoutWorker | null = null;
 answerCalls(calls);
 
 function dialout(): DialoutWorker {
-  if (!dialoutWorker) throw new Error("this is no worker of Dialout");
+  if (!dialoutWorker) throw new Error("this is not a worker of Dialout");
   return dialoutWorker;
 }
 
-async function start(work: Work): Promise<void> {
-  switch (work.kind) {
+async function start(target: WorkerTarget): Promise<void> {
+  switch (target.kind) {
     case "dialout":
-      dialoutWorker = await DialoutWorker.connect(work);
+      dialoutWorker = await DialoutWorker.connect(target);
       return;
     case "relay": {
-      const socket = await openSocket(work.url, ({ job_id, input }) => {
+      const socket = await openSocket(target.url, ({ job_id, input }) => {
         socket.send(JSON.stringify({ type: "result", job_id, output: input }));
       });
       return;
     }
     case "socketio": {
       const { connected, connectSocketIo } = await import("../clients/socketio.ts");
-      const socket = connectSocketIo(work.url);
+      const socket = connectSocketIo(target.url);
       socket.on("job", ({ job_id, input }) => socket.emit("result", { job_id, output: input }));
       await connected(socket);
       socket.emit("serve", {});
@@ -58,7 +58,7 @@ async function start(work: Work): Promise<void> {
         import("bullmq"),
         import("../clients/bullmq.ts"),
       ]);
-      const { port, concurrency } = work;
+      const { port, concurrency } = target;
       const options = { ...redisAt(port), concurrency };
       await new Worker(QUEUE, async (job) => job.data, options).waitUntilReady();
     }

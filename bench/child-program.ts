@@ -1,27 +1,27 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
-import type { Answer, Calls } from "./programs/child.ts";
+import type { ProgramAnswer, ProgramCalls } from "./programs/child.ts";
 
-/** A call may take this much longer than it was asked to. */
+/** A call fails when it takes this much longer than its expected time. */
 const PATIENCE_MS = 60_000;
 const KEPT_OUTPUT = 4_000;
 
-interface Waiting {
+interface PendingCall {
   resolve: (value: unknown) => void;
   reject: (error: Error) => void;
 }
 
-/** A script of `bench/programs` as its own process; `C` are the calls it answers. */
-export class Program<C extends Calls> {
+/** A script of `bench/programs` in a process of its own; `C` are the calls it answers. */
+export class ChildProgram<C extends ProgramCalls> {
   private readonly script: string;
   private readonly child: ChildProcess;
-  private readonly waiting = new Map<number, Waiting>();
+  private readonly waiting = new Map<number, PendingCall>();
   private readonly closed: Promise<void>;
   private lastId = 0;
   private printed = "";
 
-  /** `temp` is where it and what it starts may leave temporary files. */
+  /** `temp` is the folder for temporary files of the program and of what it starts. */
   constructor(script: string, temp: string) {
     this.script = script;
     this.child = spawn(process.execPath, [join(import.meta.dirname, "programs", script)], {
@@ -29,7 +29,7 @@ export class Program<C extends Calls> {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       detached: true,
     });
-    this.child.on("message", (answer: Answer) => this.answered(answer));
+    this.child.on("message", (answer: ProgramAnswer) => this.onAnswer(answer));
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.setEncoding("utf8").on("data", (piece: string) => {
         this.printed = (this.printed + piece).slice(-KEPT_OUTPUT);
@@ -54,7 +54,7 @@ export class Program<C extends Calls> {
     return new Promise<unknown>((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
       this.child.send({ id, name, argument }, (error) => {
-        if (error) reject(new Error(`${this.script} is gone\n${this.printed}`));
+        if (error) reject(new Error(`${this.script} has ended\n${this.printed}`));
       });
     }).finally(() => {
       clearTimeout(timer);
@@ -62,7 +62,7 @@ export class Program<C extends Calls> {
     }) as Promise<Awaited<ReturnType<C[N]>>>;
   }
 
-  /** Ends it and all it started; nothing it keeps outlives its turn, so that no goodbye is needed. */
+  /** Kills the program and all it started: nothing it stores is used after the turn. */
   async stop(): Promise<void> {
     this.kill();
     await this.closed;
@@ -77,7 +77,7 @@ export class Program<C extends Calls> {
     }
   }
 
-  private answered(answer: Answer): void {
+  private onAnswer(answer: ProgramAnswer): void {
     const waiting = this.waiting.get(answer.id);
     if (answer.ok) waiting?.resolve(answer.value);
     else waiting?.reject(new Error(`${this.script}: ${answer.error}\n${this.printed}`));
