@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { build } from "esbuild";
 import { COMMON, DIST, ROOT, removeStale, shakeZod, writeChanged, writeQuietly } from "./output.ts";
 
-/** What package.json exports; libraries are left to whoever bundles these. */
+/** The modules that package.json exports; their dependencies stay imports, not bundled. */
 const ENTRIES = ["index", "react", "broadcaster"];
 const PROJECT = "tsconfig.package.json";
 
@@ -36,7 +36,7 @@ async function buildModules(): Promise<void> {
   );
 }
 
-/** Declarations, of the remote worker too. They name each other as the files that there will be. */
+/** Writes the declarations, also those of the remote worker; their imports name `.js` files instead of `.ts`. */
 async function buildTypes(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "dialout-types-"));
   try {
@@ -46,7 +46,9 @@ async function buildTypes(): Promise<void> {
       throw new Error(`types:\n${stdout}`);
     });
     const found = await readdir(folder, { recursive: true, withFileTypes: true });
-    const files = found.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
+    const files = found
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name));
     const outdir = join(DIST, "types");
     const changes = await Promise.all(
       files.map(async (path) => {

@@ -1,8 +1,8 @@
 /**
- * Builds what is served or run as it is: the pages into dist/web, the remote worker's program into
- * dist/worker-client; and what programs import, the client and its types, into dist/client and
- * dist/types. Arguments name the parts to build: `pages`, `worker`, `client`. A file is written only
- * where it changed, so that no watcher is woken twice.
+ * Builds the pages into dist/web, the remote worker's program into dist/worker-client, and the client
+ * library with its types into dist/client and dist/types. Arguments name the parts to build: `pages`,
+ * `worker`, `client`; without any, all are built. A file that did not change is not written, so that
+ * file watchers are not triggered.
  */
 import { chmod, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -13,7 +13,7 @@ import { COMMON, DIST, ROOT, removeStale, shakeZod, writeChanged } from "./outpu
 const WEB = join(DIST, "web");
 const STATIC = join(WEB, "static");
 
-/** A page is its script; template and style sheet are the same for all. */
+/** Pages differ in their script; they share the template and the style sheet. */
 const PAGES = [
   { name: "space", script: "src/web/space-page.tsx" },
   { name: "home", script: "src/web/home-page.tsx" },
@@ -45,22 +45,26 @@ async function buildWeb(): Promise<void> {
     jsxImportSource: "preact",
     plugins: [shakeZod],
   });
-  const made = new Map<string, string>();
+  const addresses = new Map<string, string>();
   for (const [path, output] of Object.entries(result.metafile.outputs)) {
-    if (output.entryPoint !== undefined) made.set(output.entryPoint, `/static/${basename(path)}`);
+    if (output.entryPoint !== undefined)
+      addresses.set(output.entryPoint, `/static/${basename(path)}`);
   }
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
-  for (const page of PAGES) await writePage(page, made);
+  for (const page of PAGES) await writePage(page, addresses);
   await removeStale(
     STATIC,
     result.outputFiles.map(({ path }) => path),
   );
 }
 
-/** The template names what it loads by `{{place}}`: the policy allows no inline script or style. */
-async function writePage(page: (typeof PAGES)[number], made: Map<string, string>): Promise<void> {
+/** Fills each `{{place}}` of the template; scripts and styles are files, since the CSP allows no inline ones. */
+async function writePage(
+  page: (typeof PAGES)[number],
+  addresses: Map<string, string>,
+): Promise<void> {
   const template = await readFile(join(ROOT, TEMPLATE), "utf8");
-  const places = { icon: ICON, style: made.get(STYLE), script: made.get(page.script) };
+  const places = { icon: ICON, style: addresses.get(STYLE), script: addresses.get(page.script) };
   const html = template.replace(/\{\{(\w+)\}\}/g, (_, place: string) => {
     const value = places[place as keyof typeof places];
     if (value === undefined) throw new Error(`${TEMPLATE}: nothing to put at {{${place}}}`);
@@ -90,15 +94,15 @@ const PARTS = {
   worker: { what: "the remote worker", make: buildWorkerClient },
   client: { what: "the client", make: buildClient },
 };
-const asked = process.argv.slice(2);
-const wanted = Object.entries(PARTS).filter(([name]) => asked.length === 0 || asked.includes(name));
-// One part that fails must not keep the others from being built.
+const names = process.argv.slice(2);
+const wanted = Object.entries(PARTS).filter(([name]) => names.length === 0 || names.includes(name));
+// If one part fails, the others are still built.
 for (const [, { what, make }] of wanted) {
   try {
     await make();
   } catch (error) {
-    const said = error instanceof Error && "errors" in error; // esbuild prints its own.
-    console.error(`Building ${what} failed${said ? "." : `: ${error}`}`);
+    const printed = error instanceof Error && "errors" in error; // esbuild prints its own errors.
+    console.error(`Building ${what} failed${printed ? "." : `: ${error}`}`);
     process.exitCode = 1;
   }
 }

@@ -1,7 +1,8 @@
 /**
- * Runs a script that must not outlive who started this: when the pipe at standard input closes,
- * however its other end came to its end, the whole process group is killed. Start it detached, so
- * that the group is its own; signals to the group reach the script, which is waited for.
+ * Runs a script that must not outlive the process which starts this one. When standard input closes,
+ * which the end of that process does even after a kill -9, the whole process group is killed. Start it
+ * with `detached`, so that it has a group of its own. A signal to the group reaches the script, and
+ * this program waits until the script has ended.
  */
 import { spawn } from "node:child_process";
 import process from "node:process";

@@ -1,4 +1,4 @@
-/** What the tests run beside this project; on Debian, as root, what is missing is installed. */
+/** Checks for the programs that the tests need; on Debian, as root, installs the missing ones. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
@@ -24,7 +24,7 @@ if (missing.length > 0) {
     }
     process.exit(1);
   }
-  const names = missing.map((one) => one.package);
+  const names = missing.map((needed) => needed.package);
   console.log(`Installing ${names.join(", ")} for the tests …`);
   apt("update", "-qq");
   apt("install", "-y", "-qq", ...names);

@@ -1,4 +1,4 @@
-/** What the local commands share: addresses, secrets and tokens of an edge on this machine. */
+/** The address, secrets and tokens of an edge on this machine, for all local commands. */
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -13,11 +13,11 @@ export const DEMO_SPACE = "demo";
 const SECRETS = join(ROOT, ".dev.vars");
 const STATE = process.env.DIALOUT_STATE ?? join(ROOT, ".wrangler", "state");
 
-/** Where the edge keeps D1, R2 and objects: one folder, kept over restarts. */
+/** The folder in which the edge stores D1, R2 and objects; it outlives restarts. */
 export const STATE_FOLDER = STATE;
 export const TOKEN_FILE = join(STATE, "demo-worker-token");
 
-/** The edge's objects, by binding, for what runs it without wrangler. */
+/** The edge's object classes by binding, for programs that run it without wrangler. */
 export const OBJECTS = {
   SPACE: "SpaceObject",
   JOB: "JobObject",
@@ -26,16 +26,16 @@ export const OBJECTS = {
   MONITOR: "MonitorObject",
 };
 
-/** Secrets are made once, readable by their owner alone, and never a fixed default. */
+/** Makes missing secrets: random ones, in a file that only its owner can read. */
 export function ensureSecrets(): void {
   const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
   const missing = ["OPERATOR_KEY", "SIGNING_KEY", "JWT_SECRET"].filter(
     (name) => !new RegExp(`^${name}=`, "m").test(text),
   );
   if (missing.length === 0) return;
-  const made = missing.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
+  const lines = missing.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
   const glue = text === "" || text.endsWith("\n") ? "" : "\n";
-  writeFileSync(SECRETS, text + glue + made.join(""), { mode: 0o600 });
+  writeFileSync(SECRETS, text + glue + lines.join(""), { mode: 0o600 });
 }
 
 export function operatorKey(): string {
@@ -50,7 +50,7 @@ export function secret(name: string): string {
   return value;
 }
 
-/** Calls the edge as its operator. */
+/** Sends the edge a request with the operator's key. */
 export async function callEdge(method: string, path: string, body?: object): Promise<Response> {
   return fetch(EDGE_URL + path, {
     method,
@@ -62,15 +62,15 @@ export async function callEdge(method: string, path: string, body?: object): Pro
   });
 }
 
-/** Makes the demo space where it is missing, and a token where the stored one is no longer good. */
+/** Creates the demo space if it is missing, and a worker token if the stored one no longer exists. */
 export async function ensureDemoSpace(): Promise<void> {
-  const made = await callEdge("POST", "/api/spaces", {
+  const created = await callEdge("POST", "/api/spaces", {
     name: DEMO_SPACE,
     title: "Demo: words and pictures",
     description: "Analyses the language of a text, or reads the words in an image.",
     enable_file_upload: true,
   });
-  if (!made.ok && made.status !== 409) throw new Error(await made.text());
+  if (!created.ok && created.status !== 409) throw new Error(await created.text());
   const listed = await callEdge("GET", `/api/spaces/${DEMO_SPACE}/tokens`);
   const { tokens } = (await listed.json()) as { tokens: { id: string }[] };
   const stored = existsSync(TOKEN_FILE) ? readFileSync(TOKEN_FILE, "utf8").trim() : "";

@@ -17,8 +17,8 @@ export const COMMON = {
 } satisfies BuildOptions;
 
 /**
- * Bundlers drop what is unused of `import * as z`, but not of `import { z }`: without this every
- * page would carry all of zod, its translations included.
+ * Lets the bundler drop the unused parts of zod. It can do so for `import * as z`, but not for
+ * `import { z }`: without this, every page would contain all of zod, its translations included.
  */
 export const shakeZod: Plugin = {
   name: "shake-zod",
@@ -35,28 +35,30 @@ export const shakeZod: Plugin = {
   },
 };
 
-/** Whole or not at all: a server may read the file, or another build write it, at the same time. */
+/** Writes a file atomically, unless it has these contents already: a server or another build may use it now. */
 export async function writeChanged(path: string, contents: Uint8Array): Promise<void> {
   if (await writeQuietly(path, contents)) console.log(`built ${relative(ROOT, path)}`);
 }
 
-/** `false` where the file is so already. */
+/** Like `writeChanged`, without a message; returns `false` if the file had these contents already. */
 export async function writeQuietly(path: string, contents: Uint8Array): Promise<boolean> {
   const present = await readFile(path).catch(() => null);
   if (present?.equals(contents)) return false;
   await mkdir(dirname(path), { recursive: true });
-  // Files of one name are written at the same time, by one build or by two.
+  // Two files of the same name may be written at once, by one build or by two.
   const partial = join(DIST, `.${basename(path)}.${randomUUID()}.partial`);
   await writeFile(partial, contents);
   await rename(partial, path);
   return true;
 }
 
-/** Files of earlier builds; nothing refers to them any more. */
+/** Removes files of earlier builds, which nothing refers to any more. */
 export async function removeStale(folder: string, current: readonly string[]): Promise<void> {
   const kept = new Set(current.map((path) => relative(folder, path)));
   const present = await readdir(folder, { recursive: true, withFileTypes: true });
-  const paths = present.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
+  const paths = present
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name));
   const stale = paths.filter((path) => !kept.has(relative(folder, path)));
   await Promise.all(stale.map((path) => rm(path, { force: true })));
 }

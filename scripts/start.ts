@@ -1,6 +1,6 @@
 /**
- * The whole of Dialout on this machine: the edge with its local D1, R2 and objects, a demo space,
- * and a worker that serves it. `--no-worker` leaves the worker to another terminal.
+ * Runs all of Dialout on this machine: the edge with its local D1, R2 and objects, a demo space, and
+ * a worker that serves it. With `--no-worker` the worker can be started in another terminal.
  */
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { createServer } from "node:net";
@@ -20,15 +20,15 @@ import {
 
 const WRANGLER = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
 const WORKER = join(ROOT, "dist/worker-client/cli.js");
-const LEASHED = join(ROOT, "scripts/leashed.ts");
+const DIE_WITH_PARENT = join(ROOT, "scripts/die-with-parent.ts");
 const READY_WITHIN_MS = 60_000;
 const STARTS = 2;
 const PORT_FREE_WITHIN_MS = 2_000;
 const POLL_MS = 200;
-/** The edge is looked at this often, and started again after so many looks in vain. */
+/** How often the edge is checked, how long a check may take, and how many may fail in a row. */
 const CHECK_EVERY_MS = 1_000;
 const HEALTHY_WITHIN_MS = 3_000;
-const MISSES = 3;
+const FAILED_CHECKS = 3;
 
 const QUIET = {
   ...process.env,
@@ -63,10 +63,10 @@ async function main(): Promise<void> {
 
   Ctrl-C ends it; jobs and results are kept.
 `);
-  await keepUp();
+  await keepRunning();
 }
 
-/** A port in use would show somebody else's page; one just left may take a moment to be free. */
+/** Exits if the port is in use. Waits a little first: a port that was just closed may need a moment. */
 async function requireFreePort(): Promise<void> {
   const giveUpAt = Date.now() + PORT_FREE_WITHIN_MS;
   while (!(await isPortFree())) {
@@ -100,7 +100,7 @@ function migrate(): void {
   process.exit(1);
 }
 
-/** Once more where it fails: another program may have been quicker at a port the runtime chose. */
+/** Starts the edge, and tries again if it fails: another program may have taken a port it chose. */
 async function bringUp(): Promise<void> {
   for (let start = 1; start <= STARTS && !stopping; start++) {
     if (start > 1) console.error("Trying once more.");
@@ -115,25 +115,25 @@ async function bringUp(): Promise<void> {
 
 function startEdge(): ChildProcess {
   const args = ["dev", "--ip", "127.0.0.1", "--port", String(PORT), "--persist-to", STATE_FOLDER];
-  // Any free port: wrangler's own choice is lost where two edges that start at once make the same.
+  // Any free port: two edges that start at once would choose the same one, and one of them fail.
   args.push("--inspector-port", "0");
-  // Nobody floods his own machine, and his webhooks go to it.
+  // On this machine submits need no rate limit, and webhooks may go to local addresses.
   args.push("--var", "LOCAL:true");
   const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"]);
-  // What it started goes with it: a runtime left alone would keep the port.
+  // Its workerd must end with it, or it would keep the port.
   child.once("exit", () => killGroup(child));
   return child;
 }
 
-/** Brings the edge up again where it was killed or hangs: not all of wrangler comes back by itself. */
-async function keepUp(): Promise<void> {
-  for (let missed = 0; !stopping; await sleep(CHECK_EVERY_MS)) {
-    missed = (await isHealthy()) ? 0 : missed + 1;
-    if (missed < MISSES || stopping) continue;
+/** Restarts the edge when it was killed or hangs: wrangler itself does not always recover. */
+async function keepRunning(): Promise<void> {
+  for (let failed = 0; !stopping; await sleep(CHECK_EVERY_MS)) {
+    failed = (await isHealthy()) ? 0 : failed + 1;
+    if (failed < FAILED_CHECKS || stopping) continue;
     console.error("The edge does not answer: starting it again.");
     killGroup(edge);
     await bringUp();
-    missed = 0;
+    failed = 0;
   }
 }
 
@@ -148,15 +148,15 @@ function killGroup(child: ChildProcess | null): void {
   try {
     process.kill(-child.pid, "SIGKILL");
   } catch {
-    // Nothing of it is left.
+    // The whole group has ended.
   }
 }
 
-/** Of one id: where an earlier one is still alive, this one takes its place. */
+/** Its `worker-id` is fixed, so that it replaces an earlier demo worker that still runs (W7). */
 function startWorker(): ChildProcess {
   const dial = ["--url", EDGE_URL, "--space", DEMO_SPACE, "--token-file", TOKEN_FILE];
-  const who = ["--worker-id", "demo-worker", "--name", "demo worker"];
-  const child = launch(WORKER, ["demo", ...dial, ...who]);
+  const identity = ["--worker-id", "demo-worker", "--name", "demo worker"];
+  const child = launch(WORKER, ["demo", ...dial, ...identity]);
   child.once("exit", () => {
     worker = null;
     if (!stopping) console.error("The demo worker ended. Start it again with: npm run worker");
@@ -164,9 +164,9 @@ function startWorker(): ChildProcess {
   return child;
 }
 
-/** In a process group of its own: Ctrl-C reaches this program, which ends things in their order. */
+/** Starts a program in a process group of its own: Ctrl-C reaches this program alone, see `stop`. */
 function launch(script: string, args: string[]): ChildProcess {
-  return spawn(process.execPath, [LEASHED, script, ...args], {
+  return spawn(process.execPath, [DIE_WITH_PARENT, script, ...args], {
     cwd: ROOT,
     env: QUIET,
     stdio: ["pipe", "inherit", "inherit"],
@@ -174,7 +174,7 @@ function launch(script: string, args: string[]): ChildProcess {
   });
 }
 
-/** Waits until it answers; false where it ends before, or takes too long. */
+/** Waits until the edge answers; `false` if it ends first or takes too long. */
 async function isUp(child: ChildProcess): Promise<boolean> {
   const giveUpAt = Date.now() + READY_WITHIN_MS;
   while (child.exitCode === null && child.signalCode === null && Date.now() < giveUpAt) {
@@ -184,7 +184,7 @@ async function isUp(child: ChildProcess): Promise<boolean> {
   return false;
 }
 
-/** The worker first, so that what it finished is still acknowledged. */
+/** Ends the worker before the edge, so that the results it finished are still acknowledged. */
 async function stop(code: number): Promise<void> {
   if (stopping) return;
   stopping = true;
@@ -195,8 +195,8 @@ async function stop(code: number): Promise<void> {
 
 async function end(child: ChildProcess | null): Promise<void> {
   if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const gone = new Promise((resolve) => child.once("exit", resolve));
+  const exited = new Promise((resolve) => child.once("exit", resolve));
   process.kill(-child.pid, "SIGTERM");
-  const late = await Promise.race([gone.then(() => false), sleep(35_000, true, { ref: false })]);
+  const late = await Promise.race([exited.then(() => false), sleep(35_000, true, { ref: false })]);
   if (late) killGroup(child);
 }

@@ -1,4 +1,4 @@
-/** Runs every test and ends with one plain line of counts, which scripts can read. */
+/** Runs the tests and ends with one line of counts that scripts can parse. */
 import process from "node:process";
 import { startVitest } from "vitest/node";
 

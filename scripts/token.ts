@@ -1,6 +1,6 @@
 /**
- * Makes a user's token, as whoever runs the accounts would: `npm run token -- alice --rooms project:42`.
- * On one's own machine the secret is in .dev.vars.
+ * Makes a user's token, as the operator's account system would, signed with the secret in .dev.vars:
+ * `npm run token -- alice --rooms project:42`.
  */
 import { program } from "commander";
 import { SignJWT } from "jose";
@@ -18,12 +18,16 @@ program
   )
   .option("--publish <patterns...>", "what it may publish to, or report: project:42 job:*")
   .option("--hours <hours>", "how long it is valid", Number, 24)
-  .action(async (user: string, asked: { rooms?: string[]; publish?: string[]; hours: number }) => {
-    const { rooms = [], publish = [], hours } = asked;
-    if (!(hours > 0)) program.error("--hours must be a number above 0");
-    const exp = Math.floor(Date.now() / 1_000 + hours * HOUR_S);
-    const token = new SignJWT({ rooms, publish, exp }).setProtectedHeader({ alg: "HS256" });
-    console.log(await token.setSubject(user).sign(new TextEncoder().encode(secret("JWT_SECRET"))));
-  });
+  .action(
+    async (user: string, options: { rooms?: string[]; publish?: string[]; hours: number }) => {
+      const { rooms = [], publish = [], hours } = options;
+      if (!(hours > 0)) program.error("--hours must be a number above 0");
+      const exp = Math.floor(Date.now() / 1_000 + hours * HOUR_S);
+      const token = new SignJWT({ rooms, publish, exp }).setProtectedHeader({ alg: "HS256" });
+      console.log(
+        await token.setSubject(user).sign(new TextEncoder().encode(secret("JWT_SECRET"))),
+      );
+    },
+  );
 
 await program.parseAsync();

@@ -1,4 +1,4 @@
-/** The demo worker alone, against an edge that `npm run edge` or `npm start` brought up here. */
+/** Runs only the demo worker, against an edge that `npm run edge` or `npm start` runs on this machine. */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
@@ -9,7 +9,7 @@ const cli = join(ROOT, "dist/worker-client/cli.js");
 const worker = spawn(process.execPath, [cli, ...args, ...process.argv.slice(2)], {
   stdio: "inherit",
 });
-// The terminal's Ctrl-C reaches the worker too: it drains, and this program waits for it.
+// Ctrl-C in a terminal reaches the worker too, which drains; this program waits until it has ended.
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   process.on(signal, () => (signal === "SIGTERM" ? worker.kill(signal) : undefined));
 }

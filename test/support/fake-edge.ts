@@ -21,7 +21,7 @@ export const SPACE = "echo";
 export const TOKEN = "worker-token-for-tests";
 export const JOB_ID = `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZZ`;
 
-/** What was sent and not yet asked for, and who asked before it was sent. */
+/** A queue whose reader waits for the next item: `take` resolves when there is one. */
 export class Mailbox<T> {
   readonly #items: T[] = [];
   readonly #takers: ((item: T) => void)[] = [];
@@ -43,7 +43,7 @@ export class Mailbox<T> {
   }
 }
 
-/** The edge's end of one worker's socket. A test says every word of it. */
+/** The edge's end of one worker's socket. It sends only the frames that a test gives it, and pongs. */
 export class EdgeConnection {
   readonly headers: IncomingMessage["headers"];
   readonly path: string;
@@ -51,7 +51,7 @@ export class EdgeConnection {
   readonly #socket: WebSocket;
   readonly #frames = new Mailbox<WorkerFrame | Error>();
   readonly #pings = new Mailbox<"ping">();
-  /** How many have come, pings aside. */
+  /** How many messages have arrived, not counting pings. */
   messages = 0;
   /** Whether pings are answered. */
   answersPings = true;
@@ -82,14 +82,14 @@ export class EdgeConnection {
     return frame;
   }
 
-  /** The next frame, which has to be of this type. */
+  /** Returns the next frame; throws if it has another type. */
   async next<T extends WorkerFrame["type"]>(type: T): Promise<FrameOf<T>> {
     const frame = await this.any();
     if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
     return frame as FrameOf<T>;
   }
 
-  /** Every frame up to and with the next one of this type. */
+  /** Returns all frames up to and including the next one of this type. */
   async until(type: WorkerFrame["type"]): Promise<WorkerFrame[]> {
     const frames: WorkerFrame[] = [];
     do {
@@ -102,7 +102,7 @@ export class EdgeConnection {
     return this.#pings.take();
   }
 
-  /** Frames that came and were not asked for. */
+  /** Frames that arrived and no test has read. */
   get unread(): readonly (WorkerFrame | Error)[] {
     return this.#frames.waiting;
   }
@@ -115,7 +115,7 @@ export class EdgeConnection {
     this.#socket.send(text);
   }
 
-  /** The whole handshake; answers with what the worker sent to register. */
+  /** Does the whole handshake; returns the worker's `register`. */
   async welcome(
     hello: Partial<Hello> = {},
     registered: Partial<Registered> = {},
@@ -177,7 +177,7 @@ export class EdgeConnection {
     this.#socket.close(code, reason);
   }
 
-  /** As a cable is pulled: no closing handshake. */
+  /** Cuts the connection without a closing handshake, like a pulled cable. */
   drop(): void {
     this.#socket.terminate();
   }
@@ -199,7 +199,7 @@ export function jobFrame(fields: Partial<JobFrame> = {}): JobFrame {
   };
 }
 
-/** A server that speaks `dialout.worker.v1` on real sockets, and only what a test tells it to. */
+/** A server for `dialout.worker.v1` on real sockets. It sends only what a test gives it. */
 export class FakeEdge {
   readonly url: string;
   readonly #server: Server;
@@ -248,12 +248,12 @@ export class FakeEdge {
     return this.#connections.take();
   }
 
-  /** The next upgrade is answered with a problem. */
+  /** Answers the next upgrade with a problem (H2). */
   refuse(status: number, detail: string): void {
     this.#refusals.push({ status, detail });
   }
 
-  /** Serves a file and describes it as a job does. `size` may lie. */
+  /** Serves a file and returns its entry for a job's `files`; `fields` may give a wrong `size`. */
   serve(
     name: string,
     content: Buffer,

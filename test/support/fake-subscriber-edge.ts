@@ -7,11 +7,11 @@ import { Mailbox } from "./fake-edge.ts";
 export type Frame = { type: string; [field: string]: unknown };
 export const AT = "2026-11-01T00:00:00.000Z";
 
-/** The edge's end of one client's socket. A test says every word of it. */
+/** The edge's end of one client's socket. It sends only the frames that a test gives it, and pongs. */
 export class FakeSubscriberSocket {
   readonly path: string;
   readonly query: URLSearchParams;
-  /** What was offered, in order. */
+  /** The subprotocols the client offered, in order. */
   readonly protocols: string[];
   readonly closed: Promise<number>;
   /** Whether pings are answered. */
@@ -25,7 +25,7 @@ export class FakeSubscriberSocket {
     this.path = pathname;
     this.query = searchParams;
     const offered = request.headers["sec-websocket-protocol"] ?? "";
-    this.protocols = offered.split(",").map((one) => one.trim());
+    this.protocols = offered.split(",").map((protocol) => protocol.trim());
     this.socket = socket;
     this.closed = new Promise((resolve) => socket.on("close", resolve));
     socket.on("message", (data) => {
@@ -37,7 +37,7 @@ export class FakeSubscriberSocket {
     });
   }
 
-  /** Resolves once the client has read what was sent: WebSocket's own pings keep their place. */
+  /** Resolves once the client has read all frames sent so far: the pong to a WebSocket ping comes after them. */
   async read(): Promise<void> {
     this.socket.ping();
     await new Promise((resolve) => this.socket.once("pong", resolve));
@@ -51,33 +51,33 @@ export class FakeSubscriberSocket {
     this.socket.send(text);
   }
 
-  /** The next frame, which has to be of this type. */
+  /** Returns the next frame; throws if it has another type. */
   async next(type: string): Promise<Frame> {
     const frame = await this.frames.take();
     if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
     return frame;
   }
 
-  /** Greets as `/ws` does. */
+  /** Sends the first frame of `/ws` (R3). */
   establish(): void {
     const rooms = ["global", "user:ada"];
     const about = { connection_id: "c", user_id: "ada", rooms, timestamp: AT };
     this.send({ type: "connection.established", ...about });
   }
 
-  /** Answers the next `subscribe`. */
+  /** Waits for the next `subscribe` and answers it with `subscribed`. */
   async subscribed(fields: Record<string, unknown> = {}): Promise<Frame> {
-    const asked = await this.next("subscribe");
-    const answer = { type: "subscribed", room: asked.room, ref: asked.ref, epoch: "e" };
+    const request = await this.next("subscribe");
+    const answer = { type: "subscribed", room: request.room, ref: request.ref, epoch: "e" };
     this.send({ ...answer, offset: 0, recovered: false, ...fields });
-    return asked;
+    return request;
   }
 
   close(code: number, reason = ""): void {
     this.socket.close(code, reason);
   }
 
-  /** As a cable is pulled: no closing handshake. */
+  /** Cuts the connection without a closing handshake, like a pulled cable. */
   drop(): void {
     this.socket.terminate();
   }
@@ -92,12 +92,12 @@ export interface FakeRequest {
   json(): Record<string, unknown>;
 }
 
-/** What a test answers to one request; `drop` cuts the connection instead. */
+/** The answer to one request; `drop` cuts the connection instead. */
 export type FakeAnswer =
   | { status?: number; body?: unknown; headers?: Record<string, string> }
   | "drop";
 
-/** A server that speaks `dialout.v1` on real sockets, and only what a test tells it to. */
+/** A server for `dialout.v1` on real sockets. It sends only what a test gives it. */
 export class FakeSubscriberEdge {
   readonly url: string;
   readonly requests: FakeRequest[] = [];
@@ -119,9 +119,9 @@ export class FakeSubscriberEdge {
       const body = Buffer.concat(chunks);
       const { pathname: path, searchParams: query } = new URL(request.url ?? "", this.url);
       const { method = "", headers } = request;
-      const asked = { method, path, query, headers, body, json: () => JSON.parse(String(body)) };
-      this.requests.push(asked);
-      const answer = this.answer(asked);
+      const received = { method, path, query, headers, body, json: () => JSON.parse(String(body)) };
+      this.requests.push(received);
+      const answer = this.answer(received);
       if (answer === "drop") {
         request.socket.destroy();
         return;
@@ -141,7 +141,7 @@ export class FakeSubscriberEdge {
     });
   }
 
-  /** It ends with the test. */
+  /** Starts a server that is closed when the test ends. */
   static async start(): Promise<FakeSubscriberEdge> {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -159,7 +159,7 @@ export class FakeSubscriberEdge {
     this.refusals.push(status);
   }
 
-  /** Sockets that were opened and not asked for. */
+  /** How many sockets clients opened that the test has not taken with `socket()`. */
   get unasked(): number {
     return this.accepted.waiting.length;
   }

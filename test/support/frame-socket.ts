@@ -1,12 +1,12 @@
 import { WebSocket } from "ws";
 
-export type Frame = { type: string; [key: string]: unknown };
+export type ReceivedFrame = { type: string; [key: string]: unknown };
 
-/** A real socket whose frames are awaited one after the other. */
+/** A client on a real socket that waits for frames one after the other. */
 export class FrameSocket {
   readonly closed: Promise<{ code: number; reason: string }>;
   private readonly socket: WebSocket;
-  private readonly frames: Frame[] = [];
+  private readonly frames: ReceivedFrame[] = [];
   private wake: () => void = () => undefined;
 
   private constructor(socket: WebSocket) {
@@ -18,7 +18,7 @@ export class FrameSocket {
       });
     });
     socket.on("message", (data) => {
-      this.frames.push(JSON.parse(String(data)) as Frame);
+      this.frames.push(JSON.parse(String(data)) as ReceivedFrame);
       this.wake();
     });
   }
@@ -45,9 +45,10 @@ export class FrameSocket {
     this.socket.close(1000);
   }
 
-  /** The next frame for which `wanted` holds; those before it are passed over. */
-  async next(wanted: string | ((frame: Frame) => boolean)): Promise<Frame> {
-    const fits = typeof wanted === "string" ? (frame: Frame) => frame.type === wanted : wanted;
+  /** Returns the next frame for which `wanted` holds, or of that type, and skips those before it. */
+  async next(wanted: string | ((frame: ReceivedFrame) => boolean)): Promise<ReceivedFrame> {
+    const fits =
+      typeof wanted === "string" ? (frame: ReceivedFrame) => frame.type === wanted : wanted;
     for (;;) {
       const index = this.frames.findIndex(fits);
       const found = this.frames[index];

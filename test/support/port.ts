@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 
-/** A port nobody listens on now. */
+/** Returns a port that no program listens on at the moment. */
 export async function freePort(): Promise<number> {
   const probe = createServer();
   await new Promise<void>((resolve) => probe.listen(0, "127.0.0.1", resolve));

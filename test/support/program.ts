@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 
-/** A program of this project as its own process, with what it prints. */
+/** A program in a process of its own; everything it prints is kept. */
 export class Program {
   readonly exited: Promise<number | null>;
   private readonly child: ChildProcess;
@@ -9,7 +9,7 @@ export class Program {
   private ended = false;
   private wake: () => void = () => undefined;
 
-  /** A script that Node.js runs; or with `command` a program of any kind. */
+  /** Runs `script` with Node.js, or with `command` any program, whose first argument `script` is. */
   constructor(
     script: string,
     args: string[],
@@ -39,7 +39,7 @@ export class Program {
     return this.text;
   }
 
-  /** Resolves once the program has printed this; throws if it ends without. */
+  /** Resolves once the program has printed `wanted`; throws if it ends without doing so. */
   async prints(wanted: string | RegExp): Promise<void> {
     while (this.text.search(wanted) < 0) {
       if (this.ended) throw new Error(`The program ended without "${wanted}":\n${this.text}`);
@@ -54,20 +54,21 @@ export class Program {
     return this.exited;
   }
 
-  /** Kills it and all it started at once, as a power cut would. */
+  /** Kills the program and everything it started with SIGKILL, as a power cut would. */
   async killAll(): Promise<void> {
     const { pid } = this.child;
-    if (pid !== undefined) for (const one of withDescendants(pid)) killQuietly(one);
+    if (pid !== undefined) for (const descendant of withDescendants(pid)) killQuietly(descendant);
     await this.exited;
   }
 
-  /** Kills those it started whose command line has this in it. */
+  /** Kills the processes it started whose command line contains `words`. */
   killStarted(words: string): void {
     const { pid } = this.child;
     if (pid === undefined) return;
-    for (const one of withDescendants(pid)) {
-      if (one !== pid && readFileSync(`/proc/${one}/cmdline`, "utf8").includes(words)) {
-        killQuietly(one);
+    for (const descendant of withDescendants(pid)) {
+      if (descendant === pid) continue;
+      if (readFileSync(`/proc/${descendant}/cmdline`, "utf8").includes(words)) {
+        killQuietly(descendant);
       }
     }
   }
@@ -77,11 +78,11 @@ function killQuietly(pid: number): void {
   try {
     process.kill(pid, "SIGKILL");
   } catch {
-    // It ended by itself meanwhile.
+    // It has ended by itself meanwhile.
   }
 }
 
-/** Linux only: parents are read from /proc. */
+/** Returns `root` and all its descendants. Linux only: parents are read from /proc. */
 function withDescendants(root: number): number[] {
   const parents = readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))

@@ -1,6 +1,6 @@
 import { type JWTPayload, SignJWT } from "jose";
 
-/** A user's token as whoever runs the accounts would issue it. */
+/** Makes a user's token as the operator's account system would. */
 export function tokenOf(
   secret: string,
   userId: string | undefined,

@@ -2,7 +2,7 @@ import { Broadcaster } from "dialout/broadcaster";
 import { DialoutClient, isEvent } from "dialout/client";
 import { RemoteWorker } from "dialout/worker";
 
-/** Type-checked, and loaded by Node.js; what it makes is never used. */
+/** Is type-checked and loaded by Node.js; the clients it creates never connect. */
 export const broadcaster = new Broadcaster({ url: "https://edge.example", token: "key" });
 export const client = new DialoutClient({ url: "https://edge.example" });
 export const worker = new RemoteWorker({
