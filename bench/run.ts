@@ -1,4 +1,4 @@
-/** Measures Dialout beside its peers, on this machine, in one run: docs/benchmarks.md. */
+/** Compares Dialout with its peers on this machine, in one run; see docs/benchmarks.md. */
 import process from "node:process";
 import { bundleAll } from "./bundles.ts";
 import { describeMachine } from "./machine.ts";

@@ -1,6 +1,6 @@
 import { RelayObject, type ResultFrame, type SubmitFrame } from "./relay-object.ts";
 
-/** The relay, with each step written to SQLite as it happens. */
+/** The relay, which also writes each step to SQLite as it happens. */
 export class NaiveObject extends RelayObject {
   constructor(ctx: DurableObjectState, env: unknown) {
     super(ctx, env);
@@ -9,7 +9,7 @@ export class NaiveObject extends RelayObject {
     );
   }
 
-  /** What is sent is held back by the runtime until what was written is stored. */
+  /** The runtime sends the frames only once these writes are durable (the output gate). */
   protected override onSubmit(id: string, submitter: WebSocket, frame: SubmitFrame): void {
     const { sql } = this.ctx.storage;
     const input = JSON.stringify(frame.input);

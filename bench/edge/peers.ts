@@ -16,7 +16,7 @@ interface Env {
   BROADCAST: DurableObjectNamespace<BroadcastObject>;
 }
 
-/** The least that does the same: what Dialout's own cost is compared with. */
+/** Minimal programs for the same work, which Dialout's cost is compared with. */
 export default new Hono<{ Bindings: Env }>()
   .get("/relay/:role", (c) => c.env.RELAY.getByName("bench").fetch(c.req.raw))
   .get("/naive/:role", (c) => c.env.NAIVE.getByName("bench").fetch(c.req.raw))

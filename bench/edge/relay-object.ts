@@ -11,7 +11,7 @@ export interface ResultFrame {
   output: object;
 }
 
-/** Hands frames from submitters to the worker and back, and keeps nothing. */
+/** Passes frames from submitters to the worker and back, and stores nothing. */
 export class RelayObject extends DurableObject<unknown> {
   private readonly refs = new Map<string, { submitter: WebSocket; ref: number }>();
 

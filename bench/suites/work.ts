@@ -11,7 +11,7 @@ import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
 import { IN_FLIGHT, type Measured, type Subject, type Suite, type Timing } from "./suite.ts";
 
-/** A job in, to a worker in a process of its own, and its result back. */
+/** Submits jobs to a worker in another process and waits for their results. */
 export const work: Suite = {
   name: "work",
   title: "Work over sockets",
@@ -100,7 +100,7 @@ async function measureWork(
   return { p50_ms: alone.p50Ms, p99_ms: alone.p99Ms, jobs_per_s: many.perSecond };
 }
 
-/** The object peers in workerd; resolves with their address. */
+/** Starts the peers that are objects, in workerd; resolves with their origin. */
 export function startPeers(sandbox: Sandbox): Promise<string> {
   return sandbox.launch<EdgeCalls>("edge.ts").call("start", {
     script: bundles().peers,
