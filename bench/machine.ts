@@ -6,7 +6,7 @@ import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
 
 /** What the numbers were measured on, without which they mean nothing. */
-export interface Machine {
+export interface MachineInfo {
   cpu: string;
   cores: number;
   memory_gb: number;
@@ -17,7 +17,7 @@ export interface Machine {
   commit: string;
 }
 
-export function describeMachine(): Machine {
+export function describeMachine(): MachineInfo {
   return {
     cpu: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,

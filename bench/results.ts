@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
-import type { Machine } from "./machine.ts";
+import type { MachineInfo } from "./machine.ts";
 import { type MetricSummary, summarize } from "./statistics.ts";
 import type { Measured, Suite } from "./suites/suite.ts";
 
@@ -25,7 +25,7 @@ export interface BenchReport {
   measured_at: string;
   rounds: number;
   seconds: number;
-  machine: Machine;
+  machine: MachineInfo;
   suites: Record<string, SuiteResult>;
 }
 

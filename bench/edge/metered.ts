@@ -46,11 +46,11 @@ for (const name of REQUEST_METHODS) {
   });
 }
 
-type Env = { SPACE: DurableObjectNamespace<SpaceObject> };
+type MeteredEnv = { SPACE: DurableObjectNamespace<SpaceObject> };
 
 /** `/usage/:space` answers what the space's object has used so far; Dialout answers the rest. */
 export default {
-  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  async fetch(request: Request, env: MeteredEnv, ctx: ExecutionContext): Promise<Response> {
     const [, first, space] = new URL(request.url).pathname.split("/");
     if (first !== "usage" || space === undefined) return app.fetch(request, env, ctx);
     return Response.json(await env.SPACE.getByName(space).usage());

@@ -1,4 +1,4 @@
-import { RelayObject, type ResultFrame, type SubmitFrame } from "./relay-object.ts";
+import { RelayObject, type RelayResultFrame, type RelaySubmitFrame } from "./relay-object.ts";
 
 /** The relay, which also writes each step to SQLite as it happens. */
 export class NaiveObject extends RelayObject {
@@ -10,7 +10,7 @@ export class NaiveObject extends RelayObject {
   }
 
   /** The runtime sends the frames only once these writes are durable (the output gate). */
-  protected override onSubmit(id: string, submitter: WebSocket, frame: SubmitFrame): void {
+  protected override onSubmit(id: string, submitter: WebSocket, frame: RelaySubmitFrame): void {
     const { sql } = this.ctx.storage;
     const input = JSON.stringify(frame.input);
     sql.exec("INSERT INTO jobs (id, status, input) VALUES (?, 'queued', ?)", id, input);
@@ -18,7 +18,7 @@ export class NaiveObject extends RelayObject {
     super.onSubmit(id, submitter, frame);
   }
 
-  protected override onResult(frame: ResultFrame): void {
+  protected override onResult(frame: RelayResultFrame): void {
     this.ctx.storage.sql.exec(
       "UPDATE jobs SET status = 'completed', result = ? WHERE id = ?",
       JSON.stringify(frame.output),

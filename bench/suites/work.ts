@@ -9,7 +9,7 @@ import type { ServerCalls } from "../programs/server.ts";
 import type { WorkerCalls, WorkerTarget } from "../programs/worker.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, type Subject, type Suite, type Timing } from "./suite.ts";
+import { type BenchSubject, IN_FLIGHT, type Measured, type Suite, type Timing } from "./suite.ts";
 
 /** Submits jobs to a worker in another process and waits for their results. */
 export const work: Suite = {
@@ -55,7 +55,7 @@ async function dialout(sandbox: Sandbox, timing: Timing, inBatches: boolean): Pr
   return measureWork(await edge.connectLoad(inBatches), timing);
 }
 
-function objectPeer(name: "relay" | "naive", label: string): Subject {
+function objectPeer(name: "relay" | "naive", label: string): BenchSubject {
   return {
     name,
     label,
