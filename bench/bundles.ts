@@ -5,7 +5,7 @@ import { build } from "esbuild";
 import { ROOT } from "../scripts/local.ts";
 import type { Sandbox } from "./sandbox.ts";
 
-/** Scripts that run in workerd: Dialout, Dialout with a meter, and the peers that are objects. */
+/** Paths of bundled scripts for workerd: Dialout, Dialout with a meter, and the peers. */
 export interface Bundles {
   dialout: string;
   metered: string;
@@ -13,15 +13,15 @@ export interface Bundles {
   party: string;
 }
 
-let made: Bundles | null = null;
+let built: Bundles | null = null;
 
 export function bundles(): Bundles {
-  if (!made) throw new Error("nothing was bundled");
-  return made;
+  if (!built) throw new Error("nothing was bundled");
+  return built;
 }
 
 export async function bundleAll(sandbox: Sandbox): Promise<void> {
-  made = {
+  built = {
     dialout: bundleAsDeployed(sandbox.path("dialout")),
     metered: bundleAsDeployed(sandbox.path("metered"), "bench/edge/metered.ts"),
     peers: await bundlePeers("edge/peers.ts", sandbox.path("peers/peers.js")),
@@ -29,7 +29,7 @@ export async function bundleAll(sandbox: Sandbox): Promise<void> {
   };
 }
 
-/** As a deploy would, without one. */
+/** Bundles exactly as a deploy does; without `entry`, the Worker of wrangler.toml. */
 function bundleAsDeployed(folder: string, entry?: string): string {
   const wrangler = join(ROOT, "node_modules/wrangler/bin/wrangler.js");
   const args = [wrangler, "deploy", ...(entry ? [entry] : []), "--dry-run", "--outdir", folder];

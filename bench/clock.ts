@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
 import process from "node:process";
 
-/** Programs start at different times; what hrtime counts from is the same for all of a machine. */
+/** `performance.now` starts with each program, but `hrtime` counts from the same instant in all. */
 const STARTED_AT = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
 /** Milliseconds on a clock that every program of this machine shares. */

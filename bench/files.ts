@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 
 /**
- * How many files a process may have open: Node brings its own limit up to the highest it may have, also
- * for what it starts.
+ * Returns how many files a process may have open. It is the hard limit: Node raises its own limit to
+ * that at its start, and its child processes inherit it.
  */
 export function mostOpenFiles(): number {
   const limit = execFileSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }).trim();

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { WebSocket } from "ws";
 
-/** As much of the inspector's protocol as a profile needs. */
+/** A client for the part of the inspector protocol that a profile needs. */
 export class Inspector {
   private readonly socket: WebSocket;
   private lastId = 0;
@@ -14,7 +14,7 @@ export class Inspector {
     const listed = await fetch(`http://127.0.0.1:${port}/json`);
     const targets = (await listed.json()) as { webSocketDebuggerUrl: string }[];
     const url = targets[0]?.webSocketDebuggerUrl;
-    if (url === undefined) throw new Error("workerd names nothing to inspect");
+    if (url === undefined) throw new Error("workerd lists no inspector target");
     const socket = new WebSocket(url, { headers: { "user-agent": "bench" } });
     await once(socket, "open");
     return new Inspector(socket);

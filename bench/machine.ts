@@ -5,19 +5,19 @@ import { join } from "node:path";
 import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
 
-/** Numbers mean nothing without what they were measured on. */
-export interface Machine {
+/** What the numbers were measured on, without which they mean nothing. */
+export interface MachineInfo {
   cpu: string;
   cores: number;
   memory_gb: number;
   system: string;
-  /** Of the minute before the run: above 0.5 somebody else is using the machine. */
+  /** Load average of the minute before the run; above 0.5 something else is using the machine. */
   load_before: number;
   versions: Record<string, string>;
   commit: string;
 }
 
-export function describeMachine(): Machine {
+export function describeMachine(): MachineInfo {
   return {
     cpu: cpus()[0]?.model ?? "unknown",
     cores: cpus().length,

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 export interface BenchOptions {
   rounds: number;
   seconds: number;
-  /** Names of suites or subjects; `null`: all. */
+  /** Names of suites and subjects to run; `null` runs all. */
   only: Set<string> | null;
   save: boolean;
 }
@@ -15,7 +15,7 @@ export const USAGE = `node bench/run.ts [--rounds 5] [--seconds 5] [--only NAMES
   --only NAMES  suites or subjects, separated by commas: the result is printed, and not saved
   --no-save     leave bench/results/latest.json as it is`;
 
-/** Throws what is wrong with the arguments. */
+/** Throws an error that says which argument is wrong. */
 export function readOptions(args: string[]): BenchOptions {
   const { values } = parseArgs({
     args,

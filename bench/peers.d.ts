@@ -1,18 +1,18 @@
 /**
- * As much of the peers' packages as is used here: bench/node_modules is only installed when a
- * benchmark runs, and the checks must pass without it.
+ * The parts of the peers' packages that are used here. bench/node_modules is installed only when a
+ * benchmark runs, and the type checks must pass without it.
  */
 declare module "bullmq" {
-  interface Connection {
+  interface RedisOptions {
     connection: { host: string; port: number; maxRetriesPerRequest: null };
   }
   export class Queue {
-    constructor(name: string, options: Connection);
+    constructor(name: string, options: RedisOptions);
     add(name: string, data: object): Promise<Job>;
     waitUntilReady(): Promise<unknown>;
   }
   export class QueueEvents {
-    constructor(name: string, options: Connection);
+    constructor(name: string, options: RedisOptions);
     setMaxListeners(count: number): this;
     waitUntilReady(): Promise<unknown>;
   }
@@ -20,7 +20,7 @@ declare module "bullmq" {
     constructor(
       name: string,
       process: (job: Job) => Promise<unknown>,
-      options: Connection & { concurrency: number },
+      options: RedisOptions & { concurrency: number },
     );
     waitUntilReady(): Promise<unknown>;
   }
@@ -54,7 +54,7 @@ declare module "socket.io" {
 }
 
 declare module "undici" {
-  interface Answer {
+  interface Response {
     statusCode: number;
     body: { text(): Promise<string> };
   }
@@ -65,6 +65,6 @@ declare module "undici" {
       path: string;
       headers: Record<string, string>;
       body: string;
-    }): Promise<Answer>;
+    }): Promise<Response>;
   }
 }

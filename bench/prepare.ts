@@ -5,13 +5,13 @@ import process from "node:process";
 
 export const REDIS = "/usr/bin/redis-server";
 export const PYTHON = "/usr/bin/python3";
-/** The last of what Flask-SocketIO needs to be as fast as Debian can make it. */
+/** Without gevent-websocket, Flask-SocketIO would be slower than it can be on Debian. */
 export const GEVENT_WEBSOCKET = "/usr/lib/python3/dist-packages/geventwebsocket";
 
 export const UVICORN = "/usr/lib/python3/dist-packages/uvicorn";
 export const PYTHON_REDIS = "/usr/lib/python3/dist-packages/redis";
 
-/** What the peers need beside npm packages, by a file that tells whether it is there. */
+/** Debian packages that the peers need, each with a file that exists if they are installed. */
 const DEBIAN = [
   { file: REDIS, packages: ["redis-server"] },
   {
@@ -31,7 +31,7 @@ const DEBIAN = [
   },
 ];
 
-/** The peers' own packages, from the lock file beside this. */
+/** Installs the peers' npm packages from the lock file in this folder. */
 export function installPeers(): void {
   const text = readFileSync(join(import.meta.dirname, "package.json"), "utf8");
   const { dependencies } = JSON.parse(text) as { dependencies: Record<string, string> };
@@ -45,7 +45,7 @@ export function isInstalled(name: string): boolean {
   return existsSync(join(import.meta.dirname, "node_modules", name));
 }
 
-/** On Debian, as root, missing peers are installed; elsewhere they are skipped and named. */
+/** Installs missing servers on Debian as root; elsewhere the subjects that need them are left out. */
 export function installServers(): void {
   const missing = DEBIAN.filter(({ file }) => !existsSync(file)).flatMap(
     ({ packages }) => packages,
@@ -62,7 +62,7 @@ export function installServers(): void {
 }
 
 function run(command: string, args: string[]): void {
-  // RUNLEVEL keeps Debian from starting the server it installs.
+  // With this RUNLEVEL Debian does not start the servers it installs.
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const { status } = spawnSync(command, args, { env, stdio: ["ignore", "ignore", "inherit"] });
   if (status !== 0) throw new Error(`${command} ${args[0]} failed`);

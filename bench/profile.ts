@@ -1,7 +1,7 @@
 /**
- * Where Dialout spends its time with work in flight: functions by their own time, and the profile as
- * a file that a browser's developer tools open. `node bench/profile.ts [--in-flight 64] [--http |
- * --connect]`
+ * Takes a CPU profile of Dialout under load: prints the functions with the most time of their own, and
+ * writes the profile to a file for a browser's developer tools.
+ * `node bench/profile.ts [--in-flight 64] [--http | --connect]`
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -69,7 +69,7 @@ async function profileOfWork(inFlight: number, http: boolean): Promise<Profile> 
   return profile;
 }
 
-/** Sockets of `/ws`, each of another user. */
+/** Profiles users who connect to `/ws`, each with one socket. */
 async function profileOfConnecting(): Promise<Profile> {
   const edge = await DialoutEdge.start(sandbox, {}, "dialout", INSPECTOR_PORT);
   const endpoint = { kind: "gateway", batch: true, ...edge.room } as const;
@@ -95,7 +95,7 @@ async function profileWhile(work: () => Promise<unknown>): Promise<Profile> {
   return profile;
 }
 
-/** Functions by the share of samples that were in them. */
+/** Lists functions by the share of time that was spent in them. */
 function hottest({ nodes, samples, timeDeltas }: Profile) {
   const own = new Map<number, number>();
   for (const [index, id] of samples.entries()) {

@@ -3,18 +3,18 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { ROOT } from "../scripts/local.ts";
-import type { Machine } from "./machine.ts";
+import type { MachineInfo } from "./machine.ts";
 import { type MetricSummary, summarize } from "./statistics.ts";
 import type { Measured, Suite } from "./suites/suite.ts";
 
 export interface Row {
   label: string;
   figures: Record<string, MetricSummary>;
-  /** Metric by metric, this over the suite's base in the same round. */
+  /** By metric: the value divided by that of the suite's base in the same round. */
   ratios: Record<string, MetricSummary>;
 }
 
-/** One suite's outcome; a subject is in `rows`, or in `left_out` with the reason. */
+/** The results of a suite. A subject is either in `rows`, or in `left_out` with the reason. */
 export interface SuiteResult {
   title: string;
   rows: Record<string, Row>;
@@ -25,11 +25,11 @@ export interface BenchReport {
   measured_at: string;
   rounds: number;
   seconds: number;
-  machine: Machine;
+  machine: MachineInfo;
   suites: Record<string, SuiteResult>;
 }
 
-/** `rounds[i]` holds what each subject measured in round i. */
+/** `rounds[i]` has the measurements of round i by the name of the subject. */
 export function suiteResultOf(
   suite: Suite,
   rounds: Map<string, Measured>[],
@@ -55,7 +55,7 @@ export function suiteResultOf(
   return { title: suite.title, rows, left_out: Object.fromEntries(leftOut) };
 }
 
-/** The latest is kept in the repository; those before it are in its history. */
+/** Overwrites the latest results; earlier ones are in the history of the repository. */
 export function save(report: BenchReport): string {
   const folder = join(import.meta.dirname, "results");
   mkdirSync(folder, { recursive: true });

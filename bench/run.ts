@@ -1,4 +1,4 @@
-/** Measures Dialout beside its peers, on this machine, in one run: docs/benchmarks.md. */
+/** Compares Dialout with its peers on this machine, in one run; see docs/benchmarks.md. */
 import process from "node:process";
 import { bundleAll } from "./bundles.ts";
 import { describeMachine } from "./machine.ts";
@@ -12,9 +12,9 @@ import { depth } from "./suites/depth.ts";
 import { fanout } from "./suites/fanout.ts";
 import { http } from "./suites/http.ts";
 import {
+  type BenchSubject,
   type Measured,
   NotSupported,
-  type Subject,
   type Suite,
   type Timing,
 } from "./suites/suite.ts";
@@ -103,7 +103,7 @@ async function runSuite(suite: Suite, options: BenchOptions): Promise<SuiteResul
 }
 
 /** Returns the measurement, or the reason why there is none; the other subjects go on. */
-async function takeTurn(subject: Subject, timing: Timing): Promise<Measured | string> {
+async function takeTurn(subject: BenchSubject, timing: Timing): Promise<Measured | string> {
   const sandbox = new Sandbox();
   try {
     return await subject.measure(sandbox, timing);

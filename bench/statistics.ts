@@ -1,4 +1,4 @@
-/** One metric of one subject over all rounds. */
+/** One metric of one subject, summarized over all rounds. */
 export interface MetricSummary {
   median: number;
   min: number;
@@ -22,7 +22,7 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/** The smallest value that the share `q` of all values does not exceed. */
+/** Returns the smallest value that at least the share `q` (0–1) of all values do not exceed. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = Float64Array.from(values).sort();
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;

@@ -2,7 +2,7 @@ import type { SuiteResult } from "./results.ts";
 import type { MetricSummary } from "./statistics.ts";
 import type { Suite } from "./suites/suite.ts";
 
-/** One suite as a table: median (min–max), and × what the suite compares with. */
+/** Formats a suite as a table: median (min–max), and the ratio to the suite's base. */
 export function tableOf(suite: Suite, { rows, left_out }: SuiteResult): string {
   const heads = [
     "",
@@ -17,7 +17,7 @@ export function tableOf(suite: Suite, { rows, left_out }: SuiteResult): string {
       const figure = figures[metric];
       const share = ratios[metric];
       const cells = [figure ? withSpread(figure) : ""];
-      return ratio ? [...cells, share ? short(share.median) : ""] : cells;
+      return ratio ? [...cells, share ? formatNumber(share.median) : ""] : cells;
     }),
   ]);
   const table = [heads, ...body];
@@ -35,16 +35,16 @@ export function tableOf(suite: Suite, { rows, left_out }: SuiteResult): string {
 }
 
 function withSpread({ median, min, max, samples }: MetricSummary): string {
-  if (samples.length < 2) return short(median);
-  return `${short(median)} (${short(min)}–${short(max)})`;
+  if (samples.length < 2) return formatNumber(median);
+  return `${formatNumber(median)} (${formatNumber(min)}–${formatNumber(max)})`;
 }
 
-/** Three digits that count; more would claim more than was measured. */
-function short(value: number): string {
+/** Three significant digits: more would suggest a precision that was not measured. */
+function formatNumber(value: number): string {
   return new Intl.NumberFormat("en", { maximumSignificantDigits: 3 }).format(value);
 }
 
-/** Words to the left, figures to the right. */
+/** Aligns the labels in the first column to the left and numbers to the right. */
 function pad(text: string, width: number, column: number): string {
   return column === 0 ? text.padEnd(width) : text.padStart(width);
 }

@@ -1,11 +1,12 @@
-/** What an object used so far, as it would be billed. */
+/** What an object has used so far, in the units that Cloudflare bills. */
 export interface Usage {
   rowsRead: number;
-  /** Index rows included; setting the alarm is one. */
+  /** Includes index rows; setting the alarm counts as one row. */
   rowsWritten: number;
-  /** Calls, sockets opened and alarms; socket messages are counted apart, 20 of them are one. */
+  /** Calls, opened sockets and alarms. Socket messages are counted in `messages`. */
   requests: number;
+  /** Incoming socket messages; 20 of them are billed as one request. */
   messages: number;
-  /** While a handler ran or a timer was pending: an object with neither is not billed for time. */
+  /** Milliseconds in which a handler ran or a timer was pending; other time is not billed. */
   awakeMs: number;
 }

@@ -36,7 +36,7 @@ async function buildModules(): Promise<void> {
   );
 }
 
-/** Writes the declarations, also those of the remote worker; their imports name `.js` files instead of `.ts`. */
+/** Writes all declarations, with imports that name `.js` files instead of `.ts`. */
 async function buildTypes(): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "dialout-types-"));
   try {

@@ -58,7 +58,7 @@ async function buildWeb(): Promise<void> {
   );
 }
 
-/** Fills each `{{place}}` of the template; scripts and styles are files, since the CSP allows no inline ones. */
+/** Fills each `{{place}}` of the template. Scripts and styles are files: the CSP forbids inline ones. */
 async function writePage(
   page: (typeof PAGES)[number],
   addresses: Map<string, string>,

@@ -35,7 +35,7 @@ export const shakeZod: Plugin = {
   },
 };
 
-/** Writes a file atomically, unless it has these contents already: a server or another build may use it now. */
+/** Writes a changed file atomically: a server may read it, or another build write it, meanwhile. */
 export async function writeChanged(path: string, contents: Uint8Array): Promise<void> {
   if (await writeQuietly(path, contents)) console.log(`built ${relative(ROOT, path)}`);
 }

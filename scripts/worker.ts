@@ -1,4 +1,4 @@
-/** Runs only the demo worker, against an edge that `npm run edge` or `npm start` runs on this machine. */
+/** Runs only the demo worker, for an edge that `npm run edge` or `npm start` runs here. */
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";

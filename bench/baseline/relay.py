@@ -1,4 +1,4 @@
-"""The former system's design: a Flask-SocketIO server that relays jobs, all of it in memory.
+"""The design of the system that Dialout replaces: Flask-SocketIO relays jobs, all in memory.
 
 Usage: relay.py <port>
 """

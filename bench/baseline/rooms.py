@@ -1,4 +1,4 @@
-"""The former system's design: python-socketio passes events to a room through Redis.
+"""The design of the system that Dialout replaces: python-socketio passes events through Redis.
 
 Usage: rooms.py <port> <redis port>
 """
@@ -9,7 +9,7 @@ import socketio
 import uvicorn
 
 port, redis_port = sys.argv[1:]
-# One publisher's events stay in their order.
+# Without handlers in tasks of their own, the events of one publisher stay in order.
 sio = socketio.AsyncServer(
     async_mode="asgi",
     async_handlers=False,

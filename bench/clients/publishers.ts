@@ -1,6 +1,6 @@
 import type { WebSocket } from "ws";
+import { EventSubscriber } from "./event-subscriber.ts";
 import { addressOf, ROOM, type RoomEndpoint, TEXT } from "./room-endpoint.ts";
-import { RoomSubscriber } from "./room-subscriber.ts";
 import { openSocket } from "./socket.ts";
 
 const PUBLISHER_USER = "publisher";
@@ -9,12 +9,12 @@ const PUBLISHER_USER = "publisher";
  * Publishes to the room and follows it too. An event counts as done when it has come back, so that
  * no server can accept more events than it delivers.
  */
-export interface Publisher {
+export interface RoomPublisher {
   /** Resolves with the event's number once it has come back. */
   publish(): Promise<number>;
 }
 
-export function openPublisher(endpoint: RoomEndpoint): Promise<Publisher> {
+export function openPublisher(endpoint: RoomEndpoint): Promise<RoomPublisher> {
   if (endpoint.kind === "gateway" || endpoint.kind === "room") {
     return EdgePublisher.open({ ...endpoint, kind: "gateway" });
   }
@@ -39,10 +39,10 @@ class ReturnedEvents {
 }
 
 /** For servers that pass events on as they are: it numbers its events itself. */
-class PlainPublisher implements Publisher {
+class PlainPublisher implements RoomPublisher {
   private readonly returned = new ReturnedEvents();
   private readonly endpoint: RoomEndpoint;
-  private subscriber: RoomSubscriber | null = null;
+  private subscriber: EventSubscriber | null = null;
   private last = 0;
 
   private constructor(endpoint: RoomEndpoint) {
@@ -52,7 +52,7 @@ class PlainPublisher implements Publisher {
   static async open(endpoint: RoomEndpoint): Promise<PlainPublisher> {
     const publisher = new PlainPublisher(endpoint);
     const onEvent = (number: number) => publisher.returned.onEvent(number);
-    publisher.subscriber = await RoomSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
+    publisher.subscriber = await EventSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
     return publisher;
   }
 
@@ -73,7 +73,7 @@ type EdgeEndpoint = Extract<RoomEndpoint, { secret: string }>;
 const SOCKETS = 64;
 
 /** Publishes on `/ws`. The edge numbers events; its `published` frame has the number. */
-class EdgePublisher implements Publisher {
+class EdgePublisher implements RoomPublisher {
   private readonly returned = new ReturnedEvents();
   private readonly answers = new Map<number, (offset: number) => void>();
   private sockets: WebSocket[] = [];
@@ -82,7 +82,7 @@ class EdgePublisher implements Publisher {
   static async open(endpoint: EdgeEndpoint): Promise<EdgePublisher> {
     const publisher = new EdgePublisher();
     const onEvent = (number: number) => publisher.returned.onEvent(number);
-    await RoomSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
+    await EventSubscriber.join({ endpoint, user: PUBLISHER_USER, onEvent });
     const { url, headers } = await addressOf({ ...endpoint, batch: false }, PUBLISHER_USER, true);
     const opening = Array.from({ length: SOCKETS }, () => publisher.connect(url, headers));
     publisher.sockets = await Promise.all(opening);

@@ -60,7 +60,7 @@ export function markerOf({ kind }: RoomEndpoint): Buffer {
   return Buffer.from(kind === "gateway" || kind === "room" ? '"offset":' : '"seq":');
 }
 
-interface Address {
+interface SocketAddress {
   url: string;
   headers: Record<string, string>;
 }
@@ -70,7 +70,7 @@ export async function addressOf(
   endpoint: RoomEndpoint,
   user: string,
   publish = false,
-): Promise<Address> {
+): Promise<SocketAddress> {
   const origin = endpoint.url.replace(/^http/, "ws");
   if (!("secret" in endpoint)) {
     const path = endpoint.kind === "socketio" ? "/socket.io/?EIO=4&transport=websocket" : "";

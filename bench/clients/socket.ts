@@ -23,7 +23,7 @@ export async function openSocket(
   return socket;
 }
 
-/** Returns a function that sends frames; with `batch=1` those of one event-loop turn are one message. */
+/** Returns a function that sends frames; with `batch=1` those of one turn form one message. */
 export function senderOn(socket: WebSocket): (text: string) => void {
   if (!socket.url.includes("batch=1")) return (text) => socket.send(text);
   let unsent: string[] = [];

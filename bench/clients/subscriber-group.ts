@@ -1,7 +1,7 @@
 import process from "node:process";
+import { EventSubscriber } from "./event-subscriber.ts";
 import { inParallel } from "./in-parallel.ts";
 import type { RoomEndpoint } from "./room-endpoint.ts";
-import { RoomSubscriber } from "./room-subscriber.ts";
 
 export interface NewSubscribers {
   endpoint: RoomEndpoint;
@@ -19,14 +19,14 @@ export interface TimeSpan {
 
 /** The subscribers that run in one program. */
 export class SubscriberGroup {
-  private readonly subscribers: RoomSubscriber[] = [];
+  private readonly subscribers: EventSubscriber[] = [];
   private span: TimeSpan = { from: 0, until: 0 };
   private deliveries = 0;
   private awaited: { number: number; missing: number; resolve: () => void } | null = null;
 
   /** Adds subscribers; returns how many milliseconds each took to connect. */
   async addSubscribers({ endpoint, count, concurrency, users }: NewSubscribers): Promise<number[]> {
-    const joined: RoomSubscriber[] = [];
+    const joined: EventSubscriber[] = [];
     const onEvent = (number: number, now: number) => this.onEvent(number, now);
     let next = this.subscribers.length;
     const end = next + count;
@@ -34,7 +34,7 @@ export class SubscriberGroup {
       while (next < end) {
         const user = `${process.pid}-${users === undefined ? next : next % users}`;
         next += 1;
-        joined.push(await RoomSubscriber.join({ endpoint, user, onEvent }));
+        joined.push(await EventSubscriber.join({ endpoint, user, onEvent }));
       }
     });
     this.subscribers.push(...joined);

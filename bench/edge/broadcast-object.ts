@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 
-/** Sends each message to each socket as it comes, and keeps nothing. */
+/** Sends each incoming message to every socket at once, and stores nothing. */
 export class BroadcastObject extends DurableObject<unknown> {
   override async fetch(): Promise<Response> {
     const { 0: client, 1: server } = new WebSocketPair();

@@ -1,10 +1,10 @@
 import type { Usage } from "../usage.ts";
 
 /**
- * Counts what passes between an object and the runtime. There is one for the whole program: the
- * benchmark has one object in it.
+ * Counts the rows, requests, messages and waking time of an object. One meter serves the whole
+ * program, in which the benchmark uses a single space.
  */
-class Meter {
+class UsageMeter {
   private readonly usage: Usage = {
     rowsRead: 0,
     rowsWritten: 0,
@@ -22,32 +22,35 @@ class Meter {
     return { ...this.usage, awakeMs };
   }
 
-  /** A cursor counts on while it is read: it is looked at when the next one is made. */
-  made(cursor: { rowsRead: number; rowsWritten: number }): void {
+  /**
+   * A cursor's counts grow while its rows are read, so they are added when the next cursor is
+   * created or the meter is read.
+   */
+  onCursor(cursor: { rowsRead: number; rowsWritten: number }): void {
     this.countRows();
     this.cursor = cursor;
   }
 
-  wroteRow(): void {
+  countRowWritten(): void {
     this.usage.rowsWritten += 1;
   }
 
-  async during<T>(event: "requests" | "messages", handle: () => Promise<T>): Promise<T> {
+  async countEvent<T>(event: "requests" | "messages", handle: () => Promise<T>): Promise<T> {
     this.usage[event] += 1;
-    this.begin();
+    this.beginBusy();
     try {
       return await handle();
     } finally {
-      this.end();
+      this.endBusy();
     }
   }
 
-  begin(): void {
+  beginBusy(): void {
     if (this.busy === 0) this.busySince = Date.now();
     this.busy += 1;
   }
 
-  end(): void {
+  endBusy(): void {
     this.busy -= 1;
     if (this.busy === 0) this.usage.awakeMs += Date.now() - this.busySince;
   }
@@ -59,9 +62,9 @@ class Meter {
   }
 }
 
-export const meter = new Meter();
+export const meter = new UsageMeter();
 
-/** Every statement and alarm of the storage passes the meter from now on. */
+/** Makes the meter count every statement and every `setAlarm` of the storage. */
 export function meterStorage(storage: DurableObjectStorage): void {
   const sql = Object.getPrototypeOf(storage.sql) as SqlStorage & { metered?: true };
   if (sql.metered) return;
@@ -69,35 +72,35 @@ export function meterStorage(storage: DurableObjectStorage): void {
   sql.metered = true;
   sql.exec = function metered(this: SqlStorage, ...statement: Parameters<typeof exec>) {
     const cursor = exec.apply(this, statement);
-    meter.made(cursor);
+    meter.onCursor(cursor);
     return cursor;
   } as typeof exec;
-  const kept = Object.getPrototypeOf(storage) as DurableObjectStorage;
-  const { setAlarm } = kept;
-  kept.setAlarm = function metered(this: DurableObjectStorage, ...when) {
-    meter.wroteRow();
+  const prototype = Object.getPrototypeOf(storage) as DurableObjectStorage;
+  const { setAlarm } = prototype;
+  prototype.setAlarm = function metered(this: DurableObjectStorage, ...when) {
+    meter.countRowWritten();
     return setAlarm.apply(this, when);
   };
 }
 
-/** A pending timer keeps an object from being hibernated. */
+/** Counts time with a pending timer as busy: a timer keeps an object from being hibernated. */
 export function meterTimers(): void {
   const { setTimeout: set, clearTimeout: clear } = globalThis;
   const pending = new Set<unknown>();
-  const over = (timer: unknown) => {
-    if (pending.delete(timer)) meter.end();
+  const endTimer = (timer: unknown) => {
+    if (pending.delete(timer)) meter.endBusy();
   };
-  globalThis.setTimeout = ((ring: () => void, ms?: number) => {
-    meter.begin();
+  globalThis.setTimeout = ((callback: () => void, ms?: number) => {
+    meter.beginBusy();
     const timer = set(() => {
-      over(timer);
-      ring();
+      endTimer(timer);
+      callback();
     }, ms);
     pending.add(timer);
     return timer;
   }) as typeof setTimeout;
   globalThis.clearTimeout = ((timer: Parameters<typeof clear>[0]) => {
-    over(timer);
+    endTimer(timer);
     clear(timer);
   }) as typeof clearTimeout;
 }

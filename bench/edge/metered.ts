@@ -1,4 +1,4 @@
-import app, { SpaceObject as Production } from "../../src/index.ts";
+import app, { SpaceObject as DeployedSpaceObject } from "../../src/index.ts";
 import type { Usage } from "../usage.ts";
 import { meter, meterStorage, meterTimers } from "./meter.ts";
 
@@ -6,8 +6,8 @@ export * from "../../src/index.ts";
 
 meterTimers();
 
-/** The methods a stub may call, each call a request. */
-const CALLS = [
+/** The methods that are called from outside the object; each call is billed as a request. */
+const REQUEST_METHODS = [
   "cancel",
   "change",
   "create",
@@ -19,15 +19,17 @@ const CALLS = [
   "alarm",
 ] as const;
 
-/** The space's object as it is deployed, with a meter around it. */
-export class SpaceObject extends Production {
-  constructor(...given: ConstructorParameters<typeof Production>) {
-    meterStorage(given[0].storage);
-    super(...given);
+/** The deployed space object, with a meter that counts what it uses. */
+export class SpaceObject extends DeployedSpaceObject {
+  constructor(...args: ConstructorParameters<typeof DeployedSpaceObject>) {
+    meterStorage(args[0].storage);
+    super(...args);
   }
 
-  override webSocketMessage(...given: Parameters<Production["webSocketMessage"]>): Promise<void> {
-    return meter.during("messages", () => super.webSocketMessage(...given));
+  override webSocketMessage(
+    ...args: Parameters<DeployedSpaceObject["webSocketMessage"]>
+  ): Promise<void> {
+    return meter.countEvent("messages", () => super.webSocketMessage(...args));
   }
 
   async usage(): Promise<Usage> {
@@ -35,20 +37,20 @@ export class SpaceObject extends Production {
   }
 }
 
-for (const name of CALLS) {
-  const call = Production.prototype[name] as (...given: unknown[]) => Promise<unknown>;
+for (const name of REQUEST_METHODS) {
+  const method = DeployedSpaceObject.prototype[name] as (...args: unknown[]) => Promise<unknown>;
   Object.defineProperty(SpaceObject.prototype, name, {
-    value(this: SpaceObject, ...given: unknown[]) {
-      return meter.during("requests", () => call.apply(this, given));
+    value(this: SpaceObject, ...args: unknown[]) {
+      return meter.countEvent("requests", () => method.apply(this, args));
     },
   });
 }
 
-type Env = { SPACE: DurableObjectNamespace<SpaceObject> };
+type MeteredEnv = { SPACE: DurableObjectNamespace<SpaceObject> };
 
-/** `/usage/:space` tells what the space's object used; everything else is Dialout's. */
+/** `/usage/:space` answers what the space's object has used so far; Dialout answers the rest. */
 export default {
-  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  async fetch(request: Request, env: MeteredEnv, ctx: ExecutionContext): Promise<Response> {
     const [, first, space] = new URL(request.url).pathname.split("/");
     if (first !== "usage" || space === undefined) return app.fetch(request, env, ctx);
     return Response.json(await env.SPACE.getByName(space).usage());

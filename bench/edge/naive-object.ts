@@ -1,6 +1,6 @@
-import { RelayObject, type ResultFrame, type SubmitFrame } from "./relay-object.ts";
+import { RelayObject, type RelayResultFrame, type RelaySubmitFrame } from "./relay-object.ts";
 
-/** The relay, with each step written to SQLite as it happens. */
+/** The relay, which also writes each step to SQLite as it happens. */
 export class NaiveObject extends RelayObject {
   constructor(ctx: DurableObjectState, env: unknown) {
     super(ctx, env);
@@ -9,8 +9,8 @@ export class NaiveObject extends RelayObject {
     );
   }
 
-  /** What is sent is held back by the runtime until what was written is stored. */
-  protected override onSubmit(id: string, submitter: WebSocket, frame: SubmitFrame): void {
+  /** The runtime sends the frames only once these writes are durable (the output gate). */
+  protected override onSubmit(id: string, submitter: WebSocket, frame: RelaySubmitFrame): void {
     const { sql } = this.ctx.storage;
     const input = JSON.stringify(frame.input);
     sql.exec("INSERT INTO jobs (id, status, input) VALUES (?, 'queued', ?)", id, input);
@@ -18,7 +18,7 @@ export class NaiveObject extends RelayObject {
     super.onSubmit(id, submitter, frame);
   }
 
-  protected override onResult(frame: ResultFrame): void {
+  protected override onResult(frame: RelayResultFrame): void {
     this.ctx.storage.sql.exec(
       "UPDATE jobs SET status = 'completed', result = ? WHERE id = ?",
       JSON.stringify(frame.output),

@@ -1,6 +1,6 @@
 import { routePartykitRequest, Server } from "partyserver";
 
-/** A room as partyserver's documentation writes one, with hibernation. */
+/** A room with hibernation, written as partyserver's documentation recommends. */
 export class Party extends Server {
   static override options = { hibernate: true };
 

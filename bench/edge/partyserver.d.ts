@@ -1,4 +1,4 @@
-/** As much of the package as is used here: the checks must pass where it is not installed. */
+/** The part of the package that is used here, so that type checks pass when it is not installed. */
 declare module "partyserver" {
   export class Server extends import("cloudflare:workers").DurableObject<unknown> {
     static options: { hibernate?: boolean };

@@ -9,15 +9,15 @@ export { NaiveObject } from "./naive-object.ts";
 export { RelayObject } from "./relay-object.ts";
 export { RowObject } from "./row-object.ts";
 
-interface Env {
+interface PeersEnv {
   RELAY: DurableObjectNamespace<RelayObject>;
   NAIVE: DurableObjectNamespace<NaiveObject>;
   ROWS: DurableObjectNamespace<RowObject>;
   BROADCAST: DurableObjectNamespace<BroadcastObject>;
 }
 
-/** The least that does the same: what Dialout's own cost is compared with. */
-export default new Hono<{ Bindings: Env }>()
+/** Minimal programs for the same work, which Dialout's cost is compared with. */
+export default new Hono<{ Bindings: PeersEnv }>()
   .get("/relay/:role", (c) => c.env.RELAY.getByName("bench").fetch(c.req.raw))
   .get("/naive/:role", (c) => c.env.NAIVE.getByName("bench").fetch(c.req.raw))
   .get("/broadcast", (c) => c.env.BROADCAST.getByName("bench").fetch(c.req.raw))

@@ -1,17 +1,17 @@
 import { DurableObject } from "cloudflare:workers";
 
-export interface SubmitFrame {
+export interface RelaySubmitFrame {
   type: "submit";
   ref: number;
   input: object;
 }
-export interface ResultFrame {
+export interface RelayResultFrame {
   type: "result";
   job_id: string;
   output: object;
 }
 
-/** Hands frames from submitters to the worker and back, and keeps nothing. */
+/** Passes frames from submitters to the worker and back, and stores nothing. */
 export class RelayObject extends DurableObject<unknown> {
   private readonly refs = new Map<string, { submitter: WebSocket; ref: number }>();
 
@@ -22,7 +22,7 @@ export class RelayObject extends DurableObject<unknown> {
   }
 
   override async webSocketMessage(socket: WebSocket, message: string): Promise<void> {
-    const frame = JSON.parse(message) as SubmitFrame | ResultFrame;
+    const frame = JSON.parse(message) as RelaySubmitFrame | RelayResultFrame;
     if (frame.type === "submit") this.onSubmit(crypto.randomUUID(), socket, frame);
     else this.onResult(frame);
   }
@@ -31,13 +31,13 @@ export class RelayObject extends DurableObject<unknown> {
     socket.close();
   }
 
-  protected onSubmit(job_id: string, submitter: WebSocket, { ref, input }: SubmitFrame): void {
+  protected onSubmit(job_id: string, submitter: WebSocket, { ref, input }: RelaySubmitFrame): void {
     this.refs.set(job_id, { submitter, ref });
     const [worker] = this.ctx.getWebSockets("worker");
     worker?.send(JSON.stringify({ type: "job", job_id, input }));
   }
 
-  protected onResult({ job_id, output }: ResultFrame): void {
+  protected onResult({ job_id, output }: RelayResultFrame): void {
     const waiting = this.refs.get(job_id);
     this.refs.delete(job_id);
     const end = { type: "end", ref: waiting?.ref, job_id, result: output };

@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 
-/** Writes what it is told, one row a call. */
+/** Writes one row with the given text for each call. */
 export class RowObject extends DurableObject<unknown> {
   constructor(ctx: DurableObjectState, env: unknown) {
     super(ctx, env);

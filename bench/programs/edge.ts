@@ -5,7 +5,7 @@ import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { answerCalls } from "./child.ts";
 import { memoryOfStarted } from "./memory.ts";
 
-export interface EdgeOptions {
+export interface WorkerdOptions {
   script: string;
   /** Object classes by binding. */
   objects: Record<string, string>;
@@ -19,7 +19,7 @@ export interface EdgeOptions {
 
 const calls = {
   /** Resolves with the edge's origin. */
-  async start(edge: EdgeOptions): Promise<string> {
+  async start(edge: WorkerdOptions): Promise<string> {
     const options = convertV4MiniflareOptions({
       host: "127.0.0.1",
       port: 0,

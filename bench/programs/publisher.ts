@@ -1,6 +1,6 @@
 /** Publishes to the room. */
 import { inParallel } from "../clients/in-parallel.ts";
-import { openPublisher, type Publisher } from "../clients/publishers.ts";
+import { openPublisher, type RoomPublisher } from "../clients/publishers.ts";
 import type { RoomEndpoint } from "../clients/room-endpoint.ts";
 import { sharedNow } from "../clock.ts";
 import { answerCalls } from "./child.ts";
@@ -28,10 +28,10 @@ const calls = {
 };
 export type PublisherCalls = typeof calls;
 
-let publisher: Publisher | null = null;
+let publisher: RoomPublisher | null = null;
 answerCalls(calls);
 
-function connected(): Publisher {
+function connected(): RoomPublisher {
   if (!publisher) throw new Error("connect first");
   return publisher;
 }

@@ -1,4 +1,4 @@
-/** Socket.IO on Node with one room: `socketio.ts <port>`. */
+/** Runs Socket.IO on Node with one room: `socketio.ts <port>`. */
 import { createServer } from "node:http";
 import process from "node:process";
 import { Server } from "socket.io";

@@ -18,18 +18,18 @@ const PRICE = {
 const MESSAGES_A_REQUEST = 20;
 
 const LONE_JOBS = 2;
-/** Longer than an attempt's lease: the alarm for it is part of what a lone job costs. */
+/** Longer than an attempt's lease, so that the lease's alarm counts as a cost of a lone job. */
 const LONE_PAUSE_MS = 35_000;
-/** How long the lone job of a model takes. */
+/** How long a lone job takes at the worker, as a job of a model would. */
 const RUN_MS = 1_000;
-/** Longer than what starting left behind: the alarm that waits for a worker's `register`. */
+/** Longer than the alarm for a worker's `register` (W6), which the start of the edge leaves behind. */
 const SETTLE_MS = 12_000;
-/** Longer than any timer a job leaves behind. */
+/** Longer than any timer that a job leaves pending. */
 const TIMERS_MS = 2_500;
 
 const LONE = `socket, one every ${LONE_PAUSE_MS / 1_000} s`;
 
-/** What one job is billed for; the counts come from the runtime's own cursors. */
+/** What Cloudflare would bill for a job. Rows are counted by the runtime's own cursors. */
 export const cost: Suite = {
   name: "cost",
   title: "What a job costs its space's object",
@@ -56,9 +56,13 @@ export const cost: Suite = {
     {
       name: "cost-lone",
       label: `${LONE}, a second each`,
-      measure: (sandbox) => lone(sandbox, RUN_MS),
+      measure: (sandbox) => measureLone(sandbox, RUN_MS),
     },
-    { name: "cost-quick", label: `${LONE}, over at once`, measure: (sandbox) => lone(sandbox, 0) },
+    {
+      name: "cost-quick",
+      label: `${LONE}, over at once`,
+      measure: (sandbox) => measureLone(sandbox, 0),
+    },
     {
       name: "cost-http",
       label: `HTTP, ${IN_FLIGHT} at once`,
@@ -68,12 +72,12 @@ export const cost: Suite = {
   maxRounds: 1,
 };
 
-function lone(sandbox: Sandbox, runMs: number): Promise<Measured> {
+function measureLone(sandbox: Sandbox, runMs: number): Promise<Measured> {
   const prepare = async (edge: DialoutEdge) => {
     const load = await edge.connectLoad();
     const trickle = (submits: number) =>
       load.call("trickle", { submits, pauseMs: LONE_PAUSE_MS }, submits * LONE_PAUSE_MS);
-    // The first job of a space tells it how long its jobs take.
+    // With this job the space learns how long its jobs take (decision 0030).
     await trickle(1);
     return () => trickle(LONE_JOBS);
   };
@@ -89,7 +93,7 @@ async function overHttp(sandbox: Sandbox, edge: DialoutEdge, { ms }: Timing) {
   };
 }
 
-/** The usage of the jobs of one load, read again when the worker has no more to do. */
+/** Measures the usage per job of one load, after the worker has answered its last job. */
 async function costOf(
   sandbox: Sandbox,
   prepare: (edge: DialoutEdge) => Promise<() => Promise<void>>,
@@ -106,7 +110,7 @@ async function costOf(
   return perJob(before, await edge.usage(), jobs);
 }
 
-/** The worker is asked, not the edge, which would count the questions. */
+/** Waits until no more results are acknowledged. It asks the worker: the edge would count the requests. */
 async function untilQuiet(worker: ChildProgram<WorkerCalls>): Promise<number> {
   for (let before = -1; ; ) {
     const now = await worker.call("acknowledged", undefined);

@@ -3,7 +3,7 @@ import type { LoadCalls } from "../programs/load.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { median } from "../statistics.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, type Subject, type Suite, type Timing } from "./suite.ts";
+import { type BenchSubject, IN_FLIGHT, type Measured, type Suite, type Timing } from "./suite.ts";
 
 /** Jobs that are timed together; the shallow queue holds just as many. */
 const LOT = 100;
@@ -28,7 +28,7 @@ export const depth: Suite = {
   subjects: DEPTHS.map((waiting) => subjectAt(waiting)),
 };
 
-function subjectAt(waiting: number): Subject {
+function subjectAt(waiting: number): BenchSubject {
   return {
     name: `depth-${waiting}`,
     label: `Dialout, ${waiting.toLocaleString("en")} jobs wait`,

@@ -11,16 +11,16 @@ import type { Sandbox } from "../sandbox.ts";
 import type { Usage } from "../usage.ts";
 
 const SPACE = "bench";
-/** As many as a space may allow: the benchmark must never be what fills the queue. */
+/** The largest setting there is: the queue must never be full. */
 const MAX_QUEUE = 1_000_000;
 
 interface Secrets {
   operatorKey: string;
-  /** Signs the tokens of users. */
+  /** The key that users' tokens are signed with. */
   jwtSecret: string;
 }
 
-/** Dialout in workerd with one space. */
+/** Runs Dialout in workerd, with one space. */
 export class DialoutEdge {
   private readonly sandbox: Sandbox;
   private readonly program: ChildProgram<EdgeCalls>;
@@ -39,7 +39,7 @@ export class DialoutEdge {
     this.secrets = secrets;
   }
 
-  /** `metered` counts what would be billed. */
+  /** The bundle `metered` counts what would be billed, see `usage`. */
   static async start(
     sandbox: Sandbox,
     settings: Partial<SpaceSettings> = {},
@@ -56,14 +56,14 @@ export class DialoutEdge {
         OPERATOR_KEY: secrets.operatorKey,
         JWT_SECRET: secrets.jwtSecret,
         SIGNING_KEY: randomSecret(),
-        // Miniflare's stand-in for the counters of submits costs what Cloudflare's does not.
+        // Switches off the limit on submits by address: Miniflare's stand-in costs more than a submit.
         LOCAL: "true",
       },
       migrations: join(ROOT, "migrations"),
       inspectorPort,
     });
     const edge = new DialoutEdge(sandbox, program, url, secrets);
-    await edge.ask("POST", "/api/spaces", { name: SPACE, max_queue: MAX_QUEUE, ...settings });
+    await edge.request("POST", "/api/spaces", { name: SPACE, max_queue: MAX_QUEUE, ...settings });
     return edge;
   }
 
@@ -71,17 +71,17 @@ export class DialoutEdge {
     return `${this.url}/api/spaces/${SPACE}/jobs`;
   }
 
-  /** Where rooms are, and what signs tokens for them. */
+  /** The origin of rooms, and the key that tokens for them are signed with. */
   get room(): { url: string; secret: string } {
     return { url: this.url, secret: this.secrets.jwtSecret };
   }
 
-  /** What workerd holds in memory, bytes. */
+  /** Resolves with the bytes that workerd holds in memory. */
   memory(): Promise<number> {
     return this.program.call("memory", undefined);
   }
 
-  /** A submitter in a process of its own, over the space's socket; `inBatches`: frames of a moment go as one. */
+  /** Starts a submitter program on the space's socket; `inBatches` puts many frames in a message. */
   async connectLoad(inBatches = true): Promise<ChildProgram<LoadCalls>> {
     const load = this.sandbox.launch<LoadCalls>("load.ts");
     const url = `${this.url}/api/spaces/${SPACE}/ws${queryOf(inBatches)}`;
@@ -94,7 +94,7 @@ export class DialoutEdge {
     { holdResults = false, inBatches = true, runMs = 0 } = {},
   ): Promise<ChildProgram<WorkerCalls>> {
     const tokens = `/api/spaces/${SPACE}/tokens`;
-    const { token } = await this.ask<{ token: string }>("POST", tokens, { name: "bench" });
+    const { token } = await this.request<{ token: string }>("POST", tokens, { name: "bench" });
     const worker = this.sandbox.launch<WorkerCalls>("worker.ts");
     const url = `${this.url}/api/spaces/${SPACE}/connect${queryOf(inBatches)}`;
     await worker.call("start", { kind: "dialout", url, token, concurrency, holdResults, runMs });
@@ -102,16 +102,16 @@ export class DialoutEdge {
   }
 
   async queueSize(): Promise<number> {
-    const { status } = await this.ask<SpaceResource>("GET", `/api/spaces/${SPACE}`);
+    const { status } = await this.request<SpaceResource>("GET", `/api/spaces/${SPACE}`);
     return status.queue_size;
   }
 
-  /** Of a metered edge. */
+  /** Needs an edge with the bundle `metered`. */
   usage(): Promise<Usage> {
-    return this.ask("GET", `/usage/${SPACE}`);
+    return this.request("GET", `/usage/${SPACE}`);
   }
 
-  private async ask<T>(method: string, path: string, body?: object): Promise<T> {
+  private async request<T>(method: string, path: string, body?: object): Promise<T> {
     const response = await fetch(this.url + path, {
       method,
       headers: {

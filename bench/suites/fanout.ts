@@ -3,7 +3,7 @@ import type { Sandbox } from "../sandbox.ts";
 import { quantile } from "../statistics.ts";
 import { Audience, msUntilLast } from "./audience.ts";
 import { openDialout, peersOf, type RoomServer, type SubscriberRoute } from "./room-server.ts";
-import type { Measured, Subject, Suite, Timing } from "./suite.ts";
+import type { BenchSubject, Measured, Suite, Timing } from "./suite.ts";
 
 const SUBSCRIBERS = 1_000;
 const IN_FLIGHT = 32;
@@ -26,7 +26,7 @@ export const fanout: Suite = {
   ],
 };
 
-function dialout(name: string, route: SubscriberRoute, label: string): Subject {
+function dialout(name: string, route: SubscriberRoute, label: string): BenchSubject {
   return {
     name,
     label,

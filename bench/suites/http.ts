@@ -11,7 +11,7 @@ const BATCH = JSON.stringify({
   jobs: Array.from({ length: BATCH_JOBS }, () => ({ input: INPUT })),
 });
 
-/** Submits over kept connections; answered once the job is stored. */
+/** Submits over connections that stay open; each answer means that the job is stored. */
 export const http: Suite = {
   name: "http",
   title: `Submits over HTTP, ${IN_FLIGHT} at once`,
@@ -22,40 +22,40 @@ export const http: Suite = {
     { metric: "p99_ms", heading: "p99 ms" },
   ],
   subjects: [
-    { name: "http-queue", label: "Dialout, no worker: they queue", measure: queued },
-    { name: "http-worker", label: "Dialout, a worker takes them", measure: worked },
+    { name: "http-queue", label: "Dialout, no worker: they queue", measure: measureQueued },
+    { name: "http-worker", label: "Dialout, a worker takes them", measure: measureWithWorker },
     {
       name: "http-batch",
       label: `Dialout, ${BATCH_JOBS} jobs a request, ${BATCHES_IN_FLIGHT} at once`,
-      measure: batched,
+      measure: measureBatches,
     },
-    { name: "http-row", label: "Hono, one object call, one row", measure: row },
+    { name: "http-row", label: "Hono, one object call, one row", measure: measureRow },
   ],
 };
 
-async function queued(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+async function measureQueued(sandbox: Sandbox, timing: Timing): Promise<Measured> {
   const edge = await DialoutEdge.start(sandbox, { offline: "queue" });
   return measureHttp(sandbox, { url: edge.jobsUrl, body: ONE }, timing);
 }
 
-async function worked(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+async function measureWithWorker(sandbox: Sandbox, timing: Timing): Promise<Measured> {
   const edge = await DialoutEdge.start(sandbox);
   await edge.connectWorker(IN_FLIGHT);
   return measureHttp(sandbox, { url: edge.jobsUrl, body: ONE }, timing);
 }
 
-async function batched(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+async function measureBatches(sandbox: Sandbox, timing: Timing): Promise<Measured> {
   const edge = await DialoutEdge.start(sandbox, { offline: "queue" });
   const url = `${edge.jobsUrl}/batch`;
   const headers = { "content-type": "application/json" };
   const probe = await fetch(url, { method: "POST", headers, body: BATCH });
   if (probe.status === 404 || probe.status === 405)
-    throw new NotSupported("the route is not there");
+    throw new NotSupported("the edge has no such route");
   const batches = await measureHttp(sandbox, { url, body: BATCH }, timing, BATCHES_IN_FLIGHT);
   return { ...batches, jobs_per_s: (batches.jobs_per_s ?? Number.NaN) * BATCH_JOBS };
 }
 
-async function row(sandbox: Sandbox, timing: Timing): Promise<Measured> {
+async function measureRow(sandbox: Sandbox, timing: Timing): Promise<Measured> {
   return measureHttp(sandbox, { url: `${await startPeers(sandbox)}/rows`, body: ONE }, timing);
 }
 

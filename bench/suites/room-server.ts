@@ -8,7 +8,7 @@ import type { EdgeCalls } from "../programs/edge.ts";
 import type { ServerCalls } from "../programs/server.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import type { Measured, Subject, Timing } from "./suite.ts";
+import type { BenchSubject, Measured, Timing } from "./suite.ts";
 
 /** A running server with one room to follow. */
 export interface RoomServer {
@@ -37,7 +37,7 @@ export async function openDialout(
 }
 
 /** The servers that Dialout's rooms are compared with; the first is the base of the ratios. */
-export function peersOf(measure: MeasureRoomServer): Subject[] {
+export function peersOf(measure: MeasureRoomServer): BenchSubject[] {
   return [
     {
       name: "object",

@@ -9,7 +9,7 @@ export interface Timing {
 export type Measured = Record<string, number>;
 
 /** One candidate of a suite. The candidates take turns, and each turn starts from nothing. */
-export interface Subject {
+export interface BenchSubject {
   name: string;
   label: string;
   /** Returns why it can't be measured here, or `null`. */
@@ -17,7 +17,7 @@ export interface Subject {
   measure: (sandbox: Sandbox, timing: Timing) => Promise<Measured>;
 }
 
-export interface Column {
+export interface TableColumn {
   metric: string;
   heading: string;
   /** Shows the ratio to the suite's `base` in the same round beside the figure. */
@@ -27,8 +27,8 @@ export interface Column {
 export interface Suite {
   name: string;
   title: string;
-  columns: Column[];
-  subjects: Subject[];
+  columns: TableColumn[];
+  subjects: BenchSubject[];
   /** The name of the subject that the others are compared with. */
   base: string;
   /** Fewer rounds than asked for, if more would show nothing new. */

@@ -9,9 +9,9 @@ import type { ServerCalls } from "../programs/server.ts";
 import type { WorkerCalls, WorkerTarget } from "../programs/worker.ts";
 import type { Sandbox } from "../sandbox.ts";
 import { DialoutEdge } from "./dialout-edge.ts";
-import { IN_FLIGHT, type Measured, type Subject, type Suite, type Timing } from "./suite.ts";
+import { type BenchSubject, IN_FLIGHT, type Measured, type Suite, type Timing } from "./suite.ts";
 
-/** A job in, to a worker in a process of its own, and its result back. */
+/** Submits jobs to a worker in another process and waits for their results. */
 export const work: Suite = {
   name: "work",
   title: "Work over sockets",
@@ -55,7 +55,7 @@ async function dialout(sandbox: Sandbox, timing: Timing, inBatches: boolean): Pr
   return measureWork(await edge.connectLoad(inBatches), timing);
 }
 
-function objectPeer(name: "relay" | "naive", label: string): Subject {
+function objectPeer(name: "relay" | "naive", label: string): BenchSubject {
   return {
     name,
     label,
@@ -100,7 +100,7 @@ async function measureWork(
   return { p50_ms: alone.p50Ms, p99_ms: alone.p99Ms, jobs_per_s: many.perSecond };
 }
 
-/** The object peers in workerd; resolves with their address. */
+/** Starts the peers that are objects, in workerd; resolves with their origin. */
 export function startPeers(sandbox: Sandbox): Promise<string> {
   return sandbox.launch<EdgeCalls>("edge.ts").call("start", {
     script: bundles().peers,

@@ -9,7 +9,7 @@ let space: { name: string; token: string };
 let worker: FrameSocket;
 let viewer: FrameSocket;
 
-/** A worker and a viewer go on undisturbed by whatever a test does beside them. */
+/** Whatever a test sends must not disturb this worker and viewer: `afterEach` runs a job with them. */
 beforeEach(async () => {
   space = await edge.makeSpace({ enable_prompt: false });
   worker = await connectWorker();
@@ -60,23 +60,38 @@ describe("a submit over HTTP", () => {
     ["that is not UTF-8", new Uint8Array([0x22, 0xff, 0x22]), 400, "invalid_json"],
     ["whose body is a list", "[]", 422, "invalid_request"],
     ["without an input", "{}", 422, "invalid_request"],
-    ["whose input is a text", '{"input":"hi"}', 422, "invalid_request"],
-    ["with a priority that is no number", '{"input":{},"priority":"high"}', 422, "invalid_request"],
-    ["with a field nobody knows", '{"input":{},"prioriti":1}', 422, "invalid_request"],
-    ["nested too deep", `{"input":{"a":${"[".repeat(99)}${"]".repeat(99)}}}`, 400, "invalid_json"],
-    ["with a prompt where none is taken", '{"input":{"prompt":"hi"}}', 422, "prompt_not_enabled"],
+    ["whose input is a string", '{"input":"hi"}', 422, "invalid_request"],
     [
-      "with an input too large",
+      "with a priority that is not a number",
+      '{"input":{},"priority":"high"}',
+      422,
+      "invalid_request",
+    ],
+    ["with an unknown field", '{"input":{},"prioriti":1}', 422, "invalid_request"],
+    [
+      "that is nested too deeply",
+      `{"input":{"a":${"[".repeat(99)}${"]".repeat(99)}}}`,
+      400,
+      "invalid_json",
+    ],
+    [
+      "with a prompt that the space does not take",
+      '{"input":{"prompt":"hi"}}',
+      422,
+      "prompt_not_enabled",
+    ],
+    [
+      "whose input is too large",
       `{"input":{"a":"${"x".repeat(0.9 * MB)}"}}`,
       413,
       "payload_too_large",
     ],
     ["of 20 MB", `{"input":{"a":"${"x".repeat(20 * MB)}"}}`, 413, "payload_too_large"],
-  ])("%s is answered with its problem", async (_, body, status, code) => {
+  ])("%s is answered with a problem that has its code (H2, H3)", async (_, body, status, code) => {
     await expectProblem(post(body), status, code);
   });
 
-  it("of a form without its boundary, or with a file where none is taken, is a problem too", async () => {
+  it("as a form without its boundary, or with a file that the space does not take, is answered with a problem (H6)", async () => {
     await expectProblem(post("--x", "multipart/form-data; boundary=y"), 400, "invalid_multipart");
     const form = new FormData();
     form.append("file", new File(["x"], "x.txt"));
@@ -87,7 +102,7 @@ describe("a submit over HTTP", () => {
     await expectProblem(answer, 422, "file_upload_not_enabled");
   });
 
-  it("names the field that is wrong and says nothing of the inside", async () => {
+  it("is answered with the name of the wrong field and nothing about the code inside", async () => {
     const problem = await expectProblem(post('{"input":{},"prioriti":1}'), 422, "invalid_request");
     expect(problem.detail).toContain("prioriti");
     expect(JSON.stringify(problem)).not.toMatch(/\.ts|at .*\(/);
@@ -106,22 +121,30 @@ describe("an address", () => {
     ["GET", "/api/spaces/none/ws", 426, "upgrade_required"],
     ["GET", "/api/files/spaces/none/inputs/x/0", 403, "not_allowed"],
     ["POST", "/api/spaces", 401, "not_authenticated"],
-  ])("%s %s is answered with its problem", async (method, path, status, code) => {
-    const body = path.endsWith("/jobs") ? { input: {} } : undefined;
-    await expectProblem(edge.call(method, path, body), status, code);
-  });
+  ])(
+    "%s %s is answered with a problem that has its code (H2, H3)",
+    async (method, path, status, code) => {
+      const body = path.endsWith("/jobs") ? { input: {} } : undefined;
+      await expectProblem(edge.call(method, path, body), status, code);
+    },
+  );
 });
 
 describe("a worker's socket", () => {
   it.each<[string, object | string | Uint8Array, string, number]>([
-    ["text that is no JSON", "{type:", "malformed_frame", 4400],
-    ["JSON that is no frame", "[1]", "malformed_frame", 4400],
-    ["a frame nobody knows", { type: "hack" }, "unknown_frame", 4400],
-    ["a frame with a wrong type", { type: "register", worker_id: 7 }, "malformed_frame", 4400],
-    ["bytes", randomBytes(999), "binary_frame", 4400],
+    ["text that is not JSON", "{type:", "malformed_frame", 4400],
+    ["JSON that is not a frame", "[1]", "malformed_frame", 4400],
+    ["an unknown frame", { type: "hack" }, "unknown_frame", 4400],
+    [
+      "a frame with a field of the wrong type",
+      { type: "register", worker_id: 7 },
+      "malformed_frame",
+      4400,
+    ],
+    ["a binary frame", randomBytes(999), "binary_frame", 4400],
     ["a frame before `register`", { type: "drain", reason: "x" }, "not_registered", 4400],
-    ["a frame too large", `"${"x".repeat(2 * MB)}"`, "frame_too_large", 1009],
-  ])("that sends %s is told so and closed", async (_, data, code, close) => {
+    ["a frame that is too large", `"${"x".repeat(2 * MB)}"`, "frame_too_large", 1009],
+  ])("that sends %s gets the error and is closed (W30)", async (_, data, code, close) => {
     const socket = await connectWorker();
     await socket.next("hello");
     socket.send(data);
@@ -132,11 +155,11 @@ describe("a worker's socket", () => {
 
 describe("a subscriber's socket", () => {
   it.each<[string, object | string | Uint8Array, string]>([
-    ["text that is no JSON", "{type:", "malformed_frame"],
-    ["a frame nobody knows", { type: "hack" }, "unknown_frame"],
+    ["text that is not JSON", "{type:", "malformed_frame"],
+    ["an unknown frame", { type: "hack" }, "unknown_frame"],
     ["a submit without input", { type: "submit", ref: 1 }, "malformed_frame"],
-    ["bytes", randomBytes(999), "binary_frame"],
-  ])("that sends %s is told so, and closed after the third", async (_, data, code) => {
+    ["a binary frame", randomBytes(999), "binary_frame"],
+  ])("that sends %s gets the error, and is closed after the third (S6)", async (_, data, code) => {
     const socket = await FrameSocket.open(`${edge.url}/api/spaces/${space.name}/ws`);
     for (const time of ["first", "second", "third"]) {
       socket.send(data);
@@ -145,14 +168,14 @@ describe("a subscriber's socket", () => {
     expect((await socket.closed).code).toBe(4400);
   });
 
-  it("that sends a frame too large is closed with 1009", async () => {
+  it("that sends a frame that is too large is closed with 1009 (C3, S14)", async () => {
     const socket = await FrameSocket.open(`${edge.url}/api/spaces/${space.name}/ws`);
     socket.send("x".repeat(2 * MB));
     expect(await socket.next("error")).toMatchObject({ code: "frame_too_large" });
     expect((await socket.closed).code).toBe(1009);
   });
 
-  it("learns which of its submits was refused, and why", async () => {
+  it("receives the ref of the submit that was refused, and why (S8)", async () => {
     viewer.send({ type: "submit", ref: "a", input: { prompt: "hi" } });
     expect(await viewer.next("error")).toMatchObject({ ref: "a", code: "prompt_not_enabled" });
     viewer.send({ type: "cancel", job_id: `${space.name}.01JZZZZZZZZZZZZZZZZZZZZZZZ` });

@@ -51,8 +51,8 @@ describe("the client with a space", () => {
     const resource = await job.get();
     expect(pieces.join("")).toBe(resource.output);
     expect(await job.result()).toEqual(resource.result);
-    const told = await all(job.events());
-    expect(told.at(-1)).toMatchObject({ type: "progress", status: "completed" });
+    const events = await all(job.events());
+    expect(events.at(-1)).toMatchObject({ type: "progress", status: "completed" });
   });
 
   it("sends files, and several jobs at once", async () => {
@@ -71,10 +71,10 @@ describe("the client with a space", () => {
       { input: { n: 4 }, job_timeout_s: 9 },
     ]);
     expect(submitted.map(({ ok }) => ok)).toEqual([true, false, true]);
-    await Promise.all(submitted.map((one) => one.ok && one.job.result()));
+    await Promise.all(submitted.map((answer) => answer.ok && answer.job.result()));
   });
 
-  it("is told why a job is refused, and why one ended without a result", async () => {
+  it("reports why a job is refused, and why one ended without a result", async () => {
     const handle = clientOf().space(space.name);
     await expect(handle.submit({})).rejects.toMatchObject({ code: "worker_not_connected" });
     await edge.startWorker(space, ["exec", "--", "sleep", "60"]);
@@ -95,7 +95,7 @@ describe("the client with a space", () => {
     });
   });
 
-  it("needs no other client for who has a user's token, and the operator's key for what is private", async () => {
+  it("uses a public space with a user's token, and a private one with the operator's key (S2)", async () => {
     const worker = await edge.startWorker(space, ["demo"]);
     const user = clientOf({ token: await userToken({ rooms: ["project:*"] }) });
     const job = await user.space(space.name).submit({ prompt: TEXT });
@@ -114,7 +114,7 @@ describe("the client with a space", () => {
     expect((await secret.events().next()).value).toMatchObject({ status: "queued" });
   });
 
-  it("hears the worker come and go", async () => {
+  it("reports when the worker connects and disconnects", async () => {
     const seen: SpaceStatus["worker"][] = [];
     clientOf()
       .space(space.name)
@@ -128,7 +128,7 @@ describe("the client with a space", () => {
 });
 
 describe("the client with a backend's job", () => {
-  it("reports it to whoever follows, from before it is made", async () => {
+  it("shows its reports to followers, even to one that follows before the job is made (B8)", async () => {
     const id = `job-${crypto.randomUUID()}`;
     const reporter = clientOf({ token: await userToken({ publish: [`job:${id}`] }) });
     const made = { id, input: { video: 7 }, message: "Waiting" };
@@ -137,7 +137,7 @@ describe("the client with a backend's job", () => {
     const handle = clientOf().job(id);
     const following = handle.follow({
       onOutput: ({ delta }) => texts.push(delta),
-      onProgress: (told) => progress.push(told),
+      onProgress: (frame) => progress.push(frame),
     });
     await expect.poll(() => progress.at(-1)?.status).toBe("pending");
     const job = await reporter.createJob(made);
@@ -155,12 +155,12 @@ describe("the client with a backend's job", () => {
     expect(await handle.result()).toEqual({ path: "/cat.mp4" });
   });
 
-  it("fails it with a code of its own, and needs the right to", async () => {
+  it("can fail it with a code of its own, and can't make one without a token (B3, B6)", async () => {
     const reporter = clientOf({ token: await userToken({ publish: ["job:*"] }) });
     const job = await reporter.createJob();
     await job.fail("The disk is full.", "disk_full");
-    const told = { code: "disk_full", message: "The disk is full." };
-    await expect(job.handle.result()).rejects.toMatchObject(told);
+    const failure = { code: "disk_full", message: "The disk is full." };
+    await expect(job.handle.result()).rejects.toMatchObject(failure);
     await expect(clientOf().createJob()).rejects.toMatchObject({ code: "not_authenticated" });
   });
 });
@@ -169,7 +169,7 @@ describe("the client with rooms", () => {
   const roomOf = (kind = "project") => `${kind}:${crypto.randomUUID()}`;
   const broadcaster = () => new Broadcaster({ url, token: operatorKey() });
 
-  it("hears what a backend publishes, and who is there", async () => {
+  it("receives what a backend publishes, and who joins and leaves (R6, R10)", async () => {
     const id = crypto.randomUUID();
     const client = clientOf({ token: await userToken({ rooms: ["project:*"] }) });
     const room = client.room(`project:${id}`);
@@ -196,7 +196,7 @@ describe("the client with rooms", () => {
     ).rejects.toMatchObject({ code: "not_allowed" });
   });
 
-  it("goes on after 1,500 events that it was not there for, and tells each once", async () => {
+  it("receives 1,500 events that were published while it was away, each once and in order", async () => {
     const room = clientOf({ token: operatorKey() }).room(roomOf());
     const first = await room.publish({ type: "step.done", data: { n: 0 } });
     const { epoch } = await room.history();
@@ -208,24 +208,24 @@ describe("the client with rooms", () => {
         events,
       });
     }
-    const told: (RoomEvent | Gap)[] = [];
+    const received: (RoomEvent | Gap)[] = [];
     const since = `${epoch}:${first.offset}`;
     const subscription = room.subscribe({
       since,
       fillGaps: true,
-      onEvent: (event) => told.push(event),
-      onGap: (gap) => told.push(gap),
+      onEvent: (event) => received.push(event),
+      onGap: (gap) => received.push(gap),
     });
-    await expect.poll(() => told.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(1_000);
+    await expect.poll(() => received.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(1_000);
     await room.publish({ type: "step.done", data: { n: 1_501 } });
-    await expect.poll(() => told.length, { timeout: 20_000 }).toBe(1_501);
+    await expect.poll(() => received.length, { timeout: 20_000 }).toBe(1_501);
     subscription.close();
-    expect(told.map((one) => (one.type === "gap" ? "gap" : one.data.n))).toEqual(
+    expect(received.map((event) => (event.type === "gap" ? "gap" : event.data.n))).toEqual(
       Array.from({ length: 1_501 }, (_, index) => index + 1),
     );
   });
 
-  it("is refused a room that its token does not name, and hears the others", async () => {
+  it("is refused a room that its token does not name, and receives events of the others", async () => {
     const client = clientOf({ token: await userToken({ rooms: ["agent:7"] }) });
     const refused = client.room("project:42").subscribe({});
     const events = client.room("user:ada").events();
@@ -236,7 +236,7 @@ describe("the client with rooms", () => {
     expect(await anonymous.closed).toMatchObject({ code: "not_authenticated" });
   });
 
-  it("keeps its socket over the end of its tokens", async () => {
+  it("keeps its socket when its token expires, by sending a fresh one (R11)", async () => {
     let given = 0;
     const token = () => {
       given += 1;
@@ -249,7 +249,7 @@ describe("the client with rooms", () => {
       onEvent: ({ data }) => texts.push(data.text),
       onLink: (state) => links.push(state),
     });
-    // The first has run out by then: a fresh one comes every 5 seconds.
+    // By the fourth token the first has expired: a fresh one is requested every 5 seconds.
     await expect.poll(() => given, { timeout: 60_000 }).toBe(4);
     await broadcaster().publish(room.name, "note.added", { text: "still here" });
     await expect.poll(() => texts).toEqual(["still here"]);
@@ -257,8 +257,8 @@ describe("the client with rooms", () => {
   });
 });
 
-describe("the client of an edge that is killed", () => {
-  it("goes on with its jobs and rooms, and misses nothing", async () => {
+describe("the client when the edge is killed", () => {
+  it("continues its jobs and rooms after the restart and misses nothing (C9)", async () => {
     const state = await makeState();
     const port = await freePort();
     let running = await runEdge(state, port);

@@ -6,7 +6,7 @@ import { Program } from "../support/program.ts";
 
 const WORKER = join(ROOT, "dist/worker-client/cli.js");
 
-/** What a person at the edge at `url` does with curl. */
+/** Requests and worker programs that tests use with the edge at `url`. */
 export class EdgeClient {
   readonly url: string;
 
@@ -52,13 +52,13 @@ export class EdgeClient {
     return (await (await this.call("GET", `/api/jobs/${id}`)).json()) as JobResource;
   }
 
-  /** The job once it has ended: its event stream ends with it. */
+  /** Waits until the job has ended, when its event stream ends too, and returns it. */
   async ended(id: string): Promise<JobResource> {
     await (await this.call("GET", `/api/jobs/${id}/events`)).text();
     return this.job(id);
   }
 
-  /** `dialout-worker` as its own process, connected; it ends with the test. */
+  /** Starts `dialout-worker` and waits until it is connected; it is killed when the test ends. */
   async startWorker(space: { name: string; token: string }, args: string[]): Promise<Program> {
     const worker = this.launchWorker(space, args);
     await worker.prints("serving");

@@ -8,7 +8,7 @@ import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const QUEUED = 8;
 
-/** Says which job it ran, as often as it ran it, into a file that outlives every process. */
+/** Appends the job's id to a file on every run, so that a test can count the runs after a crash. */
 const PROGRAM = `
   const { appendFileSync } = require("node:fs");
   const { job_id, input } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
@@ -31,9 +31,9 @@ describe("an edge that is killed with kill -9", () => {
     await removeState(state);
   });
 
-  it("ends every job it had accepted, queued or running, with its result and once", async () => {
+  it("runs every job that it had accepted exactly once after the restart, with its result", async () => {
     const client = new EdgeClient(edge.url);
-    // However long the edge takes to come up again, its worker is back in time.
+    // Long enough for the edge to restart: the worker must be back within its grace (W24).
     const space = await client.makeSpace({ reconnect_grace_s: 120 });
     const runs = `${state}/runs`;
     await client.startWorker(space, ["exec", "--", "node", "-e", PROGRAM, runs]);
@@ -53,7 +53,7 @@ describe("an edge that is killed with kill -9", () => {
     expect(ran.sort()).toEqual(jobs.map(({ id }) => id).sort());
   });
 
-  it("with its worker loses nothing either: another worker runs what was left, as the next attempt", async () => {
+  it("together with its worker loses no job: another worker runs the rest, an interrupted one as its next attempt", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ reconnect_grace_s: 1 });
     const echo = ["exec", "--", "node", "-e", PROGRAM, `${state}/runs`];
@@ -70,7 +70,7 @@ describe("an edge that is killed with kill -9", () => {
     expect(ended.map(({ attempt }) => attempt)).toEqual([2, 1, 1]);
   });
 
-  it("knows every report of a backend's job that it had answered, and its followers go on", async () => {
+  it("still has every report of a backend's job that it had answered, and followers continue (B4, C9)", async () => {
     const headers = {
       authorization: `Bearer ${operatorKey()}`,
       "content-type": "application/json",

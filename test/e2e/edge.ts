@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { ROOT } from "../../scripts/local.ts";
 import { Program } from "../support/program.ts";
 
-/** What `npm run edge` or `npm start` brings up, with a port and a state folder for itself. */
+/** A running `npm run edge` or `npm start`, with a port and a state folder of its own. */
 export interface RunningEdge {
   url: string;
   program: Program;
@@ -20,7 +20,7 @@ export async function runEdge(
   return edge;
 }
 
-/** Does not wait until it is up. */
+/** Starts the edge without waiting until it is up. */
 export function launchEdge(state: string, port: number, args = ["--no-worker"]): RunningEdge {
   const env = { PORT: String(port), DIALOUT_STATE: state };
   const program = new Program(join(ROOT, "scripts/start.ts"), args, env);

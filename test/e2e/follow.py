@@ -1,4 +1,4 @@
-"""Follows a job and a room with Python's `websockets`, which knows nothing of Dialout."""
+"""Follows a job and a room with Python's `websockets`, without any code of Dialout."""
 
 import asyncio
 import json
@@ -9,15 +9,15 @@ import websockets
 EDGE, TOKEN, ROOM, JOB = sys.argv[1:]
 
 
-def tell(who, frame):
-    print(who, json.dumps(frame), flush=True)
+def report(channel, frame):
+    print(channel, json.dumps(frame), flush=True)
 
 
 async def follow_job():
     async with websockets.connect(f"{EDGE}/ws/{JOB}", subprotocols=["dialout.v1"]) as socket:
         async for text in socket:
-            tell("job", json.loads(text))
-        tell("job", {"type": "closed", "code": socket.close_code})
+            report("job", json.loads(text))
+        report("job", {"type": "closed", "code": socket.close_code})
 
 
 async def follow_room():
@@ -25,7 +25,7 @@ async def follow_room():
     async with websockets.connect(f"{EDGE}/ws", extra_headers=headers) as socket:
         async for text in socket:
             frame = json.loads(text)
-            tell("room", frame)
+            report("room", frame)
             if frame["type"] == "connection.established":
                 await socket.send(json.dumps({"type": "subscribe", "room": ROOM}))
             if frame.get("data", {}).get("last"):

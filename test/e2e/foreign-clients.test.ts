@@ -42,14 +42,14 @@ async function publish(n: number, more: object = {}): Promise<void> {
   expect(response.status).toBe(201);
 }
 
-/** What a program printed of one of its sockets. */
-function framesOf(program: Program, who: string) {
-  const lines = program.printed.split("\n").filter((line) => line.startsWith(`${who} `));
-  return lines.map((line) => JSON.parse(line.slice(who.length + 1)));
+/** Returns the frames that `follow.py` printed for one of its sockets. */
+function framesOf(program: Program, channel: string) {
+  const lines = program.printed.split("\n").filter((line) => line.startsWith(`${channel} `));
+  return lines.map((line) => JSON.parse(line.slice(channel.length + 1)));
 }
 
-describe("programs that nobody here wrote", () => {
-  it("follow a job and a room: Python's websockets", async () => {
+describe("programs that were not written for Dialout", () => {
+  it("follow a job and a room (Python's websockets)", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ offline: "queue" });
     const { id } = await client.submit(space.name, { prompt: "hello" });
@@ -70,7 +70,7 @@ describe("programs that nobody here wrote", () => {
     expect(events.map(({ offset }) => offset)).toEqual([1, 2, 3]);
   });
 
-  it("go on where they were when the edge is killed and comes back: partysocket", async () => {
+  it("continue at their position when the edge is killed and restarted: partysocket (C8, C9)", async () => {
     let since = "";
     const got: number[] = [];
     let wake: () => void = () => undefined;
@@ -107,7 +107,7 @@ describe("programs that nobody here wrote", () => {
     socket.close();
   });
 
-  it("stream a room and a job through a restart: curl", async () => {
+  it("stream a room and a job across a restart: curl (R17, C12)", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ offline: "queue" });
     const { id } = await client.submit(space.name, { prompt: "hello" });

@@ -6,7 +6,7 @@ import { freePort } from "../support/port.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
-/** Answers at once, but for the prompt `wait`. */
+/** Answers at once, except that the prompt `wait` takes ten minutes. */
 const PROGRAM = `
   const { input } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
   const end = () => console.log(JSON.stringify({ type: "result", output: input.prompt }));
@@ -32,7 +32,7 @@ describe("the numbers of an edge that is killed with kill -9", () => {
     return (wanted) => socket.next((frame) => wanted(systemStatusFrame.parse(frame)));
   }
 
-  it("are right once it is up again: jobs as they were stored, and only the sockets that came back", async () => {
+  it("are right after the restart: jobs as they were stored, and only sockets that have reconnected (M4)", async () => {
     const client = new EdgeClient(edge.url);
     const before = await watch();
     const space = await client.makeSpace({ job_timeout_s: 600 });
@@ -55,7 +55,8 @@ describe("the numbers of an edge that is killed with kill -9", () => {
     await edge.program.killAll();
     edge = await runEdge(state, Number(new URL(edge.url).port));
     const after = await watch();
-    // The worker dials again by itself; of the other two sockets nobody can tell that they are gone.
+    // The worker dials again by itself. No close was reported for the other two sockets, but they must
+    // not be counted.
     await after(({ jobs: { total }, websockets: { total_connections, jobs_with_connections } }) => {
       return total === 5 && total_connections === 1 && jobs_with_connections === 0;
     });

@@ -12,7 +12,7 @@ import { Program } from "../support/program.ts";
 import { EdgeClient } from "./client.ts";
 
 const FIXTURE = join(ROOT, "test/support/vite-app");
-/** What a new app with React and TypeScript has, at the versions that this project knows. */
+/** The packages of a new app with React and TypeScript, in the versions that this project uses. */
 const APP_PACKAGES = [
   "vite",
   "react",
@@ -55,7 +55,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** Runs a program of the app, or of this project, in the app's folder. */
+/** Runs a script in the app's folder and returns what it printed. */
 async function inApp(script: string, ...args: string[]): Promise<string> {
   const { stdout } = await run(process.execPath, [script, ...args], { cwd: app, env: ENV }).catch(
     (error) => {
@@ -65,13 +65,13 @@ async function inApp(script: string, ...args: string[]): Promise<string> {
   return stdout;
 }
 
-/** Tests run with another `NODE_ENV`, in which React is built with all its warnings. */
+/** Vitest sets another `NODE_ENV`, with which React would be bundled in its development build. */
 const ENV = { ...process.env, NODE_ENV: "production" };
 const VITE = "node_modules/vite/bin/vite.js";
 const TSC = join(ROOT, "node_modules/typescript/bin/tsc");
 
 describe("the package as npm packs it", () => {
-  it("is small and holds what is needed, and nothing else", () => {
+  it("is small and contains the built files and nothing else", () => {
     const paths = packed.files.map(({ path }) => path);
     expect(packed.size).toBeLessThan(MOST_PACKED_BYTES);
     expect(paths).toContain("dist/client/index.js");
@@ -80,7 +80,7 @@ describe("the package as npm packs it", () => {
     expect(others.sort()).toEqual(["README.md", "package.json"]);
   });
 
-  it("brings no package that only the edge needs", async () => {
+  it("installs no package that only the edge needs", async () => {
     const installed = await readdir(join(app, "node_modules"));
     for (const name of ["hono", "jose", "preact", "wrangler", "esbuild"]) {
       expect(installed).not.toContain(name);
@@ -88,12 +88,12 @@ describe("the package as npm packs it", () => {
     for (const name of ["zod", "partysocket", "ws"]) expect(installed).toContain(name);
   });
 
-  it("type-checks in an app, its own declarations too", async () => {
+  it("type-checks in an app, including its own declarations", async () => {
     await inApp(TSC, "-p", "tsconfig.json");
     await inApp(TSC, "-p", "tsconfig.backend.json");
   });
 
-  it("is used by its documentation as it is", async () => {
+  it("compiles every example in docs/client.md", async () => {
     const text = await readFile(join(ROOT, "docs/client.md"), "utf8");
     const examples = [...text.matchAll(/^```(tsx?)\n(.*?)^```/gms)];
     expect(examples.length).toBeGreaterThan(4);
@@ -103,7 +103,7 @@ describe("the package as npm packs it", () => {
     await inApp(TSC, "-p", "tsconfig.examples.json");
   });
 
-  it("is loaded by Node.js as it is", async () => {
+  it("is loaded by Node.js without a bundler", async () => {
     const load =
       'const { broadcaster } = await import("./src/backend.ts"); console.log(typeof broadcaster.broadcastPrCreated);';
     expect(await inApp("--input-type=module", "-e", load)).toBe("function\n");
@@ -111,7 +111,7 @@ describe("the package as npm packs it", () => {
     expect(help).toContain("dialout-worker");
   });
 
-  it("runs in a page that Vite built, from another origin than the edge's", async () => {
+  it("runs in a page that Vite built, served from another origin than the edge (H9)", async () => {
     await inApp(VITE, "build");
     const assets = join(app, "dist/assets");
     const [script] = (await readdir(assets)).filter((name) => name.endsWith(".js"));

@@ -65,7 +65,7 @@ async function untilStatus(page: Page, status: string): Promise<void> {
     .waitFor();
 }
 
-/** From now on every text the newest job's element shows is kept. */
+/** Records every text that the element shows from now on; the returned function reads them. */
 async function recordTexts(page: Page, testId: string): Promise<() => Promise<string[]>> {
   await page.evaluate((id) => {
     const seen: string[] = [];
@@ -115,7 +115,7 @@ describe("the page of a space", () => {
     await page.screenshot({ path: join(PICTURES, "space-image.png"), fullPage: true });
   });
 
-  it("says within two seconds that the worker left, refuses a submit with the reason, and works again", async () => {
+  it("shows within two seconds that the worker left, refuses a submit with the reason, and works again", async () => {
     const worker = await edge.startWorker(space, ["demo"]);
     const page = await openPage();
     await state(page, "connected").waitFor();
@@ -134,7 +134,7 @@ describe("the page of a space", () => {
     await untilStatus(page, "completed");
   });
 
-  it("says within two seconds that the worker was killed", async () => {
+  it("shows within two seconds that the worker was killed", async () => {
     const worker = await edge.startWorker(space, ["demo"]);
     const page = await openPage();
     await state(page, "connected").waitFor();
@@ -142,7 +142,7 @@ describe("the page of a space", () => {
     await state(page, "disconnected").waitFor({ timeout: 2_000 });
   });
 
-  it("gives three tabs that submit at once their own results, in the order of the queue", async () => {
+  it("shows each of three tabs that submit at once its own result, and jobs run in the order of the queue", async () => {
     await edge.startWorker(space, ["demo"]);
     const tabs = await Promise.all([openPage(), openPage(), openPage()]);
     await Promise.all(tabs.map((page) => state(page, "connected").waitFor()));
@@ -167,7 +167,7 @@ describe("the page of a space", () => {
     expect(instants).toEqual([...instants].sort());
   });
 
-  it("finds its running job again after a reload, with all of its output", async () => {
+  it("shows its running job again after a reload, with all of its output", async () => {
     await edge.startWorker(space, ["demo", "--pace-ms", "500"]);
     const page = await openPage();
     await submitText(page, TEXT);
@@ -182,7 +182,7 @@ describe("the page of a space", () => {
     expect(await page.getByTestId("job-output").textContent()).toBe(job.output);
   });
 
-  it("works on a phone, and by keyboard alone", async () => {
+  it("fits a phone's screen and works with the keyboard alone", async () => {
     await edge.startWorker(space, ["demo"]);
     const page = await openPage();
     await page.setViewportSize({ width: 360, height: 740 });

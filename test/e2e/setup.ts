@@ -2,7 +2,7 @@ import type { TestProject } from "vitest/node";
 import { freePort } from "../support/port.ts";
 import { makeState, removeState, runEdge } from "./edge.ts";
 
-/** One edge for all tests over real sockets; each test has a space of its own. */
+/** Starts one edge for all e2e tests; each test makes a space of its own. */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const state = await makeState();
   const edge = await runEdge(state, await freePort());

@@ -32,7 +32,7 @@ describe("npm start", () => {
     return started;
   }
 
-  /** A block of the README, as its reader would paste it. */
+  /** Runs the block of the README that contains `words`, as its reader would paste it. */
   async function paste(words: string): Promise<string> {
     const readme = readFileSync(join(ROOT, "README.md"), "utf8");
     const blocks = [...readme.matchAll(/```sh\n(.*?)```/gs)].map(([, block]) => block ?? "");
@@ -42,7 +42,7 @@ describe("npm start", () => {
     return (await run("bash", ["-euo", "pipefail", "-c", here], { cwd: ROOT })).stdout;
   }
 
-  it("answers what the README does with curl", async () => {
+  it("answers the curl commands of the README as it says", async () => {
     const text: JobResource = JSON.parse(await paste("Prefer: wait=30' \\\n  -d"));
     expect(text).toMatchObject({ status: "completed", result: { sentences: 2 } });
     const image: JobResource = JSON.parse(await paste("words.png"));
@@ -53,7 +53,7 @@ describe("npm start", () => {
     expect(followed).toContain('"status":"completed"');
   });
 
-  it("ends in order on Ctrl-C, and finds its jobs again", async () => {
+  it("ends in order on Ctrl-C, and still has its jobs after a restart", async () => {
     const client = new EdgeClient(edge.url);
     const { id } = await client.submit("demo", { prompt: "This is kept." });
     await client.ended(id);
@@ -67,19 +67,22 @@ describe("npm start", () => {
     }
   });
 
-  it.each(["workerd", "wrangler"])("comes back by itself where %s was killed", async (what) => {
-    const client = new EdgeClient(edge.url);
-    const { id } = await client.submit("demo", { prompt: "This one is kept. ".repeat(10) });
-    edge.program.killStarted(what);
-    await edge.program.prints(/not answer: starting it again.*serving the space demo/s);
-    await expect
-      .poll(async () => (await client.job(id)).status, { timeout: 30_000 })
-      .toBe("completed");
-    await edge.program.stop();
-    edge = await start();
-  });
+  it.each(["workerd", "wrangler"])(
+    "restarts the edge by itself when %s was killed",
+    async (what) => {
+      const client = new EdgeClient(edge.url);
+      const { id } = await client.submit("demo", { prompt: "This one is kept. ".repeat(10) });
+      edge.program.killStarted(what);
+      await edge.program.prints(/not answer: starting it again.*serving the space demo/s);
+      await expect
+        .poll(async () => (await client.job(id)).status, { timeout: 30_000 })
+        .toBe("completed");
+      await edge.program.stop();
+      edge = await start();
+    },
+  );
 
-  it("starts the edge once more where it ends before it is up", async () => {
+  it("tries again when the edge ends before it is up", async () => {
     const other = await makeState();
     const { program } = launchEdge(other, await freePort());
     await program.prints("Your Worker has access");
@@ -89,7 +92,7 @@ describe("npm start", () => {
     await removeState(other);
   });
 
-  it("says so where its port is in use", async () => {
+  it("reports that its port is in use", async () => {
     await expect(runEdge(state, port)).rejects.toThrow(`Port ${port} is in use`);
   });
 });

@@ -5,7 +5,7 @@ import { describe, expect, inject, it, onTestFinished } from "vitest";
 import type { DeliveryResource, JobResource } from "../../src/protocol/resources.ts";
 import { EdgeClient } from "./client.ts";
 
-interface Told {
+interface WebhookRequest {
   headers: Record<string, string>;
   body: string;
   type: string;
@@ -14,9 +14,9 @@ interface Told {
 
 const edge = new EdgeClient(inject("edgeUrl"));
 
-/** An endpoint that answers with these statuses in turn, and then with 204. */
+/** Starts an endpoint that answers with these statuses in turn, and then with 204. */
 async function startEndpoint(statuses: number[] = []) {
-  const told: Told[] = [];
+  const received: WebhookRequest[] = [];
   let wake: () => void = () => undefined;
   const server = createServer((request, response) => {
     const pieces: Buffer[] = [];
@@ -24,7 +24,7 @@ async function startEndpoint(statuses: number[] = []) {
     request.on("end", () => {
       const body = Buffer.concat(pieces).toString();
       const headers = request.headers as Record<string, string>;
-      told.push({ headers, body, ...JSON.parse(body) });
+      received.push({ headers, body, ...JSON.parse(body) });
       response.writeHead(statuses.shift() ?? 204).end();
       wake();
     });
@@ -38,7 +38,11 @@ async function startEndpoint(statuses: number[] = []) {
       });
     }
   };
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, told, until };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    received,
+    until,
+  };
 }
 
 async function submitWith(webhook: unknown, program: string) {
@@ -53,32 +57,34 @@ async function submitWith(webhook: unknown, program: string) {
 }
 
 describe("a webhook", () => {
-  it("is told of start, output, logs and end, each signed with the secret of the space", async () => {
+  it("is sent start, output, logs and end, each signed with the secret of the space (H14)", async () => {
     const endpoint = await startEndpoint();
     const program = `
       console.log("a piece");
       console.log(JSON.stringify({ type: "progress", progress: 50 }));
       setTimeout(() => console.log("the last"), 900);`;
     const { space, job } = await submitWith(endpoint.url, program);
-    await endpoint.until(() => endpoint.told.some(({ type }) => type === "job.completed"));
-    const types = new Set(endpoint.told.map(({ type }) => type));
+    await endpoint.until(() => endpoint.received.some(({ type }) => type === "job.completed"));
+    const types = new Set(endpoint.received.map(({ type }) => type));
     expect(types).toEqual(new Set(["job.start", "job.output", "job.logs", "job.completed"]));
     const path = `/api/spaces/${space.name}/webhook-secret`;
     const { secret } = await edge.asOperator<{ secret: string }>("GET", path);
-    for (const { body, headers, data } of endpoint.told) {
+    for (const { body, headers, data } of endpoint.received) {
       expect(() => new Webhook(secret).verify(body, headers)).not.toThrow();
       expect(data.id).toBe(job.id);
     }
-    const last = endpoint.told.find(({ type }) => type === "job.completed");
+    const last = endpoint.received.find(({ type }) => type === "job.completed");
     expect(last?.data).toMatchObject({ status: "completed", output: "a piece\nthe last\n" });
   });
 
-  it("that fails is told again with the same id, and the log says what happened", async () => {
+  it("that fails is sent again with the same id, and the list of deliveries shows it (H14, H15)", async () => {
     const endpoint = await startEndpoint([500]);
     const webhook = { url: endpoint.url, events: ["completed"] };
     const { job } = await submitWith(webhook, "console.log(1)");
-    await endpoint.until(() => endpoint.told.length === 2);
-    expect(endpoint.told[1]?.headers["webhook-id"]).toBe(endpoint.told[0]?.headers["webhook-id"]);
+    await endpoint.until(() => endpoint.received.length === 2);
+    expect(endpoint.received[1]?.headers["webhook-id"]).toBe(
+      endpoint.received[0]?.headers["webhook-id"],
+    );
     const read = async () => {
       const response = await edge.call("GET", `/api/jobs/${job.id}/webhooks`);
       return ((await response.json()) as { deliveries: DeliveryResource[] }).deliveries;

@@ -5,7 +5,7 @@ const edge = new EdgeClient(inject("edgeUrl"));
 const ECHO = ["exec", "--", "cat"];
 
 describe("dialout-worker", () => {
-  it("that is the second of its space is refused, says why and ends; the first goes on", async () => {
+  it("that finds its space occupied prints why and ends; the first worker goes on (W7)", async () => {
     const space = await edge.makeSpace();
     const first = await edge.startWorker(space, ECHO);
     const second = edge.launchWorker(space, ECHO);
@@ -17,7 +17,7 @@ describe("dialout-worker", () => {
     expect(await first.stop()).toBe(0);
   });
 
-  it("with the token of another space is refused, says why and ends", async () => {
+  it("with the token of another space is refused, prints why and ends (W2, W3)", async () => {
     const space = await edge.makeSpace();
     const other = await edge.makeSpace();
     const worker = edge.launchWorker({ ...space, token: other.token }, ECHO);
@@ -26,7 +26,7 @@ describe("dialout-worker", () => {
     expect(worker.printed).not.toContain(other.token);
   });
 
-  it("that is told to end finishes its job first, and prints what it did", async () => {
+  it("finishes its job on SIGTERM before it ends, and prints what it did (W28)", async () => {
     const space = await edge.makeSpace();
     const program = "console.log('begun'); setTimeout(() => console.log('done'), 500)";
     const worker = await edge.startWorker(space, ["exec", "--", "node", "-e", program]);
@@ -37,7 +37,7 @@ describe("dialout-worker", () => {
     expect(await edge.job(id)).toMatchObject({ status: "completed", result: "begun\ndone\n" });
   });
 
-  it("hands a program the files of a job, and its failure back", async () => {
+  it("gives a program the files of a job, and reports the program's failure", async () => {
     const space = await edge.makeSpace({ enable_file_upload: true });
     const program = `
       const { files } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));

@@ -13,9 +13,9 @@ import {
   workerFrame,
 } from "../../src/protocol/worker-frames.ts";
 
-type Hello = Extract<EdgeFrame, { type: "hello" }>;
-type Registered = Extract<EdgeFrame, { type: "registered" }>;
-type FrameOf<T extends WorkerFrame["type"]> = Extract<WorkerFrame, { type: T }>;
+type HelloFrame = Extract<EdgeFrame, { type: "hello" }>;
+type RegisteredFrame = Extract<EdgeFrame, { type: "registered" }>;
+type WorkerFrameOf<T extends WorkerFrame["type"]> = Extract<WorkerFrame, { type: T }>;
 
 export const SPACE = "echo";
 export const TOKEN = "worker-token-for-tests";
@@ -83,10 +83,10 @@ export class EdgeConnection {
   }
 
   /** Returns the next frame; throws if it has another type. */
-  async next<T extends WorkerFrame["type"]>(type: T): Promise<FrameOf<T>> {
+  async next<T extends WorkerFrame["type"]>(type: T): Promise<WorkerFrameOf<T>> {
     const frame = await this.any();
     if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
-    return frame as FrameOf<T>;
+    return frame as WorkerFrameOf<T>;
   }
 
   /** Returns all frames up to and including the next one of this type. */
@@ -117,8 +117,8 @@ export class EdgeConnection {
 
   /** Does the whole handshake; returns the worker's `register`. */
   async welcome(
-    hello: Partial<Hello> = {},
-    registered: Partial<Registered> = {},
+    hello: Partial<HelloFrame> = {},
+    registered: Partial<RegisteredFrame> = {},
   ): Promise<RegisterFrame> {
     this.hello(hello);
     const register = await this.next("register");
@@ -126,7 +126,7 @@ export class EdgeConnection {
     return register;
   }
 
-  hello(fields: Partial<Hello> = {}): void {
+  hello(fields: Partial<HelloFrame> = {}): void {
     this.send({
       type: "hello",
       protocol: WORKER_PROTOCOL,
@@ -139,7 +139,7 @@ export class EdgeConnection {
     });
   }
 
-  registered(fields: Partial<Registered> = {}): void {
+  registered(fields: Partial<RegisteredFrame> = {}): void {
     const config = {
       concurrency: 1,
       job_timeout_s: 120,

@@ -37,7 +37,7 @@ export class FakeSubscriberSocket {
     });
   }
 
-  /** Resolves once the client has read all frames sent so far: the pong to a WebSocket ping comes after them. */
+  /** Resolves once the client has read all frames sent so far: a WebSocket ping keeps its place. */
   async read(): Promise<void> {
     this.socket.ping();
     await new Promise((resolve) => this.socket.once("pong", resolve));

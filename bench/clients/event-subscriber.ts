@@ -13,7 +13,7 @@ import {
 const PING = "2";
 const PONG = "3";
 
-interface RoomSubscriberOptions {
+interface EventSubscriberOptions {
   endpoint: RoomEndpoint;
   user: string;
   /** Is called for every event, in the order in which they arrive. */
@@ -24,13 +24,13 @@ interface RoomSubscriberOptions {
  * Follows the room and reads nothing of an event but its number. Each number must be the last one
  * plus 1: a gap or a repetition throws, which ends the program and fails the subject's turn.
  */
-export class RoomSubscriber {
+export class EventSubscriber {
   /** The number of the latest event, and when it arrived. */
   last = 0;
   lastAt = 0;
   /** Milliseconds from the first byte sent until the server reported the client as connected. */
   connectMs = 0;
-  private readonly options: RoomSubscriberOptions;
+  private readonly options: EventSubscriberOptions;
   private readonly marker: Buffer;
   private readonly handshake: Handshake;
   private readonly startedAt = performance.now();
@@ -39,7 +39,7 @@ export class RoomSubscriber {
   private step = 0;
 
   private constructor(
-    options: RoomSubscriberOptions,
+    options: EventSubscriberOptions,
     address: Awaited<ReturnType<typeof addressOf>>,
   ) {
     this.options = options;
@@ -59,9 +59,12 @@ export class RoomSubscriber {
   }
 
   /** Resolves once every event that is published from now on will arrive. */
-  static async join(options: RoomSubscriberOptions): Promise<RoomSubscriber> {
+  static async join(options: EventSubscriberOptions): Promise<EventSubscriber> {
     // A real client has its token before it connects, so signing it is not measured.
-    const subscriber = new RoomSubscriber(options, await addressOf(options.endpoint, options.user));
+    const subscriber = new EventSubscriber(
+      options,
+      await addressOf(options.endpoint, options.user),
+    );
     await subscriber.joined.promise;
     return subscriber;
   }
