@@ -1,4 +1,5 @@
 import { type Position, parsePosition } from "../channel/position.ts";
+import { afterMalformed } from "../objects/malformed-frames.ts";
 import { type Decoded, decodeFrame, type Json } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
@@ -212,13 +213,10 @@ export class SubscriberHandler {
       return;
     }
     this.core.sendBuffer.error(subscriber, problem.code, problem.message, refOf(problem.given));
-    subscriber.attachment.malformed += 1;
+    const { malformed, close } = afterMalformed(problem, subscriber.attachment.malformed);
+    subscriber.attachment.malformed = malformed;
     this.core.connections.remember(subscriber);
-    if (problem.code === "frame_too_large") {
-      this.dismiss(subscriber, "frameTooLarge", problem.message, now);
-    } else if (subscriber.attachment.malformed >= LIMITS.malformedFrames) {
-      this.dismiss(subscriber, "malformed", "Too many malformed frames.", now);
-    }
+    if (close) this.dismiss(subscriber, close.as, close.reason, now);
   }
 
   private unknownJob(
