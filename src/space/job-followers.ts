@@ -182,7 +182,7 @@ export class JobFollowers {
   /** Followed jobs near the head whose place in the queue has changed since they were told. */
   takeMovedPositions(): { ulid: string; position: number }[] {
     const moved: { ulid: string; position: number }[] = [];
-    for (const [index, { ulid }] of this.core.jobs.front(TOLD_POSITIONS).entries()) {
+    for (const [index, { ulid }] of this.core.jobs.queue.front(TOLD_POSITIONS).entries()) {
       const position = index + 1;
       if (!this.followers.has(ulid) || this.sentPositions.get(ulid) === position) continue;
       this.sentPositions.set(ulid, position);
@@ -239,7 +239,7 @@ export class JobFollowers {
     const { record, jobs } = this.core;
     const waitingReason =
       job.status === "queued" ? waitingReasonFor(snapshotOf(this.core), job.requires) : null;
-    return { space: record.name, queuePosition: jobs.queuePosition(job), waitingReason };
+    return { space: record.name, queuePosition: jobs.queue.position(job), waitingReason };
   }
 
   private refreshStatus(now: number): boolean {

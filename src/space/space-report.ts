@@ -50,7 +50,7 @@ export class SpaceReport {
       kind: "space",
       connections: connections.count,
       jobs_with_connections: this.feed.followedCount,
-      jobs: { active: jobs.queuedCount + jobs.runningJobs().length, ...this.ends },
+      jobs: { active: jobs.queue.size + jobs.runningJobs().length, ...this.ends },
       recent: [...this.recent].reverse().map(([ulid, job]) => this.render(ulid, job)),
     };
   }

@@ -143,7 +143,7 @@ export class SubscriberHandler {
     else this.feed.follow(subscriber, ulid);
     const accepted = () => {
       const job = this.core.jobs.get(ulid) ?? taken.job;
-      const queue_position = this.core.jobs.queuePosition(job);
+      const queue_position = this.core.jobs.queue.position(job);
       const job_id = jobIdOf(record.name, ulid);
       return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
     };
