@@ -24,14 +24,12 @@ export function userIdOf(principal: SessionPrincipal): string | null {
   return principal.kind === "user" ? principal.userId : null;
 }
 
-/** A principal as a header carries it from the Worker to an object. */
-export function writePrincipal(principal: Principal): string {
-  return encodeURIComponent(JSON.stringify(principal));
-}
-
-export function readPrincipal(header: string | null): SessionPrincipal | null {
-  const parsed = sessionPrincipal.safeParse(JSON.parse(decodeURIComponent(header ?? "null")));
-  return parsed.success ? parsed.data : null;
+/** The principal as a socket keeps it; `null` for somebody who showed nothing. */
+export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
+  if (principal.kind === "anonymous") return null;
+  if (principal.kind === "operator") return { kind: "operator" };
+  const { kind, userId, expiresAt, rooms, publish } = principal;
+  return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
 }
 
 /** `false` where its rights would not fit a socket's attachment. */

@@ -1,3 +1,4 @@
+import { afterMalformed } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import {
   type BackendClientFrame,
@@ -8,7 +9,6 @@ import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { iso } from "../protocol/iso.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import type { BackendJobEngine } from "./backend-job-engine.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
 import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
@@ -148,11 +148,9 @@ export class BackendJobHandler {
     }
     const { code, message } = decoded;
     this.refuse(socket, code, message, undefined);
-    this.countMalformed(socket, socket.attachment.malformed + 1);
-    if (code === "frame_too_large") this.hangUp(socket, "frameTooLarge", message);
-    else if (socket.attachment.malformed >= LIMITS.malformedFrames) {
-      this.hangUp(socket, "malformed", "Too many malformed frames.");
-    }
+    const { malformed, close } = afterMalformed(decoded, socket.attachment.malformed);
+    this.countMalformed(socket, malformed);
+    if (close) this.hangUp(socket, close.as, close.reason);
     return false;
   }
 

@@ -1,26 +1,9 @@
-import { z } from "zod";
 import type { Refusal } from "../objects/reply.ts";
 
 /** Calls between the Worker and the object of a job without a space. */
 
 /** `isRepeat`: the very same job was made before. */
 export type CreateReply = { ok: true; body: string; isRepeat: boolean } | Refusal;
-
-/**
- * The header in which the Worker passes on what a socket asks for, as JSON; who it is and where it goes
- * on are in `SESSION_HEADERS`. A client's own headers never get here.
- */
-export const ASKED_HEADER = "x-dialout-job-asked";
-
-export const socketAsked = z.object({
-  /** Refused where there is no such job yet, rather than kept waiting. */
-  mustExist: z.boolean().default(false),
-  pingS: z.number().nullable().default(null),
-  /** Progress frames a second, at most; `null`: every one. */
-  maxRate: z.number().nullable().default(null),
-  acks: z.boolean().default(false),
-});
-export type SocketAsked = z.infer<typeof socketAsked>;
 
 /** What a socket may do. */
 export interface Rights {

@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { readPrincipal } from "../auth/session.ts";
+import type { SessionPrincipal } from "../auth/session.ts";
 import { parsePosition } from "../channel/position.ts";
 import { throttledAs } from "../channel/throttle.ts";
 import type { Env } from "../env.ts";
@@ -8,26 +8,17 @@ import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Reply } from "../objects/reply.ts";
+import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
 import type { Report } from "../protocol/monitor.ts";
-import { SESSION_HEADERS } from "../room/calls.ts";
 import { BackendJobStore } from "../storage/backend-job-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
 import { BackendJobEngine } from "./backend-job-engine.ts";
 import { BackendJobHandler } from "./backend-job-handler.ts";
 import { type BackendJobAttachment, BackendJobSockets } from "./backend-job-sockets.ts";
-import {
-  ASKED_HEADER,
-  type CreateReply,
-  JOB_ENDED,
-  NO_SUCH_JOB,
-  PRIVATE_JOB,
-  type Rights,
-  type SocketAsked,
-  socketAsked,
-} from "./calls.ts";
+import { type CreateReply, JOB_ENDED, NO_SUCH_JOB, PRIVATE_JOB, type Rights } from "./calls.ts";
 import { erasedAt } from "./deadlines.ts";
 import { receiptOf, reportOf } from "./render.ts";
 
@@ -114,11 +105,10 @@ export class JobObject extends DurableObject<Env> {
 
   /** Sockets only: the Worker has authenticated them. */
   override async fetch(request: Request): Promise<Response> {
-    const { headers } = request;
     const { 0: client, 1: server } = new WebSocketPair();
-    const asked = socketAsked.parse(JSON.parse(headers.get(ASKED_HEADER) ?? "{}"));
-    const since = parsePosition(headers.get(SESSION_HEADERS.since));
-    const at = attachmentFor(this.rightsOf(headers), asked, Date.now());
+    const asked = readSocketRequest(request.headers, "backend-job");
+    const since = parsePosition(asked.since);
+    const at = attachmentFor(this.rightsOf(asked.principal), asked, Date.now());
     const refusal = this.engine.open(server, at, { since, mustExist: asked.mustExist });
     if (refusal) return Response.json(refusal, { status: 404 });
     return new Response(null, {
@@ -181,8 +171,7 @@ export class JobObject extends DurableObject<Env> {
     this.changed();
   }
 
-  private rightsOf(headers: Headers): Rights {
-    const principal = readPrincipal(headers.get(SESSION_HEADERS.principal));
+  private rightsOf(principal: SessionPrincipal | null): Rights {
     if (!principal) return { publish: false, read: false, expiresAt: null };
     const address = `job:${this.id}`;
     return {
@@ -193,7 +182,11 @@ export class JobObject extends DurableObject<Env> {
   }
 }
 
-function attachmentFor(rights: Rights, asked: SocketAsked, now: number): BackendJobAttachment {
+function attachmentFor(
+  rights: Rights,
+  asked: SocketRequestOf<"backend-job">,
+  now: number,
+): BackendJobAttachment {
   const { pingS, maxRate, acks } = asked;
   const everyMs = pingS === null ? 0 : pingS * 1_000;
   return {

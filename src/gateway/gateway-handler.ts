@@ -3,6 +3,7 @@ import { renew, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { endTokens } from "../objects/expiring-tokens.ts";
+import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -75,10 +76,10 @@ export class GatewayHandler {
     if (!this.parts.sockets.has(client) || this.isOverLimit(client, 1)) return;
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
-      this.malformed(client, decoded.code, decoded.message);
+      this.onMalformed(client, decoded);
       return;
     }
-    if (client.attachment.onMalformed > 0) this.parts.sockets.change(client, { onMalformed: 0 });
+    if (client.attachment.malformed > 0) this.parts.sockets.change(client, { malformed: 0 });
     const { frame } = decoded;
     if (HEAVY.has(frame.type) && this.isOverLimit(client, LIMITS.heavyFrame - 1)) return;
     switch (frame.type) {
@@ -150,13 +151,12 @@ export class GatewayHandler {
     }
   }
 
-  private malformed(client: Client, code: string, message: string): void {
+  private onMalformed(client: Client, problem: MalformedFrame): void {
+    const { code, message } = problem;
     this.parts.sockets.error(client, code, message);
-    this.parts.sockets.change(client, { onMalformed: client.attachment.onMalformed + 1 });
-    if (code === "frame_too_large") this.dismiss(client, "frameTooLarge", message);
-    else if (client.attachment.onMalformed >= LIMITS.malformedFrames) {
-      this.dismiss(client, "malformed", "Too many malformed frames.");
-    }
+    const { malformed, close } = afterMalformed(problem, client.attachment.malformed);
+    this.parts.sockets.change(client, { malformed });
+    if (close) this.dismiss(client, close.as, close.reason);
   }
 
   /** Who sends faster than anybody would is cut off, and may come back. */

@@ -1,19 +1,15 @@
 import { DurableObject } from "cloudflare:workers";
 import { maySubscribe } from "../auth/principal.ts";
-import { readPrincipal, tokensDueAt } from "../auth/session.ts";
+import { tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
-import {
-  type Delivered,
-  type Delivery,
-  type PresenceChange,
-  SESSION_HEADERS,
-} from "../room/calls.ts";
+import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { DeliveredOffsets } from "./delivered-offsets.ts";
 import { GatewayHandler } from "./gateway-handler.ts";
@@ -64,19 +60,17 @@ export class GatewayObject extends DurableObject<Env> {
 
   /** Sockets only: the Worker has checked who they are. */
   override async fetch(request: Request): Promise<Response> {
-    const header = (name: keyof typeof SESSION_HEADERS) =>
-      request.headers.get(SESSION_HEADERS[name]);
-    const principal = readPrincipal(header("principal"));
+    const { principal, batch, acks } = readSocketRequest(request.headers, "gateway");
     if (!principal) return new Response(null, { status: 401 });
     const { 0: socket, 1: server } = new WebSocketPair();
     const client = this.sockets.accept(server, {
       id: crypto.randomUUID(),
       principal,
       subscriptions: [],
-      batch: header("batch") === "1",
-      acks: header("acks") === "1",
+      batch,
+      acks,
       noticed: false,
-      onMalformed: 0,
+      malformed: 0,
     });
     this.alarms.arm(tokensDueAt([client]));
     this.ctx.waitUntil(this.handler.onOpen(client));

@@ -21,7 +21,7 @@ const attachment = z.object({
   acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
-  onMalformed: z.number(),
+  malformed: z.number(),
 });
 export type Client = ObjectSocket<z.infer<typeof attachment>>;
 

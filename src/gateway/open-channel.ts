@@ -1,50 +1,51 @@
-import { type SessionPrincipal, writePrincipal } from "../auth/session.ts";
-import { ASKED_HEADER } from "../backend-job/calls.ts";
-import { formatPosition, parsePosition } from "../channel/position.ts";
+import type { SessionPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import type { Refusal } from "../objects/reply.ts";
-import { SESSION_HEADERS } from "../room/calls.ts";
-import { SOCKET_HEADERS } from "../space/calls.ts";
+import { socketHeaders } from "../objects/socket-request.ts";
 import type { ChannelAddress } from "./proxied-channel.ts";
 
-interface Asked {
+interface ChannelRequest {
   since: string | undefined;
-  /** The token names the channel, so that what is private is not for it. */
+  /** The token names the channel, so it may be private. */
   mayRead: boolean;
   principal: SessionPrincipal;
   /** What comes of a job is acknowledged. */
   acks: boolean;
 }
 
-/** Opens a socket to a space or a job as a subscriber would, or says why there is none. */
+/** Opens a socket to a space or a job as a subscriber would, or returns why there is none. */
 export async function openChannel(
   env: Env,
   address: ChannelAddress,
-  asked: Asked,
+  request: ChannelRequest,
 ): Promise<WebSocket | { code: string; message: string }> {
-  const { stub, headers } = target(env, address, asked);
+  const { stub, headers } = target(env, address, request);
   const response = await stub.fetch("https://channel/socket", { headers });
   if (response.webSocket) return response.webSocket;
   const { code, detail } = await response.json<Refusal>();
   return { code, message: detail };
 }
 
-function target(env: Env, address: ChannelAddress, { since, mayRead, principal, acks }: Asked) {
-  const headers = new Headers({ upgrade: "websocket" });
-  const position = parsePosition(since);
+function target(
+  env: Env,
+  address: ChannelAddress,
+  { since, mayRead, principal, acks }: ChannelRequest,
+) {
   const job = address.kind === "job" ? address.id : null;
-  const [space, ulid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
-  if (job !== null && ulid === undefined) {
-    headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
-    if (acks) headers.set(ASKED_HEADER, JSON.stringify({ acks }));
-    if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
+  const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
+  if (job !== null && jobUlid === undefined) {
+    const headers = socketHeaders({ kind: "backend-job", principal, since, acks });
     return { stub: env.JOB.getByName(job), headers };
   }
-  headers.set(SOCKET_HEADERS.role, "subscriber");
-  headers.set(SOCKET_HEADERS.operator, mayRead ? "1" : "0");
-  if (position) headers.set(SOCKET_HEADERS.since, formatPosition(position));
-  if (ulid !== undefined) headers.set(SOCKET_HEADERS.job, ulid);
-  if (ulid !== undefined && acks) headers.set(SOCKET_HEADERS.acks, "1");
-  const name = address.kind === "space" ? address.name : (space ?? "");
+  const isJob = jobUlid !== undefined;
+  const headers = socketHeaders({
+    kind: "subscriber",
+    operator: mayRead,
+    jobUlid: jobUlid ?? null,
+    since,
+    // A space does not count what it sends.
+    acks: isJob && acks,
+  });
+  const name = address.kind === "space" ? address.name : space;
   return { stub: env.SPACE.getByName(name), headers };
 }

@@ -1,11 +1,11 @@
 import { Hono } from "hono";
 import { ulid } from "ulid";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
-import { writePrincipal } from "../auth/session.ts";
-import { ASKED_HEADER, NO_SUCH_JOB, type SocketAsked } from "../backend-job/calls.ts";
+import { socketPrincipalOf } from "../auth/session.ts";
+import { NO_SUCH_JOB } from "../backend-job/calls.ts";
 import type { JobObject } from "../backend-job/job-object.ts";
-import { formatPosition, parsePosition } from "../channel/position.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
+import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import {
   backendJobId,
@@ -19,7 +19,6 @@ import { byteLength } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
-import { SESSION_HEADERS } from "../room/calls.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, jsonText } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream.ts";
@@ -55,10 +54,11 @@ export function isBackendJob(c: AppContext): boolean {
 export async function openBackendJob(c: AppContext): Promise<Response> {
   const { ping, max_rate, acks } = checked(backendSocketQuery, c.req.query());
   const maxRate = max_rate ?? null;
-  const asked = { mustExist: false, pingS: ping ?? null, maxRate, acks: acks === "1" };
+  const since = c.req.query("since");
+  const socket = { pingS: ping ?? null, maxRate, acks: acks === "1", since };
   return orRefused(c, async () => {
     const principal = await principalOf(c);
-    const response = await openSocket(c, principal, asked, c.req.query("since"));
+    const response = await openSocket(c, principal, socket);
     if (response.webSocket) return response;
     throw problemOf(await response.json<Refusal>(), principal);
   });
@@ -109,27 +109,24 @@ async function jobEvents(c: AppContext): Promise<Response> {
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
   const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const asked = { mustExist: true, pingS: null, maxRate: null, acks: false };
   return streamFrames(c, isOver, async (handlers) => {
-    const response = await openSocket(c, principal, asked, since);
+    const response = await openSocket(c, principal, { mustExist: true, since });
     const { webSocket } = response;
     if (!webSocket) throw problemOf(await response.json<Refusal>(), principal);
     return readFrames(webSocket, handlers);
   });
 }
 
-/** Nothing of the client's own headers goes in but whether it speaks the protocol. */
+/** Of the client's own headers only its subprotocol is passed on. */
 function openSocket(
   c: AppContext,
   principal: Principal,
-  asked: SocketAsked,
-  since: string | undefined,
+  socket: Partial<SocketRequestOf<"backend-job">>,
 ): Promise<Response> {
-  const headers = new Headers({ upgrade: "websocket", ...protocolHeader(c.req.raw) });
-  headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
-  headers.set(ASKED_HEADER, JSON.stringify(asked));
-  const position = parsePosition(since);
-  if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
+  const headers = socketHeaders(
+    { ...socket, kind: "backend-job", principal: socketPrincipalOf(principal) },
+    protocolHeader(c.req.raw),
+  );
   return stubOf(c, idOf(c)).fetch("https://job/socket", { headers });
 }
 

@@ -1,36 +1,30 @@
-import { formatPosition, parsePosition } from "../channel/position.ts";
 import type { Refusal } from "../objects/reply.ts";
+import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { SOCKET_HEADERS } from "../space/calls.ts";
 import { type AppContext, ofJob, reach } from "./context.ts";
 import { addressOf } from "./rate.ts";
 
-interface SocketCall {
-  role: "worker" | "subscriber";
-  operator: boolean;
-  tokenId?: string;
-  job?: string;
-  since?: string;
-  /** The job is canceled when the socket breaks off. */
-  leaving?: boolean;
-  maxRate?: number;
-  /** It acknowledges what arrives. */
-  acks?: boolean;
-  /** It reads and writes frames in batches. */
-  batch?: boolean;
-}
+type SpaceSocket =
+  | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
+  | (Pick<SocketRequestOf<"subscriber">, "kind" | "operator"> &
+      Partial<SocketRequestOf<"subscriber">>);
 
 /**
- * Opens a socket to a space's object; nothing of the client's own headers but its protocols goes in.
+ * Opens a socket to a space's object; of the client's own headers only its subprotocols are passed on.
  *
- * @throws {ProblemError} where the object refuses it
+ * @throws {ProblemError} if the object refuses it
  */
 export async function openSocket(
   c: AppContext,
   space: string,
-  call: SocketCall,
+  socket: SpaceSocket,
 ): Promise<SocketResponse> {
-  const headers = socketHeaders(c, call);
+  const { origin } = new URL(c.req.url);
+  const protocols = c.req.header(PROTOCOLS);
+  const headers = socketHeaders(
+    socket.kind === "worker" ? { ...socket, origin } : { ...socket, origin, address: addressOf(c) },
+    protocols === undefined ? {} : { [PROTOCOLS]: protocols },
+  );
   const { response } = await reach(c, space, async (stub) => {
     const response = await stub.fetch("https://space/socket", { headers });
     if (!response.webSocket) return response.json<Refusal>();
@@ -39,26 +33,9 @@ export async function openSocket(
   return response;
 }
 
-type SocketResponse = Response & { webSocket: WebSocket };
+const PROTOCOLS = "sec-websocket-protocol";
 
-function socketHeaders(c: AppContext, call: SocketCall): Headers {
-  const headers = new Headers({ upgrade: "websocket" });
-  headers.set(SOCKET_HEADERS.role, call.role);
-  headers.set(SOCKET_HEADERS.origin, new URL(c.req.url).origin);
-  headers.set(SOCKET_HEADERS.operator, call.operator ? "1" : "0");
-  headers.set(SOCKET_HEADERS.address, addressOf(c));
-  if (call.leaving) headers.set(SOCKET_HEADERS.leaving, "1");
-  if (call.batch) headers.set(SOCKET_HEADERS.batch, "1");
-  if (call.acks) headers.set(SOCKET_HEADERS.acks, "1");
-  if (call.maxRate !== undefined) headers.set(SOCKET_HEADERS.maxRate, String(call.maxRate));
-  if (call.tokenId !== undefined) headers.set(SOCKET_HEADERS.tokenId, call.tokenId);
-  if (call.job !== undefined) headers.set(SOCKET_HEADERS.job, call.job);
-  const since = parsePosition(call.since);
-  if (since) headers.set(SOCKET_HEADERS.since, formatPosition(since));
-  const protocols = c.req.header("sec-websocket-protocol");
-  if (protocols !== undefined) headers.set("sec-websocket-protocol", protocols);
-  return headers;
-}
+type SocketResponse = Response & { webSocket: WebSocket };
 
 /** What reads a socket's frames. */
 export interface FrameHandlers {
@@ -76,8 +53,8 @@ export async function followJob(
   follow: FrameHandlers & { operator: boolean; since?: string; leaving?: boolean },
 ): Promise<StopReading> {
   const { operator, since, leaving } = follow;
-  const call = { role: "subscriber", operator, job: job.ulid, since, leaving } as const;
-  const { webSocket } = await ofJob(openSocket(c, job.space, call));
+  const socket = { kind: "subscriber", operator, jobUlid: job.ulid, since, leaving } as const;
+  const { webSocket } = await ofJob(openSocket(c, job.space, socket));
   return readFrames(webSocket, follow);
 }
 

@@ -1,12 +1,11 @@
 import { maySubscribe, type Principal } from "../auth/principal.ts";
-import { fitsSession, writePrincipal } from "../auth/session.ts";
-import { formatPosition, parsePosition } from "../channel/position.ts";
+import { fitsSession, type SessionPrincipal, socketPrincipalOf } from "../auth/session.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { socketHeaders } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
-import { SESSION_HEADERS } from "../room/calls.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { type AppContext, asks } from "./context.ts";
 import { principalOf } from "./principal.ts";
@@ -42,8 +41,15 @@ export async function openGateway(c: AppContext): Promise<Response> {
     const principal = await sessionPrincipalOf(c);
     const { name, locationHint } = nearestGateway(c);
     const stub = c.env.GATEWAY.getByName(name, { locationHint });
-    const asked = { batch: asks(c, "batch"), acks: asks(c, "acks") };
-    const headers = headersOf(c, principal, asked);
+    const headers = socketHeaders(
+      {
+        kind: "gateway",
+        principal: keptPrincipalOf(principal),
+        batch: asks(c, "batch"),
+        acks: asks(c, "acks"),
+      },
+      protocolHeader(c.req.raw),
+    );
     return stub.fetch("https://gateway/socket", { headers });
   });
 }
@@ -53,12 +59,13 @@ export async function openRoomSocket(
   c: AppContext,
   room: string,
   principal: Principal,
-  { since, filter, ...asked }: RoomSocketCall,
+  call: RoomSocketCall,
 ): Promise<Response> {
-  const headers = headersOf(c, principal, asked);
-  const position = parsePosition(since);
-  if (position) headers.set(SESSION_HEADERS.since, formatPosition(position));
-  if (filter) headers.set(SESSION_HEADERS.filter, encodeURIComponent(JSON.stringify(filter)));
+  const presence = asks(c, "presence");
+  const headers = socketHeaders(
+    { kind: "room", principal: keptPrincipalOf(principal), presence, ...call },
+    protocolHeader(c.req.raw),
+  );
   return new RoomHandle(c.env, room).open(headers);
 }
 
@@ -92,16 +99,10 @@ async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
   return principal;
 }
 
-function headersOf(c: AppContext, principal: Principal, { batch, acks }: Asked): Headers {
-  if (!fitsSession(principal)) {
-    throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
-  }
-  const headers = new Headers({ upgrade: "websocket", ...protocolHeader(c.req.raw) });
-  headers.set(SESSION_HEADERS.principal, writePrincipal(principal));
-  if (batch) headers.set(SESSION_HEADERS.batch, "1");
-  if (acks) headers.set(SESSION_HEADERS.acks, "1");
-  if (asks(c, "presence")) headers.set(SESSION_HEADERS.presence, "1");
-  return headers;
+/** @throws {ProblemError} if the principal's rights are too large to be kept with a socket */
+function keptPrincipalOf(principal: Principal): SessionPrincipal | null {
+  if (fitsSession(principal)) return socketPrincipalOf(principal);
+  throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
 }
 
 /** Where gateways are put, by the continent their clients are on. */

@@ -32,7 +32,7 @@ export const sockets = new Hono<AppEnv>()
       throw new ProblemError("not_authenticated", detail);
     }
     const batch = asks(c, "batch");
-    return openSocket(c, space, { role: "worker", operator: true, tokenId, batch });
+    return openSocket(c, space, { kind: "worker", tokenId, batch });
   })
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
@@ -40,7 +40,7 @@ export const sockets = new Hono<AppEnv>()
     const { operator } = await callerOf(c);
     const since = c.req.query("since");
     const batch = asks(c, "batch");
-    return openSocket(c, space, { role: "subscriber", operator, since, batch });
+    return openSocket(c, space, { kind: "subscriber", operator, since, batch });
   })
   .get("/api/rooms/:room/ws", (c) => {
     requireUpgrade(c);
@@ -60,12 +60,12 @@ export const sockets = new Hono<AppEnv>()
 async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   if (isBackendJob(c)) return openBackendJob(c);
-  const { space, ulid: job } = jobParam(c);
+  const { space, ulid: jobUlid } = jobParam(c);
   const { operator } = await callerOf(c);
-  const { max_rate: maxRate, acks } = checked(throttleQuery, c.req.query());
+  const { max_rate: maxRate = null, acks } = checked(throttleQuery, c.req.query());
   const batch = asks(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };
-  return ofJob(openSocket(c, space, { role: "subscriber", operator, job, ...call }));
+  return ofJob(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
 }
 
 function requireUpgrade(c: AppContext): void {

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { afterMalformed } from "../objects/malformed-frames.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
 
 /** Watchers are told at most this often, milliseconds. */
@@ -53,12 +53,9 @@ export class Watchers {
     const { code, message } = decoded;
     send(socket, errorFrame(code, message));
     const known = attachment.safeParse(socket.deserializeAttachment());
-    const malformed = (known.data?.malformed ?? 0) + 1;
+    const { malformed, close } = afterMalformed(decoded, known.data?.malformed ?? 0);
     socket.serializeAttachment({ malformed });
-    if (code === "frame_too_large") closeQuietly(socket, CLOSE.frameTooLarge.code, message);
-    else if (malformed >= LIMITS.malformedFrames) {
-      closeQuietly(socket, CLOSE.malformed.code, "Too many malformed frames.");
-    }
+    if (close) closeQuietly(socket, CLOSE[close.as].code, close.reason);
   }
 
   private tell(): void {

@@ -54,14 +54,3 @@ export interface Published {
   at: number;
   repeated: boolean;
 }
-
-/** By which the Worker tells rooms and gateways about a socket; a client's own headers never get there. */
-export const SESSION_HEADERS = {
-  principal: "x-dialout-principal",
-  since: "x-dialout-since",
-  filter: "x-dialout-filter",
-  presence: "x-dialout-presence",
-  batch: "x-dialout-batch",
-  /** It acknowledges what arrives. */
-  acks: "x-dialout-acks",
-} as const;

@@ -42,7 +42,7 @@ export class RoomHandle {
     return this.host.presence(this.room);
   }
 
-  /** Opens a socket; `headers` are those of `SESSION_HEADERS`. */
+  /** Opens a socket; `headers` are those of `socketHeaders`. */
   open(headers: Headers): Promise<Response> {
     const url = `https://room/${encodeURIComponent(this.room)}`;
     return this.host.fetch(url, { headers });

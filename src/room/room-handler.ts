@@ -2,11 +2,11 @@ import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { renew } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { endTokens } from "../objects/expiring-tokens.ts";
+import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
@@ -34,10 +34,10 @@ export class RoomHandler {
     }
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
-      this.malformed(subscriber, decoded.code, decoded.message);
+      this.onMalformed(subscriber, decoded);
       return;
     }
-    if (subscriber.attachment.onMalformed > 0) this.sockets.change(subscriber, { onMalformed: 0 });
+    if (subscriber.attachment.malformed > 0) this.sockets.change(subscriber, { malformed: 0 });
     const { frame } = decoded;
     if (frame.type === "ack") {
       this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
@@ -99,13 +99,12 @@ export class RoomHandler {
     this.sockets.send(subscriber, { type: "published", room, id, offset, ref });
   }
 
-  private malformed(subscriber: RoomSocket, code: string, message: string): void {
+  private onMalformed(subscriber: RoomSocket, problem: MalformedFrame): void {
+    const { code, message } = problem;
     this.error(subscriber, code, message);
-    const malformed = subscriber.attachment.onMalformed + 1;
-    this.sockets.change(subscriber, { onMalformed: malformed });
-    const isTooLarge = code === "frame_too_large";
-    if (!isTooLarge && malformed < LIMITS.malformedFrames) return;
-    this.dismiss(subscriber, isTooLarge ? "frameTooLarge" : "malformed", message);
+    const { malformed, close } = afterMalformed(problem, subscriber.attachment.malformed);
+    this.sockets.change(subscriber, { malformed });
+    if (close) this.dismiss(subscriber, close.as, close.reason);
   }
 
   private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {

@@ -1,27 +1,20 @@
 import { DurableObject } from "cloudflare:workers";
-import { readPrincipal, tokensDueAt } from "../auth/session.ts";
+import { tokensDueAt } from "../auth/session.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
-import { eventFilter } from "../protocol/room-frames.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
-import {
-  type PresenceChange,
-  type Present,
-  type Published,
-  type RoomLog,
-  type RoomLogEnd,
-  SESSION_HEADERS,
-} from "./calls.ts";
+import type { PresenceChange, Present, Published, RoomLog, RoomLogEnd } from "./calls.ts";
 import { isShared } from "./host.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
@@ -91,24 +84,22 @@ export class RoomObject extends DurableObject<Env> {
 
   /** Sockets only: the Worker has checked who they are and that they may be here. */
   override async fetch(request: Request): Promise<Response> {
-    const header = (name: keyof typeof SESSION_HEADERS) =>
-      request.headers.get(SESSION_HEADERS[name]);
-    const principal = readPrincipal(header("principal"));
+    const asked = readSocketRequest(request.headers, "room");
+    const { principal, filter, presence, batch, acks, since } = asked;
     if (!principal) return new Response(null, { status: 401 });
-    const filter = header("filter");
     const room = this.room(decodeURIComponent(new URL(request.url).pathname.slice(1)));
     const { 0: client, 1: server } = new WebSocketPair();
     const subscriber = room.sockets.accept(server, {
       id: crypto.randomUUID(),
       principal,
-      filter: filter === null ? null : eventFilter.parse(JSON.parse(decodeURIComponent(filter))),
-      presence: header("presence") === "1",
-      batch: header("batch") === "1",
-      acks: header("acks") === "1",
+      filter,
+      presence,
+      batch,
+      acks,
       noticed: false,
-      onMalformed: 0,
+      malformed: 0,
     });
-    room.engine.open(subscriber, parsePosition(header("since")));
+    room.engine.open(subscriber, parsePosition(since));
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
     const headers = protocolHeader(request);

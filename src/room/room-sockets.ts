@@ -18,7 +18,7 @@ const attachment = z.object({
   acks: z.boolean().default(false),
   /** It was told that its token runs out. */
   noticed: z.boolean(),
-  onMalformed: z.number(),
+  malformed: z.number(),
 });
 export type RoomAttachment = z.infer<typeof attachment>;
 export type RoomSocket = ObjectSocket<RoomAttachment>;

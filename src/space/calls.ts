@@ -17,26 +17,6 @@ export interface SubmitCall {
   options: JobOptions;
 }
 
-/** Headers by which the Worker tells the object about a socket; a client's own never get here. */
-export const SOCKET_HEADERS = {
-  role: "x-dialout-role",
-  origin: "x-dialout-origin",
-  tokenId: "x-dialout-token-id",
-  job: "x-dialout-job",
-  since: "x-dialout-since",
-  operator: "x-dialout-operator",
-  /** The job is canceled when this socket breaks off. */
-  leaving: "x-dialout-leaving",
-  /** Where it comes from: by this its submits are counted. */
-  address: "x-dialout-address",
-  /** Progress frames a second, at most; of the socket of one job. */
-  maxRate: "x-dialout-max-rate",
-  /** It acknowledges what arrives. */
-  acks: "x-dialout-acks",
-  /** It reads and writes frames in batches. */
-  batch: "x-dialout-batch",
-} as const;
-
 export const NO_SUCH_SPACE = {
   ok: false,
   code: "space_not_found",

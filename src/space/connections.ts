@@ -2,10 +2,10 @@ import { z } from "zod";
 import { throttled, throttledAs } from "../channel/throttle.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
+import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { SOCKET_HEADERS } from "./calls.ts";
 
 /** Frames of a moment come to it as one, and it may send several as one. */
 const batch = z.boolean().default(false);
@@ -64,20 +64,10 @@ export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 /** What is known of a subscriber before it has said anything. */
 export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
 
-/** As the Worker says in `SOCKET_HEADERS`. */
-export function newSubscriber(id: string, headers: Headers): NewSubscriber {
-  const header = (name: keyof typeof SOCKET_HEADERS) => headers.get(SOCKET_HEADERS[name]);
-  const rate = header("maxRate");
-  return {
-    id,
-    origin: header("origin") ?? "",
-    address: header("address") ?? "unknown",
-    operator: header("operator") === "1",
-    leaving: header("leaving") === "1",
-    batch: header("batch") === "1",
-    jobUlid: header("job"),
-    throttled: throttledAs(rate === null ? null : Number(rate), header("acks") === "1"),
-  };
+export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
+  const { jobUlid, operator, origin, address, leaving, batch, maxRate, acks } = request;
+  const throttled = throttledAs(maxRate, acks);
+  return { id, jobUlid, operator, origin, address, leaving, batch, throttled };
 }
 
 export type WorkerConnection = { socket: WebSocket; attachment: WorkerAttachment };

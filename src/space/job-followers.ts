@@ -1,11 +1,13 @@
 import { TOO_SLOW } from "../channel/flow.ts";
-import { type Position, recover } from "../channel/position.ts";
-import { eventTextsOf, type JobEventText, Throttle } from "../channel/throttle.ts";
+import { framesSince, openingFrames, type ReplayableLog } from "../channel/opening.ts";
+import type { Position } from "../channel/position.ts";
+import { Throttle } from "../channel/throttle.ts";
+import { deliverEvents } from "../objects/deliver-events.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { startTimer } from "../objects/start-timer.ts";
 import { iso } from "../protocol/iso.ts";
 import { currentOutput, isEnded, type Job } from "../queue/job.ts";
-import { spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
+import { waitingReasonFor } from "../queue/status.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import {
   epochOf,
@@ -20,33 +22,32 @@ import type { SpaceCore } from "./space-core.ts";
 import { snapshotOf } from "./space-status.ts";
 import type { Change } from "./unit-of-work.ts";
 
-/** Positions nearer to the head than this are told one by one; farther ones are not worth a row. */
-const TOLD_POSITIONS = 20;
+/** Waiting submitters are sent their place when it is this or better; a farther one is not worth a row. */
+const SENT_POSITIONS = 20;
+/** Milliseconds. */
+const POSITIONS_EVERY_MS = 1_000;
 
-/** Who follows what, and what they are sent. */
+/** Which subscribers follow which jobs of the space, and what they are sent. */
 export class JobFollowers {
   readonly throttle: Throttle<SubscriberConnection>;
   private readonly core: SpaceCore;
   private readonly followers = new Map<string, Set<SubscriberConnection>>();
   private readonly sentPositions = new Map<string, number>();
-  private readonly epoch: string;
   private changesOfFollowers: (() => void)[] = [];
-  private statusOffset = 0;
-  private statusText = "";
-  private statusAt = 0;
-  /** Sockets of the space that know this memory's epoch. */
-  private readonly greeted = new WeakSet<SubscriberConnection>();
+  private positionsTimer: ReturnType<typeof setTimeout> | null = null;
 
-  /** `epoch` names this memory of the space's status, which ends with it. */
-  constructor(core: SpaceCore, epoch: string) {
+  private readonly runIfOpen: (work: (now: number) => void) => void;
+
+  /** @param runIfOpen runs a batch, unless the space is gone */
+  constructor(core: SpaceCore, runIfOpen: (work: (now: number) => void) => void) {
     this.core = core;
-    this.epoch = epoch;
+    this.runIfOpen = runIfOpen;
     const { connections } = core;
     this.throttle = new Throttle({
       send: (subscriber, text) => connections.sendText(subscriber, text),
       remember: (subscriber) => connections.remember(subscriber),
       cut: (subscriber) => this.cut(subscriber),
-      startTimer: startTimer,
+      startTimer,
     });
     const bySubmitter = new Map<string, SubscriberConnection>();
     for (const subscriber of connections.subscribers()) {
@@ -80,38 +81,32 @@ export class JobFollowers {
     for (const ulid of [...this.followers.keys()]) this.unfollow(subscriber, ulid);
   }
 
-  /** The state now, or what was missed; then, for a job that is over, the end. */
+  /** Sends the state now, or what was missed since; then, for a job that is over, the end. */
   catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
-    const { connections, store, record } = this.core;
-    const epoch = epochOf(job.ulid);
-    const trimmedTo = store.log.trimmedTo(job.ulid);
-    const recovery = recover(since, { epoch, last: job.offset, first: trimmedTo + 1 });
-    connections.send(subscriber, {
-      type: "connection",
-      job_id: jobIdOf(record.name, job.ulid),
-      epoch,
-      offset: recovery.recovered ? recovery.after : job.offset,
-      recovered: recovery.recovered,
-      timestamp: iso(job.updatedAt),
-    });
-    this.replay(subscriber, job, recovery.recovered ? recovery.after : null);
+    this.sendAll(subscriber, openingFrames(this.logOf(job), since));
   }
 
-  /** What came after an offset; with `null` the job as it is now. */
-  private replay(subscriber: SubscriberConnection, job: Job, after: number | null): void {
-    const { connections, store } = this.core;
-    const log = store.log.after(job.ulid, after ?? 0);
+  private sendAll(subscriber: SubscriberConnection, frames: readonly object[]): void {
+    for (const frame of frames) this.core.connections.send(subscriber, frame);
+  }
+
+  private logOf(job: Job): ReplayableLog {
+    const { log } = this.core.store;
     const view = this.view(job);
-    const trimmedTo = store.log.trimmedTo(job.ulid);
-    const frames =
-      after !== null
-        ? framesAfter(job, log, after, view)
-        : [
-            ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
-            ...currentOutput(job, log).map((piece) => logFrame(job, piece, view)),
-            snapshotFrame(job, view),
-          ];
-    for (const frame of frames) connections.send(subscriber, frame);
+    const trimmedTo = log.trimmedTo(job.ulid);
+    return {
+      address: { job_id: jobIdOf(this.core.record.name, job.ulid) },
+      epoch: epochOf(job.ulid),
+      last: job.offset,
+      trimmedTo,
+      timestamp: iso(job.updatedAt),
+      eventsAfter: (offset) => framesAfter(job, log.after(job.ulid, offset), offset, view),
+      snapshot: () => [
+        ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
+        ...currentOutput(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, view)),
+        snapshotFrame(job, view),
+      ],
+    };
   }
 
   /** After memory was lost a socket of one job goes on, with what was held back first. */
@@ -120,8 +115,7 @@ export class JobFollowers {
     const sentTo = subscriber.attachment.throttled?.sentTo ?? null;
     const job = sentTo === null ? null : this.core.jobs.get(ulid);
     if (sentTo === null || job === null) return;
-    const isKept = sentTo >= this.core.store.log.trimmedTo(ulid);
-    this.replay(subscriber, job, isKept ? sentTo : null);
+    this.sendAll(subscriber, framesSince(this.logOf(job), sentTo));
     this.throttle.caughtUp(subscriber);
   }
 
@@ -130,34 +124,32 @@ export class JobFollowers {
     this.core.connections.close(subscriber, "tooMany", TOO_SLOW);
   }
 
-  /** Tells followers what a stored batch changed; whoever followed a job to its end follows no more. */
+  /** Sends followers what a stored batch changed; a job that has ended is no longer followed. */
   deliver(changes: Change[], now: number): void {
+    const { connections } = this.core;
     for (const { job, before, log } of changes) {
       const followers = this.followers.get(job.ulid);
       if (!followers) continue;
       const frames = framesAfter(job, log, before?.offset ?? 0, this.view(job));
-      const texts = frames.map((frame) => JSON.stringify(frame));
-      let told: JobEventText[] | undefined;
-      for (const subscriber of followers) {
-        if (subscriber.attachment.throttled === null) {
-          for (const text of texts) this.core.connections.sendText(subscriber, text);
-        } else {
-          const toTell = told ?? eventTextsOf(frames, texts);
-          told = toTell;
-          logErrors(() => this.throttle.send(subscriber, toTell, now));
-        }
-        if (isEnded(job)) logErrors(() => this.finish(subscriber, job));
-      }
+      const delivery = {
+        throttle: this.throttle,
+        sendText: (subscriber: SubscriberConnection, text: string) =>
+          connections.sendText(subscriber, text),
+        onEnd: isEnded(job)
+          ? (subscriber: SubscriberConnection) => this.finish(subscriber, job)
+          : null,
+      };
+      deliverEvents(followers, frames, delivery, now);
       if (isEnded(job)) this.forget(job.ulid);
     }
-    const arrivals = this.changesOfFollowers;
+    const changesOfFollowers = this.changesOfFollowers;
     this.changesOfFollowers = [];
-    for (const arrive of arrivals) logErrors(arrive);
+    for (const change of changesOfFollowers) logErrors(change);
   }
 
   /**
-   * Comes or goes once the batch is stored and told: who is caught up with the log as it is then must
-   * not hear of the batch again.
+   * Follows or unfollows once the batch is stored and delivered. A subscriber that joins gets the log as it
+   * is then; were it added before the delivery, it would get the batch's events twice.
    */
   afterDelivery(change: () => void): void {
     this.changesOfFollowers.push(change);
@@ -179,10 +171,31 @@ export class JobFollowers {
     this.core.connections.remember(subscriber);
   }
 
-  /** Followed jobs near the head whose place in the queue has changed since they were told. */
-  takeMovedPositions(): { ulid: string; position: number }[] {
+  /** Sends followers of waiting jobs their new places in the queue, at most every POSITIONS_EVERY_MS. */
+  schedulePositions(changes: readonly Change[]): void {
+    const isQueueMoved = changes.some(
+      ({ job, before }) => job.status === "queued" || before?.status === "queued",
+    );
+    if (!isQueueMoved || this.followers.size === 0) return;
+    this.positionsTimer ??= setTimeout(() => {
+      this.positionsTimer = null;
+      this.runIfOpen((now) => {
+        for (const { ulid, position } of this.takeMovedPositions()) {
+          this.core.jobs.apply(ulid, { type: "position", position }, now);
+        }
+      });
+    }, POSITIONS_EVERY_MS);
+  }
+
+  stop(): void {
+    if (this.positionsTimer !== null) clearTimeout(this.positionsTimer);
+    this.throttle.stop();
+  }
+
+  /** Followed jobs near the front whose place in the queue has changed since it was last sent. */
+  private takeMovedPositions(): { ulid: string; position: number }[] {
     const moved: { ulid: string; position: number }[] = [];
-    for (const [index, { ulid }] of this.core.jobs.front(TOLD_POSITIONS).entries()) {
+    for (const [index, { ulid }] of this.core.jobs.queue.front(SENT_POSITIONS).entries()) {
       const position = index + 1;
       if (!this.followers.has(ulid) || this.sentPositions.get(ulid) === position) continue;
       this.sentPositions.set(ulid, position);
@@ -196,69 +209,11 @@ export class JobFollowers {
     return this.followers.size;
   }
 
-  hasFollowers(): boolean {
-    return this.followers.size > 0;
-  }
-
-  /** The first frames of a socket of the whole space; the others must know the status by then. */
-  openSpace(subscriber: SubscriberConnection, since: Position | null, now: number): void {
-    const { epoch, statusOffset: last } = this;
-    const recovery = recover(since, { epoch, last, first: last });
-    const offset = recovery.recovered ? recovery.after : last;
-    this.greet(subscriber, offset, recovery.recovered, now);
-    if (recovery.recovered && recovery.after === last) return;
-    this.core.connections.send(subscriber, this.statusFrame());
-  }
-
-  /** Tells every socket of the space its status, if it changed. */
-  publishStatus(now: number): void {
-    if (!this.refreshStatus(now)) return;
-    const text = JSON.stringify(this.statusFrame());
-    for (const subscriber of this.core.connections.subscribers()) {
-      if (subscriber.attachment.jobUlid !== null) continue;
-      if (!this.greeted.has(subscriber)) this.greet(subscriber, this.statusOffset, false, now);
-      this.core.connections.sendText(subscriber, text);
-    }
-  }
-
-  /** A socket that outlived the memory it was opened in is told that offsets start anew. */
-  private greet(
-    subscriber: SubscriberConnection,
-    offset: number,
-    recovered: boolean,
-    now: number,
-  ): void {
-    this.greeted.add(subscriber);
-    const { epoch } = this;
-    const { name: space } = this.core.record;
-    const frame = { type: "connection", space, epoch, offset, recovered, timestamp: iso(now) };
-    this.core.connections.send(subscriber, frame);
-  }
-
   view(job: Job): JobView {
     const { record, jobs } = this.core;
     const waitingReason =
       job.status === "queued" ? waitingReasonFor(snapshotOf(this.core), job.requires) : null;
-    return { space: record.name, queuePosition: jobs.queuePosition(job), waitingReason };
-  }
-
-  private refreshStatus(now: number): boolean {
-    const text = JSON.stringify(spaceStatusOf(snapshotOf(this.core)));
-    if (text === this.statusText) return false;
-    this.statusText = text;
-    this.statusOffset += 1;
-    this.statusAt = now;
-    return true;
-  }
-
-  private statusFrame(): object {
-    return {
-      type: "space.status",
-      space: this.core.record.name,
-      ...JSON.parse(this.statusText),
-      offset: this.statusOffset,
-      timestamp: iso(this.statusAt),
-    };
+    return { space: record.name, queuePosition: jobs.queue.position(job), waitingReason };
   }
 
   private forget(ulid: string): void {

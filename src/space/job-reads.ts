@@ -10,17 +10,17 @@ const PAGE_BYTES = 8_388_608;
 /** What the API reads of jobs, as JSON texts. */
 export class JobReads {
   private readonly core: SpaceCore;
-  private readonly feed: JobFollowers;
+  private readonly followers: JobFollowers;
 
-  constructor(core: SpaceCore, feed: JobFollowers) {
+  constructor(core: SpaceCore, followers: JobFollowers) {
     this.core = core;
-    this.feed = feed;
+    this.followers = followers;
   }
 
   job(ulid: string): string | null {
     const job = this.core.jobs.get(ulid);
     if (job === null) return null;
-    return JSON.stringify(jobResourceOf(job, this.logOf(job), this.feed.view(job)));
+    return JSON.stringify(jobResourceOf(job, this.logOf(job), this.followers.view(job)));
   }
 
   /** Offsets are gapless: what is no change of status is in the log, unless it was dropped. */

@@ -7,7 +7,6 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import type { WorkerFrame } from "../protocol/worker-frames.ts";
 import { isEnded } from "../queue/job.ts";
-import { StatusAnnouncer } from "./announcer.ts";
 import {
   type Connection,
   isWorker,
@@ -24,6 +23,7 @@ import { JobReads } from "./job-reads.ts";
 import { Retention } from "./retention.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { SpaceReport } from "./space-report.ts";
+import { SpaceStatusChannel } from "./space-status-channel.ts";
 import { Submissions } from "./submissions.ts";
 import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
 import { type Heard, isSubmit, SUBMITTER_LEFT, SubscriberHandler } from "./subscriber-handler.ts";
@@ -60,8 +60,8 @@ export class SpaceEngine {
   private readonly parts: Parts;
   private readonly workers: WorkerHandler;
   private readonly subscribers: SubscriberHandler;
-  private readonly feed: JobFollowers;
-  private readonly announcer: StatusAnnouncer;
+  private readonly followers: JobFollowers;
+  private readonly status: SpaceStatusChannel;
   private readonly retention: Retention;
   private readonly deadlines: Deadlines;
   private readonly calls = new BurstDetector();
@@ -81,20 +81,20 @@ export class SpaceEngine {
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
     this.gate = new SubmitGate(parts.submits);
-    this.feed = new JobFollowers(this.core, crypto.randomUUID().slice(0, 8));
-    this.summary = new SpaceReport(this.core, this.feed);
+    this.followers = new JobFollowers(this.core, (work) => this.runIfOpen(work));
+    this.status = new SpaceStatusChannel(this.core);
+    this.summary = new SpaceReport(this.core, this.followers);
     this.workers = new WorkerHandler(this.core);
     this.submissions = new Submissions(this.core, this.workers, parts.allowPrivateWebhooks);
-    this.subscribers = new SubscriberHandler(this.core, this.feed, this.submissions);
-    this.reads = new JobReads(this.core, this.feed);
+    this.subscribers = new SubscriberHandler(this.core, this.followers, this.submissions);
+    this.reads = new JobReads(this.core, this.followers);
     this.webhooks = new WebhookSender({
       store: parts.webhooks,
       spaces: parts.spaces,
       allowPrivate: parts.allowPrivateWebhooks,
       jobBody: (ulid) => this.reads.job(ulid),
-      runIfOpen: (work) => this.commit(work),
+      runIfOpen: (work) => this.runIfOpen(work),
     });
-    this.announcer = new StatusAnnouncer(this.core, this.feed, (work) => this.commit(work));
     this.retention = new Retention(this.core, parts.maxKeptBytes);
     this.deadlines = new Deadlines({
       core: this.core,
@@ -187,7 +187,7 @@ export class SpaceEngine {
     const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
     if (jobUlid !== null && job === null) return false;
     this.dropSilentWorkers();
-    this.feed.publishStatus(Date.now());
+    this.status.publish(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
       ...who,
@@ -197,12 +197,12 @@ export class SpaceEngine {
     });
     this.parts.onChange();
     if (job === null) {
-      this.feed.openSpace(connection, since, Date.now());
+      this.status.open(connection, since, Date.now());
       return true;
     }
-    this.feed.catchUp(connection, job, since);
-    if (isEnded(job)) this.feed.finish(connection, job);
-    else this.feed.follow(connection, job.ulid);
+    this.followers.catchUp(connection, job, since);
+    if (isEnded(job)) this.followers.finish(connection, job);
+    else this.followers.follow(connection, job.ulid);
     return true;
   }
 
@@ -229,8 +229,8 @@ export class SpaceEngine {
   retire(): void {
     this.isRetired = true;
     this.run(this.inbox.takeAll(), false);
-    this.announcer.stop();
-    this.feed.throttle.stop();
+    this.status.stop();
+    this.followers.stop();
   }
 
   tick(now: number): void {
@@ -240,7 +240,7 @@ export class SpaceEngine {
   }
 
   async sweep(bucket: R2Bucket): Promise<void> {
-    await this.retention.sweep(bucket, Date.now(), (work) => this.commit(work));
+    await this.retention.sweep(bucket, Date.now(), (work) => this.runIfOpen(work));
   }
 
   rearm(now: number): void {
@@ -265,7 +265,7 @@ export class SpaceEngine {
   }
 
   /** Stores what came of something that took its time, unless the space is gone meanwhile. */
-  private commit(work: (now: number) => void): void {
+  private runIfOpen(work: (now: number) => void): void {
     if (this.isRetired) return;
     this.runNow((now) => {
       work(now);
@@ -304,8 +304,9 @@ export class SpaceEngine {
       core.sendBuffer.flush(isHeld);
       // All there is to tell of is held.
       if (changes.length === 0 && deferredSince !== null) return;
-      this.feed.deliver(changes, now);
-      this.announcer.announce(changes);
+      this.followers.deliver(changes, now);
+      this.status.schedule();
+      this.followers.schedulePositions(changes);
       this.parts.onChange();
     });
     core.jobs.told();

@@ -6,6 +6,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
+import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
@@ -25,7 +26,6 @@ import {
   NO_SUCH_JOB,
   NO_SUCH_SPACE,
   PRIVATE_SPACE,
-  SOCKET_HEADERS,
   type SubmitCall,
   type SubmitReply,
 } from "./calls.ts";
@@ -190,22 +190,20 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
-  /** Sockets only: the Worker has authenticated them and says who they are in `SOCKET_HEADERS`. */
+  /** Sockets only: the Worker has authenticated them. */
   override async fetch(request: Request): Promise<Response> {
-    const header = (name: keyof typeof SOCKET_HEADERS) => request.headers.get(SOCKET_HEADERS[name]);
-    const operator = header("operator") === "1";
-    const found = this.admit({ operator: operator || header("role") === "worker" });
+    const socket = readSocketRequest(request.headers, "worker", "subscriber");
+    const found = this.admit({ operator: socket.kind === "worker" || socket.operator });
     if (!("engine" in found)) return Response.json(found, { status: 404 });
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
-    if (header("role") === "worker") {
-      const origin = header("origin") ?? "";
-      const batch = header("batch") === "1";
-      engine.openWorker(server, { id, origin, tokenId: header("tokenId") ?? "", batch });
+    if (socket.kind === "worker") {
+      const { origin, tokenId, batch } = socket;
+      engine.openWorker(server, { id, origin, tokenId, batch });
     } else {
-      const since = parsePosition(header("since"));
-      const opened = engine.openSubscriber(server, newSubscriber(id, request.headers), since);
+      const since = parsePosition(socket.since);
+      const opened = engine.openSubscriber(server, newSubscriber(id, socket), since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }
     return new Response(null, {

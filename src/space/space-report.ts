@@ -12,16 +12,16 @@ type Recent = Pick<RecentJob, "status" | "progress"> & { updatedAt: number };
 /** What a space tells the monitor of itself. */
 export class SpaceReport {
   private readonly core: SpaceCore;
-  private readonly feed: JobFollowers;
+  private readonly followers: JobFollowers;
   /** How its jobs ended, those included that were erased since. */
   private readonly ends: Ends;
   /** The jobs that changed last, by ULID; the latest is last. */
   private recent = new Map<string, Recent>();
   private isRecalled = false;
 
-  constructor(core: SpaceCore, feed: JobFollowers) {
+  constructor(core: SpaceCore, followers: JobFollowers) {
     this.core = core;
-    this.feed = feed;
+    this.followers = followers;
     this.ends = core.spaces.ends();
   }
 
@@ -49,8 +49,8 @@ export class SpaceReport {
     return {
       kind: "space",
       connections: connections.count,
-      jobs_with_connections: this.feed.followedCount,
-      jobs: { active: jobs.queuedCount + jobs.runningJobs().length, ...this.ends },
+      jobs_with_connections: this.followers.followedCount,
+      jobs: { active: jobs.queue.size + jobs.runningJobs().length, ...this.ends },
       recent: [...this.recent].reverse().map(([ulid, job]) => this.render(ulid, job)),
     };
   }

@@ -33,8 +33,8 @@ export function snapshotOf(core: SpaceCore): SpaceSnapshot {
   const running = core.jobs.runningJobs();
   return {
     workers: servingWorkers(core),
-    queued: core.jobs.queuedCount,
-    requested: core.jobs.requested,
+    queued: core.jobs.queue.size,
+    requested: core.jobs.queue.requested,
     processing: running.length,
     detached: running.filter((job) => job.detachedAt !== null).length,
     meanRunS: core.jobs.meanRunS,

@@ -51,7 +51,7 @@ export class Submissions {
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.answerTo(cacheKey, now);
-    const there = { workers: presentWorkers(this.core), queued: this.core.jobs.queuedCount };
+    const there = { workers: presentWorkers(this.core), queued: this.core.jobs.queue.size };
     const admission = answer ? null : admitNow(settings, there, requires);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(

@@ -1,5 +1,5 @@
 import { type Candidate, chooseWorker, freeSlots } from "../queue/dispatch.ts";
-import type { Instant, Job, LogEvent, ProcessingJob, QueuedJob } from "../queue/job.ts";
+import type { Instant, Job, LogEvent, ProcessingJob } from "../queue/job.ts";
 import { meanAfter } from "../queue/status.ts";
 import {
   type Command,
@@ -8,9 +8,9 @@ import {
   submitted,
   transition,
 } from "../queue/transition.ts";
-import { classOf } from "../storage/job-row.ts";
-import type { JobStore, Waiting } from "../storage/job-store.ts";
+import type { JobStore } from "../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
+import { byTurn, SpaceQueue } from "./space-queue.ts";
 
 /** What a batch did to one job. */
 export interface Change {
@@ -42,8 +42,8 @@ const RUNS_MEASURED = 20;
  */
 export class UnitOfWork {
   private readonly running = new Map<string, ProcessingJob>();
-  /** Jobs that wait, by what they ask for. */
-  private readonly classes = new Map<string, QueueClass>();
+  /** The jobs that wait, in the order of their turns. */
+  readonly queue: SpaceQueue;
   private changes = new Map<string, Change>();
   /** Of the batch that was stored last, until it is told: nobody has to read them back for that. */
   private stored = new Map<string, Change>();
@@ -58,28 +58,13 @@ export class UnitOfWork {
   constructor(store: JobStore) {
     this.store = store;
     for (const job of store.processing()) this.running.set(job.ulid, job);
-    for (const { requires, priority, count } of store.queueCounts()) {
-      this.classOf(requires).priorities.set(priority, count);
-    }
+    this.queue = new SpaceQueue(store);
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
     this.ids = new JobIds(store.newestUlid());
   }
 
   get meanRunS(): number | null {
     return this.meanRun;
-  }
-
-  get queuedCount(): number {
-    let count = 0;
-    for (const { priorities } of this.classes.values()) {
-      for (const ofPriority of priorities.values()) count += ofPriority;
-    }
-    return count;
-  }
-
-  /** What the jobs that wait ask for, each set once. */
-  get requested(): (readonly string[])[] {
-    return [...this.classes.values()].map(({ requires }) => requires);
   }
 
   get(ulid: string): Job | null {
@@ -106,29 +91,6 @@ export class UnitOfWork {
     return [...this.running.values()];
   }
 
-  /** 1 is next. As stored: ask after `save`. */
-  queuePosition(job: Job): number | null {
-    if (job.status !== "queued") return null;
-    let ahead = 0;
-    for (const [requires, { priorities }] of this.classes) {
-      for (const [priority, count] of priorities) {
-        if (priority > job.priority) ahead += count;
-        else if (priority === job.priority) {
-          ahead += this.store.ranks.before({ requires, priority }, job.ulid);
-        }
-      }
-    }
-    return ahead + 1;
-  }
-
-  /** The next jobs in line, whoever can take them. As stored: ask after `save`. */
-  front(count: number): Waiting[] {
-    const deliveredOffsets = this.requested.flatMap((requires) =>
-      this.store.head(requires, LATEST, count),
-    );
-    return deliveredOffsets.sort(byTurn).slice(0, count);
-  }
-
   submit(job: Omit<NewJob, "ulid">, now: number): Job {
     const queued = submitted({ ...job, ulid: this.ids.next(now) }, now);
     this.record(null, queued, []);
@@ -148,10 +110,10 @@ export class UnitOfWork {
   /** Hands waiting jobs to workers with free slots, in order; `candidates` are counted up. */
   dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
     const dispatched: ProcessingJob[] = [];
-    const deliveredOffsets = this.requested.flatMap((requires) =>
-      this.head(requires, freeSlots(candidates, requires), now),
+    const next = this.queue.requested.flatMap((requires) =>
+      this.queue.next(requires, freeSlots(candidates, requires), this.changes, now),
     );
-    for (const { ulid, requires } of deliveredOffsets.sort(byTurn)) {
+    for (const { ulid, requires } of next.sort(byTurn)) {
       const worker = chooseWorker(candidates, requires);
       if (!worker) continue;
       const { id, name, generation } = worker;
@@ -256,55 +218,11 @@ export class UnitOfWork {
     } else this.changes.set(job.ulid, { job, before, log: [...log] });
     if (job.status === "processing") this.running.set(job.ulid, job);
     else this.running.delete(job.ulid);
-    this.count(before, -1);
-    this.count(job, 1);
+    if (before?.status === "queued") this.queue.remove(before);
+    if (job.status === "queued") this.queue.add(job);
     if (job.status === "completed" && before?.status === "processing") {
       this.meanRun = meanAfter(this.meanRun, (job.completedAt - before.dispatchedAt) / 1_000);
     }
-  }
-
-  private count(job: Job | null, by: 1 | -1): void {
-    if (job?.status !== "queued") return;
-    const { key, priorities } = this.classOf(job.requires);
-    const { priority, ulid } = job;
-    const count = (priorities.get(priority) ?? 0) + by;
-    if (count > 0) priorities.set(priority, count);
-    else priorities.delete(priority);
-    if (priorities.size === 0) this.classes.delete(key);
-    const { ranks } = this.store;
-    if (by === 1) ranks.joined({ requires: key, priority }, ulid);
-    else ranks.left({ requires: key, priority }, ulid);
-  }
-
-  private classOf(requires: readonly string[]): QueueClass {
-    const key = classOf(requires);
-    const known = this.classes.get(key);
-    if (known) return known;
-    const made = { key, requires, priorities: new Map<number, number>() };
-    this.classes.set(key, made);
-    return made;
-  }
-
-  /** The next jobs of a class, as this batch sees the queue: stored ones, and those it put there. */
-  private head(requires: readonly string[], count: number, now: number): Turn[] {
-    if (count === 0) return [];
-    const { key, priorities } = this.classOf(requires);
-    const unsaved: QueuedJob[] = [];
-    for (const { job } of this.changes.values()) {
-      if (job.status === "queued" && classOf(job.requires) === key) unsaved.push(job);
-    }
-    let waiting = -unsaved.length;
-    for (const ofPriority of priorities.values()) waiting += ofPriority;
-    const stored = waiting > 0 ? this.storedHead(requires, count, now) : [];
-    const available = unsaved.filter((job) => job.availableAt <= now);
-    return [...stored, ...available].sort(byTurn).slice(0, count);
-  }
-
-  private storedHead(requires: readonly string[], count: number, now: number): Turn[] {
-    const waiting = this.store.head(requires, now, count + this.changes.size);
-    return waiting
-      .filter(({ ulid }) => !this.changes.has(ulid))
-      .map((one) => ({ ...one, requires }));
   }
 }
 
@@ -316,23 +234,4 @@ function isFresh({ job, before, log }: Change, ms: number, now: Instant): boolea
     return false;
   // A clock that was set back is not waited for.
   return attempts === 1 && dispatchedAt <= now && now - dispatchedAt < ms;
-}
-
-/** Jobs that wait and ask for the same: how many of each priority. */
-interface QueueClass {
-  key: string;
-  requires: readonly string[];
-  priorities: Map<number, number>;
-}
-
-interface Turn extends Waiting {
-  requires: readonly string[];
-}
-
-/** Later than any instant there is. */
-const LATEST = Number.MAX_SAFE_INTEGER;
-
-/** Higher priority first, then the older. */
-function byTurn(a: Waiting, b: Waiting): number {
-  return b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1);
 }

@@ -1,3 +1,4 @@
+import { afterMalformed } from "../objects/malformed-frames.ts";
 import type { Decoded } from "../protocol/codec.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
@@ -55,8 +56,8 @@ export class WorkerHandler {
   onFrame(worker: WorkerConnection, decoded: Decoded<WorkerFrame>, now: number): void {
     if (worker.attachment.state.phase === "gone") return;
     if (!decoded.ok) {
-      const close = decoded.code === "frame_too_large" ? "frameTooLarge" : "malformed";
-      this.dismissFor(worker, decoded.code, close, decoded.message, now);
+      const { close } = afterMalformed(decoded, 0, 1);
+      if (close) this.dismissFor(worker, decoded.code, close.as, close.reason, now);
       return;
     }
     const { frame } = decoded;

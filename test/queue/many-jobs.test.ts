@@ -46,9 +46,9 @@ describe("the jobs of a space, whatever happens", () => {
   it("know their place in the queue, and are counted, also where new ones are held", () => {
     const inLine = (space: SpaceModel) => {
       const line = space.line();
-      const places = line.map((job) => space.work.queuePosition(job));
+      const places = line.map((job) => space.work.queue.position(job));
       expect(places).toEqual(line.map((_, index) => index + 1));
-      expect(space.work.queuedCount).toBe(line.length);
+      expect(space.work.queue.size).toBe(line.length);
     };
     always(() => ({ stored: inLine }));
   });
