@@ -1,5 +1,5 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { renew } from "../auth/session.ts";
+import { renewPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { endTokens } from "../objects/expiring-tokens.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
@@ -66,7 +66,7 @@ export class RoomHandler {
   }
 
   private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {
-    const renewed = await renew(this.env, subscriber.attachment.principal, token);
+    const renewed = await renewPrincipal(this.env, subscriber.attachment.principal, token);
     if (!renewed.ok) {
       this.error(subscriber, renewed.code, renewed.message, ref);
       return;
