@@ -11,7 +11,7 @@ import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.t
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
-/** What clients say on the socket of one room, and what becomes of their tokens. */
+/** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
   private readonly env: Env;
   private readonly room: string;
@@ -56,7 +56,7 @@ export class RoomHandler {
     }
   }
 
-  /** Tells whose token is about to run out, and ends the sockets of those that did. */
+  /** Warns clients whose token is about to expire, and closes sockets whose token has expired. */
   expire(now: number): void {
     endTokens(this.sockets.all(), now, {
       send: (subscriber, frame) => this.sockets.send(subscriber, frame),
