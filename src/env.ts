@@ -5,7 +5,7 @@ import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { RoomObject } from "./room/room-object.ts";
 import type { SpaceObject } from "./space/space-object.ts";
 
-/** What wrangler.toml binds. */
+/** The bindings, variables and secrets that wrangler.toml and the deployment set. */
 export interface Env {
   SPACE: DurableObjectNamespace<SpaceObject>;
   JOB: DurableObjectNamespace<JobObject>;
@@ -17,20 +17,21 @@ export interface Env {
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
-  /** Signs the tokens of users (HS256). */
+  /** The secret that signs users' tokens (HS256). */
   JWT_SECRET: string;
-  /** Where the public keys are by which users' tokens are checked instead. */
+  /** Address of the public keys that check users' tokens instead of `JWT_SECRET`. */
   JWKS_URL?: string;
-  /** What a token's `iss` and `aud` must be, if set. */
+  /** What a token's `iss` must be, if set. */
   JWT_ISSUER?: string;
+  /** What a token's `aud` must be, if set. */
   JWT_AUDIENCE?: string;
-  /** Gateways that share the sockets of one part of the world; 4 if not set. */
+  /** How many gateways share the sockets of one region; 4 if not set. */
   GATEWAYS?: string;
-  /** Counts submits by where they come from. */
+  /** Limits how fast one address may submit jobs. */
   SUBMITS: RateLimit;
-  /** Finished jobs that one space keeps at most, MiB; 1024 if not set. */
+  /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
-  /** `"true"` on one's own machine: nobody is limited, and webhooks may go to any address. */
+  /** `"true"` when the edge runs on one machine: no rate limits, and webhooks may go to any address. */
   LOCAL?: string;
 }
 
@@ -51,7 +52,11 @@ const settings = z.object({
 
 const checked = new WeakSet<Env>();
 
-/** Throws, naming the setting and never its value, where a secret is missing or weak. */
+/**
+ * Checks the settings, once for each `env`.
+ *
+ * @throws {Error} if a secret is missing or weak: it names the setting and never its value
+ */
 export function checkEnv(env: Env): void {
   if (checked.has(env)) return;
   const result = settings.safeParse(env);

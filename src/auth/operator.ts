@@ -5,7 +5,7 @@ export function bearerOf(header: string | undefined): string | null {
   return /^Bearer +(\S+)$/i.exec(header ?? "")?.[1] ?? null;
 }
 
-/** Compared by hash, so that neither length nor content shows in the time it takes. */
+/** Compares hashes in constant time, so that timing reveals neither the key's length nor its content. */
 export function isOperatorKey(given: string | null, key: string): boolean {
   return given !== null && timingSafeEqual(digest(given), digest(key));
 }

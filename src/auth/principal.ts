@@ -1,35 +1,41 @@
-/** Who asks, as far as the edge has checked it. */
+/** Who makes a request, as the edge has checked it. */
 export type Principal =
   | { kind: "operator" }
   | {
       kind: "user";
       userId: string;
-      /** When the token runs out, milliseconds since 1970. */
+      /** When the token expires, milliseconds since 1970. */
       expiresAt: number;
-      /** Patterns of what it may follow, and of what it may publish to. */
+      /** Patterns of the channels that the user may follow. */
       rooms: readonly string[];
+      /** Patterns of the rooms and jobs that the user may publish to. */
       publish: readonly string[];
     }
   | { kind: "anonymous" };
 
-/** Everyone with a token may follow what is for everyone, and what is for oneself. */
+/** The rooms that every user with a token may follow: the one for everyone and their own. */
 export function ownRooms(userId: string): string[] {
   return ["global", `user:${userId}`];
 }
 
-/** Whether the principal may follow a room, a space or a job by its address; what is open to all aside. */
+/**
+ * Whether the principal's token lets it follow a room, a space or a job. Public spaces and jobs may be
+ * followed without this right.
+ */
 export function maySubscribe(principal: Principal, address: string): boolean {
   if (principal.kind !== "user") return principal.kind === "operator";
-  return [...ownRooms(principal.userId), ...principal.rooms].some((one) => matches(one, address));
+  return [...ownRooms(principal.userId), ...principal.rooms].some((pattern) =>
+    matches(pattern, address),
+  );
 }
 
-/** Whether the principal may publish to a room, or report a job. */
+/** Whether the principal may publish to a room, or report the progress of a job. */
 export function mayPublish(principal: Principal, address: string): boolean {
   if (principal.kind !== "user") return principal.kind === "operator";
-  return principal.publish.some((one) => matches(one, address));
+  return principal.publish.some((pattern) => matches(pattern, address));
 }
 
-/** A pattern is an address, or ends in `*`: `project:*`, or `*` for everything. */
+/** A pattern is an address, a prefix that ends in `:*` (`project:*`), or `*` for everything. */
 function matches(pattern: string, address: string): boolean {
   if (pattern === "*" || pattern === address) return true;
   return pattern.endsWith(":*") && address.startsWith(pattern.slice(0, -1));

@@ -4,7 +4,7 @@ import type { FrameErrorCode } from "../protocol/codes.ts";
 import type { Principal } from "./principal.ts";
 import { type TokenSettings, verifyToken } from "./token.ts";
 
-/** Who a socket belongs to, as its attachment keeps it. */
+/** The principal that a socket belongs to, as the socket's attachment stores it. */
 export const sessionPrincipal = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("operator") }),
   z.object({
@@ -17,14 +17,14 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
 ]);
 export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 
-/** An attachment has 16 KB for all: what a token may do must leave room for what is followed. */
+/** An attachment holds 16 KB: the rights of the token must leave room for the list of subscriptions. */
 const RIGHTS_BYTES = 8_192;
 
 export function userIdOf(principal: SessionPrincipal): string | null {
   return principal.kind === "user" ? principal.userId : null;
 }
 
-/** The principal as a socket keeps it; `null` for somebody who showed nothing. */
+/** The principal as a socket's attachment stores it; `null` for an anonymous one. */
 export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (principal.kind === "anonymous") return null;
   if (principal.kind === "operator") return { kind: "operator" };
@@ -32,27 +32,30 @@ export function socketPrincipalOf(principal: Principal): SessionPrincipal | null
   return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
 }
 
-/** `false` where its rights would not fit a socket's attachment. */
+/** Whether the principal's rights fit into a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;
   return attachmentSize([principal.rooms, principal.publish]) <= RIGHTS_BYTES;
 }
 
-/** How long before its end a user is told that the token runs out, milliseconds. */
+/** How long before a token expires its socket is warned, milliseconds. */
 const NOTICE_MS = 30_000;
 
-export const TOKEN_OVER = "The token has expired: connect again with a fresh one.";
+export const TOKEN_EXPIRED = "The token has expired: connect again with a fresh one.";
 
-/** A socket as its attachment keeps it, as far as its token goes. */
+/** A socket whose token can expire. */
 export interface Session {
   attachment: {
     principal: SessionPrincipal;
-    /** It was told that its token runs out. */
+    /** The client was warned that its token is about to expire. */
     noticed: boolean;
   };
 }
 
-/** When a token of these next wants something; `null` where none ever does. */
+/**
+ * When the next of these sockets has to be warned or closed, milliseconds since 1970; `null` if none of
+ * them has a token that expires.
+ */
 export function tokensDueAt(sessions: readonly Session[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
     if (principal.kind !== "user") return [];
@@ -61,40 +64,40 @@ export function tokensDueAt(sessions: readonly Session[]): number | null {
   return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
 }
 
-/** Whose token has run out by now, and who is to be told that it soon will. */
-export function tokensOver<S extends Session>(
+/** The sockets whose token has expired at `now`, and those to warn because it soon will. */
+export function findExpiringTokens<S extends Session>(
   sessions: readonly S[],
   now: number,
-): { ended: S[]; ending: { session: S; expiresAt: number }[] } {
-  const ended: S[] = [];
-  const ending: { session: S; expiresAt: number }[] = [];
+): { expired: S[]; expiring: { session: S; expiresAt: number }[] } {
+  const expired: S[] = [];
+  const expiring: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
     const { principal, noticed } = session.attachment;
     if (principal.kind !== "user") continue;
     const { expiresAt } = principal;
-    if (now >= expiresAt) ended.push(session);
-    else if (!noticed && now >= expiresAt - NOTICE_MS) ending.push({ session, expiresAt });
+    if (now >= expiresAt) expired.push(session);
+    else if (!noticed && now >= expiresAt - NOTICE_MS) expiring.push({ session, expiresAt });
   }
-  return { ended, ending };
+  return { expired, expiring };
 }
 
-type Renewed =
+type Renewal =
   | { ok: true; user: Extract<SessionPrincipal, { kind: "user" }> }
   | { ok: false; code: FrameErrorCode; message: string };
 
-/** Checks a fresh token for a socket: it must be of the same user. */
-export async function renew(
+/** Checks a fresh token for a socket that is open already; the token must belong to the same user. */
+export async function renewPrincipal(
   settings: TokenSettings,
   principal: SessionPrincipal,
   token: string,
-): Promise<Renewed> {
+): Promise<Renewal> {
   if (principal.kind !== "user") {
     const message = "This socket has the operator's key: open another for a user.";
     return { ok: false, code: "not_allowed", message };
   }
   const verified = await verifyToken(settings, token);
   if (!verified.ok) {
-    const code = verified.passing ? "temporarily_unavailable" : "not_authenticated";
+    const code = verified.isTemporary ? "temporarily_unavailable" : "not_authenticated";
     return { ok: false, code, message: verified.reason };
   }
   if (principal.userId !== verified.user.userId) {

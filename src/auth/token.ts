@@ -2,7 +2,7 @@ import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtV
 import { z } from "zod";
 import type { Principal } from "./principal.ts";
 
-/** How tokens are checked. */
+/** How tokens are checked: against a shared secret, or against the public keys at an address. */
 export interface TokenSettings {
   JWT_SECRET?: string;
   JWKS_URL?: string;
@@ -10,17 +10,19 @@ export interface TokenSettings {
   JWT_AUDIENCE?: string;
 }
 
-type User = Extract<Principal, { kind: "user" }>;
-/** `passing`: nothing is known of the token, as its key could not be had; it may be tried again. */
-export type Verified = { ok: true; user: User } | { ok: false; passing: boolean; reason: string };
+type UserPrincipal = Extract<Principal, { kind: "user" }>;
+/** `isTemporary`: the keys could not be fetched, so the token may be valid and can be sent again. */
+export type Verified =
+  | { ok: true; user: UserPrincipal }
+  | { ok: false; isTemporary: boolean; reason: string };
 
-/** A list of patterns, also as one text with spaces between, as OAuth writes scopes. */
+/** A list of patterns, as an array or as one text separated by spaces, as OAuth writes scopes. */
 const patterns = z
   .union([z.array(z.string().max(200)).max(1_000), z.string().max(20_000)])
   .transform((given) => (typeof given === "string" ? given.split(/\s+/).filter(Boolean) : given))
   .default([]);
 
-/** 2100-01-01, seconds since 1970: far later there is no such date. */
+/** 2100-01-01, seconds since 1970: a `Date` can't hold a time that is much later. */
 const LATEST_EXP = 4_102_444_800;
 const EXP = "must be whole seconds since 1970, not beyond the year 2100";
 
@@ -31,7 +33,10 @@ const claims = z.object({
   publish: patterns,
 });
 
-/** Signatures of key pairs. Never those of a shared secret: a public key must not pass for one. */
+/**
+ * Algorithms that sign with a private key. HS256 must not be among them: anyone could then sign a token
+ * with the public key's text as the shared secret (decision 0022).
+ */
 const KEY_PAIR_ALGORITHMS = [
   "RS256",
   "RS384",
@@ -45,10 +50,13 @@ const KEY_PAIR_ALGORITHMS = [
   "EdDSA",
 ];
 
-/** Clocks of who issues tokens and of the edge may differ by this, seconds. */
+/** How far the clocks of the token's issuer and of the edge may differ, seconds. */
 const CLOCK_TOLERANCE_S = 5;
 
-/** Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`; says why one is refused, and never what it holds. */
+/**
+ * Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`. The reason of a refusal never contains
+ * anything of the token.
+ */
 export async function verifyToken(settings: TokenSettings, token: string): Promise<Verified> {
   try {
     const payload = await payloadOf(settings, token);
@@ -60,12 +68,16 @@ export async function verifyToken(settings: TokenSettings, token: string): Promi
   } catch (error) {
     if (error instanceof errors.JOSEError) return refused(reasonOf(error));
     console.error("a token could not be checked", error);
-    return { ok: false, passing: true, reason: "The token could not be checked now: try again." };
+    return {
+      ok: false,
+      isTemporary: true,
+      reason: "The token could not be checked now: try again.",
+    };
   }
 }
 
 function refused(reason: string): Verified {
-  return { ok: false, passing: false, reason };
+  return { ok: false, isTemporary: false, reason };
 }
 
 async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPayload | null> {
@@ -90,7 +102,7 @@ async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPay
   return (await jwtVerify(token, key, { ...checks, algorithms: ["HS256"] })).payload;
 }
 
-/** Fetched keys are kept as long as this Worker lives, and fetched again where one is new. */
+/** Key sets by address, kept as long as this isolate lives; jose fetches them again for an unknown key. */
 const keySets = new Map<string, JWTVerifyGetKey>();
 
 function keysAt(url: string): JWTVerifyGetKey {
@@ -99,16 +111,20 @@ function keysAt(url: string): JWTVerifyGetKey {
   return known;
 }
 
-/** That a token names no key of these is its own fault; whatever else goes wrong is that of the keys. */
+/**
+ * If a token names none of these keys, the token is wrong. If anything else fails, the keys could not be
+ * fetched, which says nothing about the token: that error is no JOSEError, so `verifyToken` reports it as
+ * temporary.
+ */
 function orUnavailable(keys: JWTVerifyGetKey): JWTVerifyGetKey {
   return async (header, token) => {
     try {
       return await keys(header, token);
     } catch (error) {
-      const isTokens =
+      const isTokenWrong =
         error instanceof errors.JWKSNoMatchingKey ||
         error instanceof errors.JWKSMultipleMatchingKeys;
-      throw isTokens ? error : new Error("the keys at JWKS_URL can't be had", { cause: error });
+      throw isTokenWrong ? error : new Error("the keys at JWKS_URL can't be had", { cause: error });
     }
   };
 }

@@ -7,7 +7,7 @@ export interface CatalogEntry {
 
 type SpaceRow = { name: string; settings: string };
 
-/** Which spaces there are. Each space's object owns its settings; those here are a copy for lists. */
+/** The list of all spaces. Each space's object owns its settings (decision 0004); these are copies, for lists. */
 export class SpaceCatalog {
   private readonly db: D1Database;
 
@@ -15,7 +15,7 @@ export class SpaceCatalog {
     this.db = db;
   }
 
-  /** `false` where the name is taken: the primary key decides, so that two at once can't both win. */
+  /** Returns `false` if the name is taken. The primary key decides, so two requests at once can't both win. */
   async add({ name, settings }: CatalogEntry): Promise<boolean> {
     const result = await this.db
       .prepare(
@@ -35,7 +35,7 @@ export class SpaceCatalog {
     return row ? entryOf(row) : null;
   }
 
-  /** By name; `after` is the last name of the page before. */
+  /** Spaces in the order of their names; `after` is the last name of the previous page. */
   async list(filter: { all: boolean; after: string; limit: number }): Promise<CatalogEntry[]> {
     const { results } = await this.db
       .prepare(
@@ -54,7 +54,7 @@ export class SpaceCatalog {
       .run();
   }
 
-  /** `false` where there was none. Its worker tokens go with it. */
+  /** Removes a space and its worker tokens; returns `false` if there was no such space. */
   async remove(name: string): Promise<boolean> {
     const [, removed] = await this.db.batch([
       this.db.prepare("DELETE FROM worker_tokens WHERE space = ?").bind(name),

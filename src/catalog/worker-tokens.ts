@@ -12,7 +12,7 @@ type TokenRow = {
 
 const COLUMNS = "id, space, name, created_at, last_used_at";
 
-/** The tokens by which workers may serve a space. Stored as hashes: a copy of the table opens nothing. */
+/** The tokens of workers that may serve a space. Only hashes are stored: a copy of the table opens nothing. */
 export class WorkerTokens {
   private readonly db: D1Database;
 
@@ -20,7 +20,7 @@ export class WorkerTokens {
     this.db = db;
   }
 
-  /** The only answer that holds the token itself. */
+  /** Makes a token. This is the only answer that contains the token itself. */
   async mint(space: string, name: string): Promise<TokenResource> {
     const token = `dow_${randomBytes(32).toString("base64url")}`;
     const row: TokenRow = { id: ulid(), space, name, created_at: Date.now(), last_used_at: null };
@@ -49,7 +49,7 @@ export class WorkerTokens {
     return result.meta.changes > 0;
   }
 
-  /** The token's id where it is good for this space, and marks it used. */
+  /** Returns the token's id if it is valid for this space, and marks it as used now; otherwise `null`. */
   async verify(space: string, token: string): Promise<string | null> {
     const row = await this.db
       .prepare(
@@ -61,7 +61,7 @@ export class WorkerTokens {
   }
 }
 
-/** A token has 256 random bits, so that one plain hash is enough. */
+/** A token has 256 random bits and can't be guessed, so a plain hash without salt is enough. */
 function hashOf(token: string): string {
   return createHash("sha256").update(token).digest("hex");
 }

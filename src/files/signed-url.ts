@@ -1,6 +1,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-/** An address under `/api/files/` that lets whoever has it read one file until `expiresAt` (ms). */
+/**
+ * An address under `/api/files/` that lets anyone who has it read one file.
+ *
+ * @param expiresAt until when, milliseconds since 1970
+ */
 export function signedFileUrl(
   secret: string,
   origin: string,

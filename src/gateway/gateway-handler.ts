@@ -1,5 +1,5 @@
 import { mayPublish, ownRooms } from "../auth/principal.ts";
-import { renew, userIdOf } from "../auth/session.ts";
+import { renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { endTokens } from "../objects/expiring-tokens.ts";
@@ -119,7 +119,7 @@ export class GatewayHandler {
   }
 
   private async authenticate(client: Client, { token, ref }: Frame<"authenticate">) {
-    const renewed = await renew(this.parts.env, client.attachment.principal, token);
+    const renewed = await renewPrincipal(this.parts.env, client.attachment.principal, token);
     if (!renewed.ok) {
       this.parts.sockets.error(client, renewed.code, renewed.message, { ref });
       return;

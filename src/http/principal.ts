@@ -17,7 +17,7 @@ export async function principalOf(c: AppContext): Promise<Principal> {
   if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;
-  const code = verified.passing ? "temporarily_unavailable" : "not_authenticated";
+  const code = verified.isTemporary ? "temporarily_unavailable" : "not_authenticated";
   throw new ProblemError(code, verified.reason);
 }
 

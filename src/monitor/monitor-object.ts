@@ -9,21 +9,21 @@ import { SourceStore } from "../storage/source-store.ts";
 import { askSource } from "./ask-source.ts";
 import { LivenessCheck, SILENT_MS, within } from "./liveness-check.ts";
 import { StatsAggregate } from "./stats-aggregate.ts";
-import { isLive, nothing, statusFrame, type Totals } from "./totals.ts";
+import { isLive, noTotals, statusFrame, type Totals } from "./totals.ts";
 import { Watchers } from "./watchers.ts";
 
-/** Between two alarms, milliseconds. */
+/** Time between two liveness checks while somebody watches, milliseconds at least. */
 const REST_MS = 5_000;
 
-/** How long an answer waits for sources that are asked, milliseconds. */
-const LOOK_MS = 2_000;
+/** How long a call for the totals waits for sources that are being asked, milliseconds. */
+const OVERVIEW_WAIT_MS = 2_000;
 
 /**
- * Adds up what every other object reports of itself. Nothing waits for it: without it jobs run as
- * before, and it learns of them later.
+ * Adds up what every other object reports about itself (decision 0024). No other object waits for it: jobs
+ * run on if it is down, and it gets the numbers with the next reports.
  */
 export class MonitorObject extends DurableObject<Env> {
-  /** `null` before anything was reported. */
+  /** `null` until the first report. */
   private stats: StatsAggregate | null = null;
   private readonly livenessCheck: LivenessCheck;
   private readonly watchers: Watchers;
@@ -36,77 +36,81 @@ export class MonitorObject extends DurableObject<Env> {
     );
     this.livenessCheck = new LivenessCheck({
       live: () => this.stats?.liveSources() ?? [],
-      ended: (heardBy, limit) => this.stats?.endedSources(heardBy, limit) ?? [],
+      ended: (reportedBy, limit) => this.stats?.endedSources(reportedBy, limit) ?? [],
       ask: (source) => askSource(env, source),
-      onAnswer: (source, report) => this.take(source, report),
+      onAnswer: (source, report) => this.update(source, report),
       onNoAnswer: (source) => {
-        this.look();
+        this.addUpForWatchers();
         if (this.stats?.silence(source, Date.now())) this.watchers.markChanged();
       },
     });
   }
 
-  /** How things stand with one object; what it said before counts no more. */
+  /** The current numbers of one object. They replace its earlier ones. */
   async report(source: string, report: Report): Promise<void> {
     const parsed = sourceReport.parse(report);
     this.livenessCheck.onReport(source, isLive(parsed), Date.now());
-    this.take(source, parsed);
+    this.update(source, parsed);
   }
 
-  /** The object is no more. */
+  /** The object no longer exists. */
   async forget(source: string): Promise<void> {
     this.livenessCheck.onReport(source, false, Date.now());
-    this.take(source, null);
+    this.update(source, null);
   }
 
-  /** Everything added up, once those that fell silent were asked. */
+  /** The totals, once sources that stopped reporting were asked, or did not answer in time. */
   async overview(): Promise<Totals> {
     const round = this.livenessCheck.run(Date.now());
     this.ctx.waitUntil(round);
-    await within(LOOK_MS, round);
+    await within(OVERVIEW_WAIT_MS, round);
     return this.totals;
   }
 
-  /** A socket of somebody who watches; the Worker has checked who it is. */
+  /** Opens a watcher's socket; the Worker has checked the operator's key. */
   override async fetch(request: Request): Promise<Response> {
     const { 0: client, 1: server } = new WebSocketPair();
     this.watchers.accept(server);
     this.ctx.waitUntil(this.livenessCheck.run(Date.now()));
-    if ((await this.ctx.storage.getAlarm()) === null) await this.watchOn();
+    if ((await this.ctx.storage.getAlarm()) === null) await this.scheduleNextCheck();
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    this.watchers.receive(socket, message, new Date().toISOString());
+    this.watchers.onMessage(socket, message, new Date().toISOString());
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
     closeQuietly(socket, code, reason);
   }
 
-  /** Rings only while somebody watches. */
+  /** Checks the sources; it is set again only while somebody watches. */
   override async alarm(): Promise<void> {
-    if (!this.watchers.areThere()) return;
+    if (!this.watchers.hasAny()) return;
     await this.livenessCheck.run(Date.now());
-    await this.watchOn();
+    await this.scheduleNextCheck();
   }
 
   private get totals(): Totals {
-    return this.stats?.totals ?? nothing();
+    return this.stats?.totals ?? noTotals();
   }
 
-  private take(source: string, report: Report | null): void {
+  /** @param report the source's current numbers; `null`: it no longer exists */
+  private update(source: string, report: Report | null): void {
     if (report !== null) this.stats ??= this.open();
-    this.look();
+    this.addUpForWatchers();
     const isNew =
       report === null ? this.stats?.forget(source) : this.stats?.take(source, report, Date.now());
     if (isNew) this.watchers.markChanged();
   }
 
-  /** Who watches is told of what differs from before; for nobody, nothing is added up. */
-  private look(): void {
-    if (this.watchers.areThere()) this.stats?.look();
+  /**
+   * Makes sure, before a change, that there are totals to compare with, so that watchers are sent only what
+   * differs. Without watchers nothing is added up: it would read every row.
+   */
+  private addUpForWatchers(): void {
+    if (this.watchers.hasAny()) this.stats?.look();
   }
 
   private open(): StatsAggregate {
@@ -115,8 +119,8 @@ export class MonitorObject extends DurableObject<Env> {
     return new StatsAggregate(store);
   }
 
-  /** Wakes when the next source is to be asked, but not all the time. */
-  private watchOn(): Promise<void> {
+  /** Schedules the next liveness check for when a source is due, at most once every REST_MS. */
+  private scheduleNextCheck(): Promise<void> {
     const now = Date.now();
     const due = this.livenessCheck.dueAt() ?? now + SILENT_MS;
     return this.ctx.storage.setAlarm(Math.max(due, now + REST_MS));

@@ -1,17 +1,17 @@
 import type { Report, SourceKind } from "../protocol/monitor.ts";
 import { isLive } from "./totals.ts";
 
-/** The one object that adds up what all others report. */
+/** The name of the one monitor object. */
 export const MONITOR_NAME = "monitor";
 
-/** An object reports at most this often, milliseconds. */
-const EVERY_MS = 1_000;
-/** What changes soon after is told with it: a short job's beginning and end are one report. */
+/** Time between two reports of one object, milliseconds at least. */
+const MIN_INTERVAL_MS = 1_000;
+/** A report waits this long for further changes, milliseconds: the start and end of a short job are one report. */
 const GATHER_MS = 100;
-/** A report that is not taken is sent so often; after that, with the next change. */
-const TRIES = 5;
+/** A report that fails is sent this many times in all; after that, not before the next change. */
+const MAX_TRIES = 5;
 
-/** Where the monitor is reached. */
+/** The part of `Env` that reaches the monitor. */
 export interface MonitorBinding {
   MONITOR: {
     getByName(name: string): {
@@ -21,14 +21,14 @@ export interface MonitorBinding {
   };
 }
 
-/** How the monitor names an object. */
+/** The name under which the monitor knows an object. */
 export function sourceOf(kind: SourceKind, name: string): string {
   return `${kind}:${name}`;
 }
 
 /**
- * Tells the monitor how things stand with one object, after they changed; nobody waits for it. One
- * report is under way at a time, so that none is overtaken.
+ * Reports the numbers of one object to the monitor after they have changed; nobody waits for it. Only one
+ * report is under way at a time, so that none overtakes an older one.
  */
 export class Reporter {
   private readonly env: MonitorBinding;
@@ -38,15 +38,15 @@ export class Reporter {
   private sending: Promise<void> | null = null;
   private isChanged = false;
   private lastText: string | null = null;
-  private askedAt = Number.NEGATIVE_INFINITY;
-  /** In a row since the last change. */
+  private triedAt = Number.NEGATIVE_INFINITY;
+  /** Failed reports in a row since the last change. */
   private failures = 0;
   private isFailing = false;
   private isKnownLive: boolean;
 
   /**
-   * @param report asked only when something is sent; `null` says that the object is no more
-   * @param wasLive memory was lost, but not the sockets: the monitor had heard of them
+   * @param report makes the report; called only when one is sent. `null`: the object no longer exists
+   * @param wasLive the object lost its memory but not its sockets, which had been reported
    */
   constructor(
     env: MonitorBinding,
@@ -61,31 +61,31 @@ export class Reporter {
     this.isKnownLive = wasLive;
   }
 
-  /** The monitor has heard this. */
+  /** The monitor has received this report. */
   noteDelivered(report: Report | null): void {
-    this.isKnownLive = goesOn(report);
+    this.isKnownLive = isLiveReport(report);
   }
 
-  /** The monitor knows that something goes on here: whoever looks there asks, where it hears nothing. */
+  /** Whether the monitor knows of open sockets or active jobs here, so that it asks if no report comes. */
   get isPolled(): boolean {
     return this.isKnownLive;
   }
 
-  /** Something may have changed: cheap, and may be called after every batch. */
+  /** The numbers may have changed. Cheap enough to be called after every batch. */
   markChanged(): void {
     this.isChanged = true;
     this.failures = 0;
     if (this.timer === null && this.sending === null) this.sendSoon();
   }
 
-  /** Tells at once what there is to tell; resolves when that was tried. */
+  /** Reports at once if there is anything new; resolves when that has succeeded or failed. */
   async flush(): Promise<void> {
     await this.sending;
     this.stop();
     await this.send();
   }
 
-  /** What is not sent yet is not sent any more, until the next change. */
+  /** Drops a report that is not sent yet; the next change makes a new one. */
   stop(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
@@ -93,7 +93,7 @@ export class Reporter {
   }
 
   private sendSoon(): void {
-    const ms = Math.max(GATHER_MS, this.askedAt + EVERY_MS - Date.now());
+    const ms = Math.max(GATHER_MS, this.triedAt + MIN_INTERVAL_MS - Date.now());
     this.timer = setTimeout(() => {
       this.timer = null;
       void this.send();
@@ -106,25 +106,25 @@ export class Reporter {
   }
 
   private async sendNow(): Promise<void> {
-    // Whoever says that something changed may not be through with it yet.
+    // The caller of `markChanged` may not have finished its change yet.
     await Promise.resolve();
     const wasTaken = await this.deliver();
     this.sending = null;
     this.isFailing = !wasTaken;
     if (!wasTaken) this.failures += 1;
-    const isToRepeat = !wasTaken && this.failures < TRIES;
-    if (this.isChanged || isToRepeat) this.sendSoon();
+    const isRetried = !wasTaken && this.failures < MAX_TRIES;
+    if (this.isChanged || isRetried) this.sendSoon();
   }
 
   private async deliver(): Promise<boolean> {
     this.isChanged = false;
-    this.askedAt = Date.now();
+    this.triedAt = Date.now();
     try {
       const report = this.report();
       const text = JSON.stringify(report);
       if (text === this.lastText) return true;
-      // It may hear of the end before this does of its having heard.
-      if (!goesOn(report)) this.isKnownLive = false;
+      // The monitor may take this before the answer arrives here, so it may stop asking from now on.
+      if (!isLiveReport(report)) this.isKnownLive = false;
       // A stub stays broken once its object has crashed: each report gets its own.
       const monitor = this.env.MONITOR.getByName(MONITOR_NAME);
       if (report === null) await monitor.forget(this.source);
@@ -133,7 +133,7 @@ export class Reporter {
       this.noteDelivered(report);
       return true;
     } catch (error) {
-      // It may have been taken all the same, or the monitor may ask meanwhile.
+      // The monitor may have taken it all the same, so what it knows is uncertain until the next report.
       this.lastText = null;
       this.isKnownLive = false;
       if (!this.isFailing) console.error("the monitor did not take a report", error);
@@ -142,6 +142,6 @@ export class Reporter {
   }
 }
 
-function goesOn(report: Report | null): boolean {
+function isLiveReport(report: Report | null): boolean {
   return report !== null && isLive(report);
 }

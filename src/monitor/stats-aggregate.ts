@@ -1,32 +1,33 @@
 import type { Report } from "../protocol/monitor.ts";
 import type { Known, SourceStore } from "../storage/source-store.ts";
 import {
-  exchanged,
   isBlank,
   isLive,
-  latest,
-  nothing,
-  type RecentOf,
+  latestJobs,
+  noTotals,
   recentAfter,
+  type SourceJob,
   type Totals,
   unanswered,
   withPast,
+  withReport,
 } from "./totals.ts";
 
+/** After this long a row is written again although nothing in it changed, milliseconds. */
 const REFRESH_MS = 86_400_000;
 
 interface Aggregate {
   totals: Totals;
-  /** The jobs that changed last, of all sources. */
-  recent: readonly RecentOf[];
+  /** The jobs that changed last, over all sources. */
+  recent: readonly SourceJob[];
 }
 
-/** What sources report: stored a row each, and added up in memory once somebody looks. */
+/** The latest report of each source, stored as one row each, and their totals, in memory. */
 export class StatsAggregate {
   private readonly store: SourceStore;
-  /** `null` until somebody looks: adding up reads every row. */
-  private told: Aggregate | null = null;
-  /** Looked up when somebody first wants to know. */
+  /** `null` until it is needed: adding up reads every row. */
+  private aggregate: Aggregate | null = null;
+  /** When each live source last reported; `null` until it is needed. */
   private live: Map<string, number> | null = null;
 
   constructor(store: SourceStore) {
@@ -37,30 +38,34 @@ export class StatsAggregate {
     return this.look().totals;
   }
 
-  get recent(): readonly RecentOf[] {
+  get recent(): readonly SourceJob[] {
     return this.look().recent;
   }
 
-  /** From now on it is known whether a report changes anything. */
+  /** Adds up all reports, unless that was done already. From then on every change knows whether it matters. */
   look(): Aggregate {
-    this.told ??= { totals: sumOf(this.store), recent: recentOf(this.store) };
-    return this.told;
+    this.aggregate ??= { totals: sumOf(this.store), recent: recentOf(this.store) };
+    return this.aggregate;
   }
 
-  /** Takes what a source says of itself now; returns whether what was looked at is different. */
+  /** Stores the current report of a source; returns whether the totals differ from what was last looked at. */
   take(source: string, report: Report, now: number): boolean {
     const before = this.store.get(source);
     const after = isBlank(report) ? null : report;
     if (after === null) this.store.remove(source);
-    else if (before === null || isWorthARow(before, after, now)) this.store.put(source, after, now);
+    else if (before === null || isWorthWriting(before, after, now))
+      this.store.put(source, after, now);
     this.noteLive(source, after, now);
-    return this.tell(({ totals, recent }) => ({
-      totals: exchanged(totals, countedOf(before), after),
+    return this.change(({ totals, recent }) => ({
+      totals: withReport(totals, countedOf(before), after),
       recent: this.recentAfter(recent, source, after),
     }));
   }
 
-  /** The source is no more. What a job without a space did stays counted: its object goes by age. */
+  /**
+   * The source no longer exists. If it was a job without a space, how the job ended stays counted: such
+   * objects are erased by age, and the totals must not shrink with them.
+   */
   forget(source: string): boolean {
     const before = this.store.get(source);
     if (before === null) return false;
@@ -68,8 +73,8 @@ export class StatsAggregate {
     this.store.remove(source);
     if (kind === "job") this.store.addPast(jobs);
     this.live?.delete(source);
-    return this.tell(({ totals, recent }) => {
-      const others = exchanged(totals, countedOf(before), null);
+    return this.change(({ totals, recent }) => {
+      const others = withReport(totals, countedOf(before), null);
       return {
         totals: kind === "job" ? withPast(others, jobs) : others,
         recent: this.recentAfter(recent, source, null),
@@ -77,26 +82,26 @@ export class StatsAggregate {
     });
   }
 
-  /** The source does not answer: its sockets count no more, but it is still to be asked. */
+  /** The source did not answer: its sockets are no longer counted, but it is asked again later. */
   silence(source: string, now: number): boolean {
     const before = this.store.get(source);
     if (before === null) return false;
     if (!before.isDoubtful || isOld(before, now)) this.store.doubt(source, now);
-    return this.tell(({ totals, recent }) => ({
-      totals: exchanged(totals, countedOf(before), unanswered(before.report)),
+    return this.change(({ totals, recent }) => ({
+      totals: withReport(totals, countedOf(before), unanswered(before.report)),
       recent,
     }));
   }
 
-  /** Sources with open sockets or active jobs, and when they were last heard of. */
+  /** Sources with open sockets or active jobs, and when each last reported. */
   liveSources(): { source: string; heardAt: number }[] {
     this.live ??= new Map(this.store.live().map(({ source, heardAt }) => [source, heardAt]));
     return [...this.live].map(([source, heardAt]) => ({ source, heardAt }));
   }
 
-  /** Ended jobs of which nothing was heard since then, the longest silent first. */
-  endedSources(heardBy: number, limit: number): string[] {
-    return this.store.ended(heardBy, limit);
+  /** Ended jobs that last reported at `reportedBy` or earlier, the oldest report first. */
+  endedSources(reportedBy: number, limit: number): string[] {
+    return this.store.ended(reportedBy, limit);
   }
 
   private noteLive(source: string, report: Report | null, now: number): void {
@@ -105,60 +110,60 @@ export class StatsAggregate {
   }
 
   private recentAfter(
-    recent: readonly RecentOf[],
+    recent: readonly SourceJob[],
     source: string,
     report: Report | null,
-  ): readonly RecentOf[] {
+  ): readonly SourceJob[] {
     return recentAfter(recent, source, report?.recent ?? []) ?? recentOf(this.store);
   }
 
-  private tell(change: (told: Aggregate) => Aggregate): boolean {
-    const before = this.told;
+  private change(change: (before: Aggregate) => Aggregate): boolean {
+    const before = this.aggregate;
     if (before === null) return false;
-    this.told = change(before);
-    return !areEqual(before, this.told);
+    this.aggregate = change(before);
+    return !areEqual(before, this.aggregate);
   }
 }
 
-/** What is counted of a source. */
+/** The part of a source's report that is counted: without its sockets if it did not answer. */
 function countedOf(known: Known | null): Report | null {
   return known?.isDoubtful ? unanswered(known.report) : (known?.report ?? null);
 }
 
-/** Also where nothing changed a row says, to the day, when its source was last heard of. */
+/** A row is rewritten once a day even if nothing changed, so that it shows when its source last reported. */
 function isOld({ heardAt }: Known, now: number): boolean {
   return heardAt + REFRESH_MS <= now;
 }
 
-function isWorthARow(before: Known, after: Report, now: number): boolean {
+function isWorthWriting(before: Known, after: Report, now: number): boolean {
   return before.isDoubtful || isOld(before, now) || differs(before.report, after);
 }
 
-/** A job's progress alone is not worth a row: it is told again soon. */
+/** Whether more than a job's progress changed: that alone is not worth a write, as it soon changes again. */
 function differs(before: Report, after: Report): boolean {
   return !areEqual(withoutProgress(before), withoutProgress(after));
 }
 
-function withoutProgress({ recent, ...figures }: Report) {
-  return { ...figures, recent: recent.map(({ id, status }) => ({ id, status })) };
+function withoutProgress({ recent, ...stats }: Report) {
+  return { ...stats, recent: recent.map(({ id, status }) => ({ id, status })) };
 }
 
-/** Reports were all read by one schema, which puts their fields in one order. */
+/** Compares as JSON: one schema parsed all reports, so their fields are in the same order. */
 function areEqual(a: unknown, b: unknown): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function sumOf(store: SourceStore): Totals {
-  let totals = nothing();
-  for (const { count, figures } of store.sums()) {
-    totals = exchanged(totals, null, figures);
-    totals.sources[figures.kind] = count;
+  let totals = noTotals();
+  for (const { count, figures: stats } of store.sums()) {
+    totals = withReport(totals, null, stats);
+    totals.sources[stats.kind] = count;
   }
   return withPast(totals, store.past());
 }
 
-function recentOf(store: SourceStore): RecentOf[] {
-  return latest(
+function recentOf(store: SourceStore): SourceJob[] {
+  return latestJobs(
     store.withRecent().flatMap(({ source, recent }) => recent.map((job) => ({ source, job }))),
   );
 }

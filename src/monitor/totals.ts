@@ -11,17 +11,19 @@ import {
 /** The numbers of one source. */
 export type SourceStats = Omit<Report, "recent">;
 
-type Ends = Omit<SourceStats["jobs"], "active">;
+type EndedCounts = Omit<SourceStats["jobs"], "active">;
 
-/** What all sources add up to. */
+/** The sum of all sources' reports. */
 export interface Totals {
+  /** How many sources of each kind are counted. */
   sources: Record<SourceKind, number>;
   connections: Record<SourceKind, number>;
   jobsWithConnections: number;
   jobs: SourceStats["jobs"];
 }
 
-export function nothing(): Totals {
+/** The totals before any report. */
+export function noTotals(): Totals {
   return {
     sources: { space: 0, job: 0, room: 0, gateway: 0 },
     connections: { space: 0, job: 0, room: 0, gateway: 0 },
@@ -30,18 +32,21 @@ export function nothing(): Totals {
   };
 }
 
-/** The totals once a source says `after` where it said `before`; `null`: it is not, or no more, counted. */
-export function exchanged(
+/**
+ * The totals once a source's report changes from `before` to `after`. `null`: the source was not counted
+ * before, or is no longer counted.
+ */
+export function withReport(
   totals: Totals,
   before: SourceStats | null,
   after: SourceStats | null,
 ): Totals {
-  return plus(plus(totals, before, -1), after, 1);
+  return add(add(totals, before, -1), after, 1);
 }
 
-function plus(totals: Totals, figures: SourceStats | null, sign: 1 | -1): Totals {
-  if (figures === null) return totals;
-  const { kind, connections, jobs_with_connections, jobs } = figures;
+function add(totals: Totals, stats: SourceStats | null, sign: 1 | -1): Totals {
+  if (stats === null) return totals;
+  const { kind, connections, jobs_with_connections, jobs } = stats;
   return {
     sources: { ...totals.sources, [kind]: totals.sources[kind] + sign },
     connections: {
@@ -58,8 +63,8 @@ function plus(totals: Totals, figures: SourceStats | null, sign: 1 | -1): Totals
   };
 }
 
-/** What erased jobs did stays counted. */
-export function withPast(totals: Totals, past: Ends): Totals {
+/** The totals and, besides, how erased jobs without a space ended. */
+export function withPast(totals: Totals, past: EndedCounts): Totals {
   const { active, completed, failed, canceled } = totals.jobs;
   return {
     ...totals,
@@ -72,47 +77,49 @@ export function withPast(totals: Totals, past: Ends): Totals {
   };
 }
 
-/** Something may go on there, or break off without a word. */
+/** Whether a source has open sockets or active jobs: its numbers would be wrong after a crash. */
 export function isLive({ connections, jobs }: SourceStats): boolean {
   return connections > 0 || jobs.active > 0;
 }
 
-/** A space is there while nothing happens; of anything else that is idle and did nothing, nothing need be kept. */
+/** Whether a report need not be stored: the source is idle, never had a job, and is no space. */
 export function isBlank(report: Report): boolean {
   const { completed, failed, canceled } = report.jobs;
   return report.kind !== "space" && !isLive(report) && completed + failed + canceled === 0;
 }
 
-/** A source that does not answer has no sockets; its jobs are stored, and wait. */
+/** The report of a source that did not answer: without sockets, but with its jobs, which are stored there. */
 export function unanswered(report: Report): Report {
   return { ...report, connections: 0, jobs_with_connections: 0 };
 }
 
-export interface RecentOf {
+/** A job, and the source that reported it. */
+export interface SourceJob {
   source: string;
   job: RecentJob;
 }
 
 /**
- * The latest jobs of all sources once one of them tells its own anew; `null` where jobs of others, which
- * were pushed out before, may be among them again.
+ * The latest jobs of all sources after one source reported its own. `null` if they can't be found from
+ * `recent` alone: the source has fewer recent jobs than before, so that jobs of others, which had been
+ * pushed out of the list, may belong to it again.
  */
 export function recentAfter(
-  recent: readonly RecentOf[],
+  recent: readonly SourceJob[],
   source: string,
   jobs: readonly RecentJob[],
-): RecentOf[] | null {
-  const others = recent.filter((one) => one.source !== source);
-  const merged = latest([...others, ...jobs.map((job) => ({ source, job }))]);
+): SourceJob[] | null {
+  const others = recent.filter((entry) => entry.source !== source);
+  const merged = latestJobs([...others, ...jobs.map((job) => ({ source, job }))]);
   const oldest = recent[RECENT_JOBS - 1];
   if (oldest === undefined) return merged;
-  // Whatever was pushed out is older than all that were left.
+  // A job that was pushed out is older than every job that stayed.
   const newOldest = merged[RECENT_JOBS - 1];
   return newOldest && newOldest.job.updated_at >= oldest.job.updated_at ? merged : null;
 }
 
-/** The latest first, as many as are told. */
-export function latest(recent: readonly RecentOf[]): RecentOf[] {
+/** The jobs that changed last, the latest first, at most RECENT_JOBS. */
+export function latestJobs(recent: readonly SourceJob[]): SourceJob[] {
   const byTime = [...recent].sort((a, b) => b.job.updated_at.localeCompare(a.job.updated_at));
   return byTime.slice(0, RECENT_JOBS);
 }
@@ -130,7 +137,7 @@ function countsOf({ connections, jobsWithConnections, jobs }: Totals) {
 
 export function statusFrame(
   totals: Totals,
-  recent: readonly RecentOf[],
+  recent: readonly SourceJob[],
   timestamp: string,
 ): SystemStatusFrame {
   const recent_jobs = recent.map(({ job }) => job);

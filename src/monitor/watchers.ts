@@ -6,44 +6,44 @@ import { CLOSE } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
 
-/** Watchers are told at most this often, milliseconds. */
-const EVERY_MS = 1_000;
+/** Time between two frames to the watchers, milliseconds at least. */
+const MIN_INTERVAL_MS = 1_000;
 
 const attachment = z.object({ malformed: z.int() });
 
-/** The sockets of those who watch. */
+/** The sockets of `/ws/monitor`: operators that watch the edge's numbers. */
 export class Watchers {
   private readonly ctx: DurableObjectState;
-  private readonly frame: () => object;
+  private readonly makeFrame: () => object;
   private timer: ReturnType<typeof setTimeout> | null = null;
-  private toldAt = Number.NEGATIVE_INFINITY;
+  private sentAt = Number.NEGATIVE_INFINITY;
 
-  /** `frame` tells how things stand now. */
-  constructor(ctx: DurableObjectState, frame: () => object) {
+  /** @param makeFrame makes the frame with the current numbers */
+  constructor(ctx: DurableObjectState, makeFrame: () => object) {
     this.ctx = ctx;
-    this.frame = frame;
+    this.makeFrame = makeFrame;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
   }
 
-  areThere(): boolean {
+  hasAny(): boolean {
     return this.ctx.getWebSockets().length > 0;
   }
 
   accept(socket: WebSocket): void {
     this.ctx.acceptWebSocket(socket);
     socket.serializeAttachment({ malformed: 0 });
-    send(socket, this.frame());
+    send(socket, this.makeFrame());
   }
 
-  /** There is something new to tell. */
+  /** The numbers have changed: sends them now, or as soon as the interval allows. */
   markChanged(): void {
-    if (this.timer !== null || !this.areThere()) return;
-    const ms = this.toldAt + EVERY_MS - Date.now();
-    if (ms <= 0) this.tell();
-    else this.timer = setTimeout(() => this.tell(), ms);
+    if (this.timer !== null || !this.hasAny()) return;
+    const ms = this.sentAt + MIN_INTERVAL_MS - Date.now();
+    if (ms <= 0) this.broadcast();
+    else this.timer = setTimeout(() => this.broadcast(), ms);
   }
 
-  receive(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
+  onMessage(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
     const decoded = decodeFrame(raw, monitorClientFrame);
     if (decoded.ok) {
       socket.serializeAttachment({ malformed: 0 });
@@ -58,19 +58,19 @@ export class Watchers {
     if (close) closeQuietly(socket, CLOSE[close.as].code, close.reason);
   }
 
-  private tell(): void {
+  private broadcast(): void {
     this.timer = null;
-    this.toldAt = Date.now();
-    const frame = this.frame();
+    this.sentAt = Date.now();
+    const frame = this.makeFrame();
     for (const socket of this.ctx.getWebSockets()) send(socket, frame);
   }
 }
 
-/** A socket that is gone gets nothing: its close event follows. */
+/** Sends a frame, unless the socket is closed already: its close event follows then. */
 function send(socket: WebSocket, frame: object): void {
   try {
     socket.send(JSON.stringify(frame));
   } catch {
-    // There is nobody to tell.
+    // Nothing else depends on this socket.
   }
 }

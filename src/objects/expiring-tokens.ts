@@ -1,4 +1,4 @@
-import { type Session, TOKEN_OVER, tokensOver } from "../auth/session.ts";
+import { findExpiringTokens, type Session, TOKEN_EXPIRED } from "../auth/session.ts";
 import { iso } from "../protocol/iso.ts";
 import { logErrors } from "./log-errors.ts";
 
@@ -16,12 +16,12 @@ export function endTokens<S extends Session>(
   now: number,
   { send, onWarned, end }: Calls<S>,
 ): void {
-  const { ended, ending } = tokensOver(sessions, now);
-  for (const session of ended) {
-    send(session, { type: "connection.error", code: "not_authenticated", message: TOKEN_OVER });
-    logErrors(() => end(session, TOKEN_OVER));
+  const { expired, expiring } = findExpiringTokens(sessions, now);
+  for (const session of expired) {
+    send(session, { type: "connection.error", code: "not_authenticated", message: TOKEN_EXPIRED });
+    logErrors(() => end(session, TOKEN_EXPIRED));
   }
-  for (const { session, expiresAt } of ending) {
+  for (const { session, expiresAt } of expiring) {
     send(session, { type: "connection.expiring", expires_at: iso(expiresAt) });
     logErrors(() => onWarned(session));
   }

@@ -1,54 +1,62 @@
 import type { Delivered, Delivery, Relayed } from "./calls.ts";
 
-/** What one gateway is still to be told. */
+/** What one gateway has yet to be sent. */
 interface Backlog {
   events: Relayed[];
   presence: string[];
   characters: number;
-  /** It lacks something, if only the news of what it has to read. */
-  isOwed: boolean;
+  /** Another call is needed, if only to announce the last offset, up to which the gateway then reads the log. */
+  isCallDue: boolean;
   isSending: boolean;
-  /** Which join was its latest: an answer to what was sent before it knows nothing of it. */
-  joins: number;
+  /** Number of the gateway's latest join. An answer to a call that was made before it is out of date. */
+  join: number;
+  /** How many subscribers the gateway had by its latest answer. */
   subscribers: number;
 }
 
 type DeliveryContent = Pick<Delivery, "events" | "presence">;
-type Deliver = (gateway: string, told: DeliveryContent) => Promise<Delivered>;
+type DeliverToGateway = (gateway: string, content: DeliveryContent) => Promise<Delivered>;
 
-/** A call carries 32 MiB. What a gateway is not told it reads from the log. */
-const MOST_CHARACTERS = 8_388_608;
+/**
+ * A call carries 32 MiB at most. If more than this waits for a gateway, it is dropped; the gateway reads it
+ * from the log instead.
+ */
+const MAX_CHARACTERS = 8_388_608;
 const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 30_000;
+const MAX_RETRY_MS = 30_000;
 
-/** Tells gateways, each in order: what comes while one is told goes out together with the next call. */
+/**
+ * Calls gateways with a room's events, each gateway in order and one call at a time: what is published
+ * while a call is under way goes out together with the next one (decision 0021).
+ */
 export class GatewayDeliveries {
   private readonly backlogs = new Map<string, Backlog>();
   private joins = 0;
-  private readonly deliver: Deliver;
+  private readonly deliver: DeliverToGateway;
   private readonly onEmpty: (gateway: string) => void;
 
-  /** `isLeft` is told of a gateway that has no subscriber of the room any more. */
-  constructor(deliver: Deliver, isLeft: (gateway: string) => void) {
+  /** @param onEmpty called with the name of a gateway that has no subscribers of the room any more */
+  constructor(deliver: DeliverToGateway, onEmpty: (gateway: string) => void) {
     this.deliver = deliver;
-    this.onEmpty = isLeft;
+    this.onEmpty = onEmpty;
   }
 
-  /** Subscribers over all gateways, as they last said. */
-  get audience(): number {
-    let audience = 0;
-    for (const { subscribers } of this.backlogs.values()) audience += subscribers;
-    return audience;
+  /** Subscribers over all gateways, by their latest answers. */
+  get subscribers(): number {
+    let total = 0;
+    for (const { subscribers } of this.backlogs.values()) total += subscribers;
+    return total;
   }
 
+  /** The gateway has joined, perhaps again: answers to earlier calls are out of date. */
   noteJoin(gateway: string): void {
     this.joins += 1;
-    this.of(gateway).joins = this.joins;
+    this.of(gateway).join = this.joins;
   }
 
-  /** Tells one join of the gateway from the next: what it said before it joined is old. */
+  /** Number of the gateway's latest join, by which an answer from before it is recognised; 0: none yet. */
   joinOf(gateway: string): number {
-    return this.backlogs.get(gateway)?.joins ?? 0;
+    return this.backlogs.get(gateway)?.join ?? 0;
   }
 
   forget(gateway: string): void {
@@ -58,12 +66,12 @@ export class GatewayDeliveries {
   send(gateways: readonly string[], events: readonly Relayed[], presence: readonly string[]): void {
     for (const gateway of gateways) {
       const backlog = this.of(gateway);
-      backlog.isOwed = true;
+      backlog.isCallDue = true;
       backlog.events.push(...events);
       backlog.presence.push(...presence);
       for (const { text } of events) backlog.characters += text.length;
       for (const text of presence) backlog.characters += text.length;
-      if (backlog.characters > MOST_CHARACTERS) empty(backlog);
+      if (backlog.characters > MAX_CHARACTERS) clear(backlog);
       if (!backlog.isSending) void this.drain(gateway, backlog);
     }
   }
@@ -75,40 +83,43 @@ export class GatewayDeliveries {
       events: [],
       presence: [],
       characters: 0,
-      isOwed: false,
+      isCallDue: false,
       isSending: false,
-      joins: 0,
+      join: 0,
       subscribers: 0,
     };
     this.backlogs.set(gateway, made);
     return made;
   }
 
-  /** What can't be told is not kept: the gateway reads it once it can be told that it is there. */
+  /**
+   * Calls the gateway until nothing is left for it. Events of a call that failed are not sent again: the
+   * next call announces the last offset, and the gateway reads what it misses from the log.
+   */
   private async drain(gateway: string, backlog: Backlog): Promise<void> {
     backlog.isSending = true;
     let retryMs = FIRST_RETRY_MS;
-    while (backlog.isOwed && this.backlogs.get(gateway) === backlog) {
-      const { events, presence, joins } = backlog;
-      empty(backlog);
-      backlog.isOwed = false;
+    while (backlog.isCallDue && this.backlogs.get(gateway) === backlog) {
+      const { events, presence, join } = backlog;
+      clear(backlog);
+      backlog.isCallDue = false;
       try {
         const { subscribers } = await this.deliver(gateway, { events, presence });
         backlog.subscribers = subscribers;
         retryMs = FIRST_RETRY_MS;
-        if (subscribers === 0 && backlog.joins === joins) this.onEmpty(gateway);
+        if (subscribers === 0 && backlog.join === join) this.onEmpty(gateway);
       } catch (error) {
-        console.error("a gateway could not be told", error);
-        backlog.isOwed = true;
+        console.error("a delivery to a gateway failed", error);
+        backlog.isCallDue = true;
         await scheduler.wait(retryMs);
-        retryMs = Math.min(LONGEST_RETRY_MS, retryMs * 2);
+        retryMs = Math.min(MAX_RETRY_MS, retryMs * 2);
       }
     }
     backlog.isSending = false;
   }
 }
 
-function empty(backlog: Backlog): void {
+function clear(backlog: Backlog): void {
   backlog.events = [];
   backlog.presence = [];
   backlog.characters = 0;

@@ -1,8 +1,8 @@
-import { ulid } from "ulid";
 import { userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
 import { type Position, recover } from "../channel/position.ts";
 import { BurstDetector } from "../objects/burst-detector.ts";
+import { Inbox, type Work } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { iso } from "../protocol/iso.ts";
 import type { PublishedEvent, RoomEventFrame } from "../protocol/room-events.ts";
@@ -10,134 +10,146 @@ import type { RoomEvent, RoomStore, RoomStores } from "../storage/room-store.ts"
 import type { Sql } from "../storage/sql.ts";
 import type { PresenceChange, Present, Published, Relayed, RoomLog, RoomLogEnd } from "./calls.ts";
 import type { GatewayDeliveries } from "./gateway-deliveries.ts";
-import type { Move, RoomMembers } from "./room-members.ts";
+import { PublishBatch } from "./publish-batch.ts";
+import type { PresenceEvent, RoomMembers } from "./room-members.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
-interface Parts {
+interface RoomEngineDeps {
   name: string;
-  /** Its name where the object keeps several rooms, otherwise `null`. */
+  /** The room's name if the object keeps several rooms, otherwise `null`. */
   shared: string | null;
   sql: Sql;
   stores: RoomStores;
   members: RoomMembers;
   sockets: RoomSockets;
-  links: GatewayDeliveries;
-  /** Memory and rows no longer agree: start again from the rows. */
+  deliveries: GatewayDeliveries;
+  /** Restarts the object, because its memory no longer agrees with what is stored. */
   crash: (error: unknown) => void;
 }
 
-interface Publication {
-  events: readonly PublishedEvent[];
-  answer: (published: Published[]) => void;
-}
+/**
+ * From this many subscribers on, sending an event takes longer than the shortest timer (1 ms). A batch then
+ * waits for that timer, so that events published meanwhile are sent together with it.
+ */
+const MANY_SUBSCRIBERS = 100;
 
-/** So many take longer to tell than the shortest wait: what came meanwhile goes out together. */
-const CROWD = 100;
+/** The connection of users whose sockets belong to the room itself; all others come over a gateway. */
+const OWN_SOCKETS = "";
 
-/** Sockets of the room itself, as presence names what somebody is there over. */
-const DIRECT = "";
+/** The offsets in the log of a room without events. */
+const NO_EVENTS = { first: 1, last: 0 };
 
-/** Of a room that has no events yet. */
-const NOTHING_HELD = { first: 1, last: 0 };
-
-/** Events in order: stored together as they arrive together, then told. */
+/** Events in order: those that arrive in one turn are stored in one transaction, then sent (decision 0006). */
 export class RoomEngine {
   private store: RoomStore | null;
-  private readonly parts: Parts;
+  private readonly deps: RoomEngineDeps;
   private readonly burst = new BurstDetector();
-  private inbox: Publication[] = [];
-  private drained: Promise<void> | null = null;
+  private readonly inbox: Inbox;
+  /** The events to be stored next; `null` if there are none. */
+  private nextBatch: PublishBatch | null = null;
+  /** Answers to the publishers of the current turn, called once it is stored. */
+  private answers: (() => void)[] = [];
 
-  constructor(parts: Parts) {
-    this.parts = parts;
-    this.store = parts.stores.find(parts.shared);
-  }
-
-  /** Sockets that were lost with the last memory said no goodbye. */
-  wake(): void {
-    const { members, sockets } = this.parts;
-    if (!this.isMade()) return;
-    this.change((now) => members.replace(DIRECT, sockets.present(), now));
-  }
-
-  get logEnd(): RoomLogEnd {
-    return { epoch: this.parts.members.epoch(), last: this.held.last };
-  }
-
-  publish(events: readonly PublishedEvent[]): Promise<Published[]> {
-    this.burst.note(Date.now());
-    return new Promise((answer) => {
-      this.inbox.push({ events, answer });
-      this.drained ??= this.drainSoon();
+  constructor(deps: RoomEngineDeps) {
+    this.deps = deps;
+    this.store = deps.stores.find(deps.shared);
+    this.inbox = new Inbox({
+      sendBuffer: { after: (answer) => this.answers.push(answer) },
+      isBurst: (now) => this.hasManySubscribers() || this.burst.isBurst(0, now),
+      run: (works) => this.run(works),
     });
   }
 
-  /** What there is after `since`, `count` events at most; all that is left where some of it is lost. */
-  read(since: Position | null, count?: number): RoomLog {
-    const epoch = this.parts.members.knownEpoch() ?? "";
-    const { held } = this;
-    const recovery = recover(since, { epoch, ...held });
-    const after = recovery.recovered ? recovery.after : held.first - 1;
-    const events = (this.store?.after(after, count) ?? []).map((event) => this.relayedOf(event));
-    return { epoch, last: held.last, recovered: recovery.recovered, events };
+  /** Removes the presence of sockets that were lost when the object stopped: nobody saw them close. */
+  restorePresence(): void {
+    const { members, sockets } = this.deps;
+    if (!this.exists()) return;
+    this.change((now) => members.replace(OWN_SOCKETS, sockets.present(), now));
   }
 
-  /** A gateway has subscribers here from now on; who came with it is told to it if that `isWatched` there. */
-  join(
-    gateway: string,
-    replacePresence: readonly PresenceChange[],
-    isWatched: boolean,
-  ): RoomLogEnd {
-    const { links, members } = this.parts;
-    links.noteJoin(gateway);
+  get logEnd(): RoomLogEnd {
+    return { epoch: this.deps.members.epoch(), last: this.range.last };
+  }
+
+  /** Resolves once the events are stored, before they are sent to subscribers. */
+  publish(events: readonly PublishedEvent[]): Promise<Published[]> {
+    this.burst.note(Date.now());
+    this.nextBatch ??= new PublishBatch(() => this.openStore());
+    const batch = this.nextBatch;
+    return this.inbox.join((now) => {
+      const published = batch.add(events, now);
+      return { answer: () => published };
+    });
+  }
+
+  /** The events after `since`, at most `count`. If some of them are no longer stored, starts with the oldest that is. */
+  read(since: Position | null, count?: number): RoomLog {
+    const epoch = this.deps.members.knownEpoch() ?? "";
+    const { range } = this;
+    const recovery = recover(since, { epoch, ...range });
+    const after = recovery.recovered ? recovery.after : range.first - 1;
+    const events = (this.store?.after(after, count) ?? []).map((event) => this.relayedOf(event));
+    return { epoch, last: range.last, recovered: recovery.recovered, events };
+  }
+
+  /**
+   * Adds a gateway that has subscribers from now on.
+   *
+   * @param isWatched a subscriber over this gateway wants presence events, those of this join included
+   */
+  join(gateway: string, present: readonly PresenceChange[], isWatched: boolean): RoomLogEnd {
+    const { deliveries, members } = this.deps;
+    deliveries.noteJoin(gateway);
     const known = this.gateways();
-    const others = known.filter((one) => one !== gateway);
-    const told = isWatched ? [...others, gateway] : others;
+    const others = known.filter((name) => name !== gateway);
+    const recipients = isWatched ? [...others, gateway] : others;
     this.change((now) => {
-      if (known.includes(gateway)) return members.replace(gateway, replacePresence, now);
+      if (known.includes(gateway)) return members.replace(gateway, present, now);
       members.addGateway(gateway);
-      return members.change(gateway, replacePresence, now);
-    }, told);
+      return members.change(gateway, present, now);
+    }, recipients);
     return this.logEnd;
   }
 
+  /** Removes a gateway that has no subscribers any more, and its users with it. */
   leave(gateway: string): void {
-    const { links, members } = this.parts;
-    links.forget(gateway);
+    const { deliveries, members } = this.deps;
+    deliveries.forget(gateway);
     this.change((now) => {
       members.dropGateway(gateway);
       return members.replace(gateway, [], now);
     });
   }
 
-  /** Everyone who is there over a gateway now. */
-  present(gateway: string, present: readonly PresenceChange[]): void {
-    this.change((now) => this.parts.members.replace(gateway, present, now));
+  /** Replaces the users who are in the room over a gateway. */
+  replacePresence(gateway: string, present: readonly PresenceChange[]): void {
+    this.change((now) => this.deps.members.replace(gateway, present, now));
   }
 
-  /** Users came or went over a gateway. */
+  /** Users joined or left over a gateway. */
   changePresence(gateway: string, changes: readonly PresenceChange[]): void {
     if (!this.gateways().includes(gateway)) return;
-    this.change((now) => this.parts.members.change(gateway, changes, now));
+    this.change((now) => this.deps.members.change(gateway, changes, now));
   }
 
+  /** The users in the room, the one who joined first first. */
   roster(): Present[] {
-    return this.parts.members.roster().map(({ userId: user_id, connections, since }) => {
+    return this.deps.members.roster().map(({ userId: user_id, connections, since }) => {
       return { user_id, connections, since: iso(since) };
     });
   }
 
   gateways(): string[] {
-    return this.parts.members.gateways();
+    return this.deps.members.gateways();
   }
 
-  /** The first frames of a socket of this room: where it is, and what it missed. */
+  /** Sends a new socket its first frames: its position and the events it missed. */
   open(subscriber: RoomSocket, since: Position | null): void {
     const { epoch, last } = this.logEnd;
-    const recovery = recover(since, { epoch, ...this.held });
+    const recovery = recover(since, { epoch, ...this.range });
     const { recovered } = recovery;
     const offset = recovered ? recovery.after : last;
-    const { name: room, sockets } = this.parts;
+    const { name: room, sockets } = this.deps;
     const timestamp = iso(Date.now());
     const connection = { type: "connection", room, epoch, offset, recovered, timestamp };
     sockets.send(subscriber, connection);
@@ -145,37 +157,37 @@ export class RoomEngine {
     const wanted = missed.filter((event) => wants(subscriber.attachment.filter, event));
     const texts = wanted.map((event) => this.relayedOf(event).text);
     sockets.sendTexts(subscriber, texts);
-    this.changeDirectPresence(subscriber);
+    this.updateOwnPresence(subscriber);
   }
 
   onClose(subscriber: RoomSocket): void {
-    this.parts.sockets.remove(subscriber);
-    this.changeDirectPresence(subscriber);
+    this.deps.sockets.remove(subscriber);
+    this.updateOwnPresence(subscriber);
   }
 
   expire(now: number): void {
     const { store } = this;
-    if (store) this.parts.sql.transaction(() => store.expire(now));
+    if (store) this.deps.sql.transaction(() => store.expire(now));
   }
 
-  /** Nothing of it is only in memory, and nobody is there. */
+  /** Whether memory holds nothing that is not stored, and nobody follows the room. */
   isIdle(): boolean {
-    return this.drained === null && this.parts.sockets.size === 0 && this.gateways().length === 0;
+    return this.nextBatch === null && this.deps.sockets.size === 0 && this.gateways().length === 0;
   }
 
-  /** It has no event. */
+  /** Whether the log has no events. */
   isEmpty(): boolean {
-    return this.held.first > this.held.last;
+    return this.range.first > this.range.last;
   }
 
-  /** When events are too old; `null` where there are none. */
+  /** When the oldest events expire, milliseconds since 1970; `null` if there are none. */
   expiresAt(): number | null {
     return this.store?.expiresAt() ?? null;
   }
 
-  /** Everything of the room goes; it may begin anew. */
+  /** Deletes everything about the room; it can be used again as a new one. */
   erase(): void {
-    const { members, sql } = this.parts;
+    const { members, sql } = this.deps;
     sql.transaction(() => {
       this.store?.erase();
       members.erase();
@@ -183,134 +195,120 @@ export class RoomEngine {
     this.store = null;
   }
 
-  private get held() {
-    return this.store?.held ?? NOTHING_HELD;
+  /** The first and the last offset in the log. */
+  private get range() {
+    return this.store?.held ?? NO_EVENTS;
   }
 
-  /** Somebody followed it or published to it. */
-  private isMade(): boolean {
-    return this.parts.members.knownEpoch() !== null;
+  /** Whether anybody has followed the room or published to it. */
+  private exists(): boolean {
+    return this.deps.members.knownEpoch() !== null;
   }
 
-  private async drainSoon(): Promise<void> {
-    // What came in with this one has its turn first.
-    await Promise.resolve();
-    const { sockets, links } = this.parts;
-    const isCrowd = sockets.size + links.audience >= CROWD;
-    if (isCrowd || this.burst.isBurst(0, Date.now())) await scheduler.wait(0);
-    this.drained = null;
-    const publications = this.inbox;
-    this.inbox = [];
-    this.commit(publications);
+  private hasManySubscribers(): boolean {
+    const { sockets, deliveries } = this.deps;
+    return sockets.size + deliveries.subscribers >= MANY_SUBSCRIBERS;
   }
 
-  private commit(publications: readonly Publication[]): void {
-    const { sql, stores, shared, members, links, crash } = this.parts;
-    const fresh: RoomEvent[] = [];
-    let answers: Published[][];
+  private openStore(): RoomStore {
+    const { members, stores, shared } = this.deps;
+    // The epoch is stored with the first events.
+    members.epoch();
+    this.store ??= stores.make(shared);
+    return this.store;
+  }
+
+  /** Stores all that was published in this turn, then answers the publishers, then sends the events. */
+  private run(works: readonly Work[]): void {
+    const { sql, deliveries, crash } = this.deps;
+    const batch = this.nextBatch;
+    this.nextBatch = null;
+    if (batch === null) return;
     try {
-      answers = sql.transaction(() => {
-        members.epoch();
-        this.store ??= stores.make(shared);
-        return this.place(this.store, publications, fresh);
+      sql.transaction(() => {
+        const now = Date.now();
+        for (const work of works) work(now);
+        batch.save();
       });
     } catch (error) {
       crash(error);
       throw error;
     }
-    for (const [index, { answer }] of publications.entries()) answer(answers[index] ?? []);
-    this.broadcast(fresh, []);
-    // Who publishes again had no answer: what was stored then may not have been told.
-    const isRepeated = answers.some((published) => published.some(({ repeated }) => repeated));
-    if (isRepeated) links.send(this.gateways(), [], []);
+    for (const answer of this.answers.splice(0)) answer();
+    this.broadcast(batch.newEvents, []);
+    // A publisher that repeats an id got no answer the first time: the object may have stopped after storing
+    // the event and before sending it. The gateways are called, and read whatever they have missed.
+    if (batch.hasRepeats) deliveries.send(this.gateways(), [], []);
   }
 
-  /** Gives events their offsets and stores them; one whose id is known has its offset already. */
-  private place(store: RoomStore, publications: readonly Publication[], fresh: RoomEvent[]) {
-    const at = Date.now();
-    const named = new Map<string, Published>();
-    let { last } = store.held;
-    const answers = publications.map(({ events }) =>
-      events.map(({ id: chosen, type, data }): Published => {
-        const known = chosen === undefined ? null : (named.get(chosen) ?? store.known(chosen));
-        const id = chosen ?? ulid(at);
-        if (known) return { id, offset: known.offset, at: known.at, repeated: true };
-        last += 1;
-        fresh.push({ offset: last, at, id, type, data });
-        const published = { id, offset: last, at, repeated: false };
-        if (chosen !== undefined) named.set(chosen, published);
-        return published;
-      }),
-    );
-    store.append(fresh, new Set(named.keys()));
-    return answers;
-  }
-
-  /** Tells what is stored: here, and once to every gateway with subscribers. */
+  /** Sends what is stored: to the room's own sockets, and once to every gateway with subscribers. */
   private broadcast(
     events: readonly RoomEvent[],
-    moves: readonly Move[],
+    presenceEvents: readonly PresenceEvent[],
     gateways: readonly string[] = this.gateways(),
   ): void {
-    if (events.length === 0 && moves.length === 0) return;
-    const { sockets, links } = this.parts;
+    if (events.length === 0 && presenceEvents.length === 0) return;
+    const { sockets, deliveries } = this.deps;
     const relayed = events.map((event) => this.relayedOf(event));
     const texts = relayed.map(({ text }) => text);
-    const presence = moves.map((move) => this.presenceText(move));
+    const presence = presenceEvents.map((event) => this.presenceText(event));
     for (const subscriber of events.length > 0 ? sockets.all() : []) {
       const { filter, acks } = subscriber.attachment;
       if (acks || filter) logErrors(() => this.sendWanted(subscriber, events, relayed));
       else sockets.sendTexts(subscriber, texts);
     }
-    for (const subscriber of presence.length > 0 ? sockets.watchers() : []) {
+    for (const subscriber of presence.length > 0 ? sockets.presenceWatchers() : []) {
       sockets.sendTexts(subscriber, presence);
     }
-    links.send(gateways, relayed, presence);
+    deliveries.send(gateways, relayed, presence);
   }
 
-  /** Sends what one subscriber wants. Who acknowledges and can't take it may come again, and go on where it was. */
+  /**
+   * Sends a subscriber the events that pass its filter. If it acknowledges and is too far behind, it is closed;
+   * it can come back and resume where it was.
+   */
   private sendWanted(
     subscriber: RoomSocket,
     events: readonly RoomEvent[],
     relayed: readonly Relayed[],
   ): void {
-    const { sockets, name } = this.parts;
+    const { sockets, name } = this.deps;
     const { filter, acks } = subscriber.attachment;
-    const wanted = relayed.filter((_, at) => wants(filter, events[at] ?? NONE));
+    const wanted = relayed.filter((_, index) => wants(filter, events[index] ?? NO_EVENT));
     if (!acks) {
       const texts = wanted.map(({ text }) => text);
       sockets.sendTexts(subscriber, texts);
     } else if (!sockets.sendCounted(subscriber, name, wanted)) this.onClose(subscriber);
   }
 
-  private changeDirectPresence({ attachment }: RoomSocket): void {
+  private updateOwnPresence({ attachment }: RoomSocket): void {
     const userId = userIdOf(attachment.principal);
     if (userId === null) return;
-    const { members, sockets } = this.parts;
+    const { members, sockets } = this.deps;
     const connections = sockets.countOf(userId);
-    this.change((now) => members.change(DIRECT, [{ userId, connections }], now));
+    this.change((now) => members.change(OWN_SOCKETS, [{ userId, connections }], now));
   }
 
-  /** Stores who is there now, and tells who came and went. Everyone is in `global`: nobody is told. */
-  private change(store: (now: number) => Move[], gateways?: readonly string[]): void {
-    const moves = this.parts.sql.transaction(() => store(Date.now()));
-    if (this.parts.name !== GLOBAL_ROOM) this.broadcast([], moves, gateways);
+  /** Stores a change of presence and sends its events. In `global`, where everyone is, nobody is told. */
+  private change(store: (now: number) => PresenceEvent[], gateways?: readonly string[]): void {
+    const presenceEvents = this.deps.sql.transaction(() => store(Date.now()));
+    if (this.deps.name !== GLOBAL_ROOM) this.broadcast([], presenceEvents, gateways);
   }
 
   private relayedOf({ type, id, offset, at, data }: RoomEvent): Relayed {
-    const { name: room } = this.parts;
+    const { name: room } = this.deps;
     const frame: RoomEventFrame = { type, room, id, offset, timestamp: iso(at), data };
     return { offset, text: JSON.stringify(frame) };
   }
 
-  private presenceText({ type, userId }: Move): string {
+  private presenceText({ type, userId }: PresenceEvent): string {
     const timestamp = iso(Date.now());
-    return JSON.stringify({ type, room: this.parts.name, user_id: userId, timestamp });
+    return JSON.stringify({ type, room: this.deps.name, user_id: userId, timestamp });
   }
 }
 
-/** The room of everyone, of whom nobody keeps count. */
+/** The room that everybody follows. Nobody is told who is in it. */
 export const GLOBAL_ROOM = "global";
 
-/** No event there is. */
-const NONE = { type: "", data: {} };
+/** Satisfies the type checker where an index could, in theory, be out of range. */
+const NO_EVENT = { type: "", data: {} };

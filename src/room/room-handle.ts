@@ -4,7 +4,7 @@ import type { PublishedEvent } from "../protocol/room-events.ts";
 import type { PresenceChange, Present, Published, RoomLog, RoomLogEnd } from "./calls.ts";
 import { hostOf } from "./host.ts";
 
-/** A room as the rest of the edge reaches it, in whatever object it is kept. */
+/** Calls to a room. Only this class knows which object keeps it. */
 export class RoomHandle {
   private readonly env: Pick<Env, "ROOM">;
   private readonly room: string;
@@ -14,22 +14,26 @@ export class RoomHandle {
     this.room = room;
   }
 
-  /** What is published has been checked, and its right too. */
+  /** Publishes events. The caller has checked them, and that they may be published here. */
   publish(events: PublishedEvent[]): Promise<Published[]> {
     return this.host.publish(this.room, events);
   }
 
-  /** `limit` events at most, after a position. */
+  /** The events after a position, at most `limit`. */
   history(since: Position | null, limit: number): Promise<RoomLog> {
     return this.host.read(this.room, since, limit);
   }
 
-  /** Everything after a position. A call carries 32 MiB, and a room keeps 4 MiB. */
+  /** All events after a position. They fit in one call: it carries 32 MiB, and a room keeps 4 MiB. */
   read(since: Position): Promise<RoomLog> {
     return this.host.read(this.room, since);
   }
 
-  /** `isWatched`: somebody there wants to hear who comes and goes, from those who come now on. */
+  /**
+   * Makes the room deliver its events to a gateway from now on.
+   *
+   * @param isWatched a subscriber over this gateway wants presence events, those of this join included
+   */
   join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomLogEnd> {
     return this.host.join(this.room, gateway, present, isWatched);
   }
@@ -48,7 +52,7 @@ export class RoomHandle {
     return this.host.fetch(url, { headers });
   }
 
-  /** Asked for each call anew: a stub of an object that crashed stays broken. */
+  /** A new stub for every call: the stub of an object that crashed stays broken. */
   private get host() {
     return this.env.ROOM.getByName(hostOf(this.room));
   }

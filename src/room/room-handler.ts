@@ -1,5 +1,5 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { renew } from "../auth/session.ts";
+import { renewPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { endTokens } from "../objects/expiring-tokens.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
@@ -11,7 +11,7 @@ import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.t
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
-/** What clients say on the socket of one room, and what becomes of their tokens. */
+/** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
   private readonly env: Env;
   private readonly room: string;
@@ -56,7 +56,7 @@ export class RoomHandler {
     }
   }
 
-  /** Tells whose token is about to run out, and ends the sockets of those that did. */
+  /** Warns clients whose token is about to expire, and closes sockets whose token has expired. */
   expire(now: number): void {
     endTokens(this.sockets.all(), now, {
       send: (subscriber, frame) => this.sockets.send(subscriber, frame),
@@ -66,7 +66,7 @@ export class RoomHandler {
   }
 
   private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {
-    const renewed = await renew(this.env, subscriber.attachment.principal, token);
+    const renewed = await renewPrincipal(this.env, subscriber.attachment.principal, token);
     if (!renewed.ok) {
       this.error(subscriber, renewed.code, renewed.message, ref);
       return;

@@ -1,14 +1,14 @@
 import { z } from "zod";
 import type { PresenceChange } from "./calls.ts";
 
-/** Somebody came or went. */
-export interface Move {
+/** A user has joined or left the room. */
+export interface PresenceEvent {
   type: "presence.joined" | "presence.left";
   userId: string;
 }
 
-const place = z.object({ connections: z.number(), since: z.number() });
-type Place = z.infer<typeof place>;
+const connection = z.object({ connections: z.number(), since: z.number() });
+type UserConnection = z.infer<typeof connection>;
 
 const EPOCH = "epoch";
 const EPOCH_OF = "epoch:";
@@ -16,34 +16,34 @@ const GATEWAY = "gateway:";
 const PRESENT = "present:";
 
 /**
- * Who follows a room: the gateways with its subscribers, and its users with the number of their sockets
- * over each. Kept as single values, so that a room that is only followed, as every user's own is, needs
- * no tables.
+ * The followers of a room: the gateways that have subscribers, and for each gateway (or the room's own
+ * sockets) its users and their number of sockets. Each is stored under a key of its own, so that a room
+ * without events, as most users' own rooms are, needs no tables (decision 0028).
  */
 export class RoomMembers {
   private readonly kv: SyncKvStorage;
   private readonly keys: { epoch: string; gateway: string; present: string };
-  /** As it is stored, once it is. */
+  /** `null` until an epoch is stored. */
   private storedEpoch: string | null;
 
-  /** @param room its name where the object keeps several rooms, otherwise `null` */
+  /** @param room the room's name if the object keeps several rooms, otherwise `null` */
   constructor(kv: SyncKvStorage, room: string | null) {
     this.kv = kv;
-    const within = room === null ? "" : `${room}\n`;
+    const prefix = room === null ? "" : `${room}\n`;
     this.keys = {
       epoch: room === null ? EPOCH : EPOCH_OF + room,
-      gateway: GATEWAY + within,
-      present: PRESENT + within,
+      gateway: GATEWAY + prefix,
+      present: PRESENT + prefix,
     };
     this.storedEpoch = kv.get<string>(this.keys.epoch) ?? null;
   }
 
-  /** The rooms that anything is known of, where the object keeps several. */
+  /** The names of the rooms that have anything stored, in an object that keeps several. */
   static rooms(kv: SyncKvStorage): string[] {
     return [...kv.list({ prefix: EPOCH_OF })].map(([key]) => key.slice(EPOCH_OF.length));
   }
 
-  /** The epoch of the room's events, the first of which may be still to come. */
+  /** The epoch of the room's events. Makes one if there is none, also before the first event. */
   epoch(): string {
     if (this.storedEpoch !== null) return this.storedEpoch;
     const made = crypto.randomUUID().slice(0, 8);
@@ -58,7 +58,7 @@ export class RoomMembers {
 
   gateways(): string[] {
     const prefix = this.keys.gateway;
-    // Read to its end: a list that is not keeps a lock on the tables.
+    // Read to the end: a list that is not keeps the tables locked.
     return [...this.kv.list({ prefix })].map(([key]) => key.slice(prefix.length));
   }
 
@@ -70,7 +70,7 @@ export class RoomMembers {
     this.kv.delete(this.keys.gateway + name);
   }
 
-  /** Nothing is known of the room any more. */
+  /** Deletes everything that is stored about the room's followers. */
   erase(): void {
     const { epoch, gateway, present } = this.keys;
     this.kv.delete(epoch);
@@ -80,9 +80,14 @@ export class RoomMembers {
     }
   }
 
-  /** Stores who is there over `via` now, and tells who came to the room or left it by that. */
-  change(via: string, changes: readonly PresenceChange[], now: number): Move[] {
-    return changes.flatMap(({ userId, connections }): Move[] => {
+  /**
+   * Stores how many sockets users have over `via` now, and returns who joined or left the room by that: a
+   * user who is still there over another gateway has not left.
+   *
+   * @param via a gateway's name; empty for the room's own sockets
+   */
+  change(via: string, changes: readonly PresenceChange[], now: number): PresenceEvent[] {
+    return changes.flatMap(({ userId, connections }): PresenceEvent[] => {
       const key = this.keyOf(userId, via);
       const before = this.read(key);
       if ((before?.connections ?? 0) === connections) return [];
@@ -95,47 +100,47 @@ export class RoomMembers {
     });
   }
 
-  /** The same, where nobody else is there over `via`. */
-  replace(via: string, present: readonly PresenceChange[], now: number): Move[] {
+  /** The same, for a list of all users over `via`: everybody else has left there. */
+  replace(via: string, present: readonly PresenceChange[], now: number): PresenceEvent[] {
     const named = new Set(present.map(({ userId }) => userId));
-    const gone = this.places().filter((one) => one.via === via && !named.has(one.userId));
-    const changes = gone.map(({ userId }) => ({ userId, connections: 0 }));
+    const left = this.connections().filter((user) => user.via === via && !named.has(user.userId));
+    const changes = left.map(({ userId }) => ({ userId, connections: 0 }));
     return this.change(via, [...changes, ...present], now);
   }
 
-  /** Every user once, who came first first. */
-  roster(): ({ userId: string } & Place)[] {
-    const users = new Map<string, Place>();
-    for (const { userId, connections, since } of this.places()) {
+  /** Every user once, the one who joined first first. */
+  roster(): ({ userId: string } & UserConnection)[] {
+    const users = new Map<string, UserConnection>();
+    for (const { userId, connections, since } of this.connections()) {
       const known = users.get(userId);
       users.set(userId, {
         connections: connections + (known?.connections ?? 0),
         since: Math.min(since, known?.since ?? since),
       });
     }
-    const roster = [...users].map(([userId, one]) => ({ userId, ...one }));
+    const roster = [...users].map(([userId, total]) => ({ userId, ...total }));
     return roster.sort((a, b) => a.since - b.since || (a.userId < b.userId ? -1 : 1));
   }
 
   private isThere(userId: string): boolean {
-    // Read to its end: a list that is not keeps a lock on the tables.
+    // Read to the end: a list that is not keeps the tables locked.
     return [...this.kv.list({ prefix: this.keyOf(userId, ""), limit: 1 })].length > 0;
   }
 
-  private places(): ({ userId: string; via: string } & Place)[] {
+  private connections(): ({ userId: string; via: string } & UserConnection)[] {
     const prefix = this.keys.present;
-    // Read to its end: a list that is not keeps a lock on the tables.
+    // Read to the end: a list that is not keeps the tables locked.
     return [...this.kv.list({ prefix })].map(([key, value]) => {
       const [userId = "", via = ""] = key.slice(prefix.length).split("\n");
-      return { userId, via, ...place.parse(value) };
+      return { userId, via, ...connection.parse(value) };
     });
   }
 
-  private read(key: string): Place | null {
-    return place.safeParse(this.kv.get(key)).data ?? null;
+  private read(key: string): UserConnection | null {
+    return connection.safeParse(this.kv.get(key)).data ?? null;
   }
 
-  /** No room's name and no user's id has a line break in it. */
+  /** A line break separates the parts, as neither a room's name nor a user's id can contain one. */
   private keyOf(userId: string, via: string): string {
     return `${this.keys.present}${userId}\n${via}`;
   }

@@ -110,7 +110,7 @@ export class RoomObject extends DurableObject<Env> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
     if (!room || !subscriber) return;
-    await room.session.onMessage(subscriber, message);
+    await room.handler.onMessage(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));
   }

@@ -11,32 +11,32 @@ const attachment = z.object({
   id: z.string(),
   principal: sessionPrincipal,
   filter: eventFilter.nullable(),
-  /** It wants to hear who comes and goes. */
+  /** The client wants to know who joins and leaves. */
   presence: z.boolean(),
   batch: z.boolean(),
-  /** It acknowledges what arrives. */
+  /** The client acknowledges the events it has processed. */
   acks: z.boolean().default(false),
-  /** It was told that its token runs out. */
+  /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
 });
 export type RoomAttachment = z.infer<typeof attachment>;
 export type RoomSocket = ObjectSocket<RoomAttachment>;
 
-/** The sockets of one room: each follows it, and nothing else. */
+/** The sockets of one room; each follows this room and nothing else. */
 export class RoomSockets extends ObjectSockets<RoomAttachment> {
   readonly ackWindow = new AckWindow<RoomSocket>();
   /** How many sockets each user has here. */
   private readonly users = new Map<string, number>();
 
-  /** `changed` is called when a socket came or went. */
-  constructor(ctx: DurableObjectState, room: string, changed: () => void) {
-    super(ctx, attachment, { onChange: changed, tag: room });
+  /** @param onChange called when a socket was opened or closed */
+  constructor(ctx: DurableObjectState, room: string, onChange: () => void) {
+    super(ctx, attachment, { onChange, tag: room });
     for (const subscriber of this.all()) this.count(subscriber, 1);
   }
 
-  override accept(socket: WebSocket, at: RoomAttachment): RoomSocket {
-    const accepted = super.accept(socket, at);
+  override accept(socket: WebSocket, attachment: RoomAttachment): RoomSocket {
+    const accepted = super.accept(socket, attachment);
     this.count(accepted, 1);
     return accepted;
   }
@@ -50,7 +50,7 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     sendFrames({ socket, batch: attachment.batch }, texts);
   }
 
-  /** Sends what it can take; `false` where that is not all, and it was cut off. */
+  /** Sends the events that fit into the window of unacknowledged bytes. If not all do, closes the socket and returns `false`. */
   sendCounted(subscriber: RoomSocket, room: string, events: readonly Relayed[]): boolean {
     const admitted = this.ackWindow.admit(subscriber, room, events);
     const texts = admitted.map(({ text }) => text);
@@ -61,16 +61,17 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     return false;
   }
 
-  /** Those that want to hear who comes and goes. */
-  watchers(): RoomSocket[] {
+  /** The sockets whose clients want to know who joins and leaves. */
+  presenceWatchers(): RoomSocket[] {
     return this.all().filter(({ attachment }) => attachment.presence);
   }
 
+  /** How many sockets a user has here. */
   countOf(userId: string): number {
     return this.users.get(userId) ?? 0;
   }
 
-  /** Every user with a socket here, and how many of them. */
+  /** Every user with sockets here, and how many. */
   present(): PresenceChange[] {
     return [...this.users].map(([userId, connections]) => ({ userId, connections }));
   }

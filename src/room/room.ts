@@ -8,28 +8,28 @@ import { RoomHandler } from "./room-handler.ts";
 import { RoomMembers } from "./room-members.ts";
 import { RoomSockets } from "./room-sockets.ts";
 
-interface Parts {
+interface RoomDeps {
   ctx: DurableObjectState;
   env: Env;
   sql: Sql;
   stores: RoomStores;
   name: string;
-  /** The object keeps other rooms beside it. */
+  /** The object keeps several rooms. */
   isShared: boolean;
-  /** Called when a socket came or went. */
+  /** Called when a socket was opened or closed. */
   changed: () => void;
 }
 
-/** One room: its events in order, its own sockets, and the gateways that have others. */
+/** One room: its log of events, its own sockets, and the gateways that hold other subscribers. */
 export class Room {
   readonly engine: RoomEngine;
-  readonly session: RoomHandler;
+  readonly handler: RoomHandler;
   readonly sockets: RoomSockets;
   private readonly name: string;
   private readonly env: Env;
   private readonly deliveries: GatewayDeliveries;
 
-  constructor({ ctx, env, sql, stores, name, isShared, changed }: Parts) {
+  constructor({ ctx, env, sql, stores, name, isShared, changed }: RoomDeps) {
     this.name = name;
     this.env = env;
     this.sockets = new RoomSockets(ctx, name, changed);
@@ -48,31 +48,36 @@ export class Room {
       stores,
       members: new RoomMembers(ctx.storage.kv, shared),
       sockets: this.sockets,
-      links: this.deliveries,
+      deliveries: this.deliveries,
       crash: (error) => ctx.abort(String(error)),
     });
-    this.engine.wake();
-    this.session = new RoomHandler(env, name, this.sockets, this.engine);
+    this.engine.restorePresence();
+    this.handler = new RoomHandler(env, name, this.sockets, this.engine);
   }
 
-  /** Who is here. A gateway that lost its sockets with its memory has said nothing of it: each is asked. */
+  /**
+   * The users in the room. Every gateway is asked first: one that crashed has lost its sockets and could not
+   * report that.
+   */
   async presence(): Promise<Present[]> {
     await this.askGateways();
     return this.engine.roster();
   }
 
+  /** Asks every gateway who is in the room there, and removes those without subscribers. */
   async askGateways(): Promise<void> {
-    const asked = this.engine.gateways().map(async (gateway) => {
+    const updates = this.engine.gateways().map(async (gateway) => {
       const join = this.deliveries.joinOf(gateway);
       const present = await this.env.GATEWAY.getByName(gateway).present(this.name);
-      if (present !== null) this.engine.present(gateway, present);
+      if (present !== null) this.engine.replacePresence(gateway, present);
+      // A gateway that joined again while it was asked has subscribers by now.
       else if (this.deliveries.joinOf(gateway) === join) this.engine.leave(gateway);
     });
-    await Promise.allSettled(asked);
+    await Promise.allSettled(updates);
   }
 
   expire(now: number): void {
     this.engine.expire(now);
-    this.session.expire(now);
+    this.handler.expire(now);
   }
 }

@@ -2,10 +2,10 @@ import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { renew } from "../../src/auth/session.ts";
+import { renewPrincipal } from "../../src/auth/session.ts";
 import { type TokenSettings, verifyToken } from "../../src/auth/token.ts";
 
-const PASSING = { ok: false, passing: true, reason: expect.stringContaining("try again") };
+const TEMPORARY = { ok: false, isTemporary: true, reason: expect.stringContaining("try again") };
 
 const keys = generateKeyPair("ES256", { extractable: true });
 
@@ -22,7 +22,7 @@ async function answerKeys(response: ServerResponse): Promise<void> {
   response.end(JSON.stringify({ keys: [{ ...(await exportJWK(publicKey)), kid: "one" }] }));
 }
 
-describe("a token whose key can't be had", () => {
+describe("a token whose key can't be fetched", () => {
   let answer: (response: ServerResponse) => void;
   const server = createServer((_request, response) => answer(response));
   let made = 0;
@@ -43,44 +43,44 @@ describe("a token whose key can't be had", () => {
 
   it.each<[string, (response: ServerResponse) => void]>([
     ["answers with an error", (response) => response.writeHead(500).end()],
-    ["answers with something else", (response) => response.end("<html>")],
-    ["answers with no keys", (response) => response.end('{"keys": 7}')],
-    ["breaks off", (response) => response.destroy()],
-  ])("because their server %s, is not wrong but can't be checked now", async (_, broken) => {
-    answer = broken;
-    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+    ["answers with something that is not JSON", (response) => response.end("<html>")],
+    ["answers JSON without keys", (response) => response.end('{"keys": 7}')],
+    ["closes the connection", (response) => response.destroy()],
+  ])("is refused only for now if the key server %s (R11b)", async (_, fail) => {
+    answer = fail;
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(TEMPORARY);
     answer = answerKeys;
     expect(await verifyToken(env, await tokenBy("one"))).toMatchObject({ ok: true });
   });
 
-  it("because their server is not there, is not wrong but can't be checked now", async () => {
+  it("is refused only for now if the key server can't be reached (R11b)", async () => {
     await new Promise((resolve) => server.close(resolve));
-    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(TEMPORARY);
   });
 
-  it("because their server takes too long, is not wrong but can't be checked now", async () => {
+  it("is refused only for now if the key server does not answer in time (R11b)", async () => {
     answer = () => undefined;
-    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(PASSING);
+    expect(await verifyToken(env, await tokenBy("one"))).toMatchObject(TEMPORARY);
   });
 
-  it("as there is no such key, is wrong", async () => {
+  it("is refused for good if the key server answers and has no such key", async () => {
     answer = answerKeys;
     const verified = await verifyToken(env, await tokenBy("two"));
     expect(verified).toMatchObject({
       ok: false,
-      passing: false,
+      isTemporary: false,
       reason: expect.stringContaining("key is not known"),
     });
   });
 
-  it("says so to a socket that renews, which keeps what it has", async () => {
+  it("gives `authenticate` the error `temporarily_unavailable`, unlike a token that is wrong (R11b, R11c)", async () => {
     answer = (response) => response.writeHead(502).end();
     const user = { kind: "user" as const, userId: "kim", expiresAt: 0, rooms: [], publish: [] };
-    const renewed = await renew(env, user, await tokenBy("one"));
+    const renewed = await renewPrincipal(env, user, await tokenBy("one"));
     expect(renewed).toMatchObject({ ok: false, code: "temporarily_unavailable" });
-    const wrong = await renew(env, user, "not a token");
+    const wrong = await renewPrincipal(env, user, "not a token");
     expect(wrong).toMatchObject({ ok: false, code: "not_authenticated" });
-    const operators = await renew(env, { kind: "operator" }, await tokenBy("one"));
+    const operators = await renewPrincipal(env, { kind: "operator" }, await tokenBy("one"));
     expect(operators).toMatchObject({ ok: false, code: "not_allowed" });
   });
 });

@@ -9,15 +9,15 @@ function userOf(pattern: string, count: number): Principal {
   return { kind: "user", userId: "ann", expiresAt: 0, rooms, publish: [] };
 }
 
-describe("what a token may do", () => {
-  it("fits a socket or not by the bytes it takes there, whatever its letters", () => {
+describe("the rights of a token", () => {
+  it("fit into a socket's attachment by their size in bytes, not in letters (R2)", () => {
     expect(fitsSession(userOf(`project:${"x".repeat(180)}`, 40))).toBe(true);
     expect(fitsSession(userOf(`project:${"x".repeat(180)}`, 44))).toBe(false);
     expect(fitsSession(userOf(`project:${"語".repeat(180)}`, 40))).toBe(false);
   });
 });
 
-describe("the bytes a value takes in an attachment", () => {
+describe("the size of a value in an attachment", () => {
   it.each([
     "a",
     "語",
@@ -32,10 +32,10 @@ describe("the bytes a value takes in an attachment", () => {
     Array.from({ length: 100 }, () => 2 ** 31),
     Array.from({ length: 100 }, () => "語"),
     { types: ["a.*"], where: { "x.y": [1, "two", null, false, 0.25], ü: "ü" } },
-  ])("are never more than counted: %j", (value) => {
+  ])("is never larger than estimated: %j", (value) => {
     expect(attachmentSize(value)).toBeGreaterThanOrEqual(serialize(value).length - HEADER);
   });
 });
 
-/** Two bytes begin whatever is serialized. */
+/** Every serialized value begins with two bytes of header. */
 const HEADER = 2;

@@ -15,8 +15,8 @@ async function refusal(env: TokenSettings, token: string): Promise<string> {
   return verified.ok ? "accepted" : verified.reason;
 }
 
-describe("a token signed by the shared secret", () => {
-  it("tells who its user is, and what they may do", async () => {
+describe("a token signed with the shared secret", () => {
+  it("names its user and their rights", async () => {
     const claims = { rooms: ["project:1"], publish: "agent:* room-of:2" };
     const verified = await verifyToken(withSecret, await tokenOf(SECRET, "alice", claims));
     expect(verified).toMatchObject({
@@ -25,7 +25,7 @@ describe("a token signed by the shared secret", () => {
     });
   });
 
-  it("is refused, with the reason, where anything of it is not right", async () => {
+  it("is refused with the reason if anything in it is wrong (R2a)", async () => {
     const now = Math.floor(Date.now() / 1_000);
     const refused: [string, string][] = [
       [await tokenOf(SECRET, "alice", {}, -60), "expired"],
@@ -43,11 +43,11 @@ describe("a token signed by the shared secret", () => {
     ];
     for (const [token, reason] of refused) {
       expect(await refusal(withSecret, token), reason).toContain(reason);
-      expect(await verifyToken(withSecret, token)).toMatchObject({ ok: false, passing: false });
+      expect(await verifyToken(withSecret, token)).toMatchObject({ ok: false, isTemporary: false });
     }
   });
 
-  it("may last until the year 2100, a time that can be told", async () => {
+  it("may last until the year 2100, which a date can still express (R2a)", async () => {
     const verified = await verifyToken(
       withSecret,
       await tokenOf(SECRET, "alice", { exp: 4_102_444_800 }),
@@ -56,7 +56,7 @@ describe("a token signed by the shared secret", () => {
     expect(new Date(verified.user.expiresAt).toISOString()).toBe("2100-01-01T00:00:00.000Z");
   });
 
-  it("of another algorithm is refused, though it is the secret's", async () => {
+  it("is refused if its algorithm is another one, although the secret is right", async () => {
     const token = await new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
       .setProtectedHeader({ alg: "HS512" })
       .setSubject("alice")
@@ -64,7 +64,7 @@ describe("a token signed by the shared secret", () => {
     expect(await refusal(withSecret, token)).toContain("algorithm");
   });
 
-  it("must be of the issuer and for the audience that are asked for", async () => {
+  it("must have the issuer and the audience that the edge is set to", async () => {
     const env = { JWT_SECRET: SECRET, JWT_ISSUER: "accounts", JWT_AUDIENCE: "dialout" };
     const right = await tokenOf(SECRET, "alice", { iss: "accounts", aud: "dialout" });
     expect(await refusal(env, right)).toBe("accepted");
@@ -75,12 +75,12 @@ describe("a token signed by the shared secret", () => {
     );
   });
 
-  it("is refused by an edge that has no secret", async () => {
+  it("is refused by an edge without a secret", async () => {
     expect(await refusal({}, await tokenOf(SECRET, "alice"))).toContain("takes no tokens");
   });
 });
 
-describe("a token signed by a key pair", () => {
+describe("a token signed with a private key", () => {
   const keys = generateKeyPair("ES256", { extractable: true });
   const server = createServer(async (_request, response) => {
     const { publicKey } = await keys;
@@ -96,7 +96,7 @@ describe("a token signed by a key pair", () => {
   });
   afterAll(() => server.close());
 
-  it("is checked by the key at JWKS_URL that it names", async () => {
+  it("is checked against the key at JWKS_URL that it names", async () => {
     const { privateKey } = await keys;
     const sign = (kid: string) =>
       new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
@@ -107,7 +107,7 @@ describe("a token signed by a key pair", () => {
     expect(await refusal(env, await sign("two"))).toContain("key is not known");
   });
 
-  it("can't be made from a shared secret, the public key's text least of all", async () => {
+  it("can't be signed with a shared secret, not even with the text of the public key", async () => {
     const { publicKey } = await keys;
     const text = JSON.stringify(await exportJWK(publicKey));
     expect(await refusal(env, await tokenOf(text.padEnd(32), "mallory"))).toContain("algorithm");
@@ -124,17 +124,17 @@ describe("what a user may do", () => {
     publish: ["project:2"],
   };
 
-  it("is what the token names, and to follow what is one's own", () => {
+  it("is what the token names, and to follow `global` and the user's own room", () => {
     const follows = ["global", "user:alice", "project:1", "agent:7"];
     const others = ["user:bob", "project:2", "project:11", "agent", "space:demo", "job:x", "*"];
     expect(follows.filter((address) => maySubscribe(user, address))).toEqual(follows);
     expect(others.filter((address) => maySubscribe(user, address))).toEqual([]);
-    expect(["project:1", "project:2", "global"].filter((one) => mayPublish(user, one))).toEqual([
+    expect(["project:1", "project:2", "global"].filter((room) => mayPublish(user, room))).toEqual([
       "project:2",
     ]);
   });
 
-  it("is nothing without a token, and everything for the operator", () => {
+  it("is nothing without a token, and everything with the operator's key", () => {
     for (const address of ["global", "user:alice"]) {
       expect(maySubscribe({ kind: "anonymous" }, address)).toBe(false);
       expect(mayPublish({ kind: "anonymous" }, address)).toBe(false);

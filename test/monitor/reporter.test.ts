@@ -8,9 +8,9 @@ function reportOf(connections: number): Report {
   return { kind: "room", connections, jobs_with_connections: 0, jobs, recent: [] };
 }
 
-/** A monitor that notes what it is told and when, and answers after `delayMs`, or not. */
+/** A monitor that records its reports and answers after `delayMs`; it fails `refusals` times. */
 class FakeMonitor {
-  readonly told: { at: number; source: string; connections: number | null }[] = [];
+  readonly reports: { at: number; source: string; connections: number | null }[] = [];
   delayMs = 0;
   refusals = 0;
 
@@ -31,11 +31,11 @@ class FakeMonitor {
       this.refusals -= 1;
       throw new Error("the monitor crashed");
     }
-    this.told.push({ at, source, connections });
+    this.reports.push({ at, source, connections });
   }
 }
 
-/** An object whose state is a number. */
+/** An object that reports one number; `null`: it no longer exists. */
 function makeSource() {
   const monitor = new FakeMonitor();
   const source = { now: 0 as number | null, asked: 0 };
@@ -43,15 +43,15 @@ function makeSource() {
     source.asked += 1;
     return source.now === null ? null : reportOf(source.now);
   });
-  const become = (now: number | null) => {
+  const changeTo = (now: number | null) => {
     source.now = now;
     reporter.markChanged();
   };
-  const heard = () => monitor.told.map(({ connections }) => connections);
-  return { monitor, reporter, source, become, heard };
+  const received = () => monitor.reports.map(({ connections }) => connections);
+  return { monitor, reporter, source, changeTo, received };
 }
 
-/** What changes within this is told together, milliseconds. */
+/** Changes within this time are reported together, milliseconds. */
 const SOON = 100;
 
 beforeEach(() => {
@@ -64,137 +64,137 @@ afterEach(() => {
 });
 
 describe("an object's reports", () => {
-  it("name it, and come soon where the last one was a second ago or more", async () => {
-    const { monitor, become } = makeSource();
-    become(1);
+  it("name it, and come soon if the last one was a second ago or more (M4)", async () => {
+    const { monitor, changeTo } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000);
-    become(2);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(SOON);
-    expect(monitor.told).toEqual([
+    expect(monitor.reports).toEqual([
       { at: 1_000_000 + SOON, source: "room:project:42", connections: 1 },
       { at: 1_002_000 + SOON, source: "room:project:42", connections: 2 },
     ]);
   });
 
-  it("tell many changes of a second as one, once it is over, as things stand then", async () => {
-    const { monitor, source, become } = makeSource();
-    become(1);
+  it("are one for many changes within a second, with the numbers at its end (M4)", async () => {
+    const { monitor, source, changeTo } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON + 50);
-    for (let count = 2; count < 500; count += 1) become(count);
+    for (let count = 2; count < 500; count += 1) changeTo(count);
     source.now = 500;
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(monitor.told.map(({ at, connections }) => [at - 1_000_000, connections])).toEqual([
+    expect(monitor.reports.map(({ at, connections }) => [at - 1_000_000, connections])).toEqual([
       [SOON, 1],
       [SOON + 1_000, 500],
     ]);
     expect(source.asked).toBe(2);
   });
 
-  it("are one for what begins and ends at once, as things stand then", async () => {
-    const { source, become, heard } = makeSource();
-    become(1);
+  it("are one for a change that is undone at once, with the numbers at the end", async () => {
+    const { source, changeTo, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON - 1);
-    expect(heard()).toEqual([]);
-    become(0);
+    expect(received()).toEqual([]);
+    changeTo(0);
     source.now = 2;
     await vi.advanceTimersByTimeAsync(5_000);
-    expect(heard()).toEqual([2]);
+    expect(received()).toEqual([2]);
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("stop with the changes: no timer runs while nothing happens, nor is anything told twice", async () => {
-    const { become, heard } = makeSource();
-    become(1);
+  it("stop when nothing changes: no timer runs, and no report is sent twice", async () => {
+    const { changeTo, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON);
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(vi.getTimerCount()).toBe(0);
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(vi.getTimerCount()).toBe(0);
-    expect(heard()).toEqual([1]);
+    expect(received()).toEqual([1]);
   });
 
-  it("are two for what begins and ends within a second, and no timer is left once it is over", async () => {
-    const { become, heard } = makeSource();
-    become(1);
+  it("are two for a change that is undone within a second, and no timer is left afterwards", async () => {
+    const { changeTo, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(300);
-    become(2);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(300);
-    become(0);
+    changeTo(0);
     await vi.advanceTimersByTimeAsync(400 + SOON);
-    expect(heard()).toEqual([1, 0]);
+    expect(received()).toEqual([1, 0]);
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it("wait for the one before to be taken, however long that takes", async () => {
-    const { monitor, become, heard } = makeSource();
+  it("wait for the previous one to be taken, however long that takes", async () => {
+    const { monitor, changeTo, received } = makeSource();
     monitor.delayMs = 4_000;
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON);
-    become(2);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(3_000);
-    expect(heard()).toEqual([]);
+    expect(received()).toEqual([]);
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(heard()).toEqual([1, 2]);
+    expect(received()).toEqual([1, 2]);
   });
 
-  it("are told again a few times where the monitor fails, then with the next change", async () => {
-    const { monitor, become, heard } = makeSource();
+  it("are sent again a few times if the monitor fails, then with the next change", async () => {
+    const { monitor, changeTo, received } = makeSource();
     monitor.refusals = 2;
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000 + SOON);
-    expect(heard()).toEqual([1]);
+    expect(received()).toEqual([1]);
     monitor.refusals = Number.POSITIVE_INFINITY;
-    become(2);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(60_000);
     expect(vi.getTimerCount()).toBe(0);
     monitor.refusals = 0;
     await vi.advanceTimersByTimeAsync(60_000);
-    expect(heard()).toEqual([1]);
-    become(2);
+    expect(received()).toEqual([1]);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(SOON);
-    expect(heard()).toEqual([1, 2]);
+    expect(received()).toEqual([1, 2]);
   });
 
-  it("are told after a failure even where things are as they were before it", async () => {
-    const { monitor, become, heard } = makeSource();
-    become(1);
+  it("are sent after a failure even if the numbers are what they were before it", async () => {
+    const { monitor, changeTo, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(1_000);
     monitor.refusals = 1;
-    become(0);
+    changeTo(0);
     await vi.advanceTimersByTimeAsync(500);
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(1_000);
-    expect(heard()).toEqual([1, 1]);
+    expect(received()).toEqual([1, 1]);
   });
 
-  it("end with the object: the monitor is told to forget it, at once where that is wanted", async () => {
-    const { source, become, reporter, heard } = makeSource();
-    become(1);
+  it("end with the object: the monitor is told to forget it, at once if the object flushes", async () => {
+    const { source, changeTo, reporter, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON);
-    become(2);
+    changeTo(2);
     source.now = null;
     await reporter.flush();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(heard()).toEqual([1, null]);
+    expect(received()).toEqual([1, null]);
   });
 
-  it("that were stopped are not told, until something changes again", async () => {
-    const { reporter, become, heard } = makeSource();
-    become(1);
+  it("are not sent once they are stopped, until something changes again", async () => {
+    const { reporter, changeTo, received } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(SOON);
-    become(2);
+    changeTo(2);
     reporter.stop();
     await vi.advanceTimersByTimeAsync(10_000);
-    expect(heard()).toEqual([1]);
+    expect(received()).toEqual([1]);
     expect(vi.getTimerCount()).toBe(0);
-    become(3);
+    changeTo(3);
     await vi.advanceTimersByTimeAsync(SOON);
-    expect(heard()).toEqual([1, 3]);
+    expect(received()).toEqual([1, 3]);
   });
 
-  it("end with how things stand, and are a second apart, whatever happens before", async () => {
+  it("end with the current numbers and are a second apart, whatever happens before (M4)", async () => {
     const step = fc.record({
       waitMs: fc.integer({ min: 0, max: 1_500 }),
       now: fc.integer({ min: 0, max: 3 }),
@@ -203,16 +203,16 @@ describe("an object's reports", () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
-        const { monitor, source, become, heard } = makeSource();
+        const { monitor, source, changeTo, received } = makeSource();
         for (const { waitMs, now, delayMs, refusals } of steps) {
           Object.assign(monitor, { delayMs, refusals });
-          become(now);
+          changeTo(now);
           await vi.advanceTimersByTimeAsync(waitMs);
         }
         await vi.advanceTimersByTimeAsync(60_000);
-        expect(heard().at(-1)).toBe(source.now);
+        expect(received().at(-1)).toBe(source.now);
         expect(vi.getTimerCount()).toBe(0);
-        const times = monitor.told.map(({ at }) => at);
+        const times = monitor.reports.map(({ at }) => at);
         for (const [index, at] of times.slice(1).entries()) {
           expect(at - (times[index] ?? 0)).toBeGreaterThanOrEqual(1_000);
         }
@@ -222,41 +222,41 @@ describe("an object's reports", () => {
   });
 });
 
-describe("an object is asked by the monitor, by itself", () => {
-  it("where the last it heard is that something goes on", async () => {
-    const { reporter, become } = makeSource();
+describe("an object knows that the monitor polls it", () => {
+  it("if its last report had open sockets or active jobs", async () => {
+    const { reporter, changeTo } = makeSource();
     expect(reporter.isPolled).toBe(false);
-    become(1);
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(reporter.isPolled).toBe(true);
-    become(0);
+    changeTo(0);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(reporter.isPolled).toBe(false);
   });
 
-  it("but not while a report may have told it the contrary", async () => {
-    const { monitor, reporter, become } = makeSource();
-    become(1);
+  it("but not while a report that says otherwise is under way", async () => {
+    const { monitor, reporter, changeTo } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000);
     monitor.delayMs = 5_000;
-    become(0);
+    changeTo(0);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(reporter.isPolled).toBe(false);
   });
 
-  it("but not after a report that was lost, until the next is taken", async () => {
-    const { monitor, reporter, become } = makeSource();
-    become(1);
+  it("but not after a report that failed, until the next one is taken", async () => {
+    const { monitor, reporter, changeTo } = makeSource();
+    changeTo(1);
     await vi.advanceTimersByTimeAsync(2_000);
     monitor.refusals = 1;
-    become(2);
+    changeTo(2);
     await vi.advanceTimersByTimeAsync(SOON);
     expect(reporter.isPolled).toBe(false);
     await vi.advanceTimersByTimeAsync(2_000);
     expect(reporter.isPolled).toBe(true);
   });
 
-  it("where it has been asked, by what it answered; and where its sockets outlived its memory", () => {
+  it("by its answer if it was asked, and if its sockets outlived its memory", () => {
     const { monitor, reporter } = makeSource();
     reporter.noteDelivered(reportOf(1));
     expect(reporter.isPolled).toBe(true);

@@ -4,7 +4,7 @@ import { JOB_STATUSES } from "../../src/protocol/resources.ts";
 
 const counts = fc.nat(1_000);
 
-/** Anything an object may say of itself. */
+/** Any report that an object may send. */
 export const reports: fc.Arbitrary<Report> = fc.record({
   kind: fc.constantFrom(...SOURCE_KINDS),
   connections: counts,

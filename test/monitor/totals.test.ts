@@ -1,15 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  exchanged,
   isBlank,
   isLive,
-  latest,
-  nothing,
+  latestJobs,
+  noTotals,
   recentAfter,
   statsOf,
   statusFrame,
   unanswered,
+  withReport,
 } from "../../src/monitor/totals.ts";
 import {
   RECENT_JOBS,
@@ -22,23 +22,23 @@ import { reports } from "./reports.ts";
 
 const AT = "2026-11-21T12:00:00.000Z";
 const SOURCES = ["space:a", "space:b", "job:c", "room:global", "gateway:local-0"];
-/** What becomes of a source: it reports, or is forgotten. */
+/** Changes of sources: each reports, or is forgotten. */
 const events = fc.array(fc.tuple(fc.constantFrom(...SOURCES), fc.option(reports, { freq: 3 })), {
   maxLength: 40,
 });
 
-function sum<T>(all: Iterable<T>, figure: (one: T) => number): number {
-  return [...all].reduce((total, one) => total + figure(one), 0);
+function sum<T>(all: Iterable<T>, select: (item: T) => number): number {
+  return [...all].reduce((total, item) => total + select(item), 0);
 }
 
-describe("what all sources add up to", () => {
-  it("is the sum of what each said last, whatever they said before", () => {
+describe("the totals of all sources", () => {
+  it("are the sum of the latest reports, whatever was reported before (M4)", () => {
     fc.assert(
-      fc.property(events, (told) => {
+      fc.property(events, (changes) => {
         const last = new Map<string, Report>();
-        let totals = nothing();
-        for (const [source, report] of told) {
-          totals = exchanged(totals, last.get(source) ?? null, report);
+        let totals = noTotals();
+        for (const [source, report] of changes) {
+          totals = withReport(totals, last.get(source) ?? null, report);
           if (report) last.set(source, report);
           else last.delete(source);
         }
@@ -49,22 +49,22 @@ describe("what all sources add up to", () => {
           failed: sum(all, ({ jobs }) => jobs.failed),
           canceled: sum(all, ({ jobs }) => jobs.canceled),
         });
-        expect(totals.jobsWithConnections).toBe(sum(all, (one) => one.jobs_with_connections));
+        expect(totals.jobsWithConnections).toBe(sum(all, (report) => report.jobs_with_connections));
         for (const kind of ["space", "job", "room", "gateway"] as const) {
-          const ofKind = all.filter((one) => one.kind === kind);
+          const ofKind = all.filter((report) => report.kind === kind);
           expect(totals.sources[kind]).toBe(ofKind.length);
-          expect(totals.connections[kind]).toBe(sum(ofKind, (one) => one.connections));
+          expect(totals.connections[kind]).toBe(sum(ofKind, (report) => report.connections));
         }
       }),
     );
   });
 
-  it("is told as the schemas say, and its total is what is active and what ended", () => {
+  it("match their schemas, and the total of jobs is the active and the ended ones (M2, M3)", () => {
     fc.assert(
       fc.property(fc.array(reports, { maxLength: 9 }), (all) => {
-        const totals = all.reduce((sofar, one) => exchanged(sofar, null, one), nothing());
-        const recent = latest(
-          all.flatMap((one) => one.recent.map((job) => ({ source: "space:a", job }))),
+        const totals = all.reduce((sofar, report) => withReport(sofar, null, report), noTotals());
+        const recent = latestJobs(
+          all.flatMap((report) => report.recent.map((job) => ({ source: "space:a", job }))),
         );
         const frame = statusFrame(totals, recent, AT);
         const stats = statsOf(totals, AT);
@@ -73,14 +73,14 @@ describe("what all sources add up to", () => {
         const { total, active, completed, failed, canceled } = frame.jobs;
         expect(total).toBe(active + completed + failed + canceled);
         expect([stats.jobs, stats.websockets]).toEqual([frame.jobs, frame.websockets]);
-        expect(frame.websockets.total_connections).toBe(sum(all, (one) => one.connections));
+        expect(frame.websockets.total_connections).toBe(sum(all, (report) => report.connections));
       }),
     );
   });
 });
 
 describe("a source", () => {
-  it("that does not answer keeps its jobs and has no sockets", () => {
+  it("that does not answer keeps its jobs and has no sockets (M4)", () => {
     fc.assert(
       fc.property(reports, (report) => {
         const silent = unanswered(report);
@@ -90,7 +90,7 @@ describe("a source", () => {
     );
   });
 
-  it("that is idle and did nothing is not kept, unless it is a space", () => {
+  it("that is idle and never had a job is not stored, unless it is a space", () => {
     const jobs = { active: 0, completed: 0, failed: 0, canceled: 0 };
     const idle = { connections: 0, jobs_with_connections: 0, jobs, recent: [] };
     expect(isBlank({ ...idle, kind: "room" })).toBe(true);
@@ -105,7 +105,7 @@ describe("the latest jobs", () => {
     const updated_at = new Date(1_800_000_000_000 + at).toISOString();
     return { id: `j-${at}`, space: null, status: "completed", progress: 100, updated_at };
   };
-  /** Times are all different, so that there is one right order. */
+  /** All times are different, so that only one order is right. */
   const lists = fc.uniqueArray(fc.nat(1_000), { maxLength: 200 }).chain((times) =>
     fc.tuple(
       fc.constant(times),
@@ -118,7 +118,7 @@ describe("the latest jobs", () => {
 
   const change = fc.record({ gone: fc.nat(RECENT_JOBS), added: fc.nat(3) });
 
-  it("are found without those that were pushed out, or it is said that these are needed", () => {
+  it("are found without reading all jobs, or `null` says that all must be read", () => {
     let needed = 0;
     let found = 0;
     fc.assert(
@@ -126,11 +126,14 @@ describe("the latest jobs", () => {
         const [times, owners] = drawn;
         const all = times.map((at, index) => ({ source: owners[index] ?? "", job: job(at) }));
         const others = all.filter(({ source }) => source !== who);
-        const own = latest(all.filter(({ source }) => source === who)).slice(gone);
+        const own = latestJobs(all.filter(({ source }) => source === who)).slice(gone);
         const newer = Array.from({ length: added }, (_, at) => job(2_000 - at));
-        const now = [...newer, ...own.map((one) => one.job)].slice(0, RECENT_JOBS);
-        const right = latest([...others, ...now.map((one) => ({ source: who, job: one }))]);
-        const after = recentAfter(latest(all), who, now);
+        const now = [...newer, ...own.map((entry) => entry.job)].slice(0, RECENT_JOBS);
+        const right = latestJobs([
+          ...others,
+          ...now.map((recentJob) => ({ source: who, job: recentJob })),
+        ]);
+        const after = recentAfter(latestJobs(all), who, now);
         if (after === null) needed += 1;
         else {
           found += 1;

@@ -9,7 +9,7 @@ const otherRooms = fc
   .map(([kind, id]) => `${kind}:${id}`);
 
 describe("the object that keeps a room", () => {
-  it("is one of a few for a user's own room, and has no room's name", () => {
+  it("is one of 64 for a user's own room, under a name that no room can have", () => {
     fc.assert(
       fc.property(userRooms, (room) => {
         const host = hostOf(room);
@@ -21,7 +21,7 @@ describe("the object that keeps a room", () => {
     );
   });
 
-  it("is its own for every other room", () => {
+  it("is one of its own for every other room", () => {
     fc.assert(
       fc.property(otherRooms, (room) => {
         expect(hostOf(room)).toBe(room);
@@ -31,7 +31,7 @@ describe("the object that keeps a room", () => {
     expect(hostOf("global")).toBe("global");
   });
 
-  it("has its share of users", () => {
+  it("gets about as many users as the others", () => {
     const counts = new Map<string, number>();
     for (let n = 0; n < 6_400; n += 1) {
       const host = hostOf(`user:${n}`);

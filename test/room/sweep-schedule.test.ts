@@ -5,7 +5,7 @@ import { SweepSchedule } from "../../src/room/sweep-schedule.ts";
 const DAY = 86_400_000;
 const NOW = 1_800_000_000_000;
 
-/** What an object has stored, as far as it is asked for here. */
+/** The storage of an object, as far as a sweep needs it. */
 function storedIn(values: Map<string, unknown>) {
   return {
     get: (key: string) => values.get(key),
@@ -13,8 +13,8 @@ function storedIn(values: Map<string, unknown>) {
   };
 }
 
-describe("the sweeps of an object's rooms", () => {
-  it("begin a day after the first is asked for, and not before", () => {
+describe("the sweeps over an object's rooms", () => {
+  it("begin a day after the first one is scheduled, and not before", () => {
     const sweeps = new SweepSchedule(storedIn(new Map()));
     expect(sweeps.dueAt(NOW)).toBe(NOW + DAY);
     expect(sweeps.dueAt(NOW + 5)).toBe(NOW + DAY);
@@ -23,7 +23,7 @@ describe("the sweeps of an object's rooms", () => {
     expect(sweeps.dueAt(NOW + DAY)).toBe(NOW + 2 * DAY);
   });
 
-  it("give every room its turn once, a few at a time, whatever memory is lost between", () => {
+  it("give every room its turn once, at most 250 at a time, even if memory is lost in between", () => {
     const names = fc.uniqueArray(fc.stringMatching(/^[a-z]{1,4}$/), { maxLength: 900 });
     fc.assert(
       fc.property(names, (rooms) => {
