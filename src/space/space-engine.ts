@@ -16,11 +16,11 @@ import {
   type WorkerAttachment,
   type WorkerConnection,
 } from "./connections.ts";
-import { DEFER_MS, DeferredWrites } from "./deferred-writes.ts";
+import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
+import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
-import { type Heard, isSubmit, SUBMITTER_LEFT } from "./subscriber-handler.ts";
-import type { Change } from "./unit-of-work.ts";
+import { type Heard, isSubmit, SUBMITTER_LEFT } from "./subscribers/subscriber-handler.ts";
 
 const HEARD = { answer: () => undefined };
 

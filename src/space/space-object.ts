@@ -30,7 +30,7 @@ import {
   type SubmitReply,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
-import { removeFiles } from "./retention.ts";
+import { removeFiles } from "./jobs/retention.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";

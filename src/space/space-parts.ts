@@ -1,17 +1,17 @@
 import { Deadlines } from "./deadlines.ts";
-import { JobFollowers } from "./job-followers.ts";
-import { JobReads } from "./job-reads.ts";
-import { Retention } from "./retention.ts";
+import { JobReads } from "./jobs/job-reads.ts";
+import { Retention } from "./jobs/retention.ts";
+import { Submissions } from "./jobs/submissions.ts";
+import { UnitOfWork } from "./jobs/unit-of-work.ts";
+import { WebhookSender } from "./jobs/webhook-sender.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { SpaceReport } from "./space-report.ts";
-import { SpaceStatusChannel } from "./space-status-channel.ts";
-import { Submissions } from "./submissions.ts";
-import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
-import { SubscriberHandler } from "./subscriber-handler.ts";
-import { UnitOfWork } from "./unit-of-work.ts";
-import { WebhookSender } from "./webhook-sender.ts";
-import { WorkerDispatch } from "./worker-dispatch.ts";
-import { WorkerHandler } from "./worker-handler.ts";
+import { JobFollowers } from "./subscribers/job-followers.ts";
+import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
+import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
+import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
+import { WorkerDispatch } from "./workers/worker-dispatch.ts";
+import { WorkerHandler } from "./workers/worker-handler.ts";
 
 /** What a space needs of its object and of the platform. */
 export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
@@ -51,7 +51,7 @@ export function connectSpaceParts(
   const workers = new WorkerHandler(core, dispatcher);
   const submissions = new Submissions(core, dispatcher, deps.allowPrivateWebhooks);
   const subscribers = new SubscriberHandler(core, followers, submissions);
-  const reads = new JobReads(core, followers);
+  const reads = new JobReads(core);
   const webhooks = new WebhookSender({
     store: deps.webhooks,
     spaces: deps.spaces,

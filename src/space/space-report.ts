@@ -2,10 +2,10 @@ import { iso } from "../protocol/iso.ts";
 import { RECENT_JOBS, type RecentJob, type Report } from "../protocol/monitor.ts";
 import { isEnded, type Job } from "../queue/job.ts";
 import type { Ends } from "../storage/space-store.ts";
-import type { JobFollowers } from "./job-followers.ts";
+import type { Change } from "./jobs/unit-of-work.ts";
 import { jobIdOf } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
-import type { Change } from "./unit-of-work.ts";
+import type { JobFollowers } from "./subscribers/job-followers.ts";
 
 type Recent = Pick<RecentJob, "status" | "progress"> & { updatedAt: number };
 

@@ -1,16 +1,16 @@
-import { afterMalformed } from "../objects/malformed-frames.ts";
-import type { Decoded } from "../protocol/codec.ts";
-import type { FrameErrorCode } from "../protocol/codes.ts";
-import { LIMITS } from "../protocol/limits.ts";
-import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../protocol/worker-frames.ts";
-import type { Command } from "../queue/transition.ts";
+import { afterMalformed } from "../../objects/malformed-frames.ts";
+import type { Decoded } from "../../protocol/codec.ts";
+import type { FrameErrorCode } from "../../protocol/codes.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../../protocol/worker-frames.ts";
+import type { Command } from "../../queue/transition.ts";
+import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
+import { ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { workerConfigOf } from "../space-status.ts";
 import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
-import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
 import { Registration } from "./registration.ts";
-import { ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { workerConfigOf } from "./space-status.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
 /** Handles the frames of remote workers, and the life of their sockets. */

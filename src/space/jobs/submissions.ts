@@ -1,14 +1,14 @@
-import { fingerprintOf } from "../objects/fingerprint.ts";
-import type { JsonObject } from "../protocol/codec.ts";
-import type { ProblemCode } from "../protocol/codes.ts";
-import type { JobOptions } from "../protocol/resources.ts";
-import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
-import { currentOutput, type Job, type StoredFile } from "../queue/job.ts";
-import { inputBytesOf } from "../storage/job-row.ts";
-import { refusalOf } from "../webhooks/target.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { presentWorkers } from "./space-status.ts";
-import type { WorkerDispatch } from "./worker-dispatch.ts";
+import { fingerprintOf } from "../../objects/fingerprint.ts";
+import type { JsonObject } from "../../protocol/codec.ts";
+import type { ProblemCode } from "../../protocol/codes.ts";
+import type { JobOptions } from "../../protocol/resources.ts";
+import { admitInput, admitNow, admitSize, limitsFor } from "../../queue/admission.ts";
+import { currentOutput, type Job, type StoredFile } from "../../queue/job.ts";
+import { inputBytesOf } from "../../storage/job-row.ts";
+import { refusalOf } from "../../webhooks/target.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { presentWorkers } from "../space-status.ts";
+import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 
 /** A job as it arrives at its space. */
 export interface Submission {

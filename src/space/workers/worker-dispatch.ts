@@ -1,11 +1,11 @@
-import { iso } from "../protocol/iso.ts";
-import { attemptDeadline } from "../queue/deadline.ts";
-import type { Job, ProcessingJob } from "../queue/job.ts";
-import type { Command, Effect } from "../queue/transition.ts";
-import type { ReadyWorker } from "./connections.ts";
-import { jobIdOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { servingWorkers } from "./space-status.ts";
+import { iso } from "../../protocol/iso.ts";
+import { attemptDeadline } from "../../queue/deadline.ts";
+import type { Job, ProcessingJob } from "../../queue/job.ts";
+import type { Command, Effect } from "../../queue/transition.ts";
+import type { ReadyWorker } from "../connections.ts";
+import { jobIdOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { servingWorkers } from "../space-status.ts";
 
 /** A file address outlives the attempt's deadline by this, for clocks that differ; milliseconds. */
 const FILE_URL_SLACK_MS = 60_000;

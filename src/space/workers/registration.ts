@@ -1,8 +1,8 @@
-import type { RegisterFrame } from "../protocol/worker-frames.ts";
-import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
-import { ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { workerConfigOf } from "./space-status.ts";
+import type { RegisterFrame } from "../../protocol/worker-frames.ts";
+import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
+import { ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { workerConfigOf } from "../space-status.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
 /** Closes a worker's socket with the error that says why: its place is taken. */

@@ -1,22 +1,22 @@
-import { type Position, parsePosition } from "../channel/position.ts";
-import { afterMalformed } from "../objects/malformed-frames.ts";
-import { type Decoded, decodeFrame, type Json } from "../protocol/codec.ts";
-import type { CLOSE } from "../protocol/codes.ts";
-import { errorFrame } from "../protocol/error-frame.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import { type Position, parsePosition } from "../../channel/position.ts";
+import { afterMalformed } from "../../objects/malformed-frames.ts";
+import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
+import type { CLOSE } from "../../protocol/codes.ts";
+import { errorFrame } from "../../protocol/error-frame.ts";
+import { LIMITS } from "../../protocol/limits.ts";
 import {
   type JobClientFrame,
   jobClientFrame,
   type SpaceClientFrame,
   spaceClientFrame,
-} from "../protocol/subscriber-frames.ts";
-import { isEnded } from "../queue/job.ts";
-import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "./calls.ts";
-import { framesOf, type SubscriberConnection } from "./connections.ts";
+} from "../../protocol/subscriber-frames.ts";
+import { isEnded } from "../../queue/job.ts";
+import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "../calls.ts";
+import { framesOf, type SubscriberConnection } from "../connections.ts";
+import type { Submissions } from "../jobs/submissions.ts";
+import { epochOf, jobIdOf, ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
 import type { JobFollowers } from "./job-followers.ts";
-import { epochOf, jobIdOf, ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import type { Submissions } from "./submissions.ts";
 
 /** What browsers and programs say over their sockets. */
 export class SubscriberHandler {

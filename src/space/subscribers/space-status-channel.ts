@@ -1,10 +1,10 @@
-import { openingFrames, type ReplayableLog } from "../channel/opening.ts";
-import type { Position } from "../channel/position.ts";
-import { iso } from "../protocol/iso.ts";
-import { spaceStatusOf } from "../queue/status.ts";
-import type { SubscriberConnection } from "./connections.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { snapshotOf } from "./space-status.ts";
+import { openingFrames, type ReplayableLog } from "../../channel/opening.ts";
+import type { Position } from "../../channel/position.ts";
+import { iso } from "../../protocol/iso.ts";
+import { spaceStatusOf } from "../../queue/status.ts";
+import type { SubscriberConnection } from "../connections.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { snapshotOf } from "../space-status.ts";
 
 /** Changed counts are sent at most this often, milliseconds. */
 const STATUS_EVERY_MS = 100;

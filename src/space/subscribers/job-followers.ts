@@ -1,26 +1,17 @@
-import { TOO_SLOW } from "../channel/flow.ts";
-import { framesSince, openingFrames, type ReplayableLog } from "../channel/opening.ts";
-import type { Position } from "../channel/position.ts";
-import { Throttle } from "../channel/throttle.ts";
-import { deliverEvents } from "../objects/deliver-events.ts";
-import { logErrors } from "../objects/log-errors.ts";
-import { startTimer } from "../objects/start-timer.ts";
-import { iso } from "../protocol/iso.ts";
-import { currentOutput, isEnded, type Job } from "../queue/job.ts";
-import { waitingReasonFor } from "../queue/status.ts";
-import type { SubscriberConnection } from "./connections.ts";
-import {
-  epochOf,
-  framesAfter,
-  gapFrame,
-  type JobView,
-  jobIdOf,
-  logFrame,
-  snapshotFrame,
-} from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { snapshotOf } from "./space-status.ts";
-import type { Change } from "./unit-of-work.ts";
+import { TOO_SLOW } from "../../channel/flow.ts";
+import { framesSince, openingFrames, type ReplayableLog } from "../../channel/opening.ts";
+import type { Position } from "../../channel/position.ts";
+import { Throttle } from "../../channel/throttle.ts";
+import { deliverEvents } from "../../objects/deliver-events.ts";
+import { logErrors } from "../../objects/log-errors.ts";
+import { startTimer } from "../../objects/start-timer.ts";
+import { iso } from "../../protocol/iso.ts";
+import { currentOutput, isEnded, type Job } from "../../queue/job.ts";
+import type { SubscriberConnection } from "../connections.ts";
+import type { Change } from "../jobs/unit-of-work.ts";
+import { epochOf, framesAfter, gapFrame, jobIdOf, logFrame, snapshotFrame } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { jobViewOf } from "../space-status.ts";
 
 /** Waiting submitters are sent their place when it is this or better; a farther one is not worth a row. */
 const SENT_POSITIONS = 20;
@@ -92,7 +83,7 @@ export class JobFollowers {
 
   private logOf(job: Job): ReplayableLog {
     const { log } = this.core.store;
-    const view = this.view(job);
+    const view = jobViewOf(this.core, job);
     const trimmedTo = log.trimmedTo(job.ulid);
     return {
       address: { job_id: jobIdOf(this.core.record.name, job.ulid) },
@@ -130,7 +121,7 @@ export class JobFollowers {
     for (const { job, before, log } of changes) {
       const followers = this.followers.get(job.ulid);
       if (!followers) continue;
-      const frames = framesAfter(job, log, before?.offset ?? 0, this.view(job));
+      const frames = framesAfter(job, log, before?.offset ?? 0, jobViewOf(this.core, job));
       const delivery = {
         throttle: this.throttle,
         sendText: (subscriber: SubscriberConnection, text: string) =>
@@ -207,13 +198,6 @@ export class JobFollowers {
   /** Jobs that somebody follows. */
   get followedCount(): number {
     return this.followers.size;
-  }
-
-  view(job: Job): JobView {
-    const { record, jobs } = this.core;
-    const waitingReason =
-      job.status === "queued" ? waitingReasonFor(snapshotOf(this.core), job.requires) : null;
-    return { space: record.name, queuePosition: jobs.queue.position(job), waitingReason };
   }
 
   private forget(ulid: string): void {
