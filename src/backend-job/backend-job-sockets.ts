@@ -25,9 +25,4 @@ export class BackendJobSockets extends ObjectSockets<BackendJobAttachment> {
   constructor(ctx: DurableObjectState) {
     super(ctx, attachment);
   }
-
-  /** When the socket last answered a `ping`; `null` if it never did. */
-  lastPingAt({ socket }: BackendJobSocket): number | null {
-    return this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null;
-  }
 }

@@ -92,7 +92,22 @@ export class ObjectSockets<A extends object> {
     closeQuietly(kept.socket, CLOSE[close].code, reason);
   }
 
+  /** Forgets a socket that is gone, or about to be closed. */
   remove({ socket }: ObjectSocket<A>): void {
     if (this.bySocket.delete(socket)) this.options.onChange?.();
+  }
+
+  /** Forgets and closes every socket of the object, the kept and the unknown. */
+  closeAll(close: keyof typeof CLOSE, reason: string): void {
+    for (const kept of this.all()) this.remove(kept);
+    for (const socket of this.ctx.getWebSockets(this.options.tag)) {
+      socket.serializeAttachment(null);
+      closeQuietly(socket, CLOSE[close].code, reason);
+    }
+  }
+
+  /** When a socket was last answered a `ping` by the runtime, milliseconds since 1970; `null`: never. */
+  lastPingAt({ socket }: ObjectSocket<A>): number | null {
+    return this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null;
   }
 }

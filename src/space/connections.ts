@@ -1,11 +1,10 @@
 import { z } from "zod";
 import { throttled, throttledAs } from "../channel/throttle.ts";
-import { closeQuietly } from "../objects/close-quietly.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
-import { tagOf } from "../objects/socket-tag.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
-import { CLOSE } from "../protocol/codes.ts";
+import type { CLOSE } from "../protocol/codes.ts";
 
 /** Frames of a moment come to it as one, and it may send several as one. */
 const batch = z.boolean().default(false);
@@ -70,65 +69,41 @@ export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">
   return { id, jobUlid, operator, origin, address, leaving, batch, throttled };
 }
 
-export type WorkerConnection = { socket: WebSocket; attachment: WorkerAttachment };
-export type SubscriberConnection = { socket: WebSocket; attachment: SubscriberAttachment };
+export type WorkerConnection = ObjectSocket<WorkerAttachment>;
+export type SubscriberConnection = ObjectSocket<SubscriberAttachment>;
 export type Connection = WorkerConnection | SubscriberConnection;
+type Attachment = Connection["attachment"];
 
 export type ReadyWorker = WorkerConnection & {
   attachment: { state: Extract<WorkerAttachment["state"], { workerId: string }> };
 };
 
-/** The sockets of one object: the only place that accepts, tags, remembers, sends and closes. */
-export class Connections {
+/** The sockets of one space: its workers' and its subscribers'. */
+export class Connections extends ObjectSockets<Attachment> {
   private readonly byId = new Map<string, Connection>();
-  /** Of these the workers: few among many, and looked at for each job. */
+  /** The workers among them: few among many, and looked up for each job. */
   private readonly workersById = new Map<string, WorkerConnection>();
-  private readonly bySocket = new WeakMap<WebSocket, Connection>();
-
-  private readonly ctx: DurableObjectState;
-  private corked: Map<Connection, string[]> | null = null;
+  /** While frames are gathered: the texts for each socket that reads batches. */
+  private corked: Map<ObjectSocket<Attachment>, string[]> | null = null;
 
   constructor(ctx: DurableObjectState) {
-    this.ctx = ctx;
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
-    for (const socket of ctx.getWebSockets()) {
-      const connection = remembered(socket);
-      if (connection) this.add(connection);
-    }
+    super(ctx, attachment);
+    for (const kept of this.all()) this.index(kept as Connection);
   }
 
-  accept<A extends Connection["attachment"]>(
-    socket: WebSocket,
-    attachment: A,
-  ): { socket: WebSocket; attachment: A } {
-    const accepted = { socket, attachment };
-    const connection = accepted as Connection;
-    this.ctx.acceptWebSocket(socket, [attachment.id]);
-    this.add(connection);
-    this.remember(connection);
-    return accepted;
+  override accept<A extends Attachment>(socket: WebSocket, attachment: A): ObjectSocket<A> {
+    const accepted = super.accept(socket, attachment);
+    this.index(accepted as Connection);
+    return accepted as ObjectSocket<A>;
   }
 
-  /** The runtime does not list a socket whose close woke the object: all there is is what it kept. */
-  of(socket: WebSocket): Connection | null {
-    const known = this.bySocket.get(socket);
-    if (known) return this.byId.get(known.attachment.id) ?? remembered(socket);
-    const found = this.byId.get(tagOf(this.ctx, socket) ?? "") ?? remembered(socket);
-    if (found) this.bySocket.set(socket, found);
-    return found;
+  /** The runtime does not list a socket whose close woke the object: what it kept is all there is. */
+  override of(socket: WebSocket): Connection | null {
+    return (super.of(socket) ?? this.remembered(socket)) as Connection | null;
   }
 
   get(id: string): Connection | null {
     return this.byId.get(id) ?? null;
-  }
-
-  /** Writes what is known of a connection where hibernation keeps it. */
-  remember(connection: Connection): void {
-    connection.socket.serializeAttachment(connection.attachment);
-  }
-
-  get count(): number {
-    return this.byId.size;
   }
 
   workers(): WorkerConnection[] {
@@ -143,11 +118,7 @@ export class Connections {
     return [...this.byId.values()].filter(isSubscriber);
   }
 
-  send(connection: Connection, frame: object): void {
-    this.sendText(connection, JSON.stringify(frame));
-  }
-
-  sendText(connection: Connection, text: string): void {
+  override sendText(connection: ObjectSocket<Attachment>, text: string): void {
     if (this.corked === null || !connection.attachment.batch) {
       sendFrames(targetOf(connection), [text]);
       return;
@@ -157,62 +128,48 @@ export class Connections {
     else this.corked.set(connection, [text]);
   }
 
-  /** Until `say` returns, frames for sockets that read batches are held, and go out as one. */
-  together(say: () => void): void {
+  /** Runs `send`; frames it sends to a socket that reads batches go out as one message when it returns. */
+  together(send: () => void): void {
     if (this.corked !== null) {
-      say();
+      send();
       return;
     }
-    const corked = new Map<Connection, string[]>();
+    const corked = new Map<ObjectSocket<Attachment>, string[]>();
     this.corked = corked;
     try {
-      say();
+      send();
     } finally {
       this.corked = null;
       for (const [connection, texts] of corked) sendFrames(targetOf(connection), texts);
     }
   }
 
-  /** What is held for it goes out now: nothing can be sent after a close. */
-  private uncork(connection: Connection): void {
+  override close(
+    connection: ObjectSocket<Attachment>,
+    close: keyof typeof CLOSE,
+    reason = "",
+  ): void {
+    this.uncork(connection);
+    super.close(connection, close, reason);
+  }
+
+  override remove(connection: ObjectSocket<Attachment>): void {
+    super.remove(connection);
+    this.byId.delete(connection.attachment.id);
+    this.workersById.delete(connection.attachment.id);
+  }
+
+  /** Sends what is gathered for a socket at once: nothing can be sent after a close. */
+  private uncork(connection: ObjectSocket<Attachment>): void {
     const texts = this.corked?.get(connection);
     if (!texts) return;
     this.corked?.delete(connection);
     sendFrames(targetOf(connection), texts);
   }
 
-  /** Forgets a connection, and answers or begins the closing handshake. */
-  close(connection: Connection, close: keyof typeof CLOSE | { code: number }, reason = ""): void {
-    this.uncork(connection);
-    this.forget(connection);
-    connection.socket.serializeAttachment(null);
-    const { code } = typeof close === "string" ? CLOSE[close] : close;
-    closeQuietly(connection.socket, code, reason);
-  }
-
-  forget({ attachment: { id } }: Connection): void {
-    this.byId.delete(id);
-    this.workersById.delete(id);
-  }
-
-  /** Forgets and closes every socket there is. */
-  closeAll(close: keyof typeof CLOSE, reason: string): void {
-    this.byId.clear();
-    this.workersById.clear();
-    for (const socket of this.ctx.getWebSockets()) {
-      socket.serializeAttachment(null);
-      closeQuietly(socket, CLOSE[close].code, reason);
-    }
-  }
-
-  private add(connection: Connection): void {
+  private index(connection: Connection): void {
     this.byId.set(connection.attachment.id, connection);
     if (isWorker(connection)) this.workersById.set(connection.attachment.id, connection);
-  }
-
-  /** When the socket last answered a `ping`; `null` if it never did. */
-  lastPingAt(connection: Connection): number | null {
-    return this.ctx.getWebSocketAutoResponseTimestamp(connection.socket)?.getTime() ?? null;
   }
 }
 
@@ -225,13 +182,8 @@ export function framesOf<T>(
   return batch ? decodeFrames(raw, schema) : [decodeFrame(raw, schema)];
 }
 
-function targetOf({ socket, attachment: { batch } }: Connection): FrameTarget {
+function targetOf({ socket, attachment: { batch } }: ObjectSocket<Attachment>): FrameTarget {
   return { socket, batch };
-}
-
-function remembered(socket: WebSocket): Connection | null {
-  const parsed = attachment.safeParse(socket.deserializeAttachment());
-  return parsed.success ? ({ socket, attachment: parsed.data } as Connection) : null;
 }
 
 export function isWorker(connection: Connection): connection is WorkerConnection {

@@ -49,7 +49,7 @@ export class SpaceObject extends DurableObject<Env> {
     this.alarms = new EarliestAlarm(ctx.storage);
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
-    const wasLive = this.connections.count > 0;
+    const wasLive = this.connections.size > 0;
     this.reporter = new Reporter(env, "space", name, () => this.report(), wasLive);
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();

@@ -48,7 +48,7 @@ export class SpaceReport {
     this.recall();
     return {
       kind: "space",
-      connections: connections.count,
+      connections: connections.size,
       jobs_with_connections: this.followers.followedCount,
       jobs: { active: jobs.queue.size + jobs.runningJobs().length, ...this.ends },
       recent: [...this.recent].reverse().map(([ulid, job]) => this.render(ulid, job)),

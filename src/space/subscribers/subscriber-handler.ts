@@ -82,7 +82,7 @@ export class SubscriberHandler {
     now: number,
   ): void {
     this.onClose(subscriber, false, now);
-    this.core.connections.forget(subscriber);
+    this.core.connections.remove(subscriber);
     // Nothing can be said after it.
     this.core.jobs.storeAll();
     this.core.sendBuffer.close(subscriber, close, reason);
