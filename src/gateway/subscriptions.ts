@@ -113,7 +113,8 @@ export class Subscriptions {
     const { room, since, filter, presence, ref } = frame;
     const address = parseAddress(room);
     if (!address) {
-      const message = "There is no such channel: `global`, <kind>:<id>, space:<name> or job:<id>.";
+      const message =
+        "There is no such channel. Use `global`, <kind>:<id>, space:<name> or job:<id>.";
       this.deps.sockets.error(client, "room_not_found", message, { room, ref });
       return;
     }
@@ -135,7 +136,7 @@ export class Subscriptions {
   ) {
     const { room } = requested;
     if (!this.remember(client, requested)) {
-      const message = "One socket follows so much at most: unsubscribe from something first.";
+      const message = "This socket can follow no more channels: unsubscribe from one first.";
       this.deps.sockets.error(client, "too_many_rooms", message, { room, ref });
       return;
     }
