@@ -1,8 +1,9 @@
 import { type BackendJob, isOver, type JobEvent } from "../backend-job-model/backend-job.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
-import { type Position, recover } from "../channel/position.ts";
-import { eventTextsOf, type JobEventText, Throttle } from "../channel/throttle.ts";
-import { logErrors } from "../objects/log-errors.ts";
+import { framesSince, openingFrames, type ReplayableLog } from "../channel/opening.ts";
+import type { Position } from "../channel/position.ts";
+import { Throttle } from "../channel/throttle.ts";
+import { deliverEvents } from "../objects/deliver-events.ts";
 import { startTimer } from "../objects/start-timer.ts";
 import { iso } from "../protocol/iso.ts";
 import type { BackendJobStore } from "../storage/backend-job-store.ts";
@@ -22,58 +23,49 @@ export class BackendJobFollowers {
       send: (socket, text) => sockets.sendText(socket, text),
       remember: (socket) => sockets.remember(socket),
       cut: (socket) => sockets.close(socket, "tooMany", TOO_SLOW),
-      startTimer: startTimer,
+      startTimer,
     });
   }
 
-  /** The first frames of a socket whose job nobody has made. */
+  /** Sends the first frames of a socket that waits for a job which nobody has made yet. */
   openPending(socket: BackendJobSocket, jobId: string, since: Position | null, now: number): void {
-    const epoch = socket.attachment.pending?.epoch ?? "0";
-    const { recovered } = recover(since, { epoch, last: 0, first: 1 });
-    this.greet(socket, jobId, { epoch, offset: 0 }, recovered, now);
-    if (!recovered) this.sockets.send(socket, pendingFrame(jobId, now));
+    const log: ReplayableLog = {
+      address: { job_id: jobId },
+      epoch: socket.attachment.pending?.epoch ?? "0",
+      last: 0,
+      trimmedTo: 0,
+      timestamp: iso(now),
+      eventsAfter: () => [],
+      snapshot: () => [pendingFrame(jobId, now)],
+    };
+    this.sendAll(socket, openingFrames(log, since));
   }
 
-  /** The first frames of a socket: the state now, or what was missed; a job that is over ends it. */
+  /** Sends the state now, or what was missed since; the socket of a job that is over is closed after it. */
   open(socket: BackendJobSocket, job: BackendJob, since: Position | null): void {
-    const { id, epoch, offset: last, updatedAt } = job;
-    const trimmedTo = this.log.trimmedTo(id);
-    const recovery = recover(since, { epoch, last, first: trimmedTo + 1 });
-    const offset = recovery.recovered ? recovery.after : last;
-    this.greet(socket, id, { epoch, offset }, recovery.recovered, updatedAt);
-    if (recovery.recovered) this.replay(socket, job, recovery.after);
-    else this.sendSnapshot(socket, job, trimmedTo);
+    this.sendAll(socket, openingFrames(this.logOf(job), since));
     if (isOver(job)) this.finish(socket);
   }
 
-  /** After memory was lost, what was held back goes out. */
+  /** After memory was lost, sends what had been held back. */
   resume(job: BackendJob): void {
-    for (const kept of this.sockets.all()) {
-      const sentTo = kept.attachment.throttled?.sentTo ?? null;
+    for (const socket of this.sockets.all()) {
+      const sentTo = socket.attachment.throttled?.sentTo ?? null;
       if (sentTo === null) continue;
-      const trimmedTo = this.log.trimmedTo(job.id);
-      if (sentTo >= trimmedTo) this.replay(kept, job, sentTo);
-      else this.sendSnapshot(kept, job, trimmedTo);
-      this.throttle.caughtUp(kept);
+      this.sendAll(socket, framesSince(this.logOf(job), sentTo));
+      this.throttle.caughtUp(socket);
     }
   }
 
-  /** Tells every socket what was stored; the end of the job is its end. */
+  /** Sends every socket what was stored; the end of the job closes them. */
   deliver(job: BackendJob, events: readonly JobEvent[], now: number): void {
+    const delivery = {
+      throttle: this.throttle,
+      sendText: (socket: BackendJobSocket, text: string) => this.sockets.sendText(socket, text),
+      onEnd: isOver(job) ? (socket: BackendJobSocket) => this.finish(socket) : null,
+    };
     const frames = events.map((event) => eventFrame(job, event));
-    const texts = frames.map((frame) => JSON.stringify(frame));
-    let told: JobEventText[] | undefined;
-    for (const kept of this.sockets.all()) {
-      logErrors(() => {
-        if (kept.attachment.throttled === null)
-          for (const text of texts) this.sockets.sendText(kept, text);
-        else {
-          told ??= eventTextsOf(frames, texts);
-          this.throttle.send(kept, told, now);
-        }
-        if (isOver(job)) this.finish(kept);
-      });
-    }
+    deliverEvents(this.sockets.all(), frames, delivery, now);
   }
 
   remove(socket: BackendJobSocket): void {
@@ -85,29 +77,27 @@ export class BackendJobFollowers {
     if (this.sockets.has(socket)) this.sockets.close(socket, "done", "The job has ended.");
   }
 
-  private greet(
-    socket: BackendJobSocket,
-    job_id: string,
-    position: Position,
-    recovered: boolean,
-    at: number,
-  ): void {
-    const timestamp = iso(at);
-    this.sockets.send(socket, { type: "connection", job_id, ...position, recovered, timestamp });
+  private sendAll(socket: BackendJobSocket, frames: readonly object[]): void {
+    for (const frame of frames) this.sockets.send(socket, frame);
   }
 
-  private replay(socket: BackendJobSocket, job: BackendJob, after: number): void {
-    for (const event of this.log.after(job.id, after)) {
-      this.sockets.send(socket, eventFrame(job, event));
-    }
-  }
-
-  /** Pieces first, the state last: with it the snapshot is whole. */
-  private sendSnapshot(socket: BackendJobSocket, job: BackendJob, trimmedTo: number): void {
-    if (trimmedTo > 0) this.sockets.send(socket, gapFrame(job, trimmedTo));
-    for (const piece of currentOutput(job, this.log.after(job.id, 0))) {
-      this.sockets.send(socket, eventFrame(job, piece));
-    }
-    this.sockets.send(socket, snapshotFrame(job));
+  private logOf(job: BackendJob): ReplayableLog {
+    const { id, epoch, offset: last, updatedAt } = job;
+    const framesAfter = (offset: number) =>
+      this.log.after(id, offset).map((event) => eventFrame(job, event));
+    const trimmedTo = this.log.trimmedTo(id);
+    return {
+      address: { job_id: id },
+      epoch,
+      last,
+      trimmedTo,
+      timestamp: iso(updatedAt),
+      eventsAfter: framesAfter,
+      snapshot: () => [
+        ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo)] : []),
+        ...currentOutput(job, this.log.after(id, 0)).map((piece) => eventFrame(job, piece)),
+        snapshotFrame(job),
+      ],
+    };
   }
 }

@@ -35,7 +35,7 @@ export function requireOperator(c: AppContext): Caller {
 }
 
 /** What a socket's client wants to do or hear beside the usual. */
-export function asks(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
+export function hasFlag(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
   return c.req.query(what) === "1";
 }
 
@@ -65,14 +65,18 @@ export function stubOf(c: AppContext, space: string): SpaceStub {
  * Asks a space's object. One that the catalogue has and the object does not know was cut off while it
  * was made: it is made now.
  */
-export async function reach<T extends { ok: true }>(
+export async function callSpace<T extends { ok: true }>(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<T | Refusal>,
 ): Promise<T> {
   const stub = stubOf(c, space);
   let reply = await call(stub);
-  if (!reply.ok && reply.code === "space_not_found" && (await heal(c, space, stub))) {
+  if (
+    !reply.ok &&
+    reply.code === "space_not_found" &&
+    (await recreateFromCatalogue(c, space, stub))
+  ) {
     reply = await call(stub);
   }
   if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
@@ -80,25 +84,25 @@ export async function reach<T extends { ok: true }>(
 }
 
 /** The JSON text that a space's object answers with. */
-export async function ask(
+export async function callSpaceForText(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
-  return (await reach(c, space, call)).body;
+  return (await callSpace(c, space, call)).body;
 }
 
 /** Asks the object a job's id names. */
-export function askOfJob(
+export function callJobForText(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
-  return ofJob(ask(c, space, call));
+  return hidingTheSpace(callSpaceForText(c, space, call));
 }
 
 /** To whoever holds a job's id, a space that is gone is a job that is. */
-export async function ofJob<T>(answer: Promise<T>): Promise<T> {
+export async function hidingTheSpace<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
@@ -107,7 +111,11 @@ export async function ofJob<T>(answer: Promise<T>): Promise<T> {
   }
 }
 
-async function heal(c: AppContext, space: string, stub: SpaceStub): Promise<boolean> {
+async function recreateFromCatalogue(
+  c: AppContext,
+  space: string,
+  stub: SpaceStub,
+): Promise<boolean> {
   const entry = await new SpaceCatalog(c.env.DB).get(space);
   if (entry) await stub.create(entry.name, entry.settings, false);
   return entry !== null;

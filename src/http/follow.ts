@@ -1,8 +1,8 @@
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { type AppContext, ofJob, reach } from "./context.ts";
-import { addressOf } from "./rate.ts";
+import { type AppContext, callSpace, hidingTheSpace } from "./context.ts";
+import { clientAddressOf } from "./rate.ts";
 
 type SpaceSocket =
   | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
@@ -22,10 +22,12 @@ export async function openSocket(
   const { origin } = new URL(c.req.url);
   const protocols = c.req.header(PROTOCOLS);
   const headers = socketHeaders(
-    socket.kind === "worker" ? { ...socket, origin } : { ...socket, origin, address: addressOf(c) },
+    socket.kind === "worker"
+      ? { ...socket, origin }
+      : { ...socket, origin, address: clientAddressOf(c) },
     protocols === undefined ? {} : { [PROTOCOLS]: protocols },
   );
-  const { response } = await reach(c, space, async (stub) => {
+  const { response } = await callSpace(c, space, async (stub) => {
     const response = await stub.fetch("https://space/socket", { headers });
     if (!response.webSocket) return response.json<Refusal>();
     return { ok: true as const, response: response as SocketResponse };
@@ -54,7 +56,7 @@ export async function followJob(
 ): Promise<StopReading> {
   const { operator, since, leaving } = follow;
   const socket = { kind: "subscriber", operator, jobUlid: job.ulid, since, leaving } as const;
-  const { webSocket } = await ofJob(openSocket(c, job.space, socket));
+  const { webSocket } = await hidingTheSpace(openSocket(c, job.space, socket));
   return readFrames(webSocket, follow);
 }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { jobResource } from "../protocol/resources.ts";
-import { type AppContext, askOfJob, callerOf, jobParam } from "./context.ts";
+import { type AppContext, callerOf, callJobForText, jobParam } from "./context.ts";
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
 import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 
@@ -8,7 +8,7 @@ import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 export async function jobEvents(c: AppContext): Promise<Response> {
   const { operator } = await callerOf(c);
   const job = jobParam(c);
-  const current = await askOfJob(c, job.space, (stub) => stub.job({ operator }, job.ulid));
+  const current = await callJobForText(c, job.space, (stub) => stub.job({ operator }, job.ulid));
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = jobResource.parse(JSON.parse(current)).completed_at !== null;
   const since = c.req.header("last-event-id") ?? c.req.query("since");

@@ -4,9 +4,9 @@ import type { Caller } from "../space/calls.ts";
 import {
   type AppContext,
   type AppEnv,
-  ask,
-  askOfJob,
   callerOf,
+  callJobForText,
+  callSpaceForText,
   jobParam,
   jsonText,
   requireOperator,
@@ -48,7 +48,10 @@ export const spaceJobs = new Hono<AppEnv>()
     const space = spaceParam(c);
     const { cursor, ...filter } = checked(listJobsQuery, c.req.query());
     const before = cursor?.split(".").at(-1);
-    return jsonText(c, await ask(c, space, (stub) => stub.jobs(caller, { ...filter, before })));
+    return jsonText(
+      c,
+      await callSpaceForText(c, space, (stub) => stub.jobs(caller, { ...filter, before })),
+    );
   });
 
 /** `/api/jobs/:job`. The id has 65 random bits: whoever knows it may see and cancel the job. */
@@ -56,17 +59,20 @@ export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await askOfJob(c, space, (stub) => stub.job(caller, ulid)));
+    return jsonText(c, await callJobForText(c, space, (stub) => stub.job(caller, ulid)));
   })
   .post("/:job/cancel", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await askOfJob(c, space, (stub) => stub.cancel(caller, ulid)));
+    return jsonText(c, await callJobForText(c, space, (stub) => stub.cancel(caller, ulid)));
   })
   .get("/:job/webhooks", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await askOfJob(c, space, (stub) => stub.webhookDeliveries(caller, ulid)));
+    return jsonText(
+      c,
+      await callJobForText(c, space, (stub) => stub.webhookDeliveries(caller, ulid)),
+    );
   })
   .get("/:job/events", (c) => jobEvents(c));
 
@@ -83,7 +89,7 @@ async function answerAtEnd(c: AppContext, wait: Wait): Promise<Response> {
   const { space, ulid, caller, until } = wait;
   for (;;) {
     await waitForEnd(c, wait);
-    const text = await ask(c, space, (stub) => stub.job(caller, ulid));
+    const text = await callSpaceForText(c, space, (stub) => stub.job(caller, ulid));
     const ended = jobResource.parse(JSON.parse(text)).completed_at !== null;
     // A socket may also close because the object started again.
     if (ended || Date.now() >= until) return jsonText(c, text, ended ? 200 : 202);

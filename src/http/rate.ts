@@ -8,12 +8,12 @@ import { ProblemError } from "./problems.ts";
  */
 export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
   if (caller.operator || c.env.LOCAL === "true") return;
-  const { success } = await c.env.SUBMITS.limit({ key: addressOf(c) });
+  const { success } = await c.env.SUBMITS.limit({ key: clientAddressOf(c) });
   if (success) return;
   throw new ProblemError(TOO_MANY_SUBMITS.code, TOO_MANY_SUBMITS.detail);
 }
 
 /** By what submits are counted; those over sockets count together with these. */
-export function addressOf(c: AppContext): string {
+export function clientAddressOf(c: AppContext): string {
   return c.req.header("cf-connecting-ip") ?? "unknown";
 }

@@ -7,18 +7,18 @@ import { attachmentSize } from "../protocol/attachment-size.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomHandle } from "../room/room-handle.ts";
-import { type AppContext, asks } from "./context.ts";
+import { type AppContext, hasFlag } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { checked, ProblemError } from "./problems.ts";
 
-interface Asked {
+interface SocketFlags {
   /** Whether it may be sent batches; a stream of events has an id for each. */
   batch: boolean;
   /** It acknowledges what arrives. */
   acks: boolean;
 }
 
-interface RoomSocketCall extends Asked {
+interface RoomSocketCall extends SocketFlags {
   since: string | undefined;
   filter: EventFilter | null;
 }
@@ -30,7 +30,11 @@ export async function openRoom(c: AppContext, room: string): Promise<Response> {
     if (!maySubscribe(principal, room)) {
       throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
     }
-    const asked = { since: c.req.query("since"), batch: asks(c, "batch"), acks: asks(c, "acks") };
+    const asked = {
+      since: c.req.query("since"),
+      batch: hasFlag(c, "batch"),
+      acks: hasFlag(c, "acks"),
+    };
     return openRoomSocket(c, room, principal, { ...asked, filter: filterOf(c) });
   });
 }
@@ -45,8 +49,8 @@ export async function openGateway(c: AppContext): Promise<Response> {
       {
         kind: "gateway",
         principal: keptPrincipalOf(principal),
-        batch: asks(c, "batch"),
-        acks: asks(c, "acks"),
+        batch: hasFlag(c, "batch"),
+        acks: hasFlag(c, "acks"),
       },
       protocolHeader(c.req.raw),
     );
@@ -61,7 +65,7 @@ export async function openRoomSocket(
   principal: Principal,
   call: RoomSocketCall,
 ): Promise<Response> {
-  const presence = asks(c, "presence");
+  const presence = hasFlag(c, "presence");
   const headers = socketHeaders(
     { kind: "room", principal: keptPrincipalOf(principal), presence, ...call },
     protocolHeader(c.req.raw),

@@ -6,11 +6,11 @@ import { isBackendJob, openBackendJob } from "./backend-jobs.ts";
 import {
   type AppContext,
   type AppEnv,
-  ask,
-  asks,
   callerOf,
+  callSpaceForText,
+  hasFlag,
+  hidingTheSpace,
   jobParam,
-  ofJob,
   spaceParam,
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
@@ -27,11 +27,11 @@ export const sockets = new Hono<AppEnv>()
     const token = bearerOf(c.req.header("authorization")) ?? c.req.query("token") ?? null;
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
-      await ask(c, space, (stub) => stub.describe({ operator: true }));
+      await callSpaceForText(c, space, (stub) => stub.describe({ operator: true }));
       const detail = `A worker needs a token of the space ${space}: this one is missing, wrong or revoked.`;
       throw new ProblemError("not_authenticated", detail);
     }
-    const batch = asks(c, "batch");
+    const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "worker", tokenId, batch });
   })
   .get("/api/spaces/:space/ws", async (c) => {
@@ -39,7 +39,7 @@ export const sockets = new Hono<AppEnv>()
     const space = spaceParam(c);
     const { operator } = await callerOf(c);
     const since = c.req.query("since");
-    const batch = asks(c, "batch");
+    const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "subscriber", operator, since, batch });
   })
   .get("/api/rooms/:room/ws", (c) => {
@@ -63,9 +63,9 @@ async function openJob(c: AppContext): Promise<Response> {
   const { space, ulid: jobUlid } = jobParam(c);
   const { operator } = await callerOf(c);
   const { max_rate: maxRate = null, acks } = checked(throttleQuery, c.req.query());
-  const batch = asks(c, "batch");
+  const batch = hasFlag(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };
-  return ofJob(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
+  return hidingTheSpace(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
 }
 
 function requireUpgrade(c: AppContext): void {

@@ -14,8 +14,8 @@ import { readJson } from "./body.ts";
 import {
   type AppContext,
   type AppEnv,
-  ask,
   callerOf,
+  callSpaceForText,
   jsonText,
   requireOperator,
   settingsIn,
@@ -39,7 +39,7 @@ export const spaces = new Hono<AppEnv>()
     const shown = page.slice(0, limit);
     // The catalogue's row is a copy: whether a space may be seen is its object's word.
     const asked = await Promise.allSettled(
-      shown.map(({ name }) => ask(c, name, (stub) => stub.describe(caller))),
+      shown.map(({ name }) => callSpaceForText(c, name, (stub) => stub.describe(caller))),
     );
     const bodies = asked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
     const next = page.length > limit ? (shown.at(-1)?.name ?? null) : null;
@@ -59,17 +59,17 @@ export const spaces = new Hono<AppEnv>()
     }
     await stubOf(c, name).create(name, settings, true);
     c.header("location", `/api/spaces/${name}`);
-    return jsonText(c, await ask(c, name, (stub) => stub.describe(caller)), 201);
+    return jsonText(c, await callSpaceForText(c, name, (stub) => stub.describe(caller)), 201);
   })
   .get("/:space", async (c) => {
     const caller = await callerOf(c);
-    return jsonText(c, await ask(c, spaceParam(c), (stub) => stub.describe(caller)));
+    return jsonText(c, await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller)));
   })
   .patch("/:space", async (c) => {
     const caller = requireOperator(c);
     const name = spaceParam(c);
     const patch = checked(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
-    const text = await ask(c, name, (stub) => stub.change(caller, patch));
+    const text = await callSpaceForText(c, name, (stub) => stub.change(caller, patch));
     const settings = settingsIn(text);
     await new SpaceCatalog(c.env.DB).update({ name, settings });
     return jsonText(c, text);
@@ -91,15 +91,15 @@ export const spaces = new Hono<AppEnv>()
   .post("/:space/drain", async (c) => {
     const space = await knownSpace(c);
     const reason = "The operator drains the space.";
-    return jsonText(c, await ask(c, space, (stub) => stub.drain(reason)));
+    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.drain(reason)));
   })
   .get("/:space/webhook-secret", async (c) => {
     const space = await knownSpace(c);
-    return jsonText(c, await ask(c, space, (stub) => stub.webhookSecret(false)));
+    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(false)));
   })
   .post("/:space/webhook-secret", async (c) => {
     const space = await knownSpace(c);
-    return jsonText(c, await ask(c, space, (stub) => stub.webhookSecret(true)), 201);
+    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(true)), 201);
   })
   .get("/:space/tokens", async (c) => {
     const space = await knownSpace(c);

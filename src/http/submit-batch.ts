@@ -2,7 +2,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
 import type { Caller, SubmitCall } from "../space/calls.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, ask } from "./context.ts";
+import { type AppContext, callSpaceForText } from "./context.ts";
 import { checked, ProblemError, problemBody } from "./problems.ts";
 import { callOf, submitCalls } from "./submit.ts";
 
@@ -14,7 +14,7 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
   const { jobs } = checked(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
   const read = jobs.map((job) => readCall(job));
   const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
-  if (calls.length === 0) await ask(c, space, (stub) => stub.describe(caller));
+  if (calls.length === 0) await callSpaceForText(c, space, (stub) => stub.describe(caller));
   const replies = await submitCalls(c, space, caller, calls);
   let next = 0;
   const answers = read.map((call) => {

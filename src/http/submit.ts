@@ -13,7 +13,7 @@ import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { type AppContext, ask, reach, settingsIn } from "./context.ts";
+import { type AppContext, callSpace, callSpaceForText, settingsIn } from "./context.ts";
 import { checked, ProblemError } from "./problems.ts";
 
 /** An accepted job. */
@@ -34,7 +34,7 @@ export async function submitJob(c: AppContext, space: string, caller: Caller): P
     const body = checked(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
     return submitBody(c, space, caller, body, []);
   }
-  const settings = settingsIn(await ask(c, space, (stub) => stub.describe(caller)));
+  const settings = settingsIn(await callSpaceForText(c, space, (stub) => stub.describe(caller)));
   const { body, uploads } = await readForm(c);
   const fields = uploads.map(({ field }) => field);
   // Asked before anything is stored; the object asks again when the job arrives.
@@ -78,7 +78,7 @@ export async function submitCalls(
   caller: Caller,
   calls: SubmitCall[],
 ): Promise<SubmitReply[]> {
-  const { replies } = await reach(c, space, async (stub) => {
+  const { replies } = await callSpace(c, space, async (stub) => {
     const replies: SubmitReply[] = await stub.submit(caller, calls);
     const [first] = replies;
     const isGone = first && !first.ok && first.code === "space_not_found";

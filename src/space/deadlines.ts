@@ -1,10 +1,10 @@
 import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
-import type { Retention } from "./retention.ts";
+import type { Retention } from "./jobs/retention.ts";
+import type { Change } from "./jobs/unit-of-work.ts";
+import type { WebhookSender } from "./jobs/webhook-sender.ts";
 import type { SpaceCore } from "./space-core.ts";
-import type { Change } from "./unit-of-work.ts";
-import type { WebhookSender } from "./webhook-sender.ts";
-import type { WorkerHandler } from "./worker-handler.ts";
+import type { WorkerHandler } from "./workers/worker-handler.ts";
 
 /** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it, unless it is asked. */
 const REPORT_BY_MS = 30_000;

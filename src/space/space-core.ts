@@ -2,8 +2,8 @@ import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
 import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connections } from "./connections.ts";
+import type { UnitOfWork } from "./jobs/unit-of-work.ts";
 import type { SendBuffer } from "./send-buffer.ts";
-import type { UnitOfWork } from "./unit-of-work.ts";
 
 /** What the parts of a space object share while it is awake. */
 export interface SpaceCore {

@@ -7,7 +7,6 @@ import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import type { WorkerFrame } from "../protocol/worker-frames.ts";
 import { isEnded } from "../queue/job.ts";
-import { StatusAnnouncer } from "./announcer.ts";
 import {
   type Connection,
   isWorker,
@@ -17,124 +16,68 @@ import {
   type WorkerAttachment,
   type WorkerConnection,
 } from "./connections.ts";
-import { Deadlines } from "./deadlines.ts";
-import { DEFER_MS, DeferredWrites } from "./deferred-writes.ts";
-import { JobFollowers } from "./job-followers.ts";
-import { JobReads } from "./job-reads.ts";
-import { Retention } from "./retention.ts";
+import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
+import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
-import { SpaceReport } from "./space-report.ts";
-import { Submissions } from "./submissions.ts";
-import { type SubmitCounter, SubmitGate } from "./submit-gate.ts";
-import { type Heard, isSubmit, SUBMITTER_LEFT, SubscriberHandler } from "./subscriber-handler.ts";
-import { type Change, UnitOfWork } from "./unit-of-work.ts";
-import { WebhookSender } from "./webhook-sender.ts";
-import { WorkerHandler } from "./worker-handler.ts";
-
-interface Parts extends Omit<SpaceCore, "jobs"> {
-  /** On one's own machine webhooks may go anywhere. */
-  allowPrivateWebhooks: boolean;
-  /** Counts submits over sockets; `null` where nobody is limited. */
-  submits: SubmitCounter | null;
-  /** Of finished jobs; the oldest give way to new ones. */
-  maxKeptBytes: number;
-  /** Rings at the latest then; earlier alarms stay. */
-  armAlarm: (at: number) => void;
-  /** What the monitor is told of the space may be another now. */
-  onChange: () => void;
-  /** The monitor asks for it by itself. */
-  isPolled: () => boolean;
-  /** Memory and rows no longer agree: start again from the rows. */
-  crash: (error: unknown) => void;
-}
+import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
+import { type Heard, isSubmit, SUBMITTER_LEFT } from "./subscribers/subscriber-handler.ts";
 
 const HEARD = { answer: () => undefined };
 
-/** Runs batches over the parts of a space: handle, dispatch, store, then tell. */
+/** Runs batches over the parts of a space: handle, dispatch, store, then send. */
 export class SpaceEngine {
-  readonly core: SpaceCore;
-  readonly submissions: Submissions;
-  readonly reads: JobReads;
-  readonly summary: SpaceReport;
-  readonly webhooks: WebhookSender;
-  private readonly parts: Parts;
-  private readonly workers: WorkerHandler;
-  private readonly subscribers: SubscriberHandler;
-  private readonly feed: JobFollowers;
-  private readonly announcer: StatusAnnouncer;
-  private readonly retention: Retention;
-  private readonly deadlines: Deadlines;
+  readonly parts: SpaceParts;
+  private readonly deps: SpaceDeps;
   private readonly calls = new BurstDetector();
   private readonly frames = new BurstDetector(BURST_FRAMES);
   private readonly inbox: Inbox;
   private readonly deferredWrites: DeferredWrites;
-  private readonly gate: SubmitGate;
   private isRetired = false;
 
-  constructor(parts: Parts) {
-    this.parts = parts;
-    this.core = { ...parts, jobs: new UnitOfWork(parts.store) };
+  constructor(deps: SpaceDeps) {
+    this.deps = deps;
     this.inbox = new Inbox({
-      sendBuffer: parts.sendBuffer,
+      sendBuffer: deps.sendBuffer,
       isBurst: (now) => this.isBurst(now),
       run: (works) => this.run(works, true),
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
-    this.gate = new SubmitGate(parts.submits);
-    this.feed = new JobFollowers(this.core, crypto.randomUUID().slice(0, 8));
-    this.summary = new SpaceReport(this.core, this.feed);
-    this.workers = new WorkerHandler(this.core);
-    this.submissions = new Submissions(this.core, this.workers, parts.allowPrivateWebhooks);
-    this.subscribers = new SubscriberHandler(this.core, this.feed, this.submissions);
-    this.reads = new JobReads(this.core, this.feed);
-    this.webhooks = new WebhookSender({
-      store: parts.webhooks,
-      spaces: parts.spaces,
-      allowPrivate: parts.allowPrivateWebhooks,
-      jobBody: (ulid) => this.reads.job(ulid),
-      runIfOpen: (work) => this.commit(work),
-    });
-    this.announcer = new StatusAnnouncer(this.core, this.feed, (work) => this.commit(work));
-    this.retention = new Retention(this.core, parts.maxKeptBytes);
-    this.deadlines = new Deadlines({
-      core: this.core,
-      workers: this.workers,
-      webhooks: this.webhooks,
-      retention: this.retention,
-      isPolled: parts.isPolled,
-      arm: parts.armAlarm,
-    });
+    this.parts = connectSpaceParts(deps, (work) => this.runIfOpen(work));
     this.runNow((now) => {
       this.resolveOrphans(now);
       return () => this.rearm(now);
     });
   }
 
+  get core(): SpaceCore {
+    return this.parts.core;
+  }
+
   /** Handles a message together with whatever else arrives in the same turn. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
-      this.workers.leases.renew(connection, Date.now());
-      const frames = this.workers.decode(connection, raw);
+      this.parts.workers.leases.renew(connection, Date.now());
+      const frames = this.parts.workers.decode(connection, raw);
       await Promise.all(frames.map((decoded) => this.onWorkerFrame(connection, decoded)));
     } else {
-      const frames = this.subscribers.decode(connection, raw);
+      const frames = this.parts.subscribers.decode(connection, raw);
       await Promise.all(frames.map((heard) => this.onSubscriberFrame(connection, heard)));
     }
   }
 
   private onWorkerFrame(worker: WorkerConnection, decoded: Decoded<WorkerFrame>): Promise<void> {
     return this.inbox.join((now) => {
-      this.workers.onFrame(worker, decoded, now);
+      this.parts.workers.onFrame(worker, decoded, now);
       return HEARD;
     });
   }
 
   private onSubscriberFrame(connection: SubscriberConnection, heard: Heard): Promise<void> {
-    return this.gate.pass(connection, isSubmit(heard), (isAllowed) => {
+    return this.parts.gate.pass(connection, isSubmit(heard), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.note(Date.now());
       return this.inbox.join((now) => {
-        this.subscribers.onFrame(connection, heard, isAllowed, now);
+        this.parts.subscribers.onFrame(connection, heard, isAllowed, now);
         return HEARD;
       });
     });
@@ -170,8 +113,8 @@ export class SpaceEngine {
     const at = { kind: "worker" as const, ...who, openedAt, state: { phase: "new" as const } };
     const worker = this.core.connections.accept<WorkerAttachment>(socket, at);
     this.runNow(() => {
-      this.workers.sendHello(worker);
-      return () => this.parts.armAlarm(openedAt + LIMITS.registerMs);
+      this.parts.workers.sendHello(worker);
+      return () => this.deps.armAlarm(openedAt + LIMITS.registerMs);
     });
   }
 
@@ -187,7 +130,7 @@ export class SpaceEngine {
     const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
     if (jobUlid !== null && job === null) return false;
     this.dropSilentWorkers();
-    this.feed.publishStatus(Date.now());
+    this.parts.status.publish(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
       ...who,
@@ -195,14 +138,14 @@ export class SpaceEngine {
       muted: [],
       malformed: 0,
     });
-    this.parts.onChange();
+    this.deps.onChange();
     if (job === null) {
-      this.feed.openSpace(connection, since, Date.now());
+      this.parts.status.open(connection, since, Date.now());
       return true;
     }
-    this.feed.catchUp(connection, job, since);
-    if (isEnded(job)) this.feed.finish(connection, job);
-    else this.feed.follow(connection, job.ulid);
+    this.parts.followers.catchUp(connection, job, since);
+    if (isEnded(job)) this.parts.followers.finish(connection, job);
+    else this.parts.followers.follow(connection, job.ulid);
     return true;
   }
 
@@ -211,17 +154,17 @@ export class SpaceEngine {
     const leave = async () => {
       if (this.isRetired) return;
       this.runNow((now) => {
-        if (isWorker(connection)) this.workers.onClose(connection, saidGoodbye, now);
-        else this.subscribers.onClose(connection, saidGoodbye, now);
+        if (isWorker(connection)) this.parts.workers.onClose(connection, saidGoodbye, now);
+        else this.parts.subscribers.onClose(connection, saidGoodbye, now);
         return () => this.core.connections.close(connection, "done");
       });
     };
-    return isWorker(connection) ? leave() : this.gate.pass(connection, false, leave);
+    return isWorker(connection) ? leave() : this.parts.gate.pass(connection, false, leave);
   }
 
   /** What is said of the workers must not count one that fell silent. */
   dropSilentWorkers(): void {
-    if (!this.workers.anySilent(Date.now())) return;
+    if (!this.parts.workers.anySilent(Date.now())) return;
     this.runNow(() => () => null);
   }
 
@@ -229,43 +172,45 @@ export class SpaceEngine {
   retire(): void {
     this.isRetired = true;
     this.run(this.inbox.takeAll(), false);
-    this.announcer.stop();
-    this.feed.throttle.stop();
+    this.parts.status.stop();
+    this.parts.followers.stop();
   }
 
   tick(now: number): void {
-    this.webhooks.send(now);
-    for (const { job, effects } of this.core.jobs.tick(now)) this.workers.perform(job, effects);
-    this.workers.tick(now);
+    this.parts.webhooks.send(now);
+    for (const { job, effects } of this.core.jobs.tick(now))
+      this.parts.dispatcher.perform(job, effects);
+    this.parts.workers.tick(now);
   }
 
   async sweep(bucket: R2Bucket): Promise<void> {
-    await this.retention.sweep(bucket, Date.now(), (work) => this.commit(work));
+    await this.parts.retention.sweep(bucket, Date.now(), (work) => this.runIfOpen(work));
   }
 
   rearm(now: number): void {
-    this.deadlines.rearm(now);
+    this.parts.deadlines.rearm(now);
   }
 
   changeSettings(patch: SpacePatch, now: number): void {
     const { record } = this.core;
     this.core.record = { ...record, settings: { ...record.settings, ...patch }, updatedAt: now };
     this.core.spaces.write(this.core.record);
-    this.workers.announceSettings();
-    if (this.core.record.settings.visibility === "private") this.subscribers.dropStrangers(now);
+    this.parts.workers.announceSettings();
+    if (this.core.record.settings.visibility === "private")
+      this.parts.subscribers.dropStrangers(now);
     this.rearm(now);
   }
 
   drainWorkers(reason: string): void {
-    this.workers.drain(reason);
+    this.parts.workers.drain(reason);
   }
 
   dropToken(tokenId: string, now: number): void {
-    this.workers.dropToken(tokenId, now);
+    this.parts.workers.dropToken(tokenId, now);
   }
 
   /** Stores what came of something that took its time, unless the space is gone meanwhile. */
-  private commit(work: (now: number) => void): void {
+  private runIfOpen(work: (now: number) => void): void {
     if (this.isRetired) return;
     this.runNow((now) => {
       work(now);
@@ -280,33 +225,34 @@ export class SpaceEngine {
     let changes: Change[];
     let webhookDue: number | null = null;
     try {
-      this.workers.dropSilent(now);
+      this.parts.workers.dropSilent(now);
       for (const work of works) this.attempt(work, now);
-      this.workers.dispatch(now);
+      this.parts.dispatcher.dispatch(now);
       core.jobs.defer(mayHold && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
       // What is written in one turn the runtime stores in one transaction, or not where it aborts.
       core.jobs.save();
       changes = core.jobs.takeStored();
-      this.retention.note(changes);
-      this.summary.note(changes);
-      webhookDue = this.webhooks.note(changes, now, ulid);
+      this.parts.retention.note(changes);
+      this.parts.summary.note(changes);
+      webhookDue = this.parts.webhooks.note(changes, now, ulid);
     } catch (error) {
-      this.parts.crash(error);
+      this.deps.crash(error);
       throw error;
     }
     const { deferredSince } = core.jobs;
     this.deferredWrites.since(deferredSince);
     const isHeld = (ulid: string) => core.jobs.isDeferred(ulid);
     // First, because nothing that is told may keep a deadline from being watched.
-    this.deadlines.watch(changes, webhookDue, now);
+    this.parts.deadlines.watch(changes, webhookDue, now);
     core.connections.together(() => {
       core.sendBuffer.flushAhead();
       core.sendBuffer.flush(isHeld);
       // All there is to tell of is held.
       if (changes.length === 0 && deferredSince !== null) return;
-      this.feed.deliver(changes, now);
-      this.announcer.announce(changes);
-      this.parts.onChange();
+      this.parts.followers.deliver(changes, now);
+      this.parts.status.schedule();
+      this.parts.followers.schedulePositions(changes);
+      this.deps.onChange();
     });
     core.jobs.told();
   }
@@ -327,7 +273,7 @@ export class SpaceEngine {
   private resolveOrphans(now: number): void {
     for (const { ulid, submitter } of this.core.store.leavingWithAny()) {
       const isThere = submitter !== null && this.core.connections.get(submitter) !== null;
-      if (!isThere) this.submissions.cancel(ulid, SUBMITTER_LEFT, now);
+      if (!isThere) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
     const present = new Set(
       this.core.connections.readyWorkers().map(({ attachment }) => attachment.state.generation),

@@ -30,7 +30,7 @@ import {
   type SubmitReply,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
-import { removeFiles } from "./retention.ts";
+import { removeFiles } from "./jobs/retention.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
@@ -113,7 +113,7 @@ export class SpaceObject extends DurableObject<Env> {
     const { engine } = found;
     return engine.enqueue((now) => {
       const taken = calls.map(({ input, files, options }) =>
-        engine.submissions.submit(
+        engine.parts.submissions.submit(
           {
             input: JSON.parse(input) as JsonObject,
             files,
@@ -128,7 +128,7 @@ export class SpaceObject extends DurableObject<Env> {
           if (!one.ok) return { ok: false, code: one.code, detail: one.message };
           const { job, isRepeat } = one;
           const { ulid } = job;
-          return { ok: true, body: engine.reads.job(ulid) ?? "null", ulid, isRepeat };
+          return { ok: true, body: engine.parts.reads.job(ulid) ?? "null", ulid, isRepeat };
         });
       return { answer, about: taken.flatMap((one) => (one.ok ? [one.job.ulid] : [])) };
     });
@@ -136,24 +136,24 @@ export class SpaceObject extends DurableObject<Env> {
 
   async job(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
-    return this.answer(caller, (engine) => engine.reads.job(ulid) ?? NO_SUCH_JOB);
+    return this.answer(caller, (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
   async jobs(
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
   ): Promise<Reply> {
-    return this.answer(caller, (engine) => engine.reads.page(filter));
+    return this.answer(caller, (engine) => engine.parts.reads.page(filter));
   }
 
   async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
-    return this.answer(caller, (engine) => engine.reads.deliveries(ulid) ?? NO_SUCH_JOB);
+    return this.answer(caller, (engine) => engine.parts.reads.deliveries(ulid) ?? NO_SUCH_JOB);
   }
 
   /** The secret by which the space's webhooks are signed; for the operator. */
   async webhookSecret(renew: boolean): Promise<Reply> {
-    return this.answer({ operator: true }, ({ webhooks }) =>
+    return this.answer({ operator: true }, ({ parts: { webhooks } }) =>
       JSON.stringify({ secret: renew ? webhooks.renewSecret() : webhooks.secret() }),
     );
   }
@@ -163,9 +163,9 @@ export class SpaceObject extends DurableObject<Env> {
     if (!("engine" in found)) return found;
     const { engine } = found;
     return engine.enqueue((now) => {
-      const known = engine.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
+      const known = engine.parts.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
       const answer = (): Reply => {
-        const body = known ? engine.reads.job(ulid) : null;
+        const body = known ? engine.parts.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };
       };
       return { answer };
@@ -274,7 +274,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   private report(): Report | null {
-    return this.engine?.summary.report() ?? null;
+    return this.engine?.parts.summary.report() ?? null;
   }
 
   private admit(caller: Caller): { engine: SpaceEngine } | Refusal {

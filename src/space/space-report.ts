@@ -2,26 +2,26 @@ import { iso } from "../protocol/iso.ts";
 import { RECENT_JOBS, type RecentJob, type Report } from "../protocol/monitor.ts";
 import { isEnded, type Job } from "../queue/job.ts";
 import type { Ends } from "../storage/space-store.ts";
-import type { JobFollowers } from "./job-followers.ts";
+import type { Change } from "./jobs/unit-of-work.ts";
 import { jobIdOf } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
-import type { Change } from "./unit-of-work.ts";
+import type { JobFollowers } from "./subscribers/job-followers.ts";
 
 type Recent = Pick<RecentJob, "status" | "progress"> & { updatedAt: number };
 
 /** What a space tells the monitor of itself. */
 export class SpaceReport {
   private readonly core: SpaceCore;
-  private readonly feed: JobFollowers;
+  private readonly followers: JobFollowers;
   /** How its jobs ended, those included that were erased since. */
   private readonly ends: Ends;
   /** The jobs that changed last, by ULID; the latest is last. */
   private recent = new Map<string, Recent>();
   private isRecalled = false;
 
-  constructor(core: SpaceCore, feed: JobFollowers) {
+  constructor(core: SpaceCore, followers: JobFollowers) {
     this.core = core;
-    this.feed = feed;
+    this.followers = followers;
     this.ends = core.spaces.ends();
   }
 
@@ -49,7 +49,7 @@ export class SpaceReport {
     return {
       kind: "space",
       connections: connections.count,
-      jobs_with_connections: this.feed.followedCount,
+      jobs_with_connections: this.followers.followedCount,
       jobs: { active: jobs.queue.size + jobs.runningJobs().length, ...this.ends },
       recent: [...this.recent].reverse().map(([ulid, job]) => this.render(ulid, job)),
     };

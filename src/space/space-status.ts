@@ -1,10 +1,12 @@
 import { iso } from "../protocol/iso.ts";
 import type { SpaceSettings } from "../protocol/resources.ts";
 import { slotsOf } from "../queue/dispatch.ts";
-import { type SpaceSnapshot, spaceStatusOf } from "../queue/status.ts";
+import type { Job } from "../queue/job.ts";
+import { type SpaceSnapshot, spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { ReadyWorker } from "./connections.ts";
+import type { ServingWorker } from "./jobs/unit-of-work.ts";
+import type { JobView } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
-import type { ServingWorker } from "./unit-of-work.ts";
 
 /** Which workers are there, and what they can do. */
 export function presentWorkers({ connections }: SpaceCore) {
@@ -63,4 +65,12 @@ export function spaceBody(core: SpaceCore): string {
     status: spaceStatusOf(snapshotOf(core)),
     urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
   });
+}
+
+/** What a job's own state does not tell of it: its place in the queue, and why it waits. */
+export function jobViewOf(core: SpaceCore, job: Job): JobView {
+  const { record, jobs } = core;
+  const waitingReason =
+    job.status === "queued" ? waitingReasonFor(snapshotOf(core), job.requires) : null;
+  return { space: record.name, queuePosition: jobs.queue.position(job), waitingReason };
 }

@@ -77,7 +77,7 @@ describe("the package as npm packs it", () => {
     expect(paths).toContain("dist/client/index.js");
     expect(paths).toContain("dist/worker-client/cli.js");
     const others = paths.filter((path) => !/^dist\/(client|types|worker-client)\//.test(path));
-    expect(others.sort()).toEqual(["README.md", "package.json"]);
+    expect(others.sort()).toEqual(["LICENSE", "README.md", "package.json"]);
   });
 
   it("installs no package that only the edge needs", async () => {

@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { CANCEL_CONFIRM_S } from "../../src/queue/deadline.ts";
-import { LEASE_S } from "../../src/space/leases.ts";
+import { LEASE_S } from "../../src/space/workers/leases.ts";
 import {
   call,
   connectWorker,

@@ -1,6 +1,6 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { DEFER_MS } from "../../src/space/deferred-writes.ts";
+import { DEFER_MS } from "../../src/space/jobs/deferred-writes.ts";
 import {
   call,
   connectWorker,

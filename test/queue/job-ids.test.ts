@@ -1,6 +1,6 @@
 import { decodeTime, isValid } from "ulid";
 import { describe, expect, it } from "vitest";
-import { JobIds } from "../../src/space/job-ids.ts";
+import { JobIds } from "../../src/space/jobs/job-ids.ts";
 import { START } from "./steps.ts";
 
 /** Ids that one millisecond can count. */

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { Candidate } from "../../src/queue/dispatch.ts";
 import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
-import { type Change, type ServingWorker, UnitOfWork } from "../../src/space/unit-of-work.ts";
+import { type Change, type ServingWorker, UnitOfWork } from "../../src/space/jobs/unit-of-work.ts";
 import { JobStore } from "../../src/storage/job-store.ts";
 import { migrate } from "../../src/storage/migrations.ts";
 import { nodeSql } from "../storage/node-sql.ts";

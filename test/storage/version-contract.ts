@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
-import { type ServingWorker, UnitOfWork } from "../../src/space/unit-of-work.ts";
+import { type ServingWorker, UnitOfWork } from "../../src/space/jobs/unit-of-work.ts";
 import { JobStore } from "../../src/storage/job-store.ts";
 import { migrate } from "../../src/storage/migrations.ts";
 import { SpaceStore } from "../../src/storage/space-store.ts";

@@ -1,5 +1,5 @@
-import type { WorkerFrame } from "../protocol/worker-frames.ts";
-import type { Command, Fence } from "../queue/transition.ts";
+import type { WorkerFrame } from "../../protocol/worker-frames.ts";
+import type { Command, Fence } from "../../queue/transition.ts";
 
 /** A worker's frame about one attempt. */
 export type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;

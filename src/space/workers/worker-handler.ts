@@ -1,39 +1,32 @@
-import { afterMalformed } from "../objects/malformed-frames.ts";
-import type { Decoded } from "../protocol/codec.ts";
-import type { FrameErrorCode } from "../protocol/codes.ts";
-import { iso } from "../protocol/iso.ts";
-import { LIMITS } from "../protocol/limits.ts";
-import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../protocol/worker-frames.ts";
-import { attemptDeadline } from "../queue/deadline.ts";
-import type { Job, ProcessingJob } from "../queue/job.ts";
-import type { Command, Effect } from "../queue/transition.ts";
+import { afterMalformed } from "../../objects/malformed-frames.ts";
+import type { Decoded } from "../../protocol/codec.ts";
+import type { FrameErrorCode } from "../../protocol/codes.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../../protocol/worker-frames.ts";
+import type { Command } from "../../queue/transition.ts";
+import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
+import { ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { workerConfigOf } from "../space-status.ts";
 import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
-import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
 import { Registration } from "./registration.ts";
-import { jobIdOf, ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { servingWorkers, workerConfigOf } from "./space-status.ts";
+import type { WorkerDispatch } from "./worker-dispatch.ts";
 
-/** A file address outlives the attempt's deadline by this, for clocks that differ. */
-const FILE_URL_SLACK_MS = 60_000;
-
-/** Everything the edge says to and hears from remote workers. */
+/** Handles the frames of remote workers, and the life of their sockets. */
 export class WorkerHandler {
   private readonly core: SpaceCore;
   readonly leases: Leases;
+  private readonly dispatcher: WorkerDispatch;
   private readonly registration: Registration;
 
-  constructor(core: SpaceCore) {
+  constructor(core: SpaceCore, dispatcher: WorkerDispatch) {
     this.core = core;
+    this.dispatcher = dispatcher;
     this.leases = new Leases(core.connections);
-    this.registration = new Registration({
-      core,
-      turnAway: (worker, code, message, now) =>
-        this.dismissFor(worker, code, "occupied", message, now),
-      apply: (ulid, command, now) => this.apply(ulid, command, now),
-      sendCancel: (worker, job, reason) => this.tellCancel(worker, job, reason),
-    });
+    this.registration = new Registration(core, dispatcher, (worker, code, message, now) =>
+      this.dismissFor(worker, code, "occupied", message, now),
+    );
   }
 
   sendHello(worker: WorkerConnection): void {
@@ -79,7 +72,7 @@ export class WorkerHandler {
       ? { type: "lose", reason: "The worker left before it ended the job." }
       : { type: "detach" };
     for (const job of this.core.jobs.runningJobs()) {
-      if (job.generation === generation) this.apply(job.ulid, command, now);
+      if (job.generation === generation) this.dispatcher.apply(job.ulid, command, now);
     }
   }
 
@@ -162,28 +155,6 @@ export class WorkerHandler {
     }
   }
 
-  dispatch(now: number): void {
-    for (const job of this.core.jobs.dispatch(servingWorkers(this.core), now)) {
-      const worker = this.byGeneration(job.generation);
-      // Where the batch is lost after all, the worker runs what nobody was promised, and is told `stale`.
-      if (worker) this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
-    }
-  }
-
-  /** Tells the workers what a transition asks to be told. */
-  perform(job: Job, effects: Effect[]): void {
-    for (const effect of effects) {
-      if (effect.type !== "tell_cancel" || job.status === "queued") continue;
-      const worker = job.generation === null ? null : this.byGeneration(job.generation);
-      if (worker) this.tellCancel(worker, job, effect.reason);
-    }
-  }
-
-  private tellCancel(worker: ReadyWorker, { ulid, attempts }: Job, reason: string): void {
-    const job_id = jobIdOf(this.core.record.name, ulid);
-    this.core.sendBuffer.send(worker, { type: "cancel", job_id, attempt: attempts, reason });
-  }
-
   private note(worker: ReadyWorker, change: Partial<ReadyWorker["attachment"]["state"]>): void {
     worker.attachment.state = { ...worker.attachment.state, ...change };
     this.core.connections.remember(worker);
@@ -220,35 +191,6 @@ export class WorkerHandler {
         this.core.sendBuffer.send(worker, { type: "ack", job_id, attempt, of: effect.of });
       }
     }
-  }
-
-  private jobFrame(worker: ReadyWorker, job: ProcessingJob) {
-    const deadline = attemptDeadline(job);
-    const { origin } = worker.attachment;
-    return {
-      type: "job",
-      job_id: jobIdOf(this.core.record.name, job.ulid),
-      attempt: job.attempts,
-      input: job.input,
-      files: job.files.map(({ key, sha256: _, ...file }) => ({
-        ...file,
-        url: this.core.fileUrl(origin, key, deadline + FILE_URL_SLACK_MS),
-      })),
-      priority: job.priority,
-      deadline: iso(deadline),
-      created_at: iso(job.createdAt),
-      user: job.user,
-    };
-  }
-
-  private apply(ulid: string, command: Command, now: number): void {
-    const reaction = this.core.jobs.apply(ulid, command, now);
-    if (reaction.kind === "applied") this.perform(reaction.job, reaction.effects);
-  }
-
-  private byGeneration(generation: number): ReadyWorker | undefined {
-    const workers = this.core.connections.readyWorkers();
-    return workers.find(({ attachment }) => attachment.state.generation === generation);
   }
 
   private holdsAttempts(worker: ReadyWorker): boolean {

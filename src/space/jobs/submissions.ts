@@ -1,14 +1,14 @@
-import { fingerprintOf } from "../objects/fingerprint.ts";
-import type { JsonObject } from "../protocol/codec.ts";
-import type { ProblemCode } from "../protocol/codes.ts";
-import type { JobOptions } from "../protocol/resources.ts";
-import { admitInput, admitNow, admitSize, limitsFor } from "../queue/admission.ts";
-import { currentOutput, type Job, type StoredFile } from "../queue/job.ts";
-import { inputBytesOf } from "../storage/job-row.ts";
-import { refusalOf } from "../webhooks/target.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { presentWorkers } from "./space-status.ts";
-import type { WorkerHandler } from "./worker-handler.ts";
+import { fingerprintOf } from "../../objects/fingerprint.ts";
+import type { JsonObject } from "../../protocol/codec.ts";
+import type { ProblemCode } from "../../protocol/codes.ts";
+import type { JobOptions } from "../../protocol/resources.ts";
+import { admitInput, admitNow, admitSize, limitsFor } from "../../queue/admission.ts";
+import { currentOutput, type Job, type StoredFile } from "../../queue/job.ts";
+import { inputBytesOf } from "../../storage/job-row.ts";
+import { refusalOf } from "../../webhooks/target.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { presentWorkers } from "../space-status.ts";
+import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 
 /** A job as it arrives at its space. */
 export interface Submission {
@@ -23,16 +23,16 @@ export type Taken =
   | { ok: true; job: Job /** Submitted before under the same key. */; isRepeat: boolean }
   | { ok: false; code: ProblemCode; message: string };
 
-/** Takes jobs into the space, and takes them back. */
+/** Accepts and cancels jobs. */
 export class Submissions {
   private readonly core: SpaceCore;
-  private readonly workers: WorkerHandler;
+  private readonly dispatcher: WorkerDispatch;
 
   private readonly allowPrivateWebhooks: boolean;
 
-  constructor(core: SpaceCore, workers: WorkerHandler, allowPrivateWebhooks: boolean) {
+  constructor(core: SpaceCore, dispatcher: WorkerDispatch, allowPrivateWebhooks: boolean) {
     this.core = core;
-    this.workers = workers;
+    this.dispatcher = dispatcher;
     this.allowPrivateWebhooks = allowPrivateWebhooks;
   }
 
@@ -77,7 +77,7 @@ export class Submissions {
   /** `false` where there is no such job; one that is over stays as it ended. */
   cancel(ulid: string, reason: string, now: number): boolean {
     const reaction = this.core.jobs.apply(ulid, { type: "cancel", reason }, now);
-    if (reaction.kind === "applied") this.workers.perform(reaction.job, reaction.effects);
+    if (reaction.kind === "applied") this.dispatcher.perform(reaction.job, reaction.effects);
     return reaction.kind !== "unknown";
   }
 

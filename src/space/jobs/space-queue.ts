@@ -1,6 +1,6 @@
-import type { Instant, Job, QueuedJob } from "../queue/job.ts";
-import { classOf } from "../storage/job-row.ts";
-import type { JobStore, Waiting } from "../storage/job-store.ts";
+import type { Instant, Job, QueuedJob } from "../../queue/job.ts";
+import { classOf } from "../../storage/job-row.ts";
+import type { JobStore, Waiting } from "../../storage/job-store.ts";
 
 /** Jobs that wait for the same capabilities: how many of each priority. */
 interface QueueClass {

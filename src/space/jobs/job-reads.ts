@@ -1,8 +1,8 @@
-import type { JobStatus } from "../protocol/resources.ts";
-import type { Job } from "../queue/job.ts";
-import type { JobFollowers } from "./job-followers.ts";
-import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
+import type { JobStatus } from "../../protocol/resources.ts";
+import type { Job } from "../../queue/job.ts";
+import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { jobViewOf } from "../space-status.ts";
 
 /** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
 const PAGE_BYTES = 8_388_608;
@@ -10,17 +10,15 @@ const PAGE_BYTES = 8_388_608;
 /** What the API reads of jobs, as JSON texts. */
 export class JobReads {
   private readonly core: SpaceCore;
-  private readonly feed: JobFollowers;
 
-  constructor(core: SpaceCore, feed: JobFollowers) {
+  constructor(core: SpaceCore) {
     this.core = core;
-    this.feed = feed;
   }
 
   job(ulid: string): string | null {
     const job = this.core.jobs.get(ulid);
     if (job === null) return null;
-    return JSON.stringify(jobResourceOf(job, this.logOf(job), this.feed.view(job)));
+    return JSON.stringify(jobResourceOf(job, this.logOf(job), jobViewOf(this.core, job)));
   }
 
   /** Offsets are gapless: what is no change of status is in the log, unless it was dropped. */

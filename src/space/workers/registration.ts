@@ -1,33 +1,28 @@
-import type { RegisterFrame } from "../protocol/worker-frames.ts";
-import type { Job } from "../queue/job.ts";
-import type { Command } from "../queue/transition.ts";
-import { isReady, type ReadyWorker, type WorkerConnection } from "./connections.ts";
-import { ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import { workerConfigOf } from "./space-status.ts";
+import type { RegisterFrame } from "../../protocol/worker-frames.ts";
+import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
+import { ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
+import { workerConfigOf } from "../space-status.ts";
+import type { WorkerDispatch } from "./worker-dispatch.ts";
 
-/** What registering has the worker engine do. */
-interface Desk {
-  core: SpaceCore;
-  /** Closes a worker's socket with the error that says why: its place is taken. */
-  turnAway: (
-    worker: WorkerConnection,
-    code: "replaced" | "space_occupied",
-    message: string,
-    now: number,
-  ) => void;
-  apply: (ulid: string, command: Command, now: number) => void;
-  sendCancel: (worker: ReadyWorker, job: Job, reason: string) => void;
-}
+/** Closes a worker's socket with the error that says why: its place is taken. */
+type TurnAway = (
+  worker: WorkerConnection,
+  code: "replaced" | "space_occupied",
+  message: string,
+  now: number,
+) => void;
 
 /** Gives workers their places in the space, and those that come back their attempts. */
 export class Registration {
   private readonly core: SpaceCore;
-  private readonly deps: Desk;
+  private readonly dispatcher: WorkerDispatch;
+  private readonly turnAway: TurnAway;
 
-  constructor(engine: Desk) {
-    this.core = engine.core;
-    this.deps = engine;
+  constructor(core: SpaceCore, dispatcher: WorkerDispatch, turnAway: TurnAway) {
+    this.core = core;
+    this.dispatcher = dispatcher;
+    this.turnAway = turnAway;
   }
 
   register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
@@ -43,13 +38,13 @@ export class Registration {
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
-    const settled = this.resume(worker, frame, now);
+    const attempts = this.resume(worker, frame, now);
     const { generation } = worker.attachment.state;
     const config = workerConfigOf(this.core.record.settings, worker);
-    this.core.sendBuffer.send(worker, { type: "registered", generation, config, ...settled });
+    this.core.sendBuffer.send(worker, { type: "registered", generation, config, ...attempts });
     for (const job of this.core.jobs.runningJobs()) {
       if (job.generation !== generation || job.cancel === null) continue;
-      this.deps.sendCancel(worker, job, job.cancel.reason);
+      this.dispatcher.sendCancel(worker, job, job.cancel.reason);
     }
   }
 
@@ -59,13 +54,13 @@ export class Registration {
     for (const other of present) {
       if (other.attachment.state.workerId !== workerId) continue;
       const message = "Another connection of this worker took its place.";
-      this.deps.turnAway(other, "replaced", message, now);
+      this.turnAway(other, "replaced", message, now);
     }
     const others = this.core.connections.readyWorkers();
     const { max_workers } = this.core.record.settings;
     if (others.length >= max_workers) {
       const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
-      this.deps.turnAway(worker, "space_occupied", message, now);
+      this.turnAway(worker, "space_occupied", message, now);
       return false;
     }
     if (others.length + 1 === max_workers) this.giveUpAbsent(workerId, now);
@@ -76,7 +71,11 @@ export class Registration {
   private giveUpAbsent(arriving: string, now: number): void {
     for (const job of this.core.jobs.runningJobs()) {
       if (job.detachedAt === null || job.worker.id === arriving) continue;
-      this.deps.apply(job.ulid, { type: "lose", reason: "Another worker took its place." }, now);
+      this.dispatcher.apply(
+        job.ulid,
+        { type: "lose", reason: "Another worker took its place." },
+        now,
+      );
     }
   }
 
@@ -95,7 +94,11 @@ export class Registration {
     }
     for (const job of this.core.jobs.runningJobs()) {
       if (job.worker.id !== workerId || job.generation === generation) continue;
-      this.deps.apply(job.ulid, { type: "lose", reason: "The worker came back without it." }, now);
+      this.dispatcher.apply(
+        job.ulid,
+        { type: "lose", reason: "The worker came back without it." },
+        now,
+      );
     }
     return { resumed, dropped };
   }

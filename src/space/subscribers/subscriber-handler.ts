@@ -1,32 +1,32 @@
-import { type Position, parsePosition } from "../channel/position.ts";
-import { afterMalformed } from "../objects/malformed-frames.ts";
-import { type Decoded, decodeFrame, type Json } from "../protocol/codec.ts";
-import type { CLOSE } from "../protocol/codes.ts";
-import { errorFrame } from "../protocol/error-frame.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import { type Position, parsePosition } from "../../channel/position.ts";
+import { afterMalformed } from "../../objects/malformed-frames.ts";
+import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
+import type { CLOSE } from "../../protocol/codes.ts";
+import { errorFrame } from "../../protocol/error-frame.ts";
+import { LIMITS } from "../../protocol/limits.ts";
 import {
   type JobClientFrame,
   jobClientFrame,
   type SpaceClientFrame,
   spaceClientFrame,
-} from "../protocol/subscriber-frames.ts";
-import { isEnded } from "../queue/job.ts";
-import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "./calls.ts";
-import { framesOf, type SubscriberConnection } from "./connections.ts";
+} from "../../protocol/subscriber-frames.ts";
+import { isEnded } from "../../queue/job.ts";
+import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "../calls.ts";
+import { framesOf, type SubscriberConnection } from "../connections.ts";
+import type { Submissions } from "../jobs/submissions.ts";
+import { epochOf, jobIdOf, ulidOf } from "../render.ts";
+import type { SpaceCore } from "../space-core.ts";
 import type { JobFollowers } from "./job-followers.ts";
-import { epochOf, jobIdOf, ulidOf } from "./render.ts";
-import type { SpaceCore } from "./space-core.ts";
-import type { Submissions } from "./submissions.ts";
 
 /** What browsers and programs say over their sockets. */
 export class SubscriberHandler {
   private readonly core: SpaceCore;
-  private readonly feed: JobFollowers;
+  private readonly followers: JobFollowers;
   private readonly intake: Submissions;
 
-  constructor(core: SpaceCore, feed: JobFollowers, intake: Submissions) {
+  constructor(core: SpaceCore, followers: JobFollowers, intake: Submissions) {
     this.core = core;
-    this.feed = feed;
+    this.followers = followers;
     this.intake = intake;
   }
 
@@ -56,7 +56,7 @@ export class SubscriberHandler {
 
   /** Jobs it asked to be canceled with it are. */
   onClose(subscriber: SubscriberConnection, saidGoodbye: boolean, now: number): void {
-    this.feed.remove(subscriber);
+    this.followers.remove(subscriber);
     const { leaving, jobUlid } = subscriber.attachment;
     if (leaving && jobUlid !== null && !saidGoodbye) {
       this.intake.cancel(jobUlid, SUBMITTER_LEFT, now);
@@ -100,7 +100,7 @@ export class SubscriberHandler {
     now: number,
   ): void {
     if (frame.type === "cancel") this.intake.cancel(jobUlid, CANCELED_ON_REQUEST, now);
-    else this.feed.throttle.onAck(subscriber, frame.offset, now);
+    else this.followers.throttle.onAck(subscriber, frame.offset, now);
   }
 
   private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {
@@ -140,7 +140,7 @@ export class SubscriberHandler {
     }
     const { ulid } = taken.job;
     if (taken.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
-    else this.feed.follow(subscriber, ulid);
+    else this.followers.follow(subscriber, ulid);
     const accepted = () => {
       const job = this.core.jobs.get(ulid) ?? taken.job;
       const queue_position = this.core.jobs.queue.position(job);
@@ -156,7 +156,7 @@ export class SubscriberHandler {
       this.unknownJob(subscriber, frame);
       return;
     }
-    this.feed.afterDelivery(() => {
+    this.followers.afterDelivery(() => {
       if (!this.isThere(subscriber)) return;
       const { attachment } = subscriber;
       // Counted here, because the frames before it in this batch come and go here as well.
@@ -177,25 +177,25 @@ export class SubscriberHandler {
   private catchUp(subscriber: SubscriberConnection, ulid: string, since: Position | null): void {
     const job = this.core.jobs.get(ulid);
     if (job === null) return;
-    this.feed.catchUp(subscriber, job, since);
+    this.followers.catchUp(subscriber, job, since);
     if (isEnded(job)) return;
     const { attachment } = subscriber;
     attachment.follows = [...attachment.follows.filter((other) => other !== ulid), ulid];
     attachment.muted = attachment.muted.filter((other) => other !== ulid);
     this.core.connections.remember(subscriber);
-    this.feed.follow(subscriber, ulid);
+    this.followers.follow(subscriber, ulid);
   }
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
     const ulid = ulidOf(this.core.record.name, jobId);
     const job = ulid === null ? null : this.core.jobs.get(ulid);
     if (ulid === null || job === null) return;
-    this.feed.afterDelivery(() => {
+    this.followers.afterDelivery(() => {
       const { attachment } = subscriber;
       attachment.follows = attachment.follows.filter((other) => other !== ulid);
       const own = job.submitter === attachment.id && !isEnded(job);
       if (own) attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
-      this.feed.unfollow(subscriber, ulid);
+      this.followers.unfollow(subscriber, ulid);
       this.core.connections.remember(subscriber);
     });
   }

@@ -1,4 +1,4 @@
-import type { SubscriberConnection } from "./connections.ts";
+import type { SubscriberConnection } from "../connections.ts";
 
 /** The platform's counter of submits. */
 export type SubmitCounter = Pick<RateLimit, "limit">;

@@ -1,7 +1,7 @@
-import { type EndedJob, isEnded } from "../queue/job.ts";
-import { rowBytesOf } from "../storage/job-row.ts";
-import type { Expired } from "../storage/job-store.ts";
-import type { SpaceCore } from "./space-core.ts";
+import { type EndedJob, isEnded } from "../../queue/job.ts";
+import { rowBytesOf } from "../../storage/job-row.ts";
+import type { Expired } from "../../storage/job-store.ts";
+import type { SpaceCore } from "../space-core.ts";
 import type { Change } from "./unit-of-work.ts";
 
 /** Jobs erased in one pass: the alarm comes again for the rest. */

@@ -1,14 +1,14 @@
-import { type Candidate, chooseWorker, freeSlots } from "../queue/dispatch.ts";
-import type { Instant, Job, LogEvent, ProcessingJob } from "../queue/job.ts";
-import { meanAfter } from "../queue/status.ts";
+import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
+import type { Instant, Job, LogEvent, ProcessingJob } from "../../queue/job.ts";
+import { meanAfter } from "../../queue/status.ts";
 import {
   type Command,
   type Effect,
   type NewJob,
   submitted,
   transition,
-} from "../queue/transition.ts";
-import type { JobStore } from "../storage/job-store.ts";
+} from "../../queue/transition.ts";
+import type { JobStore } from "../../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
 

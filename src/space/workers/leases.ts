@@ -1,4 +1,4 @@
-import type { Connections, WorkerConnection } from "./connections.ts";
+import type { Connections, WorkerConnection } from "../connections.ts";
 
 /** How often a worker pings, and the silence after which it is taken for dead. */
 export const HEARTBEAT_S = 10;

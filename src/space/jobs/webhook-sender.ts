@@ -1,10 +1,10 @@
-import type { WebhookEvent } from "../protocol/resources.ts";
-import { isEnded } from "../queue/job.ts";
-import type { SpaceStore } from "../storage/space-store.ts";
-import type { Delivery, WebhookStore } from "../storage/webhook-store.ts";
-import { makeSecret, sendMessage } from "../webhooks/message.ts";
-import { type DeliveryOutcome, isDelivered, nextAttemptAt } from "../webhooks/retry.ts";
-import { refusalOf } from "../webhooks/target.ts";
+import type { WebhookEvent } from "../../protocol/resources.ts";
+import { isEnded } from "../../queue/job.ts";
+import type { SpaceStore } from "../../storage/space-store.ts";
+import type { Delivery, WebhookStore } from "../../storage/webhook-store.ts";
+import { makeSecret, sendMessage } from "../../webhooks/message.ts";
+import { type DeliveryOutcome, isDelivered, nextAttemptAt } from "../../webhooks/retry.ts";
+import { refusalOf } from "../../webhooks/target.ts";
 import type { Change } from "./unit-of-work.ts";
 
 /** Output and logs are told at most this often, milliseconds. */

@@ -1,0 +1,80 @@
+import { Deadlines } from "./deadlines.ts";
+import { JobReads } from "./jobs/job-reads.ts";
+import { Retention } from "./jobs/retention.ts";
+import { Submissions } from "./jobs/submissions.ts";
+import { UnitOfWork } from "./jobs/unit-of-work.ts";
+import { WebhookSender } from "./jobs/webhook-sender.ts";
+import type { SpaceCore } from "./space-core.ts";
+import { SpaceReport } from "./space-report.ts";
+import { JobFollowers } from "./subscribers/job-followers.ts";
+import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
+import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
+import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
+import { WorkerDispatch } from "./workers/worker-dispatch.ts";
+import { WorkerHandler } from "./workers/worker-handler.ts";
+
+/** What a space needs of its object and of the platform. */
+export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
+  /** Webhooks may go to private addresses too: for one's own machine. */
+  allowPrivateWebhooks: boolean;
+  /** Counts submits over sockets; `null`: nobody is limited. */
+  submits: SubmitCounter | null;
+  /** Bytes of finished jobs that are kept at most; the oldest give way to new ones. */
+  maxKeptBytes: number;
+  /** Sets the alarm for `at` at the latest; an earlier one stays. */
+  armAlarm: (at: number) => void;
+  /** What the monitor knows of the space may be out of date. */
+  onChange: () => void;
+  /** Whether the monitor asks for the space's report by itself. */
+  isPolled: () => boolean;
+  /** Starts again from the rows: memory and rows no longer agree. */
+  crash: (error: unknown) => void;
+}
+
+export type SpaceParts = ReturnType<typeof connectSpaceParts>;
+
+/**
+ * Makes the parts of a space and hands each what it uses.
+ *
+ * @param runIfOpen runs a batch, unless the space was deleted meanwhile
+ */
+export function connectSpaceParts(
+  deps: SpaceDeps,
+  runIfOpen: (work: (now: number) => void) => void,
+) {
+  const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store) };
+  const gate = new SubmitGate(deps.submits);
+  const followers = new JobFollowers(core, runIfOpen);
+  const status = new SpaceStatusChannel(core);
+  const summary = new SpaceReport(core, followers);
+  const dispatcher = new WorkerDispatch(core);
+  const workers = new WorkerHandler(core, dispatcher);
+  const submissions = new Submissions(core, dispatcher, deps.allowPrivateWebhooks);
+  const subscribers = new SubscriberHandler(core, followers, submissions);
+  const reads = new JobReads(core);
+  const webhooks = new WebhookSender({
+    store: deps.webhooks,
+    spaces: deps.spaces,
+    allowPrivate: deps.allowPrivateWebhooks,
+    jobBody: (ulid) => reads.job(ulid),
+    runIfOpen,
+  });
+  const retention = new Retention(core, deps.maxKeptBytes);
+  const { isPolled, armAlarm: arm } = deps;
+  const deadlines = new Deadlines({ core, workers, webhooks, retention, isPolled, arm });
+  return {
+    core,
+    gate,
+    followers,
+    status,
+    summary,
+    dispatcher,
+    workers,
+    submissions,
+    subscribers,
+    reads,
+    webhooks,
+    retention,
+    deadlines,
+  };
+}
