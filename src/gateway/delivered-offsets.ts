@@ -1,10 +1,16 @@
 import { formatPosition, type Position, parsePosition } from "../channel/position.ts";
 
+/** The stored key has an older name for the log end: it can't change while objects have rows under it. */
 const PREFIX = "head:";
 
 /**
- * What was passed on of each room, kept for when memory is lost and sockets are not. Where the process
- * dies the sockets die with it, so that nothing that is sent has to wait for the disk.
+ * For each room, the position of the last event that this gateway has sent on, stored so that it survives
+ * hibernation: the sockets stay open then, but memory is lost. Example without it: clients have event 7, the
+ * gateway hibernates, and the delivery of event 8 is lost. Event 9 wakes the gateway, which would take 8 as
+ * its start; clients would get 7, then 9, and nothing would show that 8 is missing.
+ *
+ * Writes are not waited for. If the process dies before one is on disk, its sockets die too, and clients
+ * resume from their own position (decision 0021).
  */
 export class DeliveredOffsets {
   private readonly storage: DurableObjectStorage;
@@ -17,16 +23,16 @@ export class DeliveredOffsets {
     return parsePosition(this.storage.kv.get<string>(PREFIX + room));
   }
 
-  keep(room: string, head: Position): void {
-    void this.storage.put(PREFIX + room, formatPosition(head), { allowUnconfirmed: true });
+  write(room: string, logEnd: Position): void {
+    void this.storage.put(PREFIX + room, formatPosition(logEnd), { allowUnconfirmed: true });
   }
 
-  drop(room: string): void {
+  remove(room: string): void {
     this.storage.kv.delete(PREFIX + room);
   }
 
-  /** Those of rooms that nobody follows here any more. */
-  dropAllBut(rooms: { has(room: string): boolean }): void {
+  /** Removes the offsets of all rooms but these: nobody follows the others here any more. */
+  keepOnly(rooms: { has(room: string): boolean }): void {
     for (const [key] of this.storage.kv.list({ prefix: PREFIX })) {
       if (!rooms.has(key.slice(PREFIX.length))) this.storage.kv.delete(key);
     }

@@ -17,7 +17,7 @@ import type { OpenChannel } from "./proxied-channel.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-interface Parts {
+interface GatewayHandlerDeps {
   env: Env;
   gateway: string;
   sockets: GatewaySockets;
@@ -26,62 +26,62 @@ interface Parts {
   deliveredOffsets: DeliveredOffsets;
 }
 
-type Frame<T extends GatewayClientFrame["type"]> = Extract<GatewayClientFrame, { type: T }>;
+type FrameOf<T extends GatewayClientFrame["type"]> = Extract<GatewayClientFrame, { type: T }>;
 
-/** A client is not kept waiting longer than this for its own rooms, milliseconds. */
-const LONGEST_JOIN_MS = 2_000;
+/** How long `connection.established` waits for the client's own rooms, milliseconds. */
+const MAX_JOIN_WAIT_MS = 2_000;
 
-/** Frames for which the gateway asks others. */
-const HEAVY: ReadonlySet<string> = new Set(["subscribe", "unsubscribe", "authenticate"]);
+/** Frames that cost calls to other objects or a check of a token; each counts as ten (R14a). */
+const HEAVY_FRAMES: ReadonlySet<string> = new Set(["subscribe", "unsubscribe", "authenticate"]);
 
-/** What clients say on `/ws`, and what they follow. */
+/** Handles the frames of clients on `/ws`, and keeps their subscriptions. */
 export class GatewayHandler {
   readonly subscriptions: Subscriptions;
-  private readonly parts: Parts;
+  private readonly deps: GatewayHandlerDeps;
   private readonly frameLimiter = clientFrameLimiter<Client>();
 
-  constructor(parts: Parts) {
-    this.parts = parts;
-    const cut = (client: Client, room: string) => this.cut(client, room);
-    this.subscriptions = new Subscriptions({ ...parts, cut });
+  constructor(deps: GatewayHandlerDeps) {
+    this.deps = deps;
+    const cutOff = (client: Client, room: string) => this.cutOff(client, room);
+    this.subscriptions = new Subscriptions({ ...deps, cutOff });
   }
 
-  /** Opens a client's own rooms, then says that all is ready. */
+  /** Joins a client's own rooms and sends `connection.established`, then subscribes the client to them. */
   async onOpen(client: Client): Promise<void> {
     const userId = userIdOf(client.attachment.principal);
     const rooms = userId === null ? ["global"] : ownRooms(userId);
-    const { promise: said, resolve: say } = Promise.withResolvers<void>();
+    const { promise: established, resolve: markEstablished } = Promise.withResolvers<void>();
     const own = rooms.filter((room) => subscriptionOf(client, room) === null);
     const following = own.map((room) =>
-      this.subscriptions.follow(client, { room }, { after: said }),
+      this.subscriptions.follow(client, { room }, { after: established }),
     );
-    // Joined first, unless it takes long: what happens after `connection.established` must not be missed.
-    const patience = new AbortController();
-    const { signal } = patience;
-    const late = scheduler.wait(LONGEST_JOIN_MS, { signal }).catch(() => undefined);
+    // Usually joins first: a client expects not to miss anything that happens after `connection.established`.
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    const timeout = scheduler.wait(MAX_JOIN_WAIT_MS, { signal }).catch(() => undefined);
     const joined = Promise.allSettled(rooms.map((room) => this.subscriptions.join(room)));
-    await Promise.race([joined, late]);
-    patience.abort();
-    if (this.parts.sockets.has(client)) {
+    await Promise.race([joined, timeout]);
+    waiting.abort();
+    if (this.deps.sockets.has(client)) {
       const { id: connection_id } = client.attachment;
       const timestamp = iso(Date.now());
-      const established = { type: "connection.established", connection_id, user_id: userId, rooms };
-      this.send(client, { ...established, timestamp });
+      const frame = { type: "connection.established", connection_id, user_id: userId, rooms };
+      this.send(client, { ...frame, timestamp });
     }
-    say();
+    markEstablished();
     await Promise.all(following);
   }
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
-    if (!this.parts.sockets.has(client) || this.isOverLimit(client, 1)) return;
+    if (!this.deps.sockets.has(client) || this.isOverLimit(client, 1)) return;
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
       this.onMalformed(client, decoded);
       return;
     }
-    if (client.attachment.malformed > 0) this.parts.sockets.change(client, { malformed: 0 });
+    if (client.attachment.malformed > 0) this.deps.sockets.change(client, { malformed: 0 });
     const { frame } = decoded;
-    if (HEAVY.has(frame.type) && this.isOverLimit(client, LIMITS.heavyFrame - 1)) return;
+    if (HEAVY_FRAMES.has(frame.type) && this.isOverLimit(client, LIMITS.heavyFrame - 1)) return;
     switch (frame.type) {
       case "ping":
         this.send(client, { type: "pong", timestamp: iso(Date.now()), ref: frame.ref });
@@ -100,84 +100,87 @@ export class GatewayHandler {
         await this.publish(client, frame);
         return;
       case "ack":
-        this.subscriptions.acknowledged(client, frame.room, frame.offset);
+        this.subscriptions.onAck(client, frame.room, frame.offset);
     }
   }
 
   onClose(client: Client): void {
     this.subscriptions.remove(client);
-    this.parts.sockets.remove(client);
+    this.deps.sockets.remove(client);
   }
 
-  /** Tells whose token is about to run out, and ends the sockets of those that did. */
+  /** Warns clients whose token is about to expire, and closes sockets whose token has expired. */
   expire(now: number): void {
-    endTokens(this.parts.sockets.all(), now, {
+    endTokens(this.deps.sockets.all(), now, {
       send: (client, frame) => this.send(client, frame),
-      onWarned: (client) => this.parts.sockets.change(client, { noticed: true }),
+      onWarned: (client) => this.deps.sockets.change(client, { noticed: true }),
       end: (client, reason) => this.dismiss(client, "notAuthenticated", reason),
     });
   }
 
-  private async authenticate(client: Client, { token, ref }: Frame<"authenticate">) {
-    const renewed = await renewPrincipal(this.parts.env, client.attachment.principal, token);
+  private async authenticate(client: Client, { token, ref }: FrameOf<"authenticate">) {
+    const renewed = await renewPrincipal(this.deps.env, client.attachment.principal, token);
     if (!renewed.ok) {
-      this.parts.sockets.error(client, renewed.code, renewed.message, { ref });
+      this.deps.sockets.error(client, renewed.code, renewed.message, { ref });
       return;
     }
     const { user } = renewed;
-    this.parts.sockets.change(client, { principal: user, noticed: false });
+    this.deps.sockets.change(client, { principal: user, noticed: false });
     const expires_at = iso(user.expiresAt);
     this.send(client, { type: "authenticated", user_id: user.userId, expires_at, ref });
     await Promise.all(
-      client.attachment.subscriptions.map((one) => this.subscriptions.renew(client, one)),
+      client.attachment.subscriptions.map((subscription) =>
+        this.subscriptions.checkAgain(client, subscription),
+      ),
     );
   }
 
-  private async publish(client: Client, { room, event, ref }: Frame<"publish">): Promise<void> {
+  private async publish(client: Client, { room, event, ref }: FrameOf<"publish">): Promise<void> {
     if (!mayPublish(client.attachment.principal, room)) {
       const message = `Your token does not let you publish to ${room}.`;
-      this.parts.sockets.error(client, "not_allowed", message, { room, ref });
+      this.deps.sockets.error(client, "not_allowed", message, { room, ref });
       return;
     }
     try {
-      const [published] = await new RoomHandle(this.parts.env, room).publish([event]);
+      const [published] = await new RoomHandle(this.deps.env, room).publish([event]);
       if (!published) return;
       const { id, offset } = published;
       this.send(client, { type: "published", room, id, offset, ref });
     } catch (error) {
       console.error(`an event could not be published to ${room}`, error);
       const message = "The room can't be reached now: publish again, with the same id.";
-      this.parts.sockets.error(client, "temporarily_unavailable", message, { room, ref });
+      this.deps.sockets.error(client, "temporarily_unavailable", message, { room, ref });
     }
   }
 
   private onMalformed(client: Client, problem: MalformedFrame): void {
     const { code, message } = problem;
-    this.parts.sockets.error(client, code, message);
+    this.deps.sockets.error(client, code, message);
     const { malformed, close } = afterMalformed(problem, client.attachment.malformed);
-    this.parts.sockets.change(client, { malformed });
+    this.deps.sockets.change(client, { malformed });
     if (close) this.dismiss(client, close.as, close.reason);
   }
 
-  /** Who sends faster than anybody would is cut off, and may come back. */
+  /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(client: Client, count: number): boolean {
     if (this.frameLimiter.admits(client, Date.now(), count)) return false;
-    this.parts.sockets.error(client, "rate_limited", TOO_MANY_FRAMES);
+    this.deps.sockets.error(client, "rate_limited", TOO_MANY_FRAMES);
     this.dismiss(client, "tooMany", TOO_MANY_FRAMES);
     return true;
   }
 
-  private cut(client: Client, room: string): void {
-    this.parts.sockets.error(client, "too_slow", TOO_SLOW, { room });
+  /** Closes a client that has too many unacknowledged bytes to be sent more (R15a). */
+  private cutOff(client: Client, room: string): void {
+    this.deps.sockets.error(client, "too_slow", TOO_SLOW, { room });
     this.dismiss(client, "tooMany", TOO_SLOW);
   }
 
   private dismiss(client: Client, close: keyof typeof CLOSE, reason: string): void {
     this.onClose(client);
-    this.parts.sockets.close(client, close, reason);
+    this.deps.sockets.close(client, close, reason);
   }
 
   private send(client: Client, frame: object): void {
-    this.parts.sockets.send(client, frame);
+    this.deps.sockets.send(client, frame);
   }
 }

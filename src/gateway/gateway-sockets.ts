@@ -4,22 +4,22 @@ import { AckWindow } from "../channel/ack-window.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
-/** What a socket follows. */
+/** One channel that a client follows, as its socket's attachment stores it. */
 const subscription = z.object({
   room: z.string(),
   filter: eventFilter.optional(),
   presence: z.boolean().optional(),
 });
-export type Subscription = z.infer<typeof subscription>;
+export type ClientSubscription = z.infer<typeof subscription>;
 
 const attachment = z.object({
   id: z.string(),
   principal: sessionPrincipal,
   subscriptions: z.array(subscription),
   batch: z.boolean(),
-  /** It acknowledges what arrives. */
+  /** The client acknowledges the events it has processed. */
   acks: z.boolean().default(false),
-  /** It was told that its token runs out. */
+  /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
 });
@@ -29,9 +29,9 @@ export type Client = ObjectSocket<z.infer<typeof attachment>>;
 export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   readonly ackWindow = new AckWindow<Client>();
 
-  /** `changed` is called when a socket came or went. */
-  constructor(ctx: DurableObjectState, changed: () => void) {
-    super(ctx, attachment, { onChange: changed });
+  /** @param onChange called when a socket was opened or closed */
+  constructor(ctx: DurableObjectState, onChange: () => void) {
+    super(ctx, attachment, { onChange });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {
@@ -39,10 +39,11 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   }
 }
 
+/** The client's socket in the form that `sendFrames` takes. */
 export function targetOf({ socket, attachment }: Client) {
   return { socket, batch: attachment.batch };
 }
 
-export function subscriptionOf({ attachment }: Client, room: string): Subscription | null {
-  return attachment.subscriptions.find((one) => one.room === room) ?? null;
+export function subscriptionOf({ attachment }: Client, room: string): ClientSubscription | null {
+  return attachment.subscriptions.find((followed) => followed.room === room) ?? null;
 }

@@ -4,22 +4,23 @@ import type { Address } from "../protocol/address.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { type Client, targetOf } from "./gateway-sockets.ts";
 
-/** A space or a job, whose own socket the gateway opens for one client. */
+/** The address of a space or a job. The gateway opens a socket to it for each client. */
 export type ChannelAddress = Exclude<Address, { kind: "room" }>;
 
+/** Opens a socket to a channel for one client, or returns the error that the client gets instead. */
 export type OpenChannel = (
   client: Client,
   address: ChannelAddress,
   since: string | undefined,
 ) => Promise<WebSocket | { code: string; message: string }>;
 
-/** What a client follows of a space or a job: the channel's own frames, with the address as `room`. */
+/** A space or a job that one client follows: its frames are sent on with the channel's address as `room` (R8). */
 export class ProxiedChannel {
   private readonly client: Client;
   private readonly room: string;
   private readonly socket: WebSocket;
   private ref: Json | undefined;
-  private isOver = false;
+  private isClosed = false;
   private position: Position | null = null;
 
   constructor(client: Client, room: string, socket: WebSocket, onEnd: () => void, ref?: Json) {
@@ -28,11 +29,11 @@ export class ProxiedChannel {
     this.socket = socket;
     this.ref = ref;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isOver) this.pass(JSON.parse(data));
+      if (typeof data === "string" && !this.isClosed) this.onFrame(JSON.parse(data));
     });
     const end = ({ code, reason }: { code: number; reason: string }) => {
-      if (this.isOver) return;
-      this.isOver = true;
+      if (this.isClosed) return;
+      this.isClosed = true;
       this.send({ type: "unsubscribed", room, code, reason });
       onEnd();
     };
@@ -41,23 +42,23 @@ export class ProxiedChannel {
     socket.accept();
   }
 
-  /** Passed on to a job, which counts what it sends; a space doesn't. */
+  /** Sends an acknowledgement on to a job. A space does not count unacknowledged bytes. */
   acknowledge(offset: number): void {
     const isCounted = this.client.attachment.acks && this.room.startsWith("job:");
-    if (isCounted && !this.isOver) this.socket.send(JSON.stringify({ type: "ack", offset }));
+    if (isCounted && !this.isClosed) this.socket.send(JSON.stringify({ type: "ack", offset }));
   }
 
-  /** Where the client is, to go on there over another socket. */
+  /** The client's position, from which another socket can resume. */
   get since(): string | undefined {
     return this.position ? formatPosition(this.position) : undefined;
   }
 
   close(): void {
-    this.isOver = true;
+    this.isClosed = true;
     this.socket.close();
   }
 
-  private pass(frame: JsonObject): void {
+  private onFrame(frame: JsonObject): void {
     const { offset, epoch } = frame;
     if (frame.type !== "connection") {
       if (this.position && typeof offset === "number") this.position.offset = offset;
@@ -68,7 +69,7 @@ export class ProxiedChannel {
     const { recovered = false } = frame;
     const { room, ref } = this;
     this.send({ type: "subscribed", room, epoch, offset, recovered, ref });
-    // Only the first answers the `subscribe`.
+    // Only the first `subscribed` answers the client's `subscribe`.
     this.ref = undefined;
   }
 
@@ -77,14 +78,14 @@ export class ProxiedChannel {
   }
 }
 
-/** What clients follow beside rooms. */
+/** The spaces and jobs that each client follows. */
 export class ProxiedChannels {
   private readonly byClient = new Map<Client, Map<string, ProxiedChannel>>();
 
-  add(client: Client, room: string, link: ProxiedChannel): void {
+  add(client: Client, room: string, channel: ProxiedChannel): void {
     this.close(client, room);
-    const links = this.byClient.get(client) ?? new Map<string, ProxiedChannel>();
-    this.byClient.set(client, links.set(room, link));
+    const channels = this.byClient.get(client) ?? new Map<string, ProxiedChannel>();
+    this.byClient.set(client, channels.set(room, channel));
   }
 
   acknowledge(client: Client, room: string, offset: number): void {
@@ -101,7 +102,7 @@ export class ProxiedChannels {
   }
 
   closeAll(client: Client): void {
-    for (const link of this.byClient.get(client)?.values() ?? []) link.close();
+    for (const channel of this.byClient.get(client)?.values() ?? []) channel.close();
     this.byClient.delete(client);
   }
 }

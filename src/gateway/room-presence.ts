@@ -1,10 +1,10 @@
 import type { PresenceChange } from "../room/calls.ts";
 import { GLOBAL_ROOM } from "../room/room-engine.ts";
 
-/** Who came or went is told together with whatever else does soon after. */
-const TOLD_AFTER_MS = 50;
+/** How long a change waits for others, to be reported together with them, milliseconds. */
+const GATHER_MS = 50;
 
-/** The users with sockets in one room over this gateway, and what the room is still to be told of them. */
+/** The users who follow one room over this gateway, and the changes that are not yet reported to the room. */
 export class RoomPresence {
   private readonly room: string;
   private readonly report: (changes: PresenceChange[]) => Promise<void>;
@@ -12,34 +12,35 @@ export class RoomPresence {
   private readonly changed = new Set<string>();
   private timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(room: string, tell: (changes: PresenceChange[]) => Promise<void>) {
+  constructor(room: string, report: (changes: PresenceChange[]) => Promise<void>) {
     this.room = room;
-    this.report = tell;
+    this.report = report;
   }
 
+  /** All users and their number of sockets; none for `global`, where nobody is counted. */
   present(): PresenceChange[] {
     if (this.room === GLOBAL_ROOM) return [];
     return [...this.counts].map(([userId, connections]) => ({ userId, connections }));
   }
 
-  /** Everyone, for a room that is told so now: nothing is left to tell. */
+  /** All users, to be reported to the room now; single changes need not be reported any more. */
   takeAll(): PresenceChange[] {
     this.changed.clear();
     return this.present();
   }
 
-  /** The room knows of it already. */
+  /** Counts a socket that the room knows of already. */
   restore(userId: string | null): void {
     this.count(userId, 1);
   }
 
-  /** Sockets of a user came or went. */
+  /** Counts `by` more (or fewer) sockets of a user, and reports that soon. */
   change(userId: string | null, by: number): void {
     this.count(userId, by);
-    // Everyone is in it: nobody asks who.
+    // Everyone follows `global`, so the room does not keep who is in it.
     if (userId === null || this.room === GLOBAL_ROOM) return;
     this.changed.add(userId);
-    this.timer ??= setTimeout(() => this.reportChanged(), TOLD_AFTER_MS);
+    this.timer ??= setTimeout(() => this.reportChanged(), GATHER_MS);
   }
 
   stop(): void {
@@ -62,7 +63,7 @@ export class RoomPresence {
     });
     this.changed.clear();
     this.report(changes).catch((error) => {
-      console.error(`who is in ${this.room} was not told`, error);
+      console.error(`presence in ${this.room} could not be reported`, error);
     });
   }
 }

@@ -9,53 +9,57 @@ import type { Delivery, PresenceChange, Relayed, RoomLog, RoomLogEnd } from "../
 import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
 import { RoomPresence } from "./room-presence.ts";
 
-/** The room as the gateway calls it. */
+/** The calls that a gateway makes to a room. */
 export interface RoomCalls {
   join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomLogEnd>;
   read(since: Position): Promise<RoomLog>;
   changePresence(gateway: string, changes: PresenceChange[]): Promise<void>;
 }
 
-interface Parts {
+interface RoomSubscriptionDeps {
   room: string;
   gateway: string;
-  /** Asked for each call anew: a stub of an object that crashed stays broken. */
+  /** Called again for each call: the stub of an object that crashed stays broken. */
   calls: () => RoomCalls;
-  /** Where a gateway that hibernates remembers what it has passed on. */
-  keepLogEnd: (head: Position) => void;
+  /** Stores the position of the last event that was sent on, for after hibernation. */
+  storeLogEnd: (logEnd: Position) => void;
   ackWindow: AckWindow<Client>;
-  /** The client is too far behind to be sent more. */
-  cut: (client: Client) => void;
+  /** Closes a client that is too far behind to be sent more. */
+  cutOff: (client: Client) => void;
 }
 
-/** A client's subscription, from its beginning to its end. */
+/** A client that follows the room. */
 interface Follower {
-  /** While it is sent what it missed: what has come since. */
+  /** Events that arrived while what it missed is still being read; `null` once it gets them live. */
   pending: Relayed[] | null;
-  /** It has everything up to here already. */
+  /** The client has every event up to this offset already. */
   after: number;
 }
 
 /**
- * One room as this gateway follows it for all its clients. The room calls with every batch of events,
- * in order; `head` is the last that was passed on, so that a batch that was lost on the way shows, and
- * one that comes twice does no harm.
+ * One room, which this gateway follows for all its clients (decision 0021). The room calls with each batch
+ * of events; `logEnd` is the position of the last event that was sent on. It makes deliveries safe to lose
+ * or repeat. Example: 5 was sent on, the call with 6 and 7 fails, the next one brings 8. As 8 does not
+ * follow 5, the gateway first reads 6 and 7 from the room's log; without `logEnd` clients would get 8 right
+ * after 5. If the failed call arrives late after all, 6 and 7 are left out: they are not after `logEnd`.
  */
 export class RoomSubscription {
-  private readonly parts: Parts;
+  private readonly deps: RoomSubscriptionDeps;
   private readonly followers = new Map<Client, Follower>();
-  private readonly users: RoomPresence;
+  private readonly presence: RoomPresence;
+  /** `null`: not joined yet. */
   private logEnd: Position | null;
   private joining: Promise<void> | null = null;
-  private turn: Promise<unknown> = Promise.resolve();
+  /** Ends with the latest delivery; the next one waits for it. */
+  private lastDelivery: Promise<unknown> = Promise.resolve();
 
-  /** `head`: what had been passed on when the gateway was last awake, if it followed the room then. */
-  constructor(parts: Parts, head: Position | null) {
-    this.parts = parts;
-    this.logEnd = head;
-    const { room, gateway } = parts;
-    this.users = new RoomPresence(room, (changes) =>
-      parts.calls().changePresence(gateway, changes),
+  /** @param logEnd what was sent on before the gateway hibernated, if it followed the room then */
+  constructor(deps: RoomSubscriptionDeps, logEnd: Position | null) {
+    this.deps = deps;
+    this.logEnd = logEnd;
+    const { room, gateway } = deps;
+    this.presence = new RoomPresence(room, (changes) =>
+      deps.calls().changePresence(gateway, changes),
     );
   }
 
@@ -63,18 +67,22 @@ export class RoomSubscription {
     return this.followers.size;
   }
 
-  /** A client that was here before the gateway hibernated. */
+  /** Adds a client whose socket stayed open while the gateway hibernated. */
   restore(client: Client): void {
     this.followers.set(client, { pending: null, after: 0 });
-    this.users.restore(userIdOf(client.attachment.principal));
+    this.presence.restore(userIdOf(client.attachment.principal));
   }
 
-  /** A client whose socket closed while the gateway was away. */
+  /** The socket of a client closed while the gateway was hibernating: the room has yet to learn that. */
   onLateClose(client: Client): void {
-    this.users.change(userIdOf(client.attachment.principal), 0);
+    this.presence.change(userIdOf(client.attachment.principal), 0);
   }
 
-  /** Adds a client and sends it, once `after` is done, `subscribed`, what it missed, and from then on every event. */
+  /**
+   * Adds a client and sends it `subscribed`, then what it missed since `since`, and from then on every event.
+   *
+   * @param after nothing is sent before this resolves
+   */
   async subscribe(
     client: Client,
     since: Position | null,
@@ -83,14 +91,14 @@ export class RoomSubscription {
   ): Promise<void> {
     const follower: Follower = { pending: [], after: 0 };
     this.followers.set(client, follower);
-    this.users.change(userIdOf(client.attachment.principal), 1);
+    this.presence.change(userIdOf(client.attachment.principal), 1);
     const isCurrent = () => this.followers.get(client) === follower;
     try {
       await this.join();
       await after;
-      const missed = since === null ? null : await this.parts.calls().read(since);
-      // Meanwhile it may have left, or subscribed once more.
-      if (isCurrent()) this.begin(client, follower, since, missed, ref);
+      const missed = since === null ? null : await this.deps.calls().read(since);
+      // Meanwhile the client may have left, or subscribed again.
+      if (isCurrent()) this.start(client, follower, since, missed, ref);
     } catch (error) {
       if (!isCurrent()) return;
       this.remove(client);
@@ -100,45 +108,45 @@ export class RoomSubscription {
 
   remove(client: Client): void {
     if (!this.followers.delete(client)) return;
-    this.parts.ackWindow.forget(client, this.parts.room);
-    this.users.change(userIdOf(client.attachment.principal), -1);
+    this.deps.ackWindow.forget(client, this.deps.room);
+    this.presence.change(userIdOf(client.attachment.principal), -1);
   }
 
-  /** Passes a batch on, after those before it. */
+  /** Sends a batch on, after the batches before it; resolves to the number of followers. */
   deliver(delivery: Delivery): Promise<number> {
-    const delivered = this.turn.then(() => this.pass(delivery));
-    this.turn = delivered.catch(() => undefined);
+    const delivered = this.lastDelivery.then(() => this.onDelivery(delivery));
+    this.lastDelivery = delivered.catch(() => undefined);
     return delivered;
   }
 
-  /** Every user with sockets in the room here. */
+  /** The users who follow the room over this gateway. */
   present(): PresenceChange[] {
-    return this.users.present();
+    return this.presence.present();
   }
 
   stop(): void {
-    this.users.stop();
+    this.presence.stop();
   }
 
-  /** Makes the room tell this gateway what happens in it. */
+  /** Makes the room deliver its events to this gateway, unless it does already. */
   join(): Promise<void> {
     if (this.logEnd !== null) return Promise.resolve();
-    this.joining ??= this.enter().finally(() => {
+    this.joining ??= this.joinNow().finally(() => {
       this.joining = null;
     });
     return this.joining;
   }
 
-  private async enter(): Promise<void> {
-    const { calls, gateway, room } = this.parts;
+  private async joinNow(): Promise<void> {
+    const { calls, gateway, room } = this.deps;
     const clients = [...this.followers.keys()];
     const isWatched = clients.some((client) => subscriptionOf(client, room)?.presence);
-    const { epoch, last } = await calls().join(gateway, this.users.takeAll(), isWatched);
-    // A batch may have overtaken the answer.
-    this.logEnd ??= this.kept({ epoch, offset: last });
+    const { epoch, last } = await calls().join(gateway, this.presence.takeAll(), isWatched);
+    // The first batch may arrive before this answer, and has set the log end then.
+    this.logEnd ??= this.stored({ epoch, offset: last });
   }
 
-  private begin(
+  private start(
     client: Client,
     follower: Follower,
     since: Position | null,
@@ -150,7 +158,7 @@ export class RoomSubscription {
     const { epoch } = logEnd;
     const recovered = missed?.recovered === true && missed.epoch === epoch;
     const offset = recovered && since ? since.offset : logEnd.offset;
-    const { room } = this.parts;
+    const { room } = this.deps;
     const subscribed = { type: "subscribed", room, epoch, offset, recovered, ref };
     sendFrames(targetOf(client), [JSON.stringify(subscribed)]);
     const events = recovered && missed ? missed.events : [];
@@ -161,83 +169,89 @@ export class RoomSubscription {
     follower.pending = null;
   }
 
-  private async pass({ epoch, events, last, presence }: Delivery): Promise<number> {
+  private async onDelivery({ epoch, events, last, presence }: Delivery): Promise<number> {
     const from = (events[0]?.offset ?? last + 1) - 1;
     this.logEnd ??= { epoch, offset: from };
-    if (this.logEnd.epoch !== epoch) this.startAnew({ epoch, offset: from });
-    if (from > this.logEnd.offset) await this.passLacking(from);
-    this.passOn(events);
-    if (last > this.logEnd.offset) await this.passLacking(last);
+    if (this.logEnd.epoch !== epoch) this.restart({ epoch, offset: from });
+    if (from > this.logEnd.offset) await this.sendMissing(from);
+    this.sendOn(events);
+    if (last > this.logEnd.offset) await this.sendMissing(last);
     for (const client of presence.length > 0 ? this.followers.keys() : []) {
-      if (subscriptionOf(client, this.parts.room)?.presence) {
+      if (subscriptionOf(client, this.deps.room)?.presence) {
         sendFrames(targetOf(client), presence);
       }
     }
     return this.size;
   }
 
-  /** What the room could not tell in time, up to `to`, read from its log; where it is gone, clients are told so. */
-  private async passLacking(to: number): Promise<void> {
+  /**
+   * Sends on the events up to `to` that no delivery brought: reads them from the room's log. If the log no
+   * longer has them, starts again after them.
+   */
+  private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, events } = await this.parts.calls().read(logEnd);
-    const lacking = events.filter(({ offset }) => offset <= to);
-    if (recovered && lacking.length === to - logEnd.offset) this.passOn(lacking);
-    else this.startAnew({ epoch, offset: to });
+    const { recovered, epoch, events } = await this.deps.calls().read(logEnd);
+    const missing = events.filter(({ offset }) => offset <= to);
+    if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
+    else this.restart({ epoch, offset: to });
   }
 
-  /** Events are lost: an explicit gap. */
-  private startAnew(head: Position): void {
-    const { room } = this.parts;
-    const { epoch, offset } = this.kept(head);
-    this.logEnd = head;
+  /** Events are lost for good: tells every client so with a new `subscribed` (R5), and goes on from `logEnd`. */
+  private restart(logEnd: Position): void {
+    const { room } = this.deps;
+    const { epoch, offset } = this.stored(logEnd);
+    this.logEnd = logEnd;
     const subscribed = { type: "subscribed", room, epoch, offset, recovered: false };
     const texts = [JSON.stringify(subscribed)];
     for (const [client, follower] of this.followers) {
-      this.parts.ackWindow.forget(client, room);
+      this.deps.ackWindow.forget(client, room);
       follower.after = 0;
       if (follower.pending) follower.pending = [];
       else sendFrames(targetOf(client), texts);
     }
   }
 
-  private passOn(events: readonly Relayed[]): void {
+  private sendOn(events: readonly Relayed[]): void {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const fresh = events.filter(({ offset }) => offset > logEnd.offset);
-    const last = fresh.at(-1);
+    const newEvents = events.filter(({ offset }) => offset > logEnd.offset);
+    const last = newEvents.at(-1);
     if (!last) return;
-    this.logEnd = this.kept({ epoch: logEnd.epoch, offset: last.offset });
-    const texts = fresh.map(({ text }) => text);
+    this.logEnd = this.stored({ epoch: logEnd.epoch, offset: last.offset });
+    const texts = newEvents.map(({ text }) => text);
     for (const [client, follower] of this.followers) {
-      if (follower.pending) follower.pending.push(...fresh);
+      if (follower.pending) follower.pending.push(...newEvents);
       else if (this.isPlain(client) && follower.after <= logEnd.offset) {
         sendFrames(targetOf(client), texts);
-      } else logErrors(() => this.passTo(client, follower, fresh));
+      } else logErrors(() => this.sendWanted(client, follower, newEvents));
     }
   }
 
-  /** It gets what everyone gets. */
+  /** Whether the client gets every event, uncounted: the same texts can then go to all such clients. */
   private isPlain(client: Client): boolean {
-    return !client.attachment.acks && !subscriptionOf(client, this.parts.room)?.filter;
+    return !client.attachment.acks && !subscriptionOf(client, this.deps.room)?.filter;
   }
 
-  /** What a client asked for when it subscribed is not counted; what comes live is. */
-  private passTo(client: Client, follower: Follower, events: readonly Relayed[]): void {
+  /**
+   * Sends live events through a client's filter. If it acknowledges, they count as unacknowledged bytes,
+   * unlike events that it gets to catch up (R15b).
+   */
+  private sendWanted(client: Client, follower: Follower, events: readonly Relayed[]): void {
     const later = events.filter(({ offset }) => offset > follower.after);
     const wanted = this.wanted(client, later);
     if (!client.attachment.acks) {
       this.send(client, wanted);
       return;
     }
-    const admitted = this.parts.ackWindow.admit(client, this.parts.room, wanted);
+    const admitted = this.deps.ackWindow.admit(client, this.deps.room, wanted);
     this.send(client, admitted);
-    if (admitted.length < wanted.length) this.parts.cut(client);
+    if (admitted.length < wanted.length) this.deps.cutOff(client);
   }
 
   private wanted(client: Client, events: readonly Relayed[]): readonly Relayed[] {
-    const filter = subscriptionOf(client, this.parts.room)?.filter ?? null;
-    return filter ? events.filter((event) => wants(filter, parsed(event))) : events;
+    const filter = subscriptionOf(client, this.deps.room)?.filter ?? null;
+    return filter ? events.filter((event) => wants(filter, parse(event))) : events;
   }
 
   private send(client: Client, events: readonly Relayed[]): void {
@@ -245,19 +259,19 @@ export class RoomSubscription {
     sendFrames(targetOf(client), texts);
   }
 
-  private kept(head: Position): Position {
-    this.parts.keepLogEnd(head);
-    return head;
+  private stored(logEnd: Position): Position {
+    this.deps.storeLogEnd(logEnd);
+    return logEnd;
   }
 }
 
-/** The same event is asked about for many filters: it is read once. */
-const read = new WeakMap<Relayed, RoomEventFrame>();
+/** Parsed events: the same event is matched against many filters, but parsed once. */
+const parsedEvents = new WeakMap<Relayed, RoomEventFrame>();
 
-function parsed(event: Relayed): RoomEventFrame {
-  const known = read.get(event);
+function parse(event: Relayed): RoomEventFrame {
+  const known = parsedEvents.get(event);
   if (known) return known;
   const made = roomEventFrame.parse(JSON.parse(event.text));
-  read.set(event, made);
+  parsedEvents.set(event, made);
   return made;
 }

@@ -8,8 +8,8 @@ import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import {
   type Client,
+  type ClientSubscription,
   type GatewaySockets,
-  type Subscription,
   subscriptionOf,
 } from "./gateway-sockets.ts";
 import {
@@ -20,68 +20,75 @@ import {
 } from "./proxied-channel.ts";
 import { type RoomCalls, RoomSubscription } from "./room-subscription.ts";
 
-interface Parts {
+interface SubscriptionsDeps {
   gateway: string;
   sockets: GatewaySockets;
   roomCalls: (room: string) => RoomCalls;
   openChannel: OpenChannel;
   deliveredOffsets: DeliveredOffsets;
-  /** The client is too far behind in a room to be sent more. */
-  cut: (client: Client, room: string) => void;
+  /** Closes a client that is too far behind in a room to be sent more. */
+  cutOff: (client: Client, room: string) => void;
 }
 
 type SubscribeFrame = Extract<GatewayClientFrame, { type: "subscribe" }>;
 type Ref = string | number;
 
-/** How a subscription begins. */
-interface Beginning {
+/** How a subscription starts. */
+interface SubscriptionStart {
+  /** The position to resume from, `<epoch>:<offset>`. */
   since?: string | undefined;
   ref?: Ref | undefined;
-  /** Nothing of it is sent before this. */
+  /** No frame of the subscription is sent before this resolves. */
   after?: Promise<void>;
 }
 
-/** What the clients of a gateway follow: rooms, of which each is followed once for all, spaces and jobs. */
+/**
+ * What the clients of a gateway follow. The gateway follows each room once for all its clients, but opens a
+ * socket of its own for each client of a space or a job (decision 0021).
+ */
 export class Subscriptions {
-  private readonly parts: Parts;
+  private readonly deps: SubscriptionsDeps;
   private readonly rooms = new Map<string, RoomSubscription>();
   private readonly channels = new ProxiedChannels();
 
-  constructor(parts: Parts) {
-    this.parts = parts;
-    for (const client of parts.sockets.all()) this.restore(client);
-    parts.deliveredOffsets.dropAllBut(this.rooms);
+  constructor(deps: SubscriptionsDeps) {
+    this.deps = deps;
+    for (const client of deps.sockets.all()) this.restore(client);
+    deps.deliveredOffsets.keepOnly(this.rooms);
   }
 
   async deliver(delivery: Delivery): Promise<Delivered> {
-    const subscriptionTo = this.rooms.get(delivery.room);
-    if (!subscriptionTo) return { subscribers: 0 };
-    const subscribers = await subscriptionTo.deliver(delivery);
-    return this.isFollowed(delivery.room, subscriptionTo) ? { subscribers } : { subscribers: 0 };
+    const subscription = this.rooms.get(delivery.room);
+    if (!subscription) return { subscribers: 0 };
+    const subscribers = await subscription.deliver(delivery);
+    return this.isFollowed(delivery.room, subscription) ? { subscribers } : { subscribers: 0 };
   }
 
-  /** Who is in a room over this gateway; `null` where nobody follows it here. */
+  /** The users who follow a room over this gateway; `null` if it has no followers here. */
   present(room: string): PresenceChange[] | null {
-    const link = this.rooms.get(room);
-    return link && this.isFollowed(room, link) ? link.present() : null;
+    const subscription = this.rooms.get(room);
+    return subscription && this.isFollowed(room, subscription) ? subscription.present() : null;
   }
 
-  /** A room that was told that nobody follows it here tells nothing any more: it has to be joined anew. */
-  private isFollowed(room: string, link: RoomSubscription): boolean {
-    if (link.size > 0) return true;
-    link.stop();
-    if (this.rooms.get(room) === link) {
+  /**
+   * Whether a room has followers here. If not, the room is answered so and stops calling this gateway. The
+   * subscription is forgotten then, so that the next follower joins the room again.
+   */
+  private isFollowed(room: string, subscription: RoomSubscription): boolean {
+    if (subscription.size > 0) return true;
+    subscription.stop();
+    if (this.rooms.get(room) === subscription) {
       this.rooms.delete(room);
-      this.parts.deliveredOffsets.drop(room);
+      this.deps.deliveredOffsets.remove(room);
     }
     return false;
   }
 
-  /** A socket that closed while this object was away; nothing here knows of it. */
+  /** A socket closed while this object was hibernating, so no subscription here has its client. */
   onLateClose(client: Client): void {
     for (const { room } of client.attachment.subscriptions) {
       if (parseAddress(room)?.kind === "room") {
-        this.link(room, this.parts.deliveredOffsets.read(room)).onLateClose(client);
+        this.resumeRoom(room).onLateClose(client);
       }
     }
   }
@@ -91,54 +98,60 @@ export class Subscriptions {
     this.channels.closeAll(client);
   }
 
-  acknowledged(client: Client, room: string, offset: number): void {
+  onAck(client: Client, room: string, offset: number): void {
     this.channels.acknowledge(client, room, offset);
-    this.parts.sockets.ackWindow.onAck(client, room, offset);
+    this.deps.sockets.ackWindow.onAck(client, room, offset);
   }
 
-  /** Makes a room tell this gateway what happens in it. */
+  /** Makes a room deliver its events to this gateway. */
   join(room: string): Promise<void> {
-    return this.link(room).join();
+    return this.followRoom(room).join();
   }
 
-  /** What a client asks to follow; it is told why where it may not. */
+  /** Subscribes a client to a channel, or sends it the error that says why not. */
   async subscribe(client: Client, frame: SubscribeFrame): Promise<void> {
     const { room, since, filter, presence, ref } = frame;
     const address = parseAddress(room);
     if (!address) {
-      const message = "There is no such channel: `global`, <kind>:<id>, space:<name> or job:<id>.";
-      this.parts.sockets.error(client, "room_not_found", message, { room, ref });
+      const message =
+        "There is no such channel. Use `global`, <kind>:<id>, space:<name> or job:<id>.";
+      this.deps.sockets.error(client, "room_not_found", message, { room, ref });
       return;
     }
     const isRoom = address.kind === "room";
     if (isRoom && !maySubscribe(client.attachment.principal, room)) {
       const message = `Your token does not let you follow ${room}.`;
-      this.parts.sockets.error(client, "not_allowed", message, { room, ref });
+      this.deps.sockets.error(client, "not_allowed", message, { room, ref });
       return;
     }
     this.unsubscribe(client, room);
     await this.follow(client, { room, filter, presence }, { since, ref });
   }
 
-  async follow(client: Client, asked: Subscription, { since, ref, after }: Beginning) {
-    const { room } = asked;
-    if (!this.note(client, asked)) {
-      const message = "One socket follows so much at most: unsubscribe from something first.";
-      this.parts.sockets.error(client, "too_many_rooms", message, { room, ref });
+  /** Subscribes a client to a channel that it may follow. */
+  async follow(
+    client: Client,
+    requested: ClientSubscription,
+    { since, ref, after }: SubscriptionStart,
+  ) {
+    const { room } = requested;
+    if (!this.remember(client, requested)) {
+      const message = "This socket can follow no more channels: unsubscribe from one first.";
+      this.deps.sockets.error(client, "too_many_rooms", message, { room, ref });
       return;
     }
     try {
       const address = parseAddress(room);
       if (address?.kind === "room") {
-        await this.link(room).subscribe(client, parsePosition(since), ref, after);
-      } else if (address) await this.openChannel(client, address, asked, since, ref);
+        await this.followRoom(room).subscribe(client, parsePosition(since), ref, after);
+      } else if (address) await this.openChannel(client, address, requested, since, ref);
     } catch (error) {
       console.error(`a client could not be subscribed to ${room}`, error);
       await after;
-      if (subscriptionOf(client, room) !== asked) return;
+      if (subscriptionOf(client, room) !== requested) return;
       this.unsubscribe(client, room);
       const message = "The channel can't be reached now: try again.";
-      this.parts.sockets.error(client, "temporarily_unavailable", message, { room, ref });
+      this.deps.sockets.error(client, "temporarily_unavailable", message, { room, ref });
     }
   }
 
@@ -146,81 +159,92 @@ export class Subscriptions {
     if (subscriptionOf(client, room) === null) return;
     this.rooms.get(room)?.remove(client);
     this.channels.close(client, room);
-    const subscriptions = client.attachment.subscriptions.filter((one) => one.room !== room);
-    this.parts.sockets.change(client, { subscriptions });
+    const subscriptions = client.attachment.subscriptions.filter(
+      (subscription) => subscription.room !== room,
+    );
+    this.deps.sockets.change(client, { subscriptions });
   }
 
   private async openChannel(
     client: Client,
     address: ChannelAddress,
-    asked: Subscription,
+    requested: ClientSubscription,
     since?: string,
     ref?: Ref,
   ): Promise<void> {
-    const { room } = asked;
-    const opened = await this.parts.openChannel(client, address, since);
-    // Meanwhile it may have left, or subscribed once more.
-    const isCurrent = subscriptionOf(client, room) === asked && this.parts.sockets.has(client);
+    const { room } = requested;
+    const opened = await this.deps.openChannel(client, address, since);
+    // Meanwhile the client may have left, or subscribed again.
+    const isCurrent = subscriptionOf(client, room) === requested && this.deps.sockets.has(client);
     if (!(opened instanceof WebSocket)) {
       if (!isCurrent) return;
       this.unsubscribe(client, room);
-      this.parts.sockets.error(client, opened.code, opened.message, { room, ref });
+      this.deps.sockets.error(client, opened.code, opened.message, { room, ref });
       return;
     }
     const onEnd = () => {
-      if (subscriptionOf(client, room) === asked) this.unsubscribe(client, room);
+      if (subscriptionOf(client, room) === requested) this.unsubscribe(client, room);
     };
-    const link = new ProxiedChannel(client, room, opened, onEnd, ref);
-    if (isCurrent) this.channels.add(client, room, link);
-    else link.close();
+    const channel = new ProxiedChannel(client, room, opened, onEnd, ref);
+    if (isCurrent) this.channels.add(client, room, channel);
+    else channel.close();
   }
 
-  /** What a client follows is what its fresh token lets it: a space or a job is asked again. */
-  async renew(client: Client, { room, ...asked }: Subscription): Promise<void> {
+  /**
+   * Checks a subscription against the client's fresh token. A space or a job checks the rights itself when
+   * a socket is opened, so its socket is opened again, at the position where the client is.
+   */
+  async checkAgain(client: Client, { room, ...rest }: ClientSubscription): Promise<void> {
     if (parseAddress(room)?.kind !== "room") {
       const since = this.channels.positionOf(client, room);
       this.unsubscribe(client, room);
-      await this.follow(client, { room, ...asked }, { since });
+      await this.follow(client, { room, ...rest }, { since });
     } else if (!maySubscribe(client.attachment.principal, room)) {
       this.unsubscribe(client, room);
       const message = "The fresh token does not let you follow this room.";
-      this.parts.sockets.error(client, "not_allowed", message, { room });
+      this.deps.sockets.error(client, "not_allowed", message, { room });
     }
   }
 
-  private link(room: string, head: Position | null = null): RoomSubscription {
+  /** The room's subscription from before this object hibernated. */
+  private resumeRoom(room: string): RoomSubscription {
+    return this.followRoom(room, this.deps.deliveredOffsets.read(room));
+  }
+
+  /** @param logEnd where to go on; `null`: nothing of the room has been sent on yet */
+  private followRoom(room: string, logEnd: Position | null = null): RoomSubscription {
     const known = this.rooms.get(room);
     if (known) return known;
-    const { gateway, deliveredOffsets, roomCalls, sockets } = this.parts;
-    const parts = {
+    const { gateway, deliveredOffsets, roomCalls, sockets } = this.deps;
+    const roomDeps = {
       room,
       gateway,
       calls: () => roomCalls(room),
-      keepLogEnd: (head: Position) => deliveredOffsets.keep(room, head),
+      storeLogEnd: (position: Position) => deliveredOffsets.write(room, position),
       ackWindow: sockets.ackWindow,
-      cut: (client: Client) => this.parts.cut(client, room),
+      cutOff: (client: Client) => this.deps.cutOff(client, room),
     };
-    const made = new RoomSubscription(parts, head);
+    const made = new RoomSubscription(roomDeps, logEnd);
     this.rooms.set(room, made);
     return made;
   }
 
-  /** A client whose socket outlived this object's memory. */
+  /** Takes up the subscriptions of a client whose socket stayed open through hibernation. */
   private restore(client: Client): void {
-    for (const one of client.attachment.subscriptions) {
-      const { room } = one;
+    for (const subscription of client.attachment.subscriptions) {
+      const { room } = subscription;
       if (parseAddress(room)?.kind === "room") {
-        this.link(room, this.parts.deliveredOffsets.read(room)).restore(client);
-      } else void this.renew(client, one);
+        this.resumeRoom(room).restore(client);
+      } else void this.checkAgain(client, subscription);
     }
   }
 
-  /** Remembers what a client follows; `false` where that is too much to remember. */
-  private note(client: Client, subscription: Subscription): boolean {
+  /** Adds a subscription to the client's attachment; `false` if it is one too many (R14), or does not fit. */
+  private remember(client: Client, subscription: ClientSubscription): boolean {
     const subscriptions = [...client.attachment.subscriptions, subscription];
     if (subscriptions.length > LIMITS.roomsPerSocket) return false;
     if (!fitsAttachment({ ...client.attachment, subscriptions })) return false;
-    this.parts.sockets.change(client, { subscriptions });
+    this.deps.sockets.change(client, { subscriptions });
     return true;
   }
 }

@@ -38,7 +38,7 @@ export class MonitorObject extends DurableObject<Env> {
       live: () => this.stats?.liveSources() ?? [],
       ended: (reportedBy, limit) => this.stats?.endedSources(reportedBy, limit) ?? [],
       ask: (source) => askSource(env, source),
-      onAnswer: (source, report) => this.update(source, report),
+      onAnswer: (source, report) => this.take(source, report),
       onNoAnswer: (source) => {
         this.addUpForWatchers();
         if (this.stats?.silence(source, Date.now())) this.watchers.markChanged();
@@ -50,13 +50,13 @@ export class MonitorObject extends DurableObject<Env> {
   async report(source: string, report: Report): Promise<void> {
     const parsed = sourceReport.parse(report);
     this.livenessCheck.onReport(source, isLive(parsed), Date.now());
-    this.update(source, parsed);
+    this.take(source, parsed);
   }
 
   /** The object no longer exists. */
   async forget(source: string): Promise<void> {
     this.livenessCheck.onReport(source, false, Date.now());
-    this.update(source, null);
+    this.take(source, null);
   }
 
   /** The totals, once sources that stopped reporting were asked, or did not answer in time. */
@@ -97,7 +97,7 @@ export class MonitorObject extends DurableObject<Env> {
   }
 
   /** @param report the source's current numbers; `null`: it no longer exists */
-  private update(source: string, report: Report | null): void {
+  private take(source: string, report: Report | null): void {
     if (report !== null) this.stats ??= this.open();
     this.addUpForWatchers();
     const isNew =

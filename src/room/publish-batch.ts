@@ -20,7 +20,7 @@ export class PublishBatch {
   /** Gives events the next offsets. An event whose id is known keeps the offset that it has. */
   add(events: readonly PublishedEvent[], now: number): Published[] {
     return events.map((event) => {
-      const published = this.addOne(event, now);
+      const published = this.addEvent(event, now);
       if (published.repeated) this.hasRepeats = true;
       return published;
     });
@@ -31,7 +31,7 @@ export class PublishBatch {
     this.openStore().append(this.newEvents, new Set(this.byId.keys()));
   }
 
-  private addOne({ id: chosenId, type, data }: PublishedEvent, at: number): Published {
+  private addEvent({ id: chosenId, type, data }: PublishedEvent, at: number): Published {
     const store = this.openStore();
     const known =
       chosenId === undefined ? null : (this.byId.get(chosenId) ?? store.known(chosenId));

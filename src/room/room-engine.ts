@@ -82,7 +82,7 @@ export class RoomEngine {
     });
   }
 
-  /** The events after `since`, at most `count`. If some of them are no longer stored, starts with the oldest that is. */
+  /** The events after `since`, at most `count`. If some of them are no longer stored, starts with the oldest. */
   read(since: Position | null, count?: number): RoomLog {
     const epoch = this.deps.members.knownEpoch() ?? "";
     const { range } = this;

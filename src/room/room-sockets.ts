@@ -50,7 +50,10 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     sendFrames({ socket, batch: attachment.batch }, texts);
   }
 
-  /** Sends the events that fit into the window of unacknowledged bytes. If not all do, closes the socket and returns `false`. */
+  /**
+   * Sends the events that fit into the window of unacknowledged bytes. If not all of them do, closes the
+   * socket and returns `false`.
+   */
   sendCounted(subscriber: RoomSocket, room: string, events: readonly Relayed[]): boolean {
     const admitted = this.ackWindow.admit(subscriber, room, events);
     const texts = admitted.map(({ text }) => text);
