@@ -16,7 +16,7 @@ afterEach(() => {
   open = [];
 });
 
-/** A stream of a job whose reader has begun and reads no more. */
+/** Opens a stream of a job's events and sends its `connection`; nobody reads it yet. */
 function stream(): EventStream {
   const made = new EventStream(true);
   open.push(made);
@@ -32,7 +32,7 @@ function state(offset: number, status = "processing"): StreamedFrame {
   return { type: "progress", status, offset };
 }
 
-/** Everything that is left, until the stream ends. */
+/** Reads the stream to its end and returns its events, without the comments. */
 async function readAll({ readable }: EventStream): Promise<Read[]> {
   const text = await new Response(readable).text();
   return text
@@ -49,8 +49,8 @@ function placesOf(events: Read[]): unknown[] {
   return events.slice(1).map(({ id, data }) => [id, data.offset, data.skipped ?? 0]);
 }
 
-describe("a reader of a stream", () => {
-  it("who keeps up gets every state", async () => {
+describe("a reader of a stream of events", () => {
+  it("who keeps up gets every progress", async () => {
     const one = stream();
     const read = readAll(one);
     for (let offset = 1; offset <= 200; offset += 1) tell(one, state(offset), 100);
@@ -58,7 +58,7 @@ describe("a reader of a stream", () => {
     expect(placesOf(await read)).toHaveLength(200);
   });
 
-  it("who reads nothing gets the newest state later, with its own id, and how many it stands for", async () => {
+  it("who reads nothing for a while gets the newest progress, with its own id and `skipped` (C12c)", async () => {
     const one = stream();
     tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
     for (let offset = 2; offset <= 200; offset += 1) tell(one, state(offset), 1_000);
@@ -69,7 +69,7 @@ describe("a reader of a stream", () => {
     ]);
   });
 
-  it("who has caught up gets at once what was held back", async () => {
+  it("who has caught up gets the held-back progress at once (C12c)", async () => {
     const one = stream();
     tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
     for (let offset = 2; offset <= 9; offset += 1) tell(one, state(offset));
@@ -82,7 +82,7 @@ describe("a reader of a stream", () => {
     expect(text).toContain('"skipped":7}');
   });
 
-  it("who reads nothing loses no piece, no order, and not the end", async () => {
+  it("who reads nothing for a while gets all output and the end, in order (C12c)", async () => {
     const one = stream();
     tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
     for (let offset = 2; offset <= 10; offset += 1) {
@@ -101,7 +101,7 @@ describe("a reader of a stream", () => {
     ]);
   });
 
-  it("whose snapshot closes with a state that is held back gets no id before that", async () => {
+  it("whose snapshot ends with a progress that is held back gets no id before that one (C12a, C12c)", async () => {
     const one = new EventStream(true);
     tell(one, { type: "connection", epoch: "e", offset: 2, recovered: false });
     tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
@@ -116,7 +116,7 @@ describe("a reader of a stream", () => {
     ]);
   });
 
-  it("that has no snapshot can go on before its first event, from where it began", async () => {
+  it("gets an id with `connection` on a stream without a snapshot, and none on a job's (R17a, C12a)", async () => {
     const one = new EventStream(false);
     tell(one, { type: "connection", epoch: "e", offset: 7, recovered: false });
     one.end();
@@ -127,7 +127,7 @@ describe("a reader of a stream", () => {
     expect((await readAll(job))[0]).not.toHaveProperty("id");
   });
 
-  it("who leaves 8 MiB of output unread is cut off", async () => {
+  it("who leaves 8 MiB of output unread is cut off (C12d)", async () => {
     const one = stream();
     const gone = vi.fn();
     one.onGone(gone);
@@ -140,7 +140,7 @@ describe("a reader of a stream", () => {
     await expect(readAll(one)).rejects.toThrow();
   });
 
-  it("who is told states only is never cut off, however many there are", async () => {
+  it("who gets only progress is never cut off, however much there is (C12c)", async () => {
     const one = stream();
     const gone = vi.fn();
     one.onGone(gone);

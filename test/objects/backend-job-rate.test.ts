@@ -27,13 +27,13 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The clock of the object is ahead by this from now on. */
+/** Sets the clock this many milliseconds ahead from now on. */
 function ahead(ms: number): void {
   const now = Date.now();
   vi.spyOn(Date, "now").mockReturnValue(now + ms);
 }
 
-/** What is after this offset is held back from every socket that asked for a rate, as far as they remember. */
+/** Changes the attachments of the throttled sockets as if nothing after this offset had been sent to them yet. */
 function sentOnlyTo(id: string, sentTo: number): Promise<void> {
   return runInDurableObject(objectOf(id), (_object, ctx) => {
     for (const socket of ctx.getWebSockets()) {
@@ -43,8 +43,8 @@ function sentOnlyTo(id: string, sentTo: number): Promise<void> {
   });
 }
 
-describe("progress that comes faster than it can be looked at", () => {
-  it("is told all the same to who asked for nothing: every one of it, and the end", async () => {
+describe("progress that comes fast", () => {
+  it("reaches a socket without `?max_rate=` frame by frame, up to the end (B12, S17)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id);
@@ -54,7 +54,7 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => index + 2));
   });
 
-  it("is thinned out for who asked so: the newest arrives, and says how many it stands for", async () => {
+  it("is thinned out with `?max_rate=`: the newest frame arrives and says how many were left out (S17a, S17b)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id, "?max_rate=20");
@@ -65,7 +65,7 @@ describe("progress that comes faster than it can be looked at", () => {
     expectGapless(frames, 1);
   });
 
-  it("never swallows a piece of output, its order, or the end", async () => {
+  it("is thinned out without losing output, its order, or the end (S17c)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id, "?max_rate=20");
@@ -83,7 +83,7 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(frames.at(-1)).toMatchObject({ result: "done", offset: 62 });
   });
 
-  it("is thinned out further for who asks so", async () => {
+  it("is thinned out more with a lower `?max_rate=` (S17a)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const [calm, quick] = [await caughtUp(id, "?max_rate=1"), await caughtUp(id)];
@@ -99,7 +99,7 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed", offset: 22 });
   });
 
-  it("that is held back when memory is lost arrives all the same", async () => {
+  it("that is held back when the object is evicted from memory still arrives", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id, "?max_rate=20");
     for (const delta of ["a", "b"]) await told(id, "output", { delta });
@@ -110,7 +110,7 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(offsetsOf(await viewer.until(isOver))).toEqual([3, 4, 5]);
   });
 
-  it("that is held back when memory is lost, and then trimmed away, is a gap and a snapshot", async () => {
+  it("that is held back when the object is evicted, and then trimmed, is replaced by a gap and a snapshot (C11a)", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id, "?max_rate=20");
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
@@ -126,8 +126,8 @@ describe("progress that comes faster than it can be looked at", () => {
   });
 });
 
-describe("a socket that is kept alive", () => {
-  it("is sent pings by the alarm, again and again, and may answer them", async () => {
+describe("a socket of a job without a space", () => {
+  it("gets pings with `?ping=`, also after hibernation, and may answer them (B11a)", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id, "?ping=5");
     const before = Date.now();
@@ -144,7 +144,7 @@ describe("a socket that is kept alive", () => {
     await viewer.next("ping");
   });
 
-  it("rings by itself, and not for those that did not ask", async () => {
+  it("gets pings without any request, and none if it didn't ask for them (B11a)", async () => {
     const id = await makeJob();
     const [asked, other] = [await caughtUp(id, "?ping=5"), await caughtUp(id)];
     const from = Date.now();
@@ -153,7 +153,7 @@ describe("a socket that is kept alive", () => {
     expect(await heardSoFar(other)).toEqual([]);
   });
 
-  it("is answered by the runtime, and closed once it fell silent for three minutes", async () => {
+  it("is closed with 1001 if it has sent the text `ping` and then nothing for 3 minutes (B11b)", async () => {
     const id = await makeJob();
     const [silent, never] = [await caughtUp(id), await caughtUp(id)];
     silent.send("ping");
@@ -174,7 +174,7 @@ describe("a socket that is kept alive", () => {
 });
 
 describe("a job that hibernates", () => {
-  it("goes on where it was, for its backend, its subscribers, and in its rows", async () => {
+  it("goes on without a gap for its backend, its subscribers and its readers", async () => {
     const id = await makeJob({ input: { prompt: "a cat" } });
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id);
@@ -200,7 +200,7 @@ describe("a job that hibernates", () => {
 });
 
 describe("what is kept of a job", () => {
-  it("is erased its own time after its end, by the alarm, and all of it", async () => {
+  it("is erased completely, by the alarm, `result_ttl_s` after its end (B15)", async () => {
     const id = await makeJob({ result_ttl_s: 0.2 });
     await told(id, "output", { delta: "a" });
     await told(id, "complete");
@@ -217,7 +217,7 @@ describe("what is kept of a job", () => {
     ]);
   });
 
-  it("is kept until then", async () => {
+  it("is kept until then (B15)", async () => {
     const id = await makeJob({ result_ttl_s: 60 });
     await told(id, "complete");
     ahead(MINUTE_MS - 1_000);
@@ -226,7 +226,7 @@ describe("what is kept of a job", () => {
     expect(await alarmOf(id)).not.toBeNull();
   });
 
-  it("of a job that never ends goes a week after its last report, and its subscribers are told", async () => {
+  it("is erased a week after the last report if it never ends, and its sockets are closed with 4404 (B15)", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id);
     ahead(6 * DAY_MS);
@@ -241,7 +241,7 @@ describe("what is kept of a job", () => {
     expect(await tablesOf(id)).toEqual([]);
   });
 
-  it("is nothing of a job that nobody makes: who waits for it is dismissed after an hour", async () => {
+  it("is nothing if nobody makes the job: after an hour, a waiting socket is closed with 4404 (B8b)", async () => {
     const id = freshId();
     const waiting = await caughtUp(id);
     ahead(59 * MINUTE_MS);

@@ -13,7 +13,7 @@ import {
 import { OPERATOR } from "./support.ts";
 
 describe("a backend on the job's socket", () => {
-  it("reports over it, is acknowledged, and hears its own job", async () => {
+  it("gets an `ack` for each report, and the events of its own job (B9, B9a)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", await bearer({ publish: ["job:*"] }));
     const viewer = await caughtUp(id);
@@ -39,7 +39,7 @@ describe("a backend on the job's socket", () => {
     expect(offsetsOf(await viewer.until(isOver))).toEqual([2, 3, 4]);
   });
 
-  it("tells many things in one turn: each is stored in order, and acknowledged", async () => {
+  it("may send many reports in one turn: each is stored and acknowledged, in order (B9, B9a)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     for (let ref = 0; ref < 20; ref += 1) backend.send({ type: "output", delta: `${ref} `, ref });
@@ -53,7 +53,7 @@ describe("a backend on the job's socket", () => {
     });
   });
 
-  it("is told of a cancel, with the reason, before the end", async () => {
+  it("gets `cancel` with the reason before the end of a canceled job (B10)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id);
@@ -66,7 +66,7 @@ describe("a backend on the job's socket", () => {
     expect((await backend.closed).code).toBe(1000);
   });
 
-  it("needs the right, and a token that is still good", async () => {
+  it("is refused without the right to publish, and after its token has expired (B9, B7a)", async () => {
     const id = await makeJob();
     const stranger = await caughtUp(id, "", await bearer({ rooms: ["*"] }));
     for (const [index, frame] of REPORTS.entries()) {
@@ -84,7 +84,7 @@ describe("a backend on the job's socket", () => {
     expect(await refused).toMatchObject({ code: "not_authenticated" });
   });
 
-  it("may slip, but not three times in a row, which disturbs nobody else", async () => {
+  it("is closed after three malformed frames in a row, which doesn't affect other sockets (S6a)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id);
@@ -105,7 +105,7 @@ describe("a backend on the job's socket", () => {
     expect(await viewer.next((frame) => frame.progress === 50)).toBeTruthy();
   });
 
-  it("that sends too large a frame is closed", async () => {
+  it("is closed with 1009 if it sends a frame that is too large (C3)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     backend.send({ type: "output", delta: "x".repeat(LIMITS.frameBytes) });

@@ -19,7 +19,7 @@ import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 describe("a subscriber of a job without a space", () => {
-  it("gets the state at once, every change after it, and a close at the end", async () => {
+  it("gets the state at once, then every change, and is closed after the end (C10b, S13a)", async () => {
     const id = await makeJob({ message: "in line" });
     const viewer = await follow(id);
     const first = await viewer.until("progress");
@@ -45,7 +45,7 @@ describe("a subscriber of a job without a space", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("is one of any number, which all hear the same", async () => {
+  it("gets the same frames as every other subscriber", async () => {
     const id = await makeJob();
     const viewers = await Promise.all(
       Array.from({ length: 40 }, (_, index) => {
@@ -62,7 +62,7 @@ describe("a subscriber of a job without a space", () => {
     }
   });
 
-  it("that comes after the end is told it, and closed", async () => {
+  it("that comes after the end gets the end and is closed (S13a)", async () => {
     const id = await makeJob();
     await told(id, "output", { delta: "a" });
     await told(id, "cancel", { reason: "no budget" });
@@ -75,7 +75,7 @@ describe("a subscriber of a job without a space", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("goes on where it was, without a gap or anything twice, at any place", async () => {
+  it("gets exactly the events after its position, whichever it is (C9)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
     for (const delta of ["a", "b", "c", "d"]) await told(id, "output", { delta });
@@ -88,7 +88,7 @@ describe("a subscriber of a job without a space", () => {
     }
   });
 
-  it("starts anew where its position is of another log, or is none", async () => {
+  it("gets a snapshot if its position is of another epoch or can't be read (C8, C10)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
     for (const since of ["00000000:1", `${epoch}:9`, "nonsense", ""]) {
@@ -97,7 +97,7 @@ describe("a subscriber of a job without a space", () => {
     }
   });
 
-  it("is told up to where the log was trimmed, and what is left", async () => {
+  it("gets a gap where the log was trimmed, and then the pieces that are left (C11a, B14)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
@@ -112,7 +112,7 @@ describe("a subscriber of a job without a space", () => {
     );
   });
 
-  it("may follow it over a socket of many channels", async () => {
+  it("can follow the job over /ws, unless the job is private (R8)", async () => {
     const id = await makeJob();
     const room = `job:${id}`;
     const socket = await connectUser("ann");
@@ -128,7 +128,7 @@ describe("a subscriber of a job without a space", () => {
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", room: secret });
   });
 
-  it("may ask in the protocol's name, and for nothing that makes no sense", async () => {
+  it("may offer the subprotocol, and is refused if an option in its address is out of range (C5)", async () => {
     const id = await makeJob();
     const response = await call("GET", `/ws/${id}`, undefined, {
       upgrade: "websocket",
@@ -150,7 +150,7 @@ describe("a subscriber of a job without a space", () => {
     expect((await call("GET", `/ws/${id}`)).status).toBe(426);
   });
 
-  it("reads the same as server-sent events, and goes on after the last it saw", async () => {
+  it("can read the events as a stream, which goes on after the `Last-Event-ID` and is 204 after the end (C12, C13)", async () => {
     const id = await makeJob();
     await told(id, "output", { delta: "a" });
     await told(id, "complete", { result: 1 });
@@ -169,7 +169,7 @@ describe("a subscriber of a job without a space", () => {
 });
 
 describe("a subscriber of a job that nobody has made yet", () => {
-  it("is told that it is pending, and hears of it from its first event on", async () => {
+  it("gets the status `pending`, and then the job's events from the first on (B8)", async () => {
     const id = freshId();
     const early = await follow(id);
     const waiting = await early.until("progress");
@@ -185,7 +185,7 @@ describe("a subscriber of a job that nobody has made yet", () => {
     expect((await early.closed).code).toBe(1000);
   });
 
-  it("keeps its place over hibernation, and when it comes back after the job was made", async () => {
+  it("keeps its position over hibernation, and when it comes back after the job was made (B8)", async () => {
     const id = freshId();
     const early = await follow(id);
     const { epoch } = await early.next("connection");
@@ -203,7 +203,7 @@ describe("a subscriber of a job that nobody has made yet", () => {
     ]);
   });
 
-  it("may not report it", async () => {
+  it("can't report about it (B9)", async () => {
     const id = freshId();
     const backend = await caughtUp(id, "", OPERATOR);
     backend.send({ type: "progress", progress: 1, ref: 7 });
@@ -212,7 +212,7 @@ describe("a subscriber of a job that nobody has made yet", () => {
     expect(await alarmOf(id)).not.toBeNull();
   });
 
-  it("leaves when the job is made private, unless its token names it", async () => {
+  it("is closed with 4403 when the job is made private, unless its token names it (B8a)", async () => {
     const id = freshId();
     const stranger = await caughtUp(id);
     const invited = await caughtUp(id, "", await bearer({ rooms: [`job:${id}`] }));
@@ -228,7 +228,7 @@ describe("a subscriber of a job that nobody has made yet", () => {
 });
 
 describe("a socket of a private job", () => {
-  it("is refused in words, over the socket, to whom the job is not for", async () => {
+  it("that may not read the job gets the reason, and is closed with 4401 or 4403 (B7)", async () => {
     const id = await makeJob({ visibility: "private" });
     const stranger = await follow(id);
     expect(await stranger.next("connection.error")).toMatchObject({ code: "not_authenticated" });
@@ -241,7 +241,7 @@ describe("a socket of a private job", () => {
     expect((await expired.closed).code).toBe(4401);
   });
 
-  it("takes its token as browsers can send it", async () => {
+  it("accepts its token as browsers can send it: in the address, or as a subprotocol (B6b)", async () => {
     const id = await makeJob({ visibility: "private" });
     const { authorization } = await bearer({ rooms: [`job:${id}`] });
     const token = authorization.slice("Bearer ".length);
@@ -252,14 +252,14 @@ describe("a socket of a private job", () => {
     expect(await (await follow(id, "", protocols)).next("progress")).toMatchObject({ offset: 1 });
   });
 
-  it("is closed when its token runs out", async () => {
+  it("is closed with 4401 when its token expires (B7a)", async () => {
     const id = await makeJob({ visibility: "private" });
     const viewer = await caughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
 
-  it("that says too much is cut off where it only follows, and acknowledges as it likes", async () => {
+  it("that sends too much is closed with 4429 if it can't report, though any number of `ack` is allowed (B9b)", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id, "?acks=1");
     for (let n = 0; n < 1_500; n += 1) viewer.send({ type: "ack", offset: 1 });

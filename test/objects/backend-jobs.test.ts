@@ -16,7 +16,7 @@ import {
 import { call, expectStatus, OPERATOR, problemOf } from "./support.ts";
 
 describe("a job without a space", () => {
-  it("is made by its creator's id and read by anyone who knows it", async () => {
+  it("is made under the id that its creator chose, and can be read by anybody who knows the id (B1, B6a)", async () => {
     const id = freshId();
     const body = { id, user: "ann", input: { prompt: "a cat" }, message: "in line" };
     const response = await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
@@ -38,14 +38,14 @@ describe("a job without a space", () => {
     expect(await read(id)).toEqual(job);
   });
 
-  it("gets an id where its creator gives none, without a dot", async () => {
+  it("gets an id without a dot if its creator chose none (B1a)", async () => {
     const response = await expectStatus(201, await call("POST", "/api/jobs", {}, OPERATOR));
     const { id } = await response.json<{ id: string }>();
     expect(id).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
     expect(await read(id)).toMatchObject({ id, input: {} });
   });
 
-  it("is made once: told again it is answered as it is, another of its id is refused", async () => {
+  it("is made once: the same body is answered with the job, another body with the same id is refused (B2)", async () => {
     const body = { id: freshId(), input: { a: 1, b: 2 } };
     await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
     await told(body.id, "progress", { progress: 10 });
@@ -61,14 +61,14 @@ describe("a job without a space", () => {
     }
   });
 
-  it("made by two calls at once is one of them", async () => {
+  it("that two requests make at once is made by one, and the other is refused (B2)", async () => {
     const id = freshId();
     const calls = [1, 2].map((n) => call("POST", "/api/jobs", { id, input: { n } }, OPERATOR));
     const statuses = (await Promise.all(calls)).map(({ status }) => status);
     expect(statuses.sort()).toEqual([201, 409]);
   });
 
-  it("is reported from the queue to its result", async () => {
+  it("goes from queued over progress and output to its result by reports (B3, B5)", async () => {
     const id = await makeJob();
     const first = await told(id, "progress", {
       progress: 25,
@@ -93,7 +93,7 @@ describe("a job without a space", () => {
     expect(await read(id)).toEqual(job);
   });
 
-  it("that failed says why, in its backend's own words", async () => {
+  it("that failed has the error that its backend reported", async () => {
     const id = await makeJob();
     const error = { code: "out_of_memory", message: "no room" };
     expect(await told(id, "fail", error)).toMatchObject({ status: "failed", error });
@@ -114,7 +114,7 @@ describe("a job without a space", () => {
     });
   });
 
-  it("stays as it ended: the same end is taken again, anything else is refused", async () => {
+  it("stays as it ended: the same end again gets the same answer, anything else is refused (B4)", async () => {
     const id = await makeJob();
     const ended = await told(id, "complete", { result: [1, { a: 1, b: 2 }] });
     expect(await told(id, "complete", { result: [1, { b: 2, a: 1 }] })).toEqual(ended);
@@ -131,7 +131,7 @@ describe("a job without a space", () => {
     expect(await read(id)).toEqual(ended);
   });
 
-  it("that is ended by several at once ends as the first of them says", async () => {
+  it("that several requests end at once ends as the first of them says (B4)", async () => {
     const id = await makeJob();
     const ends = await Promise.all([
       report(id, "complete", { result: 1 }),
@@ -143,7 +143,7 @@ describe("a job without a space", () => {
     expect(await read(id)).toMatchObject({ status: "completed", result: 1, output: null });
   });
 
-  it("takes every one of many reports that come at once", async () => {
+  it("stores every one of many reports that come at once", async () => {
     const id = await makeJob();
     const deltas = Array.from({ length: 50 }, (_, index) => `${index} `);
     await Promise.all(deltas.map((delta) => told(id, "output", { delta })));
@@ -151,7 +151,7 @@ describe("a job without a space", () => {
     expect(String(output).trim().split(" ").sort()).toEqual(deltas.map((one) => one.trim()).sort());
   });
 
-  it("says that its output lacks its beginning once that was dropped", async () => {
+  it("has `output_truncated` once the beginning of its output was dropped (C11b)", async () => {
     const id = await makeJob();
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
     for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
@@ -161,8 +161,8 @@ describe("a job without a space", () => {
   });
 });
 
-describe("the numbers of a job", () => {
-  it("say how it stands, and nothing before it is made, whoever waits for it", async () => {
+describe("the report of a job to the monitor", () => {
+  it("has its state and its sockets, and is null before the job is made, even if a client waits for it", async () => {
     const id = freshId();
     expect(await objectOf(id).getReport()).toBeNull();
     const waiting = await caughtUp(id);
@@ -187,8 +187,8 @@ describe("the numbers of a job", () => {
   });
 });
 
-describe("reporting a job", () => {
-  it("takes the operator's key, or a token with the right to publish to it", async () => {
+describe("a report about a job without a space", () => {
+  it("needs the operator's key or a token whose `publish` names the job (B6)", async () => {
     const id = freshId();
     const create = (headers: Record<string, string>) => call("POST", "/api/jobs", { id }, headers);
     expect((await problemOf(401, create({}))).code).toBe("not_authenticated");
@@ -215,7 +215,7 @@ describe("reporting a job", () => {
     expect(await read(id)).toMatchObject({ status: "processing" });
   });
 
-  it("of no such job is refused and makes none", async () => {
+  it("that doesn't exist is refused, and makes no job", async () => {
     const id = freshId();
     for (const [type, body] of [
       ["progress", {}],
@@ -240,14 +240,14 @@ describe("reporting a job", () => {
     ["complete", { metrics: 5 }, "metrics"],
     ["cancel", { reason: 5 }, "reason"],
     ["progress", [], ""],
-  ])("has bounds: %s %o", async (type, body, path) => {
+  ])("must have valid fields: %s %o", async (type, body, path) => {
     const id = await makeJob();
     const { code, errors } = await problemOf(422, report(id, type, body));
     expect(code).toBe("invalid_request");
     expect(errors?.[0]?.path).toBe(path);
   });
 
-  it("with a body that can't be read, or is too large, changes nothing", async () => {
+  it("changes nothing if its body can't be read or is too large (H3)", async () => {
     const id = await makeJob();
     const post = (body: string, headers = {}) =>
       call("POST", `/api/jobs/${id}/complete`, body, { ...OPERATOR, ...headers });
@@ -262,7 +262,7 @@ describe("reporting a job", () => {
     expect(await read(id)).toMatchObject({ status: "queued", result: null });
   });
 
-  it("under an id no job can have is no route", async () => {
+  it("is answered 404 under an id that no job can have (B1a)", async () => {
     for (const id of ["a.b", "x".repeat(65), "na%C3%AFve", "monitor"]) {
       await problemOf(404, report(id, "progress", {}));
       await problemOf(404, call("GET", `/api/jobs/${id}`));
@@ -273,7 +273,7 @@ describe("reporting a job", () => {
 });
 
 describe("a private job", () => {
-  it("is read by the operator, and by tokens that name it", async () => {
+  it("can be read by the operator, and with a token whose `publish` or `rooms` names it (B6a, B6b)", async () => {
     const id = await makeJob({ visibility: "private" });
     expect((await problemOf(401, call("GET", `/api/jobs/${id}`))).code).toBe("not_authenticated");
     const stranger = await bearer({ rooms: ["job:other"] });

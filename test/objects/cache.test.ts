@@ -15,11 +15,11 @@ import {
 
 const TTL_S = 600;
 
-/** A space that keeps answers, and its worker. */
+/** Makes a space with a cache, and connects its worker. */
 async function makeCache(settings: Partial<SpaceSettings> = {}) {
   const space = await makeSpace({ cache_ttl_s: TTL_S, enable_file_upload: true, ...settings });
   const { socket: worker } = await connectWorker(space, { capabilities: ["gpu", "fp8"] });
-  /** The worker ends its next job, which must be this one. */
+  /** Lets the worker end its next job, which must be this one. */
   const answer = async (job_id: string, end: object = { type: "result", output: "made" }) => {
     expect(await worker.next("job")).toMatchObject({ job_id });
     for (const delta of ["a", "b"]) worker.send({ type: "output", job_id, attempt: 1, delta });
@@ -58,8 +58,8 @@ const ASKED = { input: { prompt: "hi", size: { w: 1, h: 2 } } };
 const ANSWERED = { status: "completed", cached: true, output: "ab", result: "made", attempt: 0 };
 const STARTED = { status: "processing", cached: false };
 
-describe("an input that was answered before", () => {
-  it("is answered at once with output, result and metrics, and no worker hears of it", async () => {
+describe("an input whose job was completed before", () => {
+  it("is answered at once with its output, result and metrics, and goes to no worker (H11, H11a)", async () => {
     const { space, worker, answer } = await makeCache();
     const first = await post(space, ASKED);
     expect(first).toMatchObject(STARTED);
@@ -71,7 +71,7 @@ describe("an input that was answered before", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: other.id });
   });
 
-  it("is answered also while no worker is there, after the memory was lost, and over a socket", async () => {
+  it("is answered also over a socket, without a worker, and after the object was evicted from memory (H11a)", async () => {
     const { space, worker, answer } = await makeCache();
     await answer((await post(space, ASKED)).id);
     const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
@@ -91,7 +91,7 @@ describe("an input that was answered before", () => {
     expect(refused.status).toBe(409);
   });
 
-  it("with the same file is answered, with another file or other fields it is not", async () => {
+  it("is answered with the same file, but not with another file or other fields (H11)", async () => {
     const { space, worker, answer } = await makeCache({ concurrency: 1, offline: "queue" });
     await answer((await upload(space, "meow", { seed: "7" })).id);
     expect(await upload(space, "meow", { seed: "7" })).toMatchObject(ANSWERED);
@@ -101,7 +101,7 @@ describe("an input that was answered before", () => {
     expect(await worker.next("job")).toMatchObject({ files: [{ size: 4 }] });
   });
 
-  it("for other capabilities is another question, in whatever order they are named", async () => {
+  it("is answered for the same capabilities in any order, but not for others (H11)", async () => {
     const { space, answer } = await makeCache();
     await answer((await post(space, { ...ASKED, requires: ["gpu", "fp8"] })).id);
     const same = { ...ASKED, requires: ["fp8", "gpu", "fp8"] };
@@ -110,7 +110,7 @@ describe("an input that was answered before", () => {
     expect(await post(space, ASKED)).toMatchObject({ cached: false });
   });
 
-  it("is asked again once the answer is too old, which a cached answer does not renew", async () => {
+  it("runs again once the answer is older than `cache_ttl_s`, and cached answers don't renew it (H11)", async () => {
     const { space, answer } = await makeCache();
     await answer((await post(space, ASKED)).id);
     const age = "UPDATE jobs SET completed_at = completed_at - ? WHERE attempts > 0";
@@ -123,7 +123,7 @@ describe("an input that was answered before", () => {
     expect(await post(space, ASKED)).toMatchObject({ cached: true, result: "anew" });
   });
 
-  it("by a failure or a cancel is asked again", async () => {
+  it("runs again if the job before failed or was canceled (H11)", async () => {
     const { space, worker, answer } = await makeCache();
     await answer((await post(space, ASKED)).id, { type: "fail", code: "oom", message: "no room" });
     const second = await post(space, ASKED);
@@ -135,7 +135,7 @@ describe("an input that was answered before", () => {
     expect(await post(space, ASKED)).toMatchObject(STARTED);
   });
 
-  it("is asked again in another space, and where the space keeps none", async () => {
+  it("runs again in another space, and when the space's cache is switched off (H11)", async () => {
     const { space, answer } = await makeCache();
     await answer((await post(space, ASKED)).id);
     const { space: other } = await makeCache();
@@ -145,7 +145,7 @@ describe("an input that was answered before", () => {
     expect(await post(space, ASKED)).toMatchObject(STARTED);
   });
 
-  it("is asked again in a space as it is by default", async () => {
+  it("runs again in a space with default settings", async () => {
     const { space, answer } = await makeCache({ cache_ttl_s: undefined });
     await answer((await post(space, ASKED)).id);
     expect(await post(space, ASKED)).toMatchObject(STARTED);

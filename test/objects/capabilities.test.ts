@@ -12,7 +12,7 @@ import {
 
 type Space = { name: string; token: string };
 
-/** A worker of this name, which is its id as well. */
+/** Connects a worker with this name, which is also its id. */
 async function join(space: Space, name: string, register: object = {}): Promise<TestSocket> {
   return (await connectWorker(space, { worker_id: name, name, ...register })).socket;
 }
@@ -21,7 +21,7 @@ function ask(space: Space, requires: string[], more: object = {}) {
   return submit(space.name, { input: {}, requires, ...more });
 }
 
-/** The job it gets next. */
+/** Returns the id of the job that the worker gets next. */
 async function given(worker: TestSocket): Promise<string> {
   return String((await worker.next("job")).job_id);
 }
@@ -36,14 +36,14 @@ async function statusOf(space: Space) {
   return (await response.json<{ status: { waiting_reason?: string; worker: string } }>()).status;
 }
 
-/** What the space says of waiting, and what the job says of its own. */
+/** Returns why jobs wait: as the space says it, and as this job says it. */
 async function reasons(space: Space, id: string): Promise<(string | null | undefined)[]> {
   const response = await call("GET", `/api/jobs/${id}`);
   const { message } = await response.json<{ message: string | null }>();
   return [(await statusOf(space)).waiting_reason, message];
 }
 
-/** Says that it is no more at work than this, and returns once the edge knows. */
+/** Sends the load of the worker's machine and returns once the edge has handled it. */
 async function tellLoad(worker: TestSocket, load: number): Promise<void> {
   worker.send({ type: "load", load });
   worker.send({ type: "accept", job_id: "none", attempt: 1 });
@@ -51,7 +51,7 @@ async function tellLoad(worker: TestSocket, load: number): Promise<void> {
 }
 
 describe("a job that requires capabilities", () => {
-  it("goes only to a worker that registered with all of them", async () => {
+  it("goes only to a worker that registered all of them (W32)", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 3 });
     const plain = await join(space, "plain", { concurrency: 9 });
     const half = await join(space, "half", { concurrency: 9, capabilities: ["gpu"] });
@@ -69,7 +69,7 @@ describe("a job that requires capabilities", () => {
     expect(await given(plain)).toBe(anyone.id);
   });
 
-  it("and waits for them blocks none behind it, of a lower priority either", async () => {
+  it("doesn't hold up the jobs behind it while it waits, even those of a lower priority (W32a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const plain = await join(space, "plain");
     const blocked = [
@@ -85,7 +85,7 @@ describe("a job that requires capabilities", () => {
     expect(statuses.map(({ status }) => status)).toEqual(["queued", "queued"]);
   });
 
-  it("and finds its worker taken blocks none that comes with it", async () => {
+  it("doesn't hold up the jobs of its batch when its only worker is busy (W32a)", async () => {
     const space = await makeSpace({ max_workers: 2 });
     const able = await join(space, "able", { capabilities: ["gpu", "x"] });
     const plain = await join(space, "plain");
@@ -99,7 +99,7 @@ describe("a job that requires capabilities", () => {
     expect(await given(plain)).toBe(taken[2]?.job.id);
   });
 
-  it("that no connected worker has is refused, or queued, as the space's `offline` says", async () => {
+  it("that no connected worker has is refused or queued, as the space's `offline` says (H3)", async () => {
     const space = await makeSpace();
     await join(space, "plain", { capabilities: ["gpu"] });
     const refused = () =>
@@ -113,7 +113,7 @@ describe("a job that requires capabilities", () => {
     expect(await ask(queueing, ["gpu"])).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
-  it("goes to the other worker where the one that has them leaves", async () => {
+  it("goes to another worker that has them when its worker leaves (W28a, W32)", async () => {
     const space = await makeSpace({ max_workers: 2, offline: "queue" });
     const [one, other] = [
       await join(space, "one", { capabilities: ["gpu"] }),
@@ -136,7 +136,7 @@ describe("a job that requires capabilities", () => {
 });
 
 describe("why a job waits", () => {
-  it("is that no worker is there, that none has what it asks for, or that it is busy", async () => {
+  it("is that no worker is connected, that none has the capabilities, or that all are busy", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 2 });
     const plain = await ask(space, []);
     const picky = await ask(space, ["gpu"]);
@@ -159,7 +159,7 @@ describe("why a job waits", () => {
     expect(await reasons(space, more.id)).toEqual([every, every]);
   });
 
-  it("is that the worker drains, or is away and may come back", async () => {
+  it("is that the worker drains, or has lost its connection and may come back", async () => {
     const space = await makeSpace({ offline: "queue" });
     const worker = await join(space, "one");
     const running = await submit(space.name);
@@ -178,7 +178,7 @@ describe("why a job waits", () => {
     expect(await reasons(space, id)).toEqual([away, away]);
   });
 
-  it("is told to who follows the job, and ends with its wait", async () => {
+  it("is sent to the job's followers, and is null once the job runs", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id } = await ask(space, ["gpu"]);
     const viewer = await TestSocket.open(`/ws/${id}`);
@@ -189,10 +189,10 @@ describe("why a job waits", () => {
   });
 });
 
-describe("a space with more workers than one", () => {
+describe("a space with several workers", () => {
   const TWO: Partial<SpaceSettings> = { max_workers: 2, offline: "queue" };
 
-  it("spreads its jobs by the share of free slots", async () => {
+  it("gives each job to the worker with the smallest share of busy slots (W33)", async () => {
     const space = await makeSpace(TWO);
     const [small, large] = [
       await join(space, "small", { concurrency: 2 }),
@@ -205,13 +205,13 @@ describe("a space with more workers than one", () => {
       while (ids.length < count) ids.push(await given(worker));
       return ids.map((id) => jobs.indexOf(id));
     };
-    // 0 of 2 and of 4 busy: the first; 1 of 2: the second twice; half of both: the first; then the second.
+    // Both are idle: small. Small is half busy: large, twice. Both are half busy: small. Small is full: large.
     expect(await got(small, 2)).toEqual([0, 3]);
     expect(await got(large, 4)).toEqual([1, 2, 4, 5]);
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
-  it("prefers of free workers the one whose machine is less loaded, as it last said", async () => {
+  it("prefers the free worker whose machine reported the lower load last (W33a, W33b)", async () => {
     const space = await makeSpace(TWO);
     const [one, two] = [await join(space, "one"), await join(space, "two")];
     await tellLoad(one, 0.9);
@@ -222,13 +222,13 @@ describe("a space with more workers than one", () => {
     await tellLoad(one, 0.1);
     const second = await submit(space.name);
     expect(await given(one)).toBe(second.id);
-    // A loaded machine is the last choice, not none.
+    // Only the loaded worker is free, so it gets the job.
     await tellLoad(two, 1);
     const third = await submit(space.name);
     expect(await given(two)).toBe(third.id);
   });
 
-  it("gives none to a worker that drains", async () => {
+  it("gives no job to a worker that drains (W28)", async () => {
     const space = await makeSpace(TWO);
     const [one, two] = [await join(space, "one"), await join(space, "two")];
     one.send({ type: "drain" });

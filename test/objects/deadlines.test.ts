@@ -17,7 +17,7 @@ import {
   TestSocket,
 } from "./support.ts";
 
-/** Short enough to be waited for, long enough for the frames before it. */
+/** A limit that is short enough to wait for, and long enough for the frames that a test sends before it ends. */
 const SHORT_S = 0.5;
 
 type Space = { name: string };
@@ -26,20 +26,20 @@ function ended(socket: TestSocket) {
   return socket.next(({ status }) => ["completed", "failed", "canceled"].includes(String(status)));
 }
 
-/** Lets the alarm ring on what the rows say now: memory is made from them again. */
+/** Evicts the object from memory, so that it reads its rows again, and runs its alarm. */
 async function ring(space: Space): Promise<void> {
   await evictDurableObject(objectOf(space));
   expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
 }
 
-/** A worker of whose registration no alarm is left. */
+/** Connects a worker and runs the alarm that its registration has set, so that none is left. */
 async function connectSettledWorker(space: { name: string; token: string }): Promise<TestSocket> {
   const { socket } = await connectWorker(space);
   expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
   return socket;
 }
 
-/** Whether the object wakes by itself within so many seconds. */
+/** Returns whether the object has an alarm within so many seconds. */
 function wakesWithin(space: Space, seconds: number): Promise<boolean> {
   return runInDurableObject(objectOf(space), async (_object, { storage }) => {
     const at = await storage.getAlarm();
@@ -47,7 +47,7 @@ function wakesWithin(space: Space, seconds: number): Promise<boolean> {
   });
 }
 
-/** Makes the sockets of the object's workers this much older. */
+/** Makes the sockets of the space's workers this many milliseconds older. */
 function ageWorkers(space: Space, ms: number): Promise<void> {
   return runInDurableObject(objectOf(space), (_object, state) => {
     for (const socket of state.getWebSockets()) {
@@ -60,7 +60,7 @@ function ageWorkers(space: Space, ms: number): Promise<void> {
 }
 
 describe("a job that reaches a limit", () => {
-  it("of waiting has expired, and its worker never hears of it", async () => {
+  it("of waiting has expired, and no worker gets it", async () => {
     const space = await makeSpace({ offline: "queue", queue_timeout_s: SHORT_S });
     const { id } = await submit(space.name);
     const viewer = await TestSocket.open(`/ws/${id}`);
@@ -76,7 +76,7 @@ describe("a job that reaches a limit", () => {
     expect(await getJob(id)).toMatchObject({ status: "failed", attempt: 0 });
   });
 
-  it("of silence before the first frame is taken from its worker", async () => {
+  it("of silence before the first output is taken back from its worker (W29a, W23)", async () => {
     const space = await makeSpace({ first_output_timeout_s: SHORT_S });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -86,7 +86,7 @@ describe("a job that reaches a limit", () => {
     expect(await worker.next("cancel")).toMatchObject({ job_id: id, attempt: 1, reason: message });
   });
 
-  it("of silence after a frame is taken from its worker", async () => {
+  it("of silence after an output is taken back from its worker (W29a, W23)", async () => {
     const space = await makeSpace({ stall_timeout_s: SHORT_S, first_output_timeout_s: 60 });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -100,7 +100,7 @@ describe("a job that reaches a limit", () => {
     expect(await worker.next("cancel")).toMatchObject({ job_id: id, attempt: 1 });
   });
 
-  it("of running ends, however busy its worker is, and its late result is stale", async () => {
+  it("of running fails, even if its worker sends output, and a late result is stale (W15, W23b)", async () => {
     const space = await makeSpace({ job_timeout_s: 60, stall_timeout_s: 50 });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -118,7 +118,7 @@ describe("a job that reaches a limit", () => {
     expect(await getJob(id)).toMatchObject({ status: "failed", result: null, output: "x" });
   });
 
-  it("does so by an alarm of its own, and frees the slot of its worker", async () => {
+  it("is taken back by an alarm alone, which frees the place of its worker (W23b)", async () => {
     const space = await makeSpace({ job_timeout_s: SHORT_S });
     const { socket: worker } = await connectWorker(space);
     const first = await submit(space.name);
@@ -128,7 +128,7 @@ describe("a job that reaches a limit", () => {
     expect(await getJob(first.id)).toMatchObject({ error: { code: "timeout" } });
   });
 
-  it("of its own does so where that is lower than the space's, and never where it is higher", async () => {
+  it("of its own ends by that limit if it is lower than the space's, and otherwise by the space's (H5)", async () => {
     const space = await makeSpace({ queue_timeout_s: 60, offline: "queue" });
     const lower = await submit(space.name, { input: {}, queue_timeout_s: 30 });
     const higher = await submit(space.name, { input: {}, queue_timeout_s: 600 });
@@ -143,7 +143,7 @@ describe("a job that reaches a limit", () => {
     expect((await getJob(higher.id)).error?.message).toContain("60 s (queue_timeout_s)");
   });
 
-  it("that is not yet reached goes on", async () => {
+  it("only later goes on", async () => {
     const space = await makeSpace({ job_timeout_s: 60, stall_timeout_s: 60, queue_timeout_s: 60 });
     await connectWorker(space);
     const running = await submit(space.name);
@@ -159,7 +159,7 @@ describe("a job that reaches a limit", () => {
 });
 
 describe("a job whose cancel its worker does not confirm", () => {
-  it("is canceled once the worker had its time, and what comes later is stale", async () => {
+  it("is canceled after 10 seconds, and later frames about it are stale (W23a, W22)", async () => {
     const space = await makeSpace();
     const worker = await connectSettledWorker(space);
     const { id } = await submit(space.name);
@@ -180,7 +180,7 @@ describe("a job whose cancel its worker does not confirm", () => {
     expect(await worker.next("stale")).toMatchObject({ job_id: id, attempt: 1 });
   });
 
-  it("is canceled, not failed, when another limit is over first", async () => {
+  it("is canceled, not failed, if another limit is reached first", async () => {
     const space = await makeSpace({ job_timeout_s: SHORT_S });
     await connectWorker(space);
     const { id } = await submit(space.name);
@@ -194,7 +194,7 @@ describe("a job whose cancel its worker does not confirm", () => {
 });
 
 describe("a job that is over", () => {
-  it("is kept for the space's time, then nobody finds it", async () => {
+  it("is kept for `result_ttl_s`, and then not found (C11c)", async () => {
     const space = await makeSpace({ result_ttl_s: 600 });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -215,7 +215,7 @@ describe("a job that is over", () => {
     expect(await worker.next("stale")).toMatchObject({ job_id: id });
   });
 
-  it("is erased sooner where the space's time is made shorter", async () => {
+  it("is erased earlier if the space's `result_ttl_s` is made shorter", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id } = await submit(space.name);
     await call("POST", `/api/jobs/${id}/cancel`);
@@ -228,7 +228,7 @@ describe("a job that is over", () => {
 });
 
 describe("a worker that falls silent", () => {
-  it("loses its socket, and after its grace its attempt", async () => {
+  it("loses its socket, and its attempt after the grace (W9a, W24a)", async () => {
     const space = await makeSpace({ offline: "queue", reconnect_grace_s: SHORT_S });
     const worker = await connectSettledWorker(space);
     const { id } = await submit(space.name);
@@ -246,7 +246,7 @@ describe("a worker that falls silent", () => {
     expect(await again.next("job")).toMatchObject({ job_id: id, attempt: 2 });
   });
 
-  it("may come back within its grace and go on", async () => {
+  it("may come back within the grace and go on (W24, W26)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -257,14 +257,14 @@ describe("a worker that falls silent", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id, attempt: 1 }] });
   });
 
-  it("is not silent while it pings", async () => {
+  it("keeps its socket while it sends `ping` (W9)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     const viewer = await TestSocket.open(`/ws/${id}`);
     await viewer.next("progress");
     worker.send("ping");
-    // Answered after the ping, on the same socket: the runtime has seen both.
+    // Sent on the same socket after the ping: once it has an effect, the runtime has seen the ping too.
     worker.send({ type: "output", job_id: id, attempt: 1, delta: "x" });
     await viewer.next("output");
     await ageWorkers(space, (LEASE_S + 1) * 1_000);
@@ -273,7 +273,7 @@ describe("a worker that falls silent", () => {
     expect(await worker.next("ack")).toMatchObject({ job_id: id });
   });
 
-  it("before it registered is told so and let go", async () => {
+  it("before it has registered gets `register_timeout` and close 4408 (W6)", async () => {
     const space = await makeSpace();
     const path = `/api/spaces/${space.name}/connect?token=${space.token}`;
     const worker = await TestSocket.open(path);

@@ -18,7 +18,7 @@ const A_DAY_MS = 86_400_000;
 
 type Space = { name: string; token: string };
 
-/** A space with a worker of two slots, whose one job until now took so many milliseconds. */
+/** Makes a space whose only job so far ran for `runMs`, with a worker that takes two jobs at once. */
 async function makeSpaceOf(runMs: number) {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space, { concurrency: 2 });
@@ -37,19 +37,19 @@ async function finish(worker: TestSocket, job_id: string): Promise<void> {
   expect(await worker.next("ack")).toMatchObject({ job_id, of: "result" });
 }
 
-/** Submits, and waits until its worker has it. */
+/** Submits a job and waits until the worker gets it; returns its id. */
 async function handOver({ client, worker }: Sides, more: object = {}): Promise<string> {
   client.send({ type: "submit", ref: 1, input: {}, ...more });
   return String((await worker.next("job")).job_id);
 }
 
-/** How the jobs stand that came after the first, as they are stored. */
+/** Returns the stored statuses of all jobs but the first. */
 async function stored(space: Space): Promise<unknown[]> {
   const rows = await inRows(space, "SELECT status FROM jobs ORDER BY ulid");
   return rows.slice(1).map(({ status }) => status);
 }
 
-/** Lets time pass for the space's object. */
+/** Advances the clock and the timers of the space's object. */
 function pass(space: Space, ms: number): Promise<unknown> {
   return runInDurableObject(objectOf(space), () => vi.advanceTimersByTime(ms));
 }
@@ -59,7 +59,7 @@ type Sides = { client: TestSocket; worker: TestSocket };
 const isAbout = (job_id: string) => (frame: Frame) => frame.job_id === job_id;
 const isEnd = ({ status }: Frame) => status === "completed";
 
-/** One more socket for a worker of a space, on which none has registered yet. */
+/** Opens another worker's socket, on which no worker has registered yet. */
 async function dialAgain({ name, token }: Space): Promise<TestSocket> {
   const headers = { authorization: `Bearer ${token}` };
   const socket = await TestSocket.open(`/api/spaces/${name}/connect`, headers);
@@ -74,8 +74,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("a job of a space whose jobs end at once", () => {
-  it("is stored once, with its result, and told from the beginning", async () => {
+describe("a job of a space whose jobs end within milliseconds", () => {
+  it("is stored once, with its result, and its submitter then gets every event from the first on (S9, S10)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     expect(await stored(space)).toEqual([]);
@@ -92,7 +92,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done", attempt: 1 });
   });
 
-  it("is stored and accepted without its result where that is late", async () => {
+  it("is stored and accepted without its result if the result is late (S9)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     await pass(space, DEFER_MS);
@@ -102,7 +102,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await sides.client.next(isEnd)).toMatchObject({ job_id: id });
   });
 
-  it("waits no longer because others come", async () => {
+  it("is not deferred longer because other jobs come", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const first = await handOver(sides);
     await pass(space, DEFER_MS - 1);
@@ -116,7 +116,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing", "processing"]);
   });
 
-  it("stays in memory while another, stored before, ends", async () => {
+  it("stays deferred while a job that was stored before ends", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const late = await handOver(sides);
     await pass(space, DEFER_MS);
@@ -130,7 +130,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["completed", "completed"]);
   });
 
-  it("is accepted before one that was submitted after it, whichever ends first", async () => {
+  it("is accepted before a job that was submitted after it, even if that one ends first (S9c)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const [first, second] = [await handOver(sides), await handOver(sides)];
     await finish(sides.worker, second);
@@ -139,7 +139,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing", "completed"]);
   });
 
-  it("stays in memory where a later one of somebody else ends first", async () => {
+  it("stays deferred if a later job of another submitter ends first", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const first = await handOver(sides);
     const submitted = submit(space.name);
@@ -151,7 +151,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["completed", "completed"]);
   });
 
-  it("is accepted before its submitter follows another", async () => {
+  it("is accepted before its submitter's next `follow` is answered (S9c)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const known = await handOver(sides);
     await finish(sides.worker, known);
@@ -164,7 +164,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["completed", "processing"]);
   });
 
-  it("is accepted before a later submit is refused", async () => {
+  it("is accepted before a later submit is refused (S9c)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     await handOver(sides);
     sides.client.send({ type: "submit", ref: 2, input: {}, requires: ["gpu"] });
@@ -181,7 +181,7 @@ describe("a job of a space whose jobs end at once", () => {
   });
 
   it.each([
-    ["tells something", { type: "output", delta: "a" }],
+    ["sends output", { type: "output", delta: "a" }],
     ["fails", { type: "fail", code: "oom", message: "no room", retryable: false }],
     ["rejects it", { type: "reject", reason: "no room" }],
   ])("is stored as soon as its worker %s", async (_, frame) => {
@@ -192,7 +192,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toHaveLength(1);
   });
 
-  it("is stored with one that has to wait for a free worker", async () => {
+  it("is stored together with a later job that has to wait for a free worker", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const running = [await handOver(sides), await handOver(sides)];
     sides.client.send({ type: "submit", ref: 3, input: {} });
@@ -205,7 +205,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing", "processing", "queued"]);
   });
 
-  it("is stored before another worker is greeted", async () => {
+  it("is stored before another worker gets its `hello`", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     await dialAgain(space);
@@ -213,7 +213,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 
-  it("is stored, and canceled, where its submitter leaves and asked for that", async () => {
+  it("is stored, and canceled, if its submitter leaves and asked for that (S11)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const job_id = await handOver(sides, { cancel_on_disconnect: true });
     sides.client.close();
@@ -224,7 +224,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await getJob(job_id)).toMatchObject({ status: "canceled" });
   });
 
-  it("needs no alarm: the monitor asks a space with a worker by itself", async () => {
+  it("sets no alarm, because the monitor asks a space with a worker on its own", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     await runDurableObjectAlarm(objectOf(space));
     const alarm = () => runInDurableObject(objectOf(space), (_, { storage }) => storage.getAlarm());
@@ -234,7 +234,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(Number(before) - Date.now()).toBeGreaterThan(A_DAY_MS / 2);
   });
 
-  it("answers a submit over HTTP once it is stored", async () => {
+  it("answers a submit by HTTP once it is stored (H5)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const submitted = submit(space.name);
     const { job_id } = await sides.worker.next("job");
@@ -244,7 +244,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 
-  it("is one job for two submits with the same key", async () => {
+  it("is one job for two submits with the same idempotency key (S15)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides, { idempotency_key: "once" });
     sides.client.send({ type: "submit", ref: 2, input: {}, idempotency_key: "once" });
@@ -257,7 +257,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual(["completed"]);
   });
 
-  it("was never there where the memory is lost meanwhile: nobody was told of it", async () => {
+  it("never existed if the object crashes meanwhile, and nobody got a frame about it (S9, W25a)", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const job_id = await handOver(sides);
     await runInDurableObject(objectOf(space), (_object, state) => state.abort("a crash")).catch(
@@ -271,7 +271,7 @@ describe("a job of a space whose jobs end at once", () => {
     expect(await stored(space)).toEqual([]);
   });
 
-  it("is stored at once where an endpoint is told of its start", async () => {
+  it("is stored at once if its webhook gets the event `start`", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const webhook = { url: "http://127.0.0.1:9/", events: ["start"] };
     const id = await handOver(sides, { webhook });
@@ -280,10 +280,10 @@ describe("a job of a space whose jobs end at once", () => {
   });
 });
 
-describe("a held job", () => {
+describe("a job that is not stored yet", () => {
   it.each([
     ["reads it", (id: string) => getJob(id)],
-    ["reads what its endpoint was told", (id: string) => call("GET", `/api/jobs/${id}/webhooks`)],
+    ["reads its webhook deliveries", (id: string) => call("GET", `/api/jobs/${id}/webhooks`)],
     ["cancels it", (id: string) => call("POST", `/api/jobs/${id}/cancel`)],
   ])("is stored before somebody %s", async (_, ask) => {
     const { space, ...sides } = await makeSpaceOf(1);
@@ -292,7 +292,7 @@ describe("a held job", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 
-  it("is told once to who follows it while it is held", async () => {
+  it("reaches a client that follows it meanwhile with each event once", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     const viewer = await TestSocket.open(`/api/jobs/${id}/ws`);
@@ -307,7 +307,7 @@ describe("a held job", () => {
     expect(rest.map(({ offset }) => offset)).toEqual([3]);
   });
 
-  it("is stored before its worker, back with another socket, is told that it may go on", async () => {
+  it("is stored before its worker can resume it on another socket", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const again = await dialAgain(space);
     const job_id = await handOver(sides);
@@ -326,7 +326,7 @@ describe("a held job", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 
-  it("does not wait for a clock that was set back", async () => {
+  it("is stored in time even if the clock is set back", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     await handOver(sides);
     await runInDurableObject(objectOf(space), () => vi.setSystemTime(Date.now() - 60_000));
@@ -334,7 +334,7 @@ describe("a held job", () => {
     expect(await stored(space)).toEqual(["processing"]);
   });
 
-  it("is not named to the monitor", async () => {
+  it("is not in the space's report to the monitor", async () => {
     const { space, ...sides } = await makeSpaceOf(1);
     const id = await handOver(sides);
     const report = await objectOf(space).getReport();
@@ -343,8 +343,8 @@ describe("a held job", () => {
   });
 });
 
-describe("a job of a space whose jobs take a while", () => {
-  it("is stored and accepted at once", async () => {
+describe("a job of a space whose jobs take longer", () => {
+  it("is stored and accepted at once (S9)", async () => {
     const { space, ...sides } = await makeSpaceOf(DEFER_MS);
     const id = await handOver(sides);
     expect(await sides.client.next("accepted")).toMatchObject({ job_id: id });

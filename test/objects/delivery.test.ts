@@ -27,7 +27,7 @@ const RESULT = { type: "result", attempt: 1, output: "done" };
 const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
 
 describe("a space that becomes private", () => {
-  it("closes strangers' sockets, of the space and of a job, and not the operator's", async () => {
+  it("closes the sockets of strangers, of the space and of its jobs, with 4401, but not the operator's (S14)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -51,7 +51,7 @@ describe("a space that becomes private", () => {
     expect(await ofSpace.next("accepted")).toMatchObject({ ref: "still there" });
   });
 
-  it("cancels what a stranger wanted canceled with its socket, and hears no more of it", async () => {
+  it("cancels the jobs with `cancel_on_disconnect` of a stranger, and ignores later frames of its socket (S11)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const stranger = await spaceSocket(space);
     stranger.send(SUBMIT);
@@ -74,7 +74,7 @@ describe("a space that becomes private", () => {
   });
 });
 
-describe("a follower that can't be told", () => {
+describe("a follower whose socket is broken", () => {
   /** Makes one method of the only subscriber's socket throw. */
   function breakSubscriber(space: Space, method: "send" | "close") {
     return runInDurableObject(objectOf(space), (_object, state) => {
@@ -105,7 +105,7 @@ describe("a follower that can't be told", () => {
     ["a space's socket whose send", followOverSpace, "send"],
     ["a job's socket whose close", followOne, "close"],
   ] as const)(
-    "(%s throws) keeps neither the worker nor other followers from hearing",
+    "(%s throws) doesn't keep frames from the worker and from other followers",
     async (_what, follow, method) => {
       const space = await makeSpace();
       const { socket: worker } = await connectWorker(space);

@@ -64,14 +64,14 @@ interface WorkerFile {
   url: string;
 }
 
-/** The files of the next job, as its worker is told of them. */
+/** Connects a worker and returns the files of its next job, as the `job` frame lists them. */
 async function filesForWorker(space: { name: string; token: string }): Promise<WorkerFile[]> {
   const { socket } = await connectWorker(space);
   return (await socket.next("job")).files as WorkerFile[];
 }
 
 describe("a job submitted as a form", () => {
-  it("has the text parts as input and options, and its file in the bucket", async () => {
+  it("has its text parts as input and options, and its files in the bucket (H6)", async () => {
     const space = await makeFileSpace({ enable_audio: true });
     const form = formOf({
       prompt: "a cat",
@@ -98,7 +98,7 @@ describe("a job submitted as a form", () => {
     expect(await storedKeys(space)).toHaveLength(2);
   });
 
-  it("gives its worker an address that serves the exact bytes, to be saved and not shown", async () => {
+  it("gives its worker an address that serves the exact bytes, without a key, as an attachment (W14)", async () => {
     const space = await makeFileSpace();
     await submitFile(space);
     const [file] = await filesForWorker(space);
@@ -115,7 +115,7 @@ describe("a job submitted as a form", () => {
     });
   });
 
-  it("may have an empty file, and a part of the same field twice", async () => {
+  it("may have an empty file, and two files in the same field", async () => {
     const space = await makeFileSpace();
     const form = formOf({ image: [imageOf(""), imageOf("second", "b.png")] });
     await expectStatus(202, await sendForm(space, form));
@@ -150,7 +150,7 @@ describe("the address of a file", () => {
     return exports.default.fetch(changed.href);
   }
 
-  it("opens nothing once its key, its expiry or its signature is another", async () => {
+  it("is refused if its path, its expiry or its signature was changed (W14a)", async () => {
     const { space, url } = await signed();
     const [one, two] = await storedKeys(space);
     const other = url.pathname.endsWith(String(one)) ? two : one;
@@ -179,7 +179,7 @@ describe("the address of a file", () => {
     await expectStatus(200, await exports.default.fetch(url.href));
   });
 
-  it("expires, a little after the attempt it was made for", async () => {
+  it("expires about a minute after the deadline of its attempt (W14a)", async () => {
     const { space, url } = await signed();
     const [key = ""] = await storedKeys(space);
     const sign = (expiresAt: number) =>
@@ -191,7 +191,7 @@ describe("the address of a file", () => {
     expect(leftS).toBeLessThan(space.settings.job_timeout_s + 65);
   });
 
-  it("signed with another secret is refused", async () => {
+  it("is refused if it was signed with another secret (W14a)", async () => {
     const { space, url } = await signed();
     const [key = ""] = await storedKeys(space);
     const forged = signedFileUrl("x".repeat(32), url.origin, key, Date.now() + 60_000);
@@ -200,7 +200,7 @@ describe("the address of a file", () => {
 });
 
 describe("a form that is refused", () => {
-  it("leaves nothing in the bucket, whatever it was refused for", async () => {
+  it("leaves nothing in the bucket, whatever the reason (H3, H6a)", async () => {
     const refusing = { offline: "refuse" } as const;
     const full = await makeFileSpace({ max_queue: 1 });
     await submit(full.name);
@@ -226,7 +226,7 @@ describe("a form that is refused", () => {
     }
   });
 
-  it("has more files than a job may, and one file fewer is taken", async () => {
+  it("has more files than a job may have, while one file fewer is accepted", async () => {
     const space = await makeFileSpace();
     const files = Array.from({ length: LIMITS.filesPerJob + 1 }, () => imageOf("x"));
     const tooMany = sendForm(space, formOf({ image: files }));
@@ -236,7 +236,7 @@ describe("a form that is refused", () => {
     expect(await storedKeys(space)).toHaveLength(LIMITS.filesPerJob);
   });
 
-  it("cannot be read, or is larger than an upload may be", async () => {
+  it("can't be read, or is larger than an upload may be (H3)", async () => {
     const space = await makeFileSpace();
     const headers = { "content-type": "multipart/form-data; boundary=there" };
     for (const body of ["", "no boundary", "--there\r\nbroken"]) {
@@ -251,7 +251,7 @@ describe("a form that is refused", () => {
     expect(await storedKeys(space)).toEqual([]);
   });
 
-  it("comes without the key of a private space", async () => {
+  it("comes without the operator's key to a private space (H1a)", async () => {
     const space = await makeFileSpace({ visibility: "private" });
     await problemOf(401, sendForm(space, formOf({ image: imageOf() })));
     expect(await storedKeys(space)).toEqual([]);
@@ -260,7 +260,7 @@ describe("a form that is refused", () => {
 });
 
 describe("the name of a file", () => {
-  it("is only its last part, without what a terminal or a page could take for a command", async () => {
+  it("is reduced to its last part, without control characters", async () => {
     const space = await makeFileSpace();
     for (const [given, shown] of [
       ["../../etc/passwd", "passwd"],
@@ -279,7 +279,7 @@ describe("the name of a file", () => {
     for (const key of keys) expect(key).toMatch(/^spaces\/[a-z0-9-]+\/inputs\/[0-9A-Z]{26}\/\d+$/);
   });
 
-  it("and its type are cleaned where a client wrote the form by hand", async () => {
+  it("and its type are cleaned if a client wrote the form by hand", async () => {
     const space = await makeFileSpace();
     for (const [disposition, type, file] of [
       ['filename="C:\\\\temp\\\\cat.png"', "image/png", { name: "cat.png" }],
@@ -316,7 +316,7 @@ describe("a file is removed", () => {
     });
   });
 
-  it("with its job, once the job's result is kept no longer", async () => {
+  it("with its job, when the job's `result_ttl_s` has passed", async () => {
     const space = await makeFileSpace({ result_ttl_s: 3_600 });
     const over = await submitFile(space);
     const waiting = await submitFile(space);

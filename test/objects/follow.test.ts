@@ -14,7 +14,7 @@ import {
   TestSocket,
 } from "./support.ts";
 
-/** A worker, and a job that it runs. */
+/** Connects a worker and starts a job on it; `say` sends a frame of the worker about this job. */
 async function running(input: object = {}) {
   const space = await makeSpace({ offline: "queue" });
   const { socket: worker } = await connectWorker(space);
@@ -28,10 +28,10 @@ function spaceSocket(space: { name: string }, query = ""): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws${query}`);
 }
 
-/** Everything that what was sent before this call made the socket hear. */
+/** Returns every frame that the socket gets until the edge has handled what was sent before this call. */
 async function heardSoFar(socket: TestSocket, space: { name: string }): Promise<Frame[]> {
   const frames: Frame[] = [];
-  // Twice: the first answer may come from the same batch, whose followers come and go at its end.
+  // Twice: the first answer may come in the turn of the frames before it, and follows take effect at a turn's end.
   for (const ref of ["so far 1", "so far 2"]) {
     socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}`, ref });
     frames.push(...(await socket.until((frame) => frame.ref === ref)).slice(0, -1));
@@ -39,7 +39,7 @@ async function heardSoFar(socket: TestSocket, space: { name: string }): Promise<
   return frames;
 }
 
-/** Returns once what the worker said about the job is stored and told. */
+/** Returns once the job has a stored event that matches `wanted`. */
 async function untilTold(job_id: string, wanted: (frame: Frame) => boolean): Promise<void> {
   const watcher = await TestSocket.open(`/ws/${job_id}`);
   await watcher.next(wanted);
@@ -51,7 +51,7 @@ function offsetsOf(frames: Frame[]): unknown[] {
 }
 
 describe("a follower of one job", () => {
-  it("that comes late gets what was streamed and the state, then every live frame without a gap", async () => {
+  it("that comes late gets the streamed output and the state, then every live frame without a gap (C10b)", async () => {
     const { job_id, say } = await running();
     say("output", { delta: "a" });
     say("output", { delta: "b" });
@@ -75,7 +75,7 @@ describe("a follower of one job", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("that was there before gets exactly what it missed", async () => {
+  it("that comes back gets exactly the events that it missed (C9)", async () => {
     const { job_id, say } = await running();
     say("output", { delta: "a" });
     say("output", { delta: "b" });
@@ -91,7 +91,7 @@ describe("a follower of one job", () => {
     }
   });
 
-  it("with a position of another log, or of none, gets a snapshot", async () => {
+  it("with a position of another epoch, or one that can't be read, gets a snapshot (C8, C10)", async () => {
     const { job_id, say } = await running();
     say("output", { delta: "a" });
     await untilTold(job_id, (frame) => frame.delta === "a");
@@ -106,7 +106,7 @@ describe("a follower of one job", () => {
     }
   });
 
-  it("that is over gets its end and is let go", async () => {
+  it("that is over gets its end and is closed with 1000 (S13a)", async () => {
     const { job_id, say, worker } = await running();
     say("output", { delta: "a" });
     say("result", { output: 1 });
@@ -128,7 +128,7 @@ describe("a follower of one job", () => {
     expect((await again.closed).code).toBe(1000);
   });
 
-  it("that comes during a second attempt is shown nothing of the first as if it were of this one", async () => {
+  it("that comes during a second attempt gets the output of that attempt only, and with a position all of it (C10b, C9)", async () => {
     const { space, worker, job_id, say } = await running();
     say("output", { delta: "old" });
     say("fail", { code: "oom", message: "out of memory", retryable: true });
@@ -148,7 +148,7 @@ describe("a follower of one job", () => {
     );
   });
 
-  it("may cancel the job, and its socket closes with the end", async () => {
+  it("may cancel the job, and its socket is closed after the end (S13, S13a)", async () => {
     const { job_id, say, worker } = await running();
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     viewer.send({ type: "cancel" });
@@ -162,7 +162,7 @@ describe("a follower of one job", () => {
 });
 
 describe("a follower on the socket of a space", () => {
-  it("that comes late gets what was streamed and the state, then every live frame", async () => {
+  it("that comes late gets the streamed output and the state, then every live frame (C10b)", async () => {
     const { space, job_id, say } = await running();
     say("output", { delta: "a" });
     await untilTold(job_id, (frame) => frame.delta === "a");
@@ -180,7 +180,7 @@ describe("a follower on the socket of a space", () => {
     expect(offsetsOf(live.filter((frame) => frame.job_id === job_id))).toEqual([4, 5]);
   });
 
-  it("goes on after the position it names", async () => {
+  it("gets the events after the position that it names, or a snapshot (C9, C10)", async () => {
     const { space, job_id, say } = await running();
     say("output", { delta: "a" });
     say("output", { delta: "b" });
@@ -203,7 +203,7 @@ describe("a follower on the socket of a space", () => {
     ]);
   });
 
-  it("that arrives in the same turn as the worker's output hears each piece once", async () => {
+  it("that comes in the same turn as the worker's output gets each piece once", async () => {
     const { space, job_id, say } = await running();
     const viewers: TestSocket[] = [];
     for (let index = 0; index < 4; index += 1) viewers.push(await spaceSocket(space));
@@ -225,7 +225,7 @@ describe("a follower on the socket of a space", () => {
     }
   });
 
-  it("hears nothing of a job it follows no more, its own included", async () => {
+  it("gets nothing about a job that it unfollowed, even its own", async () => {
     const { space, worker, job_id, say } = await running();
     const viewer = await spaceSocket(space);
     viewer.send({ type: "follow", job_id });
@@ -243,7 +243,7 @@ describe("a follower on the socket of a space", () => {
     expect(heard.filter(({ type }) => type !== "space.status")).toEqual([]);
   });
 
-  it("hears of its own job again once it follows it again", async () => {
+  it("gets its own job's events again once it follows it again", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     viewer.send({ type: "submit", ref: 1, input: {} });
@@ -255,7 +255,7 @@ describe("a follower on the socket of a space", () => {
     expect(await viewer.next((frame) => frame.status === "canceled")).toMatchObject({ job_id });
   });
 
-  it("is told where there is no such job in this space, with the ref it gave", async () => {
+  it("gets `job_not_found` with its `ref` if the space has no such job (S7, S8)", async () => {
     const space = await makeSpace();
     const other = await running();
     const viewer = await spaceSocket(space);
@@ -282,7 +282,7 @@ describe("a follower on the socket of a space", () => {
       return { space, jobs: accepted.map(({ job_id }) => String(job_id)) };
     }
 
-    it("is refused one more, until it leaves one", async () => {
+    it("is refused one more, until it unfollows one (S12)", async () => {
       const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 1);
       const [extra, ...others] = jobs as [string, ...string[]];
       const viewer = await spaceSocket(space);
@@ -297,7 +297,7 @@ describe("a follower on the socket of a space", () => {
       expect(await viewer.next("connection")).toMatchObject({ job_id: extra });
     });
 
-    it("is refused one more that came in the same turn as well", async () => {
+    it("is refused more that come in the same turn, too (S12)", async () => {
       const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 20);
       const viewer = await spaceSocket(space);
       await viewer.next("space.status");
@@ -316,7 +316,7 @@ interface ServerEvent {
   data?: string;
 }
 
-/** Server-sent events, read one after the other. */
+/** Reads the events of a stream one after the other. */
 class EventReader {
   private text = "";
   private readonly reader: ReadableStreamDefaultReader<string>;
@@ -326,7 +326,7 @@ class EventReader {
     this.reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** `null` at the end of the stream. */
+  /** Returns the next event, or `null` at the end of the stream. */
   async next(): Promise<(ServerEvent & { frame: Frame }) | null> {
     for (;;) {
       const [block, ...rest] = this.text.split("\n\n");
@@ -363,7 +363,7 @@ describe("a stream of a job's events", () => {
     return new EventReader(answer);
   }
 
-  it("says what the job's socket says, each frame under its position, and ends with the job", async () => {
+  it("has the frames of the job's socket, each with its position, and ends with the job (C12, C12a)", async () => {
     const { job_id, say } = await running();
     const socket = await TestSocket.open(`/ws/${job_id}`);
     const stream = await openEvents(job_id);
@@ -380,7 +380,7 @@ describe("a stream of a job's events", () => {
     );
   });
 
-  it("goes on after the last event its reader saw", async () => {
+  it("goes on after the last event that its reader got (C8, C9)", async () => {
     const { job_id, say } = await running();
     const first = await openEvents(job_id);
     say("output", { delta: "a" });
@@ -398,7 +398,7 @@ describe("a stream of a job's events", () => {
     ]);
   });
 
-  it("is over for a reader that saw the end: 204, so that it does not come again", async () => {
+  it("is answered 204 for a reader that got the end (C13)", async () => {
     const { job_id, say, worker } = await running();
     say("result", { output: null });
     await worker.next("ack");
@@ -410,7 +410,7 @@ describe("a stream of a job's events", () => {
     expect([over.status, await over.text()]).toEqual([204, ""]);
   });
 
-  it("of a job that is not there is a problem", async () => {
+  it("of a job that doesn't exist is answered 404", async () => {
     const space = await makeSpace();
     const path = `/api/jobs/${space.name}.${"0".repeat(26)}/events`;
     expect(await problemOf(404, call("GET", path))).toMatchObject({ code: "job_not_found" });
@@ -422,7 +422,7 @@ describe("a submit that prefers to wait", () => {
     return call("POST", `/api/spaces/${space.name}/jobs`, { input: {} }, { prefer });
   }
 
-  it("is answered with the job once it ended", async () => {
+  it("is answered with the job once it has ended (H7)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     for (const [prefer, applied] of [
@@ -444,7 +444,7 @@ describe("a submit that prefers to wait", () => {
     }
   });
 
-  it("is answered with the job as it is when the wait is over first", async () => {
+  it("is answered with the job as it is if the wait is over first (H7)", async () => {
     const { space, worker } = await running();
     for (const seconds of [0, 1]) {
       const answer = await expectStatus(202, await submitWaiting(space, `wait=${seconds}`));
@@ -454,12 +454,12 @@ describe("a submit that prefers to wait", () => {
     worker.close();
   });
 
-  it("does not take a restart of the space for the end", async () => {
+  it("goes on waiting if the space restarts", async () => {
     const space = await makeSpace();
     const first = await connectWorker(space);
     const waiting = submitWaiting(space, "wait=30");
     const { job_id } = await first.socket.next("job");
-    // Once the job hears its progress, whoever waits for it has had a turn to follow it.
+    // Once this progress is stored, the waiting submit certainly follows the job.
     first.socket.send({ type: "progress", job_id, attempt: 1, progress: 1 });
     await untilTold(String(job_id), (frame) => frame.progress === 1);
     await evictDurableObject(objectOf(space), { webSockets: "close" });
@@ -469,7 +469,7 @@ describe("a submit that prefers to wait", () => {
     expect(await answer.json()).toMatchObject({ status: "completed", result: "late" });
   });
 
-  it("is answered at once without a preference", async () => {
+  it("is answered at once without `wait`", async () => {
     const { space } = await running();
     const answer = await expectStatus(202, await submitWaiting(space, "respond-async"));
     expect(answer.headers.get("preference-applied")).toBeNull();
@@ -477,7 +477,7 @@ describe("a submit that prefers to wait", () => {
 });
 
 describe("the status of a space", () => {
-  it("is told to its sockets on every change, under offsets without a gap", async () => {
+  it("is sent to its sockets on every change, with offsets without a gap (S3a, C14)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     expect(await viewer.next("connection")).toMatchObject({ space: space.name, recovered: false });
@@ -506,7 +506,7 @@ describe("the status of a space", () => {
     expect(offsetsOf(told)).toEqual(told.map((_, index) => index + 1));
   });
 
-  it("is told to those who were there also when somebody new asks for it first", async () => {
+  it("is sent to the sockets that are open even if a new socket reads it first (S3a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const early = await spaceSocket(space);
     await submit(space.name);
@@ -518,7 +518,7 @@ describe("the status of a space", () => {
     }
   });
 
-  it("is not told again to a socket that comes back and missed nothing", async () => {
+  it("is not sent again to a socket that comes back and missed nothing (S3a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { epoch } = await (await spaceSocket(space)).next("connection");
     const again = await spaceSocket(space, `?since=${epoch}:1`);
@@ -532,7 +532,7 @@ describe("the status of a space", () => {
     expect(frames).toMatchObject([{ type: "connection" }, { queue_size: 1, offset: 2 }]);
   });
 
-  it("begins a new log, and says so, in the memory of a space that slept", async () => {
+  it("starts a new epoch, with another `connection`, after the space was evicted from memory (S3b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     const { epoch } = await viewer.next("connection");

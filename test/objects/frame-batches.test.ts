@@ -12,7 +12,7 @@ function batchOf(frames: object[]) {
   return { type: "batch", frames };
 }
 
-/** Messages up to the first that has such a frame. */
+/** Reads messages up to the first with a frame of this type; returns the frames of each. */
 async function messagesUntil(socket: TestSocket, type: string): Promise<Frame[][]> {
   const has = (frame: Frame) => framesOf(frame).some((one) => one.type === type);
   return (await socket.until(has)).map(framesOf);
@@ -39,8 +39,8 @@ async function openWorker(space: { name: string; token: string }): Promise<TestS
   return worker;
 }
 
-describe("a socket of batches", () => {
-  it("takes frames as one message, and is told what comes at once as one", async () => {
+describe("a socket with `?batch=1`", () => {
+  it("sends several frames as one message, and gets frames that are due at once as one (C6, C6a)", async () => {
     const space = await makeSpace({ concurrency: 3 });
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -63,7 +63,7 @@ describe("a socket of batches", () => {
     expect(ends.map(({ result }) => result)).toEqual(JOBS.map((n) => ({ n })));
   });
 
-  it("gets every frame of a job in order, whatever they come with", async () => {
+  it("gets every frame of a job in order, whatever else is in a batch (C6)", async () => {
     const space = await makeSpace();
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -81,7 +81,7 @@ describe("a socket of batches", () => {
     expect(pieces.map(({ delta }) => delta)).toEqual(JOBS);
   });
 
-  it("is answered for each frame of a batch that is wrong, and for no other", async () => {
+  it("gets an error for each wrong frame of a batch, and the others are handled (C6b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space);
     const wrong = { type: "submit", ref: 2, input: "text" };
@@ -96,7 +96,7 @@ describe("a socket of batches", () => {
     ]);
   });
 
-  it("is told why before it is closed in the midst of a batch, and nothing after that counts", async () => {
+  it("gets the error before it is closed for a frame of a batch, and the frames after that one are ignored (C6b, W30)", async () => {
     const space = await makeSpace({ concurrency: 3 });
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -114,7 +114,7 @@ describe("a socket of batches", () => {
     expect(await worker.closed).toMatchObject({ code: 4400 });
   });
 
-  it("is one after the object has slept", async () => {
+  it("still takes batches after the object hibernated (C6a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space);
     await evictDurableObject(objectOf(space));
@@ -125,8 +125,8 @@ describe("a socket of batches", () => {
   });
 });
 
-describe("any other socket", () => {
-  it("is told frame by frame, and sends no batch", async () => {
+describe("a socket without `?batch=1`", () => {
+  it("gets frames one by one, and can't send a batch (C6c)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space, "");
     socket.send(batchOf([submitOf(1)]));

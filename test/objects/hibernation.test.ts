@@ -14,12 +14,12 @@ import {
 
 const GRACE_S = 0.2;
 
-/** Memory is lost; sockets and what they remember stay, as when an object hibernates. */
+/** Evicts the space's object from memory but keeps its sockets and their attachments, as hibernation does. */
 function sleepOnce(space: { name: string }): Promise<void> {
   return evictDurableObject(objectOf(space));
 }
 
-/** Memory and sockets are lost, as at a deploy. */
+/** Evicts the space's object from memory and closes its sockets, as a deploy does. */
 function restart(space: { name: string }): Promise<void> {
   return evictDurableObject(objectOf(space), { webSockets: "close" });
 }
@@ -29,7 +29,7 @@ function spaceSocket(space: { name: string }): Promise<TestSocket> {
 }
 
 describe("a space that hibernates", () => {
-  it("keeps its worker, which gets the next job and may end it", async () => {
+  it("keeps its worker, which gets the next jobs and can end them", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { name: "box", concurrency: 2 });
     await sleepOnce(space);
@@ -49,7 +49,7 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("goes on with a running attempt, and its followers hear every offset once", async () => {
+  it("goes on with a running attempt, and its followers get every offset once (C9)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -71,7 +71,7 @@ describe("a space that hibernates", () => {
     expect(await getJob(job_id)).toMatchObject({ output: "abc", result: "end", attempt: 1 });
   });
 
-  it("knows how far a running attempt was, from what it stored", async () => {
+  it("still knows the progress and the output of a running attempt (W26)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -91,7 +91,7 @@ describe("a space that hibernates", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id, attempt: 1, outputs: 1 }] });
   });
 
-  it("still tells subscribers of the jobs they follow, and not of those they left", async () => {
+  it("still sends subscribers the jobs they follow, and not those they unfollowed", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { concurrency: 3 });
     const submitter = await spaceSocket(space);
@@ -123,7 +123,7 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("still cancels the jobs of a submitter that leaves, where it asked so", async () => {
+  it("still cancels the jobs of a submitter that leaves, if it asked for that (S11)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const submitter = await spaceSocket(space);
@@ -140,7 +140,7 @@ describe("a space that hibernates", () => {
     expect(await getJob(kept)).toMatchObject({ status: "queued" });
   });
 
-  it("takes a worker at its word that says goodbye while it sleeps", async () => {
+  it("queues an attempt again at once if its worker closes with 1000 meanwhile (W28a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -150,7 +150,7 @@ describe("a space that hibernates", () => {
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
   });
 
-  it("gives a worker that drops while it sleeps its grace", async () => {
+  it("gives a worker whose connection drops meanwhile its grace (W24)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -162,7 +162,7 @@ describe("a space that hibernates", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id: id, attempt: 1 }] });
   });
 
-  it("goes on counting the malformed frames of a socket", async () => {
+  it("still counts the malformed frames of a socket (S6a)", async () => {
     const space = await makeSpace();
     const viewer = await spaceSocket(space);
     for (let count = 1; count < LIMITS.malformedFrames; count += 1) {
@@ -175,7 +175,7 @@ describe("a space that hibernates", () => {
     expect((await viewer.closed).code).toBe(4400);
   });
 
-  it("keeps the queue in order, by priority and then by age, and new jobs sort behind", async () => {
+  it("keeps the queue in order, by priority and then by age, with new jobs behind", async () => {
     const space = await makeSpace({ offline: "queue" });
     const low = await submit(space.name, { input: {}, priority: -1 });
     const first = await submit(space.name);
@@ -195,7 +195,7 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("tells a worker that drained before no new job", async () => {
+  it("gives no new job to a worker that sent `drain` before (W28)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const viewer = await spaceSocket(space);
@@ -205,7 +205,7 @@ describe("a space that hibernates", () => {
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
-  it("lets its deadlines ring", async () => {
+  it("still ends a job at its deadline (W15)", async () => {
     const space = await makeSpace({ job_timeout_s: 0.3 });
     await connectWorker(space);
     const { id } = await submit(space.name);
@@ -218,7 +218,7 @@ describe("a space that hibernates", () => {
 });
 
 describe("a space that restarts", () => {
-  it("lets the worker go on with its attempt when it is back within its grace", async () => {
+  it("lets a worker that comes back within its grace go on with its attempt (W24, W26)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -240,7 +240,7 @@ describe("a space that restarts", () => {
     expect(await getJob(job_id)).toMatchObject({ status: "completed", output: "ab", attempt: 1 });
   });
 
-  it("queues the attempt again when its worker stays away, at the head", async () => {
+  it("queues an attempt again, ahead of the others, when its worker stays away (W24a)", async () => {
     const space = await makeSpace({ offline: "queue", reconnect_grace_s: GRACE_S });
     await connectWorker(space);
     const lost = await submit(space.name);
@@ -259,7 +259,7 @@ describe("a space that restarts", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: next.id, attempt: 1 });
   });
 
-  it("takes an attempt back even if nobody asks for the space again", async () => {
+  it("takes an attempt back by alarms alone, without any request (W24a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     await connectWorker(space);
     const { id } = await submit(space.name);
@@ -272,7 +272,7 @@ describe("a space that restarts", () => {
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
   });
 
-  it("loses no answered submit, and followers come back without a gap", async () => {
+  it("loses no accepted job, and its followers come back without a gap (C8, C9)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id: job_id } = await submit(space.name);
     const before = await TestSocket.open(`/ws/${job_id}`);

@@ -26,7 +26,7 @@ function post(space: Space, key: string, body: unknown = { input: { prompt: "hi"
   return call("POST", `/api/spaces/${space.name}/jobs`, body, { "idempotency-key": key });
 }
 
-/** An upload of one file and what is told beside it. */
+/** Submits a form with one file and these fields. */
 function upload(space: Space, key: string, content: string, fields: Record<string, string> = {}) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
@@ -36,7 +36,7 @@ function upload(space: Space, key: string, content: string, fields: Record<strin
   return exports.default.fetch(url, { method: "POST", body: form, headers });
 }
 
-/** Which job an accepted submit got, and whether it had it before. */
+/** Returns the job of an accepted submit, and whether the answer says that it is a repeat. */
 async function gotOf(answer: Promise<Response>): Promise<{ id: string; isReplay: boolean }> {
   const response = await expectStatus(202, await answer);
   const { id } = await response.json<{ id: string }>();
@@ -56,8 +56,8 @@ function spaceSocket(space: Space): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`);
 }
 
-describe("a submit told again under its key", () => {
-  it("is the same job, and its answer says so", async () => {
+describe("a submit that is sent again with its key", () => {
+  it("gets the same job, and its answer says so (H10, H10b)", async () => {
     const space = await makeQueue();
     const first = await gotOf(post(space, "k", { input: { a: 1, b: [2] }, priority: 5 }));
     const again = await gotOf(post(space, "k", { priority: 5, input: { b: [2], a: 1 } }));
@@ -66,7 +66,7 @@ describe("a submit told again under its key", () => {
     expect(await jobsOf(space)).toBe(2);
   });
 
-  it("is one job also where all come at once", async () => {
+  it("makes one job even if all the submits come at once (H10)", async () => {
     const space = await makeQueue();
     const got = await Promise.all(Array.from({ length: 8 }, () => gotOf(post(space, "k"))));
     expect(new Set(got.map(({ id }) => id)).size).toBe(1);
@@ -74,7 +74,7 @@ describe("a submit told again under its key", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("with another body is refused, and the first job is not touched", async () => {
+  it("is refused with another body, and the first job doesn't change (H10b)", async () => {
     const space = await makeQueue();
     const { id } = await gotOf(post(space, "k"));
     const others: unknown[] = [
@@ -90,7 +90,7 @@ describe("a submit told again under its key", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("is its job however that stands, also where a new one would be refused", async () => {
+  it("gets its job as it is now, even if a new one would be refused (H10)", async () => {
     const space = await makeSpace({ max_queue: 1 });
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await gotOf(post(space, "k"));
@@ -105,13 +105,13 @@ describe("a submit told again under its key", () => {
     expect(await again.json()).toMatchObject({ id: job_id, status: "completed", result: "done" });
   });
 
-  it("in another space is another job", async () => {
+  it("makes another job in another space (H10)", async () => {
     const [one, other] = [await makeQueue(), await makeQueue()];
     await gotOf(post(one, "k"));
     expect(await gotOf(post(other, "k"))).toMatchObject({ isReplay: false });
   });
 
-  it("is the same job after the object lost its memory", async () => {
+  it("gets the same job after the space's object was evicted from memory (H10)", async () => {
     const space = await makeQueue();
     const { id } = await gotOf(post(space, "k"));
     await evictDurableObject(objectOf(space));
@@ -119,7 +119,7 @@ describe("a submit told again under its key", () => {
     expect(await problemOf(409, post(space, "k", { input: {} }))).toMatchObject(REUSED);
   });
 
-  it("is a new job once the first was erased", async () => {
+  it("makes a new job once the first was erased (H10a)", async () => {
     const space = await makeQueue();
     const { id } = await gotOf(post(space, "k"));
     await call("POST", `/api/jobs/${id}/cancel`);
@@ -133,8 +133,8 @@ describe("a submit told again under its key", () => {
   });
 });
 
-describe("an upload told again under its key", () => {
-  it("is the same job, and leaves no second file behind", async () => {
+describe("an upload that is sent again with its key", () => {
+  it("gets the same job, and leaves no second file behind (H10, H10b)", async () => {
     const space = await makeQueue();
     const first = await gotOf(upload(space, "k", "meow", { seed: "7" }));
     const files = await filesOf(space);
@@ -144,7 +144,7 @@ describe("an upload told again under its key", () => {
     expect(await filesOf(space)).toEqual(files);
   });
 
-  it("with another file or field is refused, and leaves no second file behind", async () => {
+  it("is refused with another file or field, and leaves no second file behind (H10b)", async () => {
     const space = await makeQueue();
     await gotOf(upload(space, "k", "meow"));
     const files = await filesOf(space);
@@ -158,7 +158,7 @@ describe("an upload told again under its key", () => {
 describe("a key in a submit over a socket", () => {
   const SUBMIT = { type: "submit", input: { prompt: "hi" }, idempotency_key: "k" };
 
-  it("is the same job as over any other socket or HTTP, and its submitter follows it", async () => {
+  it("gets the same job as over another socket or HTTP, and the submitter follows it (S15, H10)", async () => {
     const space = await makeQueue();
     const first = await spaceSocket(space);
     first.send({ ...SUBMIT, ref: 1 });
@@ -175,7 +175,7 @@ describe("a key in a submit over a socket", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("of a job that came over HTTP is that job", async () => {
+  it("gets the job that was submitted by HTTP (S15)", async () => {
     const space = await makeQueue();
     const { id } = await gotOf(post(space, "k"));
     const socket = await spaceSocket(space);
@@ -183,7 +183,7 @@ describe("a key in a submit over a socket", () => {
     expect(await socket.next("accepted")).toMatchObject({ ref: 1, job_id: id });
   });
 
-  it("with another body is refused under its ref", async () => {
+  it("is refused with another body, and the error has its `ref` (H10b)", async () => {
     const space = await makeQueue();
     await gotOf(post(space, "k"));
     const socket = await spaceSocket(space);
@@ -192,7 +192,7 @@ describe("a key in a submit over a socket", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("twice in one turn is one job, accepted twice", async () => {
+  it("makes one job if it comes twice in one turn, and is accepted twice (S15)", async () => {
     const space = await makeQueue();
     const socket = await spaceSocket(space);
     for (const ref of [1, 2]) socket.send({ ...SUBMIT, ref });
@@ -206,7 +206,7 @@ describe("a key in a submit over a socket", () => {
 });
 
 describe("keys in a batch", () => {
-  it("name the same job as elsewhere in it and before it, or are refused each for itself", async () => {
+  it("get the job of an earlier submit or of the same batch, or are refused one by one (H13, H13a, H10b)", async () => {
     const space = await makeQueue();
     const before = await gotOf(post(space, "old"));
     const hi = { input: { prompt: "hi" } };

@@ -15,7 +15,7 @@ import {
 
 beforeEach(forgetAll);
 
-/** A space with a worker, both known to the monitor, and asleep. */
+/** A space with a worker that the monitor knows of; the space's object is evicted from memory. */
 async function makeSleeping() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
@@ -26,7 +26,7 @@ async function makeSleeping() {
 }
 
 describe("the monitor", () => {
-  it("is told of a lone short job once, or twice where it takes its time, a row each, and once without a row by the alarm of its lease", async () => {
+  it("gets one report about a lone short job, or two if the job takes longer, each costing a row, and one more without a row from the alarm of the lease", async () => {
     const { space, worker, watcher } = await makeSleeping();
     const { told, written } = await noteReports();
     const { id } = await submit(space.name);
@@ -48,7 +48,7 @@ describe("the monitor", () => {
     expect(written.rows).toBe(rows);
   });
 
-  it("is told of many jobs once a second, a row each", async () => {
+  it("gets one report a second about many jobs, each costing a row (M4)", async () => {
     const { space, worker, watcher } = await makeSleeping();
     const { told, written } = await noteReports();
     const began = Date.now();
@@ -63,7 +63,7 @@ describe("the monitor", () => {
     expect(written.rows).toBeLessThanOrEqual(told.length);
   });
 
-  it("is told of a short job without a space as of any other, and once more when it is erased, two rows", async () => {
+  it("gets as many reports about a short job without a space, and one more, costing two rows, when the job is erased", async () => {
     const watcher = await Watcher.open();
     await expectStatus(201, await call("POST", "/api/jobs", { id: "first" }, OPERATOR));
     await watcher.sees(({ jobs }) => jobs.active === 1);
@@ -81,7 +81,7 @@ describe("the monitor", () => {
     expect((await stats()).jobs).toMatchObject({ active: 1, completed: 1 });
   });
 
-  it("hears nothing of sockets that wait for a job that nobody makes", async () => {
+  it("gets no report about sockets that wait for a job that nobody makes", async () => {
     const { told } = await noteReports();
     const waiting = await Promise.all(
       Array.from({ length: 20 }, (_, at) => TestSocket.open(`/ws/nobodys-${at}`)),

@@ -21,7 +21,7 @@ import {
 
 beforeEach(forgetAll);
 
-/** A space with a job done, one under way and one that waits, a worker and a viewer; the monitor knows. */
+/** A space with a completed, a running and a waiting job, a worker and a viewer, all of which the monitor knows of. */
 async function makeBusy() {
   const space = await makeSpace({ offline: "queue" });
   const { socket: worker } = await connectWorker(space);
@@ -44,25 +44,25 @@ function hasAll({
   return isAll && websockets.total_connections === 2 && websockets.jobs_with_connections === 1;
 }
 
-/** How things stand once every socket is gone. */
+/** The numbers of that space once it has no sockets. */
 const WITHOUT_SOCKETS = {
   jobs: { total: 3, active: 2, completed: 1, failed: 0, canceled: 0 },
   websockets: { total_connections: 0, jobs_with_connections: 0 },
 };
 
-/** It dies without a word: its sockets are gone, and nobody told the monitor. */
+/** Crashes the space's object: its sockets are gone, and it reports nothing to the monitor. */
 function die(space: { name: string }): Promise<void> {
   return evictDurableObject(objectOf(space), { webSockets: "close" });
 }
 
 describe("the monitor's numbers", () => {
-  it("are right after the monitor lost its memory", async () => {
+  it("are right after the monitor was evicted from memory", async () => {
     await makeBusy();
     await evictDurableObject(monitor());
     expect(hasAll(await stats())).toBe(true);
   });
 
-  it("are right after a space lost its memory, when it next does something", async () => {
+  it("are right as soon as a space that was evicted from memory does something", async () => {
     const { space, worker, running } = await makeBusy();
     await evictDurableObject(objectOf(space));
     worker.send({ type: "result", job_id: running.id, attempt: 1, output: null });
@@ -80,7 +80,7 @@ describe("the monitor's numbers", () => {
     ]);
   });
 
-  it("go on being told to who watched while the monitor lost its memory", async () => {
+  it("still reach clients that were connected when the monitor was evicted from memory (M2)", async () => {
     const { space } = await makeBusy();
     const watcher = await Watcher.open();
     await watcher.sees(() => true);
@@ -89,7 +89,7 @@ describe("the monitor's numbers", () => {
     expect((await watcher.sees((status) => status.jobs.active === 3)).jobs.total).toBe(4);
   });
 
-  it("are right again 30 seconds after a space died with sockets open, once somebody looks", async () => {
+  it("are right for the next reader 30 seconds after a space crashed with open sockets (M4)", async () => {
     const { space } = await makeBusy();
     await die(space);
     expect(hasAll(await stats())).toBe(true);
@@ -97,7 +97,7 @@ describe("the monitor's numbers", () => {
     expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
   });
 
-  it("are right then also for those who have been looking all the time", async () => {
+  it("are right 30 seconds after such a crash also for clients that were connected all the time (M4)", async () => {
     const { space } = await makeBusy();
     await die(space);
     await letGoBy(SILENT - 1_000);
@@ -110,7 +110,7 @@ describe("the monitor's numbers", () => {
     ).toMatchObject(WITHOUT_SOCKETS);
   });
 
-  it("are right after all objects crashed at once", async () => {
+  it("are right again after all objects crashed at once (M4)", async () => {
     const { running } = await makeBusy();
     await abortAllDurableObjects();
     await letGoBy(SILENT);
@@ -118,7 +118,7 @@ describe("the monitor's numbers", () => {
     expect((await getJob(running.id)).status).toBe("processing");
   });
 
-  it("count no sockets of a space that does not answer, and its jobs as it last told", async () => {
+  it("count no sockets of a space that doesn't answer, and its jobs as in its latest report (M4)", async () => {
     const { space } = await makeBusy();
     await runInDurableObject(objectOf(space), (object) => {
       Object.assign(object, { report: () => "out of order" });
@@ -130,7 +130,7 @@ describe("the monitor's numbers", () => {
     expect(hasAll(await stats())).toBe(true);
   });
 
-  it("are right again once a room answers that did not, though nothing changed there", async () => {
+  it("are right again once a room that didn't answer answers again, even if nothing changed there", async () => {
     await TestSocket.open("/api/rooms/project:42/ws", OPERATOR);
     const watcher = await Watcher.open();
     await watcher.sees(({ websockets }) => websockets.total_connections === 1);
@@ -148,7 +148,7 @@ describe("the monitor's numbers", () => {
     expect((await stats()).websockets.total_connections).toBe(1);
   });
 
-  it("keep no row of a job that was erased without the monitor hearing of it, only what it did", async () => {
+  it("keep the count, but no row, of a job that was erased without a report", async () => {
     await expectStatus(201, await call("POST", "/api/jobs", { id: "nightly" }, OPERATOR));
     await call("POST", "/api/jobs/nightly/complete", { result: 1 }, OPERATOR);
     const watcher = await Watcher.open();
@@ -160,7 +160,7 @@ describe("the monitor's numbers", () => {
     expect(await stats()).toMatchObject({ jobs: { total: 1, completed: 1 }, sources: { jobs: 0 } });
   });
 
-  it("keep nothing of a space that is gone, and whose end the monitor did not hear", async () => {
+  it("keep nothing of a space that was erased without a report", async () => {
     const { space } = await makeBusy();
     await runInDurableObject(objectOf(space), (_object, { storage }) => storage.deleteAll());
     await die(space);
@@ -168,19 +168,19 @@ describe("the monitor's numbers", () => {
     expect(await stats()).toMatchObject({ jobs: { total: 0 }, sources: { spaces: 0 } });
   });
 
-  it("hear of what a space stored just before it crashed, by an alarm of the space", async () => {
+  it("get what a space stored just before it crashed by an alarm of the space (M4)", async () => {
     const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
     await expect.poll(async () => (await stats()).sources.spaces).toBe(1);
     const watcher = await Watcher.open();
     const { id } = await submit(space.name);
-    // Within the second in which nothing is told again.
+    // Within the second after a report, in which the space doesn't report again.
     await die(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 1);
     expect(recent_jobs[0]).toMatchObject({ id, status: "queued" });
   });
 
-  it("hear of what a space of which they know jobs stored just before it crashed, by asking it", async () => {
+  it("get what a space with known open jobs stored just before it crashed by asking the space (M4)", async () => {
     const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
     const watcher = await Watcher.open();
     await submit(space.name);
@@ -192,8 +192,8 @@ describe("the monitor's numbers", () => {
   });
 });
 
-describe("a monitor nobody watches", () => {
-  it("sets no alarm, and the last one it set rings for nothing", async () => {
+describe("a monitor without clients", () => {
+  it("sets no new alarm when its last one runs, and sets one again when a client connects", async () => {
     await makeBusy();
     const alarm = () => runInDurableObject(monitor(), (_object, { storage }) => storage.getAlarm());
     expect(await runDurableObjectAlarm(monitor())).toBe(true);

@@ -12,7 +12,7 @@ import {
 } from "../../src/protocol/monitor.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
-/** Nothing is stored anywhere, and the monitor has heard of nothing. */
+/** Erases the storage of every object, so that the monitor starts without any report. */
 export async function forgetAll(): Promise<void> {
   await reset();
   await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
@@ -28,7 +28,7 @@ export async function stats(): Promise<StatsResource> {
   return statsResource.parse(await answer.json());
 }
 
-/** Somebody who watches. */
+/** A client on the socket of the monitor. */
 export class Watcher {
   readonly socket: TestSocket;
 
@@ -40,19 +40,19 @@ export class Watcher {
     return new Watcher(await TestSocket.open("/ws/monitor", OPERATOR));
   }
 
-  /** The next status for which `wanted` holds. */
+  /** Waits for the next status that matches `wanted`. */
   async sees(wanted: (status: SystemStatusFrame) => boolean): Promise<SystemStatusFrame> {
     const frame = await this.socket.next((one) => wanted(systemStatusFrame.parse(one)));
     return systemStatusFrame.parse(frame);
   }
 }
 
-/** As if so much time had gone by since the monitor heard of anyone. */
+/** Makes the latest report of every object this many milliseconds older. */
 export async function letGoBy(ms: number): Promise<void> {
   await runInDurableObject(monitor(), (_object, { storage }) => {
     storage.sql.exec("UPDATE sources SET heard_at = heard_at - ?", ms);
   });
-  // In memory it knows better.
+  // The monitor's memory still has the real times.
   await evictDurableObject(monitor());
 }
 
@@ -60,7 +60,7 @@ export const SILENT = SILENT_MS + 1;
 
 type Take = (source: string, report: Report | null) => void;
 
-/** What the monitor is told from now on, and the rows it writes for it. */
+/** Records the reports that the monitor gets from now on, and counts the rows that it writes for them. */
 export async function noteReports() {
   const told: { source: string; report: Report | null }[] = [];
   const written = { rows: 0 };

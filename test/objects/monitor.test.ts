@@ -17,7 +17,7 @@ beforeEach(forgetAll);
 const NOTHING = { total: 0, active: 0, completed: 0, failed: 0, canceled: 0 };
 
 describe("the monitor's numbers", () => {
-  it("are all zero before anything happens, and asking for them stores nothing", async () => {
+  it("are all zero before anything happens, and reading them stores nothing (M3)", async () => {
     expect(await stats()).toMatchObject({
       jobs: NOTHING,
       websockets: { total_connections: 0, jobs_with_connections: 0 },
@@ -29,7 +29,7 @@ describe("the monitor's numbers", () => {
     expect(tables).toEqual([]);
   });
 
-  it("follow jobs and sockets of all spaces, as they come and go", async () => {
+  it("follow the jobs and sockets of all spaces (M2, M3)", async () => {
     const watcher = await Watcher.open();
     expect((await watcher.sees(() => true)).jobs).toEqual(NOTHING);
     const [a, b] = [await makeSpace({ offline: "queue" }), await makeSpace({ offline: "queue" })];
@@ -53,7 +53,7 @@ describe("the monitor's numbers", () => {
     expect((await stats()).jobs).toEqual(jobs);
   });
 
-  it("name the jobs that changed last, as they stand, ten at most", async () => {
+  it("list the ten jobs that changed last, with their current state (M2)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const watcher = await Watcher.open();
@@ -72,7 +72,7 @@ describe("the monitor's numbers", () => {
     expect(recent_jobs.map((job) => job.id)).toEqual(newest);
   });
 
-  it("count rooms, gateways and jobs without a space as well", async () => {
+  it("count rooms, gateways and jobs without a space too (M3)", async () => {
     const watcher = await Watcher.open();
     const room = await TestSocket.open("/api/rooms/project:42/ws", OPERATOR);
     const gateway = await TestSocket.open("/ws", OPERATOR);
@@ -92,7 +92,7 @@ describe("the monitor's numbers", () => {
     expect((await stats()).sources).toEqual({ spaces: 0, jobs: 1, rooms: 0, gateways: 0 });
   });
 
-  it("are told at most once a second while much happens, and not at all while nothing does", async () => {
+  it("are sent at most once a second, however much happens (M2)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const watcher = await Watcher.open();
     const { socket: worker } = await connectWorker(space, { concurrency: 50 });
@@ -107,13 +107,13 @@ describe("the monitor's numbers", () => {
       return completed === jobs.length;
     });
     const times = frames.map(({ timestamp }) => Date.parse(String(timestamp)));
-    // The first greets this socket alone.
+    // The first status is sent to this new socket alone.
     const apart = times.slice(2).map((at, index) => at - (times[index + 1] ?? 0));
     expect(Math.min(1_000, ...apart)).toBeGreaterThanOrEqual(990);
     expect(frames.length).toBeLessThan(10);
   });
 
-  it("outlive the jobs, and go with the space", async () => {
+  it("still count jobs that were erased, until their space is deleted", async () => {
     const space = await makeSpace({ result_ttl_s: 0.05 });
     const { socket: worker } = await connectWorker(space);
     const watcher = await Watcher.open();
@@ -137,8 +137,8 @@ describe("the monitor's numbers", () => {
   });
 });
 
-describe("a job", () => {
-  it("runs as ever while the monitor fails, which has its numbers right once it works again", async () => {
+describe("a job while the monitor fails", () => {
+  it("runs as always, and the numbers are right once the monitor works again", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     await runInDurableObject(monitor(), (object) => {

@@ -18,7 +18,7 @@ function spaceSocket(space: Space, headers?: Record<string, string>): Promise<Te
   return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
 }
 
-/** Calls the object's handlers in one turn, as when frames and what ends a socket arrive together. */
+/** Calls the object's handlers in one turn, as the runtime does when frames and a close arrive together. */
 function inOneTurn(
   space: Space,
   kind: "worker" | "subscriber",
@@ -36,7 +36,7 @@ function resultOf(job_id: string): string {
   return JSON.stringify({ type: "result", job_id, attempt: 1, output: "done" });
 }
 
-/** Says what `frames` say, and hears everything up to the answer to the last of them. */
+/** Sends `frames` and returns everything that the socket gets up to the answer to the last one. */
 async function heardUpTo(socket: TestSocket, space: Space, ...frames: (object | string)[]) {
   for (const frame of frames) socket.send(frame);
   const job_id = `${space.name}.${"0".repeat(26)}`;
@@ -54,8 +54,8 @@ function statusesOf(space: Space) {
 const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
 const CANCELED = { status: "canceled", reason: "The submitter disconnected." };
 
-describe.each([1000, 4000])("a worker that tells a result and closes with %i", (code) => {
-  it("in the same turn has ended its job, which nobody gets again", async () => {
+describe.each([1000, 4000])("a worker that sends a result and closes with %i", (code) => {
+  it("in the same turn has ended its job, which no worker gets again (W17, W20b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -72,7 +72,7 @@ describe.each([1000, 4000])("a worker that tells a result and closes with %i", (
     expect(await again.next("ack")).toMatchObject({ job_id: id, of: "result" });
   });
 
-  it("over the wire has ended its job too", async () => {
+  it("over the wire has ended its job too (W17)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -88,7 +88,7 @@ describe.each([1000, 4000])("a worker that tells a result and closes with %i", (
 });
 
 describe("a worker that closes before its result", () => {
-  it("in the same turn has not ended its job: nothing is heard of a socket after its close", async () => {
+  it("in the same turn has not ended its job, because frames after a close are ignored", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -101,8 +101,8 @@ describe("a worker that closes before its result", () => {
   });
 });
 
-describe("a worker that the edge dismisses", () => {
-  it("can't register in the same turn, nor get a job", async () => {
+describe("a worker that the edge closes", () => {
+  it("for a wrong first frame can't register in the same turn, and gets no job (W30)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id } = await submit(space.name);
     const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
@@ -116,8 +116,8 @@ describe("a worker that the edge dismisses", () => {
   });
 });
 
-describe("an alarm that rings when a job's time is over", () => {
-  /** Rings after every limit of the job, with these frames in the same turn before it. */
+describe("an alarm that runs after a job's deadline", () => {
+  /** Runs the alarm after every limit of the job has passed; `frames` arrive earlier in the same turn. */
   async function ringLate(space: Space, frames: string[]): Promise<void> {
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 180_000);
     try {
@@ -130,7 +130,7 @@ describe("an alarm that rings when a job's time is over", () => {
     }
   }
 
-  it("finds it completed where the result arrived before it in the same turn", async () => {
+  it("leaves the job completed if its result arrived earlier in the same turn", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -140,7 +140,7 @@ describe("an alarm that rings when a job's time is over", () => {
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("fails it where nothing but a sign of life did", async () => {
+  it("fails the job if only a sign of life arrived earlier in the same turn (W15)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -151,18 +151,21 @@ describe("an alarm that rings when a job's time is over", () => {
   });
 });
 
-describe("a submitter that asks to be canceled with its socket", () => {
-  it.each([1000, 1001, 1006])("and closes with %i in the same turn is", async (code) => {
-    const space = await makeSpace({ offline: "queue" });
-    await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) => [
-      object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
-      object.webSocketClose(socket, code, ""),
-    ]);
-    expect(await statusesOf(space)).toMatchObject([CANCELED]);
-  });
+describe("a job with `cancel_on_disconnect`", () => {
+  it.each([1000, 1001, 1006])(
+    "is canceled if its submitter closes with %i in the same turn (S11)",
+    async (code) => {
+      const space = await makeSpace({ offline: "queue" });
+      await spaceSocket(space);
+      await inOneTurn(space, "subscriber", (object, socket) => [
+        object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
+        object.webSocketClose(socket, code, ""),
+      ]);
+      expect(await statusesOf(space)).toMatchObject([CANCELED]);
+    },
+  );
 
-  it("and closes over the wire at once is, and another that asks nothing is not", async () => {
+  it("is canceled if its submitter closes at once over the wire, and a job without it is not (S11)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const submitter = await spaceSocket(space);
@@ -179,7 +182,7 @@ describe("a submitter that asks to be canceled with its socket", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: next.id });
   });
 
-  it("is not there at all where its close came first", async () => {
+  it("is not made at all if the close of its submitter came first", async () => {
     const space = await makeSpace({ offline: "queue" });
     await spaceSocket(space);
     await inOneTurn(space, "subscriber", (object, socket) => [
@@ -190,14 +193,14 @@ describe("a submitter that asks to be canceled with its socket", () => {
   });
 });
 
-describe("a subscriber that the edge dismisses", () => {
+describe("a subscriber that the edge closes", () => {
   const tooLarge = JSON.stringify({ ...SUBMIT, input: { x: "x".repeat(LIMITS.frameBytes) } });
   const rude: [string, string[], string, number][] = [
     ["three malformed frames in a row", ["{", '{"type":"nothing"}', "[]"], "malformed_frame", 4400],
     ["a frame too large", [tooLarge], "frame_too_large", 1009],
   ];
 
-  it.each(rude)("for %s has left: its job is canceled", async (_why, frames, error, code) => {
+  it.each(rude)("for %s has its job canceled (S6a, S11)", async (_why, frames, error, code) => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const submitter = await spaceSocket(space);
@@ -210,18 +213,21 @@ describe("a subscriber that the edge dismisses", () => {
     expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
   });
 
-  it.each(rude)("for %s in the turn of its submit has left too", async (_why, frames) => {
-    const space = await makeSpace({ offline: "queue" });
-    await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) =>
-      [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
-        object.webSocketMessage(socket, frame),
-      ),
-    );
-    expect(await statusesOf(space)).toMatchObject([CANCELED]);
-  });
+  it.each(rude)(
+    "for %s in the turn of its submit has its job canceled too (S11)",
+    async (_why, frames) => {
+      const space = await makeSpace({ offline: "queue" });
+      await spaceSocket(space);
+      await inOneTurn(space, "subscriber", (object, socket) =>
+        [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
+          object.webSocketMessage(socket, frame),
+        ),
+      );
+      expect(await statusesOf(space)).toMatchObject([CANCELED]);
+    },
+  );
 
-  it("is not one whose malformed frames are not in a row", async () => {
+  it("is none whose malformed frames are not in a row (S6a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const submitter = await spaceSocket(space);
     for (let round = 0; round < 3; round += 1) {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { connectWorker, inRows, makeSpace, objectOf, submit, TestSocket } from "./support.ts";
 
 const KB = 1_024;
-/** The tests' edge keeps 4 MiB of finished jobs in a space. */
+/** How many MiB of finished jobs the edge of the tests keeps in a space. */
 const KEPT_MB = 4;
 
 async function storedJobs(space: { name: string }) {
@@ -13,7 +13,7 @@ async function storedJobs(space: { name: string }) {
 }
 
 describe("the storage of a space", () => {
-  it("stays bounded under more traffic than fits: the oldest results give way, no open job does", async () => {
+  it("stays bounded under more traffic than fits: the oldest ended jobs are erased, but no open one (C11c)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { concurrency: 2 });
     const kept = await submit(space.name, { input: { first: true } });

@@ -15,16 +15,16 @@ import { type Frame, TestSocket } from "./support.ts";
 
 type Step =
   | { type: "publish"; count: number }
-  /** Everyone reads what there is. */
+  /** Every follower reads up to the newest event. */
   | { type: "read" }
-  /** The same event is published again. */
+  /** The latest event is published again under its id. */
   | { type: "repeat" }
   | { type: "subscribe"; who: number; over: "gateway" | "room"; resume: boolean }
   | { type: "drop"; who: number }
   | { type: "trim" }
-  /** Memory is lost, sockets are not. */
+  /** Objects are evicted from memory and keep their sockets. */
   | { type: "sleep"; what: "room" | "gateways" | "all" }
-  /** Memory and sockets are lost. */
+  /** All objects are evicted from memory and lose their sockets. */
   | { type: "restart" };
 
 const FOLLOWERS = 3;
@@ -57,7 +57,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ type: fc.constant("restart") }) },
 ) as fc.Arbitrary<Step>;
 
-/** One who follows the room, and checks each event as it comes. */
+/** A client that subscribes to the room and checks each event that it gets. */
 class Follower {
   socket: TestSocket | null = null;
   private place: { epoch: string; offset: number } | null = null;
@@ -86,7 +86,7 @@ class Follower {
     this.socket = null;
   }
 
-  /** Reads on to the newest event; each must follow the one before, or a gap must be told. */
+  /** Reads up to offset `last`. Each event must follow the one before, unless a `subscribed` reports a gap. */
   async readTo(last: number, numbers: ReadonlyMap<number, number>): Promise<void> {
     while (this.socket && this.place && this.place.offset < last) {
       const wanted = ({ type, room }: Frame) =>
@@ -101,7 +101,7 @@ class Follower {
     }
   }
 
-  /** Recovered means from where it was; else the place is told anew, and never lies behind. */
+  /** With `recovered` it goes on from its position; otherwise it gets a new one, which is never an older one. */
   private begin(frame: Frame, resumed: boolean): void {
     const epoch = frame.epoch as string;
     const offset = frame.offset as number;
@@ -114,7 +114,7 @@ class Follower {
   }
 }
 
-/** What has not come by then is lost. */
+/** A frame that hasn't come after so many milliseconds is lost. */
 const LONGEST_MS = 3_000;
 
 async function inTime<T>(frame: Promise<T>, what: string): Promise<T> {
@@ -125,18 +125,18 @@ async function inTime<T>(frame: Promise<T>, what: string): Promise<T> {
   return Promise.race([frame, late]).finally(() => clearTimeout(timer));
 }
 
-/** One room whose object is its own, or one that shares it with another. */
+/** `project`: a room with an object of its own; `user`: a room that shares its object with others. */
 const kinds = fc.constantFrom("project" as const, "user" as const);
 
 class World {
   private readonly room: string;
-  /** Published to as well, and followed by nobody. */
+  /** A room in the same object that gets events too, and has no followers. */
   private readonly neighbour: string | null;
   private readonly neighbours = { published: 0, last: 0 };
   private readonly followers = Array.from({ length: FOLLOWERS }, () => new Follower());
-  /** What was published and not yet answered. */
+  /** The publishes that were not answered yet. */
   private pending: Promise<void>[] = [];
-  /** Which number is at which offset. */
+  /** The number of the event at each offset. */
   private readonly numbers = new Map<number, number>();
   private published = 0;
   private last = 0;
@@ -187,7 +187,7 @@ class World {
     for (const follower of this.followers) follower.drop();
   }
 
-  /** Everyone has everything. */
+  /** Waits until every event is published and every follower has read it. */
   private async settle(): Promise<void> {
     await Promise.all(this.pending);
     this.pending = [];
@@ -197,7 +197,7 @@ class World {
     expect([last, events.length]).toEqual([this.neighbours.last, this.neighbours.last]);
   }
 
-  /** Under the same ids as in the room itself. */
+  /** Publishes to the other room under the ids that the room itself uses. */
   private async publishNext(neighbour: string): Promise<void> {
     this.neighbours.published += 1;
     const n = this.neighbours.published;
@@ -206,7 +206,7 @@ class World {
     this.neighbours.last = Math.max(this.neighbours.last, offset);
   }
 
-  /** Published again under its id, an event has the offset it had, as long as it is remembered. */
+  /** Publishes an event; a repeat must get the same offset as long as its id is remembered. */
   private async publish(n: number): Promise<void> {
     const { offset } = await publish(this.room, "step.done", { n }, `e${n}`);
     expect(this.numbers.get(offset) ?? n).toBe(n);
@@ -222,7 +222,7 @@ class World {
       expect(last).toBe(this.last);
       return;
     }
-    // Nobody followed it, and nothing was left: it begins anew.
+    // Without followers and events the room was erased, so it starts again.
     this.last = 0;
     this.numbers.clear();
   }
@@ -234,8 +234,8 @@ class World {
   }
 }
 
-describe("whoever follows a room", () => {
-  it("gets its log in order without gap or double, or is told of the gap", async () => {
+describe("a subscriber of a room", () => {
+  it("gets every event once and in order, or a `subscribed` that reports the gap (R4b, R5, R6)", async () => {
     await fc.assert(
       fc.asyncProperty(
         kinds,

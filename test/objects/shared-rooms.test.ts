@@ -26,7 +26,7 @@ function alarmOf(room: string): Promise<number | null> {
   return runInDurableObject(objectOf(room), (_room, { storage }) => storage.getAlarm());
 }
 
-/** The keys and the table that the object of a room has, for whatever room it keeps. */
+/** Returns the stored keys, and the log's table, of the object that stores a room; also those of its other rooms. */
 function storedWith(room: string): Promise<unknown[]> {
   const query = "SELECT name FROM sqlite_master WHERE name = 'channel_log'";
   return runInDurableObject(objectOf(room), (_room, { storage }) => [
@@ -38,7 +38,7 @@ function storedWith(room: string): Promise<unknown[]> {
   ]);
 }
 
-/** A room whose object keeps none of another test. */
+/** Returns the name of a room in whose object no other test has stored anything. */
 async function lonelyRoom(): Promise<string> {
   for (;;) {
     const room = freshRoom("user");
@@ -47,7 +47,7 @@ async function lonelyRoom(): Promise<string> {
 }
 
 describe("rooms that share an object", () => {
-  it("tell their own sockets and gateways only", async () => {
+  it("send their events to their own sockets and gateways only", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const [direct, nextDirect] = [await openDirect(room, "ann"), await openDirect(next, "bo")];
@@ -61,7 +61,7 @@ describe("rooms that share an object", () => {
     expect((await roomOf(next).presence()).map(({ user_id }) => user_id)).toEqual(["bo"]);
   });
 
-  it("know their sockets and who left after the object has slept", async () => {
+  it("still know their sockets after the object hibernated, and which users have left", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const [ann, bo] = [await openDirect(room, "ann"), await openDirect(room, "bo")];
@@ -78,7 +78,7 @@ describe("rooms that share an object", () => {
     expect(await other.next("step.done")).toMatchObject({ room: next, data: { n: 2 } });
   });
 
-  it("tell that somebody left whose socket closed while the object slept", async () => {
+  it("report that a user left whose socket closed while the object hibernated (R10)", async () => {
     const room = await lonelyRoom();
     const watcher = await connectUser("dot", ANY);
     await subscribe(watcher, room, { presence: true });
@@ -90,7 +90,7 @@ describe("rooms that share an object", () => {
     expect(await watcher.next(isAnns)).toMatchObject({ type: "presence.left", room });
   });
 
-  it("end the sockets whose tokens run out while the object sleeps", async () => {
+  it("close sockets whose tokens expire while the object hibernates (R11)", async () => {
     const room = freshRoom("user");
     const token = await userToken("ann", ANY, 1);
     const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
@@ -104,7 +104,7 @@ describe("rooms that share an object", () => {
     expect(await socket.closed).toMatchObject({ code: 4401 });
   });
 
-  it("go one by one: what nobody needs is erased, what is followed stays", async () => {
+  it("are erased one by one: an unused room goes, a room with followers stays", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const direct = await openDirect(room, "ann");
@@ -118,7 +118,7 @@ describe("rooms that share an object", () => {
     expect(await direct.next("step.done")).toMatchObject({ data: { n: 3 } });
   });
 
-  it("leave nothing behind once all are gone, and no alarm", async () => {
+  it("leave nothing behind once all are erased, and no alarm", async () => {
     const room = await lonelyRoom();
     const next = neighbourOf(room);
     for (const one of [room, next]) await publish(one, "step.done", { n: 1 });
@@ -129,7 +129,7 @@ describe("rooms that share an object", () => {
     expect(await alarmOf(room)).not.toBe(null);
   });
 
-  it("are made by a user who connects without a table", async () => {
+  it("need no table for a user who only connects", async () => {
     const room = await lonelyRoom();
     const userId = room.slice("user:".length);
     await connectUser(userId);

@@ -15,7 +15,7 @@ import {
 const message = "x".repeat(1_000);
 const delta = "x".repeat(300_000);
 
-/** A job that runs, and the worker that has it. */
+/** Starts a job on a worker; `of` has the fields of the worker's frames about it. */
 async function runningJob() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
@@ -24,7 +24,7 @@ async function runningJob() {
   return { space, id, worker, of: { job_id: id, attempt: 1 } };
 }
 
-/** A socket of a job that is caught up; what its snapshot ended with. */
+/** Opens the socket of a job and reads its snapshot; returns the socket and the position after the snapshot. */
 async function follow(id: string, query = "") {
   const socket = await TestSocket.open(`/ws/${id}${query}`);
   const { epoch } = await socket.next("connection");
@@ -40,7 +40,7 @@ function progress(of: object, count: number) {
 }
 
 describe("a socket of a job of a space", () => {
-  it("that asks for nothing is told each of 200 events sent at once, and the end", async () => {
+  it("without options gets each of 200 events sent at once, and the end (S17)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id);
     burst(worker, ...progress(of, 200));
@@ -49,7 +49,7 @@ describe("a socket of a job of a space", () => {
     expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => viewer.offset + 1 + index));
   });
 
-  it("is thinned out as it asked, but for pieces and the end", async () => {
+  it("with `?max_rate=` gets fewer progress frames, but all of the output and the end (S17a, S17b, S17c)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?max_rate=1");
     const from = Date.now();
@@ -69,7 +69,7 @@ describe("a socket of a job of a space", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("that acknowledges nothing is thinned out beyond 64 KiB, and told the end", async () => {
+  it("that acknowledges nothing gets thinned progress beyond 64 KiB, and always the end (S18a)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?acks=1");
     const from = Date.now();
@@ -83,7 +83,7 @@ describe("a socket of a job of a space", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed" });
   });
 
-  it("that acknowledges gets what was held back as soon as it has caught up", async () => {
+  it("gets the progress that was held back as soon as it has acknowledged the rest (S18a)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?acks=1");
     burst(worker, ...progress(of, 100));
@@ -98,7 +98,7 @@ describe("a socket of a job of a space", () => {
     expect(frames).toHaveLength(20);
   });
 
-  it("that falls behind is cut off, and goes on where it was without a gap", async () => {
+  it("that falls behind is closed with 4429, and goes on from its position without a gap (S18b, C9)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?acks=1");
     for (let piece = 0; piece < 5; piece += 1) worker.send({ type: "output", ...of, delta });
@@ -116,7 +116,7 @@ describe("a socket of a job of a space", () => {
     expect(rest.at(-1)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("gets what was held back when memory was lost", async () => {
+  it("gets frames that were held back when the object was evicted from memory (S17c)", async () => {
     const { space, id, worker, of } = await runningJob();
     const viewer = await follow(id, "?max_rate=20");
     for (const piece of ["a", "b"]) worker.send({ type: "output", ...of, delta: piece });
@@ -136,7 +136,7 @@ describe("a socket of a job of a space", () => {
     expect(frames).toHaveLength(3);
   });
 
-  it("is not canceled by an acknowledgement, and may send one without having said so", async () => {
+  it("may send `ack` without `?acks=1`, which changes nothing and doesn't cancel the job (S18, S13)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "");
     viewer.socket.send({ type: "ack", offset: 1 });
@@ -146,7 +146,7 @@ describe("a socket of a job of a space", () => {
     expect(await viewer.socket.next(isOver)).toMatchObject({ status: "completed" });
   });
 
-  it("is not opened with a rate there can't be", async () => {
+  it("is refused if its `?max_rate=` is out of range", async () => {
     const { id } = await runningJob();
     const opened = call("GET", `/ws/${id}?max_rate=0`, undefined, { upgrade: "websocket" });
     expect((await problemOf(422, opened)).errors).toMatchObject([{ path: "max_rate" }]);

@@ -14,7 +14,7 @@ import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 const text = "x".repeat(250_000);
-/** So many of these make one too many. */
+/** So many unacknowledged events are allowed; one more cuts the socket off. */
 const WHOLE = Math.ceil(FLOW_WINDOW_BYTES / text.length);
 
 async function connect(query: string): Promise<TestSocket> {
@@ -34,15 +34,15 @@ async function publishMany(room: string, count: number, data: object = { text })
   for (let n = 0; n < count; n += 1) await publish(room, "step.done", data);
 }
 
-/** Everything said before this call was dealt with. */
+/** Returns once the edge has handled every frame that the socket sent before. */
 async function settled(socket: TestSocket): Promise<void> {
   const ref = crypto.randomUUID();
   socket.send({ type: "ping", ref });
   await socket.next((frame) => frame.ref === ref);
 }
 
-describe("a subscriber of rooms that asks for nothing", () => {
-  it("is sent each of 200 events published at once, over /ws and over the room's own socket", async () => {
+describe("a subscriber of rooms without `?acks=1`", () => {
+  it("gets each of 200 events published at once, over /ws and over the room's own socket (R6)", async () => {
     const room = freshRoom();
     const socket = await connect("");
     await subscribe(socket, room);
@@ -60,7 +60,7 @@ describe("a subscriber of rooms that asks for nothing", () => {
     }
   });
 
-  it("is not cut off, however much it is sent", async () => {
+  it("is not cut off, however much it is sent (R15)", async () => {
     const room = freshRoom();
     const socket = await connect("");
     await subscribe(socket, room);
@@ -71,7 +71,7 @@ describe("a subscriber of rooms that asks for nothing", () => {
 });
 
 describe("a subscriber of rooms that acknowledges", () => {
-  it("and falls behind is told so, cut off, and goes on where it was without a gap", async () => {
+  it("is cut off with `too_slow` when it falls behind, and goes on from its position without a gap (R15a, R4b)", async () => {
     const room = freshRoom();
     const socket = await connect("?acks=1");
     const { epoch } = await subscribe(socket, room);
@@ -90,7 +90,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     expect(rest.map(({ offset }) => offset)).toEqual([WHOLE + 1, WHOLE + 2]);
   });
 
-  it("is counted over all its rooms, and each acknowledgement counts for its own", async () => {
+  it("is limited over all its rooms together, and an acknowledgement counts for its own room (R15, R15a)", async () => {
     const [first, second] = [freshRoom(), freshRoom()];
     const socket = await connect("?acks=1");
     for (const room of [first, second]) await subscribe(socket, room);
@@ -106,7 +106,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     expect((await socket.closed).code).toBe(4429);
   });
 
-  it("is sent as much as it likes as long as it keeps up, and starts anew after hibernation", async () => {
+  it("is not cut off while it keeps up, and its count starts again at zero after hibernation (R15a)", async () => {
     const room = freshRoom();
     const socket = await connect("?acks=1");
     await subscribe(socket, room);
@@ -125,7 +125,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     expect((await socket.closed).code).toBe(4429);
   });
 
-  it("is not counted what it missed, nor what it unsubscribed from", async () => {
+  it("isn't counted the events that it catches up with, nor those of a room that it unsubscribed from (R15b)", async () => {
     const room = freshRoom();
     await publishMany(room, 2 * WHOLE);
     const { epoch } = await subscribe(await connect(""), room);
@@ -142,7 +142,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     await settled(socket);
   });
 
-  it("on the socket of one room is cut off in the same way, and goes on", async () => {
+  it("on the socket of one room is cut off in the same way, and goes on from its position (R15a, R3a)", async () => {
     const room = freshRoom();
     const socket = await connectTo(room, "?acks=1");
     const { epoch } = await socket.next("connection");
@@ -163,7 +163,7 @@ describe("a subscriber of rooms that acknowledges", () => {
     expect(await back.next("step.done")).toMatchObject({ offset: 2 * WHOLE + 2 });
   });
 
-  it("is counted only what it wanted", async () => {
+  it("isn't counted the events that its filter leaves out (R15a)", async () => {
     const room = freshRoom();
     const filter = encodeURIComponent(JSON.stringify({ where: { wanted: true } }));
     const [socket, own] = [
@@ -181,8 +181,8 @@ describe("a subscriber of rooms that acknowledges", () => {
   });
 });
 
-describe("a job that is followed over /ws by one who acknowledges", () => {
-  it("takes the acknowledgements, and ends the subscription alone where they don't come", async () => {
+describe("a job that is followed over /ws with `?acks=1`", () => {
+  it("is counted separately, and without acknowledgements only its own subscription ends (R15c)", async () => {
     const id = await makeJob();
     const room = `job:${id}`;
     const socket = await connect("?acks=1");

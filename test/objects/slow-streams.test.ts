@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { isOver, makeJob, report, told } from "./backend-jobs-support.ts";
 import { call, type Frame } from "./support.ts";
 
-/** Everything a stream still has to say. */
+/** Reads the stream to its end and returns its frames. */
 async function readAll(response: Response): Promise<Frame[]> {
   const events = (await response.text()).split("\n\n");
   return events.flatMap((event) => {
@@ -12,7 +12,7 @@ async function readAll(response: Response): Promise<Frame[]> {
 }
 
 describe("a stream of events that nobody reads for a while", () => {
-  it("has the newest progress, what it stands for, every piece and the end", async () => {
+  it("has the newest progress with `skipped`, every piece of output, and the end (C12c)", async () => {
     const id = await makeJob();
     const stream = await call("GET", `/api/jobs/${id}/events`);
     const message = "x".repeat(2_000);
@@ -34,7 +34,7 @@ describe("a stream of events that nobody reads for a while", () => {
     expect(frames.filter(isOver)).toMatchObject([{ offset: 212 }]);
   });
 
-  it("is not cut off however much progress there is, and goes on where its reader was", async () => {
+  it("isn't cut off however much progress there is, and goes on from its reader's position (C12c, C8)", async () => {
     const id = await makeJob();
     const stream = await call("GET", `/api/jobs/${id}/events`);
     const message = "x".repeat(2_000);

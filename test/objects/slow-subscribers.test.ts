@@ -14,11 +14,11 @@ import {
 } from "./backend-jobs-support.ts";
 import { OPERATOR } from "./support.ts";
 
-describe("a subscriber that acknowledges", () => {
+describe("a subscriber of a job without a space with `?acks=1`", () => {
   const delta = "x".repeat(300_000);
   const message = "x".repeat(1_000);
 
-  it("and keeps up gets every state of a burst, whatever its rate", async () => {
+  it("gets every progress of a burst while it acknowledges (B13, S18)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id, "?acks=1");
@@ -31,7 +31,7 @@ describe("a subscriber that acknowledges", () => {
     }
   });
 
-  it("and does not is thinned out beyond 64 KiB, and told the end", async () => {
+  it("gets thinned progress once 64 KiB are not acknowledged, and always the end (B13, S18a)", async () => {
     const id = await makeJob();
     const backend = await caughtUp(id, "", OPERATOR);
     const viewer = await caughtUp(id, "?acks=1");
@@ -46,7 +46,7 @@ describe("a subscriber that acknowledges", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed", offset: 202 });
   });
 
-  it("is cut off when it falls behind, and goes on where it was", async () => {
+  it("is closed with 4429 when it falls behind, and goes on from its position (B13, S18b)", async () => {
     const id = await makeJob();
     const slow = await follow(id, "?acks=1");
     const { epoch } = await slow.next("connection");
@@ -62,7 +62,7 @@ describe("a subscriber that acknowledges", () => {
     expect(rest).toEqual(rest.map((_, index) => Number(last) + 1 + index));
   });
 
-  it("is sent as much as it likes as long as it keeps up, over hibernation too", async () => {
+  it("is not cut off while it keeps up, even if the object hibernates (S18b)", async () => {
     const id = await makeJob();
     const viewer = await caughtUp(id, "?acks=1");
     for (let piece = 0; piece < 10; piece += 1) {
@@ -76,7 +76,7 @@ describe("a subscriber that acknowledges", () => {
     expect(await viewer.next(isOver)).toMatchObject({ offset: 13 });
   });
 
-  it("that stopped is still known to have after hibernation", async () => {
+  it("is cut off even if the object hibernates after every unacknowledged frame (S18b)", async () => {
     const id = await makeJob();
     const slow = await caughtUp(id, "?acks=1");
     for (let piece = 0; piece < 5; piece += 1) {

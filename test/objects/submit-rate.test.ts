@@ -11,7 +11,7 @@ import {
   TestSocket,
 } from "./support.ts";
 
-/** The platform's counter: lets `allowed` submits of each address pass, and answers when it is told to. */
+/** Replaces the platform's rate limiter: allows `allowed` submits for each address, and can delay its answers or fail. */
 class Counter {
   readonly asked: string[] = [];
   private readonly allowed: number;
@@ -26,10 +26,10 @@ class Counter {
     const turn = this.asked.push(key);
     const count = this.asked.filter((other) => other === key).length;
     if (this.isBroken) throw new Error("no answer");
-    // Held back by looking again, because nothing of another object may settle a promise of this one.
+    // Polls, because a promise of this object must not be resolved from outside of it.
     if (this.isHolding) {
       while (this.isHolding) await scheduler.wait(1);
-      // The newest question is answered first.
+      // The newest call is answered first.
       for (let newer = turn; newer < this.asked.length; newer += 1) await scheduler.wait(2);
     }
     return { success: count <= this.allowed };
@@ -38,7 +38,7 @@ class Counter {
 
 let made = 0;
 
-/** A space on an edge that counts submits. */
+/** Makes a space whose object counts submits with this limiter. */
 async function countedSpace(counter: Counter | RateLimit) {
   made += 1;
   const name = `rate-${made}-${crypto.randomUUID().slice(0, 8)}`;
@@ -59,7 +59,7 @@ function dial(space: { name: string }, address: string, headers: Record<string, 
 }
 
 describe("submits over the socket of a space", () => {
-  it("beyond what their address may send are refused with their ref, and make no job", async () => {
+  it("above the limit of their address are refused with their `ref`, and make no job (S9b)", async () => {
     const counter = new Counter(2);
     const space = await countedSpace(counter);
     const socket = await dial(space, "192.0.2.1");
@@ -75,7 +75,7 @@ describe("submits over the socket of a space", () => {
     expect((await listed.json<{ jobs: object[] }>()).jobs).toHaveLength(2);
   });
 
-  it("count for their address, whichever socket they come over, and for no other", async () => {
+  it("are counted for their address over all its sockets, and not for another address (S9b)", async () => {
     const counter = new Counter(1);
     const space = await countedSpace(counter);
     const one = await dial(space, "192.0.2.1");
@@ -90,7 +90,7 @@ describe("submits over the socket of a space", () => {
     expect(counter.asked).toEqual(["192.0.2.1", "192.0.2.1", "2001:db8::1"]);
   });
 
-  it("of the operator, and frames that submit nothing, are not counted", async () => {
+  it("of the operator, and other frames, are not counted", async () => {
     const counter = new Counter(0);
     const space = await countedSpace(counter);
     const operator = await dial(space, "192.0.2.1", OPERATOR);
@@ -106,7 +106,7 @@ describe("submits over the socket of a space", () => {
     expect(counter.asked).toEqual([]);
   });
 
-  it("are handled in their order, and the frames after them, in whatever order they are let pass", async () => {
+  it("and the frames after them are handled in their order, in whatever order the limiter answers (S9c)", async () => {
     const counter = new Counter(99);
     const space = await countedSpace(counter);
     const { id } = await submit(space.name);
@@ -117,7 +117,7 @@ describe("submits over the socket of a space", () => {
     for (const ref of refs) socket.send({ type: "submit", ref, input: { n: ref } });
     socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}`, ref: 6 });
     await expect.poll(() => counter.asked.length).toBe(refs.length);
-    // Other sockets are not held up.
+    // Other sockets don't wait.
     const viewer = await TestSocket.open(`/ws/${id}`);
     viewer.send({ type: "cancel" });
     await viewer.next((frame) => frame.status === "canceled");
@@ -131,7 +131,7 @@ describe("submits over the socket of a space", () => {
     expect(inputs).toEqual(refs.map((n) => ({ n })));
   });
 
-  it("are taken although their socket closes before the counter answers", async () => {
+  it("are accepted even if their socket closes before the limiter answers, and canceled if they asked for that (S11)", async () => {
     const counter = new Counter(99);
     const space = await countedSpace(counter);
     counter.isHolding = true;
@@ -151,7 +151,7 @@ describe("submits over the socket of a space", () => {
     expect(await worker.next("job")).toMatchObject({ input: { n: 1 } });
   });
 
-  it("that wait for the counter while the space is deleted are gone with it", async () => {
+  it("that wait for the limiter while the space is deleted make no job", async () => {
     const counter = new Counter(99);
     const space = await countedSpace(counter);
     counter.isHolding = true;
@@ -164,14 +164,14 @@ describe("submits over the socket of a space", () => {
     await expectStatus(404, await call("GET", `/api/spaces/${space.name}`));
   });
 
-  it("are counted by the platform's own counter", async () => {
+  it("pass the platform's own limiter", async () => {
     const space = await countedSpace(env.SUBMITS);
     const socket = await dial(space, "192.0.2.1");
     socket.send({ type: "submit", ref: 1, input: {} });
     expect(await socket.next((frame) => frame.ref === 1)).toMatchObject({ type: "accepted" });
   });
 
-  it("pass where the counter fails", async () => {
+  it("are accepted if the limiter fails", async () => {
     const counter = new Counter(0);
     const space = await countedSpace(counter);
     counter.isBroken = true;

@@ -29,7 +29,7 @@ async function makeBusy(settings: object = {}) {
   return { space, worker, first };
 }
 
-/** The job it gets next. */
+/** Returns the id of the job that the worker gets next. */
 async function given(worker: TestSocket): Promise<string> {
   return String((await worker.next("job")).job_id);
 }
@@ -47,17 +47,17 @@ function alarmOf(space: Space): Promise<number | null> {
   return runInDurableObject(objectOf(space), (_object, { storage }) => storage.getAlarm());
 }
 
-/** Milliseconds between two frames of a job. */
+/** Returns the milliseconds between the timestamps of two frames. */
 function between(earlier: Frame, later: Frame): number {
   return Date.parse(String(later.timestamp)) - Date.parse(String(earlier.timestamp));
 }
 
 const RETRY = { type: "fail", code: "oom", message: "no room", retryable: true };
-/** Of failures of the first attempt, and of every reject. */
+/** The delay after a failure of the first attempt, and after every reject. */
 const FIRST_DELAY_MS = 1_000;
 
-describe("the turn of a waiting job", () => {
-  it("is by priority, and within one by age, whatever they ask for", async () => {
+describe("the place of a waiting job in the queue", () => {
+  it("is by priority, and by age within a priority", async () => {
     const { space, worker, first } = await makeBusy();
     const asked = [{}, { priority: 10 }, {}, { priority: 10 }, { priority: -1 }, { priority: 100 }];
     const ids: string[] = [];
@@ -73,7 +73,7 @@ describe("the turn of a waiting job", () => {
     expect(order).toEqual([5, 1, 3, 0, 2, 4]);
   });
 
-  it("counts every job before it, also those of other classes, and moves up as they go", async () => {
+  it("counts every job before it, also those that require other capabilities, and moves up as they go", async () => {
     const { space, worker, first } = await makeBusy();
     const gpu = { requires: ["gpu"] };
     const asked = [{}, gpu, {}, { ...gpu, priority: 5 }, gpu, { requires: ["x"] }, {}];
@@ -94,7 +94,7 @@ describe("the turn of a waiting job", () => {
     expect((await ask(space, { priority: 1 })).queue_position).toBe(2);
   });
 
-  it("is told to its followers as it comes nearer", async () => {
+  it("is sent to the job's followers when it changes", async () => {
     const { space } = await makeBusy();
     const [ahead, followed] = [await ask(space), await ask(space)];
     const viewer = await TestSocket.open(`/ws/${followed.id}`);
@@ -108,7 +108,7 @@ describe("the turn of a waiting job", () => {
 });
 
 describe("the slots of a worker", () => {
-  it("are what it offers, or fewer where the space allows fewer, also while it is there", async () => {
+  it("are as many as it offers or the space allows, whichever is fewer, and follow a change of the setting (W11, W29)", async () => {
     const space = await makeSpace({ offline: "queue", concurrency: 2 });
     const { socket: worker, registered } = await connectWorker(space, { concurrency: 4 });
     expect(registered).toMatchObject({ config: { concurrency: 2 } });
@@ -133,7 +133,7 @@ describe("the slots of a worker", () => {
 });
 
 describe("a job whose attempt failed and may be tried again", () => {
-  it("waits a second at the head of its priority, while others go before it", async () => {
+  it("waits a second ahead of the others of its priority, which are dispatched meanwhile (W19, W19a)", async () => {
     const { space, worker, first } = await makeBusy();
     const viewer = await TestSocket.open(`/ws/${first}`);
     const [second, urgent] = [await ask(space), await ask(space, { priority: 1 })];
@@ -151,7 +151,7 @@ describe("a job whose attempt failed and may be tried again", () => {
     expect(between(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
   });
 
-  /** Makes the running attempt this one, so that what follows a failure is far enough away to be seen. */
+  /** Gives the running attempt this number, so that the delay after its failure is long enough to be seen. */
   async function makeAttempt(space: Space, attempt: number): Promise<void> {
     await inRows(space, "UPDATE jobs SET attempts = ?", attempt);
     await evictDurableObject(objectOf(space));
@@ -160,23 +160,26 @@ describe("a job whose attempt failed and may be tried again", () => {
   it.each([
     [5, 16_000],
     [9, 30_000],
-  ])("waits longer after attempt %i, and an alarm gives it out", async (attempt, delayMs) => {
-    const { space, worker, first } = await makeBusy({ max_attempts: 20 });
-    await makeAttempt(space, attempt);
-    worker.send({ ...RETRY, job_id: first, attempt });
-    await worker.next("ack");
-    const wait = "SELECT status, available_at - queued_at AS delay FROM jobs";
-    expect(await inRows(space, wait)).toEqual([{ status: "queued", delay: delayMs }]);
-    expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    expect((await getJob(first)).status).toBe("queued");
-    const [row] = await inRows<{ due: number }>(space, "SELECT available_at AS due FROM jobs");
-    expect(await alarmOf(space)).toBe(row?.due);
-    await inRows(space, "UPDATE jobs SET available_at = available_at - ?", delayMs);
-    expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: attempt + 1 });
-  });
+  ])(
+    "waits longer after attempt %i, and is dispatched by an alarm (W19a)",
+    async (attempt, delayMs) => {
+      const { space, worker, first } = await makeBusy({ max_attempts: 20 });
+      await makeAttempt(space, attempt);
+      worker.send({ ...RETRY, job_id: first, attempt });
+      await worker.next("ack");
+      const wait = "SELECT status, available_at - queued_at AS delay FROM jobs";
+      expect(await inRows(space, wait)).toEqual([{ status: "queued", delay: delayMs }]);
+      expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+      expect((await getJob(first)).status).toBe("queued");
+      const [row] = await inRows<{ due: number }>(space, "SELECT available_at AS due FROM jobs");
+      expect(await alarmOf(space)).toBe(row?.due);
+      await inRows(space, "UPDATE jobs SET available_at = available_at - ?", delayMs);
+      expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+      expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: attempt + 1 });
+    },
+  );
 
-  it("is put off also after the memory was lost, and given out without anyone calling", async () => {
+  it("still waits after the object was evicted from memory, and is dispatched without a request (W19a)", async () => {
     const { space, worker, first } = await makeBusy();
     worker.send({ ...RETRY, job_id: first, attempt: 1 });
     await worker.next("ack");
@@ -184,7 +187,7 @@ describe("a job whose attempt failed and may be tried again", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: 2 });
   });
 
-  it("has failed once it had all its attempts", async () => {
+  it("has failed if that was its last attempt (W19)", async () => {
     const { space, worker, first } = await makeBusy({ max_attempts: 5 });
     await makeAttempt(space, 5);
     worker.send({ ...RETRY, job_id: first, attempt: 5 });
@@ -200,7 +203,7 @@ describe("a job whose attempt failed and may be tried again", () => {
 });
 
 describe("a job that its worker rejects", () => {
-  it("goes to another free worker, and only after a second; others go at once", async () => {
+  it("is dispatched again after a second, other jobs at once (W19a)", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 2 });
     const { socket: one } = await connectWorker(space, { worker_id: "one" });
     const { id } = await ask(space);
