@@ -32,11 +32,11 @@ export function report(id: string, type: string, body?: object): Promise<Respons
 }
 
 /** Sends a report over HTTP as the operator; throws if the edge refuses it. */
-export async function told(id: string, type: string, body: object = {}): Promise<Frame> {
+export async function reportOk(id: string, type: string, body: object = {}): Promise<Frame> {
   return (await expectStatus(200, await report(id, type, body))).json<Frame>();
 }
 
-export async function read(id: string, headers: Record<string, string> = {}) {
+export async function readJob(id: string, headers: Record<string, string> = {}) {
   const response = await expectStatus(
     200,
     await call("GET", `/api/jobs/${id}`, undefined, headers),
@@ -50,14 +50,14 @@ export function follow(id: string, query = "", headers: Record<string, string> =
 }
 
 /** Opens the socket of a job and reads up to the end of its snapshot. */
-export async function caughtUp(id: string, query = "", headers: Record<string, string> = {}) {
+export async function followCaughtUp(id: string, query = "", headers: Record<string, string> = {}) {
   const socket = await follow(id, query, headers);
   await socket.next("progress");
   return socket;
 }
 
 /** Returns every frame that the socket gets up to the answer to a ping that is sent now. */
-export async function heardSoFar(socket: TestSocket): Promise<Frame[]> {
+export async function receiveSoFar(socket: TestSocket): Promise<Frame[]> {
   const ref = crypto.randomUUID();
   socket.send({ type: "ping", ref });
   return (await socket.until((frame) => frame.ref === ref)).slice(0, -1);
@@ -68,11 +68,11 @@ export function objectOf(id: string) {
 }
 
 /** Evicts the job's object from memory but keeps its sockets and their attachments, as hibernation does. */
-export function sleepOnce(id: string): Promise<void> {
+export function hibernate(id: string): Promise<void> {
   return evictDurableObject(objectOf(id));
 }
 
-export function ringAlarm(id: string): Promise<boolean> {
+export function runAlarm(id: string): Promise<boolean> {
   return runDurableObjectAlarm(objectOf(id));
 }
 
@@ -111,6 +111,10 @@ export function expectGapless(frames: Frame[], after: number): void {
 }
 
 /** Sends many frames without waiting for answers, so that the edge gets them in one turn. */
-export function burst(backend: TestSocket, count: number, frame: (index: number) => object): void {
+export function sendBurst(
+  backend: TestSocket,
+  count: number,
+  frame: (index: number) => object,
+): void {
   for (let index = 1; index <= count; index += 1) backend.send(frame(index));
 }

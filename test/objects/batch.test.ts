@@ -6,18 +6,21 @@ import {
   connectWorker,
   expectStatus,
   getJob,
-  inRows,
   makeSpace,
   problemOf,
+  runSql,
   submit,
 } from "./support.ts";
 
-type Answer = { job?: { id: string; status: string }; error?: { code: string; detail: string } };
+type BatchAnswer = {
+  job?: { id: string; status: string };
+  error?: { code: string; detail: string };
+};
 
-async function submitBatch(space: string, jobs: unknown[]): Promise<Answer[]> {
+async function submitBatch(space: string, jobs: unknown[]): Promise<BatchAnswer[]> {
   const response = await call("POST", `/api/spaces/${space}/jobs/batch`, { jobs });
   await expectStatus(202, response);
-  return (await response.json<{ jobs: Answer[] }>()).jobs;
+  return (await response.json<{ jobs: BatchAnswer[] }>()).jobs;
 }
 
 describe("a batch of submits", () => {
@@ -88,7 +91,7 @@ describe("a turn whose last write fails", () => {
     await worker.closed;
     expect(countEnds).toHaveBeenCalledOnce();
     expect(worker.unread).toEqual([]);
-    expect(await inRows(space, "SELECT status, result FROM jobs ORDER BY ulid")).toEqual([
+    expect(await runSql(space, "SELECT status, result FROM jobs ORDER BY ulid")).toEqual([
       { status: "processing", result: null },
       { status: "queued", result: null },
     ]);

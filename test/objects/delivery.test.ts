@@ -5,17 +5,16 @@ import {
   connectWorker,
   expectStatus,
   type Frame,
-  inRows,
   makeSpace,
+  type NamedSpace,
   OPERATOR,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
 
-type Space = { name: string };
-
-function spaceSocket(space: Space, headers?: Record<string, string>): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace, headers?: Record<string, string>): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
 }
 
@@ -67,7 +66,7 @@ describe("a space that becomes private", () => {
       ]);
     });
     expect((await stranger.closed).code).toBe(4401);
-    expect(await inRows(space, "SELECT status FROM jobs ORDER BY ulid")).toEqual([
+    expect(await runSql(space, "SELECT status FROM jobs ORDER BY ulid")).toEqual([
       { status: "canceled" },
       { status: "queued" },
     ]);
@@ -76,7 +75,7 @@ describe("a space that becomes private", () => {
 
 describe("a follower whose socket is broken", () => {
   /** Makes one method of the only subscriber's socket throw. */
-  function breakSubscriber(space: Space, method: "send" | "close") {
+  function breakSubscriber(space: NamedSpace, method: "send" | "close") {
     return runInDurableObject(objectOf(space), (_object, state) => {
       const kindOf = (socket: WebSocket) => socket.deserializeAttachment()?.kind;
       const sockets = state.getWebSockets().filter((socket) => kindOf(socket) === "subscriber");
@@ -88,14 +87,14 @@ describe("a follower whose socket is broken", () => {
     });
   }
 
-  async function followOverSpace(space: Space, job_id: string): Promise<TestSocket> {
+  async function followOverSpace(space: NamedSpace, job_id: string): Promise<TestSocket> {
     const follower = await spaceSocket(space);
     follower.send({ type: "follow", job_id });
     await follower.next("progress");
     return follower;
   }
 
-  async function followOne(_space: Space, job_id: string): Promise<TestSocket> {
+  async function followOne(_space: NamedSpace, job_id: string): Promise<TestSocket> {
     const follower = await TestSocket.open(`/ws/${job_id}`);
     await follower.next("progress");
     return follower;

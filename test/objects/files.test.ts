@@ -8,12 +8,14 @@ import {
   call,
   connectWorker,
   expectStatus,
-  inRows,
   makeSpace,
+  type NamedSpace,
   OPERATOR,
   objectOf,
   problemOf,
+  runSql,
   submit,
+  type WorkerSpace,
 } from "./support.ts";
 
 const BYTES = Uint8Array.from({ length: 70_000 }, (_, index) => (index * 7) % 256);
@@ -23,7 +25,7 @@ function makeFileSpace(settings: Partial<SpaceSettings> = {}) {
 }
 
 function sendForm(
-  space: { name: string },
+  space: NamedSpace,
   body: FormData | string,
   headers: Record<string, string> = {},
 ): Promise<Response> {
@@ -46,12 +48,12 @@ function imageOf(bytes: string | Uint8Array = BYTES, name = "cat.png"): File {
   return new File([bytes], name, { type: "image/png" });
 }
 
-async function submitFile(space: { name: string }, file = imageOf()) {
+async function submitFile(space: NamedSpace, file = imageOf()) {
   const answer = await expectStatus(202, await sendForm(space, formOf({ image: file })));
   return answer.json<{ id: string; files: { name: string }[] }>();
 }
 
-async function storedKeys(space: { name: string }): Promise<string[]> {
+async function storedKeys(space: NamedSpace): Promise<string[]> {
   const { objects } = await env.FILES.list({ prefix: `spaces/${space.name}/` });
   return objects.map(({ key }) => key);
 }
@@ -65,7 +67,7 @@ interface WorkerFile {
 }
 
 /** Connects a worker and returns the files of its next job, as the `job` frame lists them. */
-async function filesForWorker(space: { name: string; token: string }): Promise<WorkerFile[]> {
+async function filesForWorker(space: WorkerSpace): Promise<WorkerFile[]> {
   const { socket } = await connectWorker(space);
   return (await socket.next("job")).files as WorkerFile[];
 }
@@ -93,7 +95,7 @@ describe("a job submitted as a form", () => {
       files: [image, audio],
     });
     expect(body.files.flatMap(Object.keys)).not.toContain("key");
-    const [row] = await inRows<{ limits: string }>(space, "SELECT limits FROM jobs");
+    const [row] = await runSql<{ limits: string }>(space, "SELECT limits FROM jobs");
     expect(JSON.parse(row?.limits ?? "")).toMatchObject({ jobTimeoutS: 9.5 });
     expect(await storedKeys(space)).toHaveLength(2);
   });
@@ -152,8 +154,8 @@ describe("the address of a file", () => {
 
   it("is refused if its path, its expiry or its signature was changed (W14a)", async () => {
     const { space, url } = await signed();
-    const [one, two] = await storedKeys(space);
-    const other = url.pathname.endsWith(String(one)) ? two : one;
+    const [firstKey, secondKey] = await storedKeys(space);
+    const other = url.pathname.endsWith(String(firstKey)) ? secondKey : firstKey;
     const { searchParams } = url;
     const later = String(Number(searchParams.get("expires")) + 1);
     const signature = searchParams.get("signature") ?? "";
@@ -262,7 +264,7 @@ describe("a form that is refused", () => {
 describe("the name of a file", () => {
   it("is reduced to its last part, without control characters", async () => {
     const space = await makeFileSpace();
-    for (const [given, shown] of [
+    for (const [sentName, storedName] of [
       ["../../etc/passwd", "passwd"],
       ["/etc/", "file"],
       ["a\u0007b\u001b[31m.txt", "ab[31m.txt"],
@@ -272,8 +274,8 @@ describe("the name of a file", () => {
       ["Grüße 猫.png", "Grüße 猫.png"],
       [`${"x".repeat(200)}.png`, "x".repeat(120)],
     ] as const) {
-      const { files } = await submitFile(space, imageOf("x", given));
-      expect(files.map(({ name }) => name)).toEqual([shown]);
+      const { files } = await submitFile(space, imageOf("x", sentName));
+      expect(files.map(({ name }) => name)).toEqual([storedName]);
     }
     const keys = await storedKeys(space);
     for (const key of keys) expect(key).toMatch(/^spaces\/[a-z0-9-]+\/inputs\/[0-9A-Z]{26}\/\d+$/);
@@ -322,7 +324,7 @@ describe("a file is removed", () => {
     const waiting = await submitFile(space);
     await call("POST", `/api/jobs/${over.id}/cancel`);
     expect(await storedKeys(space)).toHaveLength(2);
-    await inRows(space, "UPDATE jobs SET completed_at = completed_at - 3600000");
+    await runSql(space, "UPDATE jobs SET completed_at = completed_at - 3600000");
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     await problemOf(404, call("GET", `/api/jobs/${over.id}`));
     await expectStatus(200, await call("GET", `/api/jobs/${waiting.id}`));

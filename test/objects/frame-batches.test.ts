@@ -1,6 +1,14 @@
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { connectWorker, type Frame, makeSpace, objectOf, TestSocket } from "./support.ts";
+import {
+  connectWorker,
+  type Frame,
+  makeSpace,
+  type NamedSpace,
+  objectOf,
+  TestSocket,
+  type WorkerSpace,
+} from "./support.ts";
 
 const JOBS = [1, 2, 3];
 
@@ -14,7 +22,7 @@ function batchOf(frames: object[]) {
 
 /** Reads messages up to the first with a frame of this type; returns the frames of each. */
 async function messagesUntil(socket: TestSocket, type: string): Promise<Frame[][]> {
-  const has = (frame: Frame) => framesOf(frame).some((one) => one.type === type);
+  const has = (frame: Frame) => framesOf(frame).some((frame) => frame.type === type);
   return (await socket.until(has)).map(framesOf);
 }
 
@@ -22,13 +30,13 @@ function framesOf(message: Frame): Frame[] {
   return message.type === "batch" ? (message.frames as Frame[]) : [message];
 }
 
-async function openSpace(space: { name: string }, query = "?batch=1"): Promise<TestSocket> {
+async function openSpace(space: NamedSpace, query = "?batch=1"): Promise<TestSocket> {
   const socket = await TestSocket.open(`/api/spaces/${space.name}/ws${query}`);
   await socket.next("space.status");
   return socket;
 }
 
-async function openWorker(space: { name: string; token: string }): Promise<TestSocket> {
+async function openWorker(space: WorkerSpace): Promise<TestSocket> {
   const authorization = `Bearer ${space.token}`;
   const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?batch=1`, {
     authorization,
@@ -73,11 +81,11 @@ describe("a socket with `?batch=1`", () => {
     const outputs = JOBS.map((delta) => ({ type: "output", job_id, attempt, delta }));
     worker.send(batchOf([...outputs, { type: "result", job_id, attempt, output: 1 }]));
     const isEnd = (frame: Frame) => framesOf(frame).some(({ status }) => status === "completed");
-    const told = (await socket.until(isEnd)).flatMap(framesOf).filter(({ offset, type }) => {
+    const events = (await socket.until(isEnd)).flatMap(framesOf).filter(({ offset, type }) => {
       return offset !== undefined && type !== "space.status";
     });
-    expect(told.map(({ offset }) => offset)).toEqual(told.map((_, index) => index + 1));
-    const pieces = told.filter(({ type }) => type === "output");
+    expect(events.map(({ offset }) => offset)).toEqual(events.map((_, index) => index + 1));
+    const pieces = events.filter(({ type }) => type === "output");
     expect(pieces.map(({ delta }) => delta)).toEqual(JOBS);
   });
 
@@ -87,8 +95,8 @@ describe("a socket with `?batch=1`", () => {
     const wrong = { type: "submit", ref: 2, input: "text" };
     socket.send(batchOf([submitOf(1), wrong, batchOf([submitOf(4)]), submitOf(3)]));
     const answers = (await messagesUntil(socket, "accepted")).flat();
-    const told = answers.filter(({ type }) => type === "accepted" || type === "error");
-    expect(told.map(({ type, ref, code }) => [type, ref, code])).toEqual([
+    const outcomes = answers.filter(({ type }) => type === "accepted" || type === "error");
+    expect(outcomes.map(({ type, ref, code }) => [type, ref, code])).toEqual([
       ["accepted", 1, undefined],
       ["error", 2, "malformed_frame"],
       ["error", undefined, "unknown_frame"],

@@ -5,9 +5,10 @@ import {
   call,
   connectWorker,
   getJob,
-  inRows,
   makeSpace,
+  type NamedSpace,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
@@ -15,16 +16,16 @@ import {
 const GRACE_S = 0.2;
 
 /** Evicts the space's object from memory but keeps its sockets and their attachments, as hibernation does. */
-function sleepOnce(space: { name: string }): Promise<void> {
+function hibernate(space: NamedSpace): Promise<void> {
   return evictDurableObject(objectOf(space));
 }
 
 /** Evicts the space's object from memory and closes its sockets, as a deploy does. */
-function restart(space: { name: string }): Promise<void> {
+function restart(space: NamedSpace): Promise<void> {
   return evictDurableObject(objectOf(space), { webSockets: "close" });
 }
 
-function spaceSocket(space: { name: string }): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`);
 }
 
@@ -32,7 +33,7 @@ describe("a space that hibernates", () => {
   it("keeps its worker, which gets the next jobs and can end them", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { name: "box", concurrency: 2 });
-    await sleepOnce(space);
+    await hibernate(space);
     const described = await call("GET", `/api/spaces/${space.name}`);
     expect(await described.json()).toMatchObject({
       status: { worker: "connected", worker_name: "box" },
@@ -59,10 +60,10 @@ describe("a space that hibernates", () => {
     for (const [index, delta] of ["a", "b", "c"].entries()) {
       worker.send({ type: "output", job_id, attempt: 1, delta });
       worker.send({ type: "progress", job_id, attempt: 1, progress: 10 * (index + 1) });
-      const heard = await viewer.until("progress");
-      expect(heard.map(({ offset }) => offset)).toEqual([2 * index + 3, 2 * index + 4]);
-      expect(heard).toMatchObject([{ delta }, { progress: 10 * (index + 1), attempt: 1 }]);
-      await sleepOnce(space);
+      const received = await viewer.until("progress");
+      expect(received.map(({ offset }) => offset)).toEqual([2 * index + 3, 2 * index + 4]);
+      expect(received).toMatchObject([{ delta }, { progress: 10 * (index + 1), attempt: 1 }]);
+      await hibernate(space);
     }
     worker.send({ type: "result", job_id, attempt: 1, output: "end" });
     expect(await worker.next("ack")).toMatchObject({ job_id, of: "result" });
@@ -79,7 +80,7 @@ describe("a space that hibernates", () => {
     worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     await viewer.next("output");
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await getJob(job_id)).toMatchObject({
       status: "processing",
       progress: 40,
@@ -111,14 +112,14 @@ describe("a space that hibernates", () => {
       socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}` });
       await socket.next("error");
     }
-    await sleepOnce(space);
+    await hibernate(space);
     for (const job_id of [left, followed]) {
       worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
       worker.send({ type: "result", job_id, attempt: 1, output: null });
     }
     for (const socket of [submitter, follower]) {
-      const heard = await socket.until((frame) => frame.status === "completed");
-      const ofJobs = heard.filter(({ type }) => type !== "space.status");
+      const received = await socket.until((frame) => frame.status === "completed");
+      const ofJobs = received.filter(({ type }) => type !== "space.status");
       expect(ofJobs.map(({ job_id }) => job_id)).toEqual([followed, followed]);
     }
   });
@@ -133,7 +134,7 @@ describe("a space that hibernates", () => {
       jobs.push(String((await submitter.next("accepted")).job_id));
     }
     const [running, waiting, kept] = jobs as [string, string, string];
-    await sleepOnce(space);
+    await hibernate(space);
     submitter.close();
     expect(await worker.next("cancel")).toMatchObject({ job_id: running, attempt: 1 });
     expect(await getJob(waiting)).toMatchObject({ status: "canceled" });
@@ -144,7 +145,7 @@ describe("a space that hibernates", () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
-    await sleepOnce(space);
+    await hibernate(space);
     worker.close();
     await worker.closed;
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
@@ -154,7 +155,7 @@ describe("a space that hibernates", () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
-    await sleepOnce(space);
+    await hibernate(space);
     worker.close(1001);
     await worker.closed;
     expect(await getJob(id)).toMatchObject({ status: "processing", attempt: 1 });
@@ -168,7 +169,7 @@ describe("a space that hibernates", () => {
     for (let count = 1; count < LIMITS.malformedFrames; count += 1) {
       viewer.send("{");
       await viewer.next("error");
-      await sleepOnce(space);
+      await hibernate(space);
     }
     viewer.send("{");
     expect(await viewer.next("error")).toMatchObject({ code: "malformed_frame" });
@@ -181,12 +182,12 @@ describe("a space that hibernates", () => {
     const first = await submit(space.name);
     const second = await submit(space.name);
     const high = await submit(space.name, { input: {}, priority: 5 });
-    await sleepOnce(space);
+    await hibernate(space);
     const third = await submit(space.name);
     const order = [high, first, second, third, low];
     const positions = await Promise.all(order.map(({ id }) => getJob(id)));
     expect(positions.map(({ queue_position }) => queue_position)).toEqual([1, 2, 3, 4, 5]);
-    await sleepOnce(space);
+    await hibernate(space);
     const { socket: worker } = await connectWorker(space);
     for (const { id } of order) {
       expect((await worker.next("job")).job_id).toBe(id);
@@ -201,7 +202,7 @@ describe("a space that hibernates", () => {
     const viewer = await spaceSocket(space);
     worker.send({ type: "drain", reason: "update" });
     await viewer.next((frame) => frame.worker === "draining");
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
@@ -210,7 +211,7 @@ describe("a space that hibernates", () => {
     await connectWorker(space);
     const { id } = await submit(space.name);
     const viewer = await TestSocket.open(`/ws/${id}`);
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await viewer.next((frame) => frame.status === "failed")).toMatchObject({
       error: { code: "timeout" },
     });
@@ -266,8 +267,8 @@ describe("a space that restarts", () => {
     await restart(space);
     // The alarm that was set for the attempt wakes the object, which sets one for the grace.
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    await inRows(space, "UPDATE jobs SET detached_at = detached_at - 60000");
-    await sleepOnce(space);
+    await runSql(space, "UPDATE jobs SET detached_at = detached_at - 60000");
+    await hibernate(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
   });

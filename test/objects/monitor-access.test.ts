@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { forgetAll, Watcher } from "./monitor-support.ts";
+import { eraseEverything, Watcher } from "./monitor-support.ts";
 import {
   call,
   connectWorker,
@@ -12,7 +12,7 @@ import {
   TestSocket,
 } from "./support.ts";
 
-beforeEach(forgetAll);
+beforeEach(eraseEverything);
 
 const WRONG = { authorization: "Bearer a-key-that-is-not-the-operators" };
 
@@ -64,7 +64,7 @@ describe("the numbers of the edge", () => {
     const watcher = await Watcher.open();
     const { id } = await submit(space.name);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
-    await watcher.sees(({ jobs }) => jobs.completed === 1);
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 1);
     const answer = await call("GET", "/metrics", undefined, OPERATOR);
     expect(answer.headers.get("content-type")).toContain("text/plain; version=0.0.4");
     const lines = (await answer.text()).split("\n").filter((line) => !line.startsWith("#"));

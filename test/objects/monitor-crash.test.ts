@@ -6,20 +6,28 @@ import {
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { forgetAll, letGoBy, monitor, SILENT, stats, Watcher } from "./monitor-support.ts";
+import {
+  ageReports,
+  BEYOND_SILENT_MS,
+  eraseEverything,
+  monitor,
+  stats,
+  Watcher,
+} from "./monitor-support.ts";
 import {
   call,
   connectWorker,
   expectStatus,
   getJob,
   makeSpace,
+  type NamedSpace,
   OPERATOR,
   objectOf,
   submit,
   TestSocket,
 } from "./support.ts";
 
-beforeEach(forgetAll);
+beforeEach(eraseEverything);
 
 /** A space with a completed, a running and a waiting job, a worker and a viewer, all of which the monitor knows of. */
 async function makeBusy() {
@@ -31,7 +39,7 @@ async function makeBusy() {
   await worker.next("ack");
   const viewer = await TestSocket.open(`/ws/${running.id}`);
   const watcher = await Watcher.open();
-  await watcher.sees((status) => hasAll(status));
+  await watcher.nextStatus((status) => hasAll(status));
   watcher.socket.close();
   return { space, worker, viewer, running };
 }
@@ -51,7 +59,7 @@ const WITHOUT_SOCKETS = {
 };
 
 /** Crashes the space's object: its sockets are gone, and it reports nothing to the monitor. */
-function die(space: { name: string }): Promise<void> {
+function crash(space: NamedSpace): Promise<void> {
   return evictDurableObject(objectOf(space), { webSockets: "close" });
 }
 
@@ -67,7 +75,7 @@ describe("the monitor's numbers", () => {
     await evictDurableObject(objectOf(space));
     worker.send({ type: "result", job_id: running.id, attempt: 1, output: null });
     const watcher = await Watcher.open();
-    const { jobs, websockets, recent_jobs } = await watcher.sees(
+    const { jobs, websockets, recent_jobs } = await watcher.nextStatus(
       (status) => status.jobs.completed === 2,
     );
     expect([jobs.active, jobs.total]).toEqual([1, 3]);
@@ -83,37 +91,37 @@ describe("the monitor's numbers", () => {
   it("still reach clients that were connected when the monitor was evicted from memory (M2)", async () => {
     const { space } = await makeBusy();
     const watcher = await Watcher.open();
-    await watcher.sees(() => true);
+    await watcher.nextStatus(() => true);
     await evictDurableObject(monitor());
     await submit(space.name);
-    expect((await watcher.sees((status) => status.jobs.active === 3)).jobs.total).toBe(4);
+    expect((await watcher.nextStatus((status) => status.jobs.active === 3)).jobs.total).toBe(4);
   });
 
   it("are right for the next reader 30 seconds after a space crashed with open sockets (M4)", async () => {
     const { space } = await makeBusy();
-    await die(space);
+    await crash(space);
     expect(hasAll(await stats())).toBe(true);
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
   });
 
   it("are right 30 seconds after such a crash also for clients that were connected all the time (M4)", async () => {
     const { space } = await makeBusy();
-    await die(space);
-    await letGoBy(SILENT - 1_000);
+    await crash(space);
+    await ageReports(BEYOND_SILENT_MS - 1_000);
     const watcher = await Watcher.open();
-    expect(hasAll(await watcher.sees(() => true))).toBe(true);
-    await letGoBy(1_000);
+    expect(hasAll(await watcher.nextStatus(() => true))).toBe(true);
+    await ageReports(1_000);
     expect(await runDurableObjectAlarm(monitor())).toBe(true);
     expect(
-      await watcher.sees(({ websockets }) => websockets.total_connections === 0),
+      await watcher.nextStatus(({ websockets }) => websockets.total_connections === 0),
     ).toMatchObject(WITHOUT_SOCKETS);
   });
 
   it("are right again after all objects crashed at once (M4)", async () => {
     const { running } = await makeBusy();
     await abortAllDurableObjects();
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
     expect((await getJob(running.id)).status).toBe("processing");
   });
@@ -123,28 +131,28 @@ describe("the monitor's numbers", () => {
     await runInDurableObject(objectOf(space), (object) => {
       Object.assign(object, { report: () => "out of order" });
     });
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect(await stats()).toMatchObject(WITHOUT_SOCKETS);
     await evictDurableObject(objectOf(space));
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect(hasAll(await stats())).toBe(true);
   });
 
   it("are right again once a room that didn't answer answers again, even if nothing changed there", async () => {
     await TestSocket.open("/api/rooms/project:42/ws", OPERATOR);
     const watcher = await Watcher.open();
-    await watcher.sees(({ websockets }) => websockets.total_connections === 1);
+    await watcher.nextStatus(({ websockets }) => websockets.total_connections === 1);
     const room = env.ROOM.getByName("project:42");
     await runInDurableObject(room, (object) => {
       Object.assign(object, { summary: () => "out of order" });
     });
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect(await runDurableObjectAlarm(monitor())).toBe(true);
-    await watcher.sees(({ websockets }) => websockets.total_connections === 0);
+    await watcher.nextStatus(({ websockets }) => websockets.total_connections === 0);
     await runInDurableObject(room, (object) => {
       Reflect.deleteProperty(object, "summary");
     });
-    await letGoBy(SILENT);
+    await ageReports(BEYOND_SILENT_MS);
     expect((await stats()).websockets.total_connections).toBe(1);
   });
 
@@ -152,19 +160,19 @@ describe("the monitor's numbers", () => {
     await expectStatus(201, await call("POST", "/api/jobs", { id: "nightly" }, OPERATOR));
     await call("POST", "/api/jobs/nightly/complete", { result: 1 }, OPERATOR);
     const watcher = await Watcher.open();
-    await watcher.sees(({ jobs }) => jobs.completed === 1);
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 1);
     const job = env.JOB.getByName("nightly");
     await runInDurableObject(job, (_object, { storage }) => storage.deleteAll());
     await evictDurableObject(job);
-    await letGoBy(2 * 86_400_000);
+    await ageReports(2 * 86_400_000);
     expect(await stats()).toMatchObject({ jobs: { total: 1, completed: 1 }, sources: { jobs: 0 } });
   });
 
   it("keep nothing of a space that was erased without a report", async () => {
     const { space } = await makeBusy();
     await runInDurableObject(objectOf(space), (_object, { storage }) => storage.deleteAll());
-    await die(space);
-    await letGoBy(SILENT);
+    await crash(space);
+    await ageReports(BEYOND_SILENT_MS);
     expect(await stats()).toMatchObject({ jobs: { total: 0 }, sources: { spaces: 0 } });
   });
 
@@ -174,9 +182,9 @@ describe("the monitor's numbers", () => {
     const watcher = await Watcher.open();
     const { id } = await submit(space.name);
     // Within the second after a report, in which the space doesn't report again.
-    await die(space);
+    await crash(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 1);
+    const { recent_jobs } = await watcher.nextStatus(({ jobs }) => jobs.active === 1);
     expect(recent_jobs[0]).toMatchObject({ id, status: "queued" });
   });
 
@@ -184,10 +192,10 @@ describe("the monitor's numbers", () => {
     const space = await makeSpace({ offline: "queue", queue_timeout_s: null });
     const watcher = await Watcher.open();
     await submit(space.name);
-    await watcher.sees(({ jobs }) => jobs.active === 1);
+    await watcher.nextStatus(({ jobs }) => jobs.active === 1);
     await submit(space.name);
-    await die(space);
-    await letGoBy(SILENT);
+    await crash(space);
+    await ageReports(BEYOND_SILENT_MS);
     expect((await stats()).jobs.active).toBe(2);
   });
 });
@@ -199,7 +207,7 @@ describe("a monitor without clients", () => {
     expect(await runDurableObjectAlarm(monitor())).toBe(true);
     expect(await alarm()).toBeNull();
     const watcher = await Watcher.open();
-    await watcher.sees(() => true);
+    await watcher.nextStatus(() => true);
     expect(await alarm()).not.toBeNull();
     expect(await runDurableObjectAlarm(monitor())).toBe(true);
     expect(await alarm()).not.toBeNull();

@@ -13,7 +13,7 @@ import {
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 /** Erases the storage of every object, so that the monitor starts without any report. */
-export async function forgetAll(): Promise<void> {
+export async function eraseEverything(): Promise<void> {
   await reset();
   await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
 }
@@ -41,14 +41,14 @@ export class Watcher {
   }
 
   /** Waits for the next status that matches `wanted`. */
-  async sees(wanted: (status: SystemStatusFrame) => boolean): Promise<SystemStatusFrame> {
-    const frame = await this.socket.next((one) => wanted(systemStatusFrame.parse(one)));
+  async nextStatus(wanted: (status: SystemStatusFrame) => boolean): Promise<SystemStatusFrame> {
+    const frame = await this.socket.next((received) => wanted(systemStatusFrame.parse(received)));
     return systemStatusFrame.parse(frame);
   }
 }
 
 /** Makes the latest report of every object this many milliseconds older. */
-export async function letGoBy(ms: number): Promise<void> {
+export async function ageReports(ms: number): Promise<void> {
   await runInDurableObject(monitor(), (_object, { storage }) => {
     storage.sql.exec("UPDATE sources SET heard_at = heard_at - ?", ms);
   });
@@ -56,28 +56,28 @@ export async function letGoBy(ms: number): Promise<void> {
   await evictDurableObject(monitor());
 }
 
-export const SILENT = SILENT_MS + 1;
+export const BEYOND_SILENT_MS = SILENT_MS + 1;
 
-type Take = (source: string, report: Report | null) => void;
+type TakeReport = (source: string, report: Report | null) => void;
 
 /** Records the reports that the monitor gets from now on, and counts the rows that it writes for them. */
-export async function noteReports() {
-  const told: { source: string; report: Report | null }[] = [];
+export async function recordReports() {
+  const reports: { source: string; report: Report | null }[] = [];
   const written = { rows: 0 };
   await runInDurableObject(monitor(), (object: MonitorObject, { storage }) => {
-    const monitored = object as unknown as { take: Take };
+    const monitored = object as unknown as { take: TakeReport };
     const take = monitored.take.bind(object);
     monitored.take = (source, report) => {
-      told.push({ source, report });
+      reports.push({ source, report });
       take(source, report);
     };
     const sql: SqlStorage = Object.getPrototypeOf(storage.sql);
     const { exec } = sql;
-    sql.exec = function noted(this: SqlStorage, ...statement: Parameters<typeof exec>) {
+    sql.exec = function counted(this: SqlStorage, ...statement: Parameters<typeof exec>) {
       const cursor = exec.apply(this, statement);
       if (/\b(sources|past)\b/.test(statement[0])) written.rows += cursor.rowsWritten;
       return cursor;
     } as typeof exec;
   });
-  return { told, written };
+  return { reports, written };
 }

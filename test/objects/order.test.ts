@@ -5,28 +5,27 @@ import type { SpaceObject } from "../../src/space/space-object.ts";
 import {
   connectWorker,
   getJob,
-  inRows,
   makeSpace,
+  type NamedSpace,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
 
-type Space = { name: string };
-
-function spaceSocket(space: Space, headers?: Record<string, string>): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace, headers?: Record<string, string>): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
 }
 
 /** Calls the object's handlers in one turn, as the runtime does when frames and a close arrive together. */
 function inOneTurn(
-  space: Space,
+  space: NamedSpace,
   kind: "worker" | "subscriber",
   arrive: (object: SpaceObject, socket: WebSocket) => Promise<void>[],
 ): Promise<void> {
   return runInDurableObject(objectOf(space), async (object, state) => {
     const sockets = state.getWebSockets();
-    const socket = sockets.find((one) => one.deserializeAttachment()?.kind === kind);
+    const socket = sockets.find((socket) => socket.deserializeAttachment()?.kind === kind);
     if (!socket) throw new Error(`there is no ${kind}`);
     await Promise.all(arrive(object, socket));
   });
@@ -37,15 +36,15 @@ function resultOf(job_id: string): string {
 }
 
 /** Sends `frames` and returns everything that the socket gets up to the answer to the last one. */
-async function heardUpTo(socket: TestSocket, space: Space, ...frames: (object | string)[]) {
+async function receiveUpTo(socket: TestSocket, space: NamedSpace, ...frames: (object | string)[]) {
   for (const frame of frames) socket.send(frame);
   const job_id = `${space.name}.${"0".repeat(26)}`;
   socket.send({ type: "cancel", job_id, ref: "so far" });
   return (await socket.until(({ ref }) => ref === "so far")).slice(0, -1);
 }
 
-function statusesOf(space: Space) {
-  return inRows<{ status: string; attempts: number; reason: string | null }>(
+function statusesOf(space: NamedSpace) {
+  return runSql<{ status: string; attempts: number; reason: string | null }>(
     space,
     "SELECT status, attempts, reason FROM jobs ORDER BY ulid",
   );
@@ -81,8 +80,8 @@ describe.each([1000, 4000])("a worker that sends a result and closes with %i", (
     worker.send({ type: "output", job_id: id, attempt: 1, delta: "x" });
     worker.send(resultOf(id));
     worker.close(code);
-    const heard = await viewer.until((frame) => frame.type === "progress");
-    expect(heard).toMatchObject([{ type: "output" }, { status: "completed", result: "done" }]);
+    const received = await viewer.until((frame) => frame.type === "progress");
+    expect(received).toMatchObject([{ type: "output" }, { status: "completed", result: "done" }]);
     expect((await viewer.closed).code).toBe(1000);
   });
 });
@@ -118,7 +117,7 @@ describe("a worker that the edge closes", () => {
 
 describe("an alarm that runs after a job's deadline", () => {
   /** Runs the alarm after every limit of the job has passed; `frames` arrive earlier in the same turn. */
-  async function ringLate(space: Space, frames: string[]): Promise<void> {
+  async function runAlarmLate(space: NamedSpace, frames: string[]): Promise<void> {
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 180_000);
     try {
       await inOneTurn(space, "worker", (object, socket) => [
@@ -135,7 +134,7 @@ describe("an alarm that runs after a job's deadline", () => {
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await ringLate(space, [resultOf(id)]);
+    await runAlarmLate(space, [resultOf(id)]);
     expect(await worker.next(({ type }) => type !== "pong")).toMatchObject({ type: "ack" });
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done" });
   });
@@ -145,7 +144,7 @@ describe("an alarm that runs after a job's deadline", () => {
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await ringLate(space, [JSON.stringify({ type: "accept", job_id: id, attempt: 1 })]);
+    await runAlarmLate(space, [JSON.stringify({ type: "accept", job_id: id, attempt: 1 })]);
     expect(await worker.next("cancel")).toMatchObject({ job_id: id });
     expect(await getJob(id)).toMatchObject({ status: "failed", error: { code: "timeout" } });
   });
@@ -231,8 +230,8 @@ describe("a subscriber that the edge closes", () => {
     const space = await makeSpace({ offline: "queue" });
     const submitter = await spaceSocket(space);
     for (let round = 0; round < 3; round += 1) {
-      const heard = await heardUpTo(submitter, space, "{", "{");
-      expect(heard.filter(({ type }) => type === "error")).toHaveLength(2);
+      const received = await receiveUpTo(submitter, space, "{", "{");
+      expect(received.filter(({ type }) => type === "error")).toHaveLength(2);
     }
     submitter.send(SUBMIT);
     expect(await submitter.next("accepted")).toMatchObject({ ref: 1 });

@@ -3,19 +3,19 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { GatewayObject } from "../../src/gateway/gateway-object.ts";
 import { RoomObject } from "../../src/room/room-object.ts";
-import { makeJob, report } from "./backend-jobs-support.ts";
+import { makeJob, receiveSoFar, report } from "./backend-jobs-support.ts";
 import {
   connectUser,
   freshRoom,
   gateways,
+  hibernateGateways,
   objectOf,
   publish,
   roomOf,
-  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
-import { call, type Frame, OPERATOR, TestSocket } from "./support.ts";
+import { call, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 
@@ -25,13 +25,6 @@ afterEach(() => {
 
 function failing(): Promise<never> {
   return Promise.reject(new Error("overloaded"));
-}
-
-/** Returns every frame that the socket gets up to the answer to a ping that is sent now. */
-async function heard(socket: TestSocket): Promise<Frame[]> {
-  const ref = crypto.randomUUID();
-  socket.send({ type: "ping", ref });
-  return (await socket.until((frame) => frame.ref === ref)).slice(0, -1);
 }
 
 async function present(room: string) {
@@ -173,7 +166,7 @@ describe("a client of a gateway", () => {
     }
     const users = await vi.waitUntil(async () => {
       const found = await Promise.all(before.map((gateway) => gateway.present("user:jo")));
-      return found.every((one) => one === null) ? found : undefined;
+      return found.every((user) => user === null) ? found : undefined;
     });
     expect(users).toHaveLength(before.length);
     expect((await present("user:jo")).users).toEqual([]);
@@ -187,7 +180,7 @@ describe("a client of a gateway", () => {
     const guest = await connectUser("kay", ANY);
     await subscribe(guest, room);
     await watcher.next(({ type, user_id }) => type === "presence.joined" && user_id === "kay");
-    await sleepGateways();
+    await hibernateGateways();
     guest.close();
     await watcher.next(({ type, user_id }) => type === "presence.left" && user_id === "kay");
     expect((await present(room)).users).toMatchObject([{ user_id: "watcher" }]);
@@ -206,7 +199,7 @@ describe("a client of a gateway", () => {
     socket.send({ type: "authenticate", token: await userToken("lea") });
     expect(await socket.next("error")).toMatchObject({ room, code: "not_allowed" });
     await report(id, "output", { delta: "for others" });
-    expect((await heard(socket)).filter(({ type }) => type === "output")).toEqual([]);
+    expect((await receiveSoFar(socket)).filter(({ type }) => type === "output")).toEqual([]);
   });
 });
 

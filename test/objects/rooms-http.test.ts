@@ -181,8 +181,8 @@ describe("while the keys that check a token can't be fetched", () => {
   const token = `${btoa('{"alg":"ES256","kid":"one"}').replaceAll("=", "")}.e30.AAAA`;
 
   beforeEach(() => {
-    const told = vi.spyOn(console, "error").mockReturnValue();
-    return () => told.mockRestore();
+    const logged = vi.spyOn(console, "error").mockReturnValue();
+    return () => logged.mockRestore();
   });
 
   it("a request is answered 503 with `retry-after` (H3)", async () => {

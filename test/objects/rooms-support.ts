@@ -56,7 +56,7 @@ export function roomOf(room: string): RoomHandle {
 }
 
 /** Makes every event in the room's object too old to be kept, and runs the sweep that erases them. */
-export async function daysGoBy(room: string): Promise<void> {
+export async function expireEvents(room: string): Promise<void> {
   const object = objectOf(room);
   await runInDurableObject(object, (_room, { storage }) => {
     storage.kv.put("sweep", { at: 1, after: "" });
@@ -68,7 +68,7 @@ export async function daysGoBy(room: string): Promise<void> {
 }
 
 /** Evicts the gateways from memory but keeps their sockets. Evicting one that never ran fails, which doesn't matter. */
-export async function sleepGateways(): Promise<void> {
+export async function hibernateGateways(): Promise<void> {
   await Promise.allSettled(gateways().map((gateway) => evictDurableObject(gateway)));
 }
 

@@ -2,12 +2,12 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import {
   connectUser,
-  daysGoBy,
+  expireEvents,
   freshRoom,
+  hibernateGateways,
   objectOf,
   publish,
   roomOf,
-  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
@@ -242,7 +242,7 @@ describe("a socket of /ws", () => {
     const socket = await connectUser("nina", ANY);
     await subscribe(socket, room, { filter: { types: ["step.*"] } });
     for (let n = 1; n <= 6; n += 1) {
-      if (n % 2 === 0) await sleepGateways();
+      if (n % 2 === 0) await hibernateGateways();
       if (n % 3 === 0) await evictDurableObject(objectOf(room));
       await publish(room, "step.done", { n });
     }
@@ -371,7 +371,7 @@ describe("a room that nobody follows", () => {
   it("erases its log once its events are too old, and starts again at offset 1", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
-    await daysGoBy(room);
+    await expireEvents(room);
     const tables = await runInDurableObject(objectOf(room), (_room, { storage }) =>
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'").toArray(),
     );

@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { describe, expect, it } from "vitest";
 import {
   connectUser,
-  daysGoBy,
+  expireEvents,
   freshRoom,
   neighbourOf,
   objectOf,
@@ -27,7 +27,7 @@ function alarmOf(room: string): Promise<number | null> {
 }
 
 /** Returns the stored keys, and the log's table, of the object that stores a room; also those of its other rooms. */
-function storedWith(room: string): Promise<unknown[]> {
+function storedNames(room: string): Promise<unknown[]> {
   const query = "SELECT name FROM sqlite_master WHERE name = 'channel_log'";
   return runInDurableObject(objectOf(room), (_room, { storage }) => [
     ...[...storage.kv.list()].map(([key]) => key),
@@ -39,10 +39,10 @@ function storedWith(room: string): Promise<unknown[]> {
 }
 
 /** Returns the name of a room in whose object no other test has stored anything. */
-async function lonelyRoom(): Promise<string> {
+async function roomInFreshObject(): Promise<string> {
   for (;;) {
     const room = freshRoom("user");
-    if ((await storedWith(room)).length === 0) return room;
+    if ((await storedNames(room)).length === 0) return room;
   }
 }
 
@@ -79,7 +79,7 @@ describe("rooms that share an object", () => {
   });
 
   it("report that a user left whose socket closed while the object hibernated (R10)", async () => {
-    const room = await lonelyRoom();
+    const room = await roomInFreshObject();
     const watcher = await connectUser("dot", ANY);
     await subscribe(watcher, room, { presence: true });
     const ann = await openDirect(room, "ann");
@@ -110,7 +110,7 @@ describe("rooms that share an object", () => {
     const direct = await openDirect(room, "ann");
     const { epoch } = await roomOf(room).history(null, 1);
     await publish(next, "step.done", { n: 1 }, "once");
-    await daysGoBy(room);
+    await expireEvents(room);
     expect(await roomOf(next).history(null, 1)).toMatchObject({ epoch: "", last: 0 });
     expect(await roomOf(room).history(null, 1)).toMatchObject({ epoch });
     expect(await publish(next, "step.done", { n: 2 }, "once")).toMatchObject({ repeated: false });
@@ -119,22 +119,22 @@ describe("rooms that share an object", () => {
   });
 
   it("leave nothing behind once all are erased, and no alarm", async () => {
-    const room = await lonelyRoom();
+    const room = await roomInFreshObject();
     const next = neighbourOf(room);
-    for (const one of [room, next]) await publish(one, "step.done", { n: 1 });
+    for (const name of [room, next]) await publish(name, "step.done", { n: 1 });
     expect(await alarmOf(room)).not.toBe(null);
-    await daysGoBy(room);
-    expect([await storedWith(room), await alarmOf(room)]).toEqual([[], null]);
+    await expireEvents(room);
+    expect([await storedNames(room), await alarmOf(room)]).toEqual([[], null]);
     expect(await publish(room, "step.done", { n: 2 })).toMatchObject({ offset: 1 });
     expect(await alarmOf(room)).not.toBe(null);
   });
 
   it("need no table for a user who only connects", async () => {
-    const room = await lonelyRoom();
+    const room = await roomInFreshObject();
     const userId = room.slice("user:".length);
     await connectUser(userId);
     expect(await roomOf(room).presence()).toMatchObject([{ user_id: userId }]);
-    expect(await storedWith(room)).not.toContain("channel_log");
+    expect(await storedNames(room)).not.toContain("channel_log");
   });
 });
 

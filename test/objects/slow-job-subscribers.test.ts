@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { FLOW_WINDOW_BYTES, SLOW_BYTES } from "../../src/channel/flow.ts";
-import { burst, expectGapless, isOver, offsetsOf } from "./backend-jobs-support.ts";
+import { expectGapless, isOver, offsetsOf, sendBurst } from "./backend-jobs-support.ts";
 import {
   call,
   connectWorker,
@@ -43,7 +43,7 @@ describe("a socket of a job of a space", () => {
   it("without options gets each of 200 events sent at once, and the end (S17)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id);
-    burst(worker, ...progress(of, 200));
+    sendBurst(worker, ...progress(of, 200));
     worker.send({ type: "result", ...of, output: "done" });
     const offsets = offsetsOf(await viewer.socket.until(isOver));
     expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => viewer.offset + 1 + index));
@@ -53,7 +53,7 @@ describe("a socket of a job of a space", () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?max_rate=1");
     const from = Date.now();
-    burst(worker, 60, (index) =>
+    sendBurst(worker, 60, (index) =>
       index % 20 === 0
         ? { type: "output", ...of, delta: index }
         : { type: "progress", ...of, progress: index },
@@ -73,27 +73,27 @@ describe("a socket of a job of a space", () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?acks=1");
     const from = Date.now();
-    burst(worker, ...progress(of, 200));
+    sendBurst(worker, ...progress(of, 200));
     worker.send({ type: "result", ...of, output: "done" });
     const frames = await viewer.socket.until(isOver);
     expectGapless(frames, viewer.offset);
-    const whole = Math.ceil(SLOW_BYTES / 1_000);
-    expect(frames.length).toBeGreaterThan(whole / 2);
-    expect(frames.length).toBeLessThanOrEqual(whole + 2 + (Date.now() - from) / 50);
+    const unthrottled = Math.ceil(SLOW_BYTES / 1_000);
+    expect(frames.length).toBeGreaterThan(unthrottled / 2);
+    expect(frames.length).toBeLessThanOrEqual(unthrottled + 2 + (Date.now() - from) / 50);
     expect(frames.at(-1)).toMatchObject({ status: "completed" });
   });
 
   it("gets the progress that was held back as soon as it has acknowledged the rest (S18a)", async () => {
     const { id, worker, of } = await runningJob();
     const viewer = await follow(id, "?acks=1");
-    burst(worker, ...progress(of, 100));
+    sendBurst(worker, ...progress(of, 100));
     const last = viewer.offset + 100;
     for (;;) {
       const { offset } = await viewer.socket.next("progress");
       viewer.socket.send({ type: "ack", offset });
       if (offset === last) break;
     }
-    burst(worker, ...progress(of, 20));
+    sendBurst(worker, ...progress(of, 20));
     const frames = await viewer.socket.until((frame) => frame.offset === last + 20);
     expect(frames).toHaveLength(20);
   });
@@ -122,11 +122,11 @@ describe("a socket of a job of a space", () => {
     for (const piece of ["a", "b"]) worker.send({ type: "output", ...of, delta: piece });
     await viewer.socket.next((frame) => frame.delta === "b");
     await runInDurableObject(objectOf(space), (_object, ctx) => {
-      for (const one of ctx.getWebSockets()) {
-        const at = one.deserializeAttachment();
+      for (const socket of ctx.getWebSockets()) {
+        const at = socket.deserializeAttachment();
         if (!at.throttled) continue;
         const throttled = { ...at.throttled, sentTo: viewer.offset };
-        one.serializeAttachment({ ...at, throttled });
+        socket.serializeAttachment({ ...at, throttled });
       }
     });
     await evictDurableObject(objectOf(space));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isOver, makeJob, report, told } from "./backend-jobs-support.ts";
+import { isOver, makeJob, report, reportOk } from "./backend-jobs-support.ts";
 import { call, type Frame } from "./support.ts";
 
 /** Reads the stream to its end and returns its frames. */
@@ -19,9 +19,9 @@ describe("a stream of events that nobody reads for a while", () => {
     for (let index = 1; index <= 10; index += 1) {
       const reports = Array.from({ length: 20 }, () => report(id, "progress", { message }));
       await Promise.all(reports);
-      await told(id, "output", { delta: index });
+      await reportOk(id, "output", { delta: index });
     }
-    await told(id, "complete");
+    await reportOk(id, "complete");
     const [connection, , ...frames] = await readAll(stream);
     expect(connection).toMatchObject({ type: "connection", offset: 1 });
     let last = 1;
@@ -41,7 +41,7 @@ describe("a stream of events that nobody reads for a while", () => {
     for (let round = 0; round < 3; round += 1) {
       await Promise.all(Array.from({ length: 100 }, () => report(id, "progress", { message })));
     }
-    await told(id, "complete");
+    await reportOk(id, "complete");
     const text = await stream.text();
     const [first] = text.match(/^id: .*$/gm)?.slice(1) ?? [];
     const headers = { "last-event-id": String(first).slice(4) };

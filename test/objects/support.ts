@@ -4,12 +4,22 @@ import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resourc
 
 export const OPERATOR = { authorization: `Bearer ${env.OPERATOR_KEY}` };
 
-let made = 0;
+let spacesMade = 0;
+
+/** What most helpers need to know about a space. */
+export interface NamedSpace {
+  name: string;
+}
+
+/** A space to which a test can connect workers. */
+export interface WorkerSpace extends NamedSpace {
+  token: string;
+}
 
 /** Makes a space for one test, with a token for its workers. */
 export async function makeSpace(settings: Partial<SpaceSettings> = {}) {
-  made += 1;
-  const name = `space-${made}-${crypto.randomUUID().slice(0, 8)}`;
+  spacesMade += 1;
+  const name = `space-${spacesMade}-${crypto.randomUUID().slice(0, 8)}`;
   await expectStatus(201, await call("POST", "/api/spaces", { name, ...settings }, OPERATOR));
   const minted = await call("POST", `/api/spaces/${name}/tokens`, { name: "test" }, OPERATOR);
   const { token, id } = await minted.json<{ token: string; id: string }>();
@@ -42,13 +52,13 @@ export async function problemOf(status: number, response: Promise<Response>) {
 }
 
 /** The Durable Object of a space, in which a test can change memory and rows. */
-export function objectOf(space: { name: string }) {
+export function objectOf(space: NamedSpace) {
   return env.SPACE.getByName(space.name);
 }
 
 /** Runs SQL inside the Durable Object of a space and returns the rows. */
-export function inRows<R extends Record<string, string | number | null>>(
-  space: { name: string },
+export function runSql<R extends Record<string, string | number | null>>(
+  space: NamedSpace,
   query: string,
   ...bindings: (string | number | null)[]
 ): Promise<R[]> {
@@ -131,7 +141,7 @@ export class TestSocket {
 
 /** Connects a worker and registers it; returns its socket and the edge's `registered` frame. */
 export async function connectWorker(
-  space: { name: string; token: string },
+  space: WorkerSpace,
   register: object = {},
 ): Promise<{ socket: TestSocket; registered: Frame }> {
   const socket = await TestSocket.open(`/api/spaces/${space.name}/connect`, {
@@ -140,6 +150,11 @@ export async function connectWorker(
   await socket.next("hello");
   socket.send({ type: "register", worker_id: "worker-1", ...register });
   return { socket, registered: await socket.next("registered") };
+}
+
+/** Returns the id of the job that the worker gets next. */
+export async function nextJobId(worker: TestSocket): Promise<string> {
+  return String((await worker.next("job")).job_id);
 }
 
 export async function submit(space: string, body: unknown = { input: { prompt: "hi" } }) {

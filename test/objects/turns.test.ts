@@ -6,17 +6,17 @@ import {
   expectStatus,
   type Frame,
   getJob,
-  inRows,
   makeSpace,
+  nextJobId,
   OPERATOR,
   objectOf,
+  runSql,
   submit,
   TestSocket,
+  type WorkerSpace,
 } from "./support.ts";
 
-type Space = { name: string; token: string };
-
-function ask(space: Space, more: object = {}) {
+function submitWith(space: WorkerSpace, more: object = {}) {
   return submit(space.name, { input: {}, ...more });
 }
 
@@ -24,14 +24,9 @@ function ask(space: Space, more: object = {}) {
 async function makeBusy(settings: object = {}) {
   const space = await makeSpace({ offline: "queue", ...settings });
   const { socket: worker } = await connectWorker(space);
-  const { id: first } = await ask(space);
-  expect(await given(worker)).toBe(first);
+  const { id: first } = await submitWith(space);
+  expect(await nextJobId(worker)).toBe(first);
   return { space, worker, first };
-}
-
-/** Returns the id of the job that the worker gets next. */
-async function given(worker: TestSocket): Promise<string> {
-  return String((await worker.next("job")).job_id);
 }
 
 async function finish(worker: TestSocket, job_id: string): Promise<void> {
@@ -43,7 +38,7 @@ function positionsOf(ids: string[]): Promise<(number | null)[]> {
   return Promise.all(ids.map(async (id) => (await getJob(id)).queue_position));
 }
 
-function alarmOf(space: Space): Promise<number | null> {
+function alarmOf(space: WorkerSpace): Promise<number | null> {
   return runInDurableObject(objectOf(space), (_object, { storage }) => storage.getAlarm());
 }
 
@@ -61,12 +56,12 @@ describe("the place of a waiting job in the queue", () => {
     const { space, worker, first } = await makeBusy();
     const asked = [{}, { priority: 10 }, {}, { priority: 10 }, { priority: -1 }, { priority: 100 }];
     const ids: string[] = [];
-    for (const more of asked) ids.push((await ask(space, more)).id);
+    for (const more of asked) ids.push((await submitWith(space, more)).id);
     expect(await positionsOf(ids)).toEqual([4, 2, 5, 3, 6, 1]);
     await finish(worker, first);
     const order: number[] = [];
     for (const _ of ids) {
-      const id = await given(worker);
+      const id = await nextJobId(worker);
       order.push(ids.indexOf(id));
       await finish(worker, id);
     }
@@ -79,7 +74,7 @@ describe("the place of a waiting job in the queue", () => {
     const asked = [{}, gpu, {}, { ...gpu, priority: 5 }, gpu, { requires: ["x"] }, {}];
     const ids: string[] = [];
     for (const [n, more] of asked.entries()) {
-      const { id, queue_position } = await ask(space, more);
+      const { id, queue_position } = await submitWith(space, more);
       expect(queue_position).toBe(n === 3 ? 1 : n + 1);
       ids.push(id);
     }
@@ -87,16 +82,16 @@ describe("the place of a waiting job in the queue", () => {
     await call("POST", `/api/jobs/${ids[1]}/cancel`);
     expect(await positionsOf(ids)).toEqual([2, null, 3, 1, 4, 5, 6]);
     await finish(worker, first);
-    expect(await given(worker)).toBe(ids[0]);
+    expect(await nextJobId(worker)).toBe(ids[0]);
     expect(await positionsOf(ids)).toEqual([null, null, 2, 1, 3, 4, 5]);
     await evictDurableObject(objectOf(space));
     expect(await positionsOf(ids)).toEqual([null, null, 2, 1, 3, 4, 5]);
-    expect((await ask(space, { priority: 1 })).queue_position).toBe(2);
+    expect((await submitWith(space, { priority: 1 })).queue_position).toBe(2);
   });
 
   it("is sent to the job's followers when it changes", async () => {
     const { space } = await makeBusy();
-    const [ahead, followed] = [await ask(space), await ask(space)];
+    const [ahead, followed] = [await submitWith(space), await submitWith(space)];
     const viewer = await TestSocket.open(`/ws/${followed.id}`);
     expect(await viewer.next("progress")).toMatchObject({ queue_position: 2 });
     await call("POST", `/api/jobs/${ahead.id}/cancel`);
@@ -113,8 +108,8 @@ describe("the slots of a worker", () => {
     const { socket: worker, registered } = await connectWorker(space, { concurrency: 4 });
     expect(registered).toMatchObject({ config: { concurrency: 2 } });
     const ids: string[] = [];
-    for (let n = 0; n < 6; n += 1) ids.push((await ask(space)).id);
-    expect([await given(worker), await given(worker)]).toEqual(ids.slice(0, 2));
+    for (let n = 0; n < 6; n += 1) ids.push((await submitWith(space)).id);
+    expect([await nextJobId(worker), await nextJobId(worker)]).toEqual(ids.slice(0, 2));
     expect(await positionsOf(ids)).toEqual([null, null, 1, 2, 3, 4]);
     const set = async (concurrency: number | null) => {
       const patch = call("PATCH", `/api/spaces/${space.name}`, { concurrency }, OPERATOR);
@@ -122,13 +117,13 @@ describe("the slots of a worker", () => {
       return (await worker.next("config")).config;
     };
     expect(await set(3)).toMatchObject({ concurrency: 3 });
-    expect(await given(worker)).toBe(ids[2]);
+    expect(await nextJobId(worker)).toBe(ids[2]);
     expect(await positionsOf(ids)).toEqual([null, null, null, 1, 2, 3]);
     expect(await set(1)).toMatchObject({ concurrency: 1 });
     for (const id of ids.slice(0, 2)) await finish(worker, id);
     expect(await positionsOf(ids.slice(3))).toEqual([1, 2, 3]);
     expect(await set(null)).toMatchObject({ concurrency: 4 });
-    for (const id of ids.slice(3)) expect(await given(worker)).toBe(id);
+    for (const id of ids.slice(3)) expect(await nextJobId(worker)).toBe(id);
   });
 });
 
@@ -136,15 +131,15 @@ describe("a job whose attempt failed and may be tried again", () => {
   it("waits a second ahead of the others of its priority, which are dispatched meanwhile (W19, W19a)", async () => {
     const { space, worker, first } = await makeBusy();
     const viewer = await TestSocket.open(`/ws/${first}`);
-    const [second, urgent] = [await ask(space), await ask(space, { priority: 1 })];
+    const [second, urgent] = [await submitWith(space), await submitWith(space, { priority: 1 })];
     worker.send({ ...RETRY, job_id: first, attempt: 1 });
     expect(await worker.next("ack")).toMatchObject({ job_id: first, of: "fail" });
-    expect(await given(worker)).toBe(urgent.id);
+    expect(await nextJobId(worker)).toBe(urgent.id);
     const queued = await viewer.next(({ status }) => status === "queued");
     expect(queued).toMatchObject({ attempt: 1, message: "oom: no room", queue_position: 1 });
     expect(await positionsOf([second.id])).toEqual([2]);
     await finish(worker, urgent.id);
-    expect(await given(worker)).toBe(second.id);
+    expect(await nextJobId(worker)).toBe(second.id);
     await finish(worker, second.id);
     expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: 2 });
     const again = await viewer.next(({ status }) => status === "processing");
@@ -152,8 +147,8 @@ describe("a job whose attempt failed and may be tried again", () => {
   });
 
   /** Gives the running attempt this number, so that the delay after its failure is long enough to be seen. */
-  async function makeAttempt(space: Space, attempt: number): Promise<void> {
-    await inRows(space, "UPDATE jobs SET attempts = ?", attempt);
+  async function makeAttempt(space: WorkerSpace, attempt: number): Promise<void> {
+    await runSql(space, "UPDATE jobs SET attempts = ?", attempt);
     await evictDurableObject(objectOf(space));
   }
 
@@ -168,12 +163,12 @@ describe("a job whose attempt failed and may be tried again", () => {
       worker.send({ ...RETRY, job_id: first, attempt });
       await worker.next("ack");
       const wait = "SELECT status, available_at - queued_at AS delay FROM jobs";
-      expect(await inRows(space, wait)).toEqual([{ status: "queued", delay: delayMs }]);
+      expect(await runSql(space, wait)).toEqual([{ status: "queued", delay: delayMs }]);
       expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
       expect((await getJob(first)).status).toBe("queued");
-      const [row] = await inRows<{ due: number }>(space, "SELECT available_at AS due FROM jobs");
+      const [row] = await runSql<{ due: number }>(space, "SELECT available_at AS due FROM jobs");
       expect(await alarmOf(space)).toBe(row?.due);
-      await inRows(space, "UPDATE jobs SET available_at = available_at - ?", delayMs);
+      await runSql(space, "UPDATE jobs SET available_at = available_at - ?", delayMs);
       expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
       expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: attempt + 1 });
     },
@@ -205,20 +200,20 @@ describe("a job whose attempt failed and may be tried again", () => {
 describe("a job that its worker rejects", () => {
   it("is dispatched again after a second, other jobs at once (W19a)", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 2 });
-    const { socket: one } = await connectWorker(space, { worker_id: "one" });
-    const { id } = await ask(space);
-    const { socket: two } = await connectWorker(space, { worker_id: "two" });
-    expect(await given(one)).toBe(id);
+    const { socket: first } = await connectWorker(space, { worker_id: "one" });
+    const { id } = await submitWith(space);
+    const { socket: second } = await connectWorker(space, { worker_id: "two" });
+    expect(await nextJobId(first)).toBe(id);
     const viewer = await TestSocket.open(`/ws/${id}`);
-    one.send({ type: "load", load: 0.5 });
-    one.send({ type: "reject", job_id: id, attempt: 1, reason: "too large" });
-    expect(await one.next("ack")).toMatchObject({ job_id: id, of: "reject" });
+    first.send({ type: "load", load: 0.5 });
+    first.send({ type: "reject", job_id: id, attempt: 1, reason: "too large" });
+    expect(await first.next("ack")).toMatchObject({ job_id: id, of: "reject" });
     const queued = await viewer.next(({ status }) => status === "queued");
     expect(queued).toMatchObject({ message: "too large", queue_position: 1 });
-    const other = await ask(space);
-    expect(await given(two)).toBe(other.id);
-    await finish(two, other.id);
-    expect(await two.next("job")).toMatchObject({ job_id: id, attempt: 2 });
+    const other = await submitWith(space);
+    expect(await nextJobId(second)).toBe(other.id);
+    await finish(second, other.id);
+    expect(await second.next("job")).toMatchObject({ job_id: id, attempt: 2 });
     const again = await viewer.next(({ status }) => status === "processing");
     expect(between(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
   });
