@@ -45,7 +45,7 @@ async function readAll({ readable }: EventStream): Promise<ReadEvent[]> {
     });
 }
 
-function placesOf(events: ReadEvent[]): unknown[] {
+function positionsOf(events: ReadEvent[]): unknown[] {
   return events.slice(1).map(({ id, data }) => [id, data.offset, data.skipped ?? 0]);
 }
 
@@ -55,7 +55,7 @@ describe("a reader of a stream of events", () => {
     const read = readAll(events);
     for (let offset = 1; offset <= 200; offset += 1) send(events, progress(offset), 100);
     events.end();
-    expect(placesOf(await read)).toHaveLength(200);
+    expect(positionsOf(await read)).toHaveLength(200);
   });
 
   it("who reads nothing for a while gets the newest progress, with its own id and `skipped` (C12c)", async () => {
@@ -63,7 +63,7 @@ describe("a reader of a stream of events", () => {
     send(events, { type: "output", offset: 1 }, SLOW_BYTES);
     for (let offset = 2; offset <= 200; offset += 1) send(events, progress(offset), 1_000);
     events.end();
-    expect(placesOf(await readAll(events))).toEqual([
+    expect(positionsOf(await readAll(events))).toEqual([
       ["e:1", 1, 0],
       ["e:200", 200, 198],
     ]);
@@ -91,7 +91,7 @@ describe("a reader of a stream of events", () => {
     send(events, progress(11));
     send(events, progress(12, "completed"));
     events.end();
-    expect(placesOf(await readAll(events))).toEqual([
+    expect(positionsOf(await readAll(events))).toEqual([
       ["e:1", 1, 0],
       ["e:4", 4, 2],
       ["e:5", 5, 0],
@@ -109,7 +109,7 @@ describe("a reader of a stream of events", () => {
     send(events, progress(3));
     send(events, { type: "output", offset: 4 });
     events.end();
-    expect(placesOf(await readAll(events))).toEqual([
+    expect(positionsOf(await readAll(events))).toEqual([
       [undefined, 1, 0],
       ["e:3", 3, 1],
       ["e:4", 4, 0],

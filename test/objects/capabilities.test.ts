@@ -216,7 +216,7 @@ describe("a space with several workers", () => {
       while (ids.length < count) ids.push(await nextJobId(worker));
       return ids.map((id) => jobs.indexOf(id));
     };
-    // Both are idle: small. Small is half busy: large, twice. Both are half busy: small. Small is full: large.
+    // Both are idle: small gets 0. Small is half busy: large gets 1 and 2. Both are half busy: small gets 3.
     expect(await got(small, 2)).toEqual([0, 3]);
     expect(await got(large, 4)).toEqual([1, 2, 4, 5]);
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });

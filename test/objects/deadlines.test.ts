@@ -143,7 +143,7 @@ describe("a job that reaches a limit", () => {
     expect((await getJob(higher.id)).error?.message).toContain("60 s (queue_timeout_s)");
   });
 
-  it("only later goes on", async () => {
+  it("goes on until then", async () => {
     const space = await makeSpace({ job_timeout_s: 60, stall_timeout_s: 60, queue_timeout_s: 60 });
     await connectWorker(space);
     const running = await submit(space.name);
@@ -246,7 +246,7 @@ describe("a worker that falls silent", () => {
     expect(await again.next("job")).toMatchObject({ job_id: id, attempt: 2 });
   });
 
-  it("may come back within the grace and go on (W24, W26)", async () => {
+  it("may come back within the grace and go on (W24)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -257,7 +257,7 @@ describe("a worker that falls silent", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id, attempt: 1 }] });
   });
 
-  it("keeps its socket while it sends `ping` (W9)", async () => {
+  it("about its jobs but still sends `ping` keeps its socket (W9)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);

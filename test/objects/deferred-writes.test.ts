@@ -17,7 +17,10 @@ import {
 
 const A_DAY_MS = 86_400_000;
 
-/** Makes a space whose only job so far ran for `runMs`, with a worker that takes two jobs at once. */
+/**
+ * Makes a space whose only job so far ran for `runMs`, with a worker that takes two jobs at once. The space defers
+ * writes only if its jobs have been quick (decision 0030).
+ */
 async function makeSpaceWithHistory(runMs: number) {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space, { concurrency: 2 });

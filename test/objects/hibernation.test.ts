@@ -50,7 +50,7 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("goes on with a running attempt, and its followers get every offset once (C9)", async () => {
+  it("goes on with a running attempt, and its followers get every offset once", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -72,7 +72,7 @@ describe("a space that hibernates", () => {
     expect(await getJob(job_id)).toMatchObject({ output: "abc", result: "end", attempt: 1 });
   });
 
-  it("still knows the progress and the output of a running attempt (W26)", async () => {
+  it("still knows the progress and the output of a running attempt", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);

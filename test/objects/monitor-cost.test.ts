@@ -16,7 +16,7 @@ import {
 beforeEach(eraseEverything);
 
 /** A space with a worker that the monitor knows of; the space's object is evicted from memory. */
-async function makeSleeping() {
+async function makeEvictedSpace() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
   const watcher = await Watcher.open();
@@ -27,7 +27,7 @@ async function makeSleeping() {
 
 describe("the monitor", () => {
   it("gets one report about a lone short job, or two if the job takes longer, each costing a row, and one more without a row from the alarm of the lease", async () => {
-    const { space, worker, watcher } = await makeSleeping();
+    const { space, worker, watcher } = await makeEvictedSpace();
     const { reports, written } = await recordReports();
     const { id } = await submit(space.name);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
@@ -51,7 +51,7 @@ describe("the monitor", () => {
   });
 
   it("gets one report a second about many jobs, each costing a row (M4)", async () => {
-    const { space, worker, watcher } = await makeSleeping();
+    const { space, worker, watcher } = await makeEvictedSpace();
     const { reports, written } = await recordReports();
     const began = Date.now();
     for (let count = 0; count < 60; count += 1) {

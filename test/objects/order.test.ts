@@ -18,7 +18,7 @@ function spaceSocket(space: NamedSpace, headers?: Record<string, string>): Promi
 }
 
 /** Calls the object's handlers in one turn, as the runtime does when frames and a close arrive together. */
-function inOneTurn(
+function callInOneTurn(
   space: NamedSpace,
   kind: "worker" | "subscriber",
   arrive: (object: SpaceObject, socket: WebSocket) => Promise<void>[],
@@ -59,7 +59,7 @@ describe.each([1000, 4000])("a worker that sends a result and closes with %i", (
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketMessage(socket, resultOf(id)),
       object.webSocketClose(socket, code, ""),
     ]);
@@ -92,7 +92,7 @@ describe("a worker that closes before its result", () => {
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketClose(socket, 1000, ""),
       object.webSocketMessage(socket, resultOf(id)),
     ]);
@@ -106,7 +106,7 @@ describe("a worker that the edge closes", () => {
     const { id } = await submit(space.name);
     const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
     await worker.next("hello");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketMessage(socket, "{"),
       object.webSocketMessage(socket, JSON.stringify({ type: "register", worker_id: "one" })),
     ]);
@@ -120,7 +120,7 @@ describe("an alarm that runs after a job's deadline", () => {
   async function runAlarmLate(space: NamedSpace, frames: string[]): Promise<void> {
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 180_000);
     try {
-      await inOneTurn(space, "worker", (object, socket) => [
+      await callInOneTurn(space, "worker", (object, socket) => [
         ...frames.map((frame) => object.webSocketMessage(socket, frame)),
         object.alarm(),
       ]);
@@ -156,7 +156,7 @@ describe("a job with `cancel_on_disconnect`", () => {
     async (code) => {
       const space = await makeSpace({ offline: "queue" });
       await spaceSocket(space);
-      await inOneTurn(space, "subscriber", (object, socket) => [
+      await callInOneTurn(space, "subscriber", (object, socket) => [
         object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
         object.webSocketClose(socket, code, ""),
       ]);
@@ -184,7 +184,7 @@ describe("a job with `cancel_on_disconnect`", () => {
   it("is not made at all if the close of its submitter came first", async () => {
     const space = await makeSpace({ offline: "queue" });
     await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) => [
+    await callInOneTurn(space, "subscriber", (object, socket) => [
       object.webSocketClose(socket, 1000, ""),
       object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
     ]);
@@ -192,32 +192,35 @@ describe("a job with `cancel_on_disconnect`", () => {
   });
 });
 
-describe("a subscriber that the edge closes", () => {
+describe("a subscriber that sends wrong frames", () => {
   const tooLarge = JSON.stringify({ ...SUBMIT, input: { x: "x".repeat(LIMITS.frameBytes) } });
   const rude: [string, string[], string, number][] = [
     ["three malformed frames in a row", ["{", '{"type":"nothing"}', "[]"], "malformed_frame", 4400],
     ["a frame too large", [tooLarge], "frame_too_large", 1009],
   ];
 
-  it.each(rude)("for %s has its job canceled (S6a, S11)", async (_why, frames, error, code) => {
-    const space = await makeSpace();
-    const { socket: worker } = await connectWorker(space);
-    const submitter = await spaceSocket(space);
-    submitter.send(SUBMIT);
-    await submitter.next("accepted");
-    await worker.next("job");
-    for (const frame of frames) submitter.send(frame);
-    expect(await submitter.next("error")).toMatchObject({ code: error });
-    expect((await submitter.closed).code).toBe(code);
-    expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
-  });
+  it.each(rude)(
+    "is closed for %s, and its job is canceled (S11, S14)",
+    async (_why, frames, error, code) => {
+      const space = await makeSpace();
+      const { socket: worker } = await connectWorker(space);
+      const submitter = await spaceSocket(space);
+      submitter.send(SUBMIT);
+      await submitter.next("accepted");
+      await worker.next("job");
+      for (const frame of frames) submitter.send(frame);
+      expect(await submitter.next("error")).toMatchObject({ code: error });
+      expect((await submitter.closed).code).toBe(code);
+      expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
+    },
+  );
 
   it.each(rude)(
-    "for %s in the turn of its submit has its job canceled too (S11)",
+    "is closed for %s in the turn of its submit, and its job is canceled (S11)",
     async (_why, frames) => {
       const space = await makeSpace({ offline: "queue" });
       await spaceSocket(space);
-      await inOneTurn(space, "subscriber", (object, socket) =>
+      await callInOneTurn(space, "subscriber", (object, socket) =>
         [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
           object.webSocketMessage(socket, frame),
         ),
@@ -226,7 +229,7 @@ describe("a subscriber that the edge closes", () => {
     },
   );
 
-  it("is none whose malformed frames are not in a row (S6a)", async () => {
+  it("stays open if its malformed frames are not in a row (S6a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const submitter = await spaceSocket(space);
     for (let round = 0; round < 3; round += 1) {

@@ -27,7 +27,7 @@ function failing(): Promise<never> {
   return Promise.reject(new Error("overloaded"));
 }
 
-async function present(room: string) {
+async function getPresence(room: string) {
   const response = await call("GET", `/api/rooms/${room}/presence`, undefined, OPERATOR);
   return response.json<{ users: { user_id: string; connections: number }[] }>();
 }
@@ -169,7 +169,7 @@ describe("a client of a gateway", () => {
       return found.every((user) => user === null) ? found : undefined;
     });
     expect(users).toHaveLength(before.length);
-    expect((await present("user:jo")).users).toEqual([]);
+    expect((await getPresence("user:jo")).users).toEqual([]);
   });
 
   it("that leaves while its gateway hibernates is reported as having left (R10)", async () => {
@@ -183,7 +183,7 @@ describe("a client of a gateway", () => {
     await hibernateGateways();
     guest.close();
     await watcher.next(({ type, user_id }) => type === "presence.left" && user_id === "kay");
-    expect((await present(room)).users).toMatchObject([{ user_id: "watcher" }]);
+    expect((await getPresence(room)).users).toMatchObject([{ user_id: "watcher" }]);
   });
 
   it("with a fresh token keeps what that token names, private jobs too, and loses the rest (R5, R11a)", async () => {

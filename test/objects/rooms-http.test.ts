@@ -175,9 +175,9 @@ describe("the filter in an address", () => {
 });
 
 describe("while the keys that check a token can't be fetched", () => {
-  /** Nothing listens there. */
+  /** Nothing listens at this address. */
   const settings = { ...env, JWKS_URL: "http://127.0.0.1:9/keys" };
-  // Looks as if a key pair had signed it, so that only the missing key shows that nobody did.
+  // Names a key by its id. The signature is nonsense, but only with that key could the edge find out.
   const token = `${btoa('{"alg":"ES256","kid":"one"}').replaceAll("=", "")}.e30.AAAA`;
 
   beforeEach(() => {

@@ -13,7 +13,7 @@ import {
 } from "./rooms-support.ts";
 import { type Frame, TestSocket } from "./support.ts";
 
-type Step =
+type RoomStep =
   | { type: "publish"; count: number }
   /** Every follower reads up to the newest event. */
   | { type: "read" }
@@ -29,7 +29,7 @@ type Step =
 
 const FOLLOWERS = 3;
 const follower = fc.nat(FOLLOWERS - 1);
-const step: fc.Arbitrary<Step> = fc.oneof(
+const step: fc.Arbitrary<RoomStep> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({ type: fc.constant("publish"), count: fc.integer({ min: 1, max: 4 }) }),
@@ -55,10 +55,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("restart") }) },
-) as fc.Arbitrary<Step>;
+) as fc.Arbitrary<RoomStep>;
 
 /** A client that subscribes to the room and checks each event that it gets. */
-class Follower {
+class CheckedSubscriber {
   socket: TestSocket | null = null;
   private position: { epoch: string; offset: number } | null = null;
   private room = "";
@@ -132,12 +132,12 @@ async function inTime<T>(frame: Promise<T>, context: string): Promise<T> {
 /** `project`: a room with an object of its own; `user`: a room that shares its object with others. */
 const kinds = fc.constantFrom("project" as const, "user" as const);
 
-class RoomModel {
+class RoomScenario {
   private readonly room: string;
   /** A room in the same object that gets events too, and has no followers. */
   private readonly neighbour: string | null;
   private readonly neighbours = { published: 0, last: 0 };
-  private readonly followers = Array.from({ length: FOLLOWERS }, () => new Follower());
+  private readonly followers = Array.from({ length: FOLLOWERS }, () => new CheckedSubscriber());
   /** The publishes that were not answered yet. */
   private pending: Promise<void>[] = [];
   /** The number of the event at each offset. */
@@ -150,7 +150,7 @@ class RoomModel {
     this.neighbour = kind === "user" ? neighbourOf(this.room) : null;
   }
 
-  async perform(step: Step): Promise<void> {
+  async perform(step: RoomStep): Promise<void> {
     switch (step.type) {
       case "publish":
         for (let count = 0; count < step.count; count += 1) {
@@ -247,9 +247,9 @@ describe("a subscriber of a room", () => {
         kinds,
         fc.array(step, { minLength: 5, maxLength: 25 }),
         async (kind, steps) => {
-          const model = new RoomModel(kind);
-          for (const step of steps) await model.perform(step);
-          await model.end();
+          const scenario = new RoomScenario(kind);
+          for (const step of steps) await scenario.perform(step);
+          await scenario.end();
         },
       ),
       { numRuns: 40 },

@@ -16,7 +16,7 @@ const message = "x".repeat(1_000);
 const delta = "x".repeat(300_000);
 
 /** Starts a job on a worker; `of` has the fields of the worker's frames about it. */
-async function runningJob() {
+async function startJob() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
   const { id } = await submit(space.name);
@@ -41,7 +41,7 @@ function progress(of: object, count: number) {
 
 describe("a socket of a job of a space", () => {
   it("without options gets each of 200 events sent at once, and the end (S17)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id);
     sendBurst(worker, ...progress(of, 200));
     worker.send({ type: "result", ...of, output: "done" });
@@ -50,7 +50,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("with `?max_rate=` gets fewer progress frames, but all of the output and the end (S17a, S17b, S17c)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?max_rate=1");
     const from = Date.now();
     sendBurst(worker, 60, (index) =>
@@ -70,7 +70,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("that acknowledges nothing gets thinned progress beyond 64 KiB, and always the end (S18a)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
     const from = Date.now();
     sendBurst(worker, ...progress(of, 200));
@@ -84,7 +84,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("gets the progress that was held back as soon as it has acknowledged the rest (S18a)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
     sendBurst(worker, ...progress(of, 100));
     const last = viewer.offset + 100;
@@ -99,7 +99,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("that falls behind is closed with 4429, and goes on from its position without a gap (S18b, C9)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
     for (let piece = 0; piece < 5; piece += 1) worker.send({ type: "output", ...of, delta });
     const { code, reason } = await viewer.socket.closed;
@@ -117,7 +117,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("gets frames that were held back when the object was evicted from memory (S17c)", async () => {
-    const { space, id, worker, of } = await runningJob();
+    const { space, id, worker, of } = await startJob();
     const viewer = await follow(id, "?max_rate=20");
     for (const piece of ["a", "b"]) worker.send({ type: "output", ...of, delta: piece });
     await viewer.socket.next((frame) => frame.delta === "b");
@@ -137,7 +137,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("may send `ack` without `?acks=1`, which changes nothing and doesn't cancel the job (S18, S13)", async () => {
-    const { id, worker, of } = await runningJob();
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "");
     viewer.socket.send({ type: "ack", offset: 1 });
     viewer.socket.send({ type: "ack", offset: -1 });
@@ -147,7 +147,7 @@ describe("a socket of a job of a space", () => {
   });
 
   it("is refused if its `?max_rate=` is out of range", async () => {
-    const { id } = await runningJob();
+    const { id } = await startJob();
     const opened = call("GET", `/ws/${id}?max_rate=0`, undefined, { upgrade: "websocket" });
     expect((await problemOf(422, opened)).errors).toMatchObject([{ path: "max_rate" }]);
   });

@@ -6,7 +6,7 @@ export const OPERATOR = { authorization: `Bearer ${env.OPERATOR_KEY}` };
 
 let spacesMade = 0;
 
-/** What most helpers need to know about a space. */
+/** A space that a helper only needs by its name. */
 export interface NamedSpace {
   name: string;
 }

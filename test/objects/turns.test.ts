@@ -43,7 +43,7 @@ function alarmOf(space: WorkerSpace): Promise<number | null> {
 }
 
 /** Returns the milliseconds between the timestamps of two frames. */
-function between(earlier: Frame, later: Frame): number {
+function msBetween(earlier: Frame, later: Frame): number {
   return Date.parse(String(later.timestamp)) - Date.parse(String(earlier.timestamp));
 }
 
@@ -143,7 +143,7 @@ describe("a job whose attempt failed and may be tried again", () => {
     await finish(worker, second.id);
     expect(await worker.next("job")).toMatchObject({ job_id: first, attempt: 2 });
     const again = await viewer.next(({ status }) => status === "processing");
-    expect(between(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
+    expect(msBetween(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
   });
 
   /** Gives the running attempt this number, so that the delay after its failure is long enough to be seen. */
@@ -215,6 +215,6 @@ describe("a job that its worker rejects", () => {
     await finish(second, other.id);
     expect(await second.next("job")).toMatchObject({ job_id: id, attempt: 2 });
     const again = await viewer.next(({ status }) => status === "processing");
-    expect(between(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
+    expect(msBetween(queued, again)).toBeGreaterThanOrEqual(FIRST_DELAY_MS);
   });
 });
