@@ -3,37 +3,37 @@ import { SLOW_BYTES } from "../../src/channel/flow.ts";
 import { EventStream, type StreamedFrame } from "../../src/http/event-stream.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
-interface Read {
+interface ReadEvent {
   id?: string;
   event?: string;
   data: { type: string; offset?: number; skipped?: number; status?: string };
 }
 
-let open: EventStream[] = [];
+let openStreams: EventStream[] = [];
 
 afterEach(() => {
-  for (const stream of open) stream.end();
-  open = [];
+  for (const stream of openStreams) stream.end();
+  openStreams = [];
 });
 
-/** A stream of a job whose reader has begun and reads no more. */
-function stream(): EventStream {
-  const made = new EventStream(true);
-  open.push(made);
-  tell(made, { type: "connection", epoch: "e", offset: 0, recovered: true });
-  return made;
+/** Opens a stream of a job's events and sends its `connection`; nobody reads it yet. */
+function openStream(): EventStream {
+  const stream = new EventStream(true);
+  openStreams.push(stream);
+  send(stream, { type: "connection", epoch: "e", offset: 0, recovered: true });
+  return stream;
 }
 
-function tell(to: EventStream, frame: StreamedFrame, bytes = 0): void {
+function send(to: EventStream, frame: StreamedFrame, bytes = 0): void {
   to.send(frame, JSON.stringify({ ...frame, ...(bytes > 0 ? { text: "x".repeat(bytes) } : {}) }));
 }
 
-function state(offset: number, status = "processing"): StreamedFrame {
+function progress(offset: number, status = "processing"): StreamedFrame {
   return { type: "progress", status, offset };
 }
 
-/** Everything that is left, until the stream ends. */
-async function readAll({ readable }: EventStream): Promise<Read[]> {
+/** Reads the stream to its end and returns its events, without the comments. */
+async function readAll({ readable }: EventStream): Promise<ReadEvent[]> {
   const text = await new Response(readable).text();
   return text
     .split("\n\n")
@@ -45,35 +45,35 @@ async function readAll({ readable }: EventStream): Promise<Read[]> {
     });
 }
 
-function placesOf(events: Read[]): unknown[] {
+function positionsOf(events: ReadEvent[]): unknown[] {
   return events.slice(1).map(({ id, data }) => [id, data.offset, data.skipped ?? 0]);
 }
 
-describe("a reader of a stream", () => {
-  it("who keeps up gets every state", async () => {
-    const one = stream();
-    const read = readAll(one);
-    for (let offset = 1; offset <= 200; offset += 1) tell(one, state(offset), 100);
-    one.end();
-    expect(placesOf(await read)).toHaveLength(200);
+describe("a reader of a stream of events", () => {
+  it("who keeps up gets every progress", async () => {
+    const events = openStream();
+    const read = readAll(events);
+    for (let offset = 1; offset <= 200; offset += 1) send(events, progress(offset), 100);
+    events.end();
+    expect(positionsOf(await read)).toHaveLength(200);
   });
 
-  it("who reads nothing gets the newest state later, with its own id, and how many it stands for", async () => {
-    const one = stream();
-    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
-    for (let offset = 2; offset <= 200; offset += 1) tell(one, state(offset), 1_000);
-    one.end();
-    expect(placesOf(await readAll(one))).toEqual([
+  it("who reads nothing for a while gets the newest progress, with its own id and `skipped` (C12c)", async () => {
+    const events = openStream();
+    send(events, { type: "output", offset: 1 }, SLOW_BYTES);
+    for (let offset = 2; offset <= 200; offset += 1) send(events, progress(offset), 1_000);
+    events.end();
+    expect(positionsOf(await readAll(events))).toEqual([
       ["e:1", 1, 0],
       ["e:200", 200, 198],
     ]);
   });
 
-  it("who has caught up gets at once what was held back", async () => {
-    const one = stream();
-    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
-    for (let offset = 2; offset <= 9; offset += 1) tell(one, state(offset));
-    const reader = one.readable.getReader();
+  it("who has caught up gets the held-back progress at once (C12c)", async () => {
+    const events = openStream();
+    send(events, { type: "output", offset: 1 }, SLOW_BYTES);
+    for (let offset = 2; offset <= 9; offset += 1) send(events, progress(offset));
+    const reader = events.readable.getReader();
     let text = "";
     while (!text.includes('"offset":9')) {
       text += new TextDecoder().decode((await reader.read()).value);
@@ -82,16 +82,16 @@ describe("a reader of a stream", () => {
     expect(text).toContain('"skipped":7}');
   });
 
-  it("who reads nothing loses no piece, no order, and not the end", async () => {
-    const one = stream();
-    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
+  it("who reads nothing for a while gets all output and the end, in order (C12c)", async () => {
+    const events = openStream();
+    send(events, { type: "output", offset: 1 }, SLOW_BYTES);
     for (let offset = 2; offset <= 10; offset += 1) {
-      tell(one, offset % 5 === 0 ? { type: "output", offset } : state(offset));
+      send(events, offset % 5 === 0 ? { type: "output", offset } : progress(offset));
     }
-    tell(one, state(11));
-    tell(one, state(12, "completed"));
-    one.end();
-    expect(placesOf(await readAll(one))).toEqual([
+    send(events, progress(11));
+    send(events, progress(12, "completed"));
+    events.end();
+    expect(positionsOf(await readAll(events))).toEqual([
       ["e:1", 1, 0],
       ["e:4", 4, 2],
       ["e:5", 5, 0],
@@ -101,54 +101,54 @@ describe("a reader of a stream", () => {
     ]);
   });
 
-  it("whose snapshot closes with a state that is held back gets no id before that", async () => {
-    const one = new EventStream(true);
-    tell(one, { type: "connection", epoch: "e", offset: 2, recovered: false });
-    tell(one, { type: "output", offset: 1 }, SLOW_BYTES);
-    tell(one, state(2));
-    tell(one, state(3));
-    tell(one, { type: "output", offset: 4 });
-    one.end();
-    expect(placesOf(await readAll(one))).toEqual([
+  it("whose snapshot ends with a progress that is held back gets no id before that one (C12a, C12c)", async () => {
+    const events = new EventStream(true);
+    send(events, { type: "connection", epoch: "e", offset: 2, recovered: false });
+    send(events, { type: "output", offset: 1 }, SLOW_BYTES);
+    send(events, progress(2));
+    send(events, progress(3));
+    send(events, { type: "output", offset: 4 });
+    events.end();
+    expect(positionsOf(await readAll(events))).toEqual([
       [undefined, 1, 0],
       ["e:3", 3, 1],
       ["e:4", 4, 0],
     ]);
   });
 
-  it("that has no snapshot can go on before its first event, from where it began", async () => {
-    const one = new EventStream(false);
-    tell(one, { type: "connection", epoch: "e", offset: 7, recovered: false });
-    one.end();
-    expect(await readAll(one)).toMatchObject([{ id: "e:7", event: "connection" }]);
+  it("gets an id with `connection` on a stream without a snapshot, and none on a job's (R17a, C12a)", async () => {
+    const events = new EventStream(false);
+    send(events, { type: "connection", epoch: "e", offset: 7, recovered: false });
+    events.end();
+    expect(await readAll(events)).toMatchObject([{ id: "e:7", event: "connection" }]);
     const job = new EventStream(true);
-    tell(job, { type: "connection", epoch: "e", offset: 7, recovered: false });
+    send(job, { type: "connection", epoch: "e", offset: 7, recovered: false });
     job.end();
     expect((await readAll(job))[0]).not.toHaveProperty("id");
   });
 
-  it("who leaves 8 MiB of output unread is cut off", async () => {
-    const one = stream();
-    const gone = vi.fn();
-    one.onGone(gone);
+  it("who leaves 8 MiB of output unread is cut off (C12d)", async () => {
+    const events = openStream();
+    const onGone = vi.fn();
+    events.onGone(onGone);
     const pieces = Math.ceil(LIMITS.unreadBytes / 1_000_000);
     for (let offset = 1; offset <= pieces; offset += 1) {
-      expect(gone).not.toHaveBeenCalled();
-      tell(one, { type: "output", offset }, 1_000_000);
+      expect(onGone).not.toHaveBeenCalled();
+      send(events, { type: "output", offset }, 1_000_000);
     }
-    expect(gone).toHaveBeenCalled();
-    await expect(readAll(one)).rejects.toThrow();
+    expect(onGone).toHaveBeenCalled();
+    await expect(readAll(events)).rejects.toThrow();
   });
 
-  it("who is told states only is never cut off, however many there are", async () => {
-    const one = stream();
-    const gone = vi.fn();
-    one.onGone(gone);
-    for (let offset = 1; offset <= 20_000; offset += 1) tell(one, state(offset), 1_000);
-    tell(one, state(20_001, "failed"));
-    one.end();
-    const events = await readAll(one);
-    expect(gone).not.toHaveBeenCalled();
-    expect(events.at(-1)).toMatchObject({ id: "e:20001", data: { status: "failed" } });
+  it("who gets only progress is never cut off, however much there is (C12c)", async () => {
+    const events = openStream();
+    const onGone = vi.fn();
+    events.onGone(onGone);
+    for (let offset = 1; offset <= 20_000; offset += 1) send(events, progress(offset), 1_000);
+    send(events, progress(20_001, "failed"));
+    events.end();
+    const received = await readAll(events);
+    expect(onGone).not.toHaveBeenCalled();
+    expect(received.at(-1)).toMatchObject({ id: "e:20001", data: { status: "failed" } });
   });
 });

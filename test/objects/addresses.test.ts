@@ -2,7 +2,7 @@ import { exports } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { call, makeSpace, OPERATOR, problemOf } from "./support.ts";
 
-describe("an address that is there", () => {
+describe("an address that exists", () => {
   it.each([
     ["POST", "/api/spaces/none", "GET, HEAD, PATCH, DELETE"],
     ["PUT", "/api/spaces", "GET, HEAD, POST"],
@@ -16,17 +16,20 @@ describe("an address that is there", () => {
     ["PUT", "/healthz", "GET, HEAD"],
     ["POST", "/spaces/none", "GET, HEAD"],
     ["POST", "/", "GET, HEAD"],
-  ])("%s %s is told which methods it takes", async (method, path, allow) => {
-    const answer = await call(method, path);
-    const problem = await problemOf(405, Promise.resolve(answer.clone()));
-    expect(problem).toMatchObject({ code: "method_not_allowed", status: 405 });
-    expect(problem.detail).toContain(method);
-    expect(answer.headers.get("allow")).toBe(allow);
-    expect(answer.headers.get("content-type")).toBe("application/problem+json");
-    expect(answer.headers.get("x-request-id")).toBeTruthy();
-  });
+  ])(
+    "%s %s is answered 405 with the methods that the address takes (H3, H2)",
+    async (method, path, allow) => {
+      const answer = await call(method, path);
+      const problem = await problemOf(405, Promise.resolve(answer.clone()));
+      expect(problem).toMatchObject({ code: "method_not_allowed", status: 405 });
+      expect(problem.detail).toContain(method);
+      expect(answer.headers.get("allow")).toBe(allow);
+      expect(answer.headers.get("content-type")).toBe("application/problem+json");
+      expect(answer.headers.get("x-request-id")).toBeTruthy();
+    },
+  );
 
-  it("tells it to pages of other origins too", async () => {
+  it("shows the methods to pages of other origins, too (H9)", async () => {
     const answer = await call("PUT", "/api/spaces", undefined, { origin: "https://other.test" });
     expect(answer.status).toBe(405);
     expect(answer.headers.get("access-control-allow-origin")).toBe("*");
@@ -38,7 +41,7 @@ describe("an address that is there", () => {
     expect(preflight.status).toBe(204);
   });
 
-  it("has what it takes answered as before, a missing thing as missing", async () => {
+  it("answers the methods that it takes, and 404 if the space doesn't exist", async () => {
     const space = await makeSpace();
     const path = `/api/spaces/${space.name}`;
     for (const method of ["GET", "HEAD"]) expect((await call(method, path)).status).toBe(200);
@@ -47,20 +50,17 @@ describe("an address that is there", () => {
   });
 });
 
-describe("an address that is not there", () => {
-  it.each(["GET", "POST", "DELETE", "PUT"])(
-    "is not found, by %s as by any other",
-    async (method) => {
-      for (const path of ["/api/nothing", "/api/spaces/a/b/c", "/nothing"]) {
-        const answer = await call(method, path);
-        expect(answer.headers.get("allow")).toBeNull();
-        expect((await problemOf(404, Promise.resolve(answer))).code).toBe("not_found");
-      }
-    },
-  );
+describe("an address that doesn't exist", () => {
+  it.each(["GET", "POST", "DELETE", "PUT"])("is answered 404 to %s (H3)", async (method) => {
+    for (const path of ["/api/nothing", "/api/spaces/a/b/c", "/nothing"]) {
+      const answer = await call(method, path);
+      expect(answer.headers.get("allow")).toBeNull();
+      expect((await problemOf(404, Promise.resolve(answer))).code).toBe("not_found");
+    }
+  });
 });
 
-it("the page of a space without a name is the list of them", async () => {
+it("the page of a space without a name redirects to the list of spaces", async () => {
   for (const [path, next] of [
     ["/spaces", "/"],
     ["/spaces/", "/spaces"],
@@ -72,8 +72,8 @@ it("the page of a space without a name is the list of them", async () => {
   }
 });
 
-describe("what is wrong with a request", () => {
-  it("is said in plain words, with where it is", async () => {
+describe("the problem of an invalid request", () => {
+  it("says in plain words what is wrong and in which field (H2)", async () => {
     const space = await makeSpace();
     const path = `/api/spaces/${space.name}`;
     const created = await problemOf(422, call("POST", "/api/spaces", {}, OPERATOR));

@@ -3,20 +3,20 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   alarmOf,
-  burst,
-  caughtUp,
   expectGapless,
   follow,
+  followCaughtUp,
   freshId,
-  heardSoFar,
+  hibernate,
   isOver,
   makeJob,
   objectOf,
   offsetsOf,
-  ringAlarm,
-  sleepOnce,
+  receiveSoFar,
+  reportOk,
+  runAlarm,
+  sendBurst,
   tablesOf,
-  told,
 } from "./backend-jobs-support.ts";
 import { call, expectStatus, OPERATOR } from "./support.ts";
 
@@ -27,14 +27,14 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** The clock of the object is ahead by this from now on. */
-function ahead(ms: number): void {
+/** Sets the clock this many milliseconds ahead from now on. */
+function setClockAhead(ms: number): void {
   const now = Date.now();
   vi.spyOn(Date, "now").mockReturnValue(now + ms);
 }
 
-/** What is after this offset is held back from every socket that asked for a rate, as far as they remember. */
-function sentOnlyTo(id: string, sentTo: number): Promise<void> {
+/** Changes the attachments of the throttled sockets as if nothing after this offset had been sent to them yet. */
+function markSentUpTo(id: string, sentTo: number): Promise<void> {
   return runInDurableObject(objectOf(id), (_object, ctx) => {
     for (const socket of ctx.getWebSockets()) {
       const at = socket.deserializeAttachment();
@@ -43,33 +43,33 @@ function sentOnlyTo(id: string, sentTo: number): Promise<void> {
   });
 }
 
-describe("progress that comes faster than it can be looked at", () => {
-  it("is told all the same to who asked for nothing: every one of it, and the end", async () => {
+describe("progress that comes fast", () => {
+  it("reaches a socket without `?max_rate=` frame by frame, up to the end (B12, S17)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id);
-    burst(backend, 200, (index) => ({ type: "progress", progress: index / 2, message: "…" }));
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id);
+    sendBurst(backend, 200, (index) => ({ type: "progress", progress: index / 2, message: "…" }));
     backend.send({ type: "complete" });
     const offsets = offsetsOf(await viewer.until(isOver));
     expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => index + 2));
   });
 
-  it("is thinned out for who asked so: the newest arrives, and says how many it stands for", async () => {
+  it("is thinned out with `?max_rate=`: the newest frame arrives and says how many were left out (S17a, S17b)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id, "?max_rate=20");
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id, "?max_rate=20");
     const from = Date.now();
-    burst(backend, 60, (index) => ({ type: "progress", progress: index }));
+    sendBurst(backend, 60, (index) => ({ type: "progress", progress: index }));
     const frames = await viewer.until((frame) => frame.progress === 60);
     expect(frames.length).toBeLessThanOrEqual(2 + (Date.now() - from) / 50);
     expectGapless(frames, 1);
   });
 
-  it("never swallows a piece of output, its order, or the end", async () => {
+  it("is thinned out without losing output, its order, or the end (S17c)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id, "?max_rate=20");
-    burst(backend, 60, (index) =>
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id, "?max_rate=20");
+    sendBurst(backend, 60, (index) =>
       index % 3 === 0
         ? { type: "output", delta: index }
         : { type: "progress", progress: index, message: `at ${index}` },
@@ -83,13 +83,13 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(frames.at(-1)).toMatchObject({ result: "done", offset: 62 });
   });
 
-  it("is thinned out further for who asks so", async () => {
+  it("is thinned out more with a lower `?max_rate=` (S17a)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const [calm, quick] = [await caughtUp(id, "?max_rate=1"), await caughtUp(id)];
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const [calm, quick] = [await followCaughtUp(id, "?max_rate=1"), await followCaughtUp(id)];
     const from = Date.now();
     for (let percent = 1; percent <= 4; percent += 1) {
-      burst(backend, 5, (index) => ({ type: "progress", progress: 10 * percent + index }));
+      sendBurst(backend, 5, (index) => ({ type: "progress", progress: 10 * percent + index }));
       await quick.next((frame) => frame.progress === 10 * percent + 5);
     }
     backend.send({ type: "complete" });
@@ -99,26 +99,26 @@ describe("progress that comes faster than it can be looked at", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed", offset: 22 });
   });
 
-  it("that is held back when memory is lost arrives all the same", async () => {
+  it("that is held back when the object is evicted from memory still arrives", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id, "?max_rate=20");
-    for (const delta of ["a", "b"]) await told(id, "output", { delta });
+    const viewer = await followCaughtUp(id, "?max_rate=20");
+    for (const delta of ["a", "b"]) await reportOk(id, "output", { delta });
     expect(offsetsOf(await viewer.until((frame) => frame.delta === "b"))).toEqual([2, 3, 4]);
-    await sentOnlyTo(id, 2);
-    await sleepOnce(id);
-    await told(id, "complete");
+    await markSentUpTo(id, 2);
+    await hibernate(id);
+    await reportOk(id, "complete");
     expect(offsetsOf(await viewer.until(isOver))).toEqual([3, 4, 5]);
   });
 
-  it("that is held back when memory is lost, and then trimmed away, is a gap and a snapshot", async () => {
+  it("that is held back when the object is evicted, and then trimmed, is replaced by a gap and a snapshot (C11a)", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id, "?max_rate=20");
+    const viewer = await followCaughtUp(id, "?max_rate=20");
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
-    for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
+    for (let piece = 0; piece < 4; piece += 1) await reportOk(id, "output", { delta });
     await viewer.next((frame) => frame.offset === 6);
-    await sentOnlyTo(id, 1);
-    await sleepOnce(id);
-    await told(id, "complete");
+    await markSentUpTo(id, 1);
+    await hibernate(id);
+    await reportOk(id, "complete");
     const [gap, ...rest] = await viewer.until(isOver);
     expect(gap).toMatchObject({ type: "gap" });
     expect(offsetsOf(rest)[0]).toBe(Number(gap?.offset) + 1);
@@ -126,68 +126,70 @@ describe("progress that comes faster than it can be looked at", () => {
   });
 });
 
-describe("a socket that is kept alive", () => {
-  it("is sent pings by the alarm, again and again, and may answer them", async () => {
+describe("a socket of a job without a space", () => {
+  it("gets pings with `?ping=`, also after hibernation, and may answer them (B11a)", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id, "?ping=5");
+    const viewer = await followCaughtUp(id, "?ping=5");
     const before = Date.now();
     expect(Number(await alarmOf(id)) - before).toBeLessThanOrEqual(5_000);
-    ahead(5_000);
-    await ringAlarm(id);
+    setClockAhead(5_000);
+    await runAlarm(id);
     expect(await viewer.next("ping")).toMatchObject({ timestamp: expect.any(String) });
     viewer.send({ type: "pong" });
-    expect(await heardSoFar(viewer)).toEqual([]);
-    await sleepOnce(id);
+    expect(await receiveSoFar(viewer)).toEqual([]);
+    await hibernate(id);
     expect(Number(await alarmOf(id))).toBeGreaterThan(before + 9_000);
-    ahead(5_000);
-    await ringAlarm(id);
+    setClockAhead(5_000);
+    await runAlarm(id);
     await viewer.next("ping");
   });
 
-  it("rings by itself, and not for those that did not ask", async () => {
+  it("gets pings without any request, and none if it didn't ask for them (B11a)", async () => {
     const id = await makeJob();
-    const [asked, other] = [await caughtUp(id, "?ping=5"), await caughtUp(id)];
+    const [asked, other] = [await followCaughtUp(id, "?ping=5"), await followCaughtUp(id)];
     const from = Date.now();
     await asked.next("ping");
     expect(Date.now() - from).toBeGreaterThan(4_000);
-    expect(await heardSoFar(other)).toEqual([]);
+    expect(await receiveSoFar(other)).toEqual([]);
   });
 
-  it("is answered by the runtime, and closed once it fell silent for three minutes", async () => {
+  it("is closed with 1001 if it has sent the text `ping` and then nothing for 3 minutes (B11b)", async () => {
     const id = await makeJob();
-    const [silent, never] = [await caughtUp(id), await caughtUp(id)];
+    const [silent, never] = [await followCaughtUp(id), await followCaughtUp(id)];
     silent.send("ping");
     await vi.waitFor(async () => {
       const answered = await runInDurableObject(objectOf(id), (_object, ctx) =>
-        ctx.getWebSockets().some((one) => ctx.getWebSocketAutoResponseTimestamp(one) !== null),
+        ctx
+          .getWebSockets()
+          .some((socket) => ctx.getWebSocketAutoResponseTimestamp(socket) !== null),
       );
       expect(answered).toBe(true);
     });
-    ahead(2 * MINUTE_MS);
-    await ringAlarm(id);
-    expect(await heardSoFar(never)).toEqual([]);
-    ahead(2 * MINUTE_MS);
-    await ringAlarm(id);
+    setClockAhead(2 * MINUTE_MS);
+    await runAlarm(id);
+    expect(await receiveSoFar(never)).toEqual([]);
+    setClockAhead(2 * MINUTE_MS);
+    await runAlarm(id);
     expect((await silent.closed).code).toBe(1001);
-    expect(await heardSoFar(never)).toEqual([]);
+    expect(await receiveSoFar(never)).toEqual([]);
   });
 });
 
 describe("a job that hibernates", () => {
-  it("goes on where it was, for its backend, its subscribers, and in its rows", async () => {
+  it("goes on without a gap for its backend, its subscribers and its readers", async () => {
     const id = await makeJob({ input: { prompt: "a cat" } });
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id);
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id);
     for (const [index, delta] of ["a", "b", "c"].entries()) {
-      await sleepOnce(id);
+      await hibernate(id);
       backend.send({ type: "output", delta, ref: index });
       expect(await backend.next("ack")).toMatchObject({ ref: index });
       expect(await viewer.next("output")).toMatchObject({ delta, offset: 3 + index });
     }
-    await sleepOnce(id);
+    await hibernate(id);
     backend.send({ type: "complete", result: "cat" });
     expect(await viewer.next(isOver)).toMatchObject({ result: "cat", offset: 6 });
-    await sleepOnce(id);
+    await hibernate(id);
     const job = await (await call("GET", `/api/jobs/${id}`)).json();
     expect(job).toMatchObject({
       input: { prompt: "a cat" },
@@ -195,15 +197,15 @@ describe("a job that hibernates", () => {
       result: "cat",
       attempt: 1,
     });
-    await told(id, "complete", { result: "cat" });
+    await reportOk(id, "complete", { result: "cat" });
   });
 });
 
 describe("what is kept of a job", () => {
-  it("is erased its own time after its end, by the alarm, and all of it", async () => {
+  it("is erased completely, by the alarm, `result_ttl_s` after its end (B15)", async () => {
     const id = await makeJob({ result_ttl_s: 0.2 });
-    await told(id, "output", { delta: "a" });
-    await told(id, "complete");
+    await reportOk(id, "output", { delta: "a" });
+    await reportOk(id, "complete");
     await vi.waitFor(async () => expect((await call("GET", `/api/jobs/${id}`)).status).toBe(404), {
       timeout: 5_000,
     });
@@ -217,38 +219,38 @@ describe("what is kept of a job", () => {
     ]);
   });
 
-  it("is kept until then", async () => {
+  it("is kept until then (B15)", async () => {
     const id = await makeJob({ result_ttl_s: 60 });
-    await told(id, "complete");
-    ahead(MINUTE_MS - 1_000);
-    await ringAlarm(id);
+    await reportOk(id, "complete");
+    setClockAhead(MINUTE_MS - 1_000);
+    await runAlarm(id);
     expect((await call("GET", `/api/jobs/${id}`)).status).toBe(200);
     expect(await alarmOf(id)).not.toBeNull();
   });
 
-  it("of a job that never ends goes a week after its last report, and its subscribers are told", async () => {
+  it("is erased a week after the last report if it never ends, and its sockets are closed with 4404 (B15)", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id);
-    ahead(6 * DAY_MS);
-    await told(id, "progress", { progress: 5 });
-    ahead(6 * DAY_MS);
-    await ringAlarm(id);
+    const viewer = await followCaughtUp(id);
+    setClockAhead(6 * DAY_MS);
+    await reportOk(id, "progress", { progress: 5 });
+    setClockAhead(6 * DAY_MS);
+    await runAlarm(id);
     expect((await call("GET", `/api/jobs/${id}`)).status).toBe(200);
-    ahead(DAY_MS);
-    await ringAlarm(id);
+    setClockAhead(DAY_MS);
+    await runAlarm(id);
     expect(await viewer.next("error")).toMatchObject({ code: "job_not_found", job_id: id });
     expect((await viewer.closed).code).toBe(4404);
     expect(await tablesOf(id)).toEqual([]);
   });
 
-  it("is nothing of a job that nobody makes: who waits for it is dismissed after an hour", async () => {
+  it("is nothing if nobody makes the job: after an hour, a waiting socket is closed with 4404 (B8b)", async () => {
     const id = freshId();
-    const waiting = await caughtUp(id);
-    ahead(59 * MINUTE_MS);
-    await ringAlarm(id);
-    expect(await heardSoFar(waiting)).toEqual([]);
-    ahead(MINUTE_MS);
-    await ringAlarm(id);
+    const waiting = await followCaughtUp(id);
+    setClockAhead(59 * MINUTE_MS);
+    await runAlarm(id);
+    expect(await receiveSoFar(waiting)).toEqual([]);
+    setClockAhead(MINUTE_MS);
+    await runAlarm(id);
     expect(await waiting.next("error")).toMatchObject({ code: "job_not_found" });
     expect((await waiting.closed).code).toBe(4404);
     expect([await tablesOf(id), await alarmOf(id)]).toEqual([[], null]);

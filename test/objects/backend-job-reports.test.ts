@@ -2,21 +2,21 @@ import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   bearer,
-  caughtUp,
+  followCaughtUp,
   isOver,
   makeJob,
   offsetsOf,
-  read,
+  readJob,
   report,
-  told,
+  reportOk,
 } from "./backend-jobs-support.ts";
 import { OPERATOR } from "./support.ts";
 
 describe("a backend on the job's socket", () => {
-  it("reports over it, is acknowledged, and hears its own job", async () => {
+  it("gets an `ack` for each report, and the events of its own job (B9, B9a)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", await bearer({ publish: ["job:*"] }));
-    const viewer = await caughtUp(id);
+    const backend = await followCaughtUp(id, "", await bearer({ publish: ["job:*"] }));
+    const viewer = await followCaughtUp(id);
     backend.send({ type: "progress", progress: 40, message: "on it", ref: "a" });
     expect(await backend.next("ack")).toEqual({
       type: "ack",
@@ -39,25 +39,25 @@ describe("a backend on the job's socket", () => {
     expect(offsetsOf(await viewer.until(isOver))).toEqual([2, 3, 4]);
   });
 
-  it("tells many things in one turn: each is stored in order, and acknowledged", async () => {
+  it("may send many reports in one turn: each is stored and acknowledged, in order (B9, B9a)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
+    const backend = await followCaughtUp(id, "", OPERATOR);
     for (let ref = 0; ref < 20; ref += 1) backend.send({ type: "output", delta: `${ref} `, ref });
     backend.send({ type: "fail", code: "oom", message: "no room", ref: "end" });
     const acks = (await backend.until(isOver)).filter(({ type }) => type === "ack");
     expect(acks.map(({ ref }) => ref)).toEqual([...Array(20).keys(), "end"]);
     expect(offsetsOf(acks)).toEqual(Array.from({ length: 21 }, (_, index) => 3 + index));
-    expect(await read(id)).toMatchObject({
+    expect(await readJob(id)).toMatchObject({
       status: "failed",
-      output: [...Array(20).keys()].map((one) => `${one} `).join(""),
+      output: [...Array(20).keys()].map((ref) => `${ref} `).join(""),
     });
   });
 
-  it("is told of a cancel, with the reason, before the end", async () => {
+  it("gets `cancel` with the reason before the end of a canceled job (B10)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id);
-    await told(id, "cancel", { reason: "no budget" });
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id);
+    await reportOk(id, "cancel", { reason: "no budget" });
     expect(await backend.until(isOver)).toMatchObject([
       { type: "cancel", job_id: id, reason: "no budget" },
       { status: "canceled" },
@@ -66,14 +66,14 @@ describe("a backend on the job's socket", () => {
     expect((await backend.closed).code).toBe(1000);
   });
 
-  it("needs the right, and a token that is still good", async () => {
+  it("is refused without the right to publish, and after its token has expired (B9, B7a)", async () => {
     const id = await makeJob();
-    const stranger = await caughtUp(id, "", await bearer({ rooms: ["*"] }));
+    const stranger = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }));
     for (const [index, frame] of REPORTS.entries()) {
       stranger.send({ ...frame, ref: index });
       expect(await stranger.next("error")).toMatchObject({ code: "not_allowed", ref: index });
     }
-    const brief = await caughtUp(id, "", await bearer({ publish: ["*"] }, 1));
+    const brief = await followCaughtUp(id, "", await bearer({ publish: ["*"] }, 1));
     const refused = (async () => {
       for (;;) {
         brief.send({ type: "progress", progress: 1, ref: "x" });
@@ -84,10 +84,10 @@ describe("a backend on the job's socket", () => {
     expect(await refused).toMatchObject({ code: "not_authenticated" });
   });
 
-  it("may slip, but not three times in a row, which disturbs nobody else", async () => {
+  it("is closed after three malformed frames in a row, which doesn't affect other sockets (S6a)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
-    const viewer = await caughtUp(id);
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const viewer = await followCaughtUp(id);
     for (const frame of ["{", { type: "progress", progress: 500 }]) {
       backend.send(frame);
       expect(await backend.next("error")).toMatchObject({ code: "malformed_frame" });
@@ -105,13 +105,13 @@ describe("a backend on the job's socket", () => {
     expect(await viewer.next((frame) => frame.progress === 50)).toBeTruthy();
   });
 
-  it("that sends too large a frame is closed", async () => {
+  it("is closed with 1009 if it sends a frame that is too large (C3)", async () => {
     const id = await makeJob();
-    const backend = await caughtUp(id, "", OPERATOR);
+    const backend = await followCaughtUp(id, "", OPERATOR);
     backend.send({ type: "output", delta: "x".repeat(LIMITS.frameBytes) });
     expect(await backend.next("error")).toMatchObject({ code: "frame_too_large" });
     expect((await backend.closed).code).toBe(1009);
-    expect(await read(id)).toMatchObject({ output: null });
+    expect(await readJob(id)).toMatchObject({ output: null });
   });
 });
 

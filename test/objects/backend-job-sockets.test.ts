@@ -4,22 +4,22 @@ import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   alarmOf,
   bearer,
-  caughtUp,
   follow,
+  followCaughtUp,
   freshId,
-  heardSoFar,
+  hibernate,
   isOver,
   makeJob,
   offsetsOf,
-  sleepOnce,
+  receiveSoFar,
+  reportOk,
   tablesOf,
-  told,
 } from "./backend-jobs-support.ts";
 import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 describe("a subscriber of a job without a space", () => {
-  it("gets the state at once, every change after it, and a close at the end", async () => {
+  it("gets the state at once, then every change, and is closed after the end (C10b, S13a)", async () => {
     const id = await makeJob({ message: "in line" });
     const viewer = await follow(id);
     const first = await viewer.until("progress");
@@ -27,8 +27,8 @@ describe("a subscriber of a job without a space", () => {
       { type: "connection", job_id: id, offset: 1, recovered: false },
       { job_id: id, status: "queued", message: "in line", queue_position: null, offset: 1 },
     ]);
-    await told(id, "output", { delta: { step: 1 } });
-    await told(id, "complete", { result: { url: "x" }, output_path: "s3://a/b" });
+    await reportOk(id, "output", { delta: { step: 1 } });
+    await reportOk(id, "complete", { result: { url: "x" }, output_path: "s3://a/b" });
     const rest = await viewer.until(isOver);
     expect(rest).toMatchObject([
       { type: "progress", status: "processing", attempt: 1, offset: 2 },
@@ -45,15 +45,15 @@ describe("a subscriber of a job without a space", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("is one of any number, which all hear the same", async () => {
+  it("gets the same frames as every other subscriber", async () => {
     const id = await makeJob();
     const viewers = await Promise.all(
       Array.from({ length: 40 }, (_, index) => {
-        return caughtUp(id, "", index % 2 ? OPERATOR : {});
+        return followCaughtUp(id, "", index % 2 ? OPERATOR : {});
       }),
     );
-    for (const delta of ["a", "b", "c"]) await told(id, "output", { delta });
-    await told(id, "fail", { code: "oom", message: "no room" });
+    for (const delta of ["a", "b", "c"]) await reportOk(id, "output", { delta });
+    await reportOk(id, "fail", { code: "oom", message: "no room" });
     for (const viewer of viewers) {
       const frames = await viewer.until(isOver);
       expect(offsetsOf(frames)).toEqual([2, 3, 4, 5, 6]);
@@ -62,10 +62,10 @@ describe("a subscriber of a job without a space", () => {
     }
   });
 
-  it("that comes after the end is told it, and closed", async () => {
+  it("that comes after the end gets the end and is closed (S13a)", async () => {
     const id = await makeJob();
-    await told(id, "output", { delta: "a" });
-    await told(id, "cancel", { reason: "no budget" });
+    await reportOk(id, "output", { delta: "a" });
+    await reportOk(id, "cancel", { reason: "no budget" });
     const viewer = await TestSocket.open(`/api/jobs/${id}/ws`);
     expect(await viewer.until(isOver)).toMatchObject([
       { type: "connection", offset: 4 },
@@ -75,20 +75,22 @@ describe("a subscriber of a job without a space", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("goes on where it was, without a gap or anything twice, at any place", async () => {
+  it("gets exactly the events after its position, whichever it is (C9)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
-    for (const delta of ["a", "b", "c", "d"]) await told(id, "output", { delta });
+    for (const delta of ["a", "b", "c", "d"]) await reportOk(id, "output", { delta });
     for (let seen = 0; seen <= 6; seen += 1) {
       const viewer = await follow(id, `?since=${epoch}:${seen}`);
-      const frames = await heardSoFar(viewer);
+      const frames = await receiveSoFar(viewer);
       expect(frames[0]).toMatchObject({ type: "connection", recovered: true, offset: seen });
-      expect(offsetsOf(frames.slice(1))).toEqual([1, 2, 3, 4, 5, 6].filter((one) => one > seen));
+      expect(offsetsOf(frames.slice(1))).toEqual(
+        [1, 2, 3, 4, 5, 6].filter((offset) => offset > seen),
+      );
       viewer.close();
     }
   });
 
-  it("starts anew where its position is of another log, or is none", async () => {
+  it("gets a snapshot if its position is of another epoch or can't be read (C8, C10)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
     for (const since of ["00000000:1", `${epoch}:9`, "nonsense", ""]) {
@@ -97,11 +99,11 @@ describe("a subscriber of a job without a space", () => {
     }
   });
 
-  it("is told up to where the log was trimmed, and what is left", async () => {
+  it("gets a gap where the log was trimmed, and then the pieces that are left (C11a, B14)", async () => {
     const id = await makeJob();
     const { epoch } = await (await follow(id)).next("connection");
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
-    for (let piece = 0; piece < 5; piece += 1) await told(id, "output", { delta });
+    for (let piece = 0; piece < 5; piece += 1) await reportOk(id, "output", { delta });
     const frames = await (await follow(id, `?since=${epoch}:1`)).until("progress");
     expect(frames[0]).toMatchObject({ type: "connection", recovered: false, offset: 7 });
     const [gap, ...left] = frames.slice(1);
@@ -112,12 +114,12 @@ describe("a subscriber of a job without a space", () => {
     );
   });
 
-  it("may follow it over a socket of many channels", async () => {
+  it("can follow the job over /ws, unless the job is private (R8)", async () => {
     const id = await makeJob();
     const room = `job:${id}`;
     const socket = await connectUser("ann");
     expect(await subscribe(socket, room)).toMatchObject({ offset: 1, recovered: false });
-    await told(id, "complete", { result: 1 });
+    await reportOk(id, "complete", { result: 1 });
     expect(await socket.until("unsubscribed")).toMatchObject([
       { type: "progress", status: "queued", room },
       { type: "progress", status: "completed", result: 1, room, offset: 2 },
@@ -128,7 +130,7 @@ describe("a subscriber of a job without a space", () => {
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", room: secret });
   });
 
-  it("may ask in the protocol's name, and for nothing that makes no sense", async () => {
+  it("may offer the subprotocol, and is refused if an option in its address is out of range (C5)", async () => {
     const id = await makeJob();
     const response = await call("GET", `/ws/${id}`, undefined, {
       upgrade: "websocket",
@@ -150,10 +152,10 @@ describe("a subscriber of a job without a space", () => {
     expect((await call("GET", `/ws/${id}`)).status).toBe(426);
   });
 
-  it("reads the same as server-sent events, and goes on after the last it saw", async () => {
+  it("can read the events as a stream, which goes on after the `Last-Event-ID` and is 204 after the end (C12, C13)", async () => {
     const id = await makeJob();
-    await told(id, "output", { delta: "a" });
-    await told(id, "complete", { result: 1 });
+    await reportOk(id, "output", { delta: "a" });
+    await reportOk(id, "complete", { result: 1 });
     const events = await expectStatus(200, await call("GET", `/api/jobs/${id}/events`));
     expect(events.headers.get("content-type")).toContain("text/event-stream");
     const text = await events.text();
@@ -169,7 +171,7 @@ describe("a subscriber of a job without a space", () => {
 });
 
 describe("a subscriber of a job that nobody has made yet", () => {
-  it("is told that it is pending, and hears of it from its first event on", async () => {
+  it("gets the status `pending`, and then the job's events from the first on (B8)", async () => {
     const id = freshId();
     const early = await follow(id);
     const waiting = await early.until("progress");
@@ -180,17 +182,17 @@ describe("a subscriber of a job that nobody has made yet", () => {
     for (const frame of waiting) expect(backendServerFrame.parse(frame)).toEqual(frame);
     expect(await tablesOf(id)).toEqual([]);
     await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
-    await told(id, "complete", { result: 1 });
+    await reportOk(id, "complete", { result: 1 });
     expect(offsetsOf(await early.until(isOver))).toEqual([1, 2]);
     expect((await early.closed).code).toBe(1000);
   });
 
-  it("keeps its place over hibernation, and when it comes back after the job was made", async () => {
+  it("keeps its position over hibernation, and when it comes back after the job was made (B8)", async () => {
     const id = freshId();
     const early = await follow(id);
     const { epoch } = await early.next("connection");
     await early.next("progress");
-    await sleepOnce(id);
+    await hibernate(id);
     const other = await follow(id, `?since=${epoch}:0`);
     expect(await other.next("connection")).toMatchObject({ epoch, offset: 0, recovered: true });
     await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
@@ -203,32 +205,32 @@ describe("a subscriber of a job that nobody has made yet", () => {
     ]);
   });
 
-  it("may not report it", async () => {
+  it("can't report about it (B9)", async () => {
     const id = freshId();
-    const backend = await caughtUp(id, "", OPERATOR);
+    const backend = await followCaughtUp(id, "", OPERATOR);
     backend.send({ type: "progress", progress: 1, ref: 7 });
     expect(await backend.next("error")).toMatchObject({ code: "job_not_found", ref: 7 });
     expect(await tablesOf(id)).toEqual([]);
     expect(await alarmOf(id)).not.toBeNull();
   });
 
-  it("leaves when the job is made private, unless its token names it", async () => {
+  it("is closed with 4403 when the job is made private, unless its token names it (B8a)", async () => {
     const id = freshId();
-    const stranger = await caughtUp(id);
-    const invited = await caughtUp(id, "", await bearer({ rooms: [`job:${id}`] }));
-    const backend = await caughtUp(id, "", await bearer({ publish: [`job:${id}`] }));
+    const stranger = await followCaughtUp(id);
+    const invited = await followCaughtUp(id, "", await bearer({ rooms: [`job:${id}`] }));
+    const backend = await followCaughtUp(id, "", await bearer({ publish: [`job:${id}`] }));
     const body = { id, visibility: "private" };
     await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
     expect(await stranger.next("error")).toMatchObject({ code: "not_allowed", job_id: id });
     expect((await stranger.closed).code).toBe(4403);
-    for (const one of [invited, backend]) {
-      expect(await one.next("progress")).toMatchObject({ status: "queued", offset: 1 });
+    for (const socket of [invited, backend]) {
+      expect(await socket.next("progress")).toMatchObject({ status: "queued", offset: 1 });
     }
   });
 });
 
 describe("a socket of a private job", () => {
-  it("is refused in words, over the socket, to whom the job is not for", async () => {
+  it("that may not read the job gets the reason, and is closed with 4401 or 4403 (B7)", async () => {
     const id = await makeJob({ visibility: "private" });
     const stranger = await follow(id);
     expect(await stranger.next("connection.error")).toMatchObject({ code: "not_authenticated" });
@@ -241,7 +243,7 @@ describe("a socket of a private job", () => {
     expect((await expired.closed).code).toBe(4401);
   });
 
-  it("takes its token as browsers can send it", async () => {
+  it("accepts its token as browsers can send it: in the address, or as a subprotocol (B6b)", async () => {
     const id = await makeJob({ visibility: "private" });
     const { authorization } = await bearer({ rooms: [`job:${id}`] });
     const token = authorization.slice("Bearer ".length);
@@ -252,16 +254,16 @@ describe("a socket of a private job", () => {
     expect(await (await follow(id, "", protocols)).next("progress")).toMatchObject({ offset: 1 });
   });
 
-  it("is closed when its token runs out", async () => {
+  it("is closed with 4401 when its token expires (B7a)", async () => {
     const id = await makeJob({ visibility: "private" });
-    const viewer = await caughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
+    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
 
-  it("that says too much is cut off where it only follows, and acknowledges as it likes", async () => {
+  it("that sends too much is closed with 4429 if it can't report, though any number of `ack` is allowed (B9b)", async () => {
     const id = await makeJob();
-    const viewer = await caughtUp(id, "?acks=1");
+    const viewer = await followCaughtUp(id, "?acks=1");
     for (let n = 0; n < 1_500; n += 1) viewer.send({ type: "ack", offset: 1 });
     viewer.send({ type: "ping" });
     await viewer.next("pong");

@@ -7,36 +7,36 @@ import { call, expectStatus, type Frame, OPERATOR, TestSocket } from "./support.
 
 let made = 0;
 
-/** An id of its own for a test. */
+/** Returns an id that no other test uses. */
 export function freshId(): string {
   made += 1;
   return `job_${made}-${crypto.randomUUID().slice(0, 8)}`;
 }
 
-/** The header of a user's token. */
+/** Returns the header with a token that has these claims. */
 export async function bearer(claims: JWTPayload, expiresInS?: number) {
   const token = await tokenOf(env.JWT_SECRET ?? "", "ann", claims, expiresInS);
   return { authorization: `Bearer ${token}` };
 }
 
-/** Makes a job; returns its id. */
+/** Makes a job without a space and returns its id. */
 export async function makeJob(body: object = {}): Promise<string> {
   const id = freshId();
   await expectStatus(201, await call("POST", "/api/jobs", { id, ...body }, OPERATOR));
   return id;
 }
 
-/** Reports over HTTP as the operator. */
+/** Sends a report over HTTP as the operator. */
 export function report(id: string, type: string, body?: object): Promise<Response> {
   return call("POST", `/api/jobs/${id}/${type}`, body, OPERATOR);
 }
 
-/** Reports over HTTP, and throws where that is not taken. */
-export async function told(id: string, type: string, body: object = {}): Promise<Frame> {
+/** Sends a report over HTTP as the operator; throws if the edge refuses it. */
+export async function reportOk(id: string, type: string, body: object = {}): Promise<Frame> {
   return (await expectStatus(200, await report(id, type, body))).json<Frame>();
 }
 
-export async function read(id: string, headers: Record<string, string> = {}) {
+export async function readJob(id: string, headers: Record<string, string> = {}) {
   const response = await expectStatus(
     200,
     await call("GET", `/api/jobs/${id}`, undefined, headers),
@@ -44,20 +44,20 @@ export async function read(id: string, headers: Record<string, string> = {}) {
   return response.json<{ [field: string]: unknown }>();
 }
 
-/** A socket of a job, for a stranger unless it has headers. */
+/** Opens the socket of a job, without a key or a token unless `headers` has one. */
 export function follow(id: string, query = "", headers: Record<string, string> = {}) {
   return TestSocket.open(`/ws/${id}${query}`, headers);
 }
 
-/** A socket that is caught up with its job. */
-export async function caughtUp(id: string, query = "", headers: Record<string, string> = {}) {
+/** Opens the socket of a job and reads up to the end of its snapshot. */
+export async function followCaughtUp(id: string, query = "", headers: Record<string, string> = {}) {
   const socket = await follow(id, query, headers);
   await socket.next("progress");
   return socket;
 }
 
-/** Everything that what was sent before this call made the socket hear. */
-export async function heardSoFar(socket: TestSocket): Promise<Frame[]> {
+/** Returns every frame that the socket gets up to the answer to a ping that is sent now. */
+export async function receiveSoFar(socket: TestSocket): Promise<Frame[]> {
   const ref = crypto.randomUUID();
   socket.send({ type: "ping", ref });
   return (await socket.until((frame) => frame.ref === ref)).slice(0, -1);
@@ -67,21 +67,21 @@ export function objectOf(id: string) {
   return env.JOB.getByName(id);
 }
 
-/** Memory is lost; sockets and what they remember stay, as when an object hibernates. */
-export function sleepOnce(id: string): Promise<void> {
+/** Evicts the job's object from memory but keeps its sockets and their attachments, as hibernation does. */
+export function hibernate(id: string): Promise<void> {
   return evictDurableObject(objectOf(id));
 }
 
-export function ringAlarm(id: string): Promise<boolean> {
+export function runAlarm(id: string): Promise<boolean> {
   return runDurableObjectAlarm(objectOf(id));
 }
 
-/** When the object's alarm rings; `null`: never. */
+/** When the alarm of the job's object is due, in milliseconds; `null` if none is set. */
 export function alarmOf(id: string): Promise<number | null> {
   return runInDurableObject(objectOf(id), (_object, { storage }) => storage.getAlarm());
 }
 
-/** The tables that the object has made. */
+/** The names of the tables that the job's object has made. */
 export function tablesOf(id: string): Promise<string[]> {
   return runInDurableObject(objectOf(id), (_object, { storage }) =>
     storage.sql
@@ -101,7 +101,7 @@ export function isOver(frame: Frame): boolean {
   return ["completed", "failed", "canceled"].includes(String(frame.status));
 }
 
-/** Each frame is the one after the last, but for those it says were left out. */
+/** Expects every offset after `after`, without those that a frame's `skipped` says were left out. */
 export function expectGapless(frames: Frame[], after: number): void {
   let last = after;
   for (const { offset, skipped = 0 } of frames) {
@@ -110,7 +110,11 @@ export function expectGapless(frames: Frame[], after: number): void {
   }
 }
 
-/** Many reports in one turn, as a backend in a hurry sends them. */
-export function burst(backend: TestSocket, count: number, frame: (index: number) => object): void {
+/** Sends many frames without waiting for answers, so that the edge gets them in one turn. */
+export function sendBurst(
+  backend: TestSocket,
+  count: number,
+  frame: (index: number) => object,
+): void {
   for (let index = 1; index <= count; index += 1) backend.send(frame(index));
 }

@@ -4,19 +4,19 @@ import { LIMITS } from "../../src/protocol/limits.ts";
 import { sourceReport } from "../../src/protocol/monitor.ts";
 import {
   bearer,
-  caughtUp,
+  followCaughtUp,
   freshId,
   makeJob,
   objectOf,
-  read,
+  readJob,
   report,
+  reportOk,
   tablesOf,
-  told,
 } from "./backend-jobs-support.ts";
 import { call, expectStatus, OPERATOR, problemOf } from "./support.ts";
 
 describe("a job without a space", () => {
-  it("is made by its creator's id and read by anyone who knows it", async () => {
+  it("is made under the id that its creator chose, and can be read by anybody who knows the id (B1, B6a)", async () => {
     const id = freshId();
     const body = { id, user: "ann", input: { prompt: "a cat" }, message: "in line" };
     const response = await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
@@ -35,20 +35,20 @@ describe("a job without a space", () => {
       started_at: null,
       urls: { self: `/api/jobs/${id}`, cancel: `/api/jobs/${id}/cancel` },
     });
-    expect(await read(id)).toEqual(job);
+    expect(await readJob(id)).toEqual(job);
   });
 
-  it("gets an id where its creator gives none, without a dot", async () => {
+  it("gets an id without a dot if its creator chose none (B1a)", async () => {
     const response = await expectStatus(201, await call("POST", "/api/jobs", {}, OPERATOR));
     const { id } = await response.json<{ id: string }>();
     expect(id).toMatch(/^[0-9A-HJKMNP-TV-Z]{26}$/);
-    expect(await read(id)).toMatchObject({ id, input: {} });
+    expect(await readJob(id)).toMatchObject({ id, input: {} });
   });
 
-  it("is made once: told again it is answered as it is, another of its id is refused", async () => {
+  it("is made once: the same body is answered with the job, another body with the same id is refused (B2)", async () => {
     const body = { id: freshId(), input: { a: 1, b: 2 } };
     await expectStatus(201, await call("POST", "/api/jobs", body, OPERATOR));
-    await told(body.id, "progress", { progress: 10 });
+    await reportOk(body.id, "progress", { progress: 10 });
     const again = { input: { b: 2, a: 1 }, id: body.id };
     const repeated = await expectStatus(200, await call("POST", "/api/jobs", again, OPERATOR));
     expect(await repeated.json()).toMatchObject({ progress: 10 });
@@ -61,24 +61,27 @@ describe("a job without a space", () => {
     }
   });
 
-  it("made by two calls at once is one of them", async () => {
+  it("that two requests make at once is made by one, and the other is refused (B2)", async () => {
     const id = freshId();
     const calls = [1, 2].map((n) => call("POST", "/api/jobs", { id, input: { n } }, OPERATOR));
     const statuses = (await Promise.all(calls)).map(({ status }) => status);
     expect(statuses.sort()).toEqual([201, 409]);
   });
 
-  it("is reported from the queue to its result", async () => {
+  it("goes from queued over progress and output to its result by reports (B3, B5)", async () => {
     const id = await makeJob();
-    const first = await told(id, "progress", {
+    const first = await reportOk(id, "progress", {
       progress: 25,
       message: "painting",
       estimated_remaining: 8,
     });
     expect(reportReceipt.parse(first)).toMatchObject({ id, status: "processing", offset: 2 });
-    await told(id, "output", { delta: "a " });
-    expect(await told(id, "output", { delta: "cat" })).toMatchObject({ progress: 25, offset: 4 });
-    expect(await read(id)).toMatchObject({
+    await reportOk(id, "output", { delta: "a " });
+    expect(await reportOk(id, "output", { delta: "cat" })).toMatchObject({
+      progress: 25,
+      offset: 4,
+    });
+    expect(await readJob(id)).toMatchObject({
       status: "processing",
       progress: 25,
       message: "painting",
@@ -88,36 +91,36 @@ describe("a job without a space", () => {
       completed_at: null,
     });
     const end = { result: { url: "x" }, output_path: "s3://a/b", metrics: { seconds: 2 } };
-    const job = backendJobResource.parse(await told(id, "complete", end));
+    const job = backendJobResource.parse(await reportOk(id, "complete", end));
     expect(job).toMatchObject({ ...end, status: "completed", progress: 100, output: "a cat" });
-    expect(await read(id)).toEqual(job);
+    expect(await readJob(id)).toEqual(job);
   });
 
-  it("that failed says why, in its backend's own words", async () => {
+  it("that failed has the error that its backend reported", async () => {
     const id = await makeJob();
     const error = { code: "out_of_memory", message: "no room" };
-    expect(await told(id, "fail", error)).toMatchObject({ status: "failed", error });
+    expect(await reportOk(id, "fail", error)).toMatchObject({ status: "failed", error });
     const other = await makeJob();
-    expect(await told(other, "fail", { message: "no room" })).toMatchObject({
+    expect(await reportOk(other, "fail", { message: "no room" })).toMatchObject({
       error: { code: "worker_error", message: "no room" },
     });
   });
 
   it("can be canceled, with a reason or without", async () => {
-    const [one, other] = [await makeJob(), await makeJob()];
-    expect(await (await report(one, "cancel")).json()).toMatchObject({
+    const [first, second] = [await makeJob(), await makeJob()];
+    expect(await (await report(first, "cancel")).json()).toMatchObject({
       status: "canceled",
       error: { code: "canceled", message: "Canceled on request." },
     });
-    expect(await told(other, "cancel", { reason: "no budget" })).toMatchObject({
+    expect(await reportOk(second, "cancel", { reason: "no budget" })).toMatchObject({
       error: { code: "canceled", message: "no budget" },
     });
   });
 
-  it("stays as it ended: the same end is taken again, anything else is refused", async () => {
+  it("stays as it ended: the same end again gets the same answer, anything else is refused (B4)", async () => {
     const id = await makeJob();
-    const ended = await told(id, "complete", { result: [1, { a: 1, b: 2 }] });
-    expect(await told(id, "complete", { result: [1, { b: 2, a: 1 }] })).toEqual(ended);
+    const ended = await reportOk(id, "complete", { result: [1, { a: 1, b: 2 }] });
+    expect(await reportOk(id, "complete", { result: [1, { b: 2, a: 1 }] })).toEqual(ended);
     const late: [string, object][] = [
       ["complete", { result: 2 }],
       ["fail", { message: "late" }],
@@ -128,10 +131,10 @@ describe("a job without a space", () => {
     for (const [type, body] of late) {
       expect((await problemOf(409, report(id, type, body))).code).toBe("job_ended");
     }
-    expect(await read(id)).toEqual(ended);
+    expect(await readJob(id)).toEqual(ended);
   });
 
-  it("that is ended by several at once ends as the first of them says", async () => {
+  it("that several requests end at once ends as the first of them says (B4)", async () => {
     const id = await makeJob();
     const ends = await Promise.all([
       report(id, "complete", { result: 1 }),
@@ -140,35 +143,37 @@ describe("a job without a space", () => {
       report(id, "output", { delta: "late" }),
     ]);
     expect(ends.map(({ status }) => status)).toEqual([200, 200, 409, 409]);
-    expect(await read(id)).toMatchObject({ status: "completed", result: 1, output: null });
+    expect(await readJob(id)).toMatchObject({ status: "completed", result: 1, output: null });
   });
 
-  it("takes every one of many reports that come at once", async () => {
+  it("stores every one of many reports that come at once", async () => {
     const id = await makeJob();
     const deltas = Array.from({ length: 50 }, (_, index) => `${index} `);
-    await Promise.all(deltas.map((delta) => told(id, "output", { delta })));
-    const { output } = await read(id);
-    expect(String(output).trim().split(" ").sort()).toEqual(deltas.map((one) => one.trim()).sort());
+    await Promise.all(deltas.map((delta) => reportOk(id, "output", { delta })));
+    const { output } = await readJob(id);
+    expect(String(output).trim().split(" ").sort()).toEqual(
+      deltas.map((delta) => delta.trim()).sort(),
+    );
   });
 
-  it("says that its output lacks its beginning once that was dropped", async () => {
+  it("has `output_truncated` once the beginning of its output was dropped (C11b)", async () => {
     const id = await makeJob();
     const delta = "x".repeat(LIMITS.jobLogBytes / 3);
-    for (let piece = 0; piece < 4; piece += 1) await told(id, "output", { delta });
-    const { output, output_truncated } = await read(id);
+    for (let piece = 0; piece < 4; piece += 1) await reportOk(id, "output", { delta });
+    const { output, output_truncated } = await readJob(id);
     expect(output_truncated).toBe(true);
     expect(String(output).length).toBeLessThanOrEqual(LIMITS.jobLogBytes);
   });
 });
 
-describe("the numbers of a job", () => {
-  it("say how it stands, and nothing before it is made, whoever waits for it", async () => {
+describe("the report of a job to the monitor", () => {
+  it("has its state and its sockets, and is null before the job is made, even if a client waits for it", async () => {
     const id = freshId();
     expect(await objectOf(id).getReport()).toBeNull();
-    const waiting = await caughtUp(id);
+    const waiting = await followCaughtUp(id);
     expect(await objectOf(id).getReport()).toBeNull();
     await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
-    await told(id, "progress", { progress: 40 });
+    await reportOk(id, "progress", { progress: 40 });
     const report = sourceReport.parse(await objectOf(id).getReport());
     expect(report).toMatchObject({
       kind: "job",
@@ -177,7 +182,7 @@ describe("the numbers of a job", () => {
       jobs: { active: 1, completed: 0 },
       recent: [{ id, space: null, status: "processing", progress: 40 }],
     });
-    await told(id, "complete");
+    await reportOk(id, "complete");
     await waiting.closed;
     expect(await objectOf(id).getReport()).toMatchObject({
       connections: 0,
@@ -187,8 +192,8 @@ describe("the numbers of a job", () => {
   });
 });
 
-describe("reporting a job", () => {
-  it("takes the operator's key, or a token with the right to publish to it", async () => {
+describe("a report about a job without a space", () => {
+  it("needs the operator's key or a token whose `publish` names the job (B6)", async () => {
     const id = freshId();
     const create = (headers: Record<string, string>) => call("POST", "/api/jobs", { id }, headers);
     expect((await problemOf(401, create({}))).code).toBe("not_authenticated");
@@ -212,10 +217,10 @@ describe("reporting a job", () => {
       await problemOf(401, call("POST", `/api/jobs/${id}/${type}`, {}));
       await problemOf(403, call("POST", `/api/jobs/${id}/${type}`, {}, stranger));
     }
-    expect(await read(id)).toMatchObject({ status: "processing" });
+    expect(await readJob(id)).toMatchObject({ status: "processing" });
   });
 
-  it("of no such job is refused and makes none", async () => {
+  it("that doesn't exist is refused, and makes no job", async () => {
     const id = freshId();
     for (const [type, body] of [
       ["progress", {}],
@@ -240,14 +245,14 @@ describe("reporting a job", () => {
     ["complete", { metrics: 5 }, "metrics"],
     ["cancel", { reason: 5 }, "reason"],
     ["progress", [], ""],
-  ])("has bounds: %s %o", async (type, body, path) => {
+  ])("must have valid fields: %s %o", async (type, body, path) => {
     const id = await makeJob();
     const { code, errors } = await problemOf(422, report(id, type, body));
     expect(code).toBe("invalid_request");
     expect(errors?.[0]?.path).toBe(path);
   });
 
-  it("with a body that can't be read, or is too large, changes nothing", async () => {
+  it("changes nothing if its body can't be read or is too large (H3)", async () => {
     const id = await makeJob();
     const post = (body: string, headers = {}) =>
       call("POST", `/api/jobs/${id}/complete`, body, { ...OPERATOR, ...headers });
@@ -259,10 +264,10 @@ describe("reporting a job", () => {
     await problemOf(413, post(`{"result":[${"1e20,".repeat(200_000)}0]}`, json));
     const input = { text: "x".repeat(LIMITS.inputBytes) };
     await problemOf(413, call("POST", "/api/jobs", { input }, OPERATOR));
-    expect(await read(id)).toMatchObject({ status: "queued", result: null });
+    expect(await readJob(id)).toMatchObject({ status: "queued", result: null });
   });
 
-  it("under an id no job can have is no route", async () => {
+  it("is answered 404 under an id that no job can have (B1a)", async () => {
     for (const id of ["a.b", "x".repeat(65), "na%C3%AFve", "monitor"]) {
       await problemOf(404, report(id, "progress", {}));
       await problemOf(404, call("GET", `/api/jobs/${id}`));
@@ -273,7 +278,7 @@ describe("reporting a job", () => {
 });
 
 describe("a private job", () => {
-  it("is read by the operator, and by tokens that name it", async () => {
+  it("can be read by the operator, and with a token whose `publish` or `rooms` names it (B6a, B6b)", async () => {
     const id = await makeJob({ visibility: "private" });
     expect((await problemOf(401, call("GET", `/api/jobs/${id}`))).code).toBe("not_authenticated");
     const stranger = await bearer({ rooms: ["job:other"] });
@@ -283,11 +288,11 @@ describe("a private job", () => {
       );
     }
     for (const claims of [{ rooms: [`job:${id}`] }, { rooms: ["*"] }, { publish: ["job:*"] }]) {
-      expect(await read(id, await bearer(claims))).toMatchObject({ id, visibility: "private" });
+      expect(await readJob(id, await bearer(claims))).toMatchObject({ id, visibility: "private" });
     }
     const { authorization } = await bearer({ rooms: ["*"] });
     const token = authorization.slice("Bearer ".length);
     await expectStatus(200, await call("GET", `/api/jobs/${id}?token=${token}`));
-    expect(await read(id, OPERATOR)).toMatchObject({ id });
+    expect(await readJob(id, OPERATOR)).toMatchObject({ id });
   });
 });

@@ -6,22 +6,25 @@ import {
   connectWorker,
   expectStatus,
   getJob,
-  inRows,
   makeSpace,
   problemOf,
+  runSql,
   submit,
 } from "./support.ts";
 
-type Answer = { job?: { id: string; status: string }; error?: { code: string; detail: string } };
+type BatchAnswer = {
+  job?: { id: string; status: string };
+  error?: { code: string; detail: string };
+};
 
-async function submitBatch(space: string, jobs: unknown[]): Promise<Answer[]> {
+async function submitBatch(space: string, jobs: unknown[]): Promise<BatchAnswer[]> {
   const response = await call("POST", `/api/spaces/${space}/jobs/batch`, { jobs });
   await expectStatus(202, response);
-  return (await response.json<{ jobs: Answer[] }>()).jobs;
+  return (await response.json<{ jobs: BatchAnswer[] }>()).jobs;
 }
 
 describe("a batch of submits", () => {
-  it("is answered one by one, in order, and runs in that order", async () => {
+  it("is answered in order, and its jobs run in that order (H13)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const answers = await submitBatch(
@@ -35,7 +38,7 @@ describe("a batch of submits", () => {
     }
   });
 
-  it("refuses what is wrong with the reason, and takes the others", async () => {
+  it("has an error for each wrong job, and accepts the others (H13, H13a)", async () => {
     const space = await makeSpace({ offline: "queue", enable_prompt: false, max_queue: 2 });
     const answers = await submitBatch(space.name, [
       { input: {} },
@@ -58,7 +61,7 @@ describe("a batch of submits", () => {
     expect(answers[5]?.job?.id).toBe(answers[4]?.job?.id);
   });
 
-  it("that is no batch, or too many, is a problem of the whole", async () => {
+  it("is refused as a whole if it is malformed, empty or too long (H13)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const post = (body: unknown) => call("POST", `/api/spaces/${space.name}/jobs/batch`, body);
     await problemOf(422, post({ jobs: [] }));
@@ -68,18 +71,18 @@ describe("a batch of submits", () => {
   });
 });
 
-describe("a batch that can't be stored to its end", () => {
+describe("a turn whose last write fails", () => {
   afterEach(() => {
     vi.restoreAllMocks();
   });
 
-  it("is not stored at all, and nobody is told of it; the object goes on from its rows", async () => {
+  it("is not stored at all, sends nothing, and the object starts again from its rows", async () => {
     const space = await makeSpace({ max_workers: 2 });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
     const { id: later } = await submit(space.name);
-    // The last thing a batch with an end writes.
+    // The last write of a turn in which a job ends.
     const countEnds = vi.spyOn(SpaceStore.prototype, "countEnds").mockImplementationOnce(() => {
       throw new Error("the disk is full");
     });
@@ -88,7 +91,7 @@ describe("a batch that can't be stored to its end", () => {
     await worker.closed;
     expect(countEnds).toHaveBeenCalledOnce();
     expect(worker.unread).toEqual([]);
-    expect(await inRows(space, "SELECT status, result FROM jobs ORDER BY ulid")).toEqual([
+    expect(await runSql(space, "SELECT status, result FROM jobs ORDER BY ulid")).toEqual([
       { status: "processing", result: null },
       { status: "queued", result: null },
     ]);

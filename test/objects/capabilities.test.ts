@@ -5,25 +5,24 @@ import {
   connectWorker,
   getJob,
   makeSpace,
+  nextJobId,
   problemOf,
   submit,
   TestSocket,
+  type WorkerSpace,
 } from "./support.ts";
 
-type Space = { name: string; token: string };
-
-/** A worker of this name, which is its id as well. */
-async function join(space: Space, name: string, register: object = {}): Promise<TestSocket> {
+/** Connects a worker with this name, which is also its id. */
+async function connectNamed(
+  space: WorkerSpace,
+  name: string,
+  register: object = {},
+): Promise<TestSocket> {
   return (await connectWorker(space, { worker_id: name, name, ...register })).socket;
 }
 
-function ask(space: Space, requires: string[], more: object = {}) {
+function submitRequiring(space: WorkerSpace, requires: string[], more: object = {}) {
   return submit(space.name, { input: {}, requires, ...more });
-}
-
-/** The job it gets next. */
-async function given(worker: TestSocket): Promise<string> {
-  return String((await worker.next("job")).job_id);
 }
 
 async function finish(worker: TestSocket, job_id: string, attempt = 1): Promise<void> {
@@ -31,139 +30,151 @@ async function finish(worker: TestSocket, job_id: string, attempt = 1): Promise<
   await worker.next("ack");
 }
 
-async function statusOf(space: Space) {
+async function statusOf(space: WorkerSpace) {
   const response = await call("GET", `/api/spaces/${space.name}`);
   return (await response.json<{ status: { waiting_reason?: string; worker: string } }>()).status;
 }
 
-/** What the space says of waiting, and what the job says of its own. */
-async function reasons(space: Space, id: string): Promise<(string | null | undefined)[]> {
+/** Returns why jobs wait: as the space says it, and as this job says it. */
+async function waitingReasons(
+  space: WorkerSpace,
+  id: string,
+): Promise<(string | null | undefined)[]> {
   const response = await call("GET", `/api/jobs/${id}`);
   const { message } = await response.json<{ message: string | null }>();
   return [(await statusOf(space)).waiting_reason, message];
 }
 
-/** Says that it is no more at work than this, and returns once the edge knows. */
-async function tellLoad(worker: TestSocket, load: number): Promise<void> {
+/** Sends the load of the worker's machine and returns once the edge has handled it. */
+async function reportLoad(worker: TestSocket, load: number): Promise<void> {
   worker.send({ type: "load", load });
   worker.send({ type: "accept", job_id: "none", attempt: 1 });
   await worker.next("stale");
 }
 
 describe("a job that requires capabilities", () => {
-  it("goes only to a worker that registered with all of them", async () => {
+  it("goes only to a worker that registered all of them (W32)", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 3 });
-    const plain = await join(space, "plain", { concurrency: 9 });
-    const half = await join(space, "half", { concurrency: 9, capabilities: ["gpu"] });
-    const { id } = await ask(space, ["gpu", "fp8"]);
+    const plain = await connectNamed(space, "plain", { concurrency: 9 });
+    const half = await connectNamed(space, "half", { concurrency: 9, capabilities: ["gpu"] });
+    const { id } = await submitRequiring(space, ["gpu", "fp8"]);
     expect((await getJob(id)).status).toBe("queued");
-    const full = await join(space, "full", { capabilities: ["fp8", "x", "gpu"] });
-    expect(await given(full)).toBe(id);
-    const behind = await ask(space, ["gpu"]);
-    expect(await given(half)).toBe(behind.id);
-    const last = await ask(space, ["x"]);
+    const full = await connectNamed(space, "full", { capabilities: ["fp8", "x", "gpu"] });
+    expect(await nextJobId(full)).toBe(id);
+    const behind = await submitRequiring(space, ["gpu"]);
+    expect(await nextJobId(half)).toBe(behind.id);
+    const last = await submitRequiring(space, ["x"]);
     expect((await getJob(last.id)).status).toBe("queued");
     await finish(full, id);
-    expect(await given(full)).toBe(last.id);
-    const anyone = await ask(space, []);
-    expect(await given(plain)).toBe(anyone.id);
+    expect(await nextJobId(full)).toBe(last.id);
+    const anyone = await submitRequiring(space, []);
+    expect(await nextJobId(plain)).toBe(anyone.id);
   });
 
-  it("and waits for them blocks none behind it, of a lower priority either", async () => {
+  it("doesn't hold up the jobs behind it while it waits, even those of a lower priority (W32a)", async () => {
     const space = await makeSpace({ offline: "queue" });
-    const plain = await join(space, "plain");
+    const plain = await connectNamed(space, "plain");
     const blocked = [
-      await ask(space, ["gpu"], { priority: 9 }),
-      await ask(space, ["gpu"], { priority: 9 }),
+      await submitRequiring(space, ["gpu"], { priority: 9 }),
+      await submitRequiring(space, ["gpu"], { priority: 9 }),
     ];
-    const free = [await ask(space, []), await ask(space, [], { priority: -5 })];
+    const free = [
+      await submitRequiring(space, []),
+      await submitRequiring(space, [], { priority: -5 }),
+    ];
     for (const { id } of free) {
-      expect(await given(plain)).toBe(id);
+      expect(await nextJobId(plain)).toBe(id);
       await finish(plain, id);
     }
     const statuses = await Promise.all(blocked.map(({ id }) => getJob(id)));
     expect(statuses.map(({ status }) => status)).toEqual(["queued", "queued"]);
   });
 
-  it("and finds its worker taken blocks none that comes with it", async () => {
+  it("doesn't hold up the jobs of its batch when its only worker is busy (W32a)", async () => {
     const space = await makeSpace({ max_workers: 2 });
-    const able = await join(space, "able", { capabilities: ["gpu", "x"] });
-    const plain = await join(space, "plain");
+    const able = await connectNamed(space, "able", { capabilities: ["gpu", "x"] });
+    const plain = await connectNamed(space, "plain");
     const jobs = [["gpu"], ["x"], []].map((requires) => ({ input: {}, requires }));
     const answer = await call("POST", `/api/spaces/${space.name}/jobs/batch`, { jobs });
-    const { jobs: taken } = await answer.json<{
+    const { jobs: submitted } = await answer.json<{
       jobs: { job: { id: string; status: string } }[];
     }>();
-    expect(taken.map(({ job }) => job.status)).toEqual(["processing", "queued", "processing"]);
-    expect(await given(able)).toBe(taken[0]?.job.id);
-    expect(await given(plain)).toBe(taken[2]?.job.id);
+    expect(submitted.map(({ job }) => job.status)).toEqual(["processing", "queued", "processing"]);
+    expect(await nextJobId(able)).toBe(submitted[0]?.job.id);
+    expect(await nextJobId(plain)).toBe(submitted[2]?.job.id);
   });
 
-  it("that no connected worker has is refused, or queued, as the space's `offline` says", async () => {
+  it("that no connected worker has is refused or queued, as the space's `offline` says (H3)", async () => {
     const space = await makeSpace();
-    await join(space, "plain", { capabilities: ["gpu"] });
+    await connectNamed(space, "plain", { capabilities: ["gpu"] });
     const refused = () =>
       call("POST", `/api/spaces/${space.name}/jobs`, { input: {}, requires: ["fp8", "gpu"] });
     const { code, detail } = await problemOf(409, refused());
     expect(code).toBe("worker_not_connected");
     expect(detail).toContain("No connected worker has fp8, gpu");
-    expect(await ask(space, ["gpu"])).toMatchObject({ status: "processing" });
+    expect(await submitRequiring(space, ["gpu"])).toMatchObject({ status: "processing" });
     const queueing = await makeSpace({ offline: "queue" });
-    await join(queueing, "plain");
-    expect(await ask(queueing, ["gpu"])).toMatchObject({ status: "queued", queue_position: 1 });
+    await connectNamed(queueing, "plain");
+    expect(await submitRequiring(queueing, ["gpu"])).toMatchObject({
+      status: "queued",
+      queue_position: 1,
+    });
   });
 
-  it("goes to the other worker where the one that has them leaves", async () => {
+  it("goes to another worker that has them when its worker leaves (W28a, W32)", async () => {
     const space = await makeSpace({ max_workers: 2, offline: "queue" });
-    const [one, other] = [
-      await join(space, "one", { capabilities: ["gpu"] }),
-      await join(space, "other", { capabilities: ["gpu"] }),
+    const [leaving, staying] = [
+      await connectNamed(space, "one", { capabilities: ["gpu"] }),
+      await connectNamed(space, "other", { capabilities: ["gpu"] }),
     ];
     const [first, second, third] = [
-      await ask(space, ["gpu"]),
-      await ask(space, ["gpu"]),
-      await ask(space, ["gpu"]),
+      await submitRequiring(space, ["gpu"]),
+      await submitRequiring(space, ["gpu"]),
+      await submitRequiring(space, ["gpu"]),
     ];
-    expect([await given(one), await given(other)]).toEqual([first.id, second.id]);
+    expect([await nextJobId(leaving), await nextJobId(staying)]).toEqual([first.id, second.id]);
     const viewer = await TestSocket.open(`/ws/${first.id}`);
-    one.close();
+    leaving.close();
     await viewer.next(({ status }) => status === "queued");
-    await finish(other, second.id);
-    expect(await other.next("job")).toMatchObject({ job_id: first.id, attempt: 2 });
-    await finish(other, first.id, 2);
-    expect(await given(other)).toBe(third.id);
+    await finish(staying, second.id);
+    expect(await staying.next("job")).toMatchObject({ job_id: first.id, attempt: 2 });
+    await finish(staying, first.id, 2);
+    expect(await nextJobId(staying)).toBe(third.id);
   });
 });
 
 describe("why a job waits", () => {
-  it("is that no worker is there, that none has what it asks for, or that it is busy", async () => {
+  it("is that no worker is connected, that none has the capabilities, or that all are busy", async () => {
     const space = await makeSpace({ offline: "queue", max_workers: 2 });
-    const plain = await ask(space, []);
-    const picky = await ask(space, ["gpu"]);
+    const plain = await submitRequiring(space, []);
+    const picky = await submitRequiring(space, ["gpu"]);
     const nobody = "No worker is connected.";
-    expect(await reasons(space, plain.id)).toEqual([nobody, nobody]);
-    expect(await reasons(space, picky.id)).toEqual([nobody, nobody]);
-    const worker = await join(space, "plain");
-    await given(worker);
+    expect(await waitingReasons(space, plain.id)).toEqual([nobody, nobody]);
+    expect(await waitingReasons(space, picky.id)).toEqual([nobody, nobody]);
+    const worker = await connectNamed(space, "plain");
+    await nextJobId(worker);
     const lacking = "No connected worker has gpu.";
-    expect(await reasons(space, picky.id)).toEqual([lacking, lacking]);
-    const second = await ask(space, []);
-    expect(await reasons(space, second.id)).toEqual([lacking, "Every worker is busy."]);
-    const gpu = await join(space, "gpu", { capabilities: ["gpu"], concurrency: 2 });
-    expect([await given(gpu), await given(gpu)]).toEqual([picky.id, second.id]);
+    expect(await waitingReasons(space, picky.id)).toEqual([lacking, lacking]);
+    const second = await submitRequiring(space, []);
+    expect(await waitingReasons(space, second.id)).toEqual([lacking, "Every worker is busy."]);
+    const gpu = await connectNamed(space, "gpu", { capabilities: ["gpu"], concurrency: 2 });
+    expect([await nextJobId(gpu), await nextJobId(gpu)]).toEqual([picky.id, second.id]);
     await finish(worker, plain.id);
-    const more = await ask(space, ["gpu"]);
-    expect(await reasons(space, more.id)).toEqual([undefined, "Every worker with gpu is busy."]);
+    const more = await submitRequiring(space, ["gpu"]);
+    expect(await waitingReasons(space, more.id)).toEqual([
+      undefined,
+      "Every worker with gpu is busy.",
+    ]);
     await submit(space.name);
     const every = "Every worker is busy.";
-    expect(await reasons(space, more.id)).toEqual([every, every]);
+    expect(await waitingReasons(space, more.id)).toEqual([every, every]);
   });
 
-  it("is that the worker drains, or is away and may come back", async () => {
+  it("is that the worker drains, or has lost its connection and may come back", async () => {
     const space = await makeSpace({ offline: "queue" });
-    const worker = await join(space, "one");
+    const worker = await connectNamed(space, "one");
     const running = await submit(space.name);
-    expect(await given(worker)).toBe(running.id);
+    expect(await nextJobId(worker)).toBe(running.id);
     worker.send({ type: "drain", reason: "update" });
     const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
     const draining = "The worker is finishing its jobs and takes no new ones.";
@@ -171,70 +182,76 @@ describe("why a job waits", () => {
       waiting_reason: draining,
     });
     const { id } = await submit(space.name);
-    expect(await reasons(space, id)).toEqual([draining, draining]);
+    expect(await waitingReasons(space, id)).toEqual([draining, draining]);
     worker.close(4000);
     await viewer.next((frame) => frame.worker === "reconnecting");
     const away = "The worker lost its connection and may come back.";
-    expect(await reasons(space, id)).toEqual([away, away]);
+    expect(await waitingReasons(space, id)).toEqual([away, away]);
   });
 
-  it("is told to who follows the job, and ends with its wait", async () => {
+  it("is sent to the job's followers, and is null once the job runs", async () => {
     const space = await makeSpace({ offline: "queue" });
-    const { id } = await ask(space, ["gpu"]);
+    const { id } = await submitRequiring(space, ["gpu"]);
     const viewer = await TestSocket.open(`/ws/${id}`);
     expect(await viewer.next("progress")).toMatchObject({ message: "No worker is connected." });
-    const worker = await join(space, "one", { capabilities: ["gpu"] });
-    expect(await given(worker)).toBe(id);
+    const worker = await connectNamed(space, "one", { capabilities: ["gpu"] });
+    expect(await nextJobId(worker)).toBe(id);
     expect(await viewer.next("progress")).toMatchObject({ status: "processing", message: null });
   });
 });
 
-describe("a space with more workers than one", () => {
+describe("a space with several workers", () => {
   const TWO: Partial<SpaceSettings> = { max_workers: 2, offline: "queue" };
 
-  it("spreads its jobs by the share of free slots", async () => {
+  it("gives each job to the worker with the smallest share of busy slots (W33)", async () => {
     const space = await makeSpace(TWO);
     const [small, large] = [
-      await join(space, "small", { concurrency: 2 }),
-      await join(space, "large", { concurrency: 4 }),
+      await connectNamed(space, "small", { concurrency: 2 }),
+      await connectNamed(space, "large", { concurrency: 4 }),
     ];
     const jobs: string[] = [];
     for (let n = 0; n < 6; n += 1) jobs.push((await submit(space.name)).id);
     const got = async (worker: TestSocket, count: number) => {
       const ids: string[] = [];
-      while (ids.length < count) ids.push(await given(worker));
+      while (ids.length < count) ids.push(await nextJobId(worker));
       return ids.map((id) => jobs.indexOf(id));
     };
-    // 0 of 2 and of 4 busy: the first; 1 of 2: the second twice; half of both: the first; then the second.
+    // Both are idle: small gets 0. Small is half busy: large gets 1 and 2. Both are half busy: small gets 3.
     expect(await got(small, 2)).toEqual([0, 3]);
     expect(await got(large, 4)).toEqual([1, 2, 4, 5]);
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
-  it("prefers of free workers the one whose machine is less loaded, as it last said", async () => {
+  it("prefers the free worker whose machine reported the lower load last (W33a, W33b)", async () => {
     const space = await makeSpace(TWO);
-    const [one, two] = [await join(space, "one"), await join(space, "two")];
-    await tellLoad(one, 0.9);
-    await tellLoad(two, 0.3);
+    const [workerOne, workerTwo] = [
+      await connectNamed(space, "one"),
+      await connectNamed(space, "two"),
+    ];
+    await reportLoad(workerOne, 0.9);
+    await reportLoad(workerTwo, 0.3);
     const first = await submit(space.name);
-    expect(await given(two)).toBe(first.id);
-    await finish(two, first.id);
-    await tellLoad(one, 0.1);
+    expect(await nextJobId(workerTwo)).toBe(first.id);
+    await finish(workerTwo, first.id);
+    await reportLoad(workerOne, 0.1);
     const second = await submit(space.name);
-    expect(await given(one)).toBe(second.id);
-    // A loaded machine is the last choice, not none.
-    await tellLoad(two, 1);
+    expect(await nextJobId(workerOne)).toBe(second.id);
+    // Only the loaded worker is free, so it gets the job.
+    await reportLoad(workerTwo, 1);
     const third = await submit(space.name);
-    expect(await given(two)).toBe(third.id);
+    expect(await nextJobId(workerTwo)).toBe(third.id);
   });
 
-  it("gives none to a worker that drains", async () => {
+  it("gives no job to a worker that drains (W28)", async () => {
     const space = await makeSpace(TWO);
-    const [one, two] = [await join(space, "one"), await join(space, "two")];
-    one.send({ type: "drain" });
-    await tellLoad(one, 0);
+    const [workerOne, workerTwo] = [
+      await connectNamed(space, "one"),
+      await connectNamed(space, "two"),
+    ];
+    workerOne.send({ type: "drain" });
+    await reportLoad(workerOne, 0);
     const first = await submit(space.name);
-    expect(await given(two)).toBe(first.id);
+    expect(await nextJobId(workerTwo)).toBe(first.id);
     expect(await submit(space.name)).toMatchObject({ status: "queued" });
   });
 });

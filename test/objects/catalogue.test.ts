@@ -20,7 +20,7 @@ function upgrade(path: string, headers: Record<string, string> = {}): Promise<Re
 }
 
 describe("a space in the catalogue", () => {
-  it("is made with what was given and the defaults, and reads the same afterwards", async () => {
+  it("is made with the given settings and the defaults, and reads the same afterwards", async () => {
     const name = `made-${crypto.randomUUID()}`;
     const made = await call("POST", "/api/spaces", { name, title: "Painter" }, OPERATOR);
     expect([made.status, made.headers.get("location")]).toEqual([201, `/api/spaces/${name}`]);
@@ -34,7 +34,7 @@ describe("a space in the catalogue", () => {
     expect(await (await call("GET", `/api/spaces/${name}`)).json()).toEqual(body);
   });
 
-  it("changes only what a patch names, tells its worker, and shows the change in the list", async () => {
+  it("changes only the settings that a patch names, sends them to its worker, and stores them in the catalogue (W29)", async () => {
     const { name, token } = await makeSpace({ title: "before", description: "kept" });
     const { socket: worker } = await connectWorker({ name, token });
     const patch = { title: "after", job_timeout_s: 7 };
@@ -49,7 +49,7 @@ describe("a space in the catalogue", () => {
     expect(JSON.parse(row?.settings ?? "")).toMatchObject({ ...patch, description: "kept" });
   });
 
-  it("is the only one of its name: a second one is refused and changes nothing", async () => {
+  it("is the only one of its name: a second one is refused and changes nothing (H3)", async () => {
     const { name } = await makeSpace({ title: "first" });
     const second = call("POST", "/api/spaces", { name, title: "second" }, OPERATOR);
     expect(await problemOf(409, second)).toMatchObject({ code: "space_exists" });
@@ -58,7 +58,7 @@ describe("a space in the catalogue", () => {
     });
   });
 
-  it("of a name nobody gave is not there, whatever is asked of it", async () => {
+  it("that doesn't exist is answered 404, whatever the request (H3, W4)", async () => {
     const path = `/api/spaces/nobody-${crypto.randomUUID()}`;
     for (const answer of [
       call("GET", path),
@@ -76,7 +76,7 @@ describe("a space in the catalogue", () => {
     }
   });
 
-  it("is refused under a name that no address could hold, and the problem names the field", async () => {
+  it("is refused under an invalid name, and the problem names the field (H2)", async () => {
     for (const name of ["", "Upper", "-first", "a b", "a/b", "a.b", "x".repeat(64), "ä", 7, null]) {
       const { code, errors } = await problemOf(
         422,
@@ -89,7 +89,7 @@ describe("a space in the catalogue", () => {
     }
   });
 
-  it("takes no setting it does not know and no value out of bounds", async () => {
+  it("accepts no unknown setting and no value out of range (H3)", async () => {
     const { name } = await makeSpace();
     const unknown = { name: `u-${crypto.randomUUID()}`, colour: "red" };
     const made = await problemOf(422, call("POST", "/api/spaces", unknown, OPERATOR));
@@ -112,7 +112,7 @@ describe("a space in the catalogue", () => {
     });
   });
 
-  it("is changed by the operator alone: no key and a wrong key are told so", async () => {
+  it("is changed by the operator only: without a key or with a wrong one the answer is 401 (H1, H1a)", async () => {
     const { name, tokenId } = await makeSpace();
     const path = `/api/spaces/${name}`;
     for (const headers of [{}, WRONG_KEY]) {
@@ -150,7 +150,7 @@ describe("the list of spaces", () => {
     return names;
   }
 
-  it("has each space once over its pages, private ones only for the operator", async () => {
+  it("has each space once over its pages, private ones for the operator only", async () => {
     const open = [await makeSpace(), await makeSpace(), await makeSpace()];
     const hidden = await makeSpace({ visibility: "private" });
     const forAll = await listAll({});
@@ -174,7 +174,7 @@ describe("the list of spaces", () => {
     expect(await listAll({})).toContain(name);
   });
 
-  it("refuses a page size it does not have and a wrong key", async () => {
+  it("refuses a page size out of range, and a wrong key (H1)", async () => {
     for (const limit of ["0", "101", "x"]) {
       const { errors } = await problemOf(422, call("GET", `/api/spaces?limit=${limit}`));
       expect(errors?.map(({ path }) => path)).toEqual(["limit"]);
@@ -184,7 +184,7 @@ describe("the list of spaces", () => {
 });
 
 describe("a private space", () => {
-  it("and its jobs answer the operator only, over HTTP, streams and sockets", async () => {
+  it("and its jobs are for the operator only, over HTTP, streams and sockets (H1a, S2)", async () => {
     const space = await makeSpace({ visibility: "private", offline: "queue" });
     const submitted = await call(
       "POST",
@@ -215,14 +215,14 @@ describe("a private space", () => {
     expect(await canceled.json()).toMatchObject({ status: "canceled" });
   });
 
-  it("is served by a worker with a token of its own", async () => {
+  it("accepts a worker with one of its worker tokens (W2)", async () => {
     const space = await makeSpace({ visibility: "private" });
     expect((await connectWorker(space)).registered).toMatchObject({ generation: 1 });
   });
 });
 
 describe("a worker token", () => {
-  it("is shown once, listed without its secret, and stored as a hash alone", async () => {
+  it("is shown once, listed without its secret, and stored only as a hash (H4)", async () => {
     const { name } = await makeSpace();
     const path = `/api/spaces/${name}/tokens`;
     const minted = await expectStatus(201, await call("POST", path, { name: "box" }, OPERATOR));
@@ -251,7 +251,7 @@ describe("a worker token", () => {
     expect(Date.parse(tokens[0]?.last_used_at ?? "")).toBeGreaterThan(0);
   });
 
-  it("is revoked once: the second time there is none, and it opens nothing any more", async () => {
+  it("can be revoked once, and is refused from then on (H4, W4)", async () => {
     const space = await makeSpace();
     const path = `/api/spaces/${space.name}/tokens/${space.tokenId}`;
     expect((await call("DELETE", path, undefined, OPERATOR)).status).toBe(204);
@@ -262,7 +262,7 @@ describe("a worker token", () => {
     await problemOf(401, upgrade(connect, { authorization: `Bearer ${space.token}` }));
   });
 
-  it("of another space is refused, revoked from another space is not there", async () => {
+  it("of another space is refused, and can't be revoked through another space (W2, W4)", async () => {
     const [own, other] = [await makeSpace(), await makeSpace()];
     const connect = `/api/spaces/${own.name}/connect`;
     for (const answer of [
@@ -280,7 +280,7 @@ describe("a worker token", () => {
 });
 
 describe("a deleted space", () => {
-  it("closes its sockets with 4404, and its jobs and tokens are gone", async () => {
+  it("closes its sockets with 4404, and its jobs and tokens no longer exist (S14)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -305,7 +305,7 @@ describe("a deleted space", () => {
     expect(rows.results).toEqual([]);
   });
 
-  it("leaves nothing to a new one of its name: no job, no worker, no token", async () => {
+  it("leaves no job, no worker and no token to a new space of its name", async () => {
     const space = await makeSpace({ title: "old" });
     await connectWorker(space);
     const { id } = await submit(space.name);
@@ -327,7 +327,7 @@ describe("a deleted space", () => {
 });
 
 describe("a space while it is deleted", () => {
-  it("stays deleted, whoever asks for it meanwhile", async () => {
+  it("stays deleted, even if it is requested meanwhile", async () => {
     const { name } = await makeSpace({ offline: "queue" });
     const path = `/api/spaces/${name}`;
     for (let file = 0; file < 20; file += 1) {
@@ -343,7 +343,7 @@ describe("a space while it is deleted", () => {
     await problemOf(404, call("POST", `${path}/jobs`, { input: {} }));
   });
 
-  it("still answers what arrived before, and tells a new one of its name nothing", async () => {
+  it("still answers earlier requests, and sends nothing to the sockets of a new space of its name", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
     viewer.send({ type: "submit", ref: 1, input: {} });
@@ -359,12 +359,12 @@ describe("a space while it is deleted", () => {
     const other = await TestSocket.open(`/api/spaces/${space.name}/ws`);
     await other.next("space.status");
     await submit(space.name);
-    // The deleted space had three jobs waiting, and would have told so before this.
+    // The deleted space had three waiting jobs, so one of its statuses would have come before this one.
     expect(await other.next("space.status")).toMatchObject({ queue_size: 1 });
   });
 });
 
-describe("a space that was cut off while it was made", () => {
+describe("a space whose creation was cut off", () => {
   async function insertRow(settings: object): Promise<string> {
     const name = `cut-${crypto.randomUUID()}`;
     await env.DB.prepare(
@@ -375,7 +375,7 @@ describe("a space that was cut off while it was made", () => {
     return name;
   }
 
-  it("is made when it is next asked for, with what the catalogue holds", async () => {
+  it("is made when it is next requested, with the settings in the catalogue", async () => {
     const name = await insertRow({ title: "cut off", offline: "queue" });
     expect(await (await call("GET", `/api/spaces/${name}`)).json()).toMatchObject({
       ...DEFAULT_SETTINGS,
@@ -386,7 +386,7 @@ describe("a space that was cut off while it was made", () => {
     expect((await getJob((await submit(name)).id)).status).toBe("queued");
   });
 
-  it("is made by a submit and by a socket as well", async () => {
+  it("is made by a submit, and by a socket", async () => {
     const submitted = await insertRow({ offline: "queue" });
     expect((await submit(submitted)).status).toBe("queued");
     const opened = await insertRow({});

@@ -5,17 +5,16 @@ import {
   connectWorker,
   expectStatus,
   type Frame,
-  inRows,
   makeSpace,
+  type NamedSpace,
   OPERATOR,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
 
-type Space = { name: string };
-
-function spaceSocket(space: Space, headers?: Record<string, string>): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace, headers?: Record<string, string>): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
 }
 
@@ -27,7 +26,7 @@ const RESULT = { type: "result", attempt: 1, output: "done" };
 const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
 
 describe("a space that becomes private", () => {
-  it("closes strangers' sockets, of the space and of a job, and not the operator's", async () => {
+  it("closes the sockets of strangers, of the space and of its jobs, with 4401, but not the operator's (S14)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -51,7 +50,7 @@ describe("a space that becomes private", () => {
     expect(await ofSpace.next("accepted")).toMatchObject({ ref: "still there" });
   });
 
-  it("cancels what a stranger wanted canceled with its socket, and hears no more of it", async () => {
+  it("cancels the jobs with `cancel_on_disconnect` of a stranger, and ignores later frames of its socket (S11)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const stranger = await spaceSocket(space);
     stranger.send(SUBMIT);
@@ -67,16 +66,16 @@ describe("a space that becomes private", () => {
       ]);
     });
     expect((await stranger.closed).code).toBe(4401);
-    expect(await inRows(space, "SELECT status FROM jobs ORDER BY ulid")).toEqual([
+    expect(await runSql(space, "SELECT status FROM jobs ORDER BY ulid")).toEqual([
       { status: "canceled" },
       { status: "queued" },
     ]);
   });
 });
 
-describe("a follower that can't be told", () => {
+describe("a follower whose socket is broken", () => {
   /** Makes one method of the only subscriber's socket throw. */
-  function breakSubscriber(space: Space, method: "send" | "close") {
+  function breakSubscriber(space: NamedSpace, method: "send" | "close") {
     return runInDurableObject(objectOf(space), (_object, state) => {
       const kindOf = (socket: WebSocket) => socket.deserializeAttachment()?.kind;
       const sockets = state.getWebSockets().filter((socket) => kindOf(socket) === "subscriber");
@@ -88,14 +87,14 @@ describe("a follower that can't be told", () => {
     });
   }
 
-  async function followOverSpace(space: Space, job_id: string): Promise<TestSocket> {
+  async function followOverSpace(space: NamedSpace, job_id: string): Promise<TestSocket> {
     const follower = await spaceSocket(space);
     follower.send({ type: "follow", job_id });
     await follower.next("progress");
     return follower;
   }
 
-  async function followOne(_space: Space, job_id: string): Promise<TestSocket> {
+  async function followOne(_space: NamedSpace, job_id: string): Promise<TestSocket> {
     const follower = await TestSocket.open(`/ws/${job_id}`);
     await follower.next("progress");
     return follower;
@@ -105,7 +104,7 @@ describe("a follower that can't be told", () => {
     ["a space's socket whose send", followOverSpace, "send"],
     ["a job's socket whose close", followOne, "close"],
   ] as const)(
-    "(%s throws) keeps neither the worker nor other followers from hearing",
+    "(%s throws) doesn't keep frames from the worker and from other followers",
     async (_what, follow, method) => {
       const space = await makeSpace();
       const { socket: worker } = await connectWorker(space);

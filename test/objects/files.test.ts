@@ -8,12 +8,14 @@ import {
   call,
   connectWorker,
   expectStatus,
-  inRows,
   makeSpace,
+  type NamedSpace,
   OPERATOR,
   objectOf,
   problemOf,
+  runSql,
   submit,
+  type WorkerSpace,
 } from "./support.ts";
 
 const BYTES = Uint8Array.from({ length: 70_000 }, (_, index) => (index * 7) % 256);
@@ -23,7 +25,7 @@ function makeFileSpace(settings: Partial<SpaceSettings> = {}) {
 }
 
 function sendForm(
-  space: { name: string },
+  space: NamedSpace,
   body: FormData | string,
   headers: Record<string, string> = {},
 ): Promise<Response> {
@@ -46,12 +48,12 @@ function imageOf(bytes: string | Uint8Array = BYTES, name = "cat.png"): File {
   return new File([bytes], name, { type: "image/png" });
 }
 
-async function submitFile(space: { name: string }, file = imageOf()) {
+async function submitFile(space: NamedSpace, file = imageOf()) {
   const answer = await expectStatus(202, await sendForm(space, formOf({ image: file })));
   return answer.json<{ id: string; files: { name: string }[] }>();
 }
 
-async function storedKeys(space: { name: string }): Promise<string[]> {
+async function storedKeys(space: NamedSpace): Promise<string[]> {
   const { objects } = await env.FILES.list({ prefix: `spaces/${space.name}/` });
   return objects.map(({ key }) => key);
 }
@@ -64,14 +66,14 @@ interface WorkerFile {
   url: string;
 }
 
-/** The files of the next job, as its worker is told of them. */
-async function filesForWorker(space: { name: string; token: string }): Promise<WorkerFile[]> {
+/** Connects a worker and returns the files of its next job, as the `job` frame lists them. */
+async function filesForWorker(space: WorkerSpace): Promise<WorkerFile[]> {
   const { socket } = await connectWorker(space);
   return (await socket.next("job")).files as WorkerFile[];
 }
 
 describe("a job submitted as a form", () => {
-  it("has the text parts as input and options, and its file in the bucket", async () => {
+  it("has its text parts as input and options, and its files in the bucket (H6)", async () => {
     const space = await makeFileSpace({ enable_audio: true });
     const form = formOf({
       prompt: "a cat",
@@ -93,12 +95,12 @@ describe("a job submitted as a form", () => {
       files: [image, audio],
     });
     expect(body.files.flatMap(Object.keys)).not.toContain("key");
-    const [row] = await inRows<{ limits: string }>(space, "SELECT limits FROM jobs");
+    const [row] = await runSql<{ limits: string }>(space, "SELECT limits FROM jobs");
     expect(JSON.parse(row?.limits ?? "")).toMatchObject({ jobTimeoutS: 9.5 });
     expect(await storedKeys(space)).toHaveLength(2);
   });
 
-  it("gives its worker an address that serves the exact bytes, to be saved and not shown", async () => {
+  it("gives its worker an address that serves the exact bytes, without a key, as an attachment (W14)", async () => {
     const space = await makeFileSpace();
     await submitFile(space);
     const [file] = await filesForWorker(space);
@@ -115,7 +117,7 @@ describe("a job submitted as a form", () => {
     });
   });
 
-  it("may have an empty file, and a part of the same field twice", async () => {
+  it("may have an empty file, and two files in the same field", async () => {
     const space = await makeFileSpace();
     const form = formOf({ image: [imageOf(""), imageOf("second", "b.png")] });
     await expectStatus(202, await sendForm(space, form));
@@ -150,10 +152,10 @@ describe("the address of a file", () => {
     return exports.default.fetch(changed.href);
   }
 
-  it("opens nothing once its key, its expiry or its signature is another", async () => {
+  it("is refused if its path, its expiry or its signature was changed (W14a)", async () => {
     const { space, url } = await signed();
-    const [one, two] = await storedKeys(space);
-    const other = url.pathname.endsWith(String(one)) ? two : one;
+    const [firstKey, secondKey] = await storedKeys(space);
+    const other = url.pathname.endsWith(String(firstKey)) ? secondKey : firstKey;
     const { searchParams } = url;
     const later = String(Number(searchParams.get("expires")) + 1);
     const signature = searchParams.get("signature") ?? "";
@@ -179,7 +181,7 @@ describe("the address of a file", () => {
     await expectStatus(200, await exports.default.fetch(url.href));
   });
 
-  it("expires, a little after the attempt it was made for", async () => {
+  it("expires about a minute after the deadline of its attempt (W14a)", async () => {
     const { space, url } = await signed();
     const [key = ""] = await storedKeys(space);
     const sign = (expiresAt: number) =>
@@ -191,7 +193,7 @@ describe("the address of a file", () => {
     expect(leftS).toBeLessThan(space.settings.job_timeout_s + 65);
   });
 
-  it("signed with another secret is refused", async () => {
+  it("is refused if it was signed with another secret (W14a)", async () => {
     const { space, url } = await signed();
     const [key = ""] = await storedKeys(space);
     const forged = signedFileUrl("x".repeat(32), url.origin, key, Date.now() + 60_000);
@@ -200,7 +202,7 @@ describe("the address of a file", () => {
 });
 
 describe("a form that is refused", () => {
-  it("leaves nothing in the bucket, whatever it was refused for", async () => {
+  it("leaves nothing in the bucket, whatever the reason (H3, H6a)", async () => {
     const refusing = { offline: "refuse" } as const;
     const full = await makeFileSpace({ max_queue: 1 });
     await submit(full.name);
@@ -226,7 +228,7 @@ describe("a form that is refused", () => {
     }
   });
 
-  it("has more files than a job may, and one file fewer is taken", async () => {
+  it("has more files than a job may have, while one file fewer is accepted", async () => {
     const space = await makeFileSpace();
     const files = Array.from({ length: LIMITS.filesPerJob + 1 }, () => imageOf("x"));
     const tooMany = sendForm(space, formOf({ image: files }));
@@ -236,7 +238,7 @@ describe("a form that is refused", () => {
     expect(await storedKeys(space)).toHaveLength(LIMITS.filesPerJob);
   });
 
-  it("cannot be read, or is larger than an upload may be", async () => {
+  it("can't be read, or is larger than an upload may be (H3)", async () => {
     const space = await makeFileSpace();
     const headers = { "content-type": "multipart/form-data; boundary=there" };
     for (const body of ["", "no boundary", "--there\r\nbroken"]) {
@@ -251,7 +253,7 @@ describe("a form that is refused", () => {
     expect(await storedKeys(space)).toEqual([]);
   });
 
-  it("comes without the key of a private space", async () => {
+  it("comes without the operator's key to a private space (H1a)", async () => {
     const space = await makeFileSpace({ visibility: "private" });
     await problemOf(401, sendForm(space, formOf({ image: imageOf() })));
     expect(await storedKeys(space)).toEqual([]);
@@ -260,9 +262,9 @@ describe("a form that is refused", () => {
 });
 
 describe("the name of a file", () => {
-  it("is only its last part, without what a terminal or a page could take for a command", async () => {
+  it("is reduced to its last part, without control characters", async () => {
     const space = await makeFileSpace();
-    for (const [given, shown] of [
+    for (const [sentName, storedName] of [
       ["../../etc/passwd", "passwd"],
       ["/etc/", "file"],
       ["a\u0007b\u001b[31m.txt", "ab[31m.txt"],
@@ -272,14 +274,14 @@ describe("the name of a file", () => {
       ["Grüße 猫.png", "Grüße 猫.png"],
       [`${"x".repeat(200)}.png`, "x".repeat(120)],
     ] as const) {
-      const { files } = await submitFile(space, imageOf("x", given));
-      expect(files.map(({ name }) => name)).toEqual([shown]);
+      const { files } = await submitFile(space, imageOf("x", sentName));
+      expect(files.map(({ name }) => name)).toEqual([storedName]);
     }
     const keys = await storedKeys(space);
     for (const key of keys) expect(key).toMatch(/^spaces\/[a-z0-9-]+\/inputs\/[0-9A-Z]{26}\/\d+$/);
   });
 
-  it("and its type are cleaned where a client wrote the form by hand", async () => {
+  it("and its type are cleaned if a client wrote the form by hand", async () => {
     const space = await makeFileSpace();
     for (const [disposition, type, file] of [
       ['filename="C:\\\\temp\\\\cat.png"', "image/png", { name: "cat.png" }],
@@ -316,13 +318,13 @@ describe("a file is removed", () => {
     });
   });
 
-  it("with its job, once the job's result is kept no longer", async () => {
+  it("with its job, when the job's `result_ttl_s` has passed", async () => {
     const space = await makeFileSpace({ result_ttl_s: 3_600 });
     const over = await submitFile(space);
     const waiting = await submitFile(space);
     await call("POST", `/api/jobs/${over.id}/cancel`);
     expect(await storedKeys(space)).toHaveLength(2);
-    await inRows(space, "UPDATE jobs SET completed_at = completed_at - 3600000");
+    await runSql(space, "UPDATE jobs SET completed_at = completed_at - 3600000");
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     await problemOf(404, call("GET", `/api/jobs/${over.id}`));
     await expectStatus(200, await call("GET", `/api/jobs/${waiting.id}`));

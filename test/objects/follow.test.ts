@@ -8,30 +8,32 @@ import {
   type Frame,
   getJob,
   makeSpace,
+  type NamedSpace,
   objectOf,
   problemOf,
   submit,
   TestSocket,
 } from "./support.ts";
 
-/** A worker, and a job that it runs. */
-async function running(input: object = {}) {
+/** Connects a worker and starts a job on it; `sendAsWorker` sends a frame of the worker about this job. */
+async function startJob(input: object = {}) {
   const space = await makeSpace({ offline: "queue" });
   const { socket: worker } = await connectWorker(space);
   const { id: job_id } = await submit(space.name, { input });
   await worker.next("job");
-  const say = (type: string, more: object) => worker.send({ type, job_id, attempt: 1, ...more });
-  return { space, worker, job_id, say };
+  const sendAsWorker = (type: string, more: object) =>
+    worker.send({ type, job_id, attempt: 1, ...more });
+  return { space, worker, job_id, sendAsWorker };
 }
 
-function spaceSocket(space: { name: string }, query = ""): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace, query = ""): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws${query}`);
 }
 
-/** Everything that what was sent before this call made the socket hear. */
-async function heardSoFar(socket: TestSocket, space: { name: string }): Promise<Frame[]> {
+/** Returns every frame that the socket gets until the edge has handled what was sent before this call. */
+async function receiveSoFar(socket: TestSocket, space: NamedSpace): Promise<Frame[]> {
   const frames: Frame[] = [];
-  // Twice: the first answer may come from the same batch, whose followers come and go at its end.
+  // Twice: the first answer may come in the turn of the frames before it, and follows take effect at a turn's end.
   for (const ref of ["so far 1", "so far 2"]) {
     socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}`, ref });
     frames.push(...(await socket.until((frame) => frame.ref === ref)).slice(0, -1));
@@ -39,8 +41,8 @@ async function heardSoFar(socket: TestSocket, space: { name: string }): Promise<
   return frames;
 }
 
-/** Returns once what the worker said about the job is stored and told. */
-async function untilTold(job_id: string, wanted: (frame: Frame) => boolean): Promise<void> {
+/** Returns once the job has a stored event that matches `wanted`. */
+async function waitForEvent(job_id: string, wanted: (frame: Frame) => boolean): Promise<void> {
   const watcher = await TestSocket.open(`/ws/${job_id}`);
   await watcher.next(wanted);
   watcher.close();
@@ -51,12 +53,12 @@ function offsetsOf(frames: Frame[]): unknown[] {
 }
 
 describe("a follower of one job", () => {
-  it("that comes late gets what was streamed and the state, then every live frame without a gap", async () => {
-    const { job_id, say } = await running();
-    say("output", { delta: "a" });
-    say("output", { delta: "b" });
-    say("progress", { progress: 30, message: "on it" });
-    await untilTold(job_id, (frame) => frame.progress === 30);
+  it("that comes late gets the streamed output and the state, then every live frame without a gap (C10b)", async () => {
+    const { job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    sendAsWorker("output", { delta: "b" });
+    sendAsWorker("progress", { progress: 30, message: "on it" });
+    await waitForEvent(job_id, (frame) => frame.progress === 30);
     const viewer = await TestSocket.open(`/api/jobs/${job_id}/ws`);
     const caughtUp = await viewer.until("progress");
     expect(caughtUp).toMatchObject([
@@ -65,8 +67,8 @@ describe("a follower of one job", () => {
       { type: "output", job_id, delta: "b", offset: 4 },
       { type: "progress", status: "processing", progress: 30, message: "on it", offset: 5 },
     ]);
-    say("output", { delta: "c" });
-    say("result", { output: { done: true } });
+    sendAsWorker("output", { delta: "c" });
+    sendAsWorker("result", { output: { done: true } });
     const live = await viewer.until((frame) => frame.status === "completed");
     expect(live).toMatchObject([
       { type: "output", delta: "c", offset: 6 },
@@ -75,10 +77,10 @@ describe("a follower of one job", () => {
     expect((await viewer.closed).code).toBe(1000);
   });
 
-  it("that was there before gets exactly what it missed", async () => {
-    const { job_id, say } = await running();
-    say("output", { delta: "a" });
-    say("output", { delta: "b" });
+  it("that comes back gets exactly the events that it missed (C9)", async () => {
+    const { job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    sendAsWorker("output", { delta: "b" });
     const first = await TestSocket.open(`/ws/${job_id}`);
     const { epoch } = await first.next("connection");
     await first.next((frame) => frame.delta === "b");
@@ -91,10 +93,10 @@ describe("a follower of one job", () => {
     }
   });
 
-  it("with a position of another log, or of none, gets a snapshot", async () => {
-    const { job_id, say } = await running();
-    say("output", { delta: "a" });
-    await untilTold(job_id, (frame) => frame.delta === "a");
+  it("with a position of another epoch, or one that can't be read, gets a snapshot (C8, C10)", async () => {
+    const { job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    await waitForEvent(job_id, (frame) => frame.delta === "a");
     const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
     for (const since of ["ZZZZZZZZ:2", `${epoch}:4`, `${epoch}:`, `${epoch}:-1`, "2", ":", "%00"]) {
       const viewer = await TestSocket.open(`/ws/${job_id}?since=${since}`);
@@ -106,10 +108,10 @@ describe("a follower of one job", () => {
     }
   });
 
-  it("that is over gets its end and is let go", async () => {
-    const { job_id, say, worker } = await running();
-    say("output", { delta: "a" });
-    say("result", { output: 1 });
+  it("that is over gets its end and is closed with 1000 (S13a)", async () => {
+    const { job_id, sendAsWorker, worker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    sendAsWorker("result", { output: 1 });
     await worker.next("ack");
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     const frames = await viewer.until("progress");
@@ -128,13 +130,13 @@ describe("a follower of one job", () => {
     expect((await again.closed).code).toBe(1000);
   });
 
-  it("that comes during a second attempt is shown nothing of the first as if it were of this one", async () => {
-    const { space, worker, job_id, say } = await running();
-    say("output", { delta: "old" });
-    say("fail", { code: "oom", message: "out of memory", retryable: true });
+  it("that comes during a second attempt gets the output of that attempt only, and with a position all of it (C10b, C9)", async () => {
+    const { space, worker, job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "old" });
+    sendAsWorker("fail", { code: "oom", message: "out of memory", retryable: true });
     await worker.next("job");
     worker.send({ type: "output", job_id, attempt: 2, delta: "new" });
-    await untilTold(job_id, (frame) => frame.delta === "new");
+    await waitForEvent(job_id, (frame) => frame.delta === "new");
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     const frames = await viewer.until("progress");
     expect(frames.filter(({ type }) => type === "output")).toMatchObject([{ delta: "new" }]);
@@ -148,12 +150,12 @@ describe("a follower of one job", () => {
     );
   });
 
-  it("may cancel the job, and its socket closes with the end", async () => {
-    const { job_id, say, worker } = await running();
+  it("may cancel the job, and its socket is closed after the end (S13, S13a)", async () => {
+    const { job_id, sendAsWorker, worker } = await startJob();
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     viewer.send({ type: "cancel" });
     expect(await worker.next("cancel")).toMatchObject({ job_id, attempt: 1 });
-    say("fail", { code: "canceled", message: "stopped" });
+    sendAsWorker("fail", { code: "canceled", message: "stopped" });
     expect(await viewer.next((frame) => frame.status === "canceled")).toMatchObject({
       error: { code: "canceled" },
     });
@@ -162,10 +164,10 @@ describe("a follower of one job", () => {
 });
 
 describe("a follower on the socket of a space", () => {
-  it("that comes late gets what was streamed and the state, then every live frame", async () => {
-    const { space, job_id, say } = await running();
-    say("output", { delta: "a" });
-    await untilTold(job_id, (frame) => frame.delta === "a");
+  it("that comes late gets the streamed output and the state, then every live frame (C10b)", async () => {
+    const { space, job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    await waitForEvent(job_id, (frame) => frame.delta === "a");
     const viewer = await spaceSocket(space);
     viewer.send({ type: "follow", job_id });
     const caughtUp = await viewer.until("progress");
@@ -174,21 +176,21 @@ describe("a follower on the socket of a space", () => {
       { type: "output", delta: "a", offset: 3 },
       { type: "progress", status: "processing", offset: 3 },
     ]);
-    say("output", { delta: "b" });
-    say("result", { output: null });
+    sendAsWorker("output", { delta: "b" });
+    sendAsWorker("result", { output: null });
     const live = await viewer.until((frame) => frame.status === "completed");
     expect(offsetsOf(live.filter((frame) => frame.job_id === job_id))).toEqual([4, 5]);
   });
 
-  it("goes on after the position it names", async () => {
-    const { space, job_id, say } = await running();
-    say("output", { delta: "a" });
-    say("output", { delta: "b" });
-    await untilTold(job_id, (frame) => frame.delta === "b");
+  it("gets the events after the position that it names, or a snapshot (C9, C10)", async () => {
+    const { space, job_id, sendAsWorker } = await startJob();
+    sendAsWorker("output", { delta: "a" });
+    sendAsWorker("output", { delta: "b" });
+    await waitForEvent(job_id, (frame) => frame.delta === "b");
     const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
     const viewer = await spaceSocket(space);
     viewer.send({ type: "follow", job_id, since: `${epoch}:3` });
-    const frames = await heardSoFar(viewer, space);
+    const frames = await receiveSoFar(viewer, space);
     expect(frames.filter((frame) => frame.job_id === job_id)).toMatchObject([
       { type: "connection", offset: 3, recovered: true },
       { type: "output", delta: "b", offset: 4 },
@@ -203,19 +205,19 @@ describe("a follower on the socket of a space", () => {
     ]);
   });
 
-  it("that arrives in the same turn as the worker's output hears each piece once", async () => {
-    const { space, job_id, say } = await running();
+  it("that comes in the same turn as the worker's output gets each piece once", async () => {
+    const { space, job_id, sendAsWorker } = await startJob();
     const viewers: TestSocket[] = [];
     for (let index = 0; index < 4; index += 1) viewers.push(await spaceSocket(space));
     for (const [index, viewer] of viewers.entries()) {
-      say("output", { delta: `${index} before` });
+      sendAsWorker("output", { delta: `${index} before` });
       viewer.send({ type: "follow", job_id });
-      say("output", { delta: `${index} after` });
+      sendAsWorker("output", { delta: `${index} after` });
     }
-    say("result", { output: null });
+    sendAsWorker("result", { output: null });
     for (const viewer of viewers) {
-      const heard = await viewer.until((frame) => frame.status === "completed");
-      const frames = heard.filter((frame) => frame.job_id === job_id);
+      const received = await viewer.until((frame) => frame.status === "completed");
+      const frames = received.filter((frame) => frame.job_id === job_id);
       const pieces = frames.filter(({ type }) => type === "output");
       expect(offsetsOf(pieces)).toEqual([3, 4, 5, 6, 7, 8, 9, 10]);
       const snapshot = frames.findIndex(({ type }) => type === "progress");
@@ -225,25 +227,25 @@ describe("a follower on the socket of a space", () => {
     }
   });
 
-  it("hears nothing of a job it follows no more, its own included", async () => {
-    const { space, worker, job_id, say } = await running();
+  it("gets nothing about a job that it unfollowed, even its own", async () => {
+    const { space, worker, job_id, sendAsWorker } = await startJob();
     const viewer = await spaceSocket(space);
     viewer.send({ type: "follow", job_id });
     viewer.send({ type: "submit", ref: 1, input: {} });
     const own = String((await viewer.next("accepted")).job_id);
     viewer.send({ type: "unfollow", job_id });
     viewer.send({ type: "unfollow", job_id: own });
-    await heardSoFar(viewer, space);
-    say("output", { delta: "x" });
-    say("result", { output: null });
+    await receiveSoFar(viewer, space);
+    sendAsWorker("output", { delta: "x" });
+    sendAsWorker("result", { output: null });
     await worker.next((frame) => frame.job_id === own);
     worker.send({ type: "result", job_id: own, attempt: 1, output: null });
     await worker.next((frame) => frame.type === "ack" && frame.job_id === own);
-    const heard = await heardSoFar(viewer, space);
-    expect(heard.filter(({ type }) => type !== "space.status")).toEqual([]);
+    const received = await receiveSoFar(viewer, space);
+    expect(received.filter(({ type }) => type !== "space.status")).toEqual([]);
   });
 
-  it("hears of its own job again once it follows it again", async () => {
+  it("gets its own job's events again once it follows it again", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     viewer.send({ type: "submit", ref: 1, input: {} });
@@ -255,9 +257,9 @@ describe("a follower on the socket of a space", () => {
     expect(await viewer.next((frame) => frame.status === "canceled")).toMatchObject({ job_id });
   });
 
-  it("is told where there is no such job in this space, with the ref it gave", async () => {
+  it("gets `job_not_found` with its `ref` if the space has no such job (S7, S8)", async () => {
     const space = await makeSpace();
-    const other = await running();
+    const other = await startJob();
     const viewer = await spaceSocket(space);
     for (const job_id of [`${space.name}.${"0".repeat(26)}`, other.job_id]) {
       for (const type of ["follow", "cancel"]) {
@@ -282,12 +284,12 @@ describe("a follower on the socket of a space", () => {
       return { space, jobs: accepted.map(({ job_id }) => String(job_id)) };
     }
 
-    it("is refused one more, until it leaves one", async () => {
+    it("is refused one more, until it unfollows one (S12)", async () => {
       const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 1);
       const [extra, ...others] = jobs as [string, ...string[]];
       const viewer = await spaceSocket(space);
       for (const job_id of others) viewer.send({ type: "follow", job_id });
-      await heardSoFar(viewer, space);
+      await receiveSoFar(viewer, space);
       viewer.send({ type: "follow", job_id: extra, ref: 7 });
       expect(await viewer.next("error")).toMatchObject({ code: "too_many_follows", job_id: extra });
       viewer.send({ type: "follow", job_id: others[0] });
@@ -297,14 +299,14 @@ describe("a follower on the socket of a space", () => {
       expect(await viewer.next("connection")).toMatchObject({ job_id: extra });
     });
 
-    it("is refused one more that came in the same turn as well", async () => {
+    it("is refused more that come in the same turn, too (S12)", async () => {
       const { space, jobs } = await waitingJobs(LIMITS.followsPerSocket + 20);
       const viewer = await spaceSocket(space);
       await viewer.next("space.status");
       for (const job_id of jobs) viewer.send({ type: "follow", job_id });
-      const heard = await heardSoFar(viewer, space);
-      const followed = heard.filter(({ type }) => type === "connection");
-      const refused = heard.filter(({ code }) => code === "too_many_follows");
+      const received = await receiveSoFar(viewer, space);
+      const followed = received.filter(({ type }) => type === "connection");
+      const refused = received.filter(({ code }) => code === "too_many_follows");
       expect([followed.length, refused.length]).toEqual([LIMITS.followsPerSocket, 20]);
     });
   });
@@ -316,7 +318,7 @@ interface ServerEvent {
   data?: string;
 }
 
-/** Server-sent events, read one after the other. */
+/** Reads the events of a stream one after the other. */
 class EventReader {
   private text = "";
   private readonly reader: ReadableStreamDefaultReader<string>;
@@ -326,7 +328,7 @@ class EventReader {
     this.reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   }
 
-  /** `null` at the end of the stream. */
+  /** Returns the next event, or `null` at the end of the stream. */
   async next(): Promise<(ServerEvent & { frame: Frame }) | null> {
     for (;;) {
       const [block, ...rest] = this.text.split("\n\n");
@@ -363,13 +365,13 @@ describe("a stream of a job's events", () => {
     return new EventReader(answer);
   }
 
-  it("says what the job's socket says, each frame under its position, and ends with the job", async () => {
-    const { job_id, say } = await running();
+  it("has the frames of the job's socket, each with its position, and ends with the job (C12, C12a)", async () => {
+    const { job_id, sendAsWorker } = await startJob();
     const socket = await TestSocket.open(`/ws/${job_id}`);
     const stream = await openEvents(job_id);
-    say("output", { delta: "line\n\nbreak" });
-    say("progress", { progress: 50 });
-    say("result", { output: { ok: true } });
+    sendAsWorker("output", { delta: "line\n\nbreak" });
+    sendAsWorker("progress", { progress: 50 });
+    sendAsWorker("result", { output: { ok: true } });
     const frames = await socket.until((frame) => frame.status === "completed");
     const events = await stream.rest();
     expect(events.map(({ frame }) => frame)).toEqual(frames);
@@ -380,16 +382,16 @@ describe("a stream of a job's events", () => {
     );
   });
 
-  it("goes on after the last event its reader saw", async () => {
-    const { job_id, say } = await running();
+  it("goes on after the last event that its reader got (C8, C9)", async () => {
+    const { job_id, sendAsWorker } = await startJob();
     const first = await openEvents(job_id);
-    say("output", { delta: "a" });
+    sendAsWorker("output", { delta: "a" });
     let seen = await first.next();
     while (seen && seen.frame.delta !== "a") seen = await first.next();
     await first.cancel();
-    say("output", { delta: "b" });
-    say("result", { output: null });
-    await untilTold(job_id, (frame) => frame.status === "completed");
+    sendAsWorker("output", { delta: "b" });
+    sendAsWorker("result", { output: null });
+    await waitForEvent(job_id, (frame) => frame.status === "completed");
     const again = await openEvents(job_id, { "last-event-id": seen?.id ?? "" });
     expect((await again.rest()).map(({ frame }) => frame)).toMatchObject([
       { type: "connection", recovered: true, offset: 3 },
@@ -398,9 +400,9 @@ describe("a stream of a job's events", () => {
     ]);
   });
 
-  it("is over for a reader that saw the end: 204, so that it does not come again", async () => {
-    const { job_id, say, worker } = await running();
-    say("result", { output: null });
+  it("is answered 204 for a reader that got the end (C13)", async () => {
+    const { job_id, sendAsWorker, worker } = await startJob();
+    sendAsWorker("result", { output: null });
     await worker.next("ack");
     const events = await (await openEvents(job_id)).rest();
     expect(events.at(-1)).toMatchObject({ event: "progress", frame: { status: "completed" } });
@@ -410,7 +412,7 @@ describe("a stream of a job's events", () => {
     expect([over.status, await over.text()]).toEqual([204, ""]);
   });
 
-  it("of a job that is not there is a problem", async () => {
+  it("of a job that doesn't exist is answered 404", async () => {
     const space = await makeSpace();
     const path = `/api/jobs/${space.name}.${"0".repeat(26)}/events`;
     expect(await problemOf(404, call("GET", path))).toMatchObject({ code: "job_not_found" });
@@ -418,11 +420,11 @@ describe("a stream of a job's events", () => {
 });
 
 describe("a submit that prefers to wait", () => {
-  function submitWaiting(space: { name: string }, prefer: string): Promise<Response> {
+  function submitWaiting(space: NamedSpace, prefer: string): Promise<Response> {
     return call("POST", `/api/spaces/${space.name}/jobs`, { input: {} }, { prefer });
   }
 
-  it("is answered with the job once it ended", async () => {
+  it("is answered with the job once it has ended (H7)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     for (const [prefer, applied] of [
@@ -444,8 +446,8 @@ describe("a submit that prefers to wait", () => {
     }
   });
 
-  it("is answered with the job as it is when the wait is over first", async () => {
-    const { space, worker } = await running();
+  it("is answered with the job as it is if the wait is over first (H7)", async () => {
+    const { space, worker } = await startJob();
     for (const seconds of [0, 1]) {
       const answer = await expectStatus(202, await submitWaiting(space, `wait=${seconds}`));
       expect(answer.headers.get("preference-applied")).toBe(`wait=${seconds}`);
@@ -454,14 +456,14 @@ describe("a submit that prefers to wait", () => {
     worker.close();
   });
 
-  it("does not take a restart of the space for the end", async () => {
+  it("goes on waiting if the space restarts", async () => {
     const space = await makeSpace();
     const first = await connectWorker(space);
     const waiting = submitWaiting(space, "wait=30");
     const { job_id } = await first.socket.next("job");
-    // Once the job hears its progress, whoever waits for it has had a turn to follow it.
+    // Once this progress is stored, the waiting submit certainly follows the job.
     first.socket.send({ type: "progress", job_id, attempt: 1, progress: 1 });
-    await untilTold(String(job_id), (frame) => frame.progress === 1);
+    await waitForEvent(String(job_id), (frame) => frame.progress === 1);
     await evictDurableObject(objectOf(space), { webSockets: "close" });
     const { socket: worker } = await connectWorker(space, { resume: [{ job_id, attempt: 1 }] });
     worker.send({ type: "result", job_id, attempt: 1, output: "late" });
@@ -469,23 +471,23 @@ describe("a submit that prefers to wait", () => {
     expect(await answer.json()).toMatchObject({ status: "completed", result: "late" });
   });
 
-  it("is answered at once without a preference", async () => {
-    const { space } = await running();
+  it("is answered at once without `wait`", async () => {
+    const { space } = await startJob();
     const answer = await expectStatus(202, await submitWaiting(space, "respond-async"));
     expect(answer.headers.get("preference-applied")).toBeNull();
   });
 });
 
 describe("the status of a space", () => {
-  it("is told to its sockets on every change, under offsets without a gap", async () => {
+  it("is sent to its sockets on every change, with offsets without a gap (S3a, C14)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     expect(await viewer.next("connection")).toMatchObject({ space: space.name, recovered: false });
-    const told: Frame[] = [];
+    const statuses: Frame[] = [];
     const status = async (wanted: object) => {
       const fits = (frame: Frame) =>
         Object.entries(wanted).every(([key, value]) => frame[key] === value);
-      told.push(...(await viewer.until(fits)));
+      statuses.push(...(await viewer.until(fits)));
     };
     await status({ worker: "disconnected", queue_size: 0, processing: 0 });
     const first = await connectWorker(space, { name: "box" });
@@ -503,10 +505,10 @@ describe("the status of a space", () => {
     await status({ worker: "connected", queue_size: 1, processing: 1 });
     second.socket.close(1000);
     await status({ worker: "disconnected", queue_size: 2, processing: 0 });
-    expect(offsetsOf(told)).toEqual(told.map((_, index) => index + 1));
+    expect(offsetsOf(statuses)).toEqual(statuses.map((_, index) => index + 1));
   });
 
-  it("is told to those who were there also when somebody new asks for it first", async () => {
+  it("is sent to the sockets that are open even if a new socket reads it first (S3a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const early = await spaceSocket(space);
     await submit(space.name);
@@ -518,11 +520,11 @@ describe("the status of a space", () => {
     }
   });
 
-  it("is not told again to a socket that comes back and missed nothing", async () => {
+  it("is not sent again to a socket that comes back and missed nothing (S3a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { epoch } = await (await spaceSocket(space)).next("connection");
     const again = await spaceSocket(space, `?since=${epoch}:1`);
-    expect(await heardSoFar(again, space)).toMatchObject([
+    expect(await receiveSoFar(again, space)).toMatchObject([
       { type: "connection", epoch, offset: 1, recovered: true },
     ]);
     await submit(space.name);
@@ -532,7 +534,7 @@ describe("the status of a space", () => {
     expect(frames).toMatchObject([{ type: "connection" }, { queue_size: 1, offset: 2 }]);
   });
 
-  it("begins a new log, and says so, in the memory of a space that slept", async () => {
+  it("starts a new epoch, with another `connection`, after the space was evicted from memory (S3b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const viewer = await spaceSocket(space);
     const { epoch } = await viewer.next("connection");

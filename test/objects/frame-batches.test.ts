@@ -1,6 +1,14 @@
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { connectWorker, type Frame, makeSpace, objectOf, TestSocket } from "./support.ts";
+import {
+  connectWorker,
+  type Frame,
+  makeSpace,
+  type NamedSpace,
+  objectOf,
+  TestSocket,
+  type WorkerSpace,
+} from "./support.ts";
 
 const JOBS = [1, 2, 3];
 
@@ -12,9 +20,9 @@ function batchOf(frames: object[]) {
   return { type: "batch", frames };
 }
 
-/** Messages up to the first that has such a frame. */
+/** Reads messages up to the first with a frame of this type; returns the frames of each. */
 async function messagesUntil(socket: TestSocket, type: string): Promise<Frame[][]> {
-  const has = (frame: Frame) => framesOf(frame).some((one) => one.type === type);
+  const has = (frame: Frame) => framesOf(frame).some((frame) => frame.type === type);
   return (await socket.until(has)).map(framesOf);
 }
 
@@ -22,13 +30,13 @@ function framesOf(message: Frame): Frame[] {
   return message.type === "batch" ? (message.frames as Frame[]) : [message];
 }
 
-async function openSpace(space: { name: string }, query = "?batch=1"): Promise<TestSocket> {
+async function openSpace(space: NamedSpace, query = "?batch=1"): Promise<TestSocket> {
   const socket = await TestSocket.open(`/api/spaces/${space.name}/ws${query}`);
   await socket.next("space.status");
   return socket;
 }
 
-async function openWorker(space: { name: string; token: string }): Promise<TestSocket> {
+async function openWorker(space: WorkerSpace): Promise<TestSocket> {
   const authorization = `Bearer ${space.token}`;
   const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?batch=1`, {
     authorization,
@@ -39,8 +47,8 @@ async function openWorker(space: { name: string; token: string }): Promise<TestS
   return worker;
 }
 
-describe("a socket of batches", () => {
-  it("takes frames as one message, and is told what comes at once as one", async () => {
+describe("a socket with `?batch=1`", () => {
+  it("sends several frames as one message, and gets frames that are due at once as one (C6, C6a)", async () => {
     const space = await makeSpace({ concurrency: 3 });
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -63,7 +71,7 @@ describe("a socket of batches", () => {
     expect(ends.map(({ result }) => result)).toEqual(JOBS.map((n) => ({ n })));
   });
 
-  it("gets every frame of a job in order, whatever they come with", async () => {
+  it("gets every frame of a job in order, whatever else is in a batch (C6)", async () => {
     const space = await makeSpace();
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -73,22 +81,22 @@ describe("a socket of batches", () => {
     const outputs = JOBS.map((delta) => ({ type: "output", job_id, attempt, delta }));
     worker.send(batchOf([...outputs, { type: "result", job_id, attempt, output: 1 }]));
     const isEnd = (frame: Frame) => framesOf(frame).some(({ status }) => status === "completed");
-    const told = (await socket.until(isEnd)).flatMap(framesOf).filter(({ offset, type }) => {
+    const events = (await socket.until(isEnd)).flatMap(framesOf).filter(({ offset, type }) => {
       return offset !== undefined && type !== "space.status";
     });
-    expect(told.map(({ offset }) => offset)).toEqual(told.map((_, index) => index + 1));
-    const pieces = told.filter(({ type }) => type === "output");
+    expect(events.map(({ offset }) => offset)).toEqual(events.map((_, index) => index + 1));
+    const pieces = events.filter(({ type }) => type === "output");
     expect(pieces.map(({ delta }) => delta)).toEqual(JOBS);
   });
 
-  it("is answered for each frame of a batch that is wrong, and for no other", async () => {
+  it("gets an error for each wrong frame of a batch, and the others are handled (C6b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space);
     const wrong = { type: "submit", ref: 2, input: "text" };
     socket.send(batchOf([submitOf(1), wrong, batchOf([submitOf(4)]), submitOf(3)]));
     const answers = (await messagesUntil(socket, "accepted")).flat();
-    const told = answers.filter(({ type }) => type === "accepted" || type === "error");
-    expect(told.map(({ type, ref, code }) => [type, ref, code])).toEqual([
+    const outcomes = answers.filter(({ type }) => type === "accepted" || type === "error");
+    expect(outcomes.map(({ type, ref, code }) => [type, ref, code])).toEqual([
       ["accepted", 1, undefined],
       ["error", 2, "malformed_frame"],
       ["error", undefined, "unknown_frame"],
@@ -96,7 +104,7 @@ describe("a socket of batches", () => {
     ]);
   });
 
-  it("is told why before it is closed in the midst of a batch, and nothing after that counts", async () => {
+  it("gets the error before it is closed for a frame of a batch, and the frames after that one are ignored (C6b, W30)", async () => {
     const space = await makeSpace({ concurrency: 3 });
     const worker = await openWorker(space);
     const socket = await openSpace(space);
@@ -114,7 +122,7 @@ describe("a socket of batches", () => {
     expect(await worker.closed).toMatchObject({ code: 4400 });
   });
 
-  it("is one after the object has slept", async () => {
+  it("still takes batches after the object hibernated (C6a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space);
     await evictDurableObject(objectOf(space));
@@ -125,8 +133,8 @@ describe("a socket of batches", () => {
   });
 });
 
-describe("any other socket", () => {
-  it("is told frame by frame, and sends no batch", async () => {
+describe("a socket without `?batch=1`", () => {
+  it("gets frames one by one, and can't send a batch (C6c)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const socket = await openSpace(space, "");
     socket.send(batchOf([submitOf(1)]));

@@ -12,34 +12,35 @@ import {
   TestSocket,
 } from "./support.ts";
 
-/** Pieces of which four fill a log. */
+/** The size of a piece of output of which four fit in a job's log. */
 const QUARTER = Math.floor(LIMITS.jobLogBytes / 4) - 200;
 
-/** A job whose worker streams pieces of these sizes. */
-async function streaming(sizes: number[], input: object = {}) {
+/** Starts a job and streams pieces of these sizes as its output; the pieces are the letters a, b, c …. */
+async function streamPieces(sizes: number[], input: object = {}) {
   const space = await makeSpace({ offline: "queue", cache_ttl_s: 60 });
   const { socket: worker } = await connectWorker(space);
   const { id: job_id } = await submit(space.name, { input });
   await worker.next("job");
-  const say = (type: string, more: object) => worker.send({ type, job_id, attempt: 1, ...more });
+  const sendAsWorker = (type: string, more: object) =>
+    worker.send({ type, job_id, attempt: 1, ...more });
   const live = await TestSocket.open(`/ws/${job_id}`);
   for (const [index, size] of sizes.entries()) {
-    say("output", { delta: String.fromCharCode(97 + index).repeat(size) });
-    // One by one, so that each is a part of the log for itself.
+    sendAsWorker("output", { delta: String.fromCharCode(97 + index).repeat(size) });
+    // One by one, so that the log can drop each of them separately.
     await live.next("output");
   }
-  return { space, worker, job_id, say, live };
+  return { space, worker, job_id, sendAsWorker, live };
 }
 
-/** Which pieces were sent, by their letters. */
+/** Returns the letters of the pieces in `frames`. */
 function piecesOf(frames: Frame[]): string {
   const pieces = frames.filter(({ type }) => type === "output");
   return pieces.map(({ delta }) => String(delta)[0]).join("");
 }
 
-describe("a job whose log was cut", () => {
-  it("says up to where to whoever comes late, before what is left", async () => {
-    const { job_id } = await streaming(Array(6).fill(QUARTER));
+describe("a job whose log was trimmed", () => {
+  it("sends a late follower the gap before the pieces that are left (C11a)", async () => {
+    const { job_id } = await streamPieces(Array(6).fill(QUARTER));
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     const frames = await viewer.until("progress");
     expect(frames.slice(0, 2)).toMatchObject([
@@ -50,8 +51,8 @@ describe("a job whose log was cut", () => {
     expect(frames[2]).toMatchObject({ type: "output", offset: 5 });
   });
 
-  it("says so on the socket of its space as well", async () => {
-    const { space, job_id } = await streaming(Array(5).fill(QUARTER));
+  it("sends the gap on the socket of its space too (C11a)", async () => {
+    const { space, job_id } = await streamPieces(Array(5).fill(QUARTER));
     const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
     viewer.send({ type: "follow", job_id });
     const frames = (await viewer.until("progress")).filter((frame) => frame.job_id === job_id);
@@ -60,9 +61,9 @@ describe("a job whose log was cut", () => {
     expect(piecesOf(frames)).toBe("bcde");
   });
 
-  it("says so in a stream of events, without a position to go on from", async () => {
-    const { job_id, say } = await streaming(Array(5).fill(QUARTER));
-    say("result", { output: null });
+  it("sends the gap in a stream of events, without an id (C12a)", async () => {
+    const { job_id, sendAsWorker } = await streamPieces(Array(5).fill(QUARTER));
+    sendAsWorker("result", { output: null });
     const answer = await expectStatus(200, await call("GET", `/api/jobs/${job_id}/events`));
     const blocks = (await answer.text()).split("\n\n");
     const gap = blocks.findIndex((block) => block.includes("event: gap"));
@@ -72,8 +73,8 @@ describe("a job whose log was cut", () => {
     expect(blocks[gap + 1]).toContain("event: output");
   });
 
-  it("says nothing of it to who has seen all that is gone", async () => {
-    const { job_id, live } = await streaming(Array(6).fill(QUARTER));
+  it("sends no gap to a follower that had every dropped piece already (C9, C11a)", async () => {
+    const { job_id, live } = await streamPieces(Array(6).fill(QUARTER));
     const { epoch } = await (await TestSocket.open(`/ws/${job_id}`)).next("connection");
     for (const [seen, recovered] of [
       [3, false],
@@ -90,38 +91,40 @@ describe("a job whose log was cut", () => {
     expect((await live.until("error")).map(({ type }) => type)).toEqual(["error"]);
   });
 
-  it("says in its resource that its output lacks the beginning", async () => {
-    const { job_id, say } = await streaming(Array(5).fill(QUARTER));
+  it("has `output_truncated` while it runs and after its end (C11b, H8a)", async () => {
+    const { job_id, sendAsWorker } = await streamPieces(Array(5).fill(QUARTER));
     const running = await getJob(job_id);
     expect(running).toMatchObject({ status: "processing", output_truncated: true });
     expect(String(running.output)).toMatch(/^b/);
-    say("fail", { code: "oom", message: "out of memory" });
+    sendAsWorker("fail", { code: "oom", message: "out of memory" });
     const ended = await TestSocket.open(`/ws/${job_id}`);
     expect((await ended.until((frame) => frame.status === "failed"))[1]?.type).toBe("gap");
     expect(await getJob(job_id)).toMatchObject({ status: "failed", output_truncated: true });
   });
 
-  it("has a whole output again once another attempt streams", async () => {
-    const { worker, job_id, say, live } = await streaming(Array(5).fill(QUARTER));
-    say("fail", { code: "oom", message: "out of memory", retryable: true });
+  it("has its whole output again once another attempt streams (C11b)", async () => {
+    const { worker, job_id, sendAsWorker, live } = await streamPieces(Array(5).fill(QUARTER));
+    sendAsWorker("fail", { code: "oom", message: "out of memory", retryable: true });
     await worker.next("job");
     worker.send({ type: "output", job_id, attempt: 2, delta: "again" });
     await live.next("output");
     expect(await getJob(job_id)).toMatchObject({ output: "again", output_truncated: false });
   });
 
-  it("answers no later submit of the same input with half an output", async () => {
-    const { space, worker, say, live } = await streaming(Array(5).fill(QUARTER), { n: 1 });
-    say("result", { output: "done" });
+  it("is not reused for a later submit of the same input (H11b)", async () => {
+    const { space, worker, sendAsWorker, live } = await streamPieces(Array(5).fill(QUARTER), {
+      n: 1,
+    });
+    sendAsWorker("result", { output: "done" });
     await live.next((frame) => frame.status === "completed");
     const { id } = await submit(space.name, { input: { n: 1 } });
     expect(await worker.next("job")).toMatchObject({ job_id: id });
   });
 });
 
-describe("a job whose log is whole", () => {
-  it("says nothing of a gap, however many pieces it has", async () => {
-    const { job_id } = await streaming([QUARTER, 0, 5, QUARTER]);
+describe("a job whose log was not trimmed", () => {
+  it("sends no gap, however many pieces it has (C11a)", async () => {
+    const { job_id } = await streamPieces([QUARTER, 0, 5, QUARTER]);
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     const frames = await viewer.until("progress");
     expect(frames.map(({ type }) => type)).toEqual([
@@ -133,20 +136,22 @@ describe("a job whose log is whole", () => {
   });
 });
 
-it("what a late follower is told is gone, and what it is sent, are all there was", async () => {
+it("the gap and the pieces that a late follower gets make up the whole output, for pieces of any size (C11a)", async () => {
   const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 2)), {
     minLength: 1,
     maxLength: 8,
   });
   const anySizes = fc.asyncProperty(sizes, async (lengths) => {
-    const { job_id } = await streaming(lengths);
+    const { job_id } = await streamPieces(lengths);
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     const frames = await viewer.until("progress");
-    const gone = Number(frames.find(({ type }) => type === "gap")?.offset ?? 2);
+    const droppedUpTo = Number(frames.find(({ type }) => type === "gap")?.offset ?? 2);
     const sent = frames.filter(({ type }) => type === "output").map(({ offset }) => offset);
     // Offsets 1 and 2 are changes of status, which are kept.
-    expect(sent).toEqual(Array.from({ length: lengths.length + 2 - gone }, (_, i) => gone + 1 + i));
-    expect(await getJob(job_id)).toMatchObject({ output_truncated: gone > 2 });
+    expect(sent).toEqual(
+      Array.from({ length: lengths.length + 2 - droppedUpTo }, (_, i) => droppedUpTo + 1 + i),
+    );
+    expect(await getJob(job_id)).toMatchObject({ output_truncated: droppedUpTo > 2 });
   });
   await fc.assert(anySizes, { numRuns: 10 });
 });

@@ -5,34 +5,35 @@ import {
   call,
   connectWorker,
   getJob,
-  inRows,
   makeSpace,
+  type NamedSpace,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
 
 const GRACE_S = 0.2;
 
-/** Memory is lost; sockets and what they remember stay, as when an object hibernates. */
-function sleepOnce(space: { name: string }): Promise<void> {
+/** Evicts the space's object from memory but keeps its sockets and their attachments, as hibernation does. */
+function hibernate(space: NamedSpace): Promise<void> {
   return evictDurableObject(objectOf(space));
 }
 
-/** Memory and sockets are lost, as at a deploy. */
-function restart(space: { name: string }): Promise<void> {
+/** Evicts the space's object from memory and closes its sockets, as a deploy does. */
+function restart(space: NamedSpace): Promise<void> {
   return evictDurableObject(objectOf(space), { webSockets: "close" });
 }
 
-function spaceSocket(space: { name: string }): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`);
 }
 
 describe("a space that hibernates", () => {
-  it("keeps its worker, which gets the next job and may end it", async () => {
+  it("keeps its worker, which gets the next jobs and can end them", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { name: "box", concurrency: 2 });
-    await sleepOnce(space);
+    await hibernate(space);
     const described = await call("GET", `/api/spaces/${space.name}`);
     expect(await described.json()).toMatchObject({
       status: { worker: "connected", worker_name: "box" },
@@ -49,7 +50,7 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("goes on with a running attempt, and its followers hear every offset once", async () => {
+  it("goes on with a running attempt, and its followers get every offset once", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -59,10 +60,10 @@ describe("a space that hibernates", () => {
     for (const [index, delta] of ["a", "b", "c"].entries()) {
       worker.send({ type: "output", job_id, attempt: 1, delta });
       worker.send({ type: "progress", job_id, attempt: 1, progress: 10 * (index + 1) });
-      const heard = await viewer.until("progress");
-      expect(heard.map(({ offset }) => offset)).toEqual([2 * index + 3, 2 * index + 4]);
-      expect(heard).toMatchObject([{ delta }, { progress: 10 * (index + 1), attempt: 1 }]);
-      await sleepOnce(space);
+      const received = await viewer.until("progress");
+      expect(received.map(({ offset }) => offset)).toEqual([2 * index + 3, 2 * index + 4]);
+      expect(received).toMatchObject([{ delta }, { progress: 10 * (index + 1), attempt: 1 }]);
+      await hibernate(space);
     }
     worker.send({ type: "result", job_id, attempt: 1, output: "end" });
     expect(await worker.next("ack")).toMatchObject({ job_id, of: "result" });
@@ -71,7 +72,7 @@ describe("a space that hibernates", () => {
     expect(await getJob(job_id)).toMatchObject({ output: "abc", result: "end", attempt: 1 });
   });
 
-  it("knows how far a running attempt was, from what it stored", async () => {
+  it("still knows the progress and the output of a running attempt", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -79,7 +80,7 @@ describe("a space that hibernates", () => {
     worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     await viewer.next("output");
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await getJob(job_id)).toMatchObject({
       status: "processing",
       progress: 40,
@@ -91,7 +92,7 @@ describe("a space that hibernates", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id, attempt: 1, outputs: 1 }] });
   });
 
-  it("still tells subscribers of the jobs they follow, and not of those they left", async () => {
+  it("still sends subscribers the jobs they follow, and not those they unfollowed", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { concurrency: 3 });
     const submitter = await spaceSocket(space);
@@ -111,19 +112,19 @@ describe("a space that hibernates", () => {
       socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}` });
       await socket.next("error");
     }
-    await sleepOnce(space);
+    await hibernate(space);
     for (const job_id of [left, followed]) {
       worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
       worker.send({ type: "result", job_id, attempt: 1, output: null });
     }
     for (const socket of [submitter, follower]) {
-      const heard = await socket.until((frame) => frame.status === "completed");
-      const ofJobs = heard.filter(({ type }) => type !== "space.status");
+      const received = await socket.until((frame) => frame.status === "completed");
+      const ofJobs = received.filter(({ type }) => type !== "space.status");
       expect(ofJobs.map(({ job_id }) => job_id)).toEqual([followed, followed]);
     }
   });
 
-  it("still cancels the jobs of a submitter that leaves, where it asked so", async () => {
+  it("still cancels the jobs of a submitter that leaves, if it asked for that (S11)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const submitter = await spaceSocket(space);
@@ -133,28 +134,28 @@ describe("a space that hibernates", () => {
       jobs.push(String((await submitter.next("accepted")).job_id));
     }
     const [running, waiting, kept] = jobs as [string, string, string];
-    await sleepOnce(space);
+    await hibernate(space);
     submitter.close();
     expect(await worker.next("cancel")).toMatchObject({ job_id: running, attempt: 1 });
     expect(await getJob(waiting)).toMatchObject({ status: "canceled" });
     expect(await getJob(kept)).toMatchObject({ status: "queued" });
   });
 
-  it("takes a worker at its word that says goodbye while it sleeps", async () => {
+  it("queues an attempt again at once if its worker closes with 1000 meanwhile (W28a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
-    await sleepOnce(space);
+    await hibernate(space);
     worker.close();
     await worker.closed;
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
   });
 
-  it("gives a worker that drops while it sleeps its grace", async () => {
+  it("gives a worker whose connection drops meanwhile its grace (W24)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
-    await sleepOnce(space);
+    await hibernate(space);
     worker.close(1001);
     await worker.closed;
     expect(await getJob(id)).toMatchObject({ status: "processing", attempt: 1 });
@@ -162,31 +163,31 @@ describe("a space that hibernates", () => {
     expect(registered).toMatchObject({ resumed: [{ job_id: id, attempt: 1 }] });
   });
 
-  it("goes on counting the malformed frames of a socket", async () => {
+  it("still counts the malformed frames of a socket (S6a)", async () => {
     const space = await makeSpace();
     const viewer = await spaceSocket(space);
     for (let count = 1; count < LIMITS.malformedFrames; count += 1) {
       viewer.send("{");
       await viewer.next("error");
-      await sleepOnce(space);
+      await hibernate(space);
     }
     viewer.send("{");
     expect(await viewer.next("error")).toMatchObject({ code: "malformed_frame" });
     expect((await viewer.closed).code).toBe(4400);
   });
 
-  it("keeps the queue in order, by priority and then by age, and new jobs sort behind", async () => {
+  it("keeps the queue in order, by priority and then by age, with new jobs behind", async () => {
     const space = await makeSpace({ offline: "queue" });
     const low = await submit(space.name, { input: {}, priority: -1 });
     const first = await submit(space.name);
     const second = await submit(space.name);
     const high = await submit(space.name, { input: {}, priority: 5 });
-    await sleepOnce(space);
+    await hibernate(space);
     const third = await submit(space.name);
     const order = [high, first, second, third, low];
     const positions = await Promise.all(order.map(({ id }) => getJob(id)));
     expect(positions.map(({ queue_position }) => queue_position)).toEqual([1, 2, 3, 4, 5]);
-    await sleepOnce(space);
+    await hibernate(space);
     const { socket: worker } = await connectWorker(space);
     for (const { id } of order) {
       expect((await worker.next("job")).job_id).toBe(id);
@@ -195,22 +196,22 @@ describe("a space that hibernates", () => {
     }
   });
 
-  it("tells a worker that drained before no new job", async () => {
+  it("gives no new job to a worker that sent `drain` before (W28)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const viewer = await spaceSocket(space);
     worker.send({ type: "drain", reason: "update" });
     await viewer.next((frame) => frame.worker === "draining");
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await submit(space.name)).toMatchObject({ status: "queued", queue_position: 1 });
   });
 
-  it("lets its deadlines ring", async () => {
+  it("still ends a job at its deadline (W15)", async () => {
     const space = await makeSpace({ job_timeout_s: 0.3 });
     await connectWorker(space);
     const { id } = await submit(space.name);
     const viewer = await TestSocket.open(`/ws/${id}`);
-    await sleepOnce(space);
+    await hibernate(space);
     expect(await viewer.next((frame) => frame.status === "failed")).toMatchObject({
       error: { code: "timeout" },
     });
@@ -218,7 +219,7 @@ describe("a space that hibernates", () => {
 });
 
 describe("a space that restarts", () => {
-  it("lets the worker go on with its attempt when it is back within its grace", async () => {
+  it("lets a worker that comes back within its grace go on with its attempt (W24, W26)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -240,7 +241,7 @@ describe("a space that restarts", () => {
     expect(await getJob(job_id)).toMatchObject({ status: "completed", output: "ab", attempt: 1 });
   });
 
-  it("queues the attempt again when its worker stays away, at the head", async () => {
+  it("queues an attempt again, ahead of the others, when its worker stays away (W24a)", async () => {
     const space = await makeSpace({ offline: "queue", reconnect_grace_s: GRACE_S });
     await connectWorker(space);
     const lost = await submit(space.name);
@@ -259,20 +260,20 @@ describe("a space that restarts", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: next.id, attempt: 1 });
   });
 
-  it("takes an attempt back even if nobody asks for the space again", async () => {
+  it("takes an attempt back by alarms alone, without any request (W24a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     await connectWorker(space);
     const { id } = await submit(space.name);
     await restart(space);
     // The alarm that was set for the attempt wakes the object, which sets one for the grace.
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    await inRows(space, "UPDATE jobs SET detached_at = detached_at - 60000");
-    await sleepOnce(space);
+    await runSql(space, "UPDATE jobs SET detached_at = detached_at - 60000");
+    await hibernate(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });
   });
 
-  it("loses no answered submit, and followers come back without a gap", async () => {
+  it("loses no accepted job, and its followers come back without a gap (C8, C9)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id: job_id } = await submit(space.name);
     const before = await TestSocket.open(`/ws/${job_id}`);

@@ -6,14 +6,13 @@ import {
   connectWorker,
   expectStatus,
   getJob,
-  inRows,
   makeSpace,
+  type NamedSpace,
   objectOf,
   problemOf,
+  runSql,
   TestSocket,
 } from "./support.ts";
-
-type Space = { name: string };
 
 const REPLAYED = "idempotency-replayed";
 const REUSED = { code: "idempotency_key_reused" };
@@ -22,12 +21,17 @@ function makeQueue() {
   return makeSpace({ offline: "queue", enable_file_upload: true });
 }
 
-function post(space: Space, key: string, body: unknown = { input: { prompt: "hi" } }) {
+function post(space: NamedSpace, key: string, body: unknown = { input: { prompt: "hi" } }) {
   return call("POST", `/api/spaces/${space.name}/jobs`, body, { "idempotency-key": key });
 }
 
-/** An upload of one file and what is told beside it. */
-function upload(space: Space, key: string, content: string, fields: Record<string, string> = {}) {
+/** Submits a form with one file and these fields. */
+function upload(
+  space: NamedSpace,
+  key: string,
+  content: string,
+  fields: Record<string, string> = {},
+) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   form.append("image", new File([content], "cat.png", { type: "image/png" }), "cat.png");
@@ -36,47 +40,47 @@ function upload(space: Space, key: string, content: string, fields: Record<strin
   return exports.default.fetch(url, { method: "POST", body: form, headers });
 }
 
-/** Which job an accepted submit got, and whether it had it before. */
-async function gotOf(answer: Promise<Response>): Promise<{ id: string; isReplay: boolean }> {
+/** Returns the job of an accepted submit, and whether the answer says that it is a repeat. */
+async function acceptedOf(answer: Promise<Response>): Promise<{ id: string; isReplay: boolean }> {
   const response = await expectStatus(202, await answer);
   const { id } = await response.json<{ id: string }>();
   return { id, isReplay: response.headers.get(REPLAYED) === "true" };
 }
 
-async function jobsOf(space: Space): Promise<number> {
-  return (await inRows(space, "SELECT ulid FROM jobs")).length;
+async function jobsOf(space: NamedSpace): Promise<number> {
+  return (await runSql(space, "SELECT ulid FROM jobs")).length;
 }
 
-async function filesOf(space: Space): Promise<string[]> {
+async function filesOf(space: NamedSpace): Promise<string[]> {
   const { objects } = await env.FILES.list({ prefix: `spaces/${space.name}/` });
   return objects.map(({ key }) => key);
 }
 
-function spaceSocket(space: Space): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`);
 }
 
-describe("a submit told again under its key", () => {
-  it("is the same job, and its answer says so", async () => {
+describe("a submit that is sent again with its key", () => {
+  it("gets the same job, and its answer says so (H10, H10b)", async () => {
     const space = await makeQueue();
-    const first = await gotOf(post(space, "k", { input: { a: 1, b: [2] }, priority: 5 }));
-    const again = await gotOf(post(space, "k", { priority: 5, input: { b: [2], a: 1 } }));
+    const first = await acceptedOf(post(space, "k", { input: { a: 1, b: [2] }, priority: 5 }));
+    const again = await acceptedOf(post(space, "k", { priority: 5, input: { b: [2], a: 1 } }));
     expect([first.isReplay, again]).toEqual([false, { id: first.id, isReplay: true }]);
-    expect(await gotOf(post(space, "another"))).toMatchObject({ isReplay: false });
+    expect(await acceptedOf(post(space, "another"))).toMatchObject({ isReplay: false });
     expect(await jobsOf(space)).toBe(2);
   });
 
-  it("is one job also where all come at once", async () => {
+  it("makes one job even if all the submits come at once (H10)", async () => {
     const space = await makeQueue();
-    const got = await Promise.all(Array.from({ length: 8 }, () => gotOf(post(space, "k"))));
+    const got = await Promise.all(Array.from({ length: 8 }, () => acceptedOf(post(space, "k"))));
     expect(new Set(got.map(({ id }) => id)).size).toBe(1);
     expect(got.filter(({ isReplay }) => !isReplay)).toHaveLength(1);
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("with another body is refused, and the first job is not touched", async () => {
+  it("is refused with another body, and the first job doesn't change (H10b)", async () => {
     const space = await makeQueue();
-    const { id } = await gotOf(post(space, "k"));
+    const { id } = await acceptedOf(post(space, "k"));
     const others: unknown[] = [
       { input: { prompt: "ho" } },
       { input: { prompt: "hi" }, priority: 1 },
@@ -90,13 +94,13 @@ describe("a submit told again under its key", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("is its job however that stands, also where a new one would be refused", async () => {
+  it("gets its job as it is now, even if a new one would be refused (H10)", async () => {
     const space = await makeSpace({ max_queue: 1 });
     const { socket: worker } = await connectWorker(space);
-    const { id: job_id } = await gotOf(post(space, "k"));
+    const { id: job_id } = await acceptedOf(post(space, "k"));
     await worker.next("job");
-    await gotOf(post(space, "fills the queue"));
-    expect(await gotOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
+    await acceptedOf(post(space, "fills the queue"));
+    expect(await acceptedOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
     worker.send({ type: "result", job_id, attempt: 1, output: "done" });
     await worker.next("ack");
     worker.close();
@@ -105,48 +109,48 @@ describe("a submit told again under its key", () => {
     expect(await again.json()).toMatchObject({ id: job_id, status: "completed", result: "done" });
   });
 
-  it("in another space is another job", async () => {
-    const [one, other] = [await makeQueue(), await makeQueue()];
-    await gotOf(post(one, "k"));
-    expect(await gotOf(post(other, "k"))).toMatchObject({ isReplay: false });
+  it("makes another job in another space (H10)", async () => {
+    const [space, other] = [await makeQueue(), await makeQueue()];
+    await acceptedOf(post(space, "k"));
+    expect(await acceptedOf(post(other, "k"))).toMatchObject({ isReplay: false });
   });
 
-  it("is the same job after the object lost its memory", async () => {
+  it("gets the same job after the space's object was evicted from memory (H10)", async () => {
     const space = await makeQueue();
-    const { id } = await gotOf(post(space, "k"));
+    const { id } = await acceptedOf(post(space, "k"));
     await evictDurableObject(objectOf(space));
-    expect(await gotOf(post(space, "k"))).toEqual({ id, isReplay: true });
+    expect(await acceptedOf(post(space, "k"))).toEqual({ id, isReplay: true });
     expect(await problemOf(409, post(space, "k", { input: {} }))).toMatchObject(REUSED);
   });
 
-  it("is a new job once the first was erased", async () => {
+  it("makes a new job once the first was erased (H10a)", async () => {
     const space = await makeQueue();
-    const { id } = await gotOf(post(space, "k"));
+    const { id } = await acceptedOf(post(space, "k"));
     await call("POST", `/api/jobs/${id}/cancel`);
-    expect(await gotOf(post(space, "k"))).toEqual({ id, isReplay: true });
-    await inRows(space, "UPDATE jobs SET completed_at = completed_at - 86400000");
+    expect(await acceptedOf(post(space, "k"))).toEqual({ id, isReplay: true });
+    await runSql(space, "UPDATE jobs SET completed_at = completed_at - 86400000");
     await evictDurableObject(objectOf(space));
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    const fresh = await gotOf(post(space, "k", { input: { other: true } }));
+    const fresh = await acceptedOf(post(space, "k", { input: { other: true } }));
     expect(fresh.isReplay).toBe(false);
     expect(fresh.id).not.toBe(id);
   });
 });
 
-describe("an upload told again under its key", () => {
-  it("is the same job, and leaves no second file behind", async () => {
+describe("an upload that is sent again with its key", () => {
+  it("gets the same job, and leaves no second file behind (H10, H10b)", async () => {
     const space = await makeQueue();
-    const first = await gotOf(upload(space, "k", "meow", { seed: "7" }));
+    const first = await acceptedOf(upload(space, "k", "meow", { seed: "7" }));
     const files = await filesOf(space);
     expect(files).toHaveLength(1);
-    const again = await gotOf(upload(space, "k", "meow", { seed: "7" }));
+    const again = await acceptedOf(upload(space, "k", "meow", { seed: "7" }));
     expect(again).toEqual({ id: first.id, isReplay: true });
     expect(await filesOf(space)).toEqual(files);
   });
 
-  it("with another file or field is refused, and leaves no second file behind", async () => {
+  it("is refused with another file or field, and leaves no second file behind (H10b)", async () => {
     const space = await makeQueue();
-    await gotOf(upload(space, "k", "meow"));
+    await acceptedOf(upload(space, "k", "meow"));
     const files = await filesOf(space);
     expect(await problemOf(409, upload(space, "k", "woof"))).toMatchObject(REUSED);
     expect(await problemOf(409, upload(space, "k", "meow", { seed: "7" }))).toMatchObject(REUSED);
@@ -158,7 +162,7 @@ describe("an upload told again under its key", () => {
 describe("a key in a submit over a socket", () => {
   const SUBMIT = { type: "submit", input: { prompt: "hi" }, idempotency_key: "k" };
 
-  it("is the same job as over any other socket or HTTP, and its submitter follows it", async () => {
+  it("gets the same job as over another socket or HTTP, and the submitter follows it (S15, H10)", async () => {
     const space = await makeQueue();
     const first = await spaceSocket(space);
     first.send({ ...SUBMIT, ref: 1 });
@@ -166,7 +170,7 @@ describe("a key in a submit over a socket", () => {
     const second = await spaceSocket(space);
     second.send({ ...SUBMIT, ref: 2 });
     expect(await second.next("accepted")).toMatchObject({ ref: 2, job_id, epoch });
-    expect(await gotOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
+    expect(await acceptedOf(post(space, "k"))).toEqual({ id: job_id, isReplay: true });
     expect(await second.next("progress")).toMatchObject({ job_id, status: "queued" });
     await call("POST", `/api/jobs/${job_id}/cancel`);
     for (const socket of [first, second]) {
@@ -175,24 +179,24 @@ describe("a key in a submit over a socket", () => {
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("of a job that came over HTTP is that job", async () => {
+  it("gets the job that was submitted by HTTP (S15)", async () => {
     const space = await makeQueue();
-    const { id } = await gotOf(post(space, "k"));
+    const { id } = await acceptedOf(post(space, "k"));
     const socket = await spaceSocket(space);
     socket.send({ ...SUBMIT, ref: 1 });
     expect(await socket.next("accepted")).toMatchObject({ ref: 1, job_id: id });
   });
 
-  it("with another body is refused under its ref", async () => {
+  it("is refused with another body, and the error has its `ref` (H10b)", async () => {
     const space = await makeQueue();
-    await gotOf(post(space, "k"));
+    await acceptedOf(post(space, "k"));
     const socket = await spaceSocket(space);
     socket.send({ ...SUBMIT, ref: "mine", input: {} });
     expect(await socket.next("error")).toMatchObject({ ...REUSED, ref: "mine" });
     expect(await jobsOf(space)).toBe(1);
   });
 
-  it("twice in one turn is one job, accepted twice", async () => {
+  it("makes one job if it comes twice in one turn, and is accepted twice (S15)", async () => {
     const space = await makeQueue();
     const socket = await spaceSocket(space);
     for (const ref of [1, 2]) socket.send({ ...SUBMIT, ref });
@@ -206,9 +210,9 @@ describe("a key in a submit over a socket", () => {
 });
 
 describe("keys in a batch", () => {
-  it("name the same job as elsewhere in it and before it, or are refused each for itself", async () => {
+  it("get the job of an earlier submit or of the same batch, or are refused one by one (H13, H13a, H10b)", async () => {
     const space = await makeQueue();
-    const before = await gotOf(post(space, "old"));
+    const before = await acceptedOf(post(space, "old"));
     const hi = { input: { prompt: "hi" } };
     const jobs = [
       { ...hi, idempotency_key: "new" },
@@ -227,7 +231,7 @@ describe("keys in a batch", () => {
     expect(old?.job?.id).toBe(before.id);
     expect(same?.job?.id).toBe(made?.job?.id);
     expect(others.map(({ error }) => error?.code)).toEqual([REUSED.code, REUSED.code, undefined]);
-    expect(await gotOf(post(space, "new"))).toEqual({ id: made?.job?.id, isReplay: true });
+    expect(await acceptedOf(post(space, "new"))).toEqual({ id: made?.job?.id, isReplay: true });
     expect(await jobsOf(space)).toBe(3);
   });
 });

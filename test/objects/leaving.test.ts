@@ -12,7 +12,7 @@ async function submitAsStream(space: string, body: object) {
 }
 
 describe("a submit that is answered with the job's events", () => {
-  it("hears the job to its end", async () => {
+  it("gets them up to the end of the job (H12)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id, body } = await submitAsStream(space.name, { input: {} });
@@ -23,7 +23,7 @@ describe("a submit that is answered with the job's events", () => {
     expect(text).toContain('"result":"b"');
   });
 
-  it("and leaves before the end, cancels the job where it said so, and only there", async () => {
+  it("cancels the job when its client leaves before the end, if it asked for that, and not otherwise (H12a)", async () => {
     const space = await makeSpace({ concurrency: 2 });
     const { socket: worker } = await connectWorker(space, { concurrency: 2 });
     const leaving = { input: {}, cancel_on_disconnect: true };
@@ -31,7 +31,7 @@ describe("a submit that is answered with the job's events", () => {
     const kept = await submitAsStream(space.name, { input: {} });
     await kept.body.cancel();
     await canceled.body.cancel();
-    // What is written next finds nobody.
+    // The edge notices that a client has left when it writes the next event.
     for (const job_id of [kept.id, canceled.id]) {
       worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
     }
@@ -39,7 +39,7 @@ describe("a submit that is answered with the job's events", () => {
     expect(await getJob(kept.id)).toMatchObject({ status: "processing" });
   });
 
-  it("and hears the end, cancels nothing by leaving then", async () => {
+  it("cancels nothing when its client leaves after the job's end", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id, body } = await submitAsStream(space.name, {

@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { forgetAll, Watcher } from "./monitor-support.ts";
+import { eraseEverything, Watcher } from "./monitor-support.ts";
 import {
   call,
   connectWorker,
@@ -12,31 +12,37 @@ import {
   TestSocket,
 } from "./support.ts";
 
-beforeEach(forgetAll);
+beforeEach(eraseEverything);
 
 const WRONG = { authorization: "Bearer a-key-that-is-not-the-operators" };
 
 describe("the numbers of the edge", () => {
-  it.each(["/api/v1/websocket/stats", "/metrics"])("at %s are the operator's", async (path) => {
-    for (const headers of [{}, WRONG]) {
-      const { code } = await problemOf(401, call("GET", path, undefined, headers));
-      expect(code).toBe("not_authenticated");
-    }
-    await problemOf(401, call("GET", `${path}?token=${env.OPERATOR_KEY}`));
-    await expectStatus(200, await call("GET", path, undefined, OPERATOR));
-  });
+  it.each(["/api/v1/websocket/stats", "/metrics"])(
+    "at %s are for the operator only (M1a)",
+    async (path) => {
+      for (const headers of [{}, WRONG]) {
+        const { code } = await problemOf(401, call("GET", path, undefined, headers));
+        expect(code).toBe("not_authenticated");
+      }
+      await problemOf(401, call("GET", `${path}?token=${env.OPERATOR_KEY}`));
+      await expectStatus(200, await call("GET", path, undefined, OPERATOR));
+    },
+  );
 
   it.each([
     ["", {}],
     ["?token=wrong", {}],
     ["", WRONG],
-  ])("on a socket with %j %j are refused over the socket", async (query, headers) => {
-    const socket = await TestSocket.open(`/ws/monitor${query}`, headers);
-    expect(await socket.next("connection.error")).toMatchObject({ code: "not_authenticated" });
-    expect((await socket.closed).code).toBe(4401);
-  });
+  ])(
+    "on a socket with %j %j are refused over the socket, which is closed with 4401 (M1a)",
+    async (query, headers) => {
+      const socket = await TestSocket.open(`/ws/monitor${query}`, headers);
+      expect(await socket.next("connection.error")).toMatchObject({ code: "not_authenticated" });
+      expect((await socket.closed).code).toBe(4401);
+    },
+  );
 
-  it("are told to the operator whose key comes in the address, and speak the protocol that is asked for", async () => {
+  it("come over a socket with the operator's key in its address, and with the subprotocol it offers (M1a, M2)", async () => {
     const path = `/ws/monitor?token=${env.OPERATOR_KEY}`;
     const socket = await TestSocket.open(path);
     expect(await socket.next("system_status")).toMatchObject({ jobs: { total: 0 } });
@@ -46,19 +52,19 @@ describe("the numbers of the edge", () => {
     response.webSocket?.accept();
   });
 
-  it("need a WebSocket where they come over one", async () => {
+  it("at /ws/monitor need a WebSocket (H3)", async () => {
     expect(await problemOf(426, call("GET", "/ws/monitor", undefined, OPERATOR))).toMatchObject({
       code: "upgrade_required",
     });
   });
 
-  it("are read by Prometheus", async () => {
+  it("can be read by Prometheus (M3)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const watcher = await Watcher.open();
     const { id } = await submit(space.name);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
-    await watcher.sees(({ jobs }) => jobs.completed === 1);
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 1);
     const answer = await call("GET", "/metrics", undefined, OPERATOR);
     expect(answer.headers.get("content-type")).toContain("text/plain; version=0.0.4");
     const lines = (await answer.text()).split("\n").filter((line) => !line.startsWith("#"));
@@ -81,7 +87,7 @@ describe("the numbers of the edge", () => {
 });
 
 describe("a socket of the monitor", () => {
-  it("answers a ping, and closes after three malformed frames in a row", async () => {
+  it("answers a ping, and is closed after three malformed frames in a row (M5)", async () => {
     const { socket } = await Watcher.open();
     for (const frame of ["{", "{", { type: "ping" }, "{", { type: "submit" }, "[]"]) {
       socket.send(frame);

@@ -1,7 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
-import { forgetAll, monitor, noteReports, stats, Watcher } from "./monitor-support.ts";
+import { eraseEverything, monitor, recordReports, stats, Watcher } from "./monitor-support.ts";
 import {
   call,
   connectWorker,
@@ -13,26 +13,28 @@ import {
   TestSocket,
 } from "./support.ts";
 
-beforeEach(forgetAll);
+beforeEach(eraseEverything);
 
-/** A space with a worker, both known to the monitor, and asleep. */
-async function makeSleeping() {
+/** A space with a worker that the monitor knows of; the space's object is evicted from memory. */
+async function makeEvictedSpace() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
   const watcher = await Watcher.open();
-  await watcher.sees(({ websockets }) => websockets.total_connections === 1);
+  await watcher.nextStatus(({ websockets }) => websockets.total_connections === 1);
   await evictDurableObject(objectOf(space));
   return { space, worker, watcher };
 }
 
 describe("the monitor", () => {
-  it("is told of a lone short job once, or twice where it takes its time, a row each, and once without a row by the alarm of its lease", async () => {
-    const { space, worker, watcher } = await makeSleeping();
-    const { told, written } = await noteReports();
+  it("gets one report about a lone short job, or two if the job takes longer, each costing a row, and one more without a row from the alarm of the lease", async () => {
+    const { space, worker, watcher } = await makeEvictedSpace();
+    const { reports, written } = await recordReports();
     const { id } = await submit(space.name);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
-    await watcher.sees(({ jobs }) => jobs.completed === 1);
-    const counts = told.map(({ report }) => report && [report.jobs.active, report.jobs.completed]);
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 1);
+    const counts = reports.map(
+      ({ report }) => report && [report.jobs.active, report.jobs.completed],
+    );
     expect([
       [[0, 1]],
       [
@@ -44,45 +46,45 @@ describe("the monitor", () => {
     expect(rows).toBe(counts.length);
     await evictDurableObject(objectOf(space));
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    await expect.poll(() => told.length).toBe(counts.length + 1);
+    await expect.poll(() => reports.length).toBe(counts.length + 1);
     expect(written.rows).toBe(rows);
   });
 
-  it("is told of many jobs once a second, a row each", async () => {
-    const { space, worker, watcher } = await makeSleeping();
-    const { told, written } = await noteReports();
+  it("gets one report a second about many jobs, each costing a row (M4)", async () => {
+    const { space, worker, watcher } = await makeEvictedSpace();
+    const { reports, written } = await recordReports();
     const began = Date.now();
     for (let count = 0; count < 60; count += 1) {
       const { id } = await submit(space.name);
       worker.send({ type: "result", job_id: id, attempt: 1, output: null });
       await worker.next("ack");
     }
-    await watcher.sees(({ jobs }) => jobs.completed === 60);
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 60);
     const seconds = Math.ceil((Date.now() - began) / 1_000);
-    expect(told.length).toBeLessThanOrEqual(seconds + 1);
-    expect(written.rows).toBeLessThanOrEqual(told.length);
+    expect(reports.length).toBeLessThanOrEqual(seconds + 1);
+    expect(written.rows).toBeLessThanOrEqual(reports.length);
   });
 
-  it("is told of a short job without a space as of any other, and once more when it is erased, two rows", async () => {
+  it("gets as many reports about a short job without a space, and one more, costing two rows, when the job is erased", async () => {
     const watcher = await Watcher.open();
     await expectStatus(201, await call("POST", "/api/jobs", { id: "first" }, OPERATOR));
-    await watcher.sees(({ jobs }) => jobs.active === 1);
-    const { told, written } = await noteReports();
+    await watcher.nextStatus(({ jobs }) => jobs.active === 1);
+    const { reports, written } = await recordReports();
     const job = { id: "lone", result_ttl_s: 3 };
     await expectStatus(201, await call("POST", "/api/jobs", job, OPERATOR));
     await expectStatus(200, await call("POST", "/api/jobs/lone/complete", {}, OPERATOR));
-    await watcher.sees(({ jobs }) => jobs.completed === 1);
-    const times = told.length;
+    await watcher.nextStatus(({ jobs }) => jobs.completed === 1);
+    const times = reports.length;
     expect([1, 2]).toContain(times);
     expect(written.rows).toBe(times);
-    await expect.poll(() => told.length, { timeout: 10_000 }).toBe(times + 1);
-    expect(told.at(-1)).toEqual({ source: "job:lone", report: null });
+    await expect.poll(() => reports.length, { timeout: 10_000 }).toBe(times + 1);
+    expect(reports.at(-1)).toEqual({ source: "job:lone", report: null });
     expect(written.rows).toBe(times + 2);
     expect((await stats()).jobs).toMatchObject({ active: 1, completed: 1 });
   });
 
-  it("hears nothing of sockets that wait for a job that nobody makes", async () => {
-    const { told } = await noteReports();
+  it("gets no report about sockets that wait for a job that nobody makes", async () => {
+    const { reports } = await recordReports();
     const waiting = await Promise.all(
       Array.from({ length: 20 }, (_, at) => TestSocket.open(`/ws/nobodys-${at}`)),
     );
@@ -91,8 +93,8 @@ describe("the monitor", () => {
     await evictDurableObject(env.JOB.getByName("nobodys-0"));
     const watcher = await Watcher.open();
     await expectStatus(201, await call("POST", "/api/jobs", { id: "nobodys-0" }, OPERATOR));
-    await watcher.sees(({ websockets }) => websockets.jobs_with_connections === 1);
-    expect(new Set(told.map(({ source }) => source))).toEqual(new Set(["job:nobodys-0"]));
+    await watcher.nextStatus(({ websockets }) => websockets.jobs_with_connections === 1);
+    expect(new Set(reports.map(({ source }) => source))).toEqual(new Set(["job:nobodys-0"]));
     const sources = await runInDurableObject(monitor(), (_object, { storage }) =>
       storage.sql.exec("SELECT source FROM sources").toArray(),
     );

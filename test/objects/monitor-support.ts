@@ -12,8 +12,8 @@ import {
 } from "../../src/protocol/monitor.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
-/** Nothing is stored anywhere, and the monitor has heard of nothing. */
-export async function forgetAll(): Promise<void> {
+/** Erases the storage of every object, so that the monitor starts without any report. */
+export async function eraseEverything(): Promise<void> {
   await reset();
   await applyD1Migrations(env.DB, env.TEST_MIGRATIONS);
 }
@@ -28,7 +28,7 @@ export async function stats(): Promise<StatsResource> {
   return statsResource.parse(await answer.json());
 }
 
-/** Somebody who watches. */
+/** A client on the socket of the monitor. */
 export class Watcher {
   readonly socket: TestSocket;
 
@@ -40,44 +40,44 @@ export class Watcher {
     return new Watcher(await TestSocket.open("/ws/monitor", OPERATOR));
   }
 
-  /** The next status for which `wanted` holds. */
-  async sees(wanted: (status: SystemStatusFrame) => boolean): Promise<SystemStatusFrame> {
-    const frame = await this.socket.next((one) => wanted(systemStatusFrame.parse(one)));
+  /** Waits for the next status that matches `wanted`. */
+  async nextStatus(wanted: (status: SystemStatusFrame) => boolean): Promise<SystemStatusFrame> {
+    const frame = await this.socket.next((received) => wanted(systemStatusFrame.parse(received)));
     return systemStatusFrame.parse(frame);
   }
 }
 
-/** As if so much time had gone by since the monitor heard of anyone. */
-export async function letGoBy(ms: number): Promise<void> {
+/** Makes the latest report of every object this many milliseconds older. */
+export async function ageReports(ms: number): Promise<void> {
   await runInDurableObject(monitor(), (_object, { storage }) => {
     storage.sql.exec("UPDATE sources SET heard_at = heard_at - ?", ms);
   });
-  // In memory it knows better.
+  // The monitor's memory still has the real times.
   await evictDurableObject(monitor());
 }
 
-export const SILENT = SILENT_MS + 1;
+export const BEYOND_SILENT_MS = SILENT_MS + 1;
 
-type Take = (source: string, report: Report | null) => void;
+type TakeReport = (source: string, report: Report | null) => void;
 
-/** What the monitor is told from now on, and the rows it writes for it. */
-export async function noteReports() {
-  const told: { source: string; report: Report | null }[] = [];
+/** Records the reports that the monitor gets from now on, and counts the rows that it writes for them. */
+export async function recordReports() {
+  const reports: { source: string; report: Report | null }[] = [];
   const written = { rows: 0 };
   await runInDurableObject(monitor(), (object: MonitorObject, { storage }) => {
-    const monitored = object as unknown as { take: Take };
+    const monitored = object as unknown as { take: TakeReport };
     const take = monitored.take.bind(object);
     monitored.take = (source, report) => {
-      told.push({ source, report });
+      reports.push({ source, report });
       take(source, report);
     };
     const sql: SqlStorage = Object.getPrototypeOf(storage.sql);
     const { exec } = sql;
-    sql.exec = function noted(this: SqlStorage, ...statement: Parameters<typeof exec>) {
+    sql.exec = function counted(this: SqlStorage, ...statement: Parameters<typeof exec>) {
       const cursor = exec.apply(this, statement);
       if (/\b(sources|past)\b/.test(statement[0])) written.rows += cursor.rowsWritten;
       return cursor;
     } as typeof exec;
   });
-  return { told, written };
+  return { reports, written };
 }

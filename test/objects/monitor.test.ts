@@ -1,6 +1,6 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { beforeEach, describe, expect, it } from "vitest";
-import { forgetAll, monitor, stats, Watcher } from "./monitor-support.ts";
+import { eraseEverything, monitor, stats, Watcher } from "./monitor-support.ts";
 import {
   call,
   connectWorker,
@@ -12,12 +12,12 @@ import {
   TestSocket,
 } from "./support.ts";
 
-beforeEach(forgetAll);
+beforeEach(eraseEverything);
 
 const NOTHING = { total: 0, active: 0, completed: 0, failed: 0, canceled: 0 };
 
 describe("the monitor's numbers", () => {
-  it("are all zero before anything happens, and asking for them stores nothing", async () => {
+  it("are all zero before anything happens, and reading them stores nothing (M3)", async () => {
     expect(await stats()).toMatchObject({
       jobs: NOTHING,
       websockets: { total_connections: 0, jobs_with_connections: 0 },
@@ -29,70 +29,70 @@ describe("the monitor's numbers", () => {
     expect(tables).toEqual([]);
   });
 
-  it("follow jobs and sockets of all spaces, as they come and go", async () => {
+  it("follow the jobs and sockets of all spaces (M2, M3)", async () => {
     const watcher = await Watcher.open();
-    expect((await watcher.sees(() => true)).jobs).toEqual(NOTHING);
+    expect((await watcher.nextStatus(() => true)).jobs).toEqual(NOTHING);
     const [a, b] = [await makeSpace({ offline: "queue" }), await makeSpace({ offline: "queue" })];
     const waiting = await submit(a.name);
     const canceled = await submit(a.name);
     await submit(b.name);
     await call("POST", `/api/jobs/${canceled.id}/cancel`);
-    await watcher.sees(({ jobs }) => jobs.active === 2 && jobs.canceled === 1);
+    await watcher.nextStatus(({ jobs }) => jobs.active === 2 && jobs.canceled === 1);
     const viewer = await TestSocket.open(`/ws/${waiting.id}`);
     const { socket: worker } = await connectWorker(b);
     const { job_id } = await worker.next("job");
     worker.send({ type: "fail", job_id, attempt: 1, code: "oom", message: "", retryable: false });
-    const { jobs, websockets } = await watcher.sees(({ jobs: seen }) => seen.failed === 1);
+    const { jobs, websockets } = await watcher.nextStatus(({ jobs: seen }) => seen.failed === 1);
     expect(jobs).toEqual({ total: 3, active: 1, completed: 0, failed: 1, canceled: 1 });
     expect(websockets).toEqual({ total_connections: 2, jobs_with_connections: 1 });
     expect((await stats()).sources).toEqual({ spaces: 2, jobs: 0, rooms: 0, gateways: 0 });
     viewer.close();
     worker.close();
-    const last = await watcher.sees(({ websockets: seen }) => seen.total_connections === 0);
+    const last = await watcher.nextStatus(({ websockets: seen }) => seen.total_connections === 0);
     expect(last.websockets.jobs_with_connections).toBe(0);
     expect((await stats()).jobs).toEqual(jobs);
   });
 
-  it("name the jobs that changed last, as they stand, ten at most", async () => {
+  it("list the ten jobs that changed last, with their current state (M2)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const watcher = await Watcher.open();
     const { id } = await submit(space.name);
     worker.send({ type: "progress", job_id: id, attempt: 1, progress: 40 });
-    const status = await watcher.sees(({ recent_jobs: [first] }) => first?.progress === 40);
+    const status = await watcher.nextStatus(({ recent_jobs: [first] }) => first?.progress === 40);
     expect(status.recent_jobs).toMatchObject([{ id, space: space.name, status: "processing" }]);
     worker.send({ type: "result", job_id: id, attempt: 1, output: null });
-    await watcher.sees(({ recent_jobs: [first] }) => first?.status === "completed");
+    await watcher.nextStatus(({ recent_jobs: [first] }) => first?.status === "completed");
     worker.close();
     await worker.closed;
     const others: string[] = [];
     for (let count = 0; count < 12; count += 1) others.push((await submit(space.name)).id);
     const newest = others.reverse().slice(0, 10);
-    const { recent_jobs } = await watcher.sees(({ jobs }) => jobs.active === 12);
+    const { recent_jobs } = await watcher.nextStatus(({ jobs }) => jobs.active === 12);
     expect(recent_jobs.map((job) => job.id)).toEqual(newest);
   });
 
-  it("count rooms, gateways and jobs without a space as well", async () => {
+  it("count rooms, gateways and jobs without a space too (M3)", async () => {
     const watcher = await Watcher.open();
     const room = await TestSocket.open("/api/rooms/project:42/ws", OPERATOR);
     const gateway = await TestSocket.open("/ws", OPERATOR);
     await expectStatus(201, await call("POST", "/api/jobs", { id: "nightly" }, OPERATOR));
     const viewer = await TestSocket.open("/ws/nightly");
-    await watcher.sees(({ jobs, websockets }) => {
+    await watcher.nextStatus(({ jobs, websockets }) => {
       const { total_connections, jobs_with_connections } = websockets;
       return jobs.active === 1 && total_connections === 3 && jobs_with_connections === 1;
     });
     expect((await stats()).sources).toEqual({ spaces: 0, jobs: 1, rooms: 1, gateways: 1 });
     for (const socket of [room, gateway, viewer]) socket.close();
     await call("POST", "/api/jobs/nightly/complete", { result: 1 }, OPERATOR);
-    const { recent_jobs } = await watcher.sees(({ jobs, websockets }) => {
+    const { recent_jobs } = await watcher.nextStatus(({ jobs, websockets }) => {
       return jobs.completed === 1 && websockets.total_connections === 0;
     });
     expect(recent_jobs).toMatchObject([{ id: "nightly", space: null, status: "completed" }]);
     expect((await stats()).sources).toEqual({ spaces: 0, jobs: 1, rooms: 0, gateways: 0 });
   });
 
-  it("are told at most once a second while much happens, and not at all while nothing does", async () => {
+  it("are sent at most once a second, however much happens (M2)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const watcher = await Watcher.open();
     const { socket: worker } = await connectWorker(space, { concurrency: 50 });
@@ -107,13 +107,13 @@ describe("the monitor's numbers", () => {
       return completed === jobs.length;
     });
     const times = frames.map(({ timestamp }) => Date.parse(String(timestamp)));
-    // The first greets this socket alone.
+    // The first status is sent to this new socket alone.
     const apart = times.slice(2).map((at, index) => at - (times[index + 1] ?? 0));
     expect(Math.min(1_000, ...apart)).toBeGreaterThanOrEqual(990);
     expect(frames.length).toBeLessThan(10);
   });
 
-  it("outlive the jobs, and go with the space", async () => {
+  it("still count jobs that were erased, until their space is deleted", async () => {
     const space = await makeSpace({ result_ttl_s: 0.05 });
     const { socket: worker } = await connectWorker(space);
     const watcher = await Watcher.open();
@@ -125,10 +125,10 @@ describe("the monitor's numbers", () => {
       await evictDurableObject(objectOf(space));
     }
     await submit(space.name);
-    const { jobs } = await watcher.sees((seen) => seen.jobs.active === 1);
+    const { jobs } = await watcher.nextStatus((seen) => seen.jobs.active === 1);
     expect(jobs).toEqual({ ...NOTHING, total: 2, active: 1, completed: 1 });
     await expectStatus(204, await call("DELETE", `/api/spaces/${space.name}`, undefined, OPERATOR));
-    await watcher.sees((seen) => seen.jobs.total === 0);
+    await watcher.nextStatus((seen) => seen.jobs.total === 0);
     expect(await stats()).toMatchObject({
       jobs: NOTHING,
       websockets: { total_connections: 0, jobs_with_connections: 0 },
@@ -137,8 +137,8 @@ describe("the monitor's numbers", () => {
   });
 });
 
-describe("a job", () => {
-  it("runs as ever while the monitor fails, which has its numbers right once it works again", async () => {
+describe("a job while the monitor fails", () => {
+  it("runs as always, and the numbers are right once the monitor works again", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     await runInDurableObject(monitor(), (object) => {
@@ -153,7 +153,7 @@ describe("a job", () => {
     expect(await worker.next("ack")).toMatchObject({ job_id: id });
     await evictDurableObject(monitor());
     const watcher = await Watcher.open();
-    await watcher.sees(({ jobs, websockets: { total_connections } }) => {
+    await watcher.nextStatus(({ jobs, websockets: { total_connections } }) => {
       return jobs.completed === 1 && jobs.active === 0 && total_connections === 1;
     });
   });

@@ -5,28 +5,27 @@ import type { SpaceObject } from "../../src/space/space-object.ts";
 import {
   connectWorker,
   getJob,
-  inRows,
   makeSpace,
+  type NamedSpace,
   objectOf,
+  runSql,
   submit,
   TestSocket,
 } from "./support.ts";
 
-type Space = { name: string };
-
-function spaceSocket(space: Space, headers?: Record<string, string>): Promise<TestSocket> {
+function spaceSocket(space: NamedSpace, headers?: Record<string, string>): Promise<TestSocket> {
   return TestSocket.open(`/api/spaces/${space.name}/ws`, headers);
 }
 
-/** Calls the object's handlers in one turn, as when frames and what ends a socket arrive together. */
-function inOneTurn(
-  space: Space,
+/** Calls the object's handlers in one turn, as the runtime does when frames and a close arrive together. */
+function callInOneTurn(
+  space: NamedSpace,
   kind: "worker" | "subscriber",
   arrive: (object: SpaceObject, socket: WebSocket) => Promise<void>[],
 ): Promise<void> {
   return runInDurableObject(objectOf(space), async (object, state) => {
     const sockets = state.getWebSockets();
-    const socket = sockets.find((one) => one.deserializeAttachment()?.kind === kind);
+    const socket = sockets.find((socket) => socket.deserializeAttachment()?.kind === kind);
     if (!socket) throw new Error(`there is no ${kind}`);
     await Promise.all(arrive(object, socket));
   });
@@ -36,16 +35,16 @@ function resultOf(job_id: string): string {
   return JSON.stringify({ type: "result", job_id, attempt: 1, output: "done" });
 }
 
-/** Says what `frames` say, and hears everything up to the answer to the last of them. */
-async function heardUpTo(socket: TestSocket, space: Space, ...frames: (object | string)[]) {
+/** Sends `frames` and returns everything that the socket gets up to the answer to the last one. */
+async function receiveUpTo(socket: TestSocket, space: NamedSpace, ...frames: (object | string)[]) {
   for (const frame of frames) socket.send(frame);
   const job_id = `${space.name}.${"0".repeat(26)}`;
   socket.send({ type: "cancel", job_id, ref: "so far" });
   return (await socket.until(({ ref }) => ref === "so far")).slice(0, -1);
 }
 
-function statusesOf(space: Space) {
-  return inRows<{ status: string; attempts: number; reason: string | null }>(
+function statusesOf(space: NamedSpace) {
+  return runSql<{ status: string; attempts: number; reason: string | null }>(
     space,
     "SELECT status, attempts, reason FROM jobs ORDER BY ulid",
   );
@@ -54,13 +53,13 @@ function statusesOf(space: Space) {
 const SUBMIT = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
 const CANCELED = { status: "canceled", reason: "The submitter disconnected." };
 
-describe.each([1000, 4000])("a worker that tells a result and closes with %i", (code) => {
-  it("in the same turn has ended its job, which nobody gets again", async () => {
+describe.each([1000, 4000])("a worker that sends a result and closes with %i", (code) => {
+  it("in the same turn has ended its job, which no worker gets again (W17, W20b)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketMessage(socket, resultOf(id)),
       object.webSocketClose(socket, code, ""),
     ]);
@@ -72,7 +71,7 @@ describe.each([1000, 4000])("a worker that tells a result and closes with %i", (
     expect(await again.next("ack")).toMatchObject({ job_id: id, of: "result" });
   });
 
-  it("over the wire has ended its job too", async () => {
+  it("over the wire has ended its job too (W17)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
@@ -81,19 +80,19 @@ describe.each([1000, 4000])("a worker that tells a result and closes with %i", (
     worker.send({ type: "output", job_id: id, attempt: 1, delta: "x" });
     worker.send(resultOf(id));
     worker.close(code);
-    const heard = await viewer.until((frame) => frame.type === "progress");
-    expect(heard).toMatchObject([{ type: "output" }, { status: "completed", result: "done" }]);
+    const received = await viewer.until((frame) => frame.type === "progress");
+    expect(received).toMatchObject([{ type: "output" }, { status: "completed", result: "done" }]);
     expect((await viewer.closed).code).toBe(1000);
   });
 });
 
 describe("a worker that closes before its result", () => {
-  it("in the same turn has not ended its job: nothing is heard of a socket after its close", async () => {
+  it("in the same turn has not ended its job, because frames after a close are ignored", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketClose(socket, 1000, ""),
       object.webSocketMessage(socket, resultOf(id)),
     ]);
@@ -101,13 +100,13 @@ describe("a worker that closes before its result", () => {
   });
 });
 
-describe("a worker that the edge dismisses", () => {
-  it("can't register in the same turn, nor get a job", async () => {
+describe("a worker that the edge closes", () => {
+  it("for a wrong first frame can't register in the same turn, and gets no job (W30)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const { id } = await submit(space.name);
     const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
     await worker.next("hello");
-    await inOneTurn(space, "worker", (object, socket) => [
+    await callInOneTurn(space, "worker", (object, socket) => [
       object.webSocketMessage(socket, "{"),
       object.webSocketMessage(socket, JSON.stringify({ type: "register", worker_id: "one" })),
     ]);
@@ -116,12 +115,12 @@ describe("a worker that the edge dismisses", () => {
   });
 });
 
-describe("an alarm that rings when a job's time is over", () => {
-  /** Rings after every limit of the job, with these frames in the same turn before it. */
-  async function ringLate(space: Space, frames: string[]): Promise<void> {
+describe("an alarm that runs after a job's deadline", () => {
+  /** Runs the alarm after every limit of the job has passed; `frames` arrive earlier in the same turn. */
+  async function runAlarmLate(space: NamedSpace, frames: string[]): Promise<void> {
     const clock = vi.spyOn(Date, "now").mockReturnValue(Date.now() + 180_000);
     try {
-      await inOneTurn(space, "worker", (object, socket) => [
+      await callInOneTurn(space, "worker", (object, socket) => [
         ...frames.map((frame) => object.webSocketMessage(socket, frame)),
         object.alarm(),
       ]);
@@ -130,39 +129,42 @@ describe("an alarm that rings when a job's time is over", () => {
     }
   }
 
-  it("finds it completed where the result arrived before it in the same turn", async () => {
+  it("leaves the job completed if its result arrived earlier in the same turn", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await ringLate(space, [resultOf(id)]);
+    await runAlarmLate(space, [resultOf(id)]);
     expect(await worker.next(({ type }) => type !== "pong")).toMatchObject({ type: "ack" });
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("fails it where nothing but a sign of life did", async () => {
+  it("fails the job if only a sign of life arrived earlier in the same turn (W15)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id } = await submit(space.name);
     await worker.next("job");
-    await ringLate(space, [JSON.stringify({ type: "accept", job_id: id, attempt: 1 })]);
+    await runAlarmLate(space, [JSON.stringify({ type: "accept", job_id: id, attempt: 1 })]);
     expect(await worker.next("cancel")).toMatchObject({ job_id: id });
     expect(await getJob(id)).toMatchObject({ status: "failed", error: { code: "timeout" } });
   });
 });
 
-describe("a submitter that asks to be canceled with its socket", () => {
-  it.each([1000, 1001, 1006])("and closes with %i in the same turn is", async (code) => {
-    const space = await makeSpace({ offline: "queue" });
-    await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) => [
-      object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
-      object.webSocketClose(socket, code, ""),
-    ]);
-    expect(await statusesOf(space)).toMatchObject([CANCELED]);
-  });
+describe("a job with `cancel_on_disconnect`", () => {
+  it.each([1000, 1001, 1006])(
+    "is canceled if its submitter closes with %i in the same turn (S11)",
+    async (code) => {
+      const space = await makeSpace({ offline: "queue" });
+      await spaceSocket(space);
+      await callInOneTurn(space, "subscriber", (object, socket) => [
+        object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
+        object.webSocketClose(socket, code, ""),
+      ]);
+      expect(await statusesOf(space)).toMatchObject([CANCELED]);
+    },
+  );
 
-  it("and closes over the wire at once is, and another that asks nothing is not", async () => {
+  it("is canceled if its submitter closes at once over the wire, and a job without it is not (S11)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const submitter = await spaceSocket(space);
@@ -179,10 +181,10 @@ describe("a submitter that asks to be canceled with its socket", () => {
     expect(await worker.next("job")).toMatchObject({ job_id: next.id });
   });
 
-  it("is not there at all where its close came first", async () => {
+  it("is not made at all if the close of its submitter came first", async () => {
     const space = await makeSpace({ offline: "queue" });
     await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) => [
+    await callInOneTurn(space, "subscriber", (object, socket) => [
       object.webSocketClose(socket, 1000, ""),
       object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
     ]);
@@ -190,43 +192,49 @@ describe("a submitter that asks to be canceled with its socket", () => {
   });
 });
 
-describe("a subscriber that the edge dismisses", () => {
+describe("a subscriber that sends wrong frames", () => {
   const tooLarge = JSON.stringify({ ...SUBMIT, input: { x: "x".repeat(LIMITS.frameBytes) } });
   const rude: [string, string[], string, number][] = [
     ["three malformed frames in a row", ["{", '{"type":"nothing"}', "[]"], "malformed_frame", 4400],
     ["a frame too large", [tooLarge], "frame_too_large", 1009],
   ];
 
-  it.each(rude)("for %s has left: its job is canceled", async (_why, frames, error, code) => {
-    const space = await makeSpace();
-    const { socket: worker } = await connectWorker(space);
-    const submitter = await spaceSocket(space);
-    submitter.send(SUBMIT);
-    await submitter.next("accepted");
-    await worker.next("job");
-    for (const frame of frames) submitter.send(frame);
-    expect(await submitter.next("error")).toMatchObject({ code: error });
-    expect((await submitter.closed).code).toBe(code);
-    expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
-  });
+  it.each(rude)(
+    "is closed for %s, and its job is canceled (S11, S14)",
+    async (_why, frames, error, code) => {
+      const space = await makeSpace();
+      const { socket: worker } = await connectWorker(space);
+      const submitter = await spaceSocket(space);
+      submitter.send(SUBMIT);
+      await submitter.next("accepted");
+      await worker.next("job");
+      for (const frame of frames) submitter.send(frame);
+      expect(await submitter.next("error")).toMatchObject({ code: error });
+      expect((await submitter.closed).code).toBe(code);
+      expect(await worker.next("cancel")).toMatchObject({ reason: CANCELED.reason });
+    },
+  );
 
-  it.each(rude)("for %s in the turn of its submit has left too", async (_why, frames) => {
-    const space = await makeSpace({ offline: "queue" });
-    await spaceSocket(space);
-    await inOneTurn(space, "subscriber", (object, socket) =>
-      [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
-        object.webSocketMessage(socket, frame),
-      ),
-    );
-    expect(await statusesOf(space)).toMatchObject([CANCELED]);
-  });
+  it.each(rude)(
+    "is closed for %s in the turn of its submit, and its job is canceled (S11)",
+    async (_why, frames) => {
+      const space = await makeSpace({ offline: "queue" });
+      await spaceSocket(space);
+      await callInOneTurn(space, "subscriber", (object, socket) =>
+        [JSON.stringify(SUBMIT), ...frames, JSON.stringify(SUBMIT)].map((frame) =>
+          object.webSocketMessage(socket, frame),
+        ),
+      );
+      expect(await statusesOf(space)).toMatchObject([CANCELED]);
+    },
+  );
 
-  it("is not one whose malformed frames are not in a row", async () => {
+  it("stays open if its malformed frames are not in a row (S6a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const submitter = await spaceSocket(space);
     for (let round = 0; round < 3; round += 1) {
-      const heard = await heardUpTo(submitter, space, "{", "{");
-      expect(heard.filter(({ type }) => type === "error")).toHaveLength(2);
+      const received = await receiveUpTo(submitter, space, "{", "{");
+      expect(received.filter(({ type }) => type === "error")).toHaveLength(2);
     }
     submitter.send(SUBMIT);
     expect(await submitter.next("accepted")).toMatchObject({ ref: 1 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { call, connectWorker, getJob, makeSpace, submit, TestSocket } from "./support.ts";
 
 describe("a job of a space", () => {
-  it("goes to the worker, and its streamed output and result come back", async () => {
+  it("goes to the worker, and its streamed output and its result come back (W16, W17)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const viewer = await TestSocket.open(`/api/spaces/${space.name}/ws`);
@@ -27,7 +27,7 @@ describe("a job of a space", () => {
     });
   });
 
-  it("waits while the worker is busy, and runs in the order of submits", async () => {
+  it("waits while the worker is busy, and jobs run in the order of their submits (W11)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const first = await submit(space.name);
@@ -46,7 +46,7 @@ describe("a job of a space", () => {
     expect((await getJob(third.id)).result).toBe(third.id);
   });
 
-  it("is refused while no worker is there, unless the space queues offline", async () => {
+  it("is refused while no worker is connected, unless the space's `offline` is `queue` (H3)", async () => {
     const refusing = await makeSpace();
     const refused = await call("POST", `/api/spaces/${refusing.name}/jobs`, { input: {} });
     expect(refused.status).toBe(409);
@@ -58,7 +58,7 @@ describe("a job of a space", () => {
     expect((await worker.next("job")).job_id).toBe(job.id);
   });
 
-  it("ends once: a result told again is acknowledged again, one of an older attempt is stale", async () => {
+  it("ends once: a result that is sent twice is acknowledged twice, one of another attempt is stale (W20b, W22)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -72,7 +72,7 @@ describe("a job of a space", () => {
     expect((await getJob(job_id)).result).toBe("one");
   });
 
-  it("is canceled at once while it waits, and by its worker's word while it runs", async () => {
+  it("is canceled at once while it waits, and when its worker confirms while it runs (H8b, W23a)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     const running = await submit(space.name);
@@ -89,7 +89,7 @@ describe("a job of a space", () => {
 });
 
 describe("a worker", () => {
-  it("is the only one of its space: another is told why and closed with 4409", async () => {
+  it("is the only one of its space: another gets `space_occupied` and close 4409 (W7)", async () => {
     const space = await makeSpace();
     await connectWorker(space);
     const second = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
@@ -98,7 +98,7 @@ describe("a worker", () => {
     expect((await second.closed).code).toBe(4409);
   });
 
-  it("that comes back replaces its own old socket, resumes, and loses no output", async () => {
+  it("that comes back replaces its own old socket, resumes, and loses no output (W7a, W25, W26)", async () => {
     const space = await makeSpace();
     const first = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -121,7 +121,7 @@ describe("a worker", () => {
     expect(await getJob(job_id)).toMatchObject({ status: "completed", output: "ab", attempt: 1 });
   });
 
-  it("that lost a job gets it again as the next attempt", async () => {
+  it("that comes back without listing its attempt gets the job again as the next attempt (W25)", async () => {
     const space = await makeSpace();
     const first = await connectWorker(space);
     const { id: job_id } = await submit(space.name);
@@ -130,7 +130,7 @@ describe("a worker", () => {
     expect(await second.socket.next("job")).toMatchObject({ job_id, attempt: 2 });
   });
 
-  it("is let go when its token is revoked", async () => {
+  it("is closed with 4401 when its token is revoked, and can't dial again (H4, W4)", async () => {
     const space = await makeSpace();
     const { socket } = await connectWorker(space);
     const { OPERATOR } = await import("./support.ts");

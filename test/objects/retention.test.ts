@@ -1,19 +1,27 @@
 import { runDurableObjectAlarm } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
-import { connectWorker, inRows, makeSpace, objectOf, submit, TestSocket } from "./support.ts";
+import {
+  connectWorker,
+  makeSpace,
+  type NamedSpace,
+  objectOf,
+  runSql,
+  submit,
+  TestSocket,
+} from "./support.ts";
 
 const KB = 1_024;
-/** The tests' edge keeps 4 MiB of finished jobs in a space. */
+/** How many MiB of finished jobs the edge of the tests keeps in a space. */
 const KEPT_MB = 4;
 
-async function storedJobs(space: { name: string }) {
+async function storedJobs(space: NamedSpace) {
   const query = "SELECT COUNT(*) AS jobs, SUM(LENGTH(input) + LENGTH(result)) AS bytes FROM jobs";
-  const [row] = await inRows<{ jobs: number; bytes: number }>(space, query);
+  const [row] = await runSql<{ jobs: number; bytes: number }>(space, query);
   return row ?? { jobs: 0, bytes: 0 };
 }
 
 describe("the storage of a space", () => {
-  it("stays bounded under more traffic than fits: the oldest results give way, no open job does", async () => {
+  it("stays bounded under more traffic than fits: the oldest ended jobs are erased, but no open one (C11c)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space, { concurrency: 2 });
     const kept = await submit(space.name, { input: { first: true } });

@@ -3,19 +3,19 @@ import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { GatewayObject } from "../../src/gateway/gateway-object.ts";
 import { RoomObject } from "../../src/room/room-object.ts";
-import { makeJob, report } from "./backend-jobs-support.ts";
+import { makeJob, receiveSoFar, report } from "./backend-jobs-support.ts";
 import {
   connectUser,
   freshRoom,
   gateways,
+  hibernateGateways,
   objectOf,
   publish,
   roomOf,
-  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
-import { call, type Frame, OPERATOR, TestSocket } from "./support.ts";
+import { call, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 
@@ -27,20 +27,13 @@ function failing(): Promise<never> {
   return Promise.reject(new Error("overloaded"));
 }
 
-/** Everything a socket got before it was answered this. */
-async function heard(socket: TestSocket): Promise<Frame[]> {
-  const ref = crypto.randomUUID();
-  socket.send({ type: "ping", ref });
-  return (await socket.until((frame) => frame.ref === ref)).slice(0, -1);
-}
-
-async function present(room: string) {
+async function getPresence(room: string) {
   const response = await call("GET", `/api/rooms/${room}/presence`, undefined, OPERATOR);
   return response.json<{ users: { user_id: string; connections: number }[] }>();
 }
 
-describe("a gateway that could not be told", () => {
-  it("hears of it as soon as it can be, though nothing else happens in the room", async () => {
+describe("a gateway to which delivery failed", () => {
+  it("gets the events as soon as delivery works again, even if nothing else happens in the room (R6)", async () => {
     const room = freshRoom();
     const socket = await connectUser("ann", ANY);
     await subscribe(socket, room);
@@ -52,7 +45,7 @@ describe("a gateway that could not be told", () => {
     expect(frames.map(({ offset }) => offset)).toEqual([1, 2]);
   });
 
-  it("reads all that it lacks, however much that is", async () => {
+  it("reads all the events that it missed, even thousands (R6)", async () => {
     const room = freshRoom();
     const socket = await connectUser("bob", ANY);
     await subscribe(socket, room);
@@ -70,7 +63,7 @@ describe("a gateway that could not be told", () => {
 });
 
 describe("a room that restarts", () => {
-  it("is followed on by its gateways, which may read it again", async () => {
+  it("still delivers to its gateways, and its history can be read again (R4b, R6)", async () => {
     const room = freshRoom();
     const socket = await connectUser("cyd", ANY);
     const { epoch } = await subscribe(socket, room);
@@ -88,7 +81,7 @@ describe("a room that restarts", () => {
 });
 
 describe("a client of a gateway", () => {
-  it("that follows a room twice at once gets every event once", async () => {
+  it("that subscribes to a room twice at once gets every event once after the last `subscribed` (R4c)", async () => {
     const room = freshRoom();
     for (const n of [1, 2, 3]) await publish(room, "step.done", { n });
     const { epoch } = await roomOf(room).history(null, 1);
@@ -102,7 +95,7 @@ describe("a client of a gateway", () => {
     expect(frames.slice(last + 1).map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
   });
 
-  it("that follows a job twice at once gets every event once, and leaves no socket behind", async () => {
+  it("that subscribes to a job twice at once gets its events, and leaves no socket behind when it closes", async () => {
     const id = await makeJob();
     const room = `job:${id}`;
     const socket = await connectUser("eve", ANY);
@@ -118,7 +111,7 @@ describe("a client of a gateway", () => {
     await vi.waitUntil(async () => (await sockets()) === 0);
   });
 
-  it("that is ahead of it gets no event again", async () => {
+  it("that names a newer position than its gateway knows gets no event twice (R4b, R6)", async () => {
     const room = freshRoom();
     const socket = await connectUser("fay", ANY);
     const { epoch } = await subscribe(socket, room);
@@ -132,7 +125,7 @@ describe("a client of a gateway", () => {
     expect(frames.map(({ offset }) => offset)).toEqual([3, 4]);
   });
 
-  it("whose own room can't be reached is told so, and may follow it later", async () => {
+  it("whose own room can't be reached gets an error, and can subscribe to it later", async () => {
     const join = vi.spyOn(RoomObject.prototype, "join").mockImplementation(failing);
     const socket = await connectUser("gus");
     const failed = await socket.next(({ type, room }) => type === "error" && room === "user:gus");
@@ -143,7 +136,7 @@ describe("a client of a gateway", () => {
     expect(await socket.next("step.done")).toMatchObject({ room: "user:gus" });
   });
 
-  it("that publishes to a room that can't be reached is told so", async () => {
+  it("that publishes to a room that can't be reached gets an error with its `ref`", async () => {
     const socket = await connectUser("hal", ANY);
     vi.spyOn(RoomObject.prototype, "publish").mockImplementation(failing);
     const room = freshRoom();
@@ -151,7 +144,7 @@ describe("a client of a gateway", () => {
     expect(await socket.next("error")).toMatchObject({ code: "temporarily_unavailable", ref: "r" });
   });
 
-  it("that asks for more than a socket can keep is told so, and its other subscribes go on", async () => {
+  it("that subscribes with more than its socket can keep gets `too_many_rooms`, and can still subscribe to others (R14)", async () => {
     const socket = await connectUser("ida", ANY);
     const where = Object.fromEntries(
       Array.from({ length: 19 }, (_, n) => [`field${n}`, "漢".repeat(480)]),
@@ -164,7 +157,7 @@ describe("a client of a gateway", () => {
     expect(await socket.next("step.done")).toMatchObject({ room });
   });
 
-  it("that is gone before it was told anything stays in no room", async () => {
+  it("that leaves before it gets a frame is present in no room", async () => {
     const before = gateways();
     for (let n = 0; n < 5; n += 1) {
       const socket = await TestSocket.open(`/ws?token=${await userToken("jo")}`);
@@ -173,13 +166,13 @@ describe("a client of a gateway", () => {
     }
     const users = await vi.waitUntil(async () => {
       const found = await Promise.all(before.map((gateway) => gateway.present("user:jo")));
-      return found.every((one) => one === null) ? found : undefined;
+      return found.every((user) => user === null) ? found : undefined;
     });
     expect(users).toHaveLength(before.length);
-    expect((await present("user:jo")).users).toEqual([]);
+    expect((await getPresence("user:jo")).users).toEqual([]);
   });
 
-  it("that leaves while its gateway sleeps is said to have left", async () => {
+  it("that leaves while its gateway hibernates is reported as having left (R10)", async () => {
     const room = freshRoom();
     const token = await userToken("watcher", ANY);
     const watcher = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}&presence=1`);
@@ -187,13 +180,13 @@ describe("a client of a gateway", () => {
     const guest = await connectUser("kay", ANY);
     await subscribe(guest, room);
     await watcher.next(({ type, user_id }) => type === "presence.joined" && user_id === "kay");
-    await sleepGateways();
+    await hibernateGateways();
     guest.close();
     await watcher.next(({ type, user_id }) => type === "presence.left" && user_id === "kay");
-    expect((await present(room)).users).toMatchObject([{ user_id: "watcher" }]);
+    expect((await getPresence(room)).users).toMatchObject([{ user_id: "watcher" }]);
   });
 
-  it("that comes with a fresh token follows what that names, private jobs too", async () => {
+  it("with a fresh token keeps what that token names, private jobs too, and loses the rest (R5, R11a)", async () => {
     const id = await makeJob({ visibility: "private" });
     const room = `job:${id}`;
     const rights = { rooms: [room] };
@@ -206,12 +199,12 @@ describe("a client of a gateway", () => {
     socket.send({ type: "authenticate", token: await userToken("lea") });
     expect(await socket.next("error")).toMatchObject({ room, code: "not_allowed" });
     await report(id, "output", { delta: "for others" });
-    expect((await heard(socket)).filter(({ type }) => type === "output")).toEqual([]);
+    expect((await receiveSoFar(socket)).filter(({ type }) => type === "output")).toEqual([]);
   });
 });
 
-describe("everyone's room", () => {
-  it("tells nobody who is in it", async () => {
+describe("the room `global`", () => {
+  it("reports nobody as present (R10)", async () => {
     await connectUser("mo");
     const token = await userToken("nia");
     const response = await call("GET", "/api/rooms/global/presence", undefined, {
@@ -221,7 +214,7 @@ describe("everyone's room", () => {
   });
 });
 
-describe("a room that is only followed", () => {
+describe("a room with followers and without events", () => {
   it("has no tables", async () => {
     const room = freshRoom();
     const socket = await connectUser("oz", ANY);

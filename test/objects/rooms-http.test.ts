@@ -5,7 +5,7 @@ import { app } from "../../src/http/app.ts";
 import { freshRoom, publish, roomOf, userToken } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
-/** Rights that take more than a socket keeps. */
+/** More rights than a socket can keep. */
 const MANY = { rooms: Array.from({ length: 200 }, (_, n) => `project:${n}-${"x".repeat(50)}`) };
 
 async function bearer(userId: string, claims: JWTPayload) {
@@ -16,7 +16,7 @@ function filterOf(types: string[]): string {
   return `filter=${encodeURIComponent(JSON.stringify({ types }))}`;
 }
 
-/** The text of a stream, read until it has `wanted`; then the reader goes. */
+/** Reads a stream until its text contains `wanted`, then cancels it; returns the text. */
 async function readUntil(response: Response, wanted: string): Promise<string> {
   await expectStatus(200, response);
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
@@ -31,7 +31,7 @@ async function readUntil(response: Response, wanted: string): Promise<string> {
 }
 
 describe("publishing over HTTP", () => {
-  it("refuses types that every object has a member of, and those of the edge itself", async () => {
+  it("refuses types that are names of JavaScript's object members, and the edge's own types (R9b)", async () => {
     const path = `/api/rooms/${freshRoom()}/events`;
     for (const type of ["constructor", "toString", "presence.joined", "connection.expiring"]) {
       const problem = await problemOf(422, call("POST", path, { type, data: {} }, OPERATOR));
@@ -39,7 +39,7 @@ describe("publishing over HTTP", () => {
     }
   });
 
-  it("refuses an event that is too large as it is written anew, and says so", async () => {
+  it("refuses an event that is too large when the edge writes it again, and says so (R9b)", async () => {
     const room = freshRoom();
     const body = `{"type":"a.b","data":{"n":[${Array(20_000).fill("1e20").join()}]}}`;
     const { detail } = await problemOf(
@@ -57,7 +57,7 @@ describe("publishing over HTTP", () => {
     expect(error.message).toContain("event.data: may have 262144 bytes at most");
   });
 
-  it("answers the place of what was stored, not what was sent anew under its id", async () => {
+  it("answers a known id with the place of the stored event, not with the new data (R16, R16a)", async () => {
     const room = freshRoom();
     const path = `/api/rooms/${room}/events`;
     const first = { type: "step.done", data: { n: 1 }, id: "e1" };
@@ -77,7 +77,7 @@ describe("publishing over HTTP", () => {
     });
   });
 
-  it("takes the room of any user a token can name", async () => {
+  it("accepts the room of any user that a token can name", async () => {
     const user = `auth0|${crypto.randomUUID()}`;
     await publish(`user:${encodeURIComponent(user)}`, "step.done", { n: 1 });
     const headers = await bearer(user, {});
@@ -91,7 +91,7 @@ describe("publishing over HTTP", () => {
 });
 
 describe("a stream of a room", () => {
-  it("that breaks before its first event goes on from where it was, without a gap", async () => {
+  it("that breaks before its first event goes on from where it began, without a gap (R17a)", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
     const path = `/api/rooms/${room}/events`;
@@ -106,7 +106,7 @@ describe("a stream of a room", () => {
     expect(text).not.toContain('"n":1');
   });
 
-  it("has an id for each event, also where batches are asked for", async () => {
+  it("has an id for each event, even with `?batch=1` (R17)", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
     await publish(room, "step.done", { n: 2 });
@@ -117,7 +117,7 @@ describe("a stream of a room", () => {
     expect(text).not.toContain("batch");
   });
 
-  it("is refused where the token's rights don't fit a socket", async () => {
+  it("is refused if the token has more rights than a socket can keep", async () => {
     const headers = await bearer("mia", { rooms: ["*", ...MANY.rooms] });
     const path = `/api/rooms/${freshRoom()}/events`;
     const { code } = await problemOf(403, call("GET", path, undefined, headers));
@@ -126,7 +126,7 @@ describe("a stream of a room", () => {
 });
 
 describe("the filter in an address", () => {
-  it("is refused where a socket can't keep it", async () => {
+  it("is refused if it is larger than 4,096 bytes (R3b, R2)", async () => {
     const room = freshRoom();
     const long = filterOf(Array.from({ length: 50 }, (_, n) => `${n}${"x".repeat(100)}`));
     const path = `/api/rooms/${room}`;
@@ -141,7 +141,7 @@ describe("the filter in an address", () => {
     expect(await socket.closed).toMatchObject({ code: 4400 });
   });
 
-  it("fits a socket beside as many rights as there may be, in any letters", async () => {
+  it("fits in a socket next to the most rights that are allowed, in any script", async () => {
     const filters = [
       { types: Array.from({ length: 38 }, () => "x".repeat(100)) },
       { types: Array.from({ length: 19 }, () => "語".repeat(100)) },
@@ -162,7 +162,7 @@ describe("the filter in an address", () => {
     }
   });
 
-  it("that is wrong in letters that take many bytes is refused all the same", async () => {
+  it("that is invalid and written in multi-byte letters is refused (R2)", async () => {
     const filter = encodeURIComponent(JSON.stringify({ ["語".repeat(60)]: 1 }));
     const socket = await TestSocket.open(`/api/rooms/${freshRoom()}/ws?filter=${filter}`, OPERATOR);
     expect(await socket.next("connection.error")).toMatchObject({ code: "invalid_request" });
@@ -174,18 +174,18 @@ describe("the filter in an address", () => {
   }
 });
 
-describe("while nobody can say what a token is worth", () => {
-  /** Nothing listens there. */
+describe("while the keys that check a token can't be fetched", () => {
+  /** Nothing listens at this address. */
   const settings = { ...env, JWKS_URL: "http://127.0.0.1:9/keys" };
-  // Of a key pair, as far as can be seen without its key.
+  // Names a key by its id. The signature is nonsense, but only with that key could the edge find out.
   const token = `${btoa('{"alg":"ES256","kid":"one"}').replaceAll("=", "")}.e30.AAAA`;
 
   beforeEach(() => {
-    const told = vi.spyOn(console, "error").mockReturnValue();
-    return () => told.mockRestore();
+    const logged = vi.spyOn(console, "error").mockReturnValue();
+    return () => logged.mockRestore();
   });
 
-  it("a request is answered that it may be tried again", async () => {
+  it("a request is answered 503 with `retry-after` (H3)", async () => {
     const headers = { authorization: `Bearer ${token}` };
     const response = await app.request("/api/rooms/global/history", { headers }, settings);
     expect([response.status, response.headers.get("retry-after")]).toEqual([503, "1"]);
@@ -193,7 +193,7 @@ describe("while nobody can say what a token is worth", () => {
   });
 
   it.each(["/ws", "/api/rooms/global/ws", "/ws/some-job", "/ws/monitor"])(
-    "a socket of %s is closed such that its client comes again",
+    "a socket of %s is closed with 1012, after which its client dials again (R2)",
     async (path) => {
       const headers = { upgrade: "websocket", authorization: `Bearer ${token}` };
       const { webSocket } = await app.request(path, { headers }, settings);

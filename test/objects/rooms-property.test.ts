@@ -2,7 +2,7 @@ import { evictAllDurableObjects, evictDurableObject } from "cloudflare:test";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
-  daysGoBy,
+  expireEvents,
   freshRoom,
   gateways,
   neighbourOf,
@@ -13,23 +13,23 @@ import {
 } from "./rooms-support.ts";
 import { type Frame, TestSocket } from "./support.ts";
 
-type Step =
+type RoomStep =
   | { type: "publish"; count: number }
-  /** Everyone reads what there is. */
+  /** Every follower reads up to the newest event. */
   | { type: "read" }
-  /** The same event is published again. */
+  /** The latest event is published again under its id. */
   | { type: "repeat" }
-  | { type: "subscribe"; who: number; over: "gateway" | "room"; resume: boolean }
-  | { type: "drop"; who: number }
+  | { type: "subscribe"; follower: number; over: "gateway" | "room"; resume: boolean }
+  | { type: "drop"; follower: number }
   | { type: "trim" }
-  /** Memory is lost, sockets are not. */
-  | { type: "sleep"; what: "room" | "gateways" | "all" }
-  /** Memory and sockets are lost. */
+  /** Objects are evicted from memory and keep their sockets. */
+  | { type: "hibernate"; objects: "room" | "gateways" | "all" }
+  /** All objects are evicted from memory and lose their sockets. */
   | { type: "restart" };
 
 const FOLLOWERS = 3;
-const who = fc.nat(FOLLOWERS - 1);
-const step: fc.Arbitrary<Step> = fc.oneof(
+const follower = fc.nat(FOLLOWERS - 1);
+const step: fc.Arbitrary<RoomStep> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({ type: fc.constant("publish"), count: fc.integer({ min: 1, max: 4 }) }),
@@ -40,34 +40,35 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 4,
     arbitrary: fc.record({
       type: fc.constant("subscribe"),
-      who,
+      follower,
       over: fc.constantFrom("gateway", "room"),
       resume: fc.boolean(),
     }),
   },
-  { weight: 2, arbitrary: fc.record({ type: fc.constant("drop"), who }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant("drop"), follower }) },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("trim") }) },
   {
     weight: 2,
     arbitrary: fc.record({
-      type: fc.constant("sleep"),
-      what: fc.constantFrom("room", "gateways", "all"),
+      type: fc.constant("hibernate"),
+      objects: fc.constantFrom("room", "gateways", "all"),
     }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant("restart") }) },
-) as fc.Arbitrary<Step>;
+) as fc.Arbitrary<RoomStep>;
 
-/** One who follows the room, and checks each event as it comes. */
-class Follower {
+/** A client that subscribes to the room and checks each event that it gets. */
+class CheckedSubscriber {
   socket: TestSocket | null = null;
-  private place: { epoch: string; offset: number } | null = null;
+  private position: { epoch: string; offset: number } | null = null;
   private room = "";
 
   async connect(room: string, over: "gateway" | "room", resume: boolean): Promise<void> {
     this.drop();
     this.room = room;
     const token = await userToken("follower", { rooms: ["*"] });
-    const since = resume && this.place ? `${this.place.epoch}:${this.place.offset}` : undefined;
+    const since =
+      resume && this.position ? `${this.position.epoch}:${this.position.offset}` : undefined;
     const path = over === "gateway" ? "/ws" : `/api/rooms/${room}/ws`;
     const query = over === "room" && since ? `&since=${since}` : "";
     this.socket = await TestSocket.open(`${path}?token=${token}${query}`);
@@ -75,10 +76,10 @@ class Follower {
       await inTime(this.socket.next("connection.established"), "of a connection");
       this.socket.send({ type: "subscribe", room, ...(since ? { since } : {}) });
     }
-    const began = (frame: Frame) =>
+    const isBegin = (frame: Frame) =>
       frame.room === room && (frame.type === "subscribed" || frame.type === "connection");
-    const begin = await inTime(this.socket.next(began), "of a subscription");
-    this.begin(begin, since !== undefined);
+    const begin = await inTime(this.socket.next(isBegin), "of a subscription");
+    this.startAt(begin, since !== undefined);
   }
 
   drop(): void {
@@ -86,57 +87,60 @@ class Follower {
     this.socket = null;
   }
 
-  /** Reads on to the newest event; each must follow the one before, or a gap must be told. */
+  /** Reads up to offset `last`. Each event must follow the one before, unless a `subscribed` reports a gap. */
   async readTo(last: number, numbers: ReadonlyMap<number, number>): Promise<void> {
-    while (this.socket && this.place && this.place.offset < last) {
+    while (this.socket && this.position && this.position.offset < last) {
       const wanted = ({ type, room }: Frame) =>
         room === this.room && (type === "subscribed" || type === "step.done");
-      const frame = await inTime(this.socket.next(wanted), `after ${this.place.offset} of ${last}`);
-      if (frame.type === "subscribed") this.begin(frame, false);
+      const frame = await inTime(
+        this.socket.next(wanted),
+        `after ${this.position.offset} of ${last}`,
+      );
+      if (frame.type === "subscribed") this.startAt(frame, false);
       else {
-        expect(frame.offset).toBe(this.place.offset + 1);
-        expect((frame.data as { n: number }).n).toBe(numbers.get(this.place.offset + 1));
-        this.place.offset += 1;
+        expect(frame.offset).toBe(this.position.offset + 1);
+        expect((frame.data as { n: number }).n).toBe(numbers.get(this.position.offset + 1));
+        this.position.offset += 1;
       }
     }
   }
 
-  /** Recovered means from where it was; else the place is told anew, and never lies behind. */
-  private begin(frame: Frame, resumed: boolean): void {
+  /** With `recovered` it goes on from its position; otherwise it gets a new one, which is never an older one. */
+  private startAt(frame: Frame, resumed: boolean): void {
     const epoch = frame.epoch as string;
     const offset = frame.offset as number;
     if (frame.recovered) {
       expect(resumed).toBe(true);
-      expect({ epoch, offset }).toEqual(this.place);
-    } else if (this.place?.epoch === epoch)
-      expect(offset).toBeGreaterThanOrEqual(this.place.offset);
-    this.place = { epoch, offset };
+      expect({ epoch, offset }).toEqual(this.position);
+    } else if (this.position?.epoch === epoch)
+      expect(offset).toBeGreaterThanOrEqual(this.position.offset);
+    this.position = { epoch, offset };
   }
 }
 
-/** What has not come by then is lost. */
+/** A frame that hasn't come after so many milliseconds is lost. */
 const LONGEST_MS = 3_000;
 
-async function inTime<T>(frame: Promise<T>, what: string): Promise<T> {
+async function inTime<T>(frame: Promise<T>, context: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`nothing came ${what}`)), LONGEST_MS);
+    timer = setTimeout(() => reject(new Error(`nothing came ${context}`)), LONGEST_MS);
   });
   return Promise.race([frame, late]).finally(() => clearTimeout(timer));
 }
 
-/** One room whose object is its own, or one that shares it with another. */
+/** `project`: a room with an object of its own; `user`: a room that shares its object with others. */
 const kinds = fc.constantFrom("project" as const, "user" as const);
 
-class World {
+class RoomScenario {
   private readonly room: string;
-  /** Published to as well, and followed by nobody. */
+  /** A room in the same object that gets events too, and has no followers. */
   private readonly neighbour: string | null;
   private readonly neighbours = { published: 0, last: 0 };
-  private readonly followers = Array.from({ length: FOLLOWERS }, () => new Follower());
-  /** What was published and not yet answered. */
+  private readonly followers = Array.from({ length: FOLLOWERS }, () => new CheckedSubscriber());
+  /** The publishes that were not answered yet. */
   private pending: Promise<void>[] = [];
-  /** Which number is at which offset. */
+  /** The number of the event at each offset. */
   private readonly numbers = new Map<number, number>();
   private published = 0;
   private last = 0;
@@ -146,7 +150,7 @@ class World {
     this.neighbour = kind === "user" ? neighbourOf(this.room) : null;
   }
 
-  async perform(step: Step): Promise<void> {
+  async perform(step: RoomStep): Promise<void> {
     switch (step.type) {
       case "publish":
         for (let count = 0; count < step.count; count += 1) {
@@ -159,36 +163,36 @@ class World {
         if (this.published > 0) this.pending.push(this.publish(this.published));
         return;
       case "subscribe":
-        await this.followers[step.who]?.connect(this.room, step.over, step.resume);
+        await this.followers[step.follower]?.connect(this.room, step.over, step.resume);
         return;
       case "drop":
-        this.followers[step.who]?.drop();
+        this.followers[step.follower]?.drop();
         return;
       case "trim":
-        await this.settle();
+        await this.waitUntilRead();
         await this.trim();
         return;
-      case "sleep":
-        await this.settle();
-        await this.sleep(step.what);
+      case "hibernate":
+        await this.waitUntilRead();
+        await this.hibernate(step.objects);
         return;
       case "restart":
-        await this.settle();
+        await this.waitUntilRead();
         for (const follower of this.followers) follower.drop();
         await evictAllDurableObjects({ webSockets: "close" });
         return;
       case "read":
-        await this.settle();
+        await this.waitUntilRead();
     }
   }
 
   async end(): Promise<void> {
-    await this.settle();
+    await this.waitUntilRead();
     for (const follower of this.followers) follower.drop();
   }
 
-  /** Everyone has everything. */
-  private async settle(): Promise<void> {
+  /** Waits until every event is published and every follower has read it. */
+  private async waitUntilRead(): Promise<void> {
     await Promise.all(this.pending);
     this.pending = [];
     for (const follower of this.followers) await follower.readTo(this.last, this.numbers);
@@ -197,7 +201,7 @@ class World {
     expect([last, events.length]).toEqual([this.neighbours.last, this.neighbours.last]);
   }
 
-  /** Under the same ids as in the room itself. */
+  /** Publishes to the other room under the ids that the room itself uses. */
   private async publishNext(neighbour: string): Promise<void> {
     this.neighbours.published += 1;
     const n = this.neighbours.published;
@@ -206,7 +210,7 @@ class World {
     this.neighbours.last = Math.max(this.neighbours.last, offset);
   }
 
-  /** Published again under its id, an event has the offset it had, as long as it is remembered. */
+  /** Publishes an event; a repeat must get the same offset as long as its id is remembered. */
   private async publish(n: number): Promise<void> {
     const { offset } = await publish(this.room, "step.done", { n }, `e${n}`);
     expect(this.numbers.get(offset) ?? n).toBe(n);
@@ -215,35 +219,37 @@ class World {
   }
 
   private async trim(): Promise<void> {
-    await daysGoBy(this.room);
+    await expireEvents(this.room);
     this.neighbours.last = 0;
     const { last, epoch } = await roomOf(this.room).history(null, 1);
     if (epoch !== "") {
       expect(last).toBe(this.last);
       return;
     }
-    // Nobody followed it, and nothing was left: it begins anew.
+    // Without followers and events the room was erased, so it starts again.
     this.last = 0;
     this.numbers.clear();
   }
 
-  private async sleep(what: "room" | "gateways" | "all"): Promise<void> {
-    const objects = what === "room" ? [] : [...gateways()];
-    const rooms = what === "gateways" ? [] : [objectOf(this.room)];
-    await Promise.allSettled([...objects, ...rooms].map((one) => evictDurableObject(one)));
+  private async hibernate(which: "room" | "gateways" | "all"): Promise<void> {
+    const gatewaysToEvict = which === "room" ? [] : [...gateways()];
+    const rooms = which === "gateways" ? [] : [objectOf(this.room)];
+    await Promise.allSettled(
+      [...gatewaysToEvict, ...rooms].map((object) => evictDurableObject(object)),
+    );
   }
 }
 
-describe("whoever follows a room", () => {
-  it("gets its log in order without gap or double, or is told of the gap", async () => {
+describe("a subscriber of a room", () => {
+  it("gets every event once and in order, or a `subscribed` that reports the gap (R4b, R5, R6)", async () => {
     await fc.assert(
       fc.asyncProperty(
         kinds,
         fc.array(step, { minLength: 5, maxLength: 25 }),
         async (kind, steps) => {
-          const world = new World(kind);
-          for (const step of steps) await world.perform(step);
-          await world.end();
+          const scenario = new RoomScenario(kind);
+          for (const step of steps) await scenario.perform(step);
+          await scenario.end();
         },
       ),
       { numRuns: 40 },

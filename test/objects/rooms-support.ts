@@ -8,7 +8,7 @@ import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 let made = 0;
 
-/** A room of its own for a test. */
+/** Returns the name of a room that no other test uses. */
 export function freshRoom(kind = "project"): string {
   made += 1;
   return `${kind}:${made}-${crypto.randomUUID().slice(0, 8)}`;
@@ -18,7 +18,7 @@ export function userToken(userId: string, claims: JWTPayload = {}, expiresInS?: 
   return tokenOf(env.JWT_SECRET ?? "", userId, claims, expiresInS);
 }
 
-/** A socket of `/ws` that is ready. */
+/** Opens `/ws` as this user and waits for `connection.established`. */
 export async function connectUser(userId: string, claims: JWTPayload = {}): Promise<TestSocket> {
   const token = await userToken(userId, claims);
   const socket = await TestSocket.open("/ws", { authorization: `Bearer ${token}` });
@@ -38,7 +38,7 @@ export async function publish(room: string, type: string, data: object = {}, id?
   return response.json<{ id: string; offset: number; repeated: boolean }>();
 }
 
-/** A room of another user that the same object keeps. */
+/** Returns the name of another user's room that is stored in the same Durable Object. */
 export function neighbourOf(room: string): string {
   for (;;) {
     const other = freshRoom("user");
@@ -46,7 +46,7 @@ export function neighbourOf(room: string): string {
   }
 }
 
-/** The object that keeps a room. */
+/** The Durable Object in which a room is stored. */
 export function objectOf(room: string) {
   return env.ROOM.getByName(hostOf(room));
 }
@@ -55,8 +55,8 @@ export function roomOf(room: string): RoomHandle {
   return new RoomHandle(env, room);
 }
 
-/** Days go by: the events of the room's object are too old, and its rooms are looked through. */
-export async function daysGoBy(room: string): Promise<void> {
+/** Makes every event in the room's object too old to be kept, and runs the sweep that erases them. */
+export async function expireEvents(room: string): Promise<void> {
   const object = objectOf(room);
   await runInDurableObject(object, (_room, { storage }) => {
     storage.kv.put("sweep", { at: 1, after: "" });
@@ -67,8 +67,8 @@ export async function daysGoBy(room: string): Promise<void> {
   await runDurableObjectAlarm(object);
 }
 
-/** The gateways lose their memory, and keep their sockets; some of them may never have run. */
-export async function sleepGateways(): Promise<void> {
+/** Evicts the gateways from memory but keeps their sockets. Evicting one that never ran fails, which doesn't matter. */
+export async function hibernateGateways(): Promise<void> {
   await Promise.allSettled(gateways().map((gateway) => evictDurableObject(gateway)));
 }
 

@@ -2,12 +2,12 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import {
   connectUser,
-  daysGoBy,
+  expireEvents,
   freshRoom,
+  hibernateGateways,
   objectOf,
   publish,
   roomOf,
-  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
@@ -20,7 +20,7 @@ function dataOf(frames: Frame[]) {
 }
 
 describe("a socket of /ws", () => {
-  it("begins with who it is, and follows the user's room and everyone's", async () => {
+  it("starts with `connection.established`, and follows the user's own room and `global` (R3)", async () => {
     const socket = await TestSocket.open("/ws", {
       authorization: `Bearer ${await userToken("alice")}`,
     });
@@ -32,7 +32,7 @@ describe("a socket of /ws", () => {
     expect(await socket.next("news.posted")).toMatchObject({ room: "global", data: { n: 1 } });
   });
 
-  it("takes its token from the address and from a subprotocol, and answers the other protocol", async () => {
+  it("accepts its token in the address or as a subprotocol (R1a)", async () => {
     const token = await userToken("bob");
     const byQuery = await TestSocket.open(`/ws?token=${token}`);
     expect(await byQuery.next("connection.established")).toMatchObject({ user_id: "bob" });
@@ -42,7 +42,7 @@ describe("a socket of /ws", () => {
     expect(await byProtocol.next("connection.established")).toMatchObject({ user_id: "bob" });
   });
 
-  it("without a good token is told why and closed with 4401", async () => {
+  it("without a valid token gets the reason and is closed with 4401 (R2)", async () => {
     for (const headers of [{}, { authorization: `Bearer ${await userToken("alice", {}, -60)}` }]) {
       const socket = await TestSocket.open("/ws", headers as Record<string, string>);
       const error = await socket.next("connection.error");
@@ -51,7 +51,7 @@ describe("a socket of /ws", () => {
     }
   });
 
-  it("gets every event of its rooms in order, and none of others", async () => {
+  it("gets every event of its rooms in order, and none of other rooms (R6)", async () => {
     const [room, other] = [freshRoom(), freshRoom()];
     const socket = await connectUser("carol", { rooms: [room] });
     expect(await subscribe(socket, room)).toMatchObject({ offset: 0, recovered: false });
@@ -64,7 +64,7 @@ describe("a socket of /ws", () => {
     expect(got.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5]);
   });
 
-  it("may not follow a room its token does not name, nor one that can't be", async () => {
+  it("can't subscribe to a room that its token doesn't name, nor to one that can't exist (R4a)", async () => {
     const room = freshRoom();
     const socket = await connectUser("dave");
     socket.send({ type: "subscribe", room, ref: 1 });
@@ -92,7 +92,7 @@ describe("a socket of /ws", () => {
     expect(frames.map(({ type }) => type)).toEqual(["pong"]);
   });
 
-  it("goes on after a position without gap or double", async () => {
+  it("gets exactly the events after its position, or starts after the newest one if the position is unknown (R4b)", async () => {
     const room = freshRoom();
     const first = await connectUser("erin", ANY);
     const { epoch } = await subscribe(first, room);
@@ -111,7 +111,7 @@ describe("a socket of /ws", () => {
     });
   });
 
-  it("goes on after a position however far it is behind", async () => {
+  it("gets every event after its position, even if it missed thousands (R4b)", async () => {
     const room = freshRoom();
     const { epoch } = await roomOf(room).join("none", [], false);
     for (let batch = 0; batch < 3; batch += 1) {
@@ -132,7 +132,7 @@ describe("a socket of /ws", () => {
     expect(dataOf(missed)).toEqual(Array.from({ length: 2_100 }, (_, n) => n + 1));
   });
 
-  it("gets what its filter asks for", async () => {
+  it("gets only the events that match its filter (R7)", async () => {
     const room = freshRoom();
     const socket = await connectUser("frank", ANY);
     const filter = { types: ["workflow.*"], where: { "owner.name": ["x", "y"], urgent: true } };
@@ -149,7 +149,7 @@ describe("a socket of /ws", () => {
     expect(await socket.next(({ room: of }) => of === room)).toMatchObject({ offset });
   });
 
-  it("publishes where its token lets it, and is told of the event's place", async () => {
+  it("publishes to rooms that its token names, and gets the event's offset (R9, R9a)", async () => {
     const room = freshRoom();
     const backend = await connectUser("backend", { publish: ["project:*"], rooms: [room] });
     await subscribe(backend, room);
@@ -162,7 +162,7 @@ describe("a socket of /ws", () => {
     expect(await backend.next("error")).toMatchObject({ code: "not_allowed", room: "global" });
   });
 
-  it("no longer follows what it unsubscribed from", async () => {
+  it("gets no events of a room that it has unsubscribed from", async () => {
     const room = freshRoom();
     const socket = await connectUser("grace", ANY);
     await subscribe(socket, room);
@@ -173,7 +173,7 @@ describe("a socket of /ws", () => {
     expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
   });
 
-  it("follows a bounded number of rooms, and no faster than anybody would", async () => {
+  it("follows at most 100 rooms, and is closed with 4429 if it sends too fast (R14, R14a)", async () => {
     const socket = await connectUser("heidi", ANY);
     for (let n = 0; n < 99; n += 1) socket.send({ type: "subscribe", room: `flood:${n}` });
     expect(await socket.next("error")).toMatchObject({ code: "too_many_rooms" });
@@ -182,7 +182,7 @@ describe("a socket of /ws", () => {
     expect(await socket.closed).toMatchObject({ code: 4429 });
   });
 
-  it("hears who comes to a room and leaves it, if it asks", async () => {
+  it("gets `presence.joined` and `presence.left` of other users, if it asks for presence (R10)", async () => {
     const room = freshRoom();
     const watcher = await connectUser("ivan", ANY);
     await subscribe(watcher, room, { presence: true });
@@ -201,7 +201,7 @@ describe("a socket of /ws", () => {
     expect(await watcher.next("presence.left")).toMatchObject({ room, user_id: "judy" });
   });
 
-  it("is told when its token runs out, and lives on with a fresh one", async () => {
+  it("gets a warning before its token expires, and stays open with a fresh token of the same user (R11, R11a)", async () => {
     const token = await userToken("kim", {}, 31);
     const socket = await TestSocket.open(`/ws?token=${token}`);
     await socket.next("connection.established");
@@ -212,21 +212,21 @@ describe("a socket of /ws", () => {
     expect(await socket.next("authenticated")).toMatchObject({ user_id: "kim", ref: 2 });
   });
 
-  it("takes no token where it came with the operator's key", async () => {
+  it("that was opened with the operator's key accepts no token (R11c)", async () => {
     const socket = await TestSocket.open("/ws", OPERATOR);
     await socket.next("connection.established");
     socket.send({ type: "authenticate", token: await userToken("kim"), ref: 1 });
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", ref: 1 });
   });
 
-  it("is closed with 4401 once its token has run out", async () => {
+  it("is closed with 4401 when its token has expired (R11)", async () => {
     const socket = await TestSocket.open(`/ws?token=${await userToken("leo", {}, 1)}`);
     await socket.next("connection.established");
     expect(await socket.next("connection.error")).toMatchObject({ code: "not_authenticated" });
     expect(await socket.closed).toMatchObject({ code: 4401 });
   });
 
-  it("loses what a fresh token does not name any more", async () => {
+  it("is unsubscribed from rooms that a fresh token no longer names (R11a)", async () => {
     const room = freshRoom();
     const socket = await connectUser("mia", ANY);
     await subscribe(socket, room);
@@ -237,19 +237,19 @@ describe("a socket of /ws", () => {
     expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
   });
 
-  it("goes on when gateway and room have slept", async () => {
+  it("gets every event once even though the gateway and the room hibernate in between (R6)", async () => {
     const room = freshRoom();
     const socket = await connectUser("nina", ANY);
     await subscribe(socket, room, { filter: { types: ["step.*"] } });
     for (let n = 1; n <= 6; n += 1) {
-      if (n % 2 === 0) await sleepGateways();
+      if (n % 2 === 0) await hibernateGateways();
       if (n % 3 === 0) await evictDurableObject(objectOf(room));
       await publish(room, "step.done", { n });
     }
     expect(dataOf(await socket.until(({ offset }) => offset === 6))).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
-  it("puts what comes at once in one frame, if it asks", async () => {
+  it("gets events that are published together in one `batch` frame, if it asks for batches (R13)", async () => {
     const room = freshRoom();
     const socket = await TestSocket.open(`/ws?batch=1&token=${await userToken("olga", ANY)}`);
     await socket.next("connection.established");
@@ -262,7 +262,7 @@ describe("a socket of /ws", () => {
 });
 
 describe("a room over HTTP", () => {
-  it("is published to by who may, once for each id, with data that fits its type", async () => {
+  it("stores each event id once, from those that may publish, if the data fits the type (R16, R16a)", async () => {
     const room = freshRoom();
     const event = { type: "workflow.progress", data: { workflow_id: "w", progress: 5 }, id: "e1" };
     const path = `/api/rooms/${room}/events`;
@@ -288,7 +288,7 @@ describe("a room over HTTP", () => {
     }
   });
 
-  it("tells its history after a position, page by page", async () => {
+  it("returns its history after a position, page by page", async () => {
     const room = freshRoom();
     for (let n = 1; n <= 5; n += 1) await publish(room, "step.done", { n });
     const get = async (query: string) => {
@@ -308,7 +308,7 @@ describe("a room over HTTP", () => {
     await problemOf(401, call("GET", `/api/rooms/${room}/history`));
   });
 
-  it("streams its events, and goes on after the last one seen", async () => {
+  it("streams its events from after the `Last-Event-ID` on (R17, C8)", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
     const headers = { ...OPERATOR, accept: "text/event-stream" };
@@ -329,7 +329,7 @@ describe("a room over HTTP", () => {
 });
 
 describe("the socket of one room", () => {
-  it("follows it from a position, publishes, and hears who is there", async () => {
+  it("gets events from a position on, publishes, and gets presence (R3a, R9, R10)", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
     const { epoch } = await roomOf(room).history(null, 1);
@@ -348,7 +348,7 @@ describe("the socket of one room", () => {
     });
   });
 
-  it("is for nobody whose token does not name the room", async () => {
+  it("is refused with 4403 if the token doesn't name the room (R2)", async () => {
     const room = freshRoom();
     const token = await userToken("rob");
     const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
@@ -356,7 +356,7 @@ describe("the socket of one room", () => {
     expect(await socket.closed).toMatchObject({ code: 4403 });
   });
 
-  it("outlives the room's memory", async () => {
+  it("still gets events after the room's object was evicted from memory", async () => {
     const room = freshRoom();
     const token = await userToken("sam", ANY);
     const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
@@ -368,10 +368,10 @@ describe("the socket of one room", () => {
 });
 
 describe("a room that nobody follows", () => {
-  it("forgets all once its events are too old", async () => {
+  it("erases its log once its events are too old, and starts again at offset 1", async () => {
     const room = freshRoom();
     await publish(room, "step.done", { n: 1 });
-    await daysGoBy(room);
+    await expireEvents(room);
     const tables = await runInDurableObject(objectOf(room), (_room, { storage }) =>
       storage.sql.exec("SELECT name FROM sqlite_master WHERE name = 'channel_log'").toArray(),
     );

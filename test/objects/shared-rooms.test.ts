@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { describe, expect, it } from "vitest";
 import {
   connectUser,
-  daysGoBy,
+  expireEvents,
   freshRoom,
   neighbourOf,
   objectOf,
@@ -26,8 +26,8 @@ function alarmOf(room: string): Promise<number | null> {
   return runInDurableObject(objectOf(room), (_room, { storage }) => storage.getAlarm());
 }
 
-/** The keys and the table that the object of a room has, for whatever room it keeps. */
-function storedWith(room: string): Promise<unknown[]> {
+/** Returns the stored keys, and the log's table, of the object that stores a room; also those of its other rooms. */
+function storedNames(room: string): Promise<unknown[]> {
   const query = "SELECT name FROM sqlite_master WHERE name = 'channel_log'";
   return runInDurableObject(objectOf(room), (_room, { storage }) => [
     ...[...storage.kv.list()].map(([key]) => key),
@@ -38,16 +38,16 @@ function storedWith(room: string): Promise<unknown[]> {
   ]);
 }
 
-/** A room whose object keeps none of another test. */
-async function lonelyRoom(): Promise<string> {
+/** Returns the name of a room in whose object no other test has stored anything. */
+async function roomInFreshObject(): Promise<string> {
   for (;;) {
     const room = freshRoom("user");
-    if ((await storedWith(room)).length === 0) return room;
+    if ((await storedNames(room)).length === 0) return room;
   }
 }
 
 describe("rooms that share an object", () => {
-  it("tell their own sockets and gateways only", async () => {
+  it("send their events to their own sockets and gateways only", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const [direct, nextDirect] = [await openDirect(room, "ann"), await openDirect(next, "bo")];
@@ -61,7 +61,7 @@ describe("rooms that share an object", () => {
     expect((await roomOf(next).presence()).map(({ user_id }) => user_id)).toEqual(["bo"]);
   });
 
-  it("know their sockets and who left after the object has slept", async () => {
+  it("still know their sockets after the object hibernated, and which users have left", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const [ann, bo] = [await openDirect(room, "ann"), await openDirect(room, "bo")];
@@ -78,8 +78,8 @@ describe("rooms that share an object", () => {
     expect(await other.next("step.done")).toMatchObject({ room: next, data: { n: 2 } });
   });
 
-  it("tell that somebody left whose socket closed while the object slept", async () => {
-    const room = await lonelyRoom();
+  it("report that a user left whose socket closed while the object hibernated (R10)", async () => {
+    const room = await roomInFreshObject();
     const watcher = await connectUser("dot", ANY);
     await subscribe(watcher, room, { presence: true });
     const ann = await openDirect(room, "ann");
@@ -90,7 +90,7 @@ describe("rooms that share an object", () => {
     expect(await watcher.next(isAnns)).toMatchObject({ type: "presence.left", room });
   });
 
-  it("end the sockets whose tokens run out while the object sleeps", async () => {
+  it("close sockets whose tokens expire while the object hibernates (R11)", async () => {
     const room = freshRoom("user");
     const token = await userToken("ann", ANY, 1);
     const socket = await TestSocket.open(`/api/rooms/${room}/ws?token=${token}`);
@@ -104,13 +104,13 @@ describe("rooms that share an object", () => {
     expect(await socket.closed).toMatchObject({ code: 4401 });
   });
 
-  it("go one by one: what nobody needs is erased, what is followed stays", async () => {
+  it("are erased one by one: an unused room goes, a room with followers stays", async () => {
     const room = freshRoom("user");
     const next = neighbourOf(room);
     const direct = await openDirect(room, "ann");
     const { epoch } = await roomOf(room).history(null, 1);
     await publish(next, "step.done", { n: 1 }, "once");
-    await daysGoBy(room);
+    await expireEvents(room);
     expect(await roomOf(next).history(null, 1)).toMatchObject({ epoch: "", last: 0 });
     expect(await roomOf(room).history(null, 1)).toMatchObject({ epoch });
     expect(await publish(next, "step.done", { n: 2 }, "once")).toMatchObject({ repeated: false });
@@ -118,23 +118,23 @@ describe("rooms that share an object", () => {
     expect(await direct.next("step.done")).toMatchObject({ data: { n: 3 } });
   });
 
-  it("leave nothing behind once all are gone, and no alarm", async () => {
-    const room = await lonelyRoom();
+  it("leave nothing behind once all are erased, and no alarm", async () => {
+    const room = await roomInFreshObject();
     const next = neighbourOf(room);
-    for (const one of [room, next]) await publish(one, "step.done", { n: 1 });
+    for (const name of [room, next]) await publish(name, "step.done", { n: 1 });
     expect(await alarmOf(room)).not.toBe(null);
-    await daysGoBy(room);
-    expect([await storedWith(room), await alarmOf(room)]).toEqual([[], null]);
+    await expireEvents(room);
+    expect([await storedNames(room), await alarmOf(room)]).toEqual([[], null]);
     expect(await publish(room, "step.done", { n: 2 })).toMatchObject({ offset: 1 });
     expect(await alarmOf(room)).not.toBe(null);
   });
 
-  it("are made by a user who connects without a table", async () => {
-    const room = await lonelyRoom();
+  it("need no table for a user who only connects", async () => {
+    const room = await roomInFreshObject();
     const userId = room.slice("user:".length);
     await connectUser(userId);
     expect(await roomOf(room).presence()).toMatchObject([{ user_id: userId }]);
-    expect(await storedWith(room)).not.toContain("channel_log");
+    expect(await storedNames(room)).not.toContain("channel_log");
   });
 });
 

@@ -1,7 +1,7 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { FLOW_WINDOW_BYTES, SLOW_BYTES } from "../../src/channel/flow.ts";
-import { burst, expectGapless, isOver, offsetsOf } from "./backend-jobs-support.ts";
+import { expectGapless, isOver, offsetsOf, sendBurst } from "./backend-jobs-support.ts";
 import {
   call,
   connectWorker,
@@ -15,8 +15,8 @@ import {
 const message = "x".repeat(1_000);
 const delta = "x".repeat(300_000);
 
-/** A job that runs, and the worker that has it. */
-async function runningJob() {
+/** Starts a job on a worker; `of` has the fields of the worker's frames about it. */
+async function startJob() {
   const space = await makeSpace();
   const { socket: worker } = await connectWorker(space);
   const { id } = await submit(space.name);
@@ -24,7 +24,7 @@ async function runningJob() {
   return { space, id, worker, of: { job_id: id, attempt: 1 } };
 }
 
-/** A socket of a job that is caught up; what its snapshot ended with. */
+/** Opens the socket of a job and reads its snapshot; returns the socket and the position after the snapshot. */
 async function follow(id: string, query = "") {
   const socket = await TestSocket.open(`/ws/${id}${query}`);
   const { epoch } = await socket.next("connection");
@@ -40,20 +40,20 @@ function progress(of: object, count: number) {
 }
 
 describe("a socket of a job of a space", () => {
-  it("that asks for nothing is told each of 200 events sent at once, and the end", async () => {
-    const { id, worker, of } = await runningJob();
+  it("without options gets each of 200 events sent at once, and the end (S17)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id);
-    burst(worker, ...progress(of, 200));
+    sendBurst(worker, ...progress(of, 200));
     worker.send({ type: "result", ...of, output: "done" });
     const offsets = offsetsOf(await viewer.socket.until(isOver));
     expect(offsets).toEqual(Array.from({ length: 201 }, (_, index) => viewer.offset + 1 + index));
   });
 
-  it("is thinned out as it asked, but for pieces and the end", async () => {
-    const { id, worker, of } = await runningJob();
+  it("with `?max_rate=` gets fewer progress frames, but all of the output and the end (S17a, S17b, S17c)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?max_rate=1");
     const from = Date.now();
-    burst(worker, 60, (index) =>
+    sendBurst(worker, 60, (index) =>
       index % 20 === 0
         ? { type: "output", ...of, delta: index }
         : { type: "progress", ...of, progress: index },
@@ -69,37 +69,37 @@ describe("a socket of a job of a space", () => {
     expect(frames.at(-1)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("that acknowledges nothing is thinned out beyond 64 KiB, and told the end", async () => {
-    const { id, worker, of } = await runningJob();
+  it("that acknowledges nothing gets thinned progress beyond 64 KiB, and always the end (S18a)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
     const from = Date.now();
-    burst(worker, ...progress(of, 200));
+    sendBurst(worker, ...progress(of, 200));
     worker.send({ type: "result", ...of, output: "done" });
     const frames = await viewer.socket.until(isOver);
     expectGapless(frames, viewer.offset);
-    const whole = Math.ceil(SLOW_BYTES / 1_000);
-    expect(frames.length).toBeGreaterThan(whole / 2);
-    expect(frames.length).toBeLessThanOrEqual(whole + 2 + (Date.now() - from) / 50);
+    const unthrottled = Math.ceil(SLOW_BYTES / 1_000);
+    expect(frames.length).toBeGreaterThan(unthrottled / 2);
+    expect(frames.length).toBeLessThanOrEqual(unthrottled + 2 + (Date.now() - from) / 50);
     expect(frames.at(-1)).toMatchObject({ status: "completed" });
   });
 
-  it("that acknowledges gets what was held back as soon as it has caught up", async () => {
-    const { id, worker, of } = await runningJob();
+  it("gets the progress that was held back as soon as it has acknowledged the rest (S18a)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
-    burst(worker, ...progress(of, 100));
+    sendBurst(worker, ...progress(of, 100));
     const last = viewer.offset + 100;
     for (;;) {
       const { offset } = await viewer.socket.next("progress");
       viewer.socket.send({ type: "ack", offset });
       if (offset === last) break;
     }
-    burst(worker, ...progress(of, 20));
+    sendBurst(worker, ...progress(of, 20));
     const frames = await viewer.socket.until((frame) => frame.offset === last + 20);
     expect(frames).toHaveLength(20);
   });
 
-  it("that falls behind is cut off, and goes on where it was without a gap", async () => {
-    const { id, worker, of } = await runningJob();
+  it("that falls behind is closed with 4429, and goes on from its position without a gap (S18b, C9)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "?acks=1");
     for (let piece = 0; piece < 5; piece += 1) worker.send({ type: "output", ...of, delta });
     const { code, reason } = await viewer.socket.closed;
@@ -116,17 +116,17 @@ describe("a socket of a job of a space", () => {
     expect(rest.at(-1)).toMatchObject({ status: "completed", result: "done" });
   });
 
-  it("gets what was held back when memory was lost", async () => {
-    const { space, id, worker, of } = await runningJob();
+  it("gets frames that were held back when the object was evicted from memory (S17c)", async () => {
+    const { space, id, worker, of } = await startJob();
     const viewer = await follow(id, "?max_rate=20");
     for (const piece of ["a", "b"]) worker.send({ type: "output", ...of, delta: piece });
     await viewer.socket.next((frame) => frame.delta === "b");
     await runInDurableObject(objectOf(space), (_object, ctx) => {
-      for (const one of ctx.getWebSockets()) {
-        const at = one.deserializeAttachment();
+      for (const socket of ctx.getWebSockets()) {
+        const at = socket.deserializeAttachment();
         if (!at.throttled) continue;
         const throttled = { ...at.throttled, sentTo: viewer.offset };
-        one.serializeAttachment({ ...at, throttled });
+        socket.serializeAttachment({ ...at, throttled });
       }
     });
     await evictDurableObject(objectOf(space));
@@ -136,8 +136,8 @@ describe("a socket of a job of a space", () => {
     expect(frames).toHaveLength(3);
   });
 
-  it("is not canceled by an acknowledgement, and may send one without having said so", async () => {
-    const { id, worker, of } = await runningJob();
+  it("may send `ack` without `?acks=1`, which changes nothing and doesn't cancel the job (S18, S13)", async () => {
+    const { id, worker, of } = await startJob();
     const viewer = await follow(id, "");
     viewer.socket.send({ type: "ack", offset: 1 });
     viewer.socket.send({ type: "ack", offset: -1 });
@@ -146,8 +146,8 @@ describe("a socket of a job of a space", () => {
     expect(await viewer.socket.next(isOver)).toMatchObject({ status: "completed" });
   });
 
-  it("is not opened with a rate there can't be", async () => {
-    const { id } = await runningJob();
+  it("is refused if its `?max_rate=` is out of range", async () => {
+    const { id } = await startJob();
     const opened = call("GET", `/ws/${id}?max_rate=0`, undefined, { upgrade: "websocket" });
     expect((await problemOf(422, opened)).errors).toMatchObject([{ path: "max_rate" }]);
   });

@@ -1,12 +1,12 @@
 import { evictDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
 import { FLOW_WINDOW_BYTES } from "../../src/channel/flow.ts";
-import { follow as followJob, isOver, makeJob, told } from "./backend-jobs-support.ts";
+import { follow as followJob, isOver, makeJob, reportOk } from "./backend-jobs-support.ts";
 import {
   freshRoom,
+  hibernateGateways,
   objectOf,
   publish,
-  sleepGateways,
   subscribe,
   userToken,
 } from "./rooms-support.ts";
@@ -14,8 +14,8 @@ import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 const text = "x".repeat(250_000);
-/** So many of these make one too many. */
-const WHOLE = Math.ceil(FLOW_WINDOW_BYTES / text.length);
+/** So many unacknowledged events are allowed; one more cuts the socket off. */
+const WINDOW_EVENTS = Math.ceil(FLOW_WINDOW_BYTES / text.length);
 
 async function connect(query: string): Promise<TestSocket> {
   const token = await userToken("ann", ANY);
@@ -34,15 +34,15 @@ async function publishMany(room: string, count: number, data: object = { text })
   for (let n = 0; n < count; n += 1) await publish(room, "step.done", data);
 }
 
-/** Everything said before this call was dealt with. */
-async function settled(socket: TestSocket): Promise<void> {
+/** Returns once the edge has handled every frame that the socket sent before. */
+async function waitUntilHandled(socket: TestSocket): Promise<void> {
   const ref = crypto.randomUUID();
   socket.send({ type: "ping", ref });
   await socket.next((frame) => frame.ref === ref);
 }
 
-describe("a subscriber of rooms that asks for nothing", () => {
-  it("is sent each of 200 events published at once, over /ws and over the room's own socket", async () => {
+describe("a subscriber of rooms without `?acks=1`", () => {
+  it("gets each of 200 events published at once, over /ws and over the room's own socket (R6)", async () => {
     const room = freshRoom();
     const socket = await connect("");
     await subscribe(socket, room);
@@ -53,52 +53,52 @@ describe("a subscriber of rooms that asks for nothing", () => {
       expectStatus(201, await call("POST", `/api/rooms/${room}/events`, { events }, OPERATOR)),
     );
     await Promise.all(posts);
-    for (const one of [socket, own]) {
-      const got = await one.until((frame) => frame.offset === 200);
+    for (const subscriber of [socket, own]) {
+      const got = await subscriber.until((frame) => frame.offset === 200);
       const offsets = got.filter(({ type }) => type === "step.done").map(({ offset }) => offset);
       expect(offsets).toEqual(Array.from({ length: 200 }, (_, index) => index + 1));
     }
   });
 
-  it("is not cut off, however much it is sent", async () => {
+  it("is not cut off, however much it is sent (R15)", async () => {
     const room = freshRoom();
     const socket = await connect("");
     await subscribe(socket, room);
-    await publishMany(room, WHOLE + 2);
-    await socket.next((frame) => frame.offset === WHOLE + 2);
-    await settled(socket);
+    await publishMany(room, WINDOW_EVENTS + 2);
+    await socket.next((frame) => frame.offset === WINDOW_EVENTS + 2);
+    await waitUntilHandled(socket);
   });
 });
 
 describe("a subscriber of rooms that acknowledges", () => {
-  it("and falls behind is told so, cut off, and goes on where it was without a gap", async () => {
+  it("is cut off with `too_slow` when it falls behind, and goes on from its position without a gap (R15a, R4b)", async () => {
     const room = freshRoom();
     const socket = await connect("?acks=1");
     const { epoch } = await subscribe(socket, room);
-    await publishMany(room, WHOLE + 1);
+    await publishMany(room, WINDOW_EVENTS + 1);
     const frames = await socket.until("error");
     expect(frames.at(-1)).toMatchObject({ code: "too_slow", room });
     expect(frames.slice(0, -1).map(({ offset }) => offset)).toEqual(
-      Array.from({ length: WHOLE }, (_, index) => index + 1),
+      Array.from({ length: WINDOW_EVENTS }, (_, index) => index + 1),
     );
     expect((await socket.closed).code).toBe(4429);
     const back = await connect("?acks=1");
-    const since = `${epoch}:${WHOLE}`;
+    const since = `${epoch}:${WINDOW_EVENTS}`;
     expect(await subscribe(back, room, { since })).toMatchObject({ recovered: true });
     await publishMany(room, 1);
-    const rest = await back.until((frame) => frame.offset === WHOLE + 2);
-    expect(rest.map(({ offset }) => offset)).toEqual([WHOLE + 1, WHOLE + 2]);
+    const rest = await back.until((frame) => frame.offset === WINDOW_EVENTS + 2);
+    expect(rest.map(({ offset }) => offset)).toEqual([WINDOW_EVENTS + 1, WINDOW_EVENTS + 2]);
   });
 
-  it("is counted over all its rooms, and each acknowledgement counts for its own", async () => {
+  it("is limited over all its rooms together, and an acknowledgement counts for its own room (R15, R15a)", async () => {
     const [first, second] = [freshRoom(), freshRoom()];
     const socket = await connect("?acks=1");
     for (const room of [first, second]) await subscribe(socket, room);
-    await publishMany(first, WHOLE - 1);
+    await publishMany(first, WINDOW_EVENTS - 1);
     await publishMany(second, 1);
     await socket.next((frame) => frame.room === second && frame.offset === 1);
     socket.send({ type: "ack", room: first, offset: 1 });
-    await settled(socket);
+    await waitUntilHandled(socket);
     await publishMany(second, 1);
     await socket.next((frame) => frame.room === second && frame.offset === 2);
     await publishMany(second, 1);
@@ -106,64 +106,64 @@ describe("a subscriber of rooms that acknowledges", () => {
     expect((await socket.closed).code).toBe(4429);
   });
 
-  it("is sent as much as it likes as long as it keeps up, and starts anew after hibernation", async () => {
+  it("is not cut off while it keeps up, and its count starts again at zero after hibernation (R15a)", async () => {
     const room = freshRoom();
     const socket = await connect("?acks=1");
     await subscribe(socket, room);
-    for (let offset = 1; offset <= 2 * WHOLE; offset += 1) {
+    for (let offset = 1; offset <= 2 * WINDOW_EVENTS; offset += 1) {
       await publishMany(room, 1);
       await socket.next((frame) => frame.offset === offset);
       socket.send({ type: "ack", room, offset });
-      await settled(socket);
+      await waitUntilHandled(socket);
     }
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === 3 * WHOLE);
-    await sleepGateways();
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === 4 * WHOLE);
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === 3 * WINDOW_EVENTS);
+    await hibernateGateways();
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === 4 * WINDOW_EVENTS);
     await publishMany(room, 1);
     expect((await socket.closed).code).toBe(4429);
   });
 
-  it("is not counted what it missed, nor what it unsubscribed from", async () => {
+  it("isn't counted the events that it catches up with, nor those of a room that it unsubscribed from (R15b)", async () => {
     const room = freshRoom();
-    await publishMany(room, 2 * WHOLE);
+    await publishMany(room, 2 * WINDOW_EVENTS);
     const { epoch } = await subscribe(await connect(""), room);
     const socket = await connect("?acks=1");
     await subscribe(socket, room, { since: `${epoch}:0` });
-    await socket.next((frame) => frame.offset === 2 * WHOLE);
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === 3 * WHOLE);
+    await socket.next((frame) => frame.offset === 2 * WINDOW_EVENTS);
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === 3 * WINDOW_EVENTS);
     socket.send({ type: "unsubscribe", room });
     await socket.next("unsubscribed");
     await subscribe(socket, room);
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === 4 * WHOLE);
-    await settled(socket);
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === 4 * WINDOW_EVENTS);
+    await waitUntilHandled(socket);
   });
 
-  it("on the socket of one room is cut off in the same way, and goes on", async () => {
+  it("on the socket of one room is cut off in the same way, and goes on from its position (R15a, R3a)", async () => {
     const room = freshRoom();
     const socket = await connectTo(room, "?acks=1");
     const { epoch } = await socket.next("connection");
     await publishMany(room, 1);
     await socket.next("step.done");
     socket.send({ type: "ack", offset: 1 });
-    await settled(socket);
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === WHOLE + 1);
+    await waitUntilHandled(socket);
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === WINDOW_EVENTS + 1);
     await evictDurableObject(objectOf(room));
-    await publishMany(room, WHOLE);
-    await socket.next((frame) => frame.offset === 2 * WHOLE + 1);
+    await publishMany(room, WINDOW_EVENTS);
+    await socket.next((frame) => frame.offset === 2 * WINDOW_EVENTS + 1);
     await publishMany(room, 1);
     expect(await socket.next("error")).toMatchObject({ code: "too_slow" });
     expect((await socket.closed).code).toBe(4429);
-    const back = await connectTo(room, `?acks=1&since=${epoch}:${2 * WHOLE + 1}`);
+    const back = await connectTo(room, `?acks=1&since=${epoch}:${2 * WINDOW_EVENTS + 1}`);
     expect(await back.next("connection")).toMatchObject({ recovered: true });
-    expect(await back.next("step.done")).toMatchObject({ offset: 2 * WHOLE + 2 });
+    expect(await back.next("step.done")).toMatchObject({ offset: 2 * WINDOW_EVENTS + 2 });
   });
 
-  it("is counted only what it wanted", async () => {
+  it("isn't counted the events that its filter leaves out (R15a)", async () => {
     const room = freshRoom();
     const filter = encodeURIComponent(JSON.stringify({ where: { wanted: true } }));
     const [socket, own] = [
@@ -172,40 +172,40 @@ describe("a subscriber of rooms that acknowledges", () => {
     ];
     await subscribe(socket, room, { filter: { where: { wanted: true } } });
     await own.next("connection");
-    await publishMany(room, 2 * WHOLE);
+    await publishMany(room, 2 * WINDOW_EVENTS);
     await publishMany(room, 1, { wanted: true });
-    for (const one of [socket, own]) {
-      expect(await one.next("step.done")).toMatchObject({ offset: 2 * WHOLE + 1 });
-      await settled(one);
+    for (const subscriber of [socket, own]) {
+      expect(await subscriber.next("step.done")).toMatchObject({ offset: 2 * WINDOW_EVENTS + 1 });
+      await waitUntilHandled(subscriber);
     }
   });
 });
 
-describe("a job that is followed over /ws by one who acknowledges", () => {
-  it("takes the acknowledgements, and ends the subscription alone where they don't come", async () => {
+describe("a job that is followed over /ws with `?acks=1`", () => {
+  it("is counted separately, and without acknowledgements only its own subscription ends (R15c)", async () => {
     const id = await makeJob();
     const room = `job:${id}`;
     const socket = await connect("?acks=1");
     const { epoch } = await subscribe(socket, room);
     await socket.next("progress");
-    await told(id, "output", { delta: text });
+    await reportOk(id, "output", { delta: text });
     const { offset } = await socket.next("output");
     socket.send({ type: "ack", room, offset });
-    for (let piece = 0; piece < WHOLE; piece += 1) {
-      await settled(socket);
-      await told(id, "output", { delta: text });
+    for (let piece = 0; piece < WINDOW_EVENTS; piece += 1) {
+      await waitUntilHandled(socket);
+      await reportOk(id, "output", { delta: text });
     }
-    const got = await socket.until((frame) => frame.offset === Number(offset) + WHOLE);
+    const got = await socket.until((frame) => frame.offset === Number(offset) + WINDOW_EVENTS);
     expect(got.some(({ type }) => type === "unsubscribed")).toBe(false);
-    await told(id, "output", { delta: text });
+    await reportOk(id, "output", { delta: text });
     expect(await socket.next("unsubscribed")).toMatchObject({ room, code: 4429 });
-    const since = `${epoch}:${Number(offset) + WHOLE}`;
+    const since = `${epoch}:${Number(offset) + WINDOW_EVENTS}`;
     expect(await subscribe(socket, room, { since })).toMatchObject({ recovered: true });
-    await told(id, "complete");
+    await reportOk(id, "complete");
     const rest = await socket.until(isOver);
     expect(rest.map((frame) => frame.offset)).toEqual([
-      Number(offset) + WHOLE + 1,
-      Number(offset) + WHOLE + 2,
+      Number(offset) + WINDOW_EVENTS + 1,
+      Number(offset) + WINDOW_EVENTS + 2,
     ]);
     expect(await (await followJob(id)).next(isOver)).toMatchObject({ status: "completed" });
   });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { isOver, makeJob, report, told } from "./backend-jobs-support.ts";
+import { isOver, makeJob, report, reportOk } from "./backend-jobs-support.ts";
 import { call, type Frame } from "./support.ts";
 
-/** Everything a stream still has to say. */
+/** Reads the stream to its end and returns its frames. */
 async function readAll(response: Response): Promise<Frame[]> {
   const events = (await response.text()).split("\n\n");
   return events.flatMap((event) => {
@@ -12,16 +12,16 @@ async function readAll(response: Response): Promise<Frame[]> {
 }
 
 describe("a stream of events that nobody reads for a while", () => {
-  it("has the newest progress, what it stands for, every piece and the end", async () => {
+  it("has the newest progress with `skipped`, every piece of output, and the end (C12c)", async () => {
     const id = await makeJob();
     const stream = await call("GET", `/api/jobs/${id}/events`);
     const message = "x".repeat(2_000);
     for (let index = 1; index <= 10; index += 1) {
       const reports = Array.from({ length: 20 }, () => report(id, "progress", { message }));
       await Promise.all(reports);
-      await told(id, "output", { delta: index });
+      await reportOk(id, "output", { delta: index });
     }
-    await told(id, "complete");
+    await reportOk(id, "complete");
     const [connection, , ...frames] = await readAll(stream);
     expect(connection).toMatchObject({ type: "connection", offset: 1 });
     let last = 1;
@@ -34,14 +34,14 @@ describe("a stream of events that nobody reads for a while", () => {
     expect(frames.filter(isOver)).toMatchObject([{ offset: 212 }]);
   });
 
-  it("is not cut off however much progress there is, and goes on where its reader was", async () => {
+  it("isn't cut off however much progress there is, and goes on from its reader's position (C12c, C8)", async () => {
     const id = await makeJob();
     const stream = await call("GET", `/api/jobs/${id}/events`);
     const message = "x".repeat(2_000);
     for (let round = 0; round < 3; round += 1) {
       await Promise.all(Array.from({ length: 100 }, () => report(id, "progress", { message })));
     }
-    await told(id, "complete");
+    await reportOk(id, "complete");
     const text = await stream.text();
     const [first] = text.match(/^id: .*$/gm)?.slice(1) ?? [];
     const headers = { "last-event-id": String(first).slice(4) };

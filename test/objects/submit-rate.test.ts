@@ -5,17 +5,18 @@ import {
   call,
   connectWorker,
   expectStatus,
+  type NamedSpace,
   OPERATOR,
   objectOf,
   submit,
   TestSocket,
 } from "./support.ts";
 
-/** The platform's counter: lets `allowed` submits of each address pass, and answers when it is told to. */
-class Counter {
-  readonly asked: string[] = [];
+/** Replaces the platform's rate limiter: allows `allowed` submits for each address, and can delay its answers or fail. */
+class FakeLimiter {
+  readonly addresses: string[] = [];
   private readonly allowed: number;
-  isHolding = false;
+  isDelayed = false;
   isBroken = false;
 
   constructor(allowed: number) {
@@ -23,14 +24,14 @@ class Counter {
   }
 
   async limit({ key }: { key: string }): Promise<{ success: boolean }> {
-    const turn = this.asked.push(key);
-    const count = this.asked.filter((other) => other === key).length;
+    const turn = this.addresses.push(key);
+    const count = this.addresses.filter((other) => other === key).length;
     if (this.isBroken) throw new Error("no answer");
-    // Held back by looking again, because nothing of another object may settle a promise of this one.
-    if (this.isHolding) {
-      while (this.isHolding) await scheduler.wait(1);
-      // The newest question is answered first.
-      for (let newer = turn; newer < this.asked.length; newer += 1) await scheduler.wait(2);
+    // Polls, because a promise of this object must not be resolved from outside of it.
+    if (this.isDelayed) {
+      while (this.isDelayed) await scheduler.wait(1);
+      // The newest call is answered first.
+      for (let newer = turn; newer < this.addresses.length; newer += 1) await scheduler.wait(2);
     }
     return { success: count <= this.allowed };
   }
@@ -38,13 +39,13 @@ class Counter {
 
 let made = 0;
 
-/** A space on an edge that counts submits. */
-async function countedSpace(counter: Counter | RateLimit) {
+/** Makes a space whose object counts submits with this limiter. */
+async function makeLimitedSpace(limiter: FakeLimiter | RateLimit) {
   made += 1;
   const name = `rate-${made}-${crypto.randomUUID().slice(0, 8)}`;
   await runInDurableObject(objectOf({ name }), (object) => {
-    const given = Reflect.get(object, "env");
-    Reflect.set(object, "env", { ...given, LOCAL: "false", SUBMITS: counter });
+    const settings = Reflect.get(object, "env");
+    Reflect.set(object, "env", { ...settings, LOCAL: "false", SUBMITS: limiter });
   });
   const body = { name, offline: "queue" };
   await expectStatus(201, await call("POST", "/api/spaces", body, OPERATOR));
@@ -53,15 +54,15 @@ async function countedSpace(counter: Counter | RateLimit) {
   return { name, token };
 }
 
-function dial(space: { name: string }, address: string, headers: Record<string, string> = {}) {
+function dial(space: NamedSpace, address: string, headers: Record<string, string> = {}) {
   const from = { "cf-connecting-ip": address, ...headers };
   return TestSocket.open(`/api/spaces/${space.name}/ws`, from);
 }
 
 describe("submits over the socket of a space", () => {
-  it("beyond what their address may send are refused with their ref, and make no job", async () => {
-    const counter = new Counter(2);
-    const space = await countedSpace(counter);
+  it("above the limit of their address are refused with their `ref`, and make no job (S9b)", async () => {
+    const limiter = new FakeLimiter(2);
+    const space = await makeLimitedSpace(limiter);
     const socket = await dial(space, "192.0.2.1");
     for (const ref of [1, 2, "three"]) socket.send({ type: "submit", ref, input: {} });
     const frames = await socket.until((frame) => frame.ref === "three");
@@ -75,24 +76,24 @@ describe("submits over the socket of a space", () => {
     expect((await listed.json<{ jobs: object[] }>()).jobs).toHaveLength(2);
   });
 
-  it("count for their address, whichever socket they come over, and for no other", async () => {
-    const counter = new Counter(1);
-    const space = await countedSpace(counter);
-    const one = await dial(space, "192.0.2.1");
-    one.send({ type: "submit", ref: 1, input: {} });
-    await one.next("accepted");
+  it("are counted for their address over all its sockets, and not for another address (S9b)", async () => {
+    const limiter = new FakeLimiter(1);
+    const space = await makeLimitedSpace(limiter);
+    const first = await dial(space, "192.0.2.1");
+    first.send({ type: "submit", ref: 1, input: {} });
+    await first.next("accepted");
     const again = await dial(space, "192.0.2.1");
     again.send({ type: "submit", ref: 2, input: {} });
     expect(await again.next((frame) => frame.ref === 2)).toMatchObject({ code: "rate_limited" });
     const other = await dial(space, "2001:db8::1");
     other.send({ type: "submit", ref: 3, input: {} });
     expect(await other.next((frame) => frame.ref === 3)).toMatchObject({ type: "accepted" });
-    expect(counter.asked).toEqual(["192.0.2.1", "192.0.2.1", "2001:db8::1"]);
+    expect(limiter.addresses).toEqual(["192.0.2.1", "192.0.2.1", "2001:db8::1"]);
   });
 
-  it("of the operator, and frames that submit nothing, are not counted", async () => {
-    const counter = new Counter(0);
-    const space = await countedSpace(counter);
+  it("of the operator, and other frames, are not counted", async () => {
+    const limiter = new FakeLimiter(0);
+    const space = await makeLimitedSpace(limiter);
     const operator = await dial(space, "192.0.2.1", OPERATOR);
     operator.send({ type: "submit", ref: 1, input: {} });
     const { job_id } = await operator.next("accepted");
@@ -103,25 +104,25 @@ describe("submits over the socket of a space", () => {
     expect(await socket.next("error")).toMatchObject({ code: "malformed_frame" });
     socket.send({ type: "cancel", job_id });
     await socket.next((frame) => frame.status === "canceled");
-    expect(counter.asked).toEqual([]);
+    expect(limiter.addresses).toEqual([]);
   });
 
-  it("are handled in their order, and the frames after them, in whatever order they are let pass", async () => {
-    const counter = new Counter(99);
-    const space = await countedSpace(counter);
+  it("and the frames after them are handled in their order, in whatever order the limiter answers (S9c)", async () => {
+    const limiter = new FakeLimiter(99);
+    const space = await makeLimitedSpace(limiter);
     const { id } = await submit(space.name);
     const socket = await dial(space, "192.0.2.1");
     await socket.next("space.status");
-    counter.isHolding = true;
+    limiter.isDelayed = true;
     const refs = [1, 2, 3, 4, 5];
     for (const ref of refs) socket.send({ type: "submit", ref, input: { n: ref } });
     socket.send({ type: "cancel", job_id: `${space.name}.${"0".repeat(26)}`, ref: 6 });
-    await expect.poll(() => counter.asked.length).toBe(refs.length);
-    // Other sockets are not held up.
+    await expect.poll(() => limiter.addresses.length).toBe(refs.length);
+    // Other sockets don't wait.
     const viewer = await TestSocket.open(`/ws/${id}`);
     viewer.send({ type: "cancel" });
     await viewer.next((frame) => frame.status === "canceled");
-    counter.isHolding = false;
+    limiter.isDelayed = false;
     const frames = await socket.until((frame) => frame.ref === 6);
     const answers = frames.filter(({ ref }) => ref !== undefined);
     expect(answers.map(({ ref }) => ref)).toEqual([...refs, 6]);
@@ -131,17 +132,17 @@ describe("submits over the socket of a space", () => {
     expect(inputs).toEqual(refs.map((n) => ({ n })));
   });
 
-  it("are taken although their socket closes before the counter answers", async () => {
-    const counter = new Counter(99);
-    const space = await countedSpace(counter);
-    counter.isHolding = true;
+  it("are accepted even if their socket closes before the limiter answers, and canceled if they addresses for that (S11)", async () => {
+    const limiter = new FakeLimiter(99);
+    const space = await makeLimitedSpace(limiter);
+    limiter.isDelayed = true;
     const leaving = await dial(space, "192.0.2.1");
     leaving.send({ type: "submit", ref: 1, input: { n: 1 } });
     const cancel_on_disconnect = true;
     leaving.send({ type: "submit", ref: 2, input: { n: 2 }, cancel_on_disconnect });
-    await expect.poll(() => counter.asked.length).toBe(2);
+    await expect.poll(() => limiter.addresses.length).toBe(2);
     leaving.close();
-    counter.isHolding = false;
+    limiter.isDelayed = false;
     const canceled = async () => {
       const path = `/api/spaces/${space.name}/jobs?status=canceled`;
       return (await call("GET", path, undefined, OPERATOR)).json();
@@ -151,30 +152,30 @@ describe("submits over the socket of a space", () => {
     expect(await worker.next("job")).toMatchObject({ input: { n: 1 } });
   });
 
-  it("that wait for the counter while the space is deleted are gone with it", async () => {
-    const counter = new Counter(99);
-    const space = await countedSpace(counter);
-    counter.isHolding = true;
+  it("that wait for the limiter while the space is deleted make no job", async () => {
+    const limiter = new FakeLimiter(99);
+    const space = await makeLimitedSpace(limiter);
+    limiter.isDelayed = true;
     const socket = await dial(space, "192.0.2.1");
     socket.send({ type: "submit", ref: 1, input: {} });
-    await expect.poll(() => counter.asked.length).toBe(1);
+    await expect.poll(() => limiter.addresses.length).toBe(1);
     await expectStatus(204, await call("DELETE", `/api/spaces/${space.name}`, undefined, OPERATOR));
-    counter.isHolding = false;
+    limiter.isDelayed = false;
     expect((await socket.closed).code).toBe(4404);
     await expectStatus(404, await call("GET", `/api/spaces/${space.name}`));
   });
 
-  it("are counted by the platform's own counter", async () => {
-    const space = await countedSpace(env.SUBMITS);
+  it("pass the platform's own limiter", async () => {
+    const space = await makeLimitedSpace(env.SUBMITS);
     const socket = await dial(space, "192.0.2.1");
     socket.send({ type: "submit", ref: 1, input: {} });
     expect(await socket.next((frame) => frame.ref === 1)).toMatchObject({ type: "accepted" });
   });
 
-  it("pass where the counter fails", async () => {
-    const counter = new Counter(0);
-    const space = await countedSpace(counter);
-    counter.isBroken = true;
+  it("are accepted if the limiter fails", async () => {
+    const limiter = new FakeLimiter(0);
+    const space = await makeLimitedSpace(limiter);
+    limiter.isBroken = true;
     const socket = await dial(space, "192.0.2.1");
     socket.send({ type: "submit", ref: 1, input: {} });
     expect(await socket.next((frame) => frame.ref === 1)).toMatchObject({ type: "accepted" });

@@ -4,12 +4,22 @@ import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resourc
 
 export const OPERATOR = { authorization: `Bearer ${env.OPERATOR_KEY}` };
 
-let made = 0;
+let spacesMade = 0;
 
-/** A space of its own for a test, with a token for its workers. */
+/** A space that a helper only needs by its name. */
+export interface NamedSpace {
+  name: string;
+}
+
+/** A space to which a test can connect workers. */
+export interface WorkerSpace extends NamedSpace {
+  token: string;
+}
+
+/** Makes a space for one test, with a token for its workers. */
 export async function makeSpace(settings: Partial<SpaceSettings> = {}) {
-  made += 1;
-  const name = `space-${made}-${crypto.randomUUID().slice(0, 8)}`;
+  spacesMade += 1;
+  const name = `space-${spacesMade}-${crypto.randomUUID().slice(0, 8)}`;
   await expectStatus(201, await call("POST", "/api/spaces", { name, ...settings }, OPERATOR));
   const minted = await call("POST", `/api/spaces/${name}/tokens`, { name: "test" }, OPERATOR);
   const { token, id } = await minted.json<{ token: string; id: string }>();
@@ -31,7 +41,7 @@ export function call(
   });
 }
 
-/** The problem an answer tells; throws where it is none of this status. */
+/** Returns the problem (RFC 9457) of an answer; throws if the answer has another status. */
 export async function problemOf(status: number, response: Promise<Response>) {
   const answer = await expectStatus(status, await response);
   return answer.json<{
@@ -41,14 +51,14 @@ export async function problemOf(status: number, response: Promise<Response>) {
   }>();
 }
 
-/** The object of a space, whose memory or rows a test changes. */
-export function objectOf(space: { name: string }) {
+/** The Durable Object of a space, in which a test can change memory and rows. */
+export function objectOf(space: NamedSpace) {
   return env.SPACE.getByName(space.name);
 }
 
-/** Runs SQL inside a space's object. */
-export function inRows<R extends Record<string, string | number | null>>(
-  space: { name: string },
+/** Runs SQL inside the Durable Object of a space and returns the rows. */
+export function runSql<R extends Record<string, string | number | null>>(
+  space: NamedSpace,
   query: string,
   ...bindings: (string | number | null)[]
 ): Promise<R[]> {
@@ -64,7 +74,7 @@ export async function expectStatus(status: number, response: Response): Promise<
 
 export type Frame = { type: string; [key: string]: unknown };
 
-/** A socket whose frames are awaited one after the other. */
+/** A WebSocket that keeps the frames it receives, in order, until a test reads them. */
 export class TestSocket {
   readonly closed: Promise<{ code: number; reason: string }>;
   private readonly frames: Frame[] = [];
@@ -104,19 +114,19 @@ export class TestSocket {
     this.socket.close(code, "test");
   }
 
-  /** What came and nobody asked for yet. */
+  /** The frames that were received and that no test has read yet. */
   get unread(): readonly Frame[] {
     return this.frames;
   }
 
-  /** The next frame for which `wanted` holds; those before it are passed over. */
+  /** Waits for the next frame of the type, or matching the predicate, `wanted`; drops the frames before it. */
   async next(wanted: string | ((frame: Frame) => boolean)): Promise<Frame> {
     const found = (await this.until(wanted)).at(-1);
     if (!found) throw new Error("no frame");
     return found;
   }
 
-  /** Every frame up to the first for which `wanted` holds, and that one. */
+  /** Waits like `next`, but also returns the frames before the wanted one, which comes last. */
   async until(wanted: string | ((frame: Frame) => boolean)): Promise<Frame[]> {
     const fits = typeof wanted === "string" ? (frame: Frame) => frame.type === wanted : wanted;
     for (;;) {
@@ -129,9 +139,9 @@ export class TestSocket {
   }
 }
 
-/** A worker as its frames: registered and ready. */
+/** Connects a worker and registers it; returns its socket and the edge's `registered` frame. */
 export async function connectWorker(
-  space: { name: string; token: string },
+  space: WorkerSpace,
   register: object = {},
 ): Promise<{ socket: TestSocket; registered: Frame }> {
   const socket = await TestSocket.open(`/api/spaces/${space.name}/connect`, {
@@ -140,6 +150,11 @@ export async function connectWorker(
   await socket.next("hello");
   socket.send({ type: "register", worker_id: "worker-1", ...register });
   return { socket, registered: await socket.next("registered") };
+}
+
+/** Returns the id of the job that the worker gets next. */
+export async function nextJobId(worker: TestSocket): Promise<string> {
+  return String((await worker.next("job")).job_id);
 }
 
 export async function submit(space: string, body: unknown = { input: { prompt: "hi" } }) {
