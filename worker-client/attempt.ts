@@ -49,7 +49,7 @@ export function replay(attempt: Attempt, stored: number, limit: number): Replay 
   const { frames, lost } = attempt.outputs.resumeAt(stored);
   const last = attempt.phase === "ended" ? [attempt.completion] : [];
   if ([...frames, ...last].some((frame) => frame.bytes > limit)) {
-    const message = `What is left to send no longer fits: the edge takes ${limit} bytes at most.`;
+    const message = `A frame that must be sent no longer fits: the edge accepts ${limit} bytes at most.`;
     return { type: "unsendable", message };
   }
   const texts = frames.map((frame) => frame.text);

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import about from "../package.json" with { type: "json" };
+import packageInfo from "../package.json" with { type: "json" };
 import type { Adapter } from "./adapters/adapter.ts";
 import { demoAdapter } from "./adapters/demo.ts";
 import { execAdapter } from "./adapters/exec.ts";
@@ -24,20 +24,25 @@ interface CommonOptions {
   verbose: boolean;
 }
 
-function program(): Command {
+function rootCommand(): Command {
   const root = new Command("dialout-worker")
     .description("Dials out to a Dialout edge and serves a space.")
-    .version(about.version, "--version", "print the version")
+    .version(packageInfo.version, "--version", "print the version")
     .enablePositionalOptions()
     .showHelpAfterError("(--help lists the options)")
     .exitOverride();
 
-  withCommonOptions(root.command("exec"))
+  addCommonOptions(root.command("exec"))
     .description("run a program for every job: JSON on its standard input, lines on its output")
     .usage("[options] -- program [args…]")
     .argument("<program>")
     .argument("[args...]")
-    .option("--retryable-exit-codes <list>", "try the job again after these", exitCodes, [])
+    .option(
+      "--retryable-exit-codes <list>",
+      "exit codes after which the job is tried again, such as 75,137",
+      parseExitCodes,
+      [],
+    )
     .passThroughOptions()
     .action((name: string, args: string[], options: ExecCliOptions, command: Command) =>
       run(command, options, (log) =>
@@ -50,9 +55,14 @@ function program(): Command {
       ),
     );
 
-  withCommonOptions(root.command("demo"))
+  addCommonOptions(root.command("demo"))
     .description("analyse the language of prompts, and read the text in images")
-    .option("--pace-ms <ms>", "pause between sentences, for those who watch", wholeNumber, 120)
+    .option(
+      "--pace-ms <ms>",
+      "milliseconds between sentences, so that people can follow",
+      parseWholeNumber,
+      120,
+    )
     .action((options: DemoCliOptions, command: Command) =>
       run(command, options, () => demoAdapter({ paceMs: options.paceMs })),
     );
@@ -62,7 +72,7 @@ function program(): Command {
 type ExecCliOptions = CommonOptions & { retryableExitCodes: number[] };
 type DemoCliOptions = CommonOptions & { paceMs: number };
 
-function withCommonOptions(command: Command): Command {
+function addCommonOptions(command: Command): Command {
   return command
     .addOption(
       new Option("--url <url>", "address of the edge")
@@ -71,17 +81,17 @@ function withCommonOptions(command: Command): Command {
     )
     .addOption(new Option("--space <name>", "the space to serve").env("DIALOUT_SPACE"))
     .addOption(new Option("--token <token>", "a worker token of the space").env("DIALOUT_TOKEN"))
-    .option("--token-file <path>", "a file that holds the token; wins over DIALOUT_TOKEN")
-    .option("--concurrency <n>", "jobs to run at once", wholeNumber, 1)
+    .option("--token-file <path>", "a file with the token; used instead of DIALOUT_TOKEN")
+    .option("--concurrency <n>", "how many jobs to run at once", parseWholeNumber, 1)
     .option(
       "--capabilities <list>",
-      "what it can do, for jobs that ask for it: gpu,large",
-      words,
+      "what this worker can do, such as gpu,large: jobs may require it",
+      parseList,
       [],
     )
-    .option("--worker-id <id>", "who this worker is; made up for this process if not given")
-    .option("--name <name>", "how people see it")
-    .option("--verbose", "log more", false);
+    .option("--worker-id <id>", "id of this worker (default: a new one for every process)")
+    .option("--name <name>", "name that is shown to people")
+    .option("--verbose", "log more details", false);
 }
 
 async function run(
@@ -91,7 +101,7 @@ async function run(
 ): Promise<void> {
   const { url, space, concurrency, capabilities, workerId, name, verbose } = options;
   const token = readToken(command, options);
-  if (space === undefined) return usage(command, "name the space: --space or DIALOUT_SPACE");
+  if (space === undefined) return failUsage(command, "name the space: --space or DIALOUT_SPACE");
   const log = consoleLog(verbose);
   try {
     process.exitCode = await serve(makeAdapter(log), {
@@ -105,48 +115,50 @@ async function run(
       log,
     });
   } catch (error) {
-    if (error instanceof InvalidOptions) usage(command, error.message);
+    if (error instanceof InvalidOptions) failUsage(command, error.message);
     throw error;
   }
 }
 
 function readToken(command: Command, { token, tokenFile }: CommonOptions): string {
   if (tokenFile === undefined) {
-    return token ?? usage(command, "a token is missing: --token-file, --token or DIALOUT_TOKEN");
+    return (
+      token ?? failUsage(command, "a token is missing: --token-file, --token or DIALOUT_TOKEN")
+    );
   }
   if (command.getOptionValueSource("token") === "cli") {
-    usage(command, "--token and --token-file exclude each other");
+    failUsage(command, "give either --token or --token-file, not both");
   }
   try {
     return readFileSync(tokenFile, "utf8").trim();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return usage(command, `the token file can't be read: ${why}`);
+    return failUsage(command, `the token file can't be read: ${why}`);
   }
 }
 
-function usage(command: Command, message: string): never {
+function failUsage(command: Command, message: string): never {
   return command.error(`error: ${message}`);
 }
 
-function wholeNumber(value: string): number {
+function parseWholeNumber(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError("It is not a whole number.");
   return Number(value);
 }
 
-function words(value: string): string[] {
+function parseList(value: string): string[] {
   return value
     .split(",")
     .map((word) => word.trim())
     .filter((word) => word !== "");
 }
 
-function exitCodes(value: string): number[] {
-  return value.split(",").map((code) => wholeNumber(code.trim()));
+function parseExitCodes(value: string): number[] {
+  return value.split(",").map((code) => parseWholeNumber(code.trim()));
 }
 
 try {
-  await program().parseAsync();
+  await rootCommand().parseAsync();
 } catch (error) {
   if (!(error instanceof CommanderError)) throw error;
   process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;

@@ -73,15 +73,16 @@ export function encodeCompletion(
 
 function bound(completion: Completion, limit: number): Completion {
   // JSON needs at most 6 bytes for an escaped character.
-  const cut = (text: string, most: number) => text.slice(0, Math.min(most, Math.floor(limit / 8)));
+  const truncate = (text: string, most: number) =>
+    text.slice(0, Math.min(most, Math.floor(limit / 8)));
   switch (completion.type) {
     case "result":
       return completion;
     case "reject":
-      return { ...completion, reason: cut(completion.reason, 2_000) };
+      return { ...completion, reason: truncate(completion.reason, 2_000) };
     case "fail": {
       const code = completion.code.slice(0, 60) || "worker_error";
-      return { ...completion, code, message: cut(completion.message, 8_000) };
+      return { ...completion, code, message: truncate(completion.message, 8_000) };
     }
   }
 }

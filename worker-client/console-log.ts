@@ -1,19 +1,19 @@
 import pc from "picocolors";
 import type { Log } from "./log.ts";
 
-type Level = "DEBUG" | "INFO" | "WARN" | "ERROR";
+type LogLevel = "DEBUG" | "INFO" | "WARN" | "ERROR";
 
 /** Writes readable lines to standard error; nothing is written to standard output. */
 export function consoleLog(verbose: boolean): Log {
   const { isTTY } = process.stderr;
   const colors = pc.createColors(isTTY === true && !process.env.NO_COLOR);
-  const paint: Record<Level, (text: string) => string> = {
+  const paint: Record<LogLevel, (text: string) => string> = {
     DEBUG: colors.gray,
     INFO: colors.green,
     WARN: colors.yellow,
     ERROR: colors.red,
   };
-  const write = (level: Level) => (message: string) => {
+  const write = (level: LogLevel) => (message: string) => {
     const time = colors.gray(localTime(new Date()));
     process.stderr.write(`${time} ${paint[level](level.padEnd(5))} ${printable(message)}\n`);
   };
@@ -31,8 +31,8 @@ function printable(message: string): string {
 }
 
 function localTime(now: Date): string {
-  const two = (value: number) => String(value).padStart(2, "0");
-  const date = `${now.getFullYear()}-${two(now.getMonth() + 1)}-${two(now.getDate())}`;
-  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(two).join(":");
+  const twoDigits = (value: number) => String(value).padStart(2, "0");
+  const date = `${now.getFullYear()}-${twoDigits(now.getMonth() + 1)}-${twoDigits(now.getDate())}`;
+  const time = [now.getHours(), now.getMinutes(), now.getSeconds()].map(twoDigits).join(":");
   return `${date} ${time}.${String(now.getMilliseconds()).padStart(3, "0")}`;
 }

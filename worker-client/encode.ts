@@ -8,7 +8,7 @@ export interface EncodedFrame {
   bytes: number;
 }
 
-export type Encoding =
+export type FrameEncoding =
   | { ok: true; frame: EncodedFrame }
   /** `message` continues a sentence that begins with its subject, such as "The result". */
   | { ok: false; message: string; tooLarge: boolean };
@@ -18,7 +18,7 @@ export type Encoding =
  *
  * @param limit the largest frame that the edge accepts, bytes
  */
-export function encodeFrame(frame: WorkerFrameInput, limit: number): Encoding {
+export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncoding {
   let text: string;
   try {
     text = JSON.stringify(frame);
@@ -29,7 +29,7 @@ export function encodeFrame(frame: WorkerFrameInput, limit: number): Encoding {
   const bytes = Buffer.byteLength(text);
   const most = Math.min(limit, LIMITS.frameBytes);
   if (bytes > most) {
-    const message = `makes a frame of ${count(bytes)} bytes; the edge takes ${count(most)} at most`;
+    const message = `makes a frame of ${count(bytes)} bytes; the edge accepts ${count(most)} at most`;
     return { ok: false, message, tooLarge: true };
   }
   if (!isPlainText(frame)) {

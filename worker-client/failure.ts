@@ -1,4 +1,4 @@
-/** A handler throws it to say why the job failed, and whether another attempt may succeed. */
+/** A handler throws it to report why the job failed, and whether another attempt may succeed. */
 export class JobFailure extends Error {
   override readonly name = "JobFailure";
   readonly code: string;
@@ -18,18 +18,19 @@ export type AbortCause =
   | "stale"
   /** After a reconnect the edge did not let this worker continue the attempt. */
   | "dropped"
+  /** The attempt ran past its deadline, and the edge had not canceled it. */
   | "deadline"
   /** The job failed while its handler was still running, because its output could not be sent. */
   | "failed"
   /** This worker is shutting down. */
   | "stopped";
 
-const ABORT_WORDS: Record<AbortCause, string> = {
+const ABORT_MESSAGES: Record<AbortCause, string> = {
   canceled: "the job was canceled",
   stale: "the attempt was taken back",
   dropped: "the attempt was given up after a reconnect",
   deadline: "the attempt was not finished by its deadline",
-  failed: "the job failed already",
+  failed: "the job has already failed",
   stopped: "the worker is stopping",
 };
 
@@ -39,7 +40,7 @@ export class JobAborted extends Error {
   readonly why: AbortCause;
 
   constructor(why: AbortCause) {
-    super(ABORT_WORDS[why]);
+    super(ABORT_MESSAGES[why]);
     this.why = why;
   }
 }

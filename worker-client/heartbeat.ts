@@ -7,8 +7,8 @@ export interface HeartbeatOptions {
 }
 
 export interface Heartbeat {
-  /** To be called for every message: each one shows that the edge is alive. */
-  noteReceived(): void;
+  /** To be called for every message, because each one shows that the edge is alive. */
+  onReceived(): void;
   stop(): void;
 }
 
@@ -31,7 +31,7 @@ export function startHeartbeat({
   };
   const timer = setInterval(beat, heartbeatS * 1_000);
   return {
-    noteReceived() {
+    onReceived() {
       receivedAt = performance.now();
     },
     stop() {

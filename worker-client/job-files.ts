@@ -7,11 +7,12 @@ import { count } from "./statistics.ts";
 
 /** A file that was submitted with a job. It is fetched only when `download` or `save` is called. */
 export interface JobFile {
-  /** The form field it came in. */
+  /** The form field in which the submitter sent it. */
   readonly field: string;
   /** The name that the submitter gave it; untrusted, so never use it as a path. */
   readonly name: string;
   readonly contentType: string;
+  /** Bytes. */
   readonly size: number;
   /** Returns the whole file in memory. */
   download(): Promise<Buffer>;
@@ -50,7 +51,7 @@ async function* fetchPieces(
   let received = 0;
   try {
     const answer = await fetch(new URL(file.url, edgeUrl), { signal });
-    if (!answer.ok) throw unfetched(file.name, `the edge answered with status ${answer.status}`);
+    if (!answer.ok) throw fetchFailure(file.name, `the edge answered with status ${answer.status}`);
     for await (const piece of answer.body ?? []) {
       received += piece.byteLength;
       if (received > file.size) break;
@@ -59,15 +60,15 @@ async function* fetchPieces(
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (error instanceof JobFailure) throw error;
-    throw unfetched(file.name, error instanceof Error ? error.message : String(error));
+    throw fetchFailure(file.name, error instanceof Error ? error.message : String(error));
   }
   if (received !== file.size) {
     const more = received > file.size ? "more came" : `${count(received)} came`;
-    throw unfetched(file.name, `it should have ${count(file.size)} bytes, ${more}`);
+    throw fetchFailure(file.name, `it should have ${count(file.size)} bytes, ${more}`);
   }
 }
 
-function unfetched(name: string, why: string): JobFailure {
+function fetchFailure(name: string, why: string): JobFailure {
   const shown = JSON.stringify(name.slice(0, 200));
   return new JobFailure("worker_error", `The file ${shown} could not be fetched: ${why}.`, true);
 }

@@ -17,7 +17,7 @@ export interface Job {
   readonly signal: AbortSignal;
   /** @param percent from 0 to 100 */
   progress(percent: number, message?: string, estimatedRemainingS?: number): void;
-  /** Streams a piece of output, text or any JSON, to whoever follows the job. */
+  /** Streams a piece of output, text or any JSON, to everyone who follows the job. */
   output(delta: Json): void;
   /** Numbers about the run, sent with the result. */
   metrics(metrics: JsonObject): void;

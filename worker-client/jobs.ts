@@ -17,7 +17,7 @@ import { type AbortCause, JobFailure } from "./failure.ts";
 import { createJob, type Job, type JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
 import { Runner } from "./runner.ts";
-import type { Registered } from "./session.ts";
+import type { RegisteredFrame } from "./session.ts";
 import type { Statistics } from "./statistics.ts";
 
 export interface JobsOptions {
@@ -27,22 +27,22 @@ export interface JobsOptions {
   log: Log;
   /** Sends at once, or drops the frame while not registered; `resume` sends what was dropped. */
   send(text: string): void;
-  /** Called whenever the last held attempt was forgotten. */
+  /** Called whenever no attempt is held any more. */
   onEmpty(): void;
 }
 
 /** The edge normally enforces the deadline first; this delay covers an edge that can't be reached. */
 const DEADLINE_SLACK_MS = 1_000;
 
-/** The attempts that this worker holds, from `job` to `ack`; independent of any connection. */
+/** The attempts that this worker holds, each from its `job` frame to its `ack`, across connections. */
 export class Jobs {
   readonly #options: JobsOptions;
   readonly #runner: Runner;
   readonly #held = new Map<string, Attempt>();
-  readonly #tally = { received: 0, completed: 0, failed: 0, canceled: 0, rejected: 0, stale: 0 };
+  readonly #counts = { received: 0, completed: 0, failed: 0, canceled: 0, rejected: 0, stale: 0 };
   #frameLimit: number = LIMITS.frameBytes;
   #clockAheadMs = 0;
-  #refusal: string | null = null;
+  #rejectReason: string | null = null;
 
   constructor(options: JobsOptions) {
     this.#options = options;
@@ -53,8 +53,8 @@ export class Jobs {
     return this.#held.size;
   }
 
-  get tally(): Statistics["jobs"] {
-    return { ...this.#tally, held: this.#held.size };
+  get counts(): Statistics["jobs"] {
+    return { ...this.#counts, held: this.#held.size };
   }
 
   get busyS(): number {
@@ -69,9 +69,9 @@ export class Jobs {
     return attempts.map(({ ref }) => ref).slice(0, LIMITS.concurrency);
   }
 
-  /** Rejects every new job from now on, so that it goes back to the queue. */
-  refuse(reason: string): void {
-    this.#refusal ??= reason;
+  /** Rejects all jobs that arrive from now on, so that they go back to the queue. */
+  rejectNew(reason: string): void {
+    this.#rejectReason ??= reason;
   }
 
   /** Corrects deadlines for this machine's clock, which may be hours off the edge's. */
@@ -81,20 +81,20 @@ export class Jobs {
     this.#clockAheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
   }
 
-  take(frame: JobFrame): void {
+  onJob(frame: JobFrame): void {
     const { log } = this.#options;
     const ref = { job_id: frame.job_id, attempt: frame.attempt };
     if (this.#held.has(keyOf(ref))) {
       this.#sendFrame({ type: "accept", ...ref });
       return;
     }
-    this.#tally.received += 1;
+    this.#counts.received += 1;
     for (const older of [...this.#held.values()]) {
       if (older.ref.job_id === ref.job_id) this.#giveUp(older.ref, "stale");
     }
     const attempt = newAttempt(ref);
     this.#held.set(keyOf(ref), attempt);
-    const reason = this.#refusal ?? this.#overload();
+    const reason = this.#rejectReason ?? this.#overloadReason();
     if (reason !== null) {
       this.#complete(attempt, { type: "reject", reason });
       return;
@@ -102,27 +102,27 @@ export class Jobs {
     this.#sendFrame({ type: "accept", ...ref });
     log.info(`job ${frame.job_id}: attempt ${frame.attempt} received`);
     if (this.#start(frame, attempt) === "waiting") {
-      log.info(`job ${frame.job_id}: waits until a job that was told to stop has ended`);
+      log.info(`job ${frame.job_id}: waiting until an aborted job has ended`);
     }
   }
 
-  acknowledge({ job_id, attempt, of }: z.infer<typeof ackFrame>): void {
+  onAck({ job_id, attempt, of }: z.infer<typeof ackFrame>): void {
     const held = this.#held.get(keyOf({ job_id, attempt }));
     if (held?.phase !== "ended" || held.completion.of !== of) return;
-    if (of === "result") this.#tally.completed += 1;
-    else if (of === "reject") this.#tally.rejected += 1;
-    else if (held.completion.canceled) this.#tally.canceled += 1;
-    else this.#tally.failed += 1;
+    if (of === "result") this.#counts.completed += 1;
+    else if (of === "reject") this.#counts.rejected += 1;
+    else if (held.completion.canceled) this.#counts.canceled += 1;
+    else this.#counts.failed += 1;
     this.#forget(held.ref);
   }
 
-  stale(ref: AttemptRef): void {
+  onStale(ref: AttemptRef): void {
     if (!this.#held.has(keyOf(ref))) return;
     this.#options.log.warn(`job ${ref.job_id}: attempt ${ref.attempt} was taken back`);
     this.#giveUp(ref, "stale");
   }
 
-  cancel(ref: AttemptRef & { reason: string }): void {
+  onCancel(ref: AttemptRef & { reason: string }): void {
     const held = this.#held.get(keyOf(ref));
     if (held?.phase === "ended") return;
     this.#options.log.info(`job ${ref.job_id}: cancel (${ref.reason})`);
@@ -142,7 +142,7 @@ export class Jobs {
   }
 
   /** Sends what the edge still lacks after a reconnect, and gives up the attempts it dropped. */
-  resume({ resumed, dropped }: Registered, frameLimit: number): void {
+  resume({ resumed, dropped }: RegisteredFrame, frameLimit: number): void {
     this.#frameLimit = frameLimit;
     const unmentioned = new Map(this.#held);
     for (const entry of resumed) {
@@ -166,7 +166,7 @@ export class Jobs {
     this.#runner.abortAll("stopped");
   }
 
-  #overload(): string | null {
+  #overloadReason(): string | null {
     const busy = [...this.#held.values()].filter(
       (held) => held.phase === "running" && !this.#runner.isAborted(keyOf(held.ref)),
     );
@@ -240,15 +240,15 @@ export class Jobs {
   }
 
   #replay(held: Attempt, stored: number): void {
-    const owed = replay(held, stored, this.#frameLimit);
-    if (owed.type === "unsendable") {
-      this.#fail(held, owed.message);
+    const missing = replay(held, stored, this.#frameLimit);
+    if (missing.type === "unsendable") {
+      this.#fail(held, missing.message);
       return;
     }
-    if (owed.lost > 0) {
-      this.#options.log.warn(`job ${held.ref.job_id}: ${owed.lost} pieces of output were lost`);
+    if (missing.lost > 0) {
+      this.#options.log.warn(`job ${held.ref.job_id}: ${missing.lost} pieces of output were lost`);
     }
-    for (const text of owed.texts) this.#options.send(text);
+    for (const text of missing.texts) this.#options.send(text);
   }
 
   #fail(held: Attempt, message: string): void {
@@ -264,7 +264,7 @@ export class Jobs {
   }
 
   #giveUp(ref: AttemptRef, cause: "stale" | "dropped"): void {
-    this.#tally.stale += 1;
+    this.#counts.stale += 1;
     this.#forget(ref);
     this.#runner.abort(keyOf(ref), cause);
   }

@@ -21,16 +21,16 @@ export interface LinkEvents {
 }
 
 /** One connection to the edge, from dialing to its close. */
-export interface Link {
+export interface EdgeLink {
   send(text: string): void;
   ping(): void;
   /** From now on sends the frames of one turn of the event loop as one message; the edge must allow it. */
   sendTogether(): void;
   close(code: number): void;
   /** Drops the connection without a closing handshake; `onClose` follows. */
-  cut(): void;
-  /** Keeps an `error` frame; if a close follows directly, the close reports it as its cause. */
-  noteError(error: LinkError): void;
+  terminate(): void;
+  /** To be called for an `error` frame: if a close follows directly, the frame becomes its reason. */
+  onErrorFrame(error: LinkError): void;
 }
 
 export interface LinkError {
@@ -43,9 +43,12 @@ export interface Traffic {
   bytesOut: number;
 }
 
-/** The most that one received message may have. The edge's frames are smaller; this protects memory. */
+/** The largest message that is received. The edge's frames are smaller; this protects memory (C4). */
 const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
-/** With more unsent bytes than this the edge is not reading; a new connection resumes from what it stored. */
+/**
+ * If more bytes than this are unsent, the edge has stopped reading and the connection is dropped. After the
+ * reconnect the worker sends what the edge lacks.
+ */
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 const HANDSHAKE_MS = 15_000;
 const CLOSE_MS = 1_000;
@@ -60,11 +63,11 @@ export function connectAddress(target: Pick<LinkTarget, "url" | "space">): strin
   return address.href;
 }
 
-export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): Link {
+export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): EdgeLink {
   return new SocketLink(target, traffic, events);
 }
 
-class SocketLink implements Link {
+class SocketLink implements EdgeLink {
   readonly #socket: WebSocket;
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
@@ -126,8 +129,8 @@ class SocketLink implements Link {
   #sendNow(text: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
-      this.#failure = "the edge does not read what is sent";
-      this.cut();
+      this.#failure = "the edge has stopped reading";
+      this.terminate();
       return;
     }
     this.#traffic.bytesOut += Buffer.byteLength(text);
@@ -137,14 +140,14 @@ class SocketLink implements Link {
   close(code: number): void {
     this.#flush();
     this.#socket.close(code);
-    setTimeout(() => this.cut(), CLOSE_MS).unref();
+    setTimeout(() => this.terminate(), CLOSE_MS).unref();
   }
 
-  cut(): void {
+  terminate(): void {
     this.#socket.terminate();
   }
 
-  noteError(error: LinkError): void {
+  onErrorFrame(error: LinkError): void {
     this.#error = error;
   }
 
@@ -158,7 +161,7 @@ class SocketLink implements Link {
   async #onRefusal(response: IncomingMessage): Promise<void> {
     const detail = await readRefusal(response);
     this.#end({ type: "refused", status: response.statusCode ?? 0, detail });
-    this.cut();
+    this.terminate();
   }
 
   #onClose(code: number, reason: string): void {
@@ -210,7 +213,7 @@ async function readRefusal(response: IncomingMessage): Promise<string | null> {
   }
 }
 
-const NETWORK_WORDS: Record<string, string> = {
+const NETWORK_MESSAGES: Record<string, string> = {
   ECONNREFUSED: "nothing listens at",
   ENOTFOUND: "no such host:",
   EAI_AGAIN: "the name could not be looked up:",
@@ -222,7 +225,7 @@ const NETWORK_WORDS: Record<string, string> = {
 
 function describeFailure(error: Error, url: string): string {
   const code = "code" in error ? String(error.code) : "";
-  const words = NETWORK_WORDS[code];
+  const words = NETWORK_MESSAGES[code];
   if (words !== undefined) return `${words} ${new URL(url).host}`;
   return error.message || code || "the connection failed";
 }

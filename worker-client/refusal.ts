@@ -21,7 +21,7 @@ export const REFUSAL_CODES = [
 ] as const;
 export type RefusalCode = (typeof REFUSAL_CODES)[number];
 
-/** The edge refused this worker for good; dialing again would not help. */
+/** Thrown by `run` when the edge refuses this worker for good: dialing again would not help. */
 export class WorkerRefused extends Error {
   override readonly name = "WorkerRefused";
   readonly code: RefusalCode;
@@ -32,10 +32,12 @@ export class WorkerRefused extends Error {
   }
 }
 
-export type Verdict = { type: "retry"; why: string } | { type: "refused"; refusal: WorkerRefused };
+export type CloseVerdict =
+  | { type: "retry"; why: string }
+  | { type: "refused"; refusal: WorkerRefused };
 
-/** Used when the edge gives no message of its own; the edge's message is more precise. */
-const WORDS: Record<RefusalCode, string> = {
+/** Used only if the edge sent no message: its own message is more precise. */
+const REFUSAL_MESSAGES: Record<RefusalCode, string> = {
   not_authenticated: "the token is wrong or revoked",
   not_allowed: "the token may not serve this space",
   not_found: "no such space",
@@ -64,13 +66,13 @@ const BY_CLOSE_CODE: Record<number, RefusalCode> = {
 };
 
 /** Decides whether to dial again after a connection ended, with the reason. */
-export function judgeClose(close: LinkClose): Verdict {
+export function judgeClose(close: LinkClose): CloseVerdict {
   switch (close.type) {
     case "unreachable":
       return { type: "retry", why: close.message };
     case "refused": {
       const code = BY_STATUS[close.status];
-      if (code !== undefined) return refused(code, close.detail ?? WORDS[code]);
+      if (code !== undefined) return refused(code, close.detail ?? REFUSAL_MESSAGES[code]);
       const why = `the edge answered with status ${close.status}`;
       return { type: "retry", why: withDetail(why, close.detail) };
     }
@@ -81,12 +83,12 @@ export function judgeClose(close: LinkClose): Verdict {
         return { type: "retry", why: withDetail(why, close.error ?? reason) };
       }
       const code = BY_CLOSE_CODE[close.code] ?? "closed";
-      return refused(code, close.error ?? withDetail(WORDS[code], reason));
+      return refused(code, close.error ?? withDetail(REFUSAL_MESSAGES[code], reason));
     }
   }
 }
 
-function refused(code: RefusalCode, message: string): Verdict {
+function refused(code: RefusalCode, message: string): CloseVerdict {
   return { type: "refused", refusal: new WorkerRefused(code, message) };
 }
 

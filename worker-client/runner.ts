@@ -13,7 +13,7 @@ export interface HandlerRun {
   onEnd(outcome: HandlerOutcome, cause: AbortCause | null): void;
 }
 
-interface Entry {
+interface RunEntry {
   run: HandlerRun;
   controller: AbortController;
   timer: NodeJS.Timeout | null;
@@ -27,8 +27,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
  * so that a new job never competes with the remains of an old one for the same GPU.
  */
 export class Runner {
-  readonly #entries = new Map<string, Entry>();
-  readonly #waiting: Entry[] = [];
+  readonly #entries = new Map<string, RunEntry>();
+  readonly #waiting: RunEntry[] = [];
   readonly #slots: number;
   readonly #clock = new BusyClock();
   #running = 0;
@@ -39,7 +39,7 @@ export class Runner {
 
   /** Starts the handler, or queues it if an aborted handler still occupies the slot. */
   start(run: HandlerRun): "started" | "waiting" {
-    const entry: Entry = { run, controller: new AbortController(), timer: null, started: false };
+    const entry: RunEntry = { run, controller: new AbortController(), timer: null, started: false };
     this.#entries.set(run.key, entry);
     if (run.deadlineAt !== null) {
       const ms = Math.min(Math.max(0, run.deadlineAt - Date.now()), MAX_TIMER_MS);
@@ -71,7 +71,7 @@ export class Runner {
     return this.#clock.seconds(performance.now());
   }
 
-  #abort(entry: Entry, cause: AbortCause): void {
+  #abort(entry: RunEntry, cause: AbortCause): void {
     if (entry.controller.signal.aborted) return;
     const reason = new JobAborted(cause);
     entry.controller.abort(reason);
@@ -80,7 +80,7 @@ export class Runner {
     this.#finish(entry, { type: "threw", error: reason });
   }
 
-  async #run(entry: Entry): Promise<void> {
+  async #run(entry: RunEntry): Promise<void> {
     entry.started = true;
     this.#running += 1;
     this.#clock.enter(performance.now());
@@ -92,7 +92,7 @@ export class Runner {
     if (next !== undefined) void this.#run(next);
   }
 
-  #finish(entry: Entry, outcome: HandlerOutcome): void {
+  #finish(entry: RunEntry, outcome: HandlerOutcome): void {
     if (entry.timer !== null) clearTimeout(entry.timer);
     if (this.#entries.get(entry.run.key) === entry) this.#entries.delete(entry.run.key);
     const { signal } = entry.controller;
@@ -100,7 +100,7 @@ export class Runner {
   }
 }
 
-async function perform({ run, controller }: Entry): Promise<HandlerOutcome> {
+async function perform({ run, controller }: RunEntry): Promise<HandlerOutcome> {
   try {
     return { type: "returned", value: await run.perform(controller.signal) };
   } catch (error) {

@@ -8,18 +8,18 @@ import {
 import { type Backoff, backoffMs } from "./backoff.ts";
 import { judgeClose, type LinkClose, type WorkerRefused } from "./refusal.ts";
 
-export type Hello = z.infer<typeof helloFrame>;
-export type Registered = z.infer<typeof registeredFrame>;
+export type HelloFrame = z.infer<typeof helloFrame>;
+export type RegisteredFrame = z.infer<typeof registeredFrame>;
 
 /** The state of a worker's connection. `failures` counts the connections in a row that did not register. */
-export type Session =
+export type WorkerSession =
   | { phase: "waiting"; failures: number }
   | { phase: "dialing"; failures: number }
   /** The socket is open; `hello` has not arrived yet. */
-  | { phase: "greeting"; failures: number }
-  | { phase: "registering"; failures: number; hello: Hello }
-  | { phase: "registered"; hello: Hello }
-  /** The worker is done; its close is under way. */
+  | { phase: "awaiting_hello"; failures: number }
+  | { phase: "registering"; failures: number; hello: HelloFrame }
+  | { phase: "registered"; hello: HelloFrame }
+  /** The worker leaves for good; its socket is being closed. */
   | { phase: "leaving" }
   | { phase: "ended" };
 
@@ -28,58 +28,61 @@ export type WakeReason =
   | { type: "started" }
   | { type: "retry_due" }
   | { type: "opened" }
-  | { type: "hello"; hello: Hello }
-  | { type: "registered"; registered: Registered }
+  | { type: "hello"; hello: HelloFrame }
+  | { type: "registered"; registered: RegisteredFrame }
   /** The connection is unusable: the edge is silent, or speaks another protocol. */
-  | { type: "unfit"; why: string }
+  | { type: "unusable"; why: string }
   | { type: "closed"; close: LinkClose }
-  /** The worker has nothing left to do and leaves. */
-  | { type: "left" };
+  /** The worker was stopped, or was drained and holds no more attempts. */
+  | { type: "leave" };
 
 export type SessionEffect =
   | { type: "dial" }
-  | { type: "register"; hello: Hello }
-  | { type: "resume"; hello: Hello; registered: Registered }
-  /** Drop the connection without a closing handshake; `closed` follows. */
-  | { type: "cut"; why: string }
-  | { type: "hang_up"; code: number }
+  | { type: "register"; hello: HelloFrame }
+  | { type: "resume"; hello: HelloFrame; registered: RegisteredFrame }
+  /** Drop the connection without a closing handshake; the reason `closed` follows. */
+  | { type: "terminate"; why: string }
+  | { type: "close"; code: number }
   | { type: "retry_in"; ms: number; why: string }
   | { type: "end"; refusal: WorkerRefused | null };
 
-export interface Step {
-  session: Session;
+export interface SessionStep {
+  session: WorkerSession;
   effects: SessionEffect[];
 }
 
-/** Smaller frames could not even carry the report of a failure. */
+/** Smaller frames would not even have room for a `fail` frame with its message. */
 const LEAST_FRAME_BYTES = 1_024;
 
 /** Checks that the edge's protocol and frame limit are usable. */
-export function judgeHello(hello: Hello): WakeReason {
+export function checkHello(hello: HelloFrame): WakeReason {
   if (hello.protocol !== WORKER_PROTOCOL) {
-    return { type: "unfit", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
+    return { type: "unusable", why: `the edge speaks ${hello.protocol}, not ${WORKER_PROTOCOL}` };
   }
   if (hello.max_frame_bytes < LEAST_FRAME_BYTES) {
-    return { type: "unfit", why: `the edge takes frames of ${hello.max_frame_bytes} bytes only` };
+    return {
+      type: "unusable",
+      why: `the edge accepts frames of only ${hello.max_frame_bytes} bytes`,
+    };
   }
   return { type: "hello", hello };
 }
 
 /** Decides what a reason means for the connection: returns the new state and the effects to perform. */
 export function step(
-  session: Session,
+  session: WorkerSession,
   reason: WakeReason,
   random: number,
   backoff?: Backoff,
-): Step {
+): SessionStep {
   switch (reason.type) {
     case "closed":
       return afterClose(session, reason.close, random, backoff);
-    case "left":
+    case "leave":
       return afterLeave(session);
-    case "unfit":
+    case "unusable":
       return isConnected(session)
-        ? { session, effects: [{ type: "cut", why: reason.why }] }
+        ? { session, effects: [{ type: "terminate", why: reason.why }] }
         : unchanged(session);
     default:
       return advance(session, reason);
@@ -88,9 +91,9 @@ export function step(
 
 /** Moves one phase closer to `registered`; a reason that doesn't fit the phase changes nothing. */
 function advance(
-  session: Session,
-  reason: Exclude<WakeReason, { type: "closed" | "left" | "unfit" }>,
-): Step {
+  session: WorkerSession,
+  reason: Exclude<WakeReason, { type: "closed" | "leave" | "unusable" }>,
+): SessionStep {
   switch (reason.type) {
     case "started":
     case "retry_due":
@@ -98,9 +101,9 @@ function advance(
       return { session: { ...session, phase: "dialing" }, effects: [{ type: "dial" }] };
     case "opened":
       if (session.phase !== "dialing") return unchanged(session);
-      return { session: { ...session, phase: "greeting" }, effects: [] };
+      return { session: { ...session, phase: "awaiting_hello" }, effects: [] };
     case "hello": {
-      if (session.phase !== "greeting") return unchanged(session);
+      if (session.phase !== "awaiting_hello") return unchanged(session);
       const { hello } = reason;
       return {
         session: { ...session, phase: "registering", hello },
@@ -119,7 +122,12 @@ function advance(
   }
 }
 
-function afterClose(session: Session, close: LinkClose, random: number, backoff?: Backoff): Step {
+function afterClose(
+  session: WorkerSession,
+  close: LinkClose,
+  random: number,
+  backoff?: Backoff,
+): SessionStep {
   if (session.phase === "ended") return unchanged(session);
   if (session.phase === "leaving") return end(null);
   const verdict = judgeClose(close);
@@ -131,7 +139,7 @@ function afterClose(session: Session, close: LinkClose, random: number, backoff?
   };
 }
 
-function afterLeave(session: Session): Step {
+function afterLeave(session: WorkerSession): SessionStep {
   switch (session.phase) {
     case "waiting":
       return end(null);
@@ -139,23 +147,23 @@ function afterLeave(session: Session): Step {
     case "ended":
       return unchanged(session);
     case "dialing":
-      return { session: { phase: "leaving" }, effects: [{ type: "cut", why: "leaving" }] };
+      return { session: { phase: "leaving" }, effects: [{ type: "terminate", why: "leaving" }] };
     default:
       return {
         session: { phase: "leaving" },
-        effects: [{ type: "hang_up", code: CLOSE.done.code }],
+        effects: [{ type: "close", code: CLOSE.done.code }],
       };
   }
 }
 
-function end(refusal: WorkerRefused | null): Step {
+function end(refusal: WorkerRefused | null): SessionStep {
   return { session: { phase: "ended" }, effects: [{ type: "end", refusal }] };
 }
 
-function unchanged(session: Session): Step {
+function unchanged(session: WorkerSession): SessionStep {
   return { session, effects: [] };
 }
 
-function isConnected(session: Session): boolean {
+function isConnected(session: WorkerSession): boolean {
   return session.phase !== "waiting" && session.phase !== "ended";
 }

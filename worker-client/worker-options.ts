@@ -15,9 +15,9 @@ export interface RemoteWorkerOptions {
   handler: JobHandler;
   /** Jobs to run at once; 1 if not given. */
   concurrency?: number;
-  /** Stable over reconnects; made from the host's name if not given. */
+  /** The same over all reconnects; made from the host's name and a random part if not given. */
   workerId?: string;
-  /** A display name. */
+  /** The name that is shown to people. */
   name?: string;
   version?: string;
   capabilities?: string[];
@@ -27,7 +27,7 @@ export interface RemoteWorkerOptions {
   random?: () => number;
 }
 
-/** The options are not valid; the message can be shown to the user. */
+/** Thrown for invalid options; the message can be shown to the user. */
 export class InvalidOptions extends TypeError {
   override readonly name = "InvalidOptions";
 }
@@ -52,7 +52,7 @@ export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorke
   }
 }
 
-/** A second process on the same machine is a different worker. */
+/** Returns an id that no other process has, even on the same machine (W6a). */
 export function defaultWorkerId(): string {
   return `${hostname().slice(0, 80) || "worker"}-${randomBytes(4).toString("hex")}`;
 }

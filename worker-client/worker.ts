@@ -2,17 +2,17 @@ import { type Decoded, decodeFrames } from "../src/protocol/codec.ts";
 import { type EdgeFrame, edgeFrame, type WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
-import { dial, type Link } from "./link.ts";
+import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
-  type Hello,
-  judgeHello,
-  type Registered,
-  type Session,
+  checkHello,
+  type HelloFrame,
+  type RegisteredFrame,
   type SessionEffect,
   step,
   type WakeReason,
+  type WorkerSession,
 } from "./session.ts";
 import type { Statistics } from "./statistics.ts";
 import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worker-options.ts";
@@ -35,8 +35,8 @@ export class RemoteWorker {
   #finishRun: (refusal: WorkerRefused | null) => void = () => {};
   readonly #reasons: WakeReason[] = [];
   #reconciling = false;
-  #session: Session = { phase: "waiting", failures: 0 };
-  #link: Link | null = null;
+  #session: WorkerSession = { phase: "waiting", failures: 0 };
+  #link: EdgeLink | null = null;
   #heartbeat: Heartbeat | null = null;
   #timer: NodeJS.Timeout | undefined;
   #drainReason: string | null = null;
@@ -71,15 +71,18 @@ export class RemoteWorker {
     return this.#ended;
   }
 
-  /** Takes no new jobs, finishes the running ones, waits for their acknowledgements, then ends. */
+  /**
+   * Takes no new jobs, finishes the running ones, waits for their acknowledgements, then ends. What is not
+   * finished after `timeoutMs` milliseconds is given up, as by `stop`.
+   */
   drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
     if (this.#drainReason === null) {
       this.#drainReason = reason;
-      this.#jobs.refuse(`draining: ${reason}`);
-      this.#log.info(`draining (${reason}): ${this.#jobs.size} held`);
+      this.#jobs.rejectNew(`draining: ${reason}`);
+      this.#log.info(`draining (${reason}): ${this.#jobs.size} jobs to finish`);
       if (this.#session.phase === "registered") this.#send({ type: "drain", reason });
       this.#drainTimer = setTimeout(() => {
-        this.#log.error(`not drained within ${timeoutMs / 1_000} s`);
+        this.#log.error(`the drain took longer than ${timeoutMs / 1_000} s: stopping`);
         this.stop();
       }, timeoutMs);
       this.#leaveIfDrained();
@@ -88,8 +91,8 @@ export class RemoteWorker {
   }
 
   /**
-   * Reports how busy this machine is, from 0 to 1, other programs included: of several free workers the
-   * least busy gets the next job.
+   * Reports how busy this machine is with everything that runs on it, from 0 to 1. The least busy of the free
+   * workers gets the next job (W33a).
    */
   reportLoad(load: number): void {
     this.#load = Math.min(1, Math.max(0, load));
@@ -99,12 +102,12 @@ export class RemoteWorker {
   /** Ends now. Running handlers are aborted, and their jobs go back to the queue at once. */
   stop(): void {
     this.#jobs.stop();
-    this.#wake({ type: "left" });
+    this.#wake({ type: "leave" });
   }
 
   statistics(): Statistics {
     return {
-      jobs: this.#jobs.tally,
+      jobs: this.#jobs.counts,
       reconnects: Math.max(0, this.#registrations - 1),
       ...this.#traffic,
       uptimeS: (performance.now() - this.#startedAt) / 1_000,
@@ -113,7 +116,7 @@ export class RemoteWorker {
   }
 
   #leaveIfDrained(): void {
-    if (this.#drainReason !== null && this.#jobs.size === 0) this.#wake({ type: "left" });
+    if (this.#drainReason !== null && this.#jobs.size === 0) this.#wake({ type: "leave" });
   }
 
   #wake(reason: WakeReason): void {
@@ -143,11 +146,11 @@ export class RemoteWorker {
       case "resume":
         this.#resume(effect.hello, effect.registered);
         return;
-      case "cut":
-        this.#log.warn(`giving up this connection: ${effect.why}`);
-        this.#link?.cut();
+      case "terminate":
+        this.#log.warn(`dropping this connection: ${effect.why}`);
+        this.#link?.terminate();
         return;
-      case "hang_up":
+      case "close":
         this.#link?.close(effect.code);
         return;
       case "retry_in":
@@ -168,7 +171,7 @@ export class RemoteWorker {
         if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
         this.#wake({ type: "opened" });
         const why = "the edge took too long to register this worker";
-        this.#setTimer(HANDSHAKE_MS, { type: "unfit", why });
+        this.#setTimer(HANDSHAKE_MS, { type: "unusable", why });
       },
       onMessage: (data) => this.#onMessage(data),
       onError: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
@@ -199,7 +202,7 @@ export class RemoteWorker {
     });
   }
 
-  #resume(hello: Hello, registered: Registered): void {
+  #resume(hello: HelloFrame, registered: RegisteredFrame): void {
     clearTimeout(this.#timer);
     this.#registrations += 1;
     this.#heartbeat = startHeartbeat({
@@ -207,8 +210,8 @@ export class RemoteWorker {
       leaseS: hello.lease_s,
       ping: () => this.#link?.ping(),
       onSilence: (silentS) => {
-        const why = `nothing was heard of the edge for ${silentS.toFixed(0)} s`;
-        this.#wake({ type: "unfit", why });
+        const why = `no message from the edge for ${silentS.toFixed(0)} s`;
+        this.#wake({ type: "unusable", why });
       },
     });
     const { resumed, dropped } = registered;
@@ -222,7 +225,7 @@ export class RemoteWorker {
   }
 
   #onMessage(data: string | ArrayBuffer): void {
-    this.#heartbeat?.noteReceived();
+    this.#heartbeat?.onReceived();
     if (data === "pong") return;
     for (const decoded of decodeFrames(data, edgeFrame)) this.#onDecoded(decoded);
   }
@@ -232,7 +235,7 @@ export class RemoteWorker {
       this.#onFrame(decoded.frame);
       return;
     }
-    const words = `ignored what the edge sent: ${decoded.message}`;
+    const words = `ignored a message from the edge: ${decoded.message}`;
     if (decoded.code === "unknown_frame") this.#log.debug(words);
     else this.#log.warn(words);
   }
@@ -241,13 +244,13 @@ export class RemoteWorker {
     switch (frame.type) {
       case "hello":
         if (frame.batch) this.#link?.sendTogether();
-        this.#wake(judgeHello(frame));
+        this.#wake(checkHello(frame));
         return;
       case "registered":
         this.#wake({ type: "registered", registered: frame });
         return;
       case "error":
-        this.#link?.noteError(frame);
+        this.#link?.onErrorFrame(frame);
         return;
       case "drain":
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
@@ -268,16 +271,16 @@ export class RemoteWorker {
   #onJobFrame(frame: Extract<EdgeFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
     switch (frame.type) {
       case "job":
-        this.#jobs.take(frame);
+        this.#jobs.onJob(frame);
         return;
       case "ack":
-        this.#jobs.acknowledge(frame);
+        this.#jobs.onAck(frame);
         return;
       case "stale":
-        this.#jobs.stale(frame);
+        this.#jobs.onStale(frame);
         return;
       case "cancel":
-        this.#jobs.cancel(frame);
+        this.#jobs.onCancel(frame);
         return;
     }
   }

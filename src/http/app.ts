@@ -15,7 +15,7 @@ import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
 
-/** Any site may call the API: no cookie speaks for anyone here, only keys do. */
+/** Pages of any origin may call the API: it uses no cookies, so a page can't act for its visitor (H9). */
 const anyOrigin = cors({
   origin: "*",
   allowHeaders: ["authorization", "content-type", "idempotency-key", "prefer", "last-event-id"],

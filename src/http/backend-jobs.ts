@@ -20,23 +20,23 @@ import { LIMITS } from "../protocol/limits.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, jsonText } from "./context.ts";
+import { type AppContext, type AppEnv, answerJson } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream.ts";
 import { readFrames } from "./follow.ts";
 import { streamFrames } from "./job-events.ts";
 import { principalOf } from "./principal.ts";
-import { checked, ProblemError } from "./problems.ts";
-import { orRefused } from "./room-sockets.ts";
+import { ProblemError, validate } from "./problems.ts";
+import { openOrRefuse } from "./room-sockets.ts";
 
-/** The id of a job of a space has a dot, which no other job's has. */
+/** The pattern allows no dot, so that it never matches the id of a job of a space. */
 const JOB = "/:job{[\\w-]{1,64}}";
 
-/** `/api/jobs`: jobs without a space, which a backend makes and reports. */
+/** `/api/jobs`: jobs without a space, which a backend creates and whose progress it reports. */
 export const backendJobs = new Hono<AppEnv>()
   .post("/", createJob)
   .get(JOB, async (c) => {
     const { text } = await readJob(c);
-    return jsonText(c, text);
+    return answerJson(c, text);
   })
   .get(`${JOB}/events`, jobEvents)
   .post(`${JOB}/progress`, (c) => reportJob(c, "progress"))
@@ -45,18 +45,18 @@ export const backendJobs = new Hono<AppEnv>()
   .post(`${JOB}/fail`, (c) => reportJob(c, "fail"))
   .post(`${JOB}/cancel`, (c) => reportJob(c, "cancel"));
 
-/** Whether a path names a job without a space. */
+/** Whether the path contains the id of a job without a space. */
 export function isBackendJob(c: AppContext): boolean {
   return backendJobId.safeParse(c.req.param("job")).success;
 }
 
-/** A socket of the job: for whoever follows it, and for its backend. */
+/** Opens a socket of the job, for subscribers and for the backend that reports the job. */
 export async function openBackendJob(c: AppContext): Promise<Response> {
-  const { ping, max_rate, acks } = checked(backendSocketQuery, c.req.query());
+  const { ping, max_rate, acks } = validate(backendSocketQuery, c.req.query());
   const maxRate = max_rate ?? null;
   const since = c.req.query("since");
   const socket = { pingS: ping ?? null, maxRate, acks: acks === "1", since };
-  return orRefused(c, async () => {
+  return openOrRefuse(c, async () => {
     const principal = await principalOf(c);
     const response = await openSocket(c, principal, socket);
     if (response.webSocket) return response;
@@ -66,7 +66,7 @@ export async function openBackendJob(c: AppContext): Promise<Response> {
 
 async function createJob(c: AppContext): Promise<Response> {
   const principal = await principalOf(c);
-  const body = checked(createBackendJobBody, await readJson(c, LIMITS.jsonBodyBytes));
+  const body = validate(createBackendJobBody, await readJson(c, LIMITS.jsonBodyBytes));
   const { id = ulid() } = body;
   requireReporter(principal, id);
   const admission = admitSize(byteLength(JSON.stringify(body.input)));
@@ -74,36 +74,36 @@ async function createJob(c: AppContext): Promise<Response> {
   const reply = await stubOf(c, id).create(JSON.stringify(body));
   if (!reply.ok) throw problemOf(reply, principal);
   c.header("location", `/api/jobs/${id}`);
-  return jsonText(c, reply.body, reply.isRepeat ? 200 : 201);
+  return answerJson(c, reply.body, reply.isRepeat ? 200 : 201);
 }
 
 async function reportJob(c: AppContext, type: ReportType): Promise<Response> {
-  const id = idOf(c);
+  const id = jobIdParam(c);
   const principal = await principalOf(c);
   requireReporter(principal, id);
   // A cancel needs no reason, and so no body.
   const isBare = type === "cancel" && c.req.header("content-type") === undefined;
   const body = isBare ? {} : await readJson(c, LIMITS.jsonBodyBytes);
-  const report = checked(backendReport, { ...checked(jsonObject, body), type });
+  const report = validate(backendReport, { ...validate(jsonObject, body), type });
   const text = JSON.stringify(report);
   if (byteLength(text) > STORED_BYTES) {
-    const detail = `The report has more than ${STORED_BYTES} bytes when it is written anew.`;
+    const detail = `The report has more than ${STORED_BYTES} bytes when its JSON is written again.`;
     throw new ProblemError("payload_too_large", detail);
   }
-  return jsonText(c, bodyOf(await stubOf(c, id).report(text), principal));
+  return answerJson(c, bodyOf(await stubOf(c, id).report(text), principal));
 }
 
-/** Numbers such as `1e20` are stored as more than was sent: a row must hold them all the same. */
+/** JSON can grow when it is written again (`1e20` becomes 21 digits); the margin is for that. */
 const STORED_BYTES = LIMITS.jsonBodyBytes + 1_024;
 
 async function readJob(c: AppContext): Promise<{ text: string; principal: Principal }> {
-  const id = idOf(c);
+  const id = jobIdParam(c);
   const principal = await principalOf(c);
   const mayRead = maySubscribe(principal, `job:${id}`) || mayPublish(principal, `job:${id}`);
   return { text: bodyOf(await stubOf(c, id).job(mayRead), principal), principal };
 }
 
-/** Server-sent events: the frames of the job's socket, with their position as id. */
+/** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
 async function jobEvents(c: AppContext): Promise<Response> {
   const { text, principal } = await readJob(c);
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
@@ -117,7 +117,7 @@ async function jobEvents(c: AppContext): Promise<Response> {
   });
 }
 
-/** Of the client's own headers only its subprotocol is passed on. */
+/** Passes on none of the client's headers except its subprotocol. */
 function openSocket(
   c: AppContext,
   principal: Principal,
@@ -127,7 +127,7 @@ function openSocket(
     { ...socket, kind: "backend-job", principal: socketPrincipalOf(principal) },
     protocolHeader(c.req.raw),
   );
-  return stubOf(c, idOf(c)).fetch("https://job/socket", { headers });
+  return stubOf(c, jobIdParam(c)).fetch("https://job/socket", { headers });
 }
 
 function requireReporter(principal: Principal, id: string): void {
@@ -140,8 +140,8 @@ function requireReporter(principal: Principal, id: string): void {
   throw new ProblemError("not_allowed", detail);
 }
 
-/** An id no job can have is answered like one that none has. */
-function idOf(c: AppContext): string {
+/** Answers a malformed id in the same way as the id of a job that doesn't exist. */
+function jobIdParam(c: AppContext): string {
   const id = backendJobId.safeParse(c.req.param("job"));
   if (!id.success) throw new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail);
   return id.data;
@@ -156,7 +156,7 @@ function bodyOf(reply: Reply, principal: Principal): string {
   throw problemOf(reply, principal);
 }
 
-/** Who has shown nothing is asked for a token before being turned away. */
+/** A client without a token gets 401 instead of 403: a token might give it the right. */
 function problemOf({ code, detail }: Refusal, principal: Principal): ProblemError {
   const isStranger = code === "not_allowed" && principal.kind === "anonymous";
   return new ProblemError(isStranger ? "not_authenticated" : code, detail);

@@ -2,7 +2,7 @@ import { type Json, parseJson } from "../protocol/codec.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
-/** A JSON body of at most `limit` bytes; `null` body where none was sent and `optional`. */
+/** Reads a JSON body of at most `limit` bytes. */
 export async function readJson(c: AppContext, limit: number): Promise<Json> {
   const type = c.req.header("content-type") ?? "";
   if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type)) {
@@ -22,12 +22,15 @@ export async function readJson(c: AppContext, limit: number): Promise<Json> {
   return parsed.value;
 }
 
-/** The whole body, counted while it is read: a declared length is a claim. */
+/**
+ * Reads a whole body of at most `limit` bytes. They are counted while they arrive, because `content-length`
+ * may be missing or false.
+ */
 export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(c.req.header("content-length") ?? 0);
   const { body } = c.req.raw;
   if (!body) return new Uint8Array();
-  // What HTTP itself cuts at the declared length need not be counted.
+  // HTTP ends a body at its declared length, so this one can't be longer than `limit`.
   if (declared > 0 && declared <= limit) return new Uint8Array(await c.req.raw.arrayBuffer());
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -42,13 +45,16 @@ export async function readBytes(c: AppContext, limit: number): Promise<Uint8Arra
     throw new ProblemError("payload_too_large", detail);
   }
   const whole = new Uint8Array(size);
-  let at = 0;
+  let offset = 0;
   for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.byteLength;
+    whole.set(chunk, offset);
+    offset += chunk.byteLength;
   }
   return whole;
 }
 
-/** A body that is too large is read on so far, unkept: a client that still sends can read the answer. */
+/**
+ * A body that is too large is read and thrown away up to this many bytes: many clients read the answer only
+ * after they have sent their whole body.
+ */
 const MAX_DRAIN = 67_108_864;

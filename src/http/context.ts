@@ -15,8 +15,8 @@ export type AppContext = Context<AppEnv>;
 export type SpaceStub = DurableObjectStub<SpaceObject>;
 
 /**
- * A wrong key or token is refused, not taken for none: its sender means to be somebody. Who has a user's
- * token is here what anyone is.
+ * Returns who calls a space. A wrong key or token is refused instead of ignored, because its sender expects to
+ * be recognised. A user's token gives no rights to spaces: its holder is an ordinary caller.
  */
 export async function callerOf(c: AppContext): Promise<Caller> {
   const principal = await principalOf(c);
@@ -34,19 +34,19 @@ export function requireOperator(c: AppContext): Caller {
   );
 }
 
-/** What a socket's client wants to do or hear beside the usual. */
-export function hasFlag(c: AppContext, what: "batch" | "acks" | "presence"): boolean {
-  return c.req.query(what) === "1";
+/** Whether the client of a socket asks for an optional feature, as in `?batch=1`. */
+export function hasFlag(c: AppContext, name: "batch" | "acks" | "presence"): boolean {
+  return c.req.query(name) === "1";
 }
 
-/** The space a path names; a name no space can have is answered like one that none has. */
+/** The space's name in the path. A malformed name is answered in the same way as one that doesn't exist. */
 export function spaceParam(c: AppContext): string {
   const name = spaceName.safeParse(c.req.param("space"));
   if (!name.success) throw new ProblemError("space_not_found", "There is no such space.");
   return name.data;
 }
 
-/** The parts of a job's id: it names its space, and so its object. */
+/** The parts of the job's id in the path: `<space>.<ULID>`. The space's name is also its object's. */
 export function jobParam(c: AppContext): { space: string; ulid: string } {
   const match = /^([a-z0-9][a-z0-9-]{0,62})\.([0-9A-HJKMNP-TV-Z]{26})$/.exec(
     c.req.param("job") ?? "",
@@ -62,8 +62,10 @@ export function stubOf(c: AppContext, space: string): SpaceStub {
 }
 
 /**
- * Asks a space's object. One that the catalogue has and the object does not know was cut off while it
- * was made: it is made now.
+ * Calls a space's object. If the catalogue lists the space but the object doesn't know it, its creation was
+ * interrupted between the two: the object is created now and called again.
+ *
+ * @throws {ProblemError} if the object refuses the call
  */
 export async function callSpace<T extends { ok: true }>(
   c: AppContext,
@@ -83,7 +85,7 @@ export async function callSpace<T extends { ok: true }>(
   return reply;
 }
 
-/** The JSON text that a space's object answers with. */
+/** Calls a space's object like `callSpace`; returns the JSON text of its answer. */
 export async function callSpaceForText(
   c: AppContext,
   space: string,
@@ -92,17 +94,17 @@ export async function callSpaceForText(
   return (await callSpace(c, space, call)).body;
 }
 
-/** Asks the object a job's id names. */
+/** Calls the object of a job's space. */
 export function callJobForText(
   c: AppContext,
   space: string,
   call: (stub: SpaceStub) => PromiseLike<Reply>,
 ): Promise<string> {
-  return hidingTheSpace(callSpaceForText(c, space, call));
+  return maskMissingSpace(callSpaceForText(c, space, call));
 }
 
-/** To whoever holds a job's id, a space that is gone is a job that is. */
-export async function hidingTheSpace<T>(answer: Promise<T>): Promise<T> {
+/** Replaces `space_not_found` by `job_not_found`, for requests that name a job and not its space. */
+export async function maskMissingSpace<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
@@ -121,12 +123,12 @@ async function recreateFromCatalogue(
   return entry !== null;
 }
 
-/** The settings in a space's JSON text. */
-export function settingsIn(spaceText: string): SpaceSettings {
+/** Reads the settings from a space's JSON text. */
+export function parseSettings(spaceText: string): SpaceSettings {
   return spaceSettings.strip().parse(JSON.parse(spaceText));
 }
 
-/** A JSON text that is ready to go out. */
-export function jsonText(c: AppContext, text: string, status: 200 | 201 | 202 = 200): Response {
+/** Answers with a JSON text as it is. */
+export function answerJson(c: AppContext, text: string, status: 200 | 201 | 202 = 200): Response {
   return c.body(text, status, { "content-type": "application/json" });
 }

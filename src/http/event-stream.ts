@@ -2,7 +2,7 @@ import { weightOf, withSkipped } from "../channel/coalesce.ts";
 import { SLOW_BYTES } from "../channel/flow.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
-/** Proxies cut connections that are silent for about a minute. */
+/** Many proxies close a connection that is silent for about a minute. */
 const KEEP_ALIVE_MS = 15_000;
 
 export const STREAM_HEADERS = {
@@ -11,17 +11,17 @@ export const STREAM_HEADERS = {
   "x-accel-buffering": "no",
 };
 
-/** What a frame of any channel tells of its place. */
+/** The fields that a stream reads from a frame, whichever channel it comes from. */
 export interface StreamedFrame {
   type: string;
   epoch?: string;
   offset?: number;
   recovered?: boolean;
-  /** Of the job, where it tells of one. */
+  /** The job's status, if the frame reports one. */
   status?: string;
 }
 
-/** The text of one client's events. */
+/** Server-sent events to one reader. */
 export class EventStream {
   readonly readable: ReadableStream<Uint8Array>;
   private readonly writer: WritableStreamDefaultWriter<Uint8Array>;
@@ -29,15 +29,20 @@ export class EventStream {
   private readonly keepAlive: ReturnType<typeof setInterval>;
   private readonly hasSnapshot: boolean;
   private epoch = "";
-  /** Until it is whole, a snapshot gives no id: cut short, it has to come again. */
+  /**
+   * Offset at which the snapshot ends, 0 if none is being sent. Until then events have no id: a reader that is
+   * cut off within a snapshot would name that id, and never get the rest.
+   */
   private snapshotUntil = 0;
+  /** Bytes that the reader has not read yet. */
   private unread = 0;
-  /** The newest state, for a reader that has enough to read, and how many it replaced. */
-  private held: { frame: StreamedFrame; text: string } | null = null;
+  /** The newest state, kept back while the reader is behind. */
+  private deferred: { frame: StreamedFrame; text: string } | null = null;
+  /** How many states the deferred one replaced. */
   private skipped = 0;
-  private gone: () => void = () => undefined;
+  private handleGone: () => void = () => undefined;
 
-  /** `hasSnapshot`: who could not go on where it was is sent the state before new events. */
+  /** @param hasSnapshot whether a reader that can't be continued is sent the current state before new events */
   constructor(hasSnapshot: boolean) {
     this.hasSnapshot = hasSnapshot;
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
@@ -46,37 +51,37 @@ export class EventStream {
     this.keepAlive = setInterval(() => this.write(": keep-alive\n\n"), KEEP_ALIVE_MS);
   }
 
-  /** `handle` is called once nobody reads any more. */
+  /** `handle` is called when the reader has left or was cut off. */
   onGone(handle: () => void): void {
-    this.gone = handle;
+    this.handleGone = handle;
   }
 
-  /** A slow reader gets the newest states only; anything else is never left out. */
+  /** Sends a frame. A slow reader gets only the newest states, but every other frame. */
   send(frame: StreamedFrame, text: string): void {
     const weight = weightOf(frame);
-    if (weight === "kept") this.release();
-    else if (this.held !== null) {
-      this.held = null;
+    if (weight === "kept") this.sendDeferred();
+    else if (this.deferred !== null) {
+      this.deferred = null;
       this.skipped += 1;
     }
-    if (weight === "state" && this.unread > SLOW_BYTES) this.held = { frame, text };
-    else this.pass(frame, text);
+    if (weight === "state" && this.unread > SLOW_BYTES) this.deferred = { frame, text };
+    else this.sendNow(frame, text);
   }
 
   end(): void {
     clearInterval(this.keepAlive);
-    this.release();
+    this.sendDeferred();
     this.writer.close().catch(() => undefined);
   }
 
-  private release(): void {
-    const { held } = this;
-    if (held === null) return;
-    this.held = null;
-    this.pass(held.frame, held.text);
+  private sendDeferred(): void {
+    const { deferred } = this;
+    if (deferred === null) return;
+    this.deferred = null;
+    this.sendNow(deferred.frame, deferred.text);
   }
 
-  private pass(frame: StreamedFrame, text: string): void {
+  private sendNow(frame: StreamedFrame, text: string): void {
     const data = withSkipped(text, this.skipped);
     this.skipped = 0;
     this.write(`${this.idOf(frame)}event: ${frame.type}\ndata: ${data}\n\n`);
@@ -86,7 +91,7 @@ export class EventStream {
     if (frame.type === "connection") {
       this.epoch = frame.epoch ?? "";
       this.snapshotUntil = frame.recovered || !this.hasSnapshot ? 0 : (frame.offset ?? 0);
-      // Cut off before its first event, a stream without a snapshot goes on from where it began.
+      // Without a snapshot even this frame gets an id, so that a reader that is cut off right after it can go on.
       if (this.hasSnapshot) return "";
     }
     if (frame.offset === undefined) return "";
@@ -94,27 +99,27 @@ export class EventStream {
     return this.snapshotUntil === 0 ? `id: ${this.epoch}:${frame.offset}\n` : "";
   }
 
-  /** Who reads too slowly is cut off, and goes on where it was with its next request. */
+  /** A reader that is too far behind is cut off; its next request continues after the last event it read. */
   private write(text: string): void {
     const bytes = this.encoder.encode(text);
     this.unread += bytes.length;
     if (this.unread > LIMITS.unreadBytes) {
-      this.abandon();
+      this.cutOff();
       return;
     }
     this.writer.write(bytes).then(
       () => {
         this.unread -= bytes.length;
-        if (this.unread <= SLOW_BYTES) this.release();
+        if (this.unread <= SLOW_BYTES) this.sendDeferred();
       },
-      () => this.abandon(),
+      () => this.cutOff(),
     );
   }
 
-  private abandon(): void {
-    this.held = null;
+  private cutOff(): void {
+    this.deferred = null;
     clearInterval(this.keepAlive);
     this.writer.abort().catch(() => undefined);
-    this.gone();
+    this.handleGone();
   }
 }

@@ -3,7 +3,7 @@ import { isSignatureValid } from "../files/signed-url.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
-/** `/api/files/<key>`: for whoever holds a signed address, until it expires. */
+/** `/api/files/<key>`: anyone who has the signed address may fetch the file until the address expires. */
 export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
   const key = c.req.param("key");
   const { expires = "", signature = "" } = c.req.query();
@@ -14,7 +14,9 @@ export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
     );
   }
   const file = await c.env.FILES.get(key);
-  if (!file) throw new ProblemError("file_not_found", "The file is gone: its job was erased.");
+  if (!file) {
+    throw new ProblemError("file_not_found", "The file no longer exists: its job was erased.");
+  }
   return c.body(file.body, 200, {
     "content-type": "application/octet-stream",
     "content-disposition": "attachment",

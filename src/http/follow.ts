@@ -1,23 +1,23 @@
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { type AppContext, callSpace, hidingTheSpace } from "./context.ts";
+import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
 import { clientAddressOf } from "./rate.ts";
 
-type SpaceSocket =
+type SpaceSocketRequest =
   | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
   | (Pick<SocketRequestOf<"subscriber">, "kind" | "operator"> &
       Partial<SocketRequestOf<"subscriber">>);
 
 /**
- * Opens a socket to a space's object; of the client's own headers only its subprotocols are passed on.
+ * Opens a socket to a space's object. None of the client's headers are passed on except its subprotocols.
  *
  * @throws {ProblemError} if the object refuses it
  */
 export async function openSocket(
   c: AppContext,
   space: string,
-  socket: SpaceSocket,
+  socket: SpaceSocketRequest,
 ): Promise<SocketResponse> {
   const { origin } = new URL(c.req.url);
   const protocols = c.req.header(PROTOCOLS);
@@ -39,28 +39,28 @@ const PROTOCOLS = "sec-websocket-protocol";
 
 type SocketResponse = Response & { webSocket: WebSocket };
 
-/** What reads a socket's frames. */
+/** Receives the frames of a socket. `onEnd` may be called more than once. */
 export interface FrameHandlers {
   onFrame: (text: string) => void;
   onEnd: () => void;
 }
 
-/** Ends what is read, as done or because its reader is gone. */
+/** Closes the socket that is being read, because everything was read or because the reader has left. */
 export type StopReading = (close?: "done" | "goingAway") => void;
 
-/** The frames of one job, for transports that are no sockets; what is returned ends it. */
+/** Reads the frames of one job over a socket of its space, for transports other than sockets (decision 0009). */
 export async function followJob(
   c: AppContext,
   job: { space: string; ulid: string },
-  follow: FrameHandlers & { operator: boolean; since?: string; leaving?: boolean },
+  follow: FrameHandlers & { operator: boolean; since?: string; cancelOnDisconnect?: boolean },
 ): Promise<StopReading> {
-  const { operator, since, leaving } = follow;
+  const { operator, since, cancelOnDisconnect: leaving } = follow;
   const socket = { kind: "subscriber", operator, jobUlid: job.ulid, since, leaving } as const;
-  const { webSocket } = await hidingTheSpace(openSocket(c, job.space, socket));
+  const { webSocket } = await maskMissingSpace(openSocket(c, job.space, socket));
   return readFrames(webSocket, follow);
 }
 
-/** Reads an object's socket in the Worker itself. */
+/** Reads the frames of an object's socket here, in the Worker, instead of passing the socket to the client. */
 export function readFrames(socket: WebSocket, { onFrame, onEnd }: FrameHandlers): StopReading {
   socket.addEventListener("message", ({ data }) => {
     if (typeof data === "string") onFrame(data);

@@ -4,7 +4,7 @@ import { type AppContext, callerOf, callJobForText, jobParam } from "./context.t
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
 import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 
-/** Server-sent events: the frames of the job's socket, with their position as id. */
+/** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
 export async function jobEvents(c: AppContext): Promise<Response> {
   const { operator } = await callerOf(c);
   const job = jobParam(c);
@@ -12,33 +12,33 @@ export async function jobEvents(c: AppContext): Promise<Response> {
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = jobResource.parse(JSON.parse(current)).completed_at !== null;
   const since = c.req.header("last-event-id") ?? c.req.query("since");
-  return streamJob(c, { ...job, operator, since, isOver, leaving: false });
+  return streamJob(c, { ...job, operator, since, isOver, cancelOnDisconnect: false });
 }
 
-/** Whether the answer is to be a stream of events. */
+/** Whether the client asks for a stream of events. */
 export function wantsStream(c: AppContext): boolean {
   return /\btext\/event-stream\b/i.test(c.req.header("accept") ?? "");
 }
 
-interface Stream {
+interface JobStreamRequest {
   space: string;
   ulid: string;
   operator: boolean;
   since?: string;
-  /** The job has ended: if all of it was seen there is nothing to stream. */
+  /** The job has ended: there is nothing to stream if the client has its last event already. */
   isOver?: boolean;
-  /** The job is canceled when the reader leaves before its end. */
-  leaving: boolean;
+  /** Whether the job is canceled if the reader leaves before the job's end (decision 0019). */
+  cancelOnDisconnect: boolean;
 }
 
-export function streamJob(c: AppContext, job: Stream): Promise<Response> {
+export function streamJob(c: AppContext, job: JobStreamRequest): Promise<Response> {
   return streamFrames(c, job.isOver ?? false, (handlers) =>
     followJob(c, job, { ...job, ...handlers }),
   );
 }
 
-/** What a stream has to know of a frame; the rest of it passes through. */
-const placedFrame = z.object({
+/** The fields that a stream needs; a frame's text is passed on unchanged. */
+const streamedFrame = z.object({
   type: z.string(),
   epoch: z.string().optional(),
   offset: z.int().optional(),
@@ -46,7 +46,7 @@ const placedFrame = z.object({
   status: z.string().optional(),
 });
 
-/** Answers with the frames that `follow` reads; a job that is over and wholly seen has none. */
+/** Answers with the frames that `follow` reads, or with 204 if the job is over and the client has its last event. */
 export async function streamFrames(
   c: AppContext,
   isOver: boolean,
@@ -56,7 +56,7 @@ export async function streamFrames(
   const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
   const handlers: FrameHandlers = {
     onFrame: (text) => {
-      const frame = placedFrame.parse(JSON.parse(text));
+      const frame = streamedFrame.parse(JSON.parse(text));
       stream.send(frame, text);
       if (!(isOver && frame.type === "connection" && frame.recovered)) open(true);
     },
@@ -70,7 +70,7 @@ export async function streamFrames(
     throw error;
   });
   stream.onGone(() => stop("goingAway"));
-  // An EventSource that has seen the end reconnects for ever unless it is told that there is no more.
+  // After the end an EventSource reconnects again and again; only 204 stops it.
   if (!(await opened)) return c.body(null, 204);
   return c.body(stream.readable, 200, STREAM_HEADERS);
 }

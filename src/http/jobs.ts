@@ -4,17 +4,17 @@ import type { Caller } from "../space/calls.ts";
 import {
   type AppContext,
   type AppEnv,
+  answerJson,
   callerOf,
   callJobForText,
   callSpaceForText,
   jobParam,
-  jsonText,
   requireOperator,
   spaceParam,
 } from "./context.ts";
 import { followJob } from "./follow.ts";
 import { jobEvents, streamJob, wantsStream } from "./job-events.ts";
-import { checked } from "./problems.ts";
+import { validate } from "./problems.ts";
 import { limitRate } from "./rate.ts";
 import { preferredWait, submitJob } from "./submit.ts";
 import { submitBatch } from "./submit-batch.ts";
@@ -25,79 +25,84 @@ export const spaceJobs = new Hono<AppEnv>()
     const caller = await callerOf(c);
     await limitRate(c, caller);
     const space = spaceParam(c);
-    const { text, ulid, isRepeat, leaving } = await submitJob(c, space, caller);
+    const { text, ulid, isRepeat, cancelOnDisconnect } = await submitJob(c, space, caller);
     if (isRepeat) c.header("idempotency-replayed", "true");
     c.header("location", `/api/jobs/${space}.${ulid}`);
     if (wantsStream(c)) {
       const { operator } = caller;
-      return streamJob(c, { space, ulid, operator, leaving: leaving && !isRepeat });
+      // A repeat must not cancel the job that an earlier submit made.
+      const cancels = cancelOnDisconnect && !isRepeat;
+      return streamJob(c, { space, ulid, operator, cancelOnDisconnect: cancels });
     }
     const seconds = preferredWait(c.req.header("prefer"));
-    if (seconds === null) return jsonText(c, text, 202);
+    if (seconds === null) return answerJson(c, text, 202);
     c.header("preference-applied", `wait=${seconds}`);
     const until = Date.now() + seconds * 1_000;
-    return answerAtEnd(c, { space, ulid, caller, until });
+    return answerWhenEnded(c, { space, ulid, caller, until });
   })
   .post("/batch", async (c) => {
     const caller = await callerOf(c);
     await limitRate(c, caller);
-    return jsonText(c, await submitBatch(c, spaceParam(c), caller), 202);
+    return answerJson(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
   .get("/", async (c) => {
     const caller = requireOperator(c);
     const space = spaceParam(c);
-    const { cursor, ...filter } = checked(listJobsQuery, c.req.query());
+    const { cursor, ...filter } = validate(listJobsQuery, c.req.query());
     const before = cursor?.split(".").at(-1);
-    return jsonText(
+    return answerJson(
       c,
       await callSpaceForText(c, space, (stub) => stub.jobs(caller, { ...filter, before })),
     );
   });
 
-/** `/api/jobs/:job`. The id has 65 random bits: whoever knows it may see and cancel the job. */
+/**
+ * `/api/jobs/:job`. In a public space anyone who knows a job's id may see and cancel the job: the id has 65
+ * random bits (decision 0005).
+ */
 export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await callJobForText(c, space, (stub) => stub.job(caller, ulid)));
+    return answerJson(c, await callJobForText(c, space, (stub) => stub.job(caller, ulid)));
   })
   .post("/:job/cancel", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(c, await callJobForText(c, space, (stub) => stub.cancel(caller, ulid)));
+    return answerJson(c, await callJobForText(c, space, (stub) => stub.cancel(caller, ulid)));
   })
   .get("/:job/webhooks", async (c) => {
     const caller = await callerOf(c);
     const { space, ulid } = jobParam(c);
-    return jsonText(
+    return answerJson(
       c,
       await callJobForText(c, space, (stub) => stub.webhookDeliveries(caller, ulid)),
     );
   })
   .get("/:job/events", (c) => jobEvents(c));
 
-interface Wait {
+interface JobWait {
   space: string;
   ulid: string;
   caller: Caller;
-  /** When it is over at the latest. */
+  /** When to answer even if the job hasn't ended, milliseconds since 1970. */
   until: number;
 }
 
-/** Answers with the ended job, or with the job as it is once the wait is over. */
-async function answerAtEnd(c: AppContext, wait: Wait): Promise<Response> {
+/** Answers with 200 and the job when it has ended, or with 202 and the job when the wait is over. */
+async function answerWhenEnded(c: AppContext, wait: JobWait): Promise<Response> {
   const { space, ulid, caller, until } = wait;
   for (;;) {
     await waitForEnd(c, wait);
     const text = await callSpaceForText(c, space, (stub) => stub.job(caller, ulid));
     const ended = jobResource.parse(JSON.parse(text)).completed_at !== null;
-    // A socket may also close because the object started again.
-    if (ended || Date.now() >= until) return jsonText(c, text, ended ? 200 : 202);
+    // The socket also closes if the object restarts; then the job may still be running.
+    if (ended || Date.now() >= until) return answerJson(c, text, ended ? 200 : 202);
   }
 }
 
-/** Resolves when the job's socket closes, or the wait is over. */
-async function waitForEnd(c: AppContext, wait: Wait): Promise<void> {
+/** Resolves when the job's socket closes or the wait is over. */
+async function waitForEnd(c: AppContext, wait: JobWait): Promise<void> {
   const { caller, until } = wait;
   const { promise, resolve } = Promise.withResolvers<void>();
   const stop = await followJob(c, wait, {

@@ -3,36 +3,36 @@ import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { statsOf } from "../monitor/totals.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { type AppContext, type AppEnv, requireOperator } from "./context.ts";
-import { metricsOf } from "./metrics.ts";
+import { formatMetrics } from "./metrics.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
-import { orRefused } from "./room-sockets.ts";
+import { openOrRefuse } from "./room-sockets.ts";
 
-/** The numbers of the whole edge, for its operator. */
+/** The numbers of the whole edge; only the operator may read them. */
 export const monitor = new Hono<AppEnv>()
   .get("/api/v1/websocket/stats", async (c) => {
     requireOperator(c);
-    const totals = await monitorOf(c).overview();
+    const totals = await monitorStub(c).overview();
     return c.json(statsOf(totals, new Date().toISOString()));
   })
   .get("/metrics", async (c) => {
     requireOperator(c);
-    const { text, contentType } = await metricsOf(await monitorOf(c).overview());
+    const { text, contentType } = await formatMetrics(await monitorStub(c).overview());
     return c.body(text, 200, { "content-type": contentType });
   });
 
-/** The same numbers on a socket, as they change. */
+/** Opens a socket that sends these numbers whenever they change. */
 export function openMonitor(c: AppContext): Promise<Response> {
-  return orRefused(c, async () => {
+  return openOrRefuse(c, async () => {
     if ((await principalOf(c)).kind !== "operator") {
       const detail = "This needs the operator's key, in `Authorization` or as `?token=`.";
       throw new ProblemError("not_authenticated", detail);
     }
     const headers = { upgrade: "websocket", ...protocolHeader(c.req.raw) };
-    return monitorOf(c).fetch("https://monitor/socket", { headers });
+    return monitorStub(c).fetch("https://monitor/socket", { headers });
   });
 }
 
-function monitorOf(c: AppContext) {
+function monitorStub(c: AppContext) {
   return c.env.MONITOR.getByName(MONITOR_NAME);
 }

@@ -11,7 +11,7 @@ const contentSecurityPolicy = {
   frameAncestors: ["'none'"],
 };
 
-/** The pages people open; what they show comes from the API. */
+/** The pages for people. They are static and get what they show from the API. */
 export const pages = new Hono<AppEnv>()
   .use(secureHeaders({ contentSecurityPolicy }))
   .get("/", (c) => page(c, "/home"))

@@ -6,10 +6,10 @@ import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
 /**
- * Who asks: by `Authorization: Bearer`, `?token=`, or for browsers' sockets, which can send no header,
- * the subprotocol `dialout.token.<token>`.
+ * Returns who sends the request. The token comes as `Authorization: Bearer`, as `?token=`, or as the
+ * subprotocol `dialout.token.<token>`, because browsers can't set headers on a socket (decision 0022).
  *
- * @throws {ProblemError} where what it shows is not valid: it means to be somebody
+ * @throws {ProblemError} if there is a token that is not valid: its sender expects to be recognised
  */
 export async function principalOf(c: AppContext): Promise<Principal> {
   const token = tokenOf(c);
@@ -24,7 +24,9 @@ export async function principalOf(c: AppContext): Promise<Principal> {
 const TOKEN_PROTOCOL = "dialout.token.";
 
 function tokenOf(c: AppContext): string | null {
-  const offered = offeredProtocols(c.req.raw.headers).find((one) => one.startsWith(TOKEN_PROTOCOL));
+  const offered = offeredProtocols(c.req.raw.headers).find((protocol) =>
+    protocol.startsWith(TOKEN_PROTOCOL),
+  );
   return (
     bearerOf(c.req.header("authorization")) ??
     c.req.query("token") ??

@@ -5,7 +5,7 @@ import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
 import { PLAINLY } from "../protocol/error-messages.ts";
 import type { Problem } from "../protocol/resources.ts";
 
-/** Thrown by a route; answered as `application/problem+json` (RFC 9457). */
+/** A route throws it; the client gets it as `application/problem+json` (RFC 9457). */
 export class ProblemError extends Error {
   readonly code: ProblemCode;
   readonly errors: Problem["errors"];
@@ -30,14 +30,14 @@ export function problemBody({ code, message: detail, errors }: ProblemError): Pr
   };
 }
 
-/** When it is worth trying again, seconds. */
+/** The `retry-after` header of these problems, seconds. */
 const RETRY_AFTER_S = new Map<ProblemCode, number>([
   ["temporarily_unavailable", 1],
   ["rate_limited", 60],
   ["queue_full", 5],
 ]);
 
-/** Whatever a route threw, as an answer; what nobody expected tells nothing of itself. */
+/** Answers with the problem that a route threw. Any other error is logged, and the client learns nothing about it. */
 export function answerError(error: Error, c: Context): Response {
   const known = error instanceof ProblemError;
   const requestId = c.get("requestId");
@@ -51,25 +51,33 @@ export function answerError(error: Error, c: Context): Response {
   return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
 }
 
-/** The address is there, and takes only these methods. */
+/** Answers 405: the address exists, but accepts only `methods`. */
 export function answerWrongMethod(c: Context, methods: string[]): Response {
   const allow = methods.join(", ");
   c.header("allow", allow);
-  const detail = `This address takes ${allow}, not ${c.req.method}.`;
+  const detail = `This address accepts ${allow}, not ${c.req.method}.`;
   return answerError(new ProblemError("method_not_allowed", detail), c);
 }
 
-/** The runtime marks what an object that restarts or is overloaded could not do. */
+/** The runtime marks the errors of an object that restarts or is overloaded; those calls may succeed soon. */
 function unexpected(error: Error, requestId: string): ProblemError {
-  const passing =
+  const isTemporary =
     ("retryable" in error && error.retryable) || ("overloaded" in error && error.overloaded);
-  return passing
-    ? new ProblemError("temporarily_unavailable", "The space is busy or restarts: try again soon.")
-    : new ProblemError("internal", `Something went wrong here. Tell the operator: ${requestId}.`);
+  return isTemporary
+    ? new ProblemError("temporarily_unavailable", "The edge is busy or restarting: try again soon.")
+    : new ProblemError(
+        "internal",
+        `Something went wrong on the edge. Give the operator this request id: ${requestId}.`,
+      );
 }
 
-/** Throws `invalid_request` with every place that is wrong; `what` names the value as a whole. */
-export function checked<T>(schema: z.ZodType<T>, value: unknown, what = "the request"): T {
+/**
+ * Returns the value that the schema makes of `value`.
+ *
+ * @param what names the value in messages about it as a whole
+ * @throws {ProblemError} `invalid_request` with an entry for every field that is wrong
+ */
+export function validate<T>(schema: z.ZodType<T>, value: unknown, what = "the request"): T {
   const result = schema.safeParse(value, PLAINLY);
   if (result.success) return result.data;
   const errors = result.error.issues.map(({ path, message }) => ({

@@ -1,4 +1,4 @@
-/** Of the library's parts these two alone: its index loads what only Node.js has. */
+/** Only these two modules of the library are imported: its index needs modules that only Node.js has. */
 declare module "prom-client/lib/gauge.js" {
   export { Gauge as default } from "prom-client";
 }

@@ -3,8 +3,8 @@ import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
 /**
- * Bounds how fast one address submits, by the platform's counters: per location and approximate, which is
- * enough against a flood and no quota. The operator is not bound.
+ * Limits how often one address may submit, with the platform's counters. They count approximately and for
+ * each location apart: enough against a flood, but not a quota (decision 0026). The operator has no limit.
  */
 export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
   if (caller.operator || c.env.LOCAL === "true") return;
@@ -13,7 +13,7 @@ export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
   throw new ProblemError(TOO_MANY_SUBMITS.code, TOO_MANY_SUBMITS.detail);
 }
 
-/** By what submits are counted; those over sockets count together with these. */
+/** The client's address. Submits over HTTP and over sockets are counted together for each address. */
 export function clientAddressOf(c: AppContext): string {
   return c.req.header("cf-connecting-ip") ?? "unknown";
 }

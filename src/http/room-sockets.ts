@@ -9,46 +9,46 @@ import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { type AppContext, hasFlag } from "./context.ts";
 import { principalOf } from "./principal.ts";
-import { checked, ProblemError } from "./problems.ts";
+import { ProblemError, validate } from "./problems.ts";
 
 interface SocketFlags {
-  /** Whether it may be sent batches; a stream of events has an id for each. */
+  /** The client reads batches. A stream of events asks for none, because each of its events has an id. */
   batch: boolean;
-  /** It acknowledges what arrives. */
+  /** The client acknowledges the frames that arrive. */
   acks: boolean;
 }
 
-interface RoomSocketCall extends SocketFlags {
+interface RoomSocketOptions extends SocketFlags {
   since: string | undefined;
   filter: EventFilter | null;
 }
 
-/** A socket that follows one room: the shortest way to it. */
+/** Opens a socket that follows one room, directly at the room's object. */
 export async function openRoom(c: AppContext, room: string): Promise<Response> {
-  return orRefused(c, async () => {
-    const principal = await sessionPrincipalOf(c);
+  return openOrRefuse(c, async () => {
+    const principal = await requirePrincipal(c);
     if (!maySubscribe(principal, room)) {
       throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
     }
-    const asked = {
+    const options = {
       since: c.req.query("since"),
       batch: hasFlag(c, "batch"),
       acks: hasFlag(c, "acks"),
     };
-    return openRoomSocket(c, room, principal, { ...asked, filter: filterOf(c) });
+    return openRoomSocket(c, room, principal, { ...options, filter: filterOf(c) });
   });
 }
 
-/** A socket that follows many channels, at one of the gateways near its client. */
+/** Opens a socket that follows many channels, at a gateway near the client (decision 0021). */
 export async function openGateway(c: AppContext): Promise<Response> {
-  return orRefused(c, async () => {
-    const principal = await sessionPrincipalOf(c);
+  return openOrRefuse(c, async () => {
+    const principal = await requirePrincipal(c);
     const { name, locationHint } = nearestGateway(c);
     const stub = c.env.GATEWAY.getByName(name, { locationHint });
     const headers = socketHeaders(
       {
         kind: "gateway",
-        principal: keptPrincipalOf(principal),
+        principal: storedPrincipalOf(principal),
         batch: hasFlag(c, "batch"),
         acks: hasFlag(c, "acks"),
       },
@@ -58,35 +58,35 @@ export async function openGateway(c: AppContext): Promise<Response> {
   });
 }
 
-/** @throws {ProblemError} where the principal's rights don't fit a socket */
+/** @throws {ProblemError} if the principal's rights are too large to be stored with a socket */
 export async function openRoomSocket(
   c: AppContext,
   room: string,
   principal: Principal,
-  call: RoomSocketCall,
+  options: RoomSocketOptions,
 ): Promise<Response> {
   const presence = hasFlag(c, "presence");
   const headers = socketHeaders(
-    { kind: "room", principal: keptPrincipalOf(principal), presence, ...call },
+    { kind: "room", principal: storedPrincipalOf(principal), presence, ...options },
     protocolHeader(c.req.raw),
   );
   return new RoomHandle(c.env, room).open(headers);
 }
 
-/** `?filter=` has JSON as `subscribe` has. */
+/** Reads the filter in `?filter=`: the same JSON as `filter` in a `subscribe` frame. */
 export function filterOf(c: AppContext): EventFilter | null {
   const text = c.req.query("filter");
   if (text === undefined) return null;
-  const filter = checked(eventFilter, parsedOr(text));
+  const filter = validate(eventFilter, parseFilterJson(text));
   if (attachmentSize(filter) <= FILTER_BYTES) return filter;
-  const detail = `filter: may take ${FILTER_BYTES} bytes at most. Ask for less, and choose on your side.`;
+  const detail = `filter: may have ${FILTER_BYTES} bytes at most. Send a smaller one and filter the rest yourself.`;
   throw new ProblemError("invalid_request", detail);
 }
 
-/** It lives in the socket's attachment, beside what its token may do. */
+/** A filter is stored in the socket's attachment, which the rights of the token must fit into too. */
 const FILTER_BYTES = 4_096;
 
-function parsedOr(text: string): unknown {
+function parseFilterJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -94,7 +94,7 @@ function parsedOr(text: string): unknown {
   }
 }
 
-async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
+async function requirePrincipal(c: AppContext): Promise<Principal> {
   const principal = await principalOf(c);
   if (principal.kind === "anonymous") {
     const how = "in `Authorization`, `?token=` or the subprotocol `dialout.token.<token>`";
@@ -103,13 +103,16 @@ async function sessionPrincipalOf(c: AppContext): Promise<Principal> {
   return principal;
 }
 
-/** @throws {ProblemError} if the principal's rights are too large to be kept with a socket */
-function keptPrincipalOf(principal: Principal): SessionPrincipal | null {
+/** @throws {ProblemError} if the principal's rights are too large to be stored with a socket */
+function storedPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (fitsSession(principal)) return socketPrincipalOf(principal);
-  throw new ProblemError("not_allowed", "The token's rights are too many: use patterns.");
+  throw new ProblemError(
+    "not_allowed",
+    "The token has too many rights: use patterns such as `project:*`.",
+  );
 }
 
-/** Where gateways are put, by the continent their clients are on. */
+/** Where to create a gateway, by the continent of its clients. */
 const HINTS = new Map<string, DurableObjectLocationHint>([
   ["AF", "afr"],
   ["AS", "apac"],
@@ -120,7 +123,7 @@ const HINTS = new Map<string, DurableObjectLocationHint>([
 ]);
 const DEFAULT_GATEWAYS = 4;
 
-/** One of a few for each part of the world, at random: each has its share of the sockets. */
+/** Chooses one of the continent's gateways at random, so that each gets about the same number of sockets. */
 function nearestGateway(c: AppContext) {
   const { continent } = (c.req.raw.cf ?? {}) as { continent?: string };
   const shards = Number(c.env.GATEWAYS ?? DEFAULT_GATEWAYS);
@@ -129,25 +132,28 @@ function nearestGateway(c: AppContext) {
   return { name: `${continent ?? "local"}-${shard}`, locationHint };
 }
 
-/** Browsers tell nothing of a refused upgrade: who is not let in is told over the socket. */
-export async function orRefused(c: AppContext, open: () => Promise<Response>): Promise<Response> {
+/** A page can't read why an upgrade was refused, so the socket is accepted and the reason sent over it (R2). */
+export async function openOrRefuse(
+  c: AppContext,
+  open: () => Promise<Response>,
+): Promise<Response> {
   try {
     return await open();
   } catch (error) {
-    if (error instanceof ProblemError) return refusedSocket(c, error.code, error.message);
+    if (error instanceof ProblemError) return socketWithRefusal(c, error.code, error.message);
     throw error;
   }
 }
 
-/** How a socket is closed that is refused with this; 4403 with any other. */
+/** The close code for a refused socket; 4403 for every other problem. */
 const CLOSE_OF = new Map<ProblemCode, { code: number }>([
   ["not_authenticated", CLOSE.notAuthenticated],
   ["invalid_request", CLOSE.malformed],
   ["temporarily_unavailable", CLOSE.restart],
 ]);
 
-/** Accepts a socket only to say why it is refused, and closes it. */
-function refusedSocket(c: AppContext, code: ProblemCode, message: string): Response {
+/** Accepts a socket, sends why it is refused, and closes it. */
+function socketWithRefusal(c: AppContext, code: ProblemCode, message: string): Response {
   const { 0: client, 1: server } = new WebSocketPair();
   server.accept();
   server.send(JSON.stringify({ type: "connection.error", code, message }));

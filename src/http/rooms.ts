@@ -13,24 +13,24 @@ import {
 } from "../protocol/room-events.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, jsonText } from "./context.ts";
+import { type AppContext, type AppEnv, answerJson } from "./context.ts";
 import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
 import { readFrames } from "./follow.ts";
 import { principalOf } from "./principal.ts";
-import { checked, ProblemError } from "./problems.ts";
+import { ProblemError, validate } from "./problems.ts";
 import { filterOf, openRoomSocket } from "./room-sockets.ts";
 
-/** Rooms over HTTP: backends publish, and anyone who may follow one can read it. */
+/** Rooms over HTTP: backends publish events, and clients that may follow a room read its history. */
 export const rooms = new Hono<AppEnv>()
   .post("/:room/events", async (c) => {
     const room = roomParam(c);
     requirePublish(await principalOf(c), room);
-    const body = checked(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
     const published = await new RoomHandle(c.env, room).publish(events);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
-      // What was stored under this id may be other than what was sent now.
+      // The event that was stored under this id may differ from the one that was sent now.
       if (repeated) return { ...place, repeated };
       const { type, data } = events[index] as PublishedEvent;
       return { type, ...place, data, repeated };
@@ -41,13 +41,16 @@ export const rooms = new Hono<AppEnv>()
   .get("/:room/history", async (c) => {
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
-    const { since, limit } = checked(historyQuery, c.req.query());
+    const { since, limit } = validate(historyQuery, c.req.query());
     const log = await new RoomHandle(c.env, room).history(parsePosition(since), limit);
     const { epoch, last: offset, recovered, events } = log;
     const end = events.at(-1)?.offset ?? offset;
     const next = formatPosition({ epoch, offset: end });
-    const head = JSON.stringify({ room, epoch, offset, recovered, next });
-    return jsonText(c, `${head.slice(0, -1)},"events":[${events.map(({ text }) => text).join()}]}`);
+    const fields = JSON.stringify({ room, epoch, offset, recovered, next });
+    return answerJson(
+      c,
+      `${fields.slice(0, -1)},"events":[${events.map(({ text }) => text).join()}]}`,
+    );
   })
   .get("/:room/presence", async (c) => {
     const room = roomParam(c);
@@ -64,11 +67,11 @@ export const rooms = new Hono<AppEnv>()
     return streamRoom(c, room, principal);
   });
 
-/** Server-sent events: the frames of the room's socket, with their position as id. */
+/** Answers with server-sent events: the frames of the room's socket, each with its position as `id`. */
 async function streamRoom(c: AppContext, room: string, principal: Principal): Promise<Response> {
   const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const asked = { since, filter: filterOf(c), batch: false, acks: false };
-  const response = await openRoomSocket(c, room, principal, asked);
+  const options = { since, filter: filterOf(c), batch: false, acks: false };
+  const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
   if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
   const stream = new EventStream(false);
@@ -83,7 +86,7 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
 const roomPath = z.object({ room: roomName });
 
 export function roomParam(c: AppContext): string {
-  return checked(roomPath, { room: c.req.param("room") }).room;
+  return validate(roomPath, { room: c.req.param("room") }).room;
 }
 
 function requireSubscribe(principal: Principal, room: string): void {

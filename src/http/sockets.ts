@@ -9,17 +9,17 @@ import {
   callerOf,
   callSpaceForText,
   hasFlag,
-  hidingTheSpace,
   jobParam,
+  maskMissingSpace,
   spaceParam,
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { openMonitor } from "./monitor.ts";
-import { checked, ProblemError } from "./problems.ts";
+import { ProblemError, validate } from "./problems.ts";
 import { openGateway, openRoom } from "./room-sockets.ts";
 import { roomParam } from "./rooms.ts";
 
-/** Every route that becomes a WebSocket. */
+/** All routes that open a WebSocket. */
 export const sockets = new Hono<AppEnv>()
   .get("/api/spaces/:space/connect", async (c) => {
     requireUpgrade(c);
@@ -62,10 +62,10 @@ async function openJob(c: AppContext): Promise<Response> {
   if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: jobUlid } = jobParam(c);
   const { operator } = await callerOf(c);
-  const { max_rate: maxRate = null, acks } = checked(throttleQuery, c.req.query());
+  const { max_rate: maxRate = null, acks } = validate(throttleQuery, c.req.query());
   const batch = hasFlag(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };
-  return hidingTheSpace(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
+  return maskMissingSpace(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
 }
 
 function requireUpgrade(c: AppContext): void {

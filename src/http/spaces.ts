@@ -14,15 +14,15 @@ import { readJson } from "./body.ts";
 import {
   type AppContext,
   type AppEnv,
+  answerJson,
   callerOf,
   callSpaceForText,
-  jsonText,
+  parseSettings,
   requireOperator,
-  settingsIn,
   spaceParam,
   stubOf,
 } from "./context.ts";
-import { checked, ProblemError } from "./problems.ts";
+import { ProblemError, validate } from "./problems.ts";
 
 const listQuery = z.strictObject({
   cursor: z.string().max(63).default(""),
@@ -33,89 +33,92 @@ const listQuery = z.strictObject({
 export const spaces = new Hono<AppEnv>()
   .get("/", async (c) => {
     const caller = await callerOf(c);
-    const { cursor, limit } = checked(listQuery, c.req.query());
+    const { cursor, limit } = validate(listQuery, c.req.query());
     const catalog = new SpaceCatalog(c.env.DB);
     const page = await catalog.list({ all: caller.operator, after: cursor, limit: limit + 1 });
-    const shown = page.slice(0, limit);
-    // The catalogue's row is a copy: whether a space may be seen is its object's word.
-    const asked = await Promise.allSettled(
-      shown.map(({ name }) => callSpaceForText(c, name, (stub) => stub.describe(caller))),
+    const entries = page.slice(0, limit);
+    // The catalogue's rows are copies; the object decides whether the caller may see its space (decision 0004).
+    const descriptions = await Promise.allSettled(
+      entries.map(({ name }) => callSpaceForText(c, name, (stub) => stub.describe(caller))),
     );
-    const bodies = asked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-    const next = page.length > limit ? (shown.at(-1)?.name ?? null) : null;
-    return jsonText(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
+    const bodies = descriptions.flatMap((description) =>
+      description.status === "fulfilled" ? [description.value] : [],
+    );
+    const next = page.length > limit ? (entries.at(-1)?.name ?? null) : null;
+    return answerJson(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
   })
   .post("/", async (c) => {
     const caller = requireOperator(c);
-    const body = checked(createSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
-    const { name, ...given } = body;
-    const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...given });
+    const body = validate(createSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const { name, ...chosen } = body;
+    const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...chosen });
     const isNew = await new SpaceCatalog(c.env.DB).add({ name, settings });
     if (!isNew) {
       throw new ProblemError(
         "space_exists",
-        `There is a space named ${name}: choose another name.`,
+        `A space named ${name} already exists: choose another name.`,
       );
     }
     await stubOf(c, name).create(name, settings, true);
     c.header("location", `/api/spaces/${name}`);
-    return jsonText(c, await callSpaceForText(c, name, (stub) => stub.describe(caller)), 201);
+    return answerJson(c, await callSpaceForText(c, name, (stub) => stub.describe(caller)), 201);
   })
   .get("/:space", async (c) => {
     const caller = await callerOf(c);
-    return jsonText(c, await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller)));
+    return answerJson(c, await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller)));
   })
   .patch("/:space", async (c) => {
     const caller = requireOperator(c);
     const name = spaceParam(c);
-    const patch = checked(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const patch = validate(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const text = await callSpaceForText(c, name, (stub) => stub.change(caller, patch));
-    const settings = settingsIn(text);
+    const settings = parseSettings(text);
     await new SpaceCatalog(c.env.DB).update({ name, settings });
-    return jsonText(c, text);
+    return answerJson(c, text);
   })
   .delete("/:space", async (c) => {
     requireOperator(c);
     const name = spaceParam(c);
-    // The row first, or whoever asks meanwhile heals the space; cut off here, a second call ends it.
-    const listed = await new SpaceCatalog(c.env.DB).remove(name);
+    // The row first: as long as it exists, any request creates the object again. If this is interrupted after
+    // the first step, a second DELETE finishes it.
+    const wasListed = await new SpaceCatalog(c.env.DB).remove(name);
     const existed = await stubOf(c, name).destroy(name);
-    if (listed || existed) return c.body(null, 204);
+    if (wasListed || existed) return c.body(null, 204);
     throw new ProblemError("space_not_found", "There is no such space.");
   })
   .post("/:space/tokens", async (c) => {
-    const space = await knownSpace(c);
-    const { name } = checked(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const space = await requireSpace(c);
+    const { name } = validate(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
     return c.json(await new WorkerTokens(c.env.DB).mint(space, name), 201);
   })
   .post("/:space/drain", async (c) => {
-    const space = await knownSpace(c);
-    const reason = "The operator drains the space.";
-    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.drain(reason)));
+    const space = await requireSpace(c);
+    const reason = "The operator is draining the space.";
+    return answerJson(c, await callSpaceForText(c, space, (stub) => stub.drain(reason)));
   })
   .get("/:space/webhook-secret", async (c) => {
-    const space = await knownSpace(c);
-    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(false)));
+    const space = await requireSpace(c);
+    return answerJson(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(false)));
   })
   .post("/:space/webhook-secret", async (c) => {
-    const space = await knownSpace(c);
-    return jsonText(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(true)), 201);
+    const space = await requireSpace(c);
+    return answerJson(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(true)), 201);
   })
   .get("/:space/tokens", async (c) => {
-    const space = await knownSpace(c);
+    const space = await requireSpace(c);
     return c.json({ tokens: await new WorkerTokens(c.env.DB).list(space) });
   })
   .delete("/:space/tokens/:id", async (c) => {
-    const space = await knownSpace(c);
+    const space = await requireSpace(c);
     const id = c.req.param("id");
     if (!(await new WorkerTokens(c.env.DB).revoke(space, id))) {
-      throw new ProblemError("token_not_found", "This space has no token of that id.");
+      throw new ProblemError("token_not_found", "This space has no token with that id.");
     }
     await stubOf(c, space).dropToken(id);
     return c.body(null, 204);
   });
 
-async function knownSpace(c: AppContext): Promise<string> {
+async function requireSpace(c: AppContext): Promise<string> {
   requireOperator(c);
   const name = spaceParam(c);
   if (await new SpaceCatalog(c.env.DB).get(name)) return name;

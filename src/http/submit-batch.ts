@@ -3,15 +3,15 @@ import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
 import type { Caller, SubmitCall } from "../space/calls.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, callSpaceForText } from "./context.ts";
-import { checked, ProblemError, problemBody } from "./problems.ts";
-import { callOf, submitCalls } from "./submit.ts";
+import { ProblemError, problemBody, validate } from "./problems.ts";
+import { submitCallOf, submitCalls } from "./submit.ts";
 
 /**
- * Takes many submits in one call and one transaction; one answer for each, in order: `{job}`, or
- * `{error}` with a problem. What is wrong with one is not the others' fault.
+ * Submits many jobs in one call and one transaction. Returns JSON text with one entry for each job, in order:
+ * `{job}`, or `{error}` with a problem. An error in one job doesn't affect the others.
  */
 export async function submitBatch(c: AppContext, space: string, caller: Caller): Promise<string> {
-  const { jobs } = checked(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
+  const { jobs } = validate(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
   const read = jobs.map((job) => readCall(job));
   const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
   if (calls.length === 0) await callSpaceForText(c, space, (stub) => stub.describe(caller));
@@ -30,7 +30,7 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
 
 function readCall(body: unknown): SubmitCall | ProblemError {
   try {
-    return callOf(checked(submitJobBody, body), [], undefined);
+    return submitCallOf(validate(submitJobBody, body), [], undefined);
   } catch (error) {
     if (error instanceof ProblemError) return error;
     throw error;

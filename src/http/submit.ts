@@ -13,31 +13,35 @@ import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { type AppContext, callSpace, callSpaceForText, settingsIn } from "./context.ts";
-import { checked, ProblemError } from "./problems.ts";
+import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
+import { ProblemError, validate } from "./problems.ts";
 
-/** An accepted job. */
-export interface Accepted {
+/** A job that its space has accepted and stored. */
+export interface AcceptedJob {
   ulid: string;
   /** The job as JSON text. */
   text: string;
-  /** Its idempotency key was used for it before. */
+  /** An earlier submit with the same idempotency key made this job. */
   isRepeat: boolean;
-  /** It is to be canceled when the submitter leaves the stream that answers it. */
-  leaving: boolean;
+  /** Whether to cancel it if the submitter leaves the stream that answers the submit (decision 0019). */
+  cancelOnDisconnect: boolean;
 }
 
-/** Takes a submit, JSON or multipart, to its space. */
-export async function submitJob(c: AppContext, space: string, caller: Caller): Promise<Accepted> {
+/** Submits the job in the request's body, JSON or multipart, to its space. */
+export async function submitJob(
+  c: AppContext,
+  space: string,
+  caller: Caller,
+): Promise<AcceptedJob> {
   const isForm = /^multipart\/form-data\s*;/i.test(c.req.header("content-type") ?? "");
   if (!isForm) {
-    const body = checked(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
+    const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
     return submitBody(c, space, caller, body, []);
   }
-  const settings = settingsIn(await callSpaceForText(c, space, (stub) => stub.describe(caller)));
+  const settings = parseSettings(await callSpaceForText(c, space, (stub) => stub.describe(caller)));
   const { body, uploads } = await readForm(c);
   const fields = uploads.map(({ field }) => field);
-  // Asked before anything is stored; the object asks again when the job arrives.
+  // Checked before any file is stored; the object checks again when the job arrives.
   const admission = admitInput(settings, body.input, fields);
   if (!admission.ok) throw new ProblemError(admission.code, admission.message);
   const files = await storeFiles(c, space, uploads);
@@ -46,7 +50,7 @@ export async function submitJob(c: AppContext, space: string, caller: Caller): P
     if (accepted.isRepeat) await removeStored(c, files);
     return accepted;
   } catch (error) {
-    // Only a refusal is certain; after any other failure the job may be there, and need them.
+    // After a refusal there is no job. After any other error it may exist and need its files (decision 0017).
     if (error instanceof ProblemError) await removeStored(c, files);
     throw error;
   }
@@ -62,16 +66,16 @@ async function submitBody(
   caller: Caller,
   body: SubmitJobBody,
   files: StoredFile[],
-): Promise<Accepted> {
-  const leaving = body.cancel_on_disconnect === true;
-  const call = callOf(body, files, c.req.header("idempotency-key"));
+): Promise<AcceptedJob> {
+  const cancelOnDisconnect = body.cancel_on_disconnect === true;
+  const call = submitCallOf(body, files, c.req.header("idempotency-key"));
   const [reply] = await submitCalls(c, space, caller, [call]);
   if (!reply) throw new Error("a submit was not answered");
   if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
-  return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, leaving };
+  return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, cancelOnDisconnect };
 }
 
-/** Submits to a space's object, which is made where only the catalogue knows of it. */
+/** Submits jobs to a space's object; returns one reply for each, in order. */
 export async function submitCalls(
   c: AppContext,
   space: string,
@@ -81,25 +85,31 @@ export async function submitCalls(
   const { replies } = await callSpace(c, space, async (stub) => {
     const replies: SubmitReply[] = await stub.submit(caller, calls);
     const [first] = replies;
-    const isGone = first && !first.ok && first.code === "space_not_found";
-    return isGone ? first : { ok: true as const, replies };
+    // Returned as the refusal of the whole call, so that `callSpace` can create the object.
+    const isUnknown = first && !first.ok && first.code === "space_not_found";
+    return isUnknown ? first : { ok: true as const, replies };
   });
   return replies;
 }
 
-/** A body as the object takes it. What waits is the request, so that leaving is the Worker's to tell. */
-export function callOf(
+/**
+ * A submit's body in the form that the object expects. `cancel_on_disconnect` is left out: over HTTP only the
+ * Worker sees whether the submitter leaves.
+ */
+export function submitCallOf(
   body: SubmitJobBody,
   files: StoredFile[],
   key: string | undefined,
 ): SubmitCall {
   const { input, cancel_on_disconnect: _, ...options } = body;
-  const asked =
-    key === undefined ? {} : { idempotency_key: checked(idempotencyKey, key, "`Idempotency-Key`") };
-  return { input: JSON.stringify(input), files, options: { ...options, ...asked } };
+  const keyOption =
+    key === undefined
+      ? {}
+      : { idempotency_key: validate(idempotencyKey, key, "`Idempotency-Key`") };
+  return { input: JSON.stringify(input), files, options: { ...options, ...keyOption } };
 }
 
-/** `Prefer: wait` and `wait=N`, seconds; `null` where it asks for no wait. */
+/** Reads `wait` or `wait=N` from a `Prefer` header; returns seconds, `null` if it has neither. */
 export function preferredWait(prefer: string | undefined): number | null {
   const match = /(?:^|,)\s*wait(?:\s*=\s*(\d{1,6}))?\s*(?:,|;|$)/i.exec(prefer ?? "");
   if (!match) return null;
@@ -109,42 +119,42 @@ export function preferredWait(prefer: string | undefined): number | null {
   );
 }
 
-interface Upload {
+interface FormFile {
   field: string;
   file: File;
 }
 
 /**
- * Text parts: `input` is a JSON object, options are those of the JSON body, with `requires` as a list with
- * commas and `webhook` as its URL; the rest are inputs.
+ * Reads a form. The text part `input` is a JSON object. A part with the name of an option sets that option:
+ * `requires` is a list separated by commas, `webhook` a URL. Any other text part is a field of the input.
  */
-async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: Upload[] }> {
+async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: FormFile[] }> {
   const bytes = await readBytes(c, LIMITS.uploadBytes);
   const headers = { "content-type": c.req.header("content-type") ?? "" };
   let form: FormData;
   try {
     form = await new Response(bytes, { headers }).formData();
   } catch {
-    throw new ProblemError(
-      "invalid_multipart",
-      "The form could not be read: is its boundary right?",
-    );
+    throw new ProblemError("invalid_multipart", "The form could not be read: check its boundary.");
   }
-  const uploads: Upload[] = [];
+  const uploads: FormFile[] = [];
   let input: JsonObject = {};
   const options: JsonObject = {};
   for (const [field, value] of form.entries()) {
     if (typeof value !== "string") uploads.push({ field, file: value });
     else if (field === "input") input = { ...input, ...readInput(value) };
-    else if (field === "requires") options.requires = value.split(",").map((one) => one.trim());
+    else if (field === "requires") options.requires = value.split(",").map((word) => word.trim());
     else if (TEXT_OPTIONS.has(field)) options[field] = value;
     else if (Object.hasOwn(jobOptions, field)) options[field] = scalar(value);
     else input[field] = value;
   }
   if (uploads.length > LIMITS.filesPerJob) {
-    throw new ProblemError("invalid_request", `A job takes ${LIMITS.filesPerJob} files at most.`);
+    throw new ProblemError(
+      "invalid_request",
+      `A job may have ${LIMITS.filesPerJob} files at most.`,
+    );
   }
-  return { body: checked(submitJobBody, { ...options, input }), uploads };
+  return { body: validate(submitJobBody, { ...options, input }), uploads };
 }
 
 const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
@@ -162,7 +172,11 @@ function scalar(text: string): string | number | boolean {
   return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
 }
 
-async function storeFiles(c: AppContext, space: string, uploads: Upload[]): Promise<StoredFile[]> {
+async function storeFiles(
+  c: AppContext,
+  space: string,
+  uploads: FormFile[],
+): Promise<StoredFile[]> {
   const folder = `spaces/${space}/inputs/${ulid()}`;
   return Promise.all(
     uploads.map(async ({ field, file }, index) => {
@@ -181,7 +195,7 @@ async function storeFiles(c: AppContext, space: string, uploads: Upload[]): Prom
   );
 }
 
-/** The last part of a file name, without control characters: it is shown, never used as a path. */
+/** The last part of a file's name, without control characters; for display, never to be used as a path. */
 export function safeName(name: string): string {
   const last = name.split(/[/\\]/).at(-1) ?? "";
   const clean = last

@@ -106,7 +106,7 @@ describe("a running worker", () => {
     expect(stderr()).not.toContain("\u001b");
   });
 
-  test("ends at once on the second signal, and leaves neither program nor files behind (W28)", async () => {
+  test("ends at once on the second signal, and leaves neither program nor files behind (W28a)", async () => {
     const { child, edge, connection, exited, stderr } = await connectCli(SLEEP);
     await connection.dispatch({ files: [edge.serve("a.txt", Buffer.from("a"))] });
     const [pid, path] = (await connection.next("output")).delta as [number, string];

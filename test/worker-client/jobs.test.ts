@@ -150,7 +150,7 @@ describe("files", () => {
   test.each([
     { size: 3, words: "more came" },
     { size: 100, words: "12 came" },
-  ])("with another size than announced ($size) fail the job (W14)", async ({ size, words }) => {
+  ])("with another size than announced ($size) fail the job (W14b)", async ({ size, words }) => {
     const edge = await startEdge();
     const file = edge.serve("a.txt", Buffer.from("file content"), { size });
     startWorker(edge, {

@@ -7,7 +7,7 @@ const REF = { job_id: JOB_ID, attempt: 1 };
 const OTHER = { job_id: `${SPACE}.01JZZZZZZZZZZZZZZZZZZZZZZY`, attempt: 4 };
 
 describe("after a reconnect", () => {
-  test("a result is sent again after every reconnect until it is acknowledged (W20, W25)", async () => {
+  test("a result is sent again after every reconnect until it is acknowledged (W20a, W25)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler: async () => "precious" });
     let connection = await edge.connection();
@@ -29,7 +29,7 @@ describe("after a reconnect", () => {
     expect(worker.statistics().jobs.completed).toBe(1);
   });
 
-  test("an unacknowledged failure is sent again (W20)", async () => {
+  test("an unacknowledged failure is sent again (W20a)", async () => {
     const edge = await startEdge();
     startWorker(edge, {
       handler: async () => {
@@ -113,7 +113,7 @@ describe("after a reconnect", () => {
     expect(worker.statistics().jobs.received).toBe(1);
   });
 
-  test("a dropped attempt is aborted and forgotten, and the other attempt continues (W25)", async () => {
+  test("a dropped attempt is aborted and forgotten, and the other attempt continues (W25a)", async () => {
     const edge = await startEdge();
     const reasons: unknown[] = [];
     const finishing = gate();
@@ -167,7 +167,7 @@ describe("after a reconnect", () => {
     await expect.poll(() => reasons).toMatchObject([{ why: "dropped" }]);
   });
 
-  test("a result that the edge answers with stale is not sent again (W20, W22)", async () => {
+  test("a result that the edge answers with stale is not sent again (W20a, W22)", async () => {
     const edge = await startEdge();
     const { worker } = startWorker(edge, { handler: async () => "late" });
     const first = await edge.connection();
@@ -255,7 +255,7 @@ describe("a drain", () => {
     expect(await ended).toBeNull();
   });
 
-  test("continues after a reconnect: drain and an unacknowledged reject are sent again (W28, W20)", async () => {
+  test("continues after a reconnect: drain and an unacknowledged reject are sent again (W28, W20a)", async () => {
     const edge = await startEdge();
     const finishing = gate();
     const { worker, ended } = startWorker(edge, {
@@ -306,7 +306,7 @@ describe("a drain", () => {
 describe("output kept in memory", () => {
   const frame = (delta: string) => ({ text: JSON.stringify({ delta }), bytes: 10 });
 
-  test("is bounded: the oldest frames are removed first, which loses nothing that the edge has stored (W26)", () => {
+  test("is bounded: the oldest frames are removed first, which loses nothing that the edge has stored (W26a)", () => {
     const log = new OutputLog(30);
     for (const delta of ["a", "b", "c", "d", "e"]) log.append(frame(delta));
     expect(log.resumeAt(3)).toEqual({ frames: [frame("d"), frame("e")], lost: 0 });

@@ -4,7 +4,7 @@ import { LanguageAnalysis } from "./language.ts";
 import { TextRecognition } from "./text-recognition.ts";
 
 export interface DemoOptions {
-  /** Pause between sentences, milliseconds. */
+  /** Pause after each sentence, milliseconds. */
   paceMs: number;
 }
 

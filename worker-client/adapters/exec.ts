@@ -113,13 +113,13 @@ async function runProgram(
   const written = readOutput(child, job, log, stop);
   job.signal.addEventListener("abort", stop, { once: true });
   const task = { job_id: job.id, attempt: job.attempt, input: job.input, files };
-  child.stdin.on("error", () => {}); // A program need not read its input.
+  child.stdin.on("error", () => {}); // The program may exit or close its input without reading it.
   child.stdin.end(`${JSON.stringify(task)}\n`);
   try {
     const exit = await exitOf(child);
     job.signal.throwIfAborted();
     if (written.failure !== null) throw written.failure;
-    judgeExit(exit, options, written.stderr);
+    checkExit(exit, options, written.stderr);
     if (written.result?.metrics) job.metrics(written.result.metrics);
     return written.result?.output;
   } finally {
@@ -154,20 +154,20 @@ function readOutput(
     written.failure ??= error instanceof Error ? error : new Error(String(error));
   };
   const lines = new LineSplitter((line) => {
-    const result = passOn(line, job);
+    const result = forwardLine(line, job);
     if (result !== null) written.result = result;
   });
-  const read = (act: () => void) => {
+  const guard = (action: () => void) => {
     if (written.failure !== null || job.signal.aborted) return;
     try {
-      act();
+      action();
     } catch (error) {
       const isLine = error instanceof RangeError;
       fail(isLine ? new JobFailure("worker_error", `The program wrote ${error.message}.`) : error);
     }
   };
-  child.stdout.setEncoding("utf8").on("data", (piece: string) => read(() => lines.push(piece)));
-  child.stdout.on("end", () => read(() => lines.end()));
+  child.stdout.setEncoding("utf8").on("data", (piece: string) => guard(() => lines.push(piece)));
+  child.stdout.on("end", () => guard(() => lines.end()));
   child.stderr.setEncoding("utf8").on("data", (piece: string) => {
     written.stderr = (written.stderr + piece).slice(-STDERR_CHARS);
     for (const line of piece.trimEnd().split("\n")) log.debug(`job ${job.id}: stderr: ${line}`);
@@ -175,7 +175,7 @@ function readOutput(
   return written;
 }
 
-function passOn(line: string, job: Job): ProgramOutput["result"] {
+function forwardLine(line: string, job: Job): ProgramOutput["result"] {
   const read = readProgramLine(line);
   switch (read.type) {
     case "text":
@@ -211,7 +211,7 @@ function exitOf(child: ChildProcessWithoutNullStreams): Promise<ProgramExit> {
   });
 }
 
-function judgeExit(exit: ProgramExit, options: ExecOptions, stderr: string): void {
+function checkExit(exit: ProgramExit, options: ExecOptions, stderr: string): void {
   const { program, retryableExitCodes = [] } = options;
   const tail = stderr.trim() === "" ? "" : `: ${stderr.trim()}`;
   switch (exit.type) {

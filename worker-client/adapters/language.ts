@@ -10,25 +10,25 @@ const MAX_PACING_MS = 10_000;
 /** The summary must fit into one frame, so its list is bounded; the streamed output has all entities. */
 const MAX_LISTED_ENTITIES = 500;
 
-interface Entity {
+interface NamedEntity {
   value: string;
   type: string;
 }
 
-interface Token {
+interface AnalysedToken {
   value: string;
   partOfSpeech: string;
 }
 
-interface Sentence {
+interface AnalysedSentence {
   text: string;
-  tokens: Token[];
-  entities: Entity[];
+  tokens: AnalysedToken[];
+  entities: NamedEntity[];
   sentiment: number;
 }
 
 interface Analysis {
-  sentences: Sentence[];
+  sentences: AnalysedSentence[];
   sentiment: number;
 }
 
@@ -42,7 +42,7 @@ async function loadModel(): Promise<Analyse> {
   const { its } = nlp;
   return (text) => {
     const document = nlp.readDoc(text);
-    const sentences: Sentence[] = [];
+    const sentences: AnalysedSentence[] = [];
     document.sentences().each((sentence: ItemSentence) => {
       const values = sentence.tokens().out();
       const parts = sentence.tokens().out(its.pos);
@@ -66,7 +66,7 @@ export class LanguageAnalysis {
   readonly #paceMs: number;
   #model: Promise<Analyse> | null = null;
 
-  /** @param paceMs pause between sentences, so that people can watch it; the work needs none */
+  /** @param paceMs pause after each sentence, milliseconds, so that people can follow; the analysis needs none */
   constructor(paceMs: number) {
     this.#paceMs = paceMs;
   }
@@ -89,7 +89,7 @@ export class LanguageAnalysis {
   }
 }
 
-function describeSentence(sentence: Sentence, number: number): string[] {
+function describeSentence(sentence: AnalysedSentence, number: number): string[] {
   const tokens = sentence.tokens.map(({ value, partOfSpeech }) => `${value}/${partOfSpeech}`);
   const entities = sentence.entities.map(({ value, type }) => `${value} (${type})`);
   return [
@@ -106,7 +106,7 @@ function describeSentiment(sentiment: number): string {
 }
 
 /** Returns the distinct proper names; neighbouring proper nouns are joined to one name. */
-function properNames(tokens: Token[]): string[] {
+function properNames(tokens: AnalysedToken[]): string[] {
   const names: string[][] = [];
   let open = false;
   for (const { value, partOfSpeech } of tokens) {

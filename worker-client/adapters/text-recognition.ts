@@ -13,7 +13,7 @@ const PACKAGES = ["tesseract.js", "@tesseract.js-data/eng"];
 const KEPT_IDLE = 1;
 
 /** A recognizer and its thread, for one image at a time. */
-interface Engine {
+interface RecognitionEngine {
   recognizer: Recognizer;
   /** Rejects if the thread, or the recognizer in it, fails; never resolves. */
   broken: Promise<never>;
@@ -22,14 +22,14 @@ interface Engine {
 
 /** Reads the text in images, with the model that ships in an npm package. */
 export class TextRecognition {
-  readonly #idle: Engine[] = [];
+  readonly #idle: RecognitionEngine[] = [];
 
   async run(job: Job, file: JobFile): Promise<JsonObject> {
     job.progress(0, "Loading the text recognition model");
     const image = await file.download();
     const engine = this.#idle.pop() ?? (await startEngine());
     engine.onProgress = (fraction) => job.progress(Math.round(fraction * 100), "Recognising text");
-    const { promise: stopped, cancel } = stoppedBy(job.signal);
+    const { promise: stopped, cancel } = rejectOnAbort(job.signal);
     try {
       const recognized = engine.recognizer.recognize(image, {}, { text: true, blocks: true });
       const { data } = await Promise.race([recognized, engine.broken, stopped]);
@@ -54,30 +54,30 @@ export class TextRecognition {
     await Promise.all(this.#idle.splice(0).map(({ recognizer }) => recognizer.terminate()));
   }
 
-  #release(engine: Engine): void {
+  #release(engine: RecognitionEngine): void {
     engine.onProgress = () => {};
     if (this.#idle.length < KEPT_IDLE) this.#idle.push(engine);
     else void engine.recognizer.terminate();
   }
 }
 
-async function startEngine(): Promise<Engine> {
+async function startEngine(): Promise<RecognitionEngine> {
   const [{ createWorker }, langPath] = await loadOptional(PACKAGES, async () => {
     const require = createRequire(import.meta.url);
     const data = dirname(require.resolve("@tesseract.js-data/eng/package.json"));
     const tesseract = await import("tesseract.js");
     return [tesseract.default, join(data, "4.0.0_best_int")] as const;
   });
-  let breakDown: (error: unknown) => void = () => {};
+  let rejectBroken: (error: unknown) => void = () => {};
   const broken = new Promise<never>((_, reject) => {
-    breakDown = reject;
+    rejectBroken = reject;
   });
   broken.catch(() => {}); // It may fail while no job uses it; that must not be an unhandled rejection.
   const engine = { onProgress: (_fraction: number) => {} };
   const isRecognizing = "recognizing text";
   // The library has no error listener on its thread; without one an error would end this process.
-  const guard = (thread: WorkerThread) => void thread.on("error", breakDown);
-  process.once("worker", guard);
+  const watchThread = (thread: WorkerThread) => void thread.on("error", rejectBroken);
+  process.once("worker", watchThread);
   const created = createWorker("eng", 1, {
     langPath,
     gzip: true,
@@ -86,15 +86,15 @@ async function startEngine(): Promise<Engine> {
       if (status === isRecognizing) engine.onProgress(progress);
     },
     // Without a handler the library throws where it can't be caught; a failed start never settles either way.
-    errorHandler: breakDown,
+    errorHandler: rejectBroken,
   });
   const recognizer = await Promise.race([created, broken]).finally(() =>
-    process.off("worker", guard),
+    process.off("worker", watchThread),
   );
   return Object.assign(engine, { recognizer, broken });
 }
 
-function stoppedBy(signal: AbortSignal): { promise: Promise<never>; cancel: () => void } {
+function rejectOnAbort(signal: AbortSignal): { promise: Promise<never>; cancel: () => void } {
   let onAbort = () => {};
   const promise = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal.reason);
