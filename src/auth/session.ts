@@ -44,7 +44,7 @@ const NOTICE_MS = 30_000;
 export const TOKEN_EXPIRED = "The token has expired: connect again with a fresh one.";
 
 /** A socket whose token can expire. */
-export interface Session {
+export interface TokenSocket {
   attachment: {
     principal: SessionPrincipal;
     /** The client was warned that its token is about to expire. */
@@ -56,7 +56,7 @@ export interface Session {
  * When the next of these sockets has to be warned or closed, milliseconds since 1970; `null` if none of
  * them has a token that expires.
  */
-export function tokensDueAt(sessions: readonly Session[]): number | null {
+export function tokensDueAt(sessions: readonly TokenSocket[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
     if (principal.kind !== "user") return [];
     return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
@@ -65,7 +65,7 @@ export function tokensDueAt(sessions: readonly Session[]): number | null {
 }
 
 /** The sockets whose token has expired at `now`, and those to warn because it soon will. */
-export function findExpiringTokens<S extends Session>(
+export function findExpiringTokens<S extends TokenSocket>(
   sessions: readonly S[],
   now: number,
 ): { expired: S[]; expiring: { session: S; expiresAt: number }[] } {

@@ -9,7 +9,7 @@ import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
-import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
+import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
 import { RoomHandle } from "../room/room-handle.ts";
 import { DeliveredOffsets } from "./delivered-offsets.ts";
 import { GatewayHandler } from "./gateway-handler.ts";
@@ -45,7 +45,7 @@ export class GatewayObject extends DurableObject<Env> {
   }
 
   /** A room tells what happened in it. */
-  async deliver(delivery: Delivery): Promise<Delivered> {
+  async deliver(delivery: RoomDelivery): Promise<DeliveryAnswer> {
     return this.handler.subscriptions.deliver(delivery);
   }
 

@@ -1,5 +1,5 @@
+import { GLOBAL_ROOM } from "../protocol/address.ts";
 import type { PresenceChange } from "../room/calls.ts";
-import { GLOBAL_ROOM } from "../room/room-engine.ts";
 
 /** How long a change waits for others, to be reported together with them, milliseconds. */
 const GATHER_MS = 50;

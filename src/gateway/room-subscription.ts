@@ -5,7 +5,7 @@ import type { Position } from "../channel/position.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
-import type { Delivery, PresenceChange, Relayed, RoomLog, RoomLogEnd } from "../room/calls.ts";
+import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
 import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
 import { RoomPresence } from "./room-presence.ts";
 
@@ -113,7 +113,7 @@ export class RoomSubscription {
   }
 
   /** Sends a batch on, after the batches before it; resolves to the number of followers. */
-  deliver(delivery: Delivery): Promise<number> {
+  deliver(delivery: RoomDelivery): Promise<number> {
     const delivered = this.lastDelivery.then(() => this.onDelivery(delivery));
     this.lastDelivery = delivered.catch(() => undefined);
     return delivered;
@@ -169,7 +169,7 @@ export class RoomSubscription {
     follower.pending = null;
   }
 
-  private async onDelivery({ epoch, events, last, presence }: Delivery): Promise<number> {
+  private async onDelivery({ epoch, events, last, presence }: RoomDelivery): Promise<number> {
     const from = (events[0]?.offset ?? last + 1) - 1;
     this.logEnd ??= { epoch, offset: from };
     if (this.logEnd.epoch !== epoch) this.restart({ epoch, offset: from });

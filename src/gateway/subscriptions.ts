@@ -4,7 +4,7 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { GatewayClientFrame } from "../protocol/room-frames.ts";
-import type { Delivered, Delivery, PresenceChange } from "../room/calls.ts";
+import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import {
   type Client,
@@ -57,7 +57,7 @@ export class Subscriptions {
     deps.deliveredOffsets.keepOnly(this.rooms);
   }
 
-  async deliver(delivery: Delivery): Promise<Delivered> {
+  async deliver(delivery: RoomDelivery): Promise<DeliveryAnswer> {
     const subscription = this.rooms.get(delivery.room);
     if (!subscription) return { subscribers: 0 };
     const subscribers = await subscription.deliver(delivery);

@@ -82,7 +82,12 @@ export class MonitorObject extends DurableObject<Env> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
+    this.watchers.onClose(socket);
     closeQuietly(socket, code, reason);
+  }
+
+  override async webSocketError(socket: WebSocket): Promise<void> {
+    this.watchers.onClose(socket);
   }
 
   /** Checks the sources; it is set again only while somebody watches. */

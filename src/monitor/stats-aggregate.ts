@@ -1,5 +1,5 @@
 import type { Report } from "../protocol/monitor.ts";
-import type { Known, SourceStore } from "../storage/source-store.ts";
+import type { SourceStore, StoredReport } from "../storage/source-store.ts";
 import {
   isBlank,
   isLive,
@@ -126,16 +126,16 @@ export class StatsAggregate {
 }
 
 /** The part of a source's report that is counted: without its sockets if it did not answer. */
-function countedOf(known: Known | null): Report | null {
+function countedOf(known: StoredReport | null): Report | null {
   return known?.isDoubtful ? unanswered(known.report) : (known?.report ?? null);
 }
 
 /** A row is rewritten once a day even if nothing changed, so that it shows when its source last reported. */
-function isOld({ heardAt }: Known, now: number): boolean {
+function isOld({ heardAt }: StoredReport, now: number): boolean {
   return heardAt + REFRESH_MS <= now;
 }
 
-function isWorthWriting(before: Known, after: Report, now: number): boolean {
+function isWorthWriting(before: StoredReport, after: Report, now: number): boolean {
   return before.isDoubtful || isOld(before, now) || differs(before.report, after);
 }
 

@@ -1,8 +1,7 @@
 import { z } from "zod";
-import { closeQuietly } from "../objects/close-quietly.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
+import { ObjectSockets } from "../objects/object-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
-import { CLOSE } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
 
@@ -13,26 +12,24 @@ const attachment = z.object({ malformed: z.int() });
 
 /** The sockets of `/ws/monitor`: operators that watch the edge's numbers. */
 export class Watchers {
-  private readonly ctx: DurableObjectState;
+  private readonly sockets: ObjectSockets<z.infer<typeof attachment>>;
   private readonly makeFrame: () => object;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private sentAt = Number.NEGATIVE_INFINITY;
 
   /** @param makeFrame makes the frame with the current numbers */
   constructor(ctx: DurableObjectState, makeFrame: () => object) {
-    this.ctx = ctx;
+    this.sockets = new ObjectSockets(ctx, attachment);
     this.makeFrame = makeFrame;
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
   }
 
   hasAny(): boolean {
-    return this.ctx.getWebSockets().length > 0;
+    return this.sockets.size > 0;
   }
 
   accept(socket: WebSocket): void {
-    this.ctx.acceptWebSocket(socket);
-    socket.serializeAttachment({ malformed: 0 });
-    send(socket, this.makeFrame());
+    const watcher = this.sockets.accept(socket, { malformed: 0 });
+    this.sockets.send(watcher, this.makeFrame());
   }
 
   /** The numbers have changed: sends them now, or as soon as the interval allows. */
@@ -44,33 +41,29 @@ export class Watchers {
   }
 
   onMessage(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
+    const watcher = this.sockets.of(socket);
+    if (watcher === null) return;
     const decoded = decodeFrame(raw, monitorClientFrame);
     if (decoded.ok) {
-      socket.serializeAttachment({ malformed: 0 });
-      send(socket, { type: "pong", timestamp });
+      this.sockets.change(watcher, { malformed: 0 });
+      this.sockets.send(watcher, { type: "pong", timestamp });
       return;
     }
-    const { code, message } = decoded;
-    send(socket, errorFrame(code, message));
-    const known = attachment.safeParse(socket.deserializeAttachment());
-    const { malformed, close } = afterMalformed(decoded, known.data?.malformed ?? 0);
-    socket.serializeAttachment({ malformed });
-    if (close) closeQuietly(socket, CLOSE[close.as].code, close.reason);
+    this.sockets.send(watcher, errorFrame(decoded.code, decoded.message));
+    const { malformed, close } = afterMalformed(decoded, watcher.attachment.malformed);
+    this.sockets.change(watcher, { malformed });
+    if (close) this.sockets.close(watcher, close.as, close.reason);
+  }
+
+  onClose(socket: WebSocket): void {
+    const watcher = this.sockets.of(socket);
+    if (watcher) this.sockets.remove(watcher);
   }
 
   private broadcast(): void {
     this.timer = null;
     this.sentAt = Date.now();
-    const frame = this.makeFrame();
-    for (const socket of this.ctx.getWebSockets()) send(socket, frame);
-  }
-}
-
-/** Sends a frame, unless the socket is closed already: its close event follows then. */
-function send(socket: WebSocket, frame: object): void {
-  try {
-    socket.send(JSON.stringify(frame));
-  } catch {
-    // Nothing else depends on this socket.
+    const text = JSON.stringify(this.makeFrame());
+    for (const watcher of this.sockets.all()) this.sockets.sendText(watcher, text);
   }
 }

@@ -1,4 +1,4 @@
-import { findExpiringTokens, type Session, TOKEN_EXPIRED } from "../auth/session.ts";
+import { findExpiringTokens, TOKEN_EXPIRED, type TokenSocket } from "../auth/session.ts";
 import { iso } from "../protocol/iso.ts";
 import { logErrors } from "./log-errors.ts";
 
@@ -11,7 +11,7 @@ interface Calls<S> {
 }
 
 /** Tells those whose token is about to run out, and ends the sockets of those whose did. */
-export function endTokens<S extends Session>(
+export function endTokens<S extends TokenSocket>(
   sessions: readonly S[],
   now: number,
   { send, onWarned, end }: Calls<S>,

@@ -2,6 +2,9 @@ import { z } from "zod";
 import { backendJobId } from "./backend-jobs.ts";
 import { jobId, spaceName } from "./values.ts";
 
+/** The room that everyone is in; nobody keeps count of who. */
+export const GLOBAL_ROOM = "global";
+
 /** `global`, or `<kind>:<id>` with any kind but those that name something else. An id may be any `sub`. */
 export const roomName = z
   .string()

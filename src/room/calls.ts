@@ -7,7 +7,7 @@ export interface Relayed {
 }
 
 /** What a room tells a gateway: events in order without a gap between, and who came and went. */
-export interface Delivery {
+export interface RoomDelivery {
   room: string;
   epoch: string;
   events: Relayed[];
@@ -18,12 +18,12 @@ export interface Delivery {
 }
 
 /** Whether the gateway still has subscribers of the room. */
-export interface Delivered {
+export interface DeliveryAnswer {
   subscribers: number;
 }
 
 /** A user in a room. */
-export interface Present {
+export interface PresentUser {
   user_id: string;
   connections: number;
   since: string;
@@ -48,7 +48,7 @@ export interface PresenceChange {
 }
 
 /** A published event; `repeated`: it was published under this id before. */
-export interface Published {
+export interface PublishedPosition {
   id: string;
   offset: number;
   at: number;

@@ -1,4 +1,4 @@
-import type { Delivered, Delivery, Relayed } from "./calls.ts";
+import type { DeliveryAnswer, Relayed, RoomDelivery } from "./calls.ts";
 
 /** What one gateway has yet to be sent. */
 interface Backlog {
@@ -14,8 +14,8 @@ interface Backlog {
   subscribers: number;
 }
 
-type DeliveryContent = Pick<Delivery, "events" | "presence">;
-type DeliverToGateway = (gateway: string, content: DeliveryContent) => Promise<Delivered>;
+type DeliveryContent = Pick<RoomDelivery, "events" | "presence">;
+type DeliverToGateway = (gateway: string, content: DeliveryContent) => Promise<DeliveryAnswer>;
 
 /**
  * A call carries 32 MiB at most. If more than this waits for a gateway, it is dropped; the gateway reads it

@@ -4,11 +4,19 @@ import { type Position, recover } from "../channel/position.ts";
 import { BurstDetector } from "../objects/burst-detector.ts";
 import { Inbox, type Work } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
+import { GLOBAL_ROOM } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
 import type { PublishedEvent, RoomEventFrame } from "../protocol/room-events.ts";
 import type { RoomEvent, RoomStore, RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
-import type { PresenceChange, Present, Published, Relayed, RoomLog, RoomLogEnd } from "./calls.ts";
+import type {
+  PresenceChange,
+  PresentUser,
+  PublishedPosition,
+  Relayed,
+  RoomLog,
+  RoomLogEnd,
+} from "./calls.ts";
 import type { GatewayDeliveries } from "./gateway-deliveries.ts";
 import { PublishBatch } from "./publish-batch.ts";
 import type { PresenceEvent, RoomMembers } from "./room-members.ts";
@@ -72,7 +80,7 @@ export class RoomEngine {
   }
 
   /** Resolves once the events are stored, before they are sent to subscribers. */
-  publish(events: readonly PublishedEvent[]): Promise<Published[]> {
+  publish(events: readonly PublishedEvent[]): Promise<PublishedPosition[]> {
     this.burst.note(Date.now());
     this.nextBatch ??= new PublishBatch(() => this.openStore());
     const batch = this.nextBatch;
@@ -133,7 +141,7 @@ export class RoomEngine {
   }
 
   /** The users in the room, the one who joined first first. */
-  roster(): Present[] {
+  roster(): PresentUser[] {
     return this.deps.members.roster().map(({ userId: user_id, connections, since }) => {
       return { user_id, connections, since: iso(since) };
     });
@@ -306,9 +314,6 @@ export class RoomEngine {
     return JSON.stringify({ type, room: this.deps.name, user_id: userId, timestamp });
   }
 }
-
-/** The room that everybody follows. Nobody is told who is in it. */
-export const GLOBAL_ROOM = "global";
 
 /** Satisfies the type checker where an index could, in theory, be out of range. */
 const NO_EVENT = { type: "", data: {} };

@@ -1,7 +1,13 @@
 import type { Position } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import type { PublishedEvent } from "../protocol/room-events.ts";
-import type { PresenceChange, Present, Published, RoomLog, RoomLogEnd } from "./calls.ts";
+import type {
+  PresenceChange,
+  PresentUser,
+  PublishedPosition,
+  RoomLog,
+  RoomLogEnd,
+} from "./calls.ts";
 import { hostOf } from "./host.ts";
 
 /** Calls to a room. Only this class knows which object keeps it. */
@@ -15,7 +21,7 @@ export class RoomHandle {
   }
 
   /** Publishes events. The caller has checked them, and that they may be published here. */
-  publish(events: PublishedEvent[]): Promise<Published[]> {
+  publish(events: PublishedEvent[]): Promise<PublishedPosition[]> {
     return this.host.publish(this.room, events);
   }
 
@@ -42,7 +48,7 @@ export class RoomHandle {
     return this.host.changePresence(this.room, gateway, changes);
   }
 
-  presence(): Promise<Present[]> {
+  presence(): Promise<PresentUser[]> {
     return this.host.presence(this.room);
   }
 

@@ -14,7 +14,13 @@ import type { PublishedEvent } from "../protocol/room-events.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
-import type { PresenceChange, Present, Published, RoomLog, RoomLogEnd } from "./calls.ts";
+import type {
+  PresenceChange,
+  PresentUser,
+  PublishedPosition,
+  RoomLog,
+  RoomLogEnd,
+} from "./calls.ts";
 import { isShared } from "./host.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
@@ -47,7 +53,7 @@ export class RoomObject extends DurableObject<Env> {
     ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
-  async publish(room: string, events: PublishedEvent[]): Promise<Published[]> {
+  async publish(room: string, events: PublishedEvent[]): Promise<PublishedPosition[]> {
     const published = await this.room(room).engine.publish(events);
     this.arm(this.room(room));
     return published;
@@ -73,7 +79,7 @@ export class RoomObject extends DurableObject<Env> {
     this.room(room).engine.changePresence(gateway, changes);
   }
 
-  async presence(room: string): Promise<Present[]> {
+  async presence(room: string): Promise<PresentUser[]> {
     return this.room(room).presence();
   }
 

@@ -1,7 +1,7 @@
 import type { Env } from "../env.ts";
 import type { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
-import type { Present } from "./calls.ts";
+import type { PresentUser } from "./calls.ts";
 import { GatewayDeliveries } from "./gateway-deliveries.ts";
 import { RoomEngine } from "./room-engine.ts";
 import { RoomHandler } from "./room-handler.ts";
@@ -59,7 +59,7 @@ export class Room {
    * The users in the room. Every gateway is asked first: one that crashed has lost its sockets and could not
    * report that.
    */
-  async presence(): Promise<Present[]> {
+  async presence(): Promise<PresentUser[]> {
     await this.askGateways();
     return this.engine.roster();
   }

@@ -48,7 +48,7 @@ type SourceRow = {
 };
 
 /** What a source last said, and whether it failed to answer since. */
-export interface Known {
+export interface StoredReport {
   report: Report;
   /** Its sockets are not counted, as they may be gone. */
   isDoubtful: boolean;
@@ -68,7 +68,7 @@ export class SourceStore {
     migrateTo(this.sql, MIGRATIONS);
   }
 
-  get(source: string): Known | null {
+  get(source: string): StoredReport | null {
     const query = "SELECT * FROM sources WHERE source = ?";
     const [row] = this.sql.all<SourceRow & { heard_at: number; doubtful: number }>(query, source);
     if (!row) return null;
