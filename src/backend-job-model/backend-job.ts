@@ -3,7 +3,7 @@ import type { Json, JsonObject } from "../protocol/codec.ts";
 /** Instants are milliseconds since 1970, UTC. */
 type Instant = number;
 
-interface JobBase {
+interface BackendJobBase {
   id: string;
   /** Of its event log: another job of the same id, later, has another one. */
   epoch: string;
@@ -26,34 +26,34 @@ interface JobBase {
   outputPath: string | null;
 }
 
-export interface OpenJob extends JobBase {
+export interface OpenBackendJob extends BackendJobBase {
   status: "queued" | "processing";
   message: string | null;
   /** Seconds, as its backend guesses. */
   estimatedRemaining: number | null;
 }
 
-export interface CompletedJob extends JobBase {
+export interface CompletedBackendJob extends BackendJobBase {
   status: "completed";
   completedAt: Instant;
   result: Json;
   metrics: JsonObject | null;
 }
 
-export interface FailedJob extends JobBase {
+export interface FailedBackendJob extends BackendJobBase {
   status: "failed";
   completedAt: Instant;
   error: { code: string; message: string };
 }
 
-export interface CanceledJob extends JobBase {
+export interface CanceledBackendJob extends BackendJobBase {
   status: "canceled";
   completedAt: Instant;
   reason: string;
 }
 
-export type EndedBackendJob = CompletedJob | FailedJob | CanceledJob;
-export type BackendJob = OpenJob | EndedBackendJob;
+export type EndedBackendJob = CompletedBackendJob | FailedBackendJob | CanceledBackendJob;
+export type BackendJob = OpenBackendJob | EndedBackendJob;
 
 export function isOver(job: BackendJob): job is EndedBackendJob {
   return job.status !== "queued" && job.status !== "processing";
@@ -67,7 +67,7 @@ export type JobEvent =
       offset: number;
       at: Instant;
       attempt: number;
-      status: OpenJob["status"];
+      status: OpenBackendJob["status"];
       progress: number;
       message: string | null;
       estimatedRemaining: number | null;

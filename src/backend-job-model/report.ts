@@ -5,7 +5,7 @@ import {
   type EndedBackendJob,
   isOver,
   type JobEvent,
-  type OpenJob,
+  type OpenBackendJob,
 } from "./backend-job.ts";
 
 /** A job as it is made, and the first event of its log. */
@@ -13,9 +13,9 @@ export function created(
   body: Omit<CreateBackendJobBody, "id">,
   identity: { id: string; epoch: string; fingerprint: string },
   now: number,
-): { job: OpenJob; events: JobEvent[] } {
+): { job: OpenBackendJob; events: JobEvent[] } {
   const { user, input, message, visibility, result_ttl_s: resultTtlS } = body;
-  const job: OpenJob = {
+  const job: OpenBackendJob = {
     ...identity,
     status: "queued",
     user,
@@ -43,7 +43,7 @@ export type ReportOutcome =
 
 /** What a report makes of a job. */
 export function reported(job: BackendJob, report: BackendReport, now: number): ReportOutcome {
-  if (isOver(job)) return { kind: isToldAgain(job, report) ? "same" : "ended", job };
+  if (isOver(job)) return { kind: isRepeatedEnd(job, report) ? "same" : "ended", job };
   // Clocks may be set back; a job's log never goes back in time.
   const at = Math.max(now, job.updatedAt);
   switch (report.type) {
@@ -59,13 +59,17 @@ export function reported(job: BackendJob, report: BackendReport, now: number): R
 /** Why a job is canceled that somebody asked to be, where they did not say. */
 export const CANCELED = "Canceled on request.";
 
-type ReportOf<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
+type ReportOfType<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
 
 /** Who reports a progress works on the job, unless they say that it waits. */
-function progressed(job: OpenJob, report: ReportOf<"progress">, now: number): ReportOutcome {
+function progressed(
+  job: OpenBackendJob,
+  report: ReportOfType<"progress">,
+  now: number,
+): ReportOutcome {
   const { message, output_path, estimated_remaining } = report;
   const moved = inStatus(job, report.status ?? "processing", now);
-  const next: OpenJob = {
+  const next: OpenBackendJob = {
     ...moved,
     updatedAt: now,
     offset: job.offset + 1,
@@ -79,9 +83,13 @@ function progressed(job: OpenJob, report: ReportOf<"progress">, now: number): Re
 }
 
 /** Output of a job that waits says that it is worked on. */
-function streamed(job: OpenJob, { delta }: ReportOf<"output">, now: number): ReportOutcome {
+function streamed(
+  job: OpenBackendJob,
+  { delta }: ReportOfType<"output">,
+  now: number,
+): ReportOutcome {
   const isFirst = job.status === "queued";
-  const started: OpenJob = isFirst
+  const started: OpenBackendJob = isFirst
     ? { ...inStatus(job, "processing", now), updatedAt: now, offset: job.offset + 1 }
     : job;
   const next = { ...started, updatedAt: now, offset: started.offset + 1 };
@@ -91,8 +99,8 @@ function streamed(job: OpenJob, { delta }: ReportOf<"output">, now: number): Rep
 }
 
 function ended(
-  job: OpenJob,
-  report: ReportOf<"complete" | "fail" | "cancel">,
+  job: OpenBackendJob,
+  report: ReportOfType<"complete" | "fail" | "cancel">,
   now: number,
 ): ReportOutcome {
   const { message: _, estimatedRemaining: __, status: ___, ...rest } = job;
@@ -115,14 +123,18 @@ function ended(
 }
 
 /** A job that goes back to wait and is taken up again begins anew. */
-function inStatus(job: OpenJob, status: OpenJob["status"], now: number): OpenJob {
+function inStatus(
+  job: OpenBackendJob,
+  status: OpenBackendJob["status"],
+  now: number,
+): OpenBackendJob {
   if (status === job.status) return job;
   if (status === "queued") return { ...job, status, progress: 0, estimatedRemaining: null };
   const { attempts, startedAt } = job;
   return { ...job, status, attempts: attempts + 1, startedAt: startedAt ?? now };
 }
 
-function isToldAgain(job: EndedBackendJob, report: BackendReport): boolean {
+function isRepeatedEnd(job: EndedBackendJob, report: BackendReport): boolean {
   switch (report.type) {
     case "complete": {
       if (job.status !== "completed") return false;
@@ -141,7 +153,7 @@ function isToldAgain(job: EndedBackendJob, report: BackendReport): boolean {
   }
 }
 
-function stateOf(job: OpenJob): JobEvent {
+function stateOf(job: OpenBackendJob): JobEvent {
   const { offset, status, progress, message, estimatedRemaining, outputPath } = job;
   const { updatedAt: at, attempts: attempt } = job;
   const told = { status, progress, message, estimatedRemaining, outputPath };

@@ -1,5 +1,5 @@
 /** What has a place in a channel. */
-interface Placed {
+interface EventWithOffset {
   offset: number;
 }
 
@@ -10,7 +10,7 @@ interface Placed {
 export type Weight = "state" | "kept" | "last";
 
 /** A frame of a job, as far as its weight shows. */
-export interface Weighed {
+export interface JobFrameKind {
   type: string;
   status?: string;
 }
@@ -18,7 +18,7 @@ export interface Weighed {
 /** Statuses of a job that is not over. */
 const OPEN = new Set(["pending", "queued", "processing"]);
 
-export function weightOf({ type, status }: Weighed): Weight {
+export function weightOf({ type, status }: JobFrameKind): Weight {
   if (type !== "progress") return "kept";
   return status !== undefined && OPEN.has(status) ? "state" : "last";
 }
@@ -29,7 +29,7 @@ export function withSkipped(text: string, skipped: number): string {
 }
 
 /** An event as it goes out: `skipped` states just before it were left out. */
-export interface Passed<E> {
+export interface OutgoingEvent<E> {
   event: E;
   skipped: number;
 }
@@ -38,7 +38,7 @@ export interface Passed<E> {
  * Thins out the states one subscriber is sent: one an interval at most, the newest. Order is kept, so a
  * piece that comes after a held state waits with it; what is sent is gapless but for what `skipped` says.
  */
-export class Coalescer<E extends Placed> {
+export class Coalescer<E extends EventWithOffset> {
   /** May change at any time; with 0 all goes out, but for a state that was held before. */
   intervalMs: number;
   private stateAt = Number.NEGATIVE_INFINITY;
@@ -62,7 +62,7 @@ export class Coalescer<E extends Placed> {
   }
 
   /** Takes the channel's next event; returns what goes out now. */
-  offer(event: E, weight: Weight, now: number): Passed<E>[] {
+  offer(event: E, weight: Weight, now: number): OutgoingEvent<E>[] {
     const before = weight === "kept" ? this.release(now) : this.replace();
     if (weight === "state" && !this.mayState(now)) {
       this.heldState = event;
@@ -77,7 +77,7 @@ export class Coalescer<E extends Placed> {
   }
 
   /** What goes out because its time has come. */
-  release(now: number): Passed<E>[] {
+  release(now: number): OutgoingEvent<E>[] {
     if (this.heldState === null || !this.mayState(now)) return [];
     const held = this.pass(this.heldState);
     this.heldState = null;
@@ -86,20 +86,20 @@ export class Coalescer<E extends Placed> {
   }
 
   /** A newer state is there: the held one is left out, and nothing waits for it any more. */
-  private replace(): Passed<E>[] {
+  private replace(): OutgoingEvent<E>[] {
     if (this.heldState === null) return [];
     this.heldState = null;
     this.skipped += 1;
     return this.passBehind();
   }
 
-  private passBehind(): Passed<E>[] {
+  private passBehind(): OutgoingEvent<E>[] {
     const behind = this.behind;
     this.behind = [];
     return behind.map((event) => this.pass(event));
   }
 
-  private pass(event: E): Passed<E> {
+  private pass(event: E): OutgoingEvent<E> {
     const { skipped } = this;
     this.skipped = 0;
     return { event, skipped };

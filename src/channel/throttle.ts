@@ -2,8 +2,8 @@ import { z } from "zod";
 import { byteLength } from "../protocol/codec.ts";
 import {
   Coalescer,
-  type Passed,
-  type Weighed,
+  type JobFrameKind,
+  type OutgoingEvent,
   type Weight,
   weightOf,
   withSkipped,
@@ -44,7 +44,7 @@ export interface JobEventText {
 
 /** `texts` are the same frames, written. */
 export function eventTextsOf(
-  frames: readonly (Weighed & { offset: number })[],
+  frames: readonly (JobFrameKind & { offset: number })[],
   texts: readonly string[],
 ): JobEventText[] {
   return frames.map((frame, index) => {
@@ -57,7 +57,7 @@ export function eventTextsOf(
 const SLOW_INTERVAL_MS = 50;
 
 /** What is done for the subscribers of one object. */
-interface Calls<S> {
+interface ThrottleDeps<S> {
   send: (subscriber: S, text: string) => void;
   /** Keeps what is known of it where it outlives this memory. */
   remember: (subscriber: S) => void;
@@ -76,15 +76,15 @@ type Subscriber = { attachment: { throttled: Throttled | null } };
 
 /** Sends events to subscribers that asked for a rate, or acknowledge and may be slow. */
 export class Throttle<S extends Subscriber> {
-  private readonly calls: Calls<S>;
+  private readonly deps: ThrottleDeps<S>;
   private readonly coalescers = new WeakMap<S, Coalescer<JobEventText>>();
   /** When each of those that something is held back for is due. */
   private readonly holding = new Map<S, number>();
   private readonly gone = new WeakSet<S>();
   private timer: Timer | null = null;
 
-  constructor(calls: Calls<S>) {
-    this.calls = calls;
+  constructor(deps: ThrottleDeps<S>) {
+    this.deps = deps;
   }
 
   /** Tells one subscriber what has happened, all of it or what it can take. */
@@ -111,7 +111,7 @@ export class Throttle<S extends Subscriber> {
   caughtUp(subscriber: S): void {
     if (subscriber.attachment.throttled === null) return;
     subscriber.attachment.throttled.sentTo = null;
-    this.calls.remember(subscriber);
+    this.deps.remember(subscriber);
   }
 
   remove(subscriber: S): void {
@@ -132,15 +132,19 @@ export class Throttle<S extends Subscriber> {
   }
 
   /** Returns `false` where the subscriber is cut off rather than sent more. */
-  private pass(subscriber: S, state: Throttled, passed: readonly Passed<JobEventText>[]): boolean {
+  private pass(
+    subscriber: S,
+    state: Throttled,
+    passed: readonly OutgoingEvent<JobEventText>[],
+  ): boolean {
     for (const { event, skipped } of passed) {
       if (this.gone.has(subscriber)) return false;
       if (state.flow !== null && isBehind(state.flow)) {
         this.remove(subscriber);
-        this.calls.cut(subscriber);
+        this.deps.cut(subscriber);
         return false;
       }
-      this.calls.send(subscriber, withSkipped(event.text, skipped));
+      this.deps.send(subscriber, withSkipped(event.text, skipped));
       if (state.flow !== null) state.flow = afterSending(state.flow, event.offset, event.bytes);
     }
     return true;
@@ -156,7 +160,7 @@ export class Throttle<S extends Subscriber> {
     }
     if (state.flow === null && state.sentTo === sentTo) return;
     state.sentTo = sentTo;
-    this.calls.remember(subscriber);
+    this.deps.remember(subscriber);
   }
 
   private letGo(subscriber: S): void {
@@ -168,7 +172,7 @@ export class Throttle<S extends Subscriber> {
   private schedule(dueAt: number, now: number): void {
     if (this.timer !== null && this.timer.at <= dueAt) return;
     this.silence();
-    const cancelTimer = this.calls.startTimer(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
+    const cancelTimer = this.deps.startTimer(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
       if (this.timer === bell) this.onTimer(bell, ringing);
     });
     const bell: Timer = { at: dueAt, cancel: cancelTimer };

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import type { FrameErrorCode } from "./codes.ts";
-import { PLAINLY } from "./error-messages.ts";
+import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
 
 /** Any JSON value, as `JSON.parse` gives it. */
@@ -47,9 +47,9 @@ function isBatch(value: Json): value is JsonObject {
   return value.type === "batch";
 }
 
-type Read = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
+type ReadMessage = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
 
-function readMessage(raw: string | ArrayBuffer): Read {
+function readMessage(raw: string | ArrayBuffer): ReadMessage {
   if (typeof raw !== "string") {
     return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
   }
@@ -59,8 +59,8 @@ function readMessage(raw: string | ArrayBuffer): Read {
     return { ok: false, code: "frame_too_large", message };
   }
   const value = jsonOf(raw);
-  if (value === undefined) return { ok: false, code: "malformed_frame", message: NO_JSON };
-  return { ok: true, value, mayGrow: raw.length > MAY_GROW };
+  if (value === undefined) return { ok: false, code: "malformed_frame", message: NOT_JSON };
+  return { ok: true, value, mayGrow: raw.length > MAY_GROW_LENGTH };
 }
 
 /** @param mayGrow what it was read from is so long that it may be too large when it is written anew */
@@ -72,7 +72,7 @@ function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): De
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
     return { ok: false, code: "frame_too_large", message, given };
   }
-  const result = schema.safeParse(given, PLAINLY);
+  const result = schema.safeParse(given, PLAIN_MESSAGES);
   if (result.success) return { ok: true, frame: result.data };
   const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
   const code = unknown ? "unknown_frame" : "malformed_frame";
@@ -80,19 +80,19 @@ function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): De
 }
 
 /** Numbers such as `1e20` are stored as up to 22 digits: no value grows more than sixfold. */
-const MAY_GROW = LIMITS.frameBytes / 6;
+const MAY_GROW_LENGTH = LIMITS.frameBytes / 6;
 
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 
 /** `JSON.parse` that bounds nesting and answers instead of throwing. */
 export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
   const value = jsonOf(text);
-  if (value === undefined) return { ok: false, message: NO_JSON };
+  if (value === undefined) return { ok: false, message: NOT_JSON };
   if (isDeeper(value, maxDepth)) return { ok: false, message: tooDeep(maxDepth) };
   return { ok: true, value };
 }
 
-const NO_JSON = "Not valid JSON.";
+const NOT_JSON = "Not valid JSON.";
 
 function tooDeep(maxDepth: number): string {
   return `JSON may be nested ${maxDepth} levels at most.`;

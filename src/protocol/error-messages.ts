@@ -6,7 +6,7 @@ type Issue = z.core.$ZodRawIssue;
  * What is wrong with a value that came from outside, said to who sent it: it goes on after the value's
  * name, and says what to do. Schemas that have words of their own keep them.
  */
-export function plainWords(issue: Issue): string {
+export function describeIssue(issue: Issue): string {
   switch (issue.code) {
     case "invalid_type":
       return issue.input === undefined ? MISSING : `must be ${typeName(issue.expected)}`;
@@ -22,14 +22,14 @@ export function plainWords(issue: Issue): string {
     case "unrecognized_keys":
       return unknownFields(issue.keys);
     case "invalid_union":
-      return noneFits(issue);
+      return noAlternativeFits(issue);
     default:
       return "is not valid";
   }
 }
 
 /** For `safeParse`: every issue it finds is told in plain words. */
-export const PLAINLY: z.core.ParseContext<z.core.$ZodIssue> = { error: plainWords };
+export const PLAIN_MESSAGES: z.core.ParseContext<z.core.$ZodIssue> = { error: describeIssue };
 
 const MISSING = "is missing";
 
@@ -93,7 +93,7 @@ function unknownFields(keys: readonly string[]): string {
 }
 
 /** No alternative fits: the words of each, but where a `type` decides, only what that may be. */
-function noneFits(issue: Extract<Issue, { code: "invalid_union" }>): string {
+function noAlternativeFits(issue: Extract<Issue, { code: "invalid_union" }>): string {
   const { discriminator, options, input } = issue;
   if (discriminator !== undefined && Array.isArray(options)) {
     const isGiven = Object(input)[discriminator] !== undefined;

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { byteLength, type JsonObject } from "./codec.ts";
-import { PLAINLY } from "./error-messages.ts";
+import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
@@ -77,7 +77,9 @@ export const publishedEvent = z
     if (isTooLarge(data)) context.addIssue({ code: "custom", path: ["data"], message: TOO_LARGE });
     // Any name may be sent, also those that every object has.
     const isKnown = Object.hasOwn(EVENT_DATA, type);
-    const result = isKnown ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAINLY) : null;
+    const result = isKnown
+      ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAIN_MESSAGES)
+      : null;
     for (const issue of result?.error?.issues ?? []) {
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }

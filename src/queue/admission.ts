@@ -8,7 +8,7 @@ import type { JobLimits } from "./job.ts";
 export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: string };
 
 /** As much of a connected worker as decides about a submit. */
-type Present = Pick<Candidate, "draining" | "capabilities">;
+type AdmittingWorker = Pick<Candidate, "draining" | "capabilities">;
 
 const ADMITTED: Admission = { ok: true };
 
@@ -35,7 +35,7 @@ export function admitInput(
 /** Whether the space takes one more job now, with so many waiting and a worker there or not. */
 export function admitNow(
   settings: SpaceSettings,
-  { workers, queued }: { workers: readonly Present[]; queued: number },
+  { workers, queued }: { workers: readonly AdmittingWorker[]; queued: number },
   requires: readonly string[],
 ): Admission {
   const serving = workers.filter(({ draining }) => !draining);

@@ -49,7 +49,7 @@ export type Command =
 export type Effect =
   | { type: "ack"; of: "result" | "fail" | "reject" }
   /** The worker is to give up the attempt. */
-  | { type: "tell_cancel"; worker: WorkerRef; attempt: number; reason: string };
+  | { type: "send_cancel"; worker: WorkerRef; attempt: number; reason: string };
 
 export type Outcome =
   | { kind: "applied"; job: Job; log: LogEvent[]; effects: Effect[] }
@@ -99,13 +99,13 @@ export function submitted(job: NewJob, now: Instant): QueuedJob {
 
 /** The whole life of a job: what `command` makes of it at `now`. Pure. */
 export function transition(job: Job, command: Command, now: Instant): Outcome {
-  if (isEnded(job)) return afterTheEnd(job, command);
+  if (isEnded(job)) return whileEnded(job, command);
   if (job.status === "queued") return whileQueued(job, command, now);
   return whileProcessing(job, command, now);
 }
 
 /** The end never changes; a worker that tells the same end again is acknowledged again. */
-function afterTheEnd(job: EndedJob, command: Command): Outcome {
+function whileEnded(job: EndedJob, command: Command): Outcome {
   if (!("fence" in command)) return UNCHANGED;
   const told = command.type === "result" || command.type === "fail";
   const bySameAttempt =
@@ -144,7 +144,7 @@ function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
 
 function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Outcome {
   if ("fence" in command) {
-    return isCurrent(job, command) ? heard(job, command, now) : STALE;
+    return isCurrent(job, command) ? whileCurrent(job, command, now) : STALE;
   }
   switch (command.type) {
     case "detach":
@@ -170,7 +170,7 @@ function isCurrent(job: ProcessingJob, command: FencedCommand): boolean {
 }
 
 /** A frame of the running attempt. */
-function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
+function whileCurrent(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
   const live = { ...job.live, lastFrameAt: now };
   switch (command.type) {
     case "accept":
@@ -229,7 +229,7 @@ function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
   if (job.cancel) return UNCHANGED;
   const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason } };
-  return applied(withStatus(next, "Canceling …", now), [tellCancel(job, reason)]);
+  return applied(withStatus(next, "Canceling …", now), [cancelEffect(job, reason)]);
 }
 
 function ticked(job: ProcessingJob, now: Instant): Outcome {
@@ -242,11 +242,11 @@ function ticked(job: ProcessingJob, now: Instant): Outcome {
   const end = job.cancel
     ? canceled(job, job.cancel.reason, now)
     : failed(job, limit.code, limit.message, now);
-  return applied(end, [tellCancel(job, limit.message)]);
+  return applied(end, [cancelEffect(job, limit.message)]);
 }
 
-function tellCancel(job: ProcessingJob, reason: string): Effect {
-  return { type: "tell_cancel", worker: job.worker, attempt: job.attempts, reason };
+function cancelEffect(job: ProcessingJob, reason: string): Effect {
+  return { type: "send_cancel", worker: job.worker, attempt: job.attempts, reason };
 }
 
 function dispatched(

@@ -172,7 +172,7 @@ export class WorkerHandler {
   /** Tells the workers what a transition asks to be told. */
   perform(job: Job, effects: Effect[]): void {
     for (const effect of effects) {
-      if (effect.type !== "tell_cancel" || job.status === "queued") continue;
+      if (effect.type !== "send_cancel" || job.status === "queued") continue;
       const worker = job.generation === null ? null : this.byGeneration(job.generation);
       if (worker) this.tellCancel(worker, job, effect.reason);
     }

@@ -1,6 +1,6 @@
 import type { JobRow } from "./job-row.ts";
 import type { SqlValue } from "./sql.ts";
-import { once } from "./statements.ts";
+import { memoized } from "./statements.ts";
 
 /** Every column, and what most jobs have in it. */
 const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
@@ -67,7 +67,7 @@ export function insertionOf(row: Partial<JobRow>): { statement: string; bound: S
 }
 
 /** By the letters of all columns. */
-const insertion = once((shape) => {
+const insertion = memoized((shape) => {
   const columns = COLUMNS.filter((_, index) => shape[index] !== ABSENT);
   const letters = shape.replaceAll(ABSENT, "");
   const values = columns.map((name, index) => (letters[index] === BOUND ? "?" : literal(name)));

@@ -4,20 +4,20 @@ import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
 /** Where an attempt stands after some part of the log. */
-interface Standing {
+interface AttemptState {
   attempt: number;
   live: LiveProgress;
 }
 
 /** The outputs and progress of jobs. Of what was dropped it knows where the last attempt stood by then. */
-export class JobLog extends SegmentLog<LogEvent, Standing> {
+export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   constructor(sql: Sql) {
-    super(sql, { bytes: LIMITS.jobLogBytes }, standingAfterAll);
+    super(sql, { bytes: LIMITS.jobLogBytes }, stateOfLatestAttempt);
   }
 
   /** Where a running attempt stands, read back after memory was lost. */
   live(ulid: string, attempt: number): LiveProgress {
-    return standingAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
+    return attemptStateAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
   }
 
   /** Whether pieces of what the attempt streamed were dropped. */
@@ -27,7 +27,7 @@ export class JobLog extends SegmentLog<LogEvent, Standing> {
   }
 }
 
-const NOTHING_TOLD: LiveProgress = {
+const NOTHING_REPORTED: LiveProgress = {
   progress: 0,
   message: null,
   estimatedRemaining: null,
@@ -35,18 +35,21 @@ const NOTHING_TOLD: LiveProgress = {
   lastFrameAt: null,
 };
 
-function standingAfterAll(before: Standing | null, events: readonly LogEvent[]): Standing | null {
+function stateOfLatestAttempt(
+  before: AttemptState | null,
+  events: readonly LogEvent[],
+): AttemptState | null {
   const attempt = events.findLast((event) => event.kind !== "position")?.attempt;
-  return attempt === undefined ? before : standingAfter(before, attempt, events);
+  return attempt === undefined ? before : attemptStateAfter(before, attempt, events);
 }
 
 /** Goes on from where the same attempt stood before, or from nothing. */
-function standingAfter(
-  before: Standing | null,
+function attemptStateAfter(
+  before: AttemptState | null,
   attempt: number,
   events: readonly LogEvent[],
-): Standing {
-  let live = before?.attempt === attempt ? before.live : NOTHING_TOLD;
+): AttemptState {
+  let live = before?.attempt === attempt ? before.live : NOTHING_REPORTED;
   for (const event of events) {
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {

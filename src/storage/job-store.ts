@@ -14,12 +14,12 @@ import {
 } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
-import { once } from "./statements.ts";
+import { memoized } from "./statements.ts";
 
 /** A finished job that is to be erased. */
 export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
 
-export type Standing = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
+export type JobSummary = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
 
 /** A place in the queue. */
 export type Waiting = { ulid: string; priority: number };
@@ -195,8 +195,8 @@ export class JobStore {
   }
 
   /** How the jobs stand that were submitted last. */
-  newest(count: number): Standing[] {
-    return this.sql.all<Standing>(
+  newest(count: number): JobSummary[] {
+    return this.sql.all<JobSummary>(
       `SELECT ulid, status, progress, updated_at AS updatedAt FROM jobs ORDER BY ulid DESC LIMIT ?`,
       count,
     );
@@ -254,7 +254,7 @@ function bytesOf(column: string): string {
 }
 
 /** Statements by the columns they name: of each kind of step there is one, which the runtime prepares once. */
-const change = once((columns) => {
+const change = memoized((columns) => {
   const assigned = columns.replaceAll(/\w+/g, "$& = ?");
   return `UPDATE jobs SET ${assigned} WHERE ulid = ?`;
 });

@@ -64,7 +64,7 @@ export class QueueRanks {
   before(line: Line, ulid: string): number {
     const { all } = this.lines.get(keyOf(line)) ?? this.read(line);
     const at = indexIn(all, ulid);
-    const { first, ulids } = all[at] ?? NOBODY;
+    const { first, ulids } = all[at] ?? EMPTY_STRETCH;
     let before = ulids ? placeIn(ulids, ulid) : this.count(line, first, ulid);
     for (const earlier of all.slice(0, at)) before += earlier.count;
     return before;
@@ -93,12 +93,12 @@ export class QueueRanks {
       line.priority,
       STRETCH,
     );
-    const all: Stretch[] = [{ ...NOBODY }];
+    const all: Stretch[] = [{ ...EMPTY_STRETCH }];
     for (const { ulid, place, length } of rows) {
       if ((place - 1) % STRETCH !== 0) continue;
       const count = Math.min(STRETCH, length - place + 1);
       // What is put back may be older than any that waits.
-      if (place === 1) all[0] = { ...NOBODY, count };
+      if (place === 1) all[0] = { ...EMPTY_STRETCH, count };
       else all.push({ first: ulid, count, ulids: null });
     }
     const newest = all.at(-1);
@@ -126,7 +126,7 @@ export interface Line {
   priority: number;
 }
 
-const NOBODY: Stretch = { first: "", count: 0, ulids: null };
+const EMPTY_STRETCH: Stretch = { first: "", count: 0, ulids: null };
 
 function keyOf({ requires, priority }: Line): string {
   return `${priority} ${requires}`;

@@ -90,7 +90,7 @@ export class RoomStore {
   }
 
   get held() {
-    return this.log.held(this.channel);
+    return this.log.storedRange(this.channel);
   }
 
   after(offset: number, count?: number): RoomEvent[] {

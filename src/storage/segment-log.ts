@@ -2,7 +2,7 @@ import { byteLength } from "../protocol/codec.ts";
 import type { Sql } from "./sql.ts";
 
 /** What has a place in a channel. */
-export interface Placed {
+export interface LoggedEvent {
   /** Gapless within the channel, from 1. */
   offset: number;
   /** When it happened, milliseconds since 1970. */
@@ -17,7 +17,7 @@ export interface LogLimits {
 }
 
 /** Which offsets a log still holds: `first` is `last + 1` where it holds none. */
-export interface Held {
+export interface OffsetRange {
   first: number;
   last: number;
 }
@@ -33,7 +33,7 @@ export type Remember<E, M> = (kept: M | null, dropped: readonly E[]) => M | null
  * dropped to keep a log small leaves a marker of offset 0: where the rest begins, and what is
  * remembered of the dropped.
  */
-export class SegmentLog<E extends Placed, M = never> {
+export class SegmentLog<E extends LoggedEvent, M = never> {
   private readonly sql: Sql;
   private readonly limits: LogLimits;
   private readonly remember: Remember<E, M>;
@@ -94,7 +94,7 @@ export class SegmentLog<E extends Placed, M = never> {
     return events.filter((event) => event.offset > offset).slice(0, count);
   }
 
-  held(channel: string): Held {
+  storedRange(channel: string): OffsetRange {
     return { first: this.trimmedTo(channel) + 1, last: this.lastOffset(channel) };
   }
 
@@ -238,7 +238,7 @@ export const CHANNEL_LOG_TABLE = `CREATE TABLE channel_log (
 const SEGMENT_BYTES = 262_144;
 
 /** A row holds 2 MB, and a batch may bring more than that for one channel. */
-function inSegments(events: readonly Placed[]) {
+function inSegments(events: readonly LoggedEvent[]) {
   const segments: { first: number; last: number; bytes: number; at: number; texts: string[] }[] =
     [];
   for (const event of events) {

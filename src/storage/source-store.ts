@@ -1,6 +1,6 @@
 import { RECENT_JOBS, type Report, type SourceKind } from "../protocol/monitor.ts";
 import { migrateTo } from "./schema.ts";
-import type { Ends } from "./space-store.ts";
+import type { EndCounts } from "./space-store.ts";
 import type { Sql } from "./sql.ts";
 
 /** Of the monitor. Append-only: a migration that has run anywhere is never changed. */
@@ -72,7 +72,7 @@ export class SourceStore {
     const query = "SELECT * FROM sources WHERE source = ?";
     const [row] = this.sql.all<SourceRow & { heard_at: number; doubtful: number }>(query, source);
     if (!row) return null;
-    const report = { ...figuresOf(row), recent: JSON.parse(row.recent) };
+    const report = { ...countsOf(row), recent: JSON.parse(row.recent) };
     return { report, isDoubtful: row.doubtful === 1, heardAt: row.heard_at };
   }
 
@@ -113,7 +113,7 @@ export class SourceStore {
          SUM(failed) AS failed, SUM(canceled) AS canceled
        FROM sources GROUP BY kind`,
     );
-    return rows.map((row) => ({ count: row.count, figures: figuresOf(row) }));
+    return rows.map((row) => ({ count: row.count, figures: countsOf(row) }));
   }
 
   /** The sources among whose jobs the latest are, and those jobs. */
@@ -145,12 +145,12 @@ export class SourceStore {
     return rows.map(({ source }) => source);
   }
 
-  past(): Ends {
+  past(): EndCounts {
     const query = "SELECT completed, failed, canceled FROM past";
-    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+    return this.sql.all<EndCounts>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
   }
 
-  addPast({ completed, failed, canceled }: Ends): void {
+  addPast({ completed, failed, canceled }: EndCounts): void {
     this.sql.run(
       "UPDATE past SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
       completed,
@@ -160,7 +160,7 @@ export class SourceStore {
   }
 }
 
-function figuresOf(row: Omit<SourceRow, "recent">): Omit<Report, "recent"> {
+function countsOf(row: Omit<SourceRow, "recent">): Omit<Report, "recent"> {
   const { connections, jobs_with_connections, active, completed, failed, canceled } = row;
   return {
     kind: row.kind as SourceKind,

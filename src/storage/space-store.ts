@@ -9,9 +9,9 @@ export interface SpaceRecord {
 }
 
 /** How many jobs ended how. */
-export type Ends = { completed: number; failed: number; canceled: number };
+export type EndCounts = { completed: number; failed: number; canceled: number };
 
-type SpaceRow = {
+type SpaceStateRow = {
   name: string;
   settings: string;
   created_at: number;
@@ -28,7 +28,7 @@ export class SpaceStore {
 
   /** `null` where the space was never made. Settings that are newer than the row have their default. */
   read(): SpaceRecord | null {
-    const row = this.sql.all<SpaceRow>(
+    const row = this.sql.all<SpaceStateRow>(
       "SELECT name, settings, created_at, updated_at FROM space",
     )[0];
     if (!row) return null;
@@ -67,12 +67,12 @@ export class SpaceStore {
   }
 
   /** Of all jobs there ever were. */
-  ends(): Ends {
+  ends(): EndCounts {
     const query = "SELECT completed, failed, canceled FROM space";
-    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+    return this.sql.all<EndCounts>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
   }
 
-  countEnds({ completed, failed, canceled }: Ends): void {
+  countEnds({ completed, failed, canceled }: EndCounts): void {
     this.sql.run(
       "UPDATE space SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
       completed,

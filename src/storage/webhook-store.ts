@@ -3,7 +3,7 @@ import type { Instant } from "../queue/job.ts";
 import type { Sql } from "./sql.ts";
 
 /** One thing to tell, or told, to one endpoint. */
-export type Delivery = {
+export type WebhookDelivery = {
   id: string;
   ulid: string;
   event: WebhookEvent;
@@ -31,7 +31,7 @@ export class WebhookStore {
 
   /** `once`: not while the same is still to be told; what is told is the job as it is then. */
   add(
-    delivery: Pick<Delivery, "id" | "ulid" | "event" | "url"> & { dueAt: Instant },
+    delivery: Pick<WebhookDelivery, "id" | "ulid" | "event" | "url"> & { dueAt: Instant },
     now: Instant,
     once: boolean,
   ): void {
@@ -51,20 +51,20 @@ export class WebhookStore {
   }
 
   /** The next to be told, the longest due first. */
-  pending(count: number): (Delivery & { dueAt: Instant })[] {
-    return this.sql.all<Delivery & { dueAt: Instant }>(
+  pending(count: number): (WebhookDelivery & { dueAt: Instant })[] {
+    return this.sql.all<WebhookDelivery & { dueAt: Instant }>(
       `SELECT ${COLUMNS} FROM webhook_deliveries WHERE due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
       count,
     );
   }
 
-  ofJob(ulid: string): Delivery[] {
+  ofJob(ulid: string): WebhookDelivery[] {
     const query = `SELECT ${COLUMNS} FROM webhook_deliveries WHERE ulid = ? ORDER BY id`;
-    return this.sql.all<Delivery>(query, ulid);
+    return this.sql.all<WebhookDelivery>(query, ulid);
   }
 
   /** Notes an attempt; it is told again at `dueAt`. */
-  attempted(
+  recordAttempt(
     id: string,
     result: { status: number | null; error: string | null; dueAt: Instant | null },
     now: Instant,

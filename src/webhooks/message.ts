@@ -10,7 +10,7 @@ export function makeSecret(): string {
   return `whsec_${btoa(String.fromCharCode(...bytes))}`;
 }
 
-export interface Message {
+export interface WebhookMessage {
   id: string;
   url: string;
   event: WebhookEvent;
@@ -20,7 +20,7 @@ export interface Message {
 
 /** Sends one signed message, as standardwebhooks.com has it; a redirect is not followed. */
 export async function sendMessage(
-  message: Message,
+  message: WebhookMessage,
   secret: string,
   now: Date,
 ): Promise<DeliveryOutcome> {
