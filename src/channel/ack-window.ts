@@ -1,26 +1,28 @@
 import { byteLength } from "../protocol/codec.ts";
 import { afterAck, afterSending, type Flow, isBehind, NOTHING_SENT } from "./flow.ts";
 
-/** An event as it goes to many subscribers. */
+/** An event as it is sent to many subscribers. */
 interface CountedEvent {
   offset: number;
   text: string;
 }
 
+/** What one subscriber was sent and has not acknowledged yet. */
 interface Outstanding {
+  /** Over all of its channels. */
   bytes: number;
   flows: Map<string, Flow>;
 }
 
 /**
- * What subscribers that acknowledge have yet to, of all their channels together. It is known to this
- * memory only: where that is lost, each starts anew.
+ * Bounds how far behind a subscriber with `?acks=1` may be, counted over all of its channels. The counts are
+ * kept in memory only: if the memory is lost, every subscriber starts again from zero.
  */
 export class AckWindow<S extends object> {
   private readonly outstanding = new WeakMap<S, Outstanding>();
   private readonly sizes = new WeakMap<CountedEvent, number>();
 
-  /** Those of a channel's next events that may be sent: fewer than all where it is to be cut off. */
+  /** Returns those of a channel's next events that may be sent. If not all may, the subscriber must be cut off. */
   admit<E extends CountedEvent>(
     subscriber: S,
     channel: string,
@@ -40,7 +42,7 @@ export class AckWindow<S extends object> {
     return count === events.length ? events : events.slice(0, count);
   }
 
-  /** Everything of a channel up to `offset` has arrived. */
+  /** The subscriber acknowledged everything of a channel up to `offset`. */
   onAck(subscriber: S, channel: string, offset: number): void {
     const outstanding = this.outstanding.get(subscriber);
     const flow = outstanding?.flows.get(channel);
@@ -50,7 +52,7 @@ export class AckWindow<S extends object> {
     outstanding.flows.set(channel, after);
   }
 
-  /** It follows the channel no more, or from the beginning again. */
+  /** Drops the count of a channel that the subscriber no longer follows, or follows from the start again. */
   forget(subscriber: S, channel: string): void {
     const outstanding = this.outstanding.get(subscriber);
     const flow = outstanding?.flows.get(channel);
@@ -67,7 +69,7 @@ export class AckWindow<S extends object> {
     return made;
   }
 
-  /** The same event goes to many: it is measured once. */
+  /** Measures an event once, however many subscribers get it. */
   private sizeOf(event: CountedEvent): number {
     const known = this.sizes.get(event);
     if (known !== undefined) return known;
