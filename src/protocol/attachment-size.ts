@@ -1,6 +1,6 @@
 /**
- * What a value of JSON takes in a socket's attachment, at most: text beyond Latin-1 takes two bytes a
- * character there, and a number nine, however short it is as text.
+ * The most bytes that a JSON value takes in a socket's attachment. They aren't those of its JSON text: text
+ * beyond Latin-1 takes two bytes a character, and a number takes nine, however few digits it has.
  */
 export function attachmentSize(value: unknown): number {
   if (typeof value === "string") return TEXT_BYTES + value.length * (WIDE.test(value) ? 2 : 1);

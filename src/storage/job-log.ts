@@ -3,24 +3,27 @@ import type { LiveProgress, LogEvent } from "../queue/job.ts";
 import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
-/** Where an attempt stands after some part of the log. */
+/** What an attempt has reported up to some place in the log. */
 interface AttemptState {
   attempt: number;
   live: LiveProgress;
 }
 
-/** The outputs and progress of jobs. Of what was dropped it knows where the last attempt stood by then. */
+/**
+ * The event logs of a space's jobs. When events are dropped, it remembers what the latest attempt had reported
+ * by then, so that its progress and its number of outputs are still known.
+ */
 export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   constructor(sql: Sql) {
     super(sql, { bytes: LIMITS.jobLogBytes }, stateOfLatestAttempt);
   }
 
-  /** Where a running attempt stands, read back after memory was lost. */
+  /** What a running attempt has reported, read from the log after the memory was lost. */
   live(ulid: string, attempt: number): LiveProgress {
     return attemptStateAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
   }
 
-  /** Whether pieces of what the attempt streamed were dropped. */
+  /** Whether output of the attempt was dropped. */
   lacksOutput(ulid: string, attempt: number): boolean {
     const dropped = this.remembered(ulid);
     return dropped?.attempt === attempt && dropped.live.outputs > 0;
@@ -43,7 +46,7 @@ function stateOfLatestAttempt(
   return attempt === undefined ? before : attemptStateAfter(before, attempt, events);
 }
 
-/** Goes on from where the same attempt stood before, or from nothing. */
+/** Adds events to the state that the attempt had before them; the events of other attempts don't count. */
 function attemptStateAfter(
   before: AttemptState | null,
   attempt: number,

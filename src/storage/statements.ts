@@ -1,4 +1,4 @@
-/** The text of a statement by what it is made from, each made memoized: the runtime prepares a text it knows memoized. */
+/** Caches the texts of statements by their shape, because the runtime prepares a text that it knows only once. */
 export function memoized(make: (shape: string) => string): (shape: string) => string {
   const made = new Map<string, string>();
   return (shape) => {
