@@ -1,76 +1,74 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 
-/** Instants are milliseconds since 1970, UTC. */
-type Instant = number;
-
-interface JobBase {
+/** Times (`…At`, `at`) are milliseconds since 1970, UTC. */
+interface BackendJobBase {
   id: string;
-  /** Of its event log: another job of the same id, later, has another one. */
+  /** The epoch of its event log. If the id is used again for a later job, that one has another epoch. */
   epoch: string;
   user: string | null;
   input: JsonObject;
   visibility: "public" | "private";
   resultTtlS: number;
-  /** What its creation was, so that the same one told twice makes one job. */
+  /** A hash of the request that made the job, to recognize a repeat of it. */
   fingerprint: string;
-  createdAt: Instant;
-  updatedAt: Instant;
-  /** When it was first processed. */
-  startedAt: Instant | null;
+  createdAt: number;
+  updatedAt: number;
+  /** When it first became `processing`. */
+  startedAt: number | null;
   /** How often it went from `queued` to `processing`. */
   attempts: number;
-  /** The last offset given out in its event log. */
+  /** The last offset used in its event log. */
   offset: number;
   /** Percent. */
   progress: number;
   outputPath: string | null;
 }
 
-export interface OpenJob extends JobBase {
+export interface OpenBackendJob extends BackendJobBase {
   status: "queued" | "processing";
   message: string | null;
-  /** Seconds, as its backend guesses. */
+  /** Seconds, as the backend guesses. */
   estimatedRemaining: number | null;
 }
 
-export interface CompletedJob extends JobBase {
+export interface CompletedBackendJob extends BackendJobBase {
   status: "completed";
-  completedAt: Instant;
+  completedAt: number;
   result: Json;
   metrics: JsonObject | null;
 }
 
-export interface FailedJob extends JobBase {
+export interface FailedBackendJob extends BackendJobBase {
   status: "failed";
-  completedAt: Instant;
+  completedAt: number;
   error: { code: string; message: string };
 }
 
-export interface CanceledJob extends JobBase {
+export interface CanceledBackendJob extends BackendJobBase {
   status: "canceled";
-  completedAt: Instant;
+  completedAt: number;
   reason: string;
 }
 
-export type EndedBackendJob = CompletedJob | FailedJob | CanceledJob;
-export type BackendJob = OpenJob | EndedBackendJob;
+export type EndedBackendJob = CompletedBackendJob | FailedBackendJob | CanceledBackendJob;
+export type BackendJob = OpenBackendJob | EndedBackendJob;
 
 export function isOver(job: BackendJob): job is EndedBackendJob {
   return job.status !== "queued" && job.status !== "processing";
 }
 
-/** A piece of the event log. The end has all it tells in the job itself: it is always the last. */
+/** An event of the job's log. `end` is always the last one; its details are in the job itself. */
 export type JobEvent =
-  | { kind: "output"; offset: number; at: Instant; attempt: number; delta: Json }
+  | { kind: "output"; offset: number; at: number; attempt: number; delta: Json }
   | {
       kind: "progress";
       offset: number;
-      at: Instant;
+      at: number;
       attempt: number;
-      status: OpenJob["status"];
+      status: OpenBackendJob["status"];
       progress: number;
       message: string | null;
       estimatedRemaining: number | null;
       outputPath: string | null;
     }
-  | { kind: "end"; offset: number; at: Instant };
+  | { kind: "end"; offset: number; at: number };

@@ -5,17 +5,17 @@ import {
   type EndedBackendJob,
   isOver,
   type JobEvent,
-  type OpenJob,
+  type OpenBackendJob,
 } from "./backend-job.ts";
 
-/** A job as it is made, and the first event of its log. */
+/** Makes a new job, and the first event of its log. */
 export function created(
   body: Omit<CreateBackendJobBody, "id">,
   identity: { id: string; epoch: string; fingerprint: string },
   now: number,
-): { job: OpenJob; events: JobEvent[] } {
+): { job: OpenBackendJob; events: JobEvent[] } {
   const { user, input, message, visibility, result_ttl_s: resultTtlS } = body;
-  const job: OpenJob = {
+  const job: OpenBackendJob = {
     ...identity,
     status: "queued",
     user,
@@ -35,15 +35,18 @@ export function created(
   return { job, events: [stateOf(job)] };
 }
 
-/** `changed`: with its events. `same`: this end was told before. `ended`: it is over, and stays as it is. */
+/**
+ * `changed`: the job after the report, with the new events. `same`: the report repeats the end that the job has.
+ * `ended`: the job has already ended, and the report changes nothing.
+ */
 export type ReportOutcome =
   | { kind: "changed"; job: BackendJob; events: JobEvent[] }
   | { kind: "same"; job: EndedBackendJob }
   | { kind: "ended"; job: EndedBackendJob };
 
-/** What a report makes of a job. */
+/** Computes what a report does to a job at `now`. Pure. */
 export function reported(job: BackendJob, report: BackendReport, now: number): ReportOutcome {
-  if (isOver(job)) return { kind: isToldAgain(job, report) ? "same" : "ended", job };
+  if (isOver(job)) return { kind: isRepeatedEnd(job, report) ? "same" : "ended", job };
   // Clocks may be set back; a job's log never goes back in time.
   const at = Math.max(now, job.updatedAt);
   switch (report.type) {
@@ -56,32 +59,40 @@ export function reported(job: BackendJob, report: BackendReport, now: number): R
   }
 }
 
-/** Why a job is canceled that somebody asked to be, where they did not say. */
+/** The reason of a cancel that gives none. */
 export const CANCELED = "Canceled on request.";
 
-type ReportOf<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
+type ReportOfType<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
 
-/** Who reports a progress works on the job, unless they say that it waits. */
-function progressed(job: OpenJob, report: ReportOf<"progress">, now: number): ReportOutcome {
+/** A progress without a status means that the job is being processed. */
+function progressed(
+  job: OpenBackendJob,
+  report: ReportOfType<"progress">,
+  now: number,
+): ReportOutcome {
   const { message, output_path, estimated_remaining } = report;
-  const moved = inStatus(job, report.status ?? "processing", now);
-  const next: OpenJob = {
-    ...moved,
+  const current = inStatus(job, report.status ?? "processing", now);
+  const next: OpenBackendJob = {
+    ...current,
     updatedAt: now,
     offset: job.offset + 1,
-    progress: report.progress ?? moved.progress,
-    message: message === undefined ? moved.message : message,
+    progress: report.progress ?? current.progress,
+    message: message === undefined ? current.message : message,
     estimatedRemaining:
-      estimated_remaining === undefined ? moved.estimatedRemaining : estimated_remaining,
-    outputPath: output_path === undefined ? moved.outputPath : output_path,
+      estimated_remaining === undefined ? current.estimatedRemaining : estimated_remaining,
+    outputPath: output_path === undefined ? current.outputPath : output_path,
   };
   return { kind: "changed", job: next, events: [stateOf(next)] };
 }
 
-/** Output of a job that waits says that it is worked on. */
-function streamed(job: OpenJob, { delta }: ReportOf<"output">, now: number): ReportOutcome {
+/** Output of a queued job means that it is now being processed. */
+function streamed(
+  job: OpenBackendJob,
+  { delta }: ReportOfType<"output">,
+  now: number,
+): ReportOutcome {
   const isFirst = job.status === "queued";
-  const started: OpenJob = isFirst
+  const started: OpenBackendJob = isFirst
     ? { ...inStatus(job, "processing", now), updatedAt: now, offset: job.offset + 1 }
     : job;
   const next = { ...started, updatedAt: now, offset: started.offset + 1 };
@@ -91,8 +102,8 @@ function streamed(job: OpenJob, { delta }: ReportOf<"output">, now: number): Rep
 }
 
 function ended(
-  job: OpenJob,
-  report: ReportOf<"complete" | "fail" | "cancel">,
+  job: OpenBackendJob,
+  report: ReportOfType<"complete" | "fail" | "cancel">,
   now: number,
 ): ReportOutcome {
   const { message: _, estimatedRemaining: __, status: ___, ...rest } = job;
@@ -114,15 +125,19 @@ function ended(
   }
 }
 
-/** A job that goes back to wait and is taken up again begins anew. */
-function inStatus(job: OpenJob, status: OpenJob["status"], now: number): OpenJob {
+/** Changes the status. Back in `queued` the progress starts again; each start of `processing` is a new attempt. */
+function inStatus(
+  job: OpenBackendJob,
+  status: OpenBackendJob["status"],
+  now: number,
+): OpenBackendJob {
   if (status === job.status) return job;
   if (status === "queued") return { ...job, status, progress: 0, estimatedRemaining: null };
   const { attempts, startedAt } = job;
   return { ...job, status, attempts: attempts + 1, startedAt: startedAt ?? now };
 }
 
-function isToldAgain(job: EndedBackendJob, report: BackendReport): boolean {
+function isRepeatedEnd(job: EndedBackendJob, report: BackendReport): boolean {
   switch (report.type) {
     case "complete": {
       if (job.status !== "completed") return false;
@@ -141,9 +156,9 @@ function isToldAgain(job: EndedBackendJob, report: BackendReport): boolean {
   }
 }
 
-function stateOf(job: OpenJob): JobEvent {
+function stateOf(job: OpenBackendJob): JobEvent {
   const { offset, status, progress, message, estimatedRemaining, outputPath } = job;
   const { updatedAt: at, attempts: attempt } = job;
-  const told = { status, progress, message, estimatedRemaining, outputPath };
-  return { kind: "progress", offset, at, attempt, ...told };
+  const state = { status, progress, message, estimatedRemaining, outputPath };
+  return { kind: "progress", offset, at, attempt, ...state };
 }

@@ -1,7 +1,7 @@
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
-/** Whether a socket can keep this through hibernation. */
+/** Whether this fits into a socket's attachment, which outlives the object's memory. */
 export function fitsAttachment(value: object): boolean {
   return attachmentSize(value) <= LIMITS.attachmentBytes;
 }

@@ -1,113 +1,117 @@
-/** What has a place in a channel. */
-interface Placed {
+/** An event of a channel. */
+interface EventWithOffset {
   offset: number;
 }
 
 /**
- * `state`: replaced by the next state. `kept`: a piece, which nothing replaces. `last`: nothing comes
- * after it, so it waits for nothing.
+ * Whether an event may be left out. `state`: yes, if a newer state follows. `kept`: never. `last`: never, and
+ * as nothing follows it, it is sent at once.
  */
 export type Weight = "state" | "kept" | "last";
 
-/** A frame of a job, as far as its weight shows. */
-export interface Weighed {
+/** The fields of a job's frame that decide its weight. */
+export interface JobFrameKind {
   type: string;
   status?: string;
 }
 
-/** Statuses of a job that is not over. */
+/** The statuses of a job that has not ended. */
 const OPEN = new Set(["pending", "queued", "processing"]);
 
-export function weightOf({ type, status }: Weighed): Weight {
+export function weightOf({ type, status }: JobFrameKind): Weight {
   if (type !== "progress") return "kept";
   return status !== undefined && OPEN.has(status) ? "state" : "last";
 }
 
-/** The text of a frame may be shared by many: what is one subscriber's own is put at its end. */
+/** Adds `skipped` to a frame's JSON. It is put at the end because many subscribers share the rest of the text. */
 export function withSkipped(text: string, skipped: number): string {
   return skipped > 0 ? `${text.slice(0, -1)},"skipped":${skipped}}` : text;
 }
 
-/** An event as it goes out: `skipped` states just before it were left out. */
-export interface Passed<E> {
+/** An event that is to be sent; `skipped` is how many states just before it were left out. */
+export interface OutgoingEvent<E> {
   event: E;
   skipped: number;
 }
 
 /**
- * Thins out the states one subscriber is sent: one an interval at most, the newest. Order is kept, so a
- * piece that comes after a held state waits with it; what is sent is gapless but for what `skipped` says.
+ * Thins out the states that one subscriber gets: at most one in each interval, the newest. The subscriber must
+ * be able to see that nothing else is missing, so order is kept and every omission is counted. Example, 50 ms:
+ * state 1 is sent; state 2 is delayed, and output 3 behind it, because sending 3 first would look like the loss
+ * of 2. If state 4 comes now, 2 is left out, 3 is sent with `skipped: 1`, and 4 is delayed in place of 2.
+ * If 3 were sent without `skipped`, the client would have to treat it as a gap and load the whole job again.
  */
-export class Coalescer<E extends Placed> {
-  /** May change at any time; with 0 all goes out, but for a state that was held before. */
+export class Coalescer<E extends EventWithOffset> {
+  /** May change at any time. With 0 everything is sent at once, after a state that was delayed before. */
   intervalMs: number;
-  private stateAt = Number.NEGATIVE_INFINITY;
-  private heldState: E | null = null;
+  private lastStateAt = Number.NEGATIVE_INFINITY;
+  private delayedState: E | null = null;
+  /** Pieces that came after the delayed state and wait with it. */
   private behind: E[] = [];
-  /** States left out since the last event that went out. */
+  /** How many states were left out since the last event that was sent. */
   private skipped = 0;
 
   constructor(intervalMs: number) {
     this.intervalMs = intervalMs;
   }
 
-  /** When the held state may go out; `null` where nothing is held. */
+  /** When the delayed state may be sent; `null` if there is none. */
   get dueAt(): number | null {
-    return this.heldState === null ? null : this.stateAt + this.intervalMs;
+    return this.delayedState === null ? null : this.lastStateAt + this.intervalMs;
   }
 
-  /** The offset up to which everything went out, or was left out; `null` where nothing is held. */
+  /** The offset of the last event that was sent; `null` if nothing is delayed. */
   get sentTo(): number | null {
-    return this.heldState === null ? null : this.heldState.offset - 1 - this.skipped;
+    return this.delayedState === null ? null : this.delayedState.offset - 1 - this.skipped;
   }
 
-  /** Takes the channel's next event; returns what goes out now. */
-  offer(event: E, weight: Weight, now: number): Passed<E>[] {
-    const before = weight === "kept" ? this.release(now) : this.replace();
-    if (weight === "state" && !this.mayState(now)) {
-      this.heldState = event;
+  /** Accepts the channel's next event; returns what is to be sent now. */
+  offer(event: E, weight: Weight, now: number): OutgoingEvent<E>[] {
+    const before = weight === "kept" ? this.release(now) : this.dropDelayedState();
+    if (weight === "state" && !this.isStateDue(now)) {
+      this.delayedState = event;
       return before;
     }
-    if (weight === "kept" && this.heldState !== null) {
+    if (weight === "kept" && this.delayedState !== null) {
       this.behind.push(event);
       return before;
     }
-    if (weight === "state") this.stateAt = now;
-    return [...before, this.pass(event)];
+    if (weight === "state") this.lastStateAt = now;
+    return [...before, this.outgoing(event)];
   }
 
-  /** What goes out because its time has come. */
-  release(now: number): Passed<E>[] {
-    if (this.heldState === null || !this.mayState(now)) return [];
-    const held = this.pass(this.heldState);
-    this.heldState = null;
-    this.stateAt = now;
-    return [held, ...this.passBehind()];
+  /** Returns what was delayed, if its interval is over. */
+  release(now: number): OutgoingEvent<E>[] {
+    if (this.delayedState === null || !this.isStateDue(now)) return [];
+    const delayed = this.outgoing(this.delayedState);
+    this.delayedState = null;
+    this.lastStateAt = now;
+    return [delayed, ...this.takeBehind()];
   }
 
-  /** A newer state is there: the held one is left out, and nothing waits for it any more. */
-  private replace(): Passed<E>[] {
-    if (this.heldState === null) return [];
-    this.heldState = null;
+  /** Leaves out the delayed state because a newer one came; the pieces behind it need not wait any more. */
+  private dropDelayedState(): OutgoingEvent<E>[] {
+    if (this.delayedState === null) return [];
+    this.delayedState = null;
     this.skipped += 1;
-    return this.passBehind();
+    return this.takeBehind();
   }
 
-  private passBehind(): Passed<E>[] {
+  private takeBehind(): OutgoingEvent<E>[] {
     const behind = this.behind;
     this.behind = [];
-    return behind.map((event) => this.pass(event));
+    return behind.map((event) => this.outgoing(event));
   }
 
-  private pass(event: E): Passed<E> {
+  private outgoing(event: E): OutgoingEvent<E> {
     const { skipped } = this;
     this.skipped = 0;
     return { event, skipped };
   }
 
-  private mayState(now: number): boolean {
-    // A clock that was set back must not hold a state for long.
-    if (now < this.stateAt) this.stateAt = now;
-    return now - this.stateAt >= this.intervalMs;
+  private isStateDue(now: number): boolean {
+    // A clock that was set back must not delay a state for long.
+    if (now < this.lastStateAt) this.lastStateAt = now;
+    return now - this.lastStateAt >= this.intervalMs;
   }
 }

@@ -1,7 +1,7 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { EventFilter } from "../protocol/room-frames.ts";
 
-/** Whether a subscriber with this filter is sent the event; without one it is sent every event. */
+/** Whether the event passes a subscriber's filter; without a filter (`null`) every event passes. */
 export function wants(
   filter: EventFilter | null,
   event: { type: string; data: JsonObject },
@@ -9,18 +9,18 @@ export function wants(
   if (filter === null) return true;
   const { types, where } = filter;
   if (types && !types.some((type) => isOfType(event.type, type))) return false;
-  return Object.entries(where ?? {}).every(([path, asked]) => {
+  return Object.entries(where ?? {}).every(([path, wanted]) => {
     const value = valueAt(event.data, path);
-    return Array.isArray(asked) ? asked.some((one) => one === value) : asked === value;
+    return Array.isArray(wanted) ? wanted.some((option) => option === value) : wanted === value;
   });
 }
 
-/** `project.*` stands for every type that begins with `project.`. */
-function isOfType(type: string, asked: string): boolean {
-  return asked.endsWith("*") ? type.startsWith(asked.slice(0, -1)) : type === asked;
+/** `project.*` matches every type that begins with `project.`. */
+function isOfType(type: string, wanted: string): boolean {
+  return wanted.endsWith("*") ? type.startsWith(wanted.slice(0, -1)) : type === wanted;
 }
 
-/** A field that is not there has no value, and equals none. */
+/** The value at a path such as `owner.name`; `undefined`, which equals no JSON value, if it is missing. */
 function valueAt(data: JsonObject, path: string): Json | undefined {
   let value: Json | undefined = data;
   for (const name of path.split(".")) {

@@ -2,21 +2,21 @@ import { z } from "zod";
 import { byteLength } from "../protocol/codec.ts";
 import {
   Coalescer,
-  type Passed,
-  type Weighed,
+  type JobFrameKind,
+  type OutgoingEvent,
   type Weight,
   weightOf,
   withSkipped,
 } from "./coalesce.ts";
 import { afterAck, afterSending, isBehind, isSlow, NOTHING_SENT } from "./flow.ts";
 
-/** How a subscriber that asked for it is throttled: kept with its socket. */
+/** How a subscriber is throttled; stored in its socket's attachment. */
 export const throttled = z.object({
-  /** The least time between two states, as it asked; 0: it wants every one. */
+  /** The shortest time between two states that the subscriber requested; 0: it wants every state. */
   intervalMs: z.number(),
-  /** The last offset it was sent while a newer one is held back; `null`: nothing is. */
+  /** The last offset that was sent, if a newer event is delayed; `null` if nothing is delayed. */
   sentTo: z.number().nullable(),
-  /** What it has yet to acknowledge; `null`: it does not acknowledge. */
+  /** How much it was sent and has acknowledged; `null` if it doesn't acknowledge. */
   flow: z
     .object({
       sent: z.number(),
@@ -27,14 +27,19 @@ export const throttled = z.object({
 });
 export type Throttled = z.infer<typeof throttled>;
 
-/** What a subscriber may ask for; one that asks for nothing is sent all there is. */
+/**
+ * How to throttle a subscriber that requested this; `null` if it requested nothing and gets everything.
+ *
+ * @param maxRate the most states a second, `null` for no limit
+ * @param acks whether it acknowledges what it gets
+ */
 export function throttledAs(maxRate: number | null, acks: boolean): Throttled | null {
   if (maxRate === null && !acks) return null;
   const intervalMs = maxRate === null ? 0 : 1_000 / maxRate;
   return { intervalMs, sentTo: null, flow: acks ? NOTHING_SENT : null };
 }
 
-/** An event of a job as it goes to many subscribers. */
+/** An event of a job as it is sent to many subscribers. */
 export interface JobEventText {
   offset: number;
   weight: Weight;
@@ -42,9 +47,9 @@ export interface JobEventText {
   bytes: number;
 }
 
-/** `texts` are the same frames, written. */
+/** Combines frames with their JSON texts, which are in the same order. */
 export function eventTextsOf(
-  frames: readonly (Weighed & { offset: number })[],
+  frames: readonly (JobFrameKind & { offset: number })[],
   texts: readonly string[],
 ): JobEventText[] {
   return frames.map((frame, index) => {
@@ -53,156 +58,161 @@ export function eventTextsOf(
   });
 }
 
-/** A slow subscriber gets a state no more often than this, milliseconds. */
+/** The shortest time between two states for a slow subscriber, milliseconds. */
 const SLOW_INTERVAL_MS = 50;
 
-/** What is done for the subscribers of one object. */
-interface Calls<S> {
+interface ThrottleDeps<S> {
   send: (subscriber: S, text: string) => void;
-  /** Keeps what is known of it where it outlives this memory. */
+  /** Stores the subscriber's attachment, which outlives this memory. */
   remember: (subscriber: S) => void;
-  /** It is too far behind: it may come again, and go on where it was. */
+  /** Closes a subscriber that is too far behind; it may connect again and go on where it was. */
   cut: (subscriber: S) => void;
-  /** Returns what silences the bell before it rings. */
-  startTimer: (ms: number, ring: (now: number) => void) => () => void;
+  /** Calls `onTimer` after `ms` milliseconds; returns a function that cancels the timer. */
+  startTimer: (ms: number, onTimer: (now: number) => void) => () => void;
 }
 
-interface Timer {
+interface PendingTimer {
   at: number;
   cancel: () => void;
 }
 
-type Subscriber = { attachment: { throttled: Throttled | null } };
+type ThrottledSubscriber = { attachment: { throttled: Throttled | null } };
 
-/** Sends events to subscribers that asked for a rate, or acknowledge and may be slow. */
-export class Throttle<S extends Subscriber> {
-  private readonly calls: Calls<S>;
+/** Sends events to subscribers that requested a rate, or that acknowledge and may be slow. */
+export class Throttle<S extends ThrottledSubscriber> {
+  private readonly deps: ThrottleDeps<S>;
   private readonly coalescers = new WeakMap<S, Coalescer<JobEventText>>();
-  /** When each of those that something is held back for is due. */
-  private readonly holding = new Map<S, number>();
-  private readonly gone = new WeakSet<S>();
-  private timer: Timer | null = null;
+  /** When the delayed events of each subscriber that has any are due. */
+  private readonly dueTimes = new Map<S, number>();
+  private readonly removed = new WeakSet<S>();
+  private timer: PendingTimer | null = null;
 
-  constructor(calls: Calls<S>) {
-    this.calls = calls;
+  constructor(deps: ThrottleDeps<S>) {
+    this.deps = deps;
   }
 
-  /** Tells one subscriber what has happened, all of it or what it can take. */
-  send(subscriber: S, told: readonly JobEventText[], now: number): void {
+  /** Sends new events to one subscriber: now, or later if they are more than it wants or can take. */
+  send(subscriber: S, events: readonly JobEventText[], now: number): void {
     const state = subscriber.attachment.throttled;
-    if (state === null || this.gone.has(subscriber)) return;
+    if (state === null || this.removed.has(subscriber)) return;
     const coalescer = this.coalescerOf(subscriber);
-    for (const event of told) {
+    for (const event of events) {
       coalescer.intervalMs = intervalOf(state);
-      if (!this.pass(subscriber, state, coalescer.offer(event, event.weight, now))) return;
+      if (!this.sendNow(subscriber, state, coalescer.offer(event, event.weight, now))) return;
     }
-    this.note(subscriber, state, now);
+    this.saveState(subscriber, state, now);
   }
 
-  /** Everything up to `offset` has arrived: who is no longer slow gets what was held back. */
+  /** The subscriber acknowledged everything up to `offset`; if it caught up, it gets what was delayed. */
   onAck(subscriber: S, offset: number, now: number): void {
     const state = subscriber.attachment.throttled;
-    if (state === null || state.flow === null || this.gone.has(subscriber)) return;
+    if (state === null || state.flow === null || this.removed.has(subscriber)) return;
     state.flow = afterAck(state.flow, offset);
-    if (this.release(subscriber, state, now)) this.note(subscriber, state, now);
+    if (this.release(subscriber, state, now)) this.saveState(subscriber, state, now);
   }
 
-  /** What was held back for it before memory was lost has been sent. */
+  /** Call it once a subscriber whose delayed events were lost with the memory was sent them from the log. */
   caughtUp(subscriber: S): void {
     if (subscriber.attachment.throttled === null) return;
     subscriber.attachment.throttled.sentTo = null;
-    this.calls.remember(subscriber);
+    this.deps.remember(subscriber);
   }
 
   remove(subscriber: S): void {
-    this.gone.add(subscriber);
-    this.letGo(subscriber);
+    this.removed.add(subscriber);
+    this.forgetDueTime(subscriber);
   }
 
-  /** Nobody is sent any more of what is held back. */
+  /** Drops everything that is delayed, for all subscribers. */
   stop(): void {
-    this.holding.clear();
-    this.silence();
+    this.dueTimes.clear();
+    this.cancelTimer();
   }
 
   private release(subscriber: S, state: Throttled, now: number): boolean {
     const coalescer = this.coalescerOf(subscriber);
     coalescer.intervalMs = intervalOf(state);
-    return this.pass(subscriber, state, coalescer.release(now));
+    return this.sendNow(subscriber, state, coalescer.release(now));
   }
 
-  /** Returns `false` where the subscriber is cut off rather than sent more. */
-  private pass(subscriber: S, state: Throttled, passed: readonly Passed<JobEventText>[]): boolean {
-    for (const { event, skipped } of passed) {
-      if (this.gone.has(subscriber)) return false;
+  /** Sends events; returns `false` if the subscriber was cut off instead, now or before. */
+  private sendNow(
+    subscriber: S,
+    state: Throttled,
+    outgoing: readonly OutgoingEvent<JobEventText>[],
+  ): boolean {
+    for (const { event, skipped } of outgoing) {
+      if (this.removed.has(subscriber)) return false;
       if (state.flow !== null && isBehind(state.flow)) {
         this.remove(subscriber);
-        this.calls.cut(subscriber);
+        this.deps.cut(subscriber);
         return false;
       }
-      this.calls.send(subscriber, withSkipped(event.text, skipped));
+      this.deps.send(subscriber, withSkipped(event.text, skipped));
       if (state.flow !== null) state.flow = afterSending(state.flow, event.offset, event.bytes);
     }
     return true;
   }
 
-  /** What a socket is still to be sent is kept with it, so that it outlives this memory. */
-  private note(subscriber: S, state: Throttled, now: number): void {
+  /** Stores with the socket what it was sent, so that the rest can be sent even if this memory is lost. */
+  private saveState(subscriber: S, state: Throttled, now: number): void {
     const { sentTo, dueAt } = this.coalescerOf(subscriber);
-    if (dueAt === null) this.letGo(subscriber);
+    if (dueAt === null) this.forgetDueTime(subscriber);
     else {
-      this.holding.set(subscriber, dueAt);
+      this.dueTimes.set(subscriber, dueAt);
       this.schedule(dueAt, now);
     }
     if (state.flow === null && state.sentTo === sentTo) return;
     state.sentTo = sentTo;
-    this.calls.remember(subscriber);
+    this.deps.remember(subscriber);
   }
 
-  private letGo(subscriber: S): void {
-    this.holding.delete(subscriber);
-    if (this.holding.size === 0) this.silence();
+  private forgetDueTime(subscriber: S): void {
+    this.dueTimes.delete(subscriber);
+    if (this.dueTimes.size === 0) this.cancelTimer();
   }
 
-  /** One bell serves all; it rings when the first of them is due. A timer keeps the object awake. */
+  /** Starts one timer for all subscribers, for the first that is due: more would be costly. */
   private schedule(dueAt: number, now: number): void {
     if (this.timer !== null && this.timer.at <= dueAt) return;
-    this.silence();
-    const cancelTimer = this.calls.startTimer(Math.max(1, Math.ceil(dueAt - now)), (ringing) => {
-      if (this.timer === bell) this.onTimer(bell, ringing);
+    this.cancelTimer();
+    const cancel = this.deps.startTimer(Math.max(1, Math.ceil(dueAt - now)), (firedAt) => {
+      if (this.timer === timer) this.onTimer(timer, firedAt);
     });
-    const bell: Timer = { at: dueAt, cancel: cancelTimer };
-    this.timer = bell;
+    const timer: PendingTimer = { at: dueAt, cancel };
+    this.timer = timer;
   }
 
-  private silence(): void {
+  private cancelTimer(): void {
     this.timer?.cancel();
     this.timer = null;
   }
 
-  private onTimer(bell: Timer, now: number): void {
+  private onTimer(timer: PendingTimer, now: number): void {
     this.timer = null;
-    // The clock was set back: what was noted as due by it says nothing.
-    const isEarly = now < bell.at;
+    // The clock went backwards, so recorded due times mean nothing: serve everyone.
+    const isEarly = now < timer.at;
     const due: S[] = [];
     let nextAt = Number.POSITIVE_INFINITY;
-    for (const [one, dueAt] of this.holding) {
-      if (isEarly || dueAt <= now) due.push(one);
+    for (const [subscriber, dueAt] of this.dueTimes) {
+      if (isEarly || dueAt <= now) due.push(subscriber);
       else nextAt = Math.min(nextAt, dueAt);
     }
-    for (const subscriber of due) this.serve(subscriber, now);
-    if (this.holding.size > 0 && nextAt < Number.POSITIVE_INFINITY) this.schedule(nextAt, now);
+    for (const subscriber of due) this.sendDelayed(subscriber, now);
+    if (this.dueTimes.size > 0 && nextAt < Number.POSITIVE_INFINITY) this.schedule(nextAt, now);
   }
 
-  /** What goes wrong with one of them must not keep the others waiting. */
-  private serve(subscriber: S, now: number): void {
-    // Whatever happens it is not tried again, unless more is held back for it.
-    this.holding.delete(subscriber);
+  /** Sends what is delayed for one subscriber; an error is logged, as it must not affect the others. */
+  private sendDelayed(subscriber: S, now: number): void {
+    // Not tried again after an error, unless another event is delayed for the subscriber.
+    this.dueTimes.delete(subscriber);
     try {
       const state = subscriber.attachment.throttled;
-      if (state !== null && this.release(subscriber, state, now)) this.note(subscriber, state, now);
+      if (state !== null && this.release(subscriber, state, now)) {
+        this.saveState(subscriber, state, now);
+      }
     } catch (error) {
-      console.error("what was held back for a subscriber was not sent", error);
+      console.error("delayed events could not be sent to a subscriber", error);
     }
   }
 

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "zod";
 import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
-import { PLAINLY } from "../protocol/error-messages.ts";
+import { PLAIN_MESSAGES } from "../protocol/error-messages.ts";
 import type { Problem } from "../protocol/resources.ts";
 
 /** A route throws it; the client gets it as `application/problem+json` (RFC 9457). */
@@ -78,7 +78,7 @@ function unexpected(error: Error, requestId: string): ProblemError {
  * @throws {ProblemError} `invalid_request` with an entry for every field that is wrong
  */
 export function validate<T>(schema: z.ZodType<T>, value: unknown, what = "the request"): T {
-  const result = schema.safeParse(value, PLAINLY);
+  const result = schema.safeParse(value, PLAIN_MESSAGES);
   if (result.success) return result.data;
   const errors = result.error.issues.map(({ path, message }) => ({
     path: path.join("."),

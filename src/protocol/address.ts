@@ -5,7 +5,7 @@ import { jobId, spaceName } from "./values.ts";
 /** The room that everyone is in; nobody keeps count of who. */
 export const GLOBAL_ROOM = "global";
 
-/** `global`, or `<kind>:<id>` with any kind but those that name something else. An id may be any `sub`. */
+/** `global`, or `<kind>:<id>`; `space`, `job` and `room` are no kinds of rooms. An id may be any token's `sub`. */
 export const roomName = z
   .string()
   .regex(
@@ -13,7 +13,7 @@ export const roomName = z
     "must be `global` or <kind>:<id>, such as project:42; a kind is lower case, an id has letters, digits and . _ - @ |",
   );
 
-/** Whatever can be followed: a room, a space or a job. */
+/** The address of something that can be followed: a room, a space or a job. */
 export type Address =
   | { kind: "room"; name: string }
   | { kind: "space"; name: string }
@@ -21,7 +21,7 @@ export type Address =
 
 const jobAddress = z.union([jobId, backendJobId]);
 
-/** Reads an address as clients write it; `null` where it is none. */
+/** Parses an address as clients write it; `null` if it isn't one. */
 export function parseAddress(text: string): Address | null {
   const [, kind, rest = ""] = /^(space|job):(.+)$/.exec(text) ?? [];
   switch (kind) {

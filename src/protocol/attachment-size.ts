@@ -1,16 +1,16 @@
 /**
- * What a value of JSON takes in a socket's attachment, at most: text beyond Latin-1 takes two bytes a
- * character there, and a number nine, however short it is as text.
+ * The most bytes that a JSON value takes in a socket's attachment. They aren't those of its JSON text: text
+ * beyond Latin-1 takes two bytes a character, and a number takes nine, however few digits it has.
  */
 export function attachmentSize(value: unknown): number {
-  if (typeof value === "string") return OF_TEXT + value.length * (WIDE.test(value) ? 2 : 1);
-  if (typeof value === "number") return OF_NUMBER;
+  if (typeof value === "string") return TEXT_BYTES + value.length * (WIDE.test(value) ? 2 : 1);
+  if (typeof value === "number") return NUMBER_BYTES;
   if (typeof value !== "object" || value === null) return 1;
   const parts = Array.isArray(value) ? value : Object.entries(value).flat();
-  return parts.reduce((sum: number, part) => sum + attachmentSize(part), OF_LIST);
+  return parts.reduce((sum: number, part) => sum + attachmentSize(part), LIST_BYTES);
 }
 
 const WIDE = /[\u0100-\uffff]/;
-const OF_TEXT = 5;
-const OF_NUMBER = 9;
-const OF_LIST = 8;
+const TEXT_BYTES = 5;
+const NUMBER_BYTES = 9;
+const LIST_BYTES = 8;

@@ -11,9 +11,9 @@ import {
 } from "./subscriber-frames.ts";
 import { json, jsonObject, text, timestamp } from "./values.ts";
 
-/** Jobs without a space, which a backend reports; their frames are those of `dialout.v1`. */
+/** Jobs without a space, whose progress a backend reports. Their frames are those of `dialout.v1`. */
 
-/** `/ws/monitor` is another socket's address. */
+/** Can't be the id of a job, because `/ws/monitor` is the socket of the monitor. */
 const RESERVED = "monitor";
 
 export const backendJobId = z
@@ -24,22 +24,22 @@ export const backendJobId = z
 const message = text(2_000).nullable();
 const outputPath = text(2_000).nullable();
 
-/** How long a job is kept after its end, if its creator does not say, seconds. */
+/** How long a job is kept after its end unless its creator chooses another time, seconds. */
 const DEFAULT_TTL_S = 86_400;
 
 export const createBackendJobBody = z.strictObject({
-  /** Made where none is given. */
+  /** The edge chooses an id if this is absent. */
   id: backendJobId.optional(),
   user: text(200).nullable().default(null),
   input: jsonObject.default({}),
   message: message.default(null),
-  /** `private`: only for those whose token names `job:<id>`, and the operator. */
+  /** `private`: only the operator, and clients whose token names `job:<id>`, may read it. */
   visibility: z.enum(["public", "private"]).default("public"),
   result_ttl_s: z.number().positive().max(31_536_000).default(DEFAULT_TTL_S),
 });
 export type CreateBackendJobBody = z.infer<typeof createBackendJobBody>;
 
-/** What a report does not name stays as it is; `null` clears it. */
+/** A field that is absent from a report keeps its value; `null` clears it. */
 const REPORTS = {
   progress: {
     status: z.enum(["queued", "processing"]).optional(),
@@ -48,7 +48,7 @@ const REPORTS = {
     /** Seconds. */
     estimated_remaining: z.number().min(0).nullable().optional(),
     message: message.optional(),
-    /** Where the backend puts what it makes: shown, never opened by the edge. */
+    /** Where the backend stores its output. The edge only passes it on and never opens it. */
     output_path: outputPath.optional(),
   },
   output: { delta: json },
@@ -66,7 +66,7 @@ export type ReportType = (typeof REPORT_TYPES)[number];
 
 const tagged = <T extends ReportType>(type: T) => ({ type: z.literal(type), ...REPORTS[type] });
 
-/** What a backend tells of its job, over HTTP. */
+/** A report about a job, as HTTP requests make it: the last part of the path is the `type`. */
 export const backendReport = z.discriminatedUnion("type", [
   z.strictObject(tagged("progress")),
   z.strictObject(tagged("output")),
@@ -78,7 +78,7 @@ export type BackendReport = z.infer<typeof backendReport>;
 
 const ref = z.union([z.string().max(200), z.number()]).optional();
 
-/** What a client sends on the job's socket: reports need the right to publish. */
+/** The frames a client sends on the job's socket; for reports its token must have the right to publish. */
 export const backendClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ ...tagged("progress"), ref }),
   z.strictObject({ ...tagged("output"), ref }),
@@ -92,13 +92,13 @@ export const backendClientFrame = z.discriminatedUnion("type", [
 export type BackendClientFrame = z.infer<typeof backendClientFrame>;
 export type ReportFrame = Extract<BackendClientFrame, { type: ReportType }>;
 
-/** What may be asked for in the address of a socket. */
+/** The parameters in the address of a job's socket. */
 export const backendSocketQuery = throttleQuery.extend({
-  /** A `ping` frame every so many seconds. */
+  /** The edge sends a `ping` frame at this interval, seconds. */
   ping: z.coerce.number().int().min(5).max(300).optional(),
 });
 
-/** A backend names its own codes. */
+/** Unlike a worker's failure, any `code` is allowed: backends define their own. */
 const error = z.object({ code: z.string(), message: z.string() });
 
 export const backendJobResource = jobResource.extend({
@@ -109,7 +109,7 @@ export const backendJobResource = jobResource.extend({
 });
 export type BackendJobResource = z.infer<typeof backendJobResource>;
 
-/** The answer to a report that does not end the job: all of it would be long. */
+/** The answer to a report that doesn't end the job. The whole job would be too long to send each time. */
 export const reportReceipt = backendJobResource
   .pick({
     id: true,
@@ -124,7 +124,7 @@ export const reportReceipt = backendJobResource
   .extend({ offset: z.int() });
 export type ReportReceipt = z.infer<typeof reportReceipt>;
 
-/** `pending`: there is no such job yet. */
+/** `pending`: the job doesn't exist yet. */
 const statusOrPending = z.enum([...JOB_STATUSES, "pending"]);
 
 export const backendProgressFrame = jobProgressFrame.extend({
@@ -133,7 +133,7 @@ export const backendProgressFrame = jobProgressFrame.extend({
 });
 export type BackendProgressFrame = z.infer<typeof backendProgressFrame>;
 
-/** What the edge sends on the job's socket. */
+/** The frames the edge sends on the job's socket. */
 export const backendServerFrame = z.discriminatedUnion("type", [
   connectionFrame,
   backendProgressFrame,
@@ -143,7 +143,7 @@ export const backendServerFrame = z.discriminatedUnion("type", [
     type: z.literal("ack"),
     of: z.enum(REPORT_TYPES),
     job_id: z.string(),
-    /** Of the event that the report became. */
+    /** The offset of the event that the report caused. */
     offset: z.int(),
     ref,
   }),

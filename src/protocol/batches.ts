@@ -1,7 +1,10 @@
-/** A batch has this many characters at most, so that it is no larger than a frame may be. */
+/** The most characters in a batch. A character has up to 3 bytes, so a batch is no larger than a frame may be. */
 const BATCH_CHARACTERS = 262_144;
 
-/** Messages that carry frames, given as their texts: several as `{type: "batch", frames: […]}`, one as it is. */
+/**
+ * Packs the JSON texts of frames into as few messages as possible, in order (decision 0029). A message of
+ * several frames is `{type: "batch", frames: […]}`; a single frame is not wrapped.
+ */
 export function inBatches(texts: readonly string[]): string[] {
   const groups: string[][] = [];
   let characters = Number.POSITIVE_INFINITY;

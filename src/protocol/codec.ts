@@ -1,15 +1,15 @@
 import type { z } from "zod";
 import type { FrameErrorCode } from "./codes.ts";
-import { PLAINLY } from "./error-messages.ts";
+import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
 
-/** Any JSON value, as `JSON.parse` gives it. */
+/** Any JSON value, as `JSON.parse` returns it. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
 
 export type Decoded<T> = { ok: true; frame: T } | Undecoded;
 
-/** `given`: what was read, where it is JSON at least. */
+/** The reason why a message is not a valid frame. `given` is its value if it is JSON at all. */
 export interface Undecoded {
   ok: false;
   code: FrameErrorCode;
@@ -18,17 +18,17 @@ export interface Undecoded {
 }
 
 /**
- * One received message → one typed frame, or the reason why not.
+ * Decodes a received message into one typed frame, or into the reason why it isn't one.
  *
  * @param raw text, or bytes, which no Dialout protocol uses
- * @param schema the union of the frames this side accepts, told apart by `type`
+ * @param schema the union of the frames that this side accepts, distinguished by `type`
  */
 export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T> {
   const read = readMessage(raw);
   return read.ok ? decodeValue(read.value, schema, read.mayGrow) : read;
 }
 
-/** The same on a socket of batches, where a message may be several frames: `{type: "batch", frames: […]}`. */
+/** Like `decodeFrame`, for sockets with `?batch=1`, where `{type: "batch", frames: […]}` holds several frames. */
 export function decodeFrames<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T>[] {
   const read = readMessage(raw);
   if (!read.ok) return [read];
@@ -47,52 +47,52 @@ function isBatch(value: Json): value is JsonObject {
   return value.type === "batch";
 }
 
-type Read = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
+type ReadMessage = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
 
-function readMessage(raw: string | ArrayBuffer): Read {
+function readMessage(raw: string | ArrayBuffer): ReadMessage {
   if (typeof raw !== "string") {
     return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
   }
-  // No character takes more than three bytes, but for pairs, which take four together.
+  // A UTF-16 unit takes three bytes at most, so a short text needs no exact count.
   if (raw.length > LIMITS.frameBytes / 3 && byteLength(raw) > LIMITS.frameBytes) {
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most.`;
     return { ok: false, code: "frame_too_large", message };
   }
   const value = jsonOf(raw);
-  if (value === undefined) return { ok: false, code: "malformed_frame", message: NO_JSON };
-  return { ok: true, value, mayGrow: raw.length > MAY_GROW };
+  if (value === undefined) return { ok: false, code: "malformed_frame", message: NOT_JSON };
+  return { ok: true, value, mayGrow: raw.length > MAY_GROW_LENGTH };
 }
 
-/** @param mayGrow what it was read from is so long that it may be too large when it is written anew */
+/** @param mayGrow whether the message is so long that its JSON may exceed the limit when it is written again */
 function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): Decoded<T> {
   if (isDeeper(given, LIMITS.jsonDepth)) {
     return { ok: false, code: "malformed_frame", message: tooDeep(LIMITS.jsonDepth), given };
   }
   if (mayGrow && byteLength(JSON.stringify(given)) > LIMITS.frameBytes) {
-    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also when it is written anew.`;
+    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also as the edge writes it again.`;
     return { ok: false, code: "frame_too_large", message, given };
   }
-  const result = schema.safeParse(given, PLAINLY);
+  const result = schema.safeParse(given, PLAIN_MESSAGES);
   if (result.success) return { ok: true, frame: result.data };
   const unknown = result.error.issues.some((issue) => issue.path[0] === "type");
   const code = unknown ? "unknown_frame" : "malformed_frame";
   return { ok: false, code, message: describeIssues(result.error), given };
 }
 
-/** Numbers such as `1e20` are stored as up to 22 digits: no value grows more than sixfold. */
-const MAY_GROW = LIMITS.frameBytes / 6;
+/** A shorter text can't exceed the limit when written again: `1e20` grows most, to 21 digits, less than sixfold. */
+const MAY_GROW_LENGTH = LIMITS.frameBytes / 6;
 
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 
-/** `JSON.parse` that bounds nesting and answers instead of throwing. */
+/** Like `JSON.parse`, but limits the nesting, and returns the error instead of throwing it. */
 export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
   const value = jsonOf(text);
-  if (value === undefined) return { ok: false, message: NO_JSON };
+  if (value === undefined) return { ok: false, message: NOT_JSON };
   if (isDeeper(value, maxDepth)) return { ok: false, message: tooDeep(maxDepth) };
   return { ok: true, value };
 }
 
-const NO_JSON = "Not valid JSON.";
+const NOT_JSON = "Not valid JSON.";
 
 function tooDeep(maxDepth: number): string {
   return `JSON may be nested ${maxDepth} levels at most.`;
@@ -115,7 +115,7 @@ function isDeeper(value: Json, depth: number): boolean {
   return false;
 }
 
-/** The UTF-8 length of a text in bytes, without encoding it where its length already decides. */
+/** The length of a text in UTF-8, bytes, counted without encoding it. */
 export function byteLength(text: string): number {
   let bytes = text.length;
   for (let index = 0; index < text.length; index += 1) {
@@ -125,7 +125,7 @@ export function byteLength(text: string): number {
   return bytes;
 }
 
-/** What is wrong with a frame in one line: `priority: must be a number`. */
+/** Describes what is wrong with a frame in one line: `priority: must be a number`. */
 export function describeIssues(error: z.ZodError): string {
   return error.issues
     .slice(0, 5)
@@ -135,7 +135,7 @@ export function describeIssues(error: z.ZodError): string {
     .join("; ");
 }
 
-/** Each half of a surrogate pair counts 2 of the pair's 4 bytes. */
+/** Whether this is half of a surrogate pair: a pair has 4 bytes, so each half counts as 2. */
 function isSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdfff;
 }

@@ -1,4 +1,4 @@
-/** Close codes of every Dialout socket. `reconnect`: whether a client should dial again. */
+/** The close codes of all Dialout sockets. `reconnect` says whether a client should dial again. */
 export const CLOSE = {
   done: { code: 1000, reconnect: false },
   goingAway: { code: 1001, reconnect: true },
@@ -14,12 +14,12 @@ export const CLOSE = {
   tooMany: { code: 4429, reconnect: true },
 } as const;
 
-/** Whether a client should dial again after a close with this code; unknown codes say yes. */
+/** Whether a client should dial again after a close with this code; true for unknown codes. */
 export function shouldReconnect(closeCode: number): boolean {
   return Object.values(CLOSE).find((close) => close.code === closeCode)?.reconnect ?? true;
 }
 
-/** HTTP status and title of every problem Dialout answers, by its code. */
+/** The HTTP status and title of every problem that Dialout answers with, by code. */
 export const PROBLEMS = {
   invalid_json: { status: 400, title: "The body is not valid JSON" },
   invalid_request: { status: 422, title: "The request is not valid" },
@@ -52,7 +52,7 @@ export const PROBLEMS = {
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
-/** Codes of `error` frames that are no HTTP problem. */
+/** The codes of `error` frames: those of HTTP problems, and some that only frames have. */
 export type FrameErrorCode =
   | ProblemCode
   | "malformed_frame"
@@ -70,7 +70,7 @@ export type FrameErrorCode =
   | "room_not_found"
   | "too_slow";
 
-/** Why a job failed, as its `error.code` says. */
+/** The reasons why a job can fail, as in its `error.code`. */
 export const FAILURE_CODES = [
   "timeout",
   "worker_lost",

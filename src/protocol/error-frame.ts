@@ -1,13 +1,13 @@
 import type { Json } from "./codec.ts";
 import type { FrameErrorCode } from "./codes.ts";
 
-/** What an error is about: the sender's own `ref` of its frame, the job. */
+/** What an error is about: the frame with this `ref`, which its sender chose, or a job. */
 export interface ErrorSubject {
   ref?: Json;
   job_id?: string;
 }
 
-/** An `error` frame. Its `error` repeats `message`, for clients that look for the text there. */
+/** Makes an `error` frame. Its `error` repeats `message`, for clients that read the text from there. */
 export function errorFrame(
   code: FrameErrorCode,
   message: string,

@@ -3,10 +3,11 @@ import type { z } from "zod";
 type Issue = z.core.$ZodRawIssue;
 
 /**
- * What is wrong with a value that came from outside, said to who sent it: it goes on after the value's
- * name, and says what to do. Schemas that have words of their own keep them.
+ * Describes what is wrong with a value that came from outside, for the person who sent it. The text continues
+ * the value's name and says what to do, as in `priority` + `must be a number`. Zod calls it only for issues
+ * whose schema has no message of its own.
  */
-export function plainWords(issue: Issue): string {
+export function describeIssue(issue: Issue): string {
   switch (issue.code) {
     case "invalid_type":
       return issue.input === undefined ? MISSING : `must be ${typeName(issue.expected)}`;
@@ -22,14 +23,14 @@ export function plainWords(issue: Issue): string {
     case "unrecognized_keys":
       return unknownFields(issue.keys);
     case "invalid_union":
-      return noneFits(issue);
+      return noAlternativeFits(issue);
     default:
       return "is not valid";
   }
 }
 
-/** For `safeParse`: every issue it finds is told in plain words. */
-export const PLAINLY: z.core.ParseContext<z.core.$ZodIssue> = { error: plainWords };
+/** Options for `safeParse` that give every issue a plain message. */
+export const PLAIN_MESSAGES: z.core.ParseContext<z.core.$ZodIssue> = { error: describeIssue };
 
 const MISSING = "is missing";
 
@@ -58,7 +59,7 @@ function listOf(values: readonly unknown[]): string {
   return values.map((value) => JSON.stringify(value)).join(", ");
 }
 
-/** What is counted of a value that has a size. */
+/** What the size of a value counts, by the type of the value. */
 const UNITS: Record<string, string> = { string: "character", array: "entry" };
 
 function counted(count: number | bigint, origin: string): string {
@@ -81,7 +82,7 @@ function tooBig({ origin, maximum, inclusive }: Extract<Issue, { code: "too_big"
   return inclusive === false ? `must be less than ${maximum}` : `must be ${maximum} or less`;
 }
 
-/** Of unknown fields so many are named, so much of each: they are a stranger's. */
+/** How many unknown fields a message names, and how many characters of each: a stranger chose them. */
 const NAMED_FIELDS = 5;
 const NAMED_LENGTH = 60;
 
@@ -92,17 +93,17 @@ function unknownFields(keys: readonly string[]): string {
   return `has ${fields} not known here: ${names.join(", ")}${more}; check the spelling, or leave ${them} out`;
 }
 
-/** No alternative fits: the words of each, but where a `type` decides, only what that may be. */
-function noneFits(issue: Extract<Issue, { code: "invalid_union" }>): string {
+/** A value that fits no alternative: lists the `type`s there are, or else what each alternative requires. */
+function noAlternativeFits(issue: Extract<Issue, { code: "invalid_union" }>): string {
   const { discriminator, options, input } = issue;
   if (discriminator !== undefined && Array.isArray(options)) {
     const isGiven = Object(input)[discriminator] !== undefined;
     return isGiven ? `must be one of ${listOf(options)}` : MISSING;
   }
   if (input === undefined) return MISSING;
-  const words = issue.errors.flatMap(([first]) => {
+  const messages = issue.errors.flatMap(([first]) => {
     if (!first) return [];
     return first.path.length > 0 ? `${first.path.join(".")} ${first.message}` : first.message;
   });
-  return [...new Set(words)].join(", or ") || "is not valid";
+  return [...new Set(messages)].join(", or ") || "is not valid";
 }

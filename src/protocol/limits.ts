@@ -1,4 +1,4 @@
-/** Every bound on what Dialout reads from outside, each with its reason. */
+/** The limits on everything that Dialout reads from outside, each with its reason. */
 export const LIMITS = {
   /** Largest frame on any socket, bytes. A result must fit one SQLite row (2 MB) beside its input. */
   frameBytes: 1_048_576,
@@ -6,44 +6,44 @@ export const LIMITS = {
   inputBytes: 524_288,
   /** Largest JSON body of a request, bytes: one input and its options. */
   jsonBodyBytes: 1_048_576,
-  /** Largest data of a room's event, bytes: events share rows of 2 MB, and a gateway holds many. */
+  /** Largest data of a room's event, bytes: events share rows of 2 MB, and a gateway has many in memory. */
   eventBytes: 262_144,
-  /** Frames in one message of a socket of batches: more than fit into one of the edge's own. */
+  /** Most frames in one `batch` message. The largest batches that the edge itself sends have fewer. */
   batchFrames: 5_000,
-  /** Largest JSON body of a batch, bytes: well under the 32 MiB of one object call. */
+  /** Largest JSON body of a batch of submits, bytes: well under the 32 MiB of one call to an object. */
   batchBodyBytes: 8_388_608,
-  /** Jobs in one batch. */
+  /** Most jobs in one batch of submits: they are stored in one transaction. */
   batchJobs: 1_000,
-  /** Largest multipart body, bytes: it is held in a Worker's 128 MB while it is parsed. */
+  /** Largest multipart body, bytes: it is in a Worker's memory of 128 MB while it is parsed. */
   uploadBytes: 16_777_216,
-  /** Files of one job: one row holds their descriptions. */
+  /** Most files of one job: their descriptions are in one row. */
   filesPerJob: 16,
-  /** Nesting of JSON: deeper values overflow the stack of a recursive reader. */
+  /** Deepest nesting of JSON: deeper values overflow the stack of a recursive reader. */
   jsonDepth: 64,
-  /** Nesting of an `input` on its own: it must still be readable inside the frames that carry it. */
+  /** Deepest nesting of an `input`: the frames that contain it must stay within `jsonDepth`. */
   inputDepth: 60,
-  /** Streamed output kept for one job, bytes; older pieces are dropped, the result is kept whole. */
+  /** Most progress and output kept for one job, bytes. Older events are dropped; the result is kept whole. */
   jobLogBytes: 1_048_576,
-  /** Jobs one socket may follow beside those it submitted: they live in its 16 KB attachment. */
+  /** Most jobs that one socket may follow besides those it submitted: they are in its 16 KB attachment. */
   followsPerSocket: 100,
-  /** Channels one socket of `/ws` may follow: they live in its 16 KB attachment. */
+  /** Most channels that one socket of `/ws` may follow: they are in its 16 KB attachment. */
   roomsPerSocket: 100,
-  /** What a socket's attachment may hold, bytes; the runtime allows 16,384. */
+  /** Largest attachment of a socket, bytes; the runtime allows 16,384. */
   attachmentBytes: 15_000,
-  /** Frames a client of rooms may send in a burst, and each second after it. */
+  /** Frames that a client of rooms may send at once, and each second in the long run. */
   frameBurst: 1_000,
   framesPerSecond: 500,
-  /** A frame that makes the edge ask others counts as so many. */
+  /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
-  /** Attempts one worker may hold at once: it lists them all in one `register` frame. */
+  /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
-  /** Capabilities one worker has, or one job asks for. */
+  /** Most capabilities that one worker has, or that one job requires. */
   capabilities: 50,
-  /** Malformed frames in a row at which a subscriber's socket is closed. */
+  /** The number of malformed frames in a row after which a subscriber's socket is closed. */
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */
   registerMs: 10_000,
-  /** Events a slow reader of a stream may leave unread, bytes: they are held in memory. */
+  /** Most data that a slow reader of a stream may leave unread, bytes: it is in memory. */
   unreadBytes: 8_388_608,
   /** Longest `Prefer: wait`, seconds: proxies cut idle requests after about 100. */
   waitSeconds: 60,

@@ -2,12 +2,12 @@ import { z } from "zod";
 import { jobStatus } from "./resources.ts";
 import { timestamp } from "./values.ts";
 
-/** What objects there are that have sockets or jobs. */
+/** The kinds of objects that have sockets or jobs, and so report to the monitor. */
 export const SOURCE_KINDS = ["space", "job", "room", "gateway"] as const;
 export const sourceKind = z.enum(SOURCE_KINDS);
 export type SourceKind = z.infer<typeof sourceKind>;
 
-/** Jobs that are told one by one. */
+/** How many of the latest jobs a report lists. */
 export const RECENT_JOBS = 10;
 
 const count = z.int().min(0);
@@ -22,17 +22,20 @@ export const recentJob = z.object({
 });
 export type RecentJob = z.infer<typeof recentJob>;
 
-/** What one object has to say of itself: numbers as they are now, never what was added. */
+/**
+ * One object's report to the monitor. Its numbers are absolute, not increments, so a report that is lost or sent
+ * twice does no harm (decision 0024).
+ */
 export const sourceReport = z.object({
   kind: sourceKind,
-  /** Open sockets, those of streams and waiting requests included. */
+  /** Open sockets, including those of streams and of requests that wait. */
   connections: count,
-  /** Jobs that have not ended and are followed. */
+  /** Jobs that have not ended and that somebody follows. */
   jobs_with_connections: count,
   jobs: z.object({
     /** Waiting or running. */
     active: count,
-    /** Ended, those included that were erased since. */
+    /** Ended jobs, including those that were erased since. */
     completed: count,
     failed: count,
     canceled: count,
@@ -51,7 +54,7 @@ const jobCounts = z.object({
 });
 const websocketCounts = z.object({ total_connections: count, jobs_with_connections: count });
 
-/** `/ws/monitor`: at once, and on every change, at most once a second. */
+/** The frame of `/ws/monitor`: sent at once and then after changes, at most once a second. */
 export const systemStatusFrame = z.object({
   type: z.literal("system_status"),
   timestamp,
@@ -61,17 +64,17 @@ export const systemStatusFrame = z.object({
 });
 export type SystemStatusFrame = z.infer<typeof systemStatusFrame>;
 
-/** What may be sent there. */
+/** The frames a client may send on `/ws/monitor`. */
 export const monitorClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("ping") }),
 ]);
 
-/** `GET /api/v1/websocket/stats`. */
+/** The answer of `GET /api/v1/websocket/stats`. */
 export const statsResource = z.object({
   timestamp,
   jobs: jobCounts,
   websockets: websocketCounts,
-  /** Objects that were heard of. */
+  /** How many objects have reported. */
   sources: z.object({ spaces: count, jobs: count, rooms: count, gateways: count }),
 });
 export type StatsResource = z.infer<typeof statsResource>;

@@ -7,7 +7,7 @@ import { json, jsonObject, spaceName, timestamp } from "./values.ts";
 const optionalSeconds = z.number().positive().max(604_800).nullable();
 const seconds = (max: number) => z.number().positive().max(max);
 
-/** Settings of a space; the comment of each says what it decides. */
+/** The settings of a space. Names with `_s` are in seconds. */
 export const spaceSettings = z.strictObject({
   title: z.string().max(120),
   description: z.string().max(4_000),
@@ -17,17 +17,17 @@ export const spaceSettings = z.strictObject({
   enable_audio: z.boolean(),
   enable_video: z.boolean(),
   enable_file_upload: z.boolean(),
-  /** Workers that may serve the space at the same time. */
+  /** How many workers may serve the space at the same time. */
   max_workers: z.int().min(1).max(64),
-  /** Jobs a worker may run at once, however many it offers; `null`: what it offers. */
+  /** The most jobs that a worker may run at once; `null`: as many as it offers. */
   concurrency: z.int().min(1).max(LIMITS.concurrency).nullable(),
-  /** What happens to a submit while no worker is there. */
+  /** What happens to a submit while no worker is connected. */
   offline: z.enum(["refuse", "queue"]),
   max_queue: z.int().min(1).max(1_000_000),
   max_attempts: z.int().min(1).max(100),
-  /** How long a dropped worker may take to come back to its jobs. */
+  /** How long the attempts of a dropped worker wait for it to come back. */
   reconnect_grace_s: z.number().min(0).max(3_600),
-  /** Longest wait for a dispatch. */
+  /** Longest time in the queue. */
   queue_timeout_s: optionalSeconds,
   /** Longest time from dispatch to the first progress or output. */
   first_output_timeout_s: optionalSeconds,
@@ -37,12 +37,12 @@ export const spaceSettings = z.strictObject({
   job_timeout_s: seconds(604_800),
   /** How long finished jobs are kept. */
   result_ttl_s: seconds(31_536_000),
-  /** How long a result also answers later submits of the same input; 0: never. */
+  /** How long a result is reused for later submits with the same input; 0: it never is. */
   cache_ttl_s: z.number().min(0).max(31_536_000),
 });
 export type SpaceSettings = z.infer<typeof spaceSettings>;
 
-/** The settings under which a space starts. */
+/** The settings of a new space, unless its creator chooses others. */
 export const DEFAULT_SETTINGS: SpaceSettings = {
   title: "",
   description: "",
@@ -67,7 +67,7 @@ export const DEFAULT_SETTINGS: SpaceSettings = {
 
 export const createSpaceBody = spaceSettings.partial().extend({ name: spaceName });
 
-/** A change names only what changes. */
+/** Contains only the settings that change. */
 export const patchSpaceBody = spaceSettings
   .partial()
   .refine((patch) => Object.keys(patch).length > 0, "names nothing to change");
@@ -75,15 +75,15 @@ export type SpacePatch = z.infer<typeof patchSpaceBody>;
 
 export const WORKER_STATES = ["connected", "disconnected", "reconnecting", "draining"] as const;
 
-/** What anyone who may see a space may know of it now. */
+/** The current status of a space, for anyone who may see the space. */
 export const spaceStatus = z.object({
   worker: z.enum(WORKER_STATES),
   worker_name: z.string().optional(),
   queue_size: z.int(),
   processing: z.int(),
-  /** Until a job submitted now would start; `null` before any job was measured. */
+  /** Seconds until a job that is submitted now would start; `null` if that can't be estimated. */
   estimated_wait_s: z.number().nullable(),
-  /** Why jobs wait, or one submitted now would, in words. */
+  /** The reason, in words, why jobs wait, or why a job that is submitted now would wait. */
   waiting_reason: z.string().optional(),
 });
 export type SpaceStatus = z.infer<typeof spaceStatus>;
@@ -106,12 +106,12 @@ export const tokenResource = z.object({
   name: z.string(),
   created_at: timestamp,
   last_used_at: timestamp.nullable(),
-  /** The secret itself: only in the answer that made it. */
+  /** The secret itself; only the answer to the request that made the token contains it. */
   token: z.string().optional(),
 });
 export type TokenResource = z.infer<typeof tokenResource>;
 
-/** What a worker can do, or a job needs, in a word that both sides know. */
+/** Something that a worker can do and a job may require: a word that workers and submitters agree on. */
 export const capability = z.string().min(1).max(60);
 
 export const PRIORITY = { min: -100, max: 100 } as const;
@@ -120,39 +120,39 @@ export const WEBHOOK_EVENTS = ["start", "output", "logs", "completed"] as const;
 export const webhookEvent = z.enum(WEBHOOK_EVENTS);
 export type WebhookEvent = z.infer<typeof webhookEvent>;
 
-/** Where to tell of a job, and what of it: every event, if none is named. */
+/** The address to which events of a job are sent, and the events: all of them if none are listed. */
 const webhook = z
   .union([
     z.url().max(2_000),
     z.strictObject({ url: z.url().max(2_000), events: z.array(webhookEvent).min(1).optional() }),
   ])
-  .transform((asked) => {
-    const { url, events = WEBHOOK_EVENTS } = typeof asked === "string" ? { url: asked } : asked;
+  .transform((given) => {
+    const { url, events = WEBHOOK_EVENTS } = typeof given === "string" ? { url: given } : given;
     return { url, events: [...new Set(events)] };
   });
 
-/** Printable ASCII, as it comes in a header. */
+/** Printable ASCII only, because it may be sent as a header. */
 export const idempotencyKey = z
   .string()
   .regex(/^[\x20-\x7e]{1,255}$/, "must be 1 to 255 printable ASCII characters");
 
-/** What a submitter may ask for beside the input; limits can only lower those of the space. */
+/** The options of a submit besides the input. Its limits can only be lower than those of the space. */
 export const jobOptions = {
   priority: z.int().min(PRIORITY.min).max(PRIORITY.max).optional(),
   queue_timeout_s: seconds(604_800).optional(),
   first_output_timeout_s: seconds(604_800).optional(),
   stall_timeout_s: seconds(604_800).optional(),
   job_timeout_s: seconds(604_800).optional(),
-  /** The submitter's socket or stream closing cancels the job. */
+  /** The job is canceled when its submitter's socket or stream closes. */
   cancel_on_disconnect: z.boolean().optional(),
   /** Only a worker that registered with all of these gets the job. */
   requires: z.array(capability).max(LIMITS.capabilities).optional(),
-  /** Told twice with the same key and body, a submit makes one job. */
+  /** Two submits with the same key and body make only one job. */
   idempotency_key: idempotencyKey.optional(),
   webhook: webhook.optional(),
 };
 
-/** The model's parameters. `prompt` is text and needs `enable_prompt`; the rest is the model's own. */
+/** The parameters of the model. `prompt` is text and needs `enable_prompt`; the model defines the others. */
 export const jobInput = jsonObject.refine(
   (input) => input.prompt === undefined || typeof input.prompt === "string",
   { message: "must be text", path: ["prompt"] },
@@ -160,11 +160,11 @@ export const jobInput = jsonObject.refine(
 
 export const submitJobBody = z.strictObject({ input: jobInput, ...jobOptions });
 export type SubmitJobBody = z.infer<typeof submitJobBody>;
-/** What was asked beside the input. */
+/** The options of a submit, without the input. */
 export type JobOptions = Omit<SubmitJobBody, "input">;
 
 export const submitBatchBody = z.strictObject({
-  /** Each is checked for itself. */
+  /** Not checked here: each job is checked on its own, so that an error in one doesn't affect the others. */
   jobs: z.array(json).min(1).max(LIMITS.batchJobs),
 });
 
@@ -180,7 +180,7 @@ export const fileInfo = z.object({
   size: z.int(),
 });
 
-/** Why a job ended without a result: it failed, or was canceled. */
+/** The reason why a job ended without a result: it failed or was canceled. */
 export const jobError = z.object({
   code: z.enum([...FAILURE_CODES, "canceled"]),
   message: z.string(),
@@ -196,17 +196,17 @@ export const jobResource = z.object({
   message: z.string().nullable(),
   /** Seconds, as the worker guesses. */
   estimated_remaining: z.number().nullable(),
-  /** 1 is next; `null` once the job left the queue. */
+  /** The job's place in the queue, 1 for the next job; `null` if the job isn't queued. */
   queue_position: z.int().nullable(),
-  /** Dispatches so far; 0 before the first. */
+  /** How often the job was dispatched so far. */
   attempt: z.int(),
   input: jsonObject,
   files: z.array(fileInfo),
-  /** What was streamed: one text where every piece is text, else the list of pieces; `null`: nothing. */
+  /** The streamed output: one text if every piece is text, otherwise the list of pieces; `null` if none. */
   output: json,
-  /** `output` lacks its beginning, which was dropped to keep the job's log small. */
+  /** The beginning of `output` is missing: it was dropped to keep the job's log small. */
   output_truncated: z.boolean(),
-  /** What the worker returned at the end; `null` until then. */
+  /** The result that the worker sent at the end; `null` until then. */
   result: json,
   error: jobError.nullable(),
   user: z.string().nullable(),
@@ -218,13 +218,13 @@ export const jobResource = z.object({
   worker: z.object({ id: z.string(), name: z.string().nullable() }).nullable(),
   /** As the worker reported them. */
   metrics: jsonObject.nullable(),
-  /** The result is that of an earlier job with the same input. */
+  /** The result was taken from an earlier job with the same input. */
   cached: z.boolean(),
   urls: z.object({ self: z.string(), events: z.string(), ws: z.string(), cancel: z.string() }),
 });
 export type JobResource = z.infer<typeof jobResource>;
 
-/** One thing a webhook was told, or is still to be told. */
+/** One message to a webhook, sent or still to be sent. */
 export const deliveryResource = z.object({
   id: z.string(),
   event: webhookEvent,
@@ -232,7 +232,7 @@ export const deliveryResource = z.object({
   status: z.enum(["pending", "delivered", "failed"]),
   attempts: z.int(),
   next_attempt_at: timestamp.nullable(),
-  /** The last answer; `null` where none came. */
+  /** The HTTP status of the last answer; `null` if there was none. */
   response_status: z.int().nullable(),
   error: z.string().nullable(),
   created_at: timestamp,
@@ -246,7 +246,7 @@ export const listJobsQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(20),
 });
 
-/** RFC 9457. */
+/** The body of a refusal, as RFC 9457 defines it. */
 export const problem = z.object({
   type: z.string(),
   title: z.string(),

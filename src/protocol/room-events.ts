@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { byteLength, type JsonObject } from "./codec.ts";
-import { PLAINLY } from "./error-messages.ts";
+import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { LIMITS } from "./limits.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
@@ -16,7 +16,7 @@ const pullRequest = z.looseObject({ pr_id: id });
 const issue = z.looseObject({ issue_id: id });
 const ai = z.looseObject({});
 
-/** What the data of a known event must have; more may be with it. */
+/** The fields that the data of a known event must have; it may have more. */
 export const EVENT_DATA = {
   "project.updated": project,
   "project.deleted": project,
@@ -38,10 +38,10 @@ export const EVENT_DATA = {
 } as const;
 
 export type KnownEventType = keyof typeof EVENT_DATA;
-/** The data of a known event, as its publisher writes it. */
+/** The data of a known event as a publisher may pass it. */
 export type EventDataInput<T extends KnownEventType> = z.input<(typeof EVENT_DATA)[T]>;
 
-/** So begin the types of what the edge alone says: nobody may publish them. */
+/** Types with these prefixes are reserved for the edge's own frames: nobody may publish them. */
 const RESERVED = ["connection.", "presence."];
 
 /** `<name>.<name>`, lower case. */
@@ -54,19 +54,19 @@ export const eventType = z
   )
   .refine(
     (type) => !RESERVED.some((reserved) => type.startsWith(reserved)),
-    "is said by the edge alone",
+    "is reserved for the edge",
   );
 
-const TOO_LARGE = `may have ${LIMITS.eventBytes} bytes at most, also when it is written anew`;
+const TOO_LARGE = `may have ${LIMITS.eventBytes} bytes at most, counted as the edge writes it again`;
 
-/** Numbers such as `1e20` are stored as more than was sent. */
+/** Measures the JSON as the edge writes it, which may be longer than what was sent: `1e20` becomes 21 digits. */
 function isTooLarge(data: JsonObject): boolean {
   const text = JSON.stringify(data);
-  // No character takes more than three bytes.
+  // A UTF-16 unit takes three bytes at most, so a short text needs no exact count.
   return text.length > LIMITS.eventBytes / 3 && byteLength(text) > LIMITS.eventBytes;
 }
 
-/** What a publisher sends. Published twice with one `id`, an event is one event. */
+/** An event as its publisher sends it. If it is published again with the same `id`, it is stored only once. */
 export const publishedEvent = z
   .strictObject({
     type: eventType,
@@ -75,9 +75,11 @@ export const publishedEvent = z
   })
   .superRefine(({ type, data }, context) => {
     if (isTooLarge(data)) context.addIssue({ code: "custom", path: ["data"], message: TOO_LARGE });
-    // Any name may be sent, also those that every object has.
+    // `hasOwn`, because a type may be a name that every object has, such as `constructor`.
     const isKnown = Object.hasOwn(EVENT_DATA, type);
-    const result = isKnown ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAINLY) : null;
+    const result = isKnown
+      ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAIN_MESSAGES)
+      : null;
     for (const issue of result?.error?.issues ?? []) {
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }
@@ -85,13 +87,13 @@ export const publishedEvent = z
 export type PublishedEvent = z.infer<typeof publishedEvent>;
 export type PublishedEventInput = z.input<typeof publishedEvent>;
 
-/** `POST /api/rooms/:room/events`: one event, or several that are stored together. */
+/** The body of `POST /api/rooms/:room/events`: one event, or several that are stored together. */
 export const publishBody = z.union([
   publishedEvent,
   z.strictObject({ events: z.array(publishedEvent).min(1).max(1_000) }),
 ]);
 
-/** An event as subscribers get it. */
+/** An event as it is sent to subscribers. */
 export const roomEventFrame = z.object({
   type: z.string(),
   room: z.string(),
@@ -109,7 +111,7 @@ export type RoomEventFrame = {
   data: JsonObject;
 };
 
-/** The answer to a publish: the event, or the place of the one that has its id already. */
+/** The answer to a publish: the event, or only the position of the earlier event with the same `id`. */
 export const publishedResource = z.discriminatedUnion("repeated", [
   roomEventFrame.extend({ repeated: z.literal(false) }),
   roomEventFrame.omit({ type: true, data: true }).extend({ repeated: z.literal(true) }),

@@ -4,16 +4,16 @@ import { publishedEvent, roomEventFrame } from "./room-events.ts";
 import { ackFrame, positionText } from "./subscriber-frames.ts";
 import { timestamp } from "./values.ts";
 
-/** `dialout.v1` on `/ws`, many rooms on one socket, and on the socket of one room. */
+/** The frames of `dialout.v1` on `/ws`, a socket for many rooms, and on the socket of one room. */
 
 const ref = z.union([z.string().max(200), z.number()]).optional();
 const address = z.string().min(1).max(200);
 
-/** Which events of a room a subscriber wants: every condition must hold. */
+/** Selects the events of a room that a subscriber gets: those that meet every condition. */
 export const eventFilter = z.strictObject({
-  /** Types, or the beginning of types: `project.*`. */
+  /** Types, or prefixes of types such as `project.*`; one of them must match. */
   types: z.array(z.string().min(1).max(120)).min(1).max(50).optional(),
-  /** Fields of `data` by their path, and the value, or any of the values, they must have. */
+  /** Paths into `data`, each with the value, or a list of values, that the field there must equal. */
   where: z
     .record(z.string().min(1).max(200), z.union([scalar(), z.array(scalar()).min(1).max(100)]))
     .refine((where) => Object.keys(where).length <= 20, "may name 20 fields at most")
@@ -25,20 +25,20 @@ function scalar() {
   return z.union([z.string().max(500), z.number(), z.boolean(), z.null()]);
 }
 
-/** What a client sends on `/ws`. */
+/** The frames a client sends on `/ws`. */
 export const gatewayClientFrame = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("subscribe"),
     room: address,
     since: positionText.optional(),
     filter: eventFilter.optional(),
-    /** Also who comes and goes. */
+    /** Whether to send `presence.joined` and `presence.left` too. */
     presence: z.boolean().optional(),
     ref,
   }),
   z.strictObject({ type: z.literal("unsubscribe"), room: address, ref }),
   z.strictObject({ type: z.literal("ping"), ref }),
-  /** A fresh token, before the old one runs out. */
+  /** Sends a fresh token before the old one expires. */
   z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
   z.strictObject({ type: z.literal("publish"), room: roomName, event: publishedEvent, ref }),
   ackFrame.extend({ room: address }),
@@ -46,7 +46,7 @@ export const gatewayClientFrame = z.discriminatedUnion("type", [
 export type GatewayClientFrame = z.infer<typeof gatewayClientFrame>;
 export type GatewayClientFrameInput = z.input<typeof gatewayClientFrame>;
 
-/** What a client sends on the socket of one room. */
+/** The frames a client sends on the socket of one room. */
 export const roomClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("ping"), ref }),
   z.strictObject({ type: z.literal("authenticate"), token: z.string().min(1).max(16_384), ref }),
@@ -73,7 +73,7 @@ export const subscribedFrame = z.object({
   type: z.literal("subscribed"),
   room: z.string(),
   epoch: z.string(),
-  /** The last event the subscriber has, or need not have: the next one is this plus 1. */
+  /** The offset before the subscription: the next event is the one after it. */
   offset: z.int(),
   recovered: z.boolean(),
   ref,
@@ -92,22 +92,22 @@ export const gatewayErrorFrame = z.object({
   ref,
 });
 
-/** `GET /api/rooms/:room/presence`. */
+/** The answer of `GET /api/rooms/:room/presence`. */
 export const presenceResource = z.object({
   room: z.string(),
   users: z.array(z.object({ user_id: z.string(), connections: z.int(), since: timestamp })),
   connections: z.int(),
 });
 
-/** `GET /api/rooms/:room/history`. */
+/** The answer of `GET /api/rooms/:room/history`. */
 export const historyResource = z.object({
   room: z.string(),
   epoch: z.string(),
-  /** The last event there is. */
+  /** The offset of the room's last event. */
   offset: z.int(),
-  /** `false`: events after `since` are lost; those that are left are here. */
+  /** `false`: some events after `since` are no longer kept; `events` starts with the first that still is. */
   recovered: z.boolean(),
-  /** Where to go on reading. */
+  /** The position to read on from, as the next `since`. */
   next: z.string(),
   events: z.array(roomEventFrame),
 });

@@ -2,15 +2,15 @@ import { z } from "zod";
 import { jobError, jobStatus, spaceStatus, submitJobBody } from "./resources.ts";
 import { jobId, json, timestamp } from "./values.ts";
 
-/** `dialout.v1`: the frames between the edge and whoever follows a space or a job. */
+/** `dialout.v1`: the frames between the edge and clients that follow a space or a job. */
 export const SUBSCRIBER_PROTOCOL = "dialout.v1";
 
 const ref = z.union([z.string().max(200), z.number()]);
 
-/** `<epoch>:<offset>`, as `since`, as an SSE id and as `Last-Event-ID`. */
+/** A position, `<epoch>:<offset>`: used as `since`, as the id of an SSE event and as `Last-Event-ID`. */
 export const positionText = z.string().regex(/^[\w-]{1,40}:\d{1,15}$/, "must be <epoch>:<offset>");
 
-/** What a subscriber of a space sends. */
+/** The frames a client sends on the socket of a space. */
 export const spaceClientFrame = z.discriminatedUnion("type", [
   submitJobBody.extend({ type: z.literal("submit"), ref }),
   z.strictObject({
@@ -25,27 +25,27 @@ export const spaceClientFrame = z.discriminatedUnion("type", [
 export type SpaceClientFrame = z.infer<typeof spaceClientFrame>;
 export type SpaceClientFrameInput = z.input<typeof spaceClientFrame>;
 
-/** Everything up to `offset` has arrived; for sockets opened with `?acks=1`. */
+/** Acknowledges every frame up to `offset`; for sockets with `?acks=1`. */
 export const ackFrame = z.strictObject({ type: z.literal("ack"), offset: z.int().min(0) });
 
-/** A subscriber of one job only listens, and may cancel. */
+/** The frames a client sends on the socket of one job. */
 export const jobClientFrame = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cancel") }),
   ackFrame,
 ]);
 export type JobClientFrame = z.infer<typeof jobClientFrame>;
 
-/** What may be asked for in the address of a job's socket. */
+/** The parameters in the address of a job's socket that limit what it is sent. */
 export const throttleQuery = z.object({
-  /** Progress frames a second, at most; all there are, where it is not named. */
+  /** The most progress frames a second; without it the socket gets all of them. */
   max_rate: z.coerce.number().min(1).max(20).optional(),
-  /** `1`: it acknowledges what arrives. */
+  /** `1`: the client acknowledges the frames it has processed. */
   acks: z.enum(["0", "1"]).default("0"),
 });
 
 const event = { offset: z.int(), timestamp };
 
-/** Progress just before a frame that was left out because newer progress says more. */
+/** How many `progress` frames just before this frame were left out, because newer ones replaced them. */
 const skipped = z.int().min(1).optional();
 
 export const connectionFrame = z.object({
@@ -54,7 +54,7 @@ export const connectionFrame = z.object({
   job_id: z.string().optional(),
   epoch: z.string(),
   offset: z.int(),
-  /** `false`: what follows is a snapshot, not the continuation of what was seen. */
+  /** `false`: a snapshot follows; `true`: the events follow that came after the client's position. */
   recovered: z.boolean(),
   timestamp,
 });
@@ -69,7 +69,7 @@ export const acceptedFrame = z.object({
   ref,
   job_id: z.string(),
   queue_position: z.int().nullable(),
-  /** Of the job's events, which follow: with their offsets, where to go on after a reconnect. */
+  /** The epoch of the job's events: with an event's offset, it is the position to name after a reconnect. */
   epoch: z.string(),
 });
 export const jobProgressFrame = z.object({
@@ -82,9 +82,9 @@ export const jobProgressFrame = z.object({
   output_path: z.string().nullable(),
   queue_position: z.int().nullable(),
   attempt: z.int(),
-  /** Only in the last one of a completed job. */
+  /** Only in the last frame of a completed job. */
   result: json.optional(),
-  /** Only in the last one of a failed or canceled job. */
+  /** Only in the last frame of a failed or canceled job. */
   error: jobError.optional(),
   skipped,
   ...event,
@@ -99,7 +99,7 @@ export const jobOutputFrame = z.object({
   ...event,
 });
 export type JobOutputFrame = z.infer<typeof jobOutputFrame>;
-/** Output and progress up to `offset` were dropped to keep the job's log small; what is left follows. */
+/** Output and progress up to `offset` were dropped to keep the job's log small; the rest follows. */
 export const gapFrame = z.object({
   type: z.literal("gap"),
   job_id: z.string(),
@@ -111,12 +111,12 @@ export const subscriberErrorFrame = z.object({
   ref: ref.optional(),
   job_id: z.string().optional(),
   code: z.string(),
-  /** The same text twice: the two former systems read one name each. */
+  /** The same text twice, because the clients of the two former systems each read another name. */
   message: z.string(),
   error: z.string(),
 });
 
-/** What the edge sends to a subscriber. */
+/** The frames the edge sends to a subscriber. */
 export const serverFrame = z.discriminatedUnion("type", [
   connectionFrame,
   spaceStatusFrame,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Json, JsonObject } from "./codec.ts";
 
-/** A value that came out of `JSON.parse`, whose depth and size were bounded there. */
+/** A value that `JSON.parse` returned. Its depth and size were checked there already. */
 export const json = z.custom<Json>((value) => value !== undefined, "is missing");
 
 /** A JSON object, not an array and not null. */
@@ -10,7 +10,7 @@ export const jsonObject = z.custom<JsonObject>(
   "must be a JSON object",
 );
 
-/** `[a-z0-9][a-z0-9-]{0,62}`: it is part of URLs and of every job's id. */
+/** A space's name. It is part of URLs and of every job's id, so few characters are allowed. */
 export const spaceName = z
   .string()
   .regex(
@@ -18,17 +18,17 @@ export const spaceName = z
     "must be 1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
   );
 
-/** `<space>.<ULID>`. */
+/** The id of a job of a space, `<space>.<ULID>`. */
 export const jobId = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}\.[0-9A-HJKMNP-TV-Z]{26}$/, "must be a job id");
 
-/** Text for people; halves of surrogate pairs, which no store keeps, are replaced. */
+/** Text for people, up to `max` characters. Lone halves of surrogate pairs are replaced, as no store keeps them. */
 export const text = (max: number) =>
   z
     .string()
     .max(max)
     .overwrite((value) => value.toWellFormed());
 
-/** ISO 8601, UTC, milliseconds. */
+/** A time in ISO 8601, in UTC, with milliseconds. */
 export const timestamp = z.iso.datetime();

@@ -3,21 +3,21 @@ import { LIMITS } from "./limits.ts";
 import { capability } from "./resources.ts";
 import { json, jsonObject, text } from "./values.ts";
 
-/** `dialout.worker.v1`: the frames between the edge and a remote worker. docs/protocol.md numbers its rules. */
+/** `dialout.worker.v1`: the frames between the edge and a remote worker. Its rules are in docs/protocol.md. */
 export const WORKER_PROTOCOL = "dialout.worker.v1";
 
 const attemptRef = { job_id: z.string().max(120), attempt: z.int().min(1) };
 
 export const registerFrame = z.object({
   type: z.literal("register"),
-  /** Stable over the reconnects of one worker process. */
+  /** The same for all connections of one worker process. */
   worker_id: text(120).min(1),
   name: text(120).optional(),
   version: z.string().max(60).optional(),
-  /** Jobs it can run at once. */
+  /** How many jobs it can run at once. */
   concurrency: z.int().min(1).max(1_000).default(1),
   capabilities: z.array(capability).max(LIMITS.capabilities).default([]),
-  /** The attempts it still holds. */
+  /** The attempts that it still has from an earlier connection. */
   resume: z.array(z.object(attemptRef)).max(1_000).default([]),
 });
 
@@ -43,7 +43,7 @@ export const failFrame = z.object({
   ...attemptRef,
   code: text(60).min(1),
   message: text(8_000),
-  /** Whether another attempt may go better. */
+  /** Whether another attempt may succeed. */
   retryable: z.boolean().default(false),
 });
 export const rejectFrame = z.object({
@@ -56,10 +56,10 @@ export const drainFrame = z.object({
   reason: text(2_000).default(""),
 });
 
-/** How busy the machine is with other things too: of several free workers the least loaded is next. */
+/** How busy the worker's machine is, also with other work, from 0 to 1: the least busy worker gets the next job. */
 export const loadFrame = z.object({ type: z.literal("load"), load: z.number().min(0).max(1) });
 
-/** What a worker sends. */
+/** The frames a worker sends. */
 export const workerFrame = z.discriminatedUnion("type", [
   registerFrame,
   acceptFrame,
@@ -79,18 +79,18 @@ export const helloFrame = z.object({
   type: z.literal("hello"),
   protocol: z.string(),
   space: z.string(),
-  /** Send the text `ping` this often, seconds. */
+  /** The interval at which the worker must send the text `ping`, seconds. */
   heartbeat_s: z.number(),
-  /** Silence after which the edge takes the worker for dead, seconds. */
+  /** The edge takes a worker that was silent this long for dead, seconds. */
   lease_s: z.number(),
   max_frame_bytes: z.number(),
-  /** Several frames may go either way as one `{type: "batch", frames: […]}`. */
+  /** Both sides may send several frames as one `{type: "batch", frames: […]}`. */
   batch: z.boolean().default(false),
 });
 
-/** The settings of a space that a worker may care for. */
+/** The settings of a space that matter to a worker. */
 export const workerConfig = z.object({
-  /** Jobs the edge will have this worker run at once. */
+  /** The most jobs that the edge gives this worker at once. */
   concurrency: z.number(),
   job_timeout_s: z.number(),
   first_output_timeout_s: z.number().nullable(),
@@ -102,9 +102,9 @@ export const registeredFrame = z.object({
   type: z.literal("registered"),
   generation: z.number(),
   config: workerConfig,
-  /** Attempts it goes on with; `outputs`: how many of the attempt's `output` frames are stored. */
+  /** The attempts that go on; `outputs` is how many of the attempt's `output` frames are stored. */
   resumed: z.array(z.object({ ...attemptRef, outputs: z.number() })),
-  /** Attempts it must give up: they are over, or another worker has the job. */
+  /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
   dropped: z.array(z.object(attemptRef)),
 });
 
@@ -113,7 +113,7 @@ export const workerFile = z.object({
   name: z.string(),
   content_type: z.string(),
   size: z.number(),
-  /** Signed; good until the attempt's deadline. */
+  /** A signed address, valid until shortly after the attempt's deadline. */
   url: z.string(),
 });
 
@@ -123,7 +123,7 @@ export const jobFrame = z.object({
   input: jsonObject,
   files: z.array(workerFile),
   priority: z.number(),
-  /** ISO 8601; the attempt is taken back then. */
+  /** When the edge takes the attempt back, ISO 8601. */
   deadline: z.string(),
   created_at: z.string(),
   user: z.string().nullable(),
@@ -148,7 +148,7 @@ export const errorFrame = z.object({
   message: z.string(),
 });
 
-/** What the edge sends to a worker. */
+/** The frames the edge sends to a worker. */
 export const edgeFrame = z.discriminatedUnion("type", [
   helloFrame,
   registeredFrame,

@@ -7,12 +7,12 @@ import type { JobLimits } from "./job.ts";
 
 export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: string };
 
-/** As much of a connected worker as decides about a submit. */
-type Present = Pick<Candidate, "draining" | "capabilities">;
+/** The facts about a connected worker that decide whether a submit is accepted. */
+type AdmittingWorker = Pick<Candidate, "draining" | "capabilities">;
 
 const ADMITTED: Admission = { ok: true };
 
-/** Whether the space's switches allow this input with files in these form fields. */
+/** Checks that the space's `enable_…` settings allow this input and files in these form fields. */
 export function admitInput(
   settings: SpaceSettings,
   input: JsonObject,
@@ -32,10 +32,15 @@ export function admitInput(
   return ADMITTED;
 }
 
-/** Whether the space takes one more job now, with so many waiting and a worker there or not. */
+/**
+ * Checks that the space accepts one more job now.
+ *
+ * @param queued how many jobs are waiting
+ * @param requires the capabilities that the new job requires
+ */
 export function admitNow(
   settings: SpaceSettings,
-  { workers, queued }: { workers: readonly Present[]; queued: number },
+  { workers, queued }: { workers: readonly AdmittingWorker[]; queued: number },
   requires: readonly string[],
 ): Admission {
   const serving = workers.filter(({ draining }) => !draining);
@@ -57,28 +62,31 @@ export function admitNow(
   return ADMITTED;
 }
 
-/** An input must fit one row of the store beside its result. */
+/** Checks the size of an input: it shares one row of the store with the job's result. */
 export function admitSize(inputBytes: number): Admission {
   if (inputBytes <= LIMITS.inputBytes) return ADMITTED;
   const message = `\`input\` has ${inputBytes} bytes; ${LIMITS.inputBytes} are allowed. Send large data as a file.`;
   return refused("payload_too_large", message);
 }
 
-/** The limits a job runs under: the space's, or lower where the submitter asked so. */
-export function limitsFor(settings: SpaceSettings, asked: JobOptions): JobLimits {
+/** The limits of a new job: the space's, or lower ones if the submitter requested them. */
+export function limitsFor(settings: SpaceSettings, options: JobOptions): JobLimits {
   return {
-    queueTimeoutS: lower(settings.queue_timeout_s, asked.queue_timeout_s),
-    firstOutputTimeoutS: lower(settings.first_output_timeout_s, asked.first_output_timeout_s),
-    stallTimeoutS: lower(settings.stall_timeout_s, asked.stall_timeout_s),
-    jobTimeoutS: Math.min(settings.job_timeout_s, asked.job_timeout_s ?? Number.POSITIVE_INFINITY),
+    queueTimeoutS: lowerOf(settings.queue_timeout_s, options.queue_timeout_s),
+    firstOutputTimeoutS: lowerOf(settings.first_output_timeout_s, options.first_output_timeout_s),
+    stallTimeoutS: lowerOf(settings.stall_timeout_s, options.stall_timeout_s),
+    jobTimeoutS: Math.min(
+      settings.job_timeout_s,
+      options.job_timeout_s ?? Number.POSITIVE_INFINITY,
+    ),
     maxAttempts: settings.max_attempts,
     reconnectGraceS: settings.reconnect_grace_s,
   };
 }
 
-function lower(ofSpace: number | null, asked: number | undefined): number | null {
-  if (asked === undefined) return ofSpace;
-  return ofSpace === null ? asked : Math.min(ofSpace, asked);
+function lowerOf(ofSpace: number | null, requested: number | undefined): number | null {
+  if (requested === undefined) return ofSpace;
+  return ofSpace === null ? requested : Math.min(ofSpace, requested);
 }
 
 function refused(code: ProblemCode, message: string): Admission {

@@ -1,22 +1,23 @@
 import type { FailureCode } from "../protocol/codes.ts";
 import type { Instant, ProcessingJob, QueuedJob } from "./job.ts";
 
-/** How long a worker may take to confirm a cancel before the edge ends the job itself, seconds. */
+/** The time a worker has to confirm a cancel before the edge ends the job itself, seconds. */
 export const CANCEL_CONFIRM_S = 10;
 
+/** A limit that is running for a job. */
 export interface Limit {
   dueAt: Instant;
   code: FailureCode;
-  /** Which limit it is, how long it was, and what to change. */
+  /** Names the limit and its length, and says what to change. */
   message: string;
 }
 
-/** Every limit that runs for the job now; the earliest of them is its deadline. */
+/** All limits that are running for the job now; the earliest of them is its deadline. */
 export function limitsOf(job: QueuedJob | ProcessingJob): Limit[] {
   return job.status === "queued" ? queuedLimits(job) : processingLimits(job);
 }
 
-/** When the job next needs a look; `null` where nothing runs out. */
+/** When something is next due for the job: a limit, or the confirmation of a cancel; `null` if nothing is. */
 export function dueAt(job: QueuedJob | ProcessingJob): Instant | null {
   const dues = limitsOf(job).map((limit) => limit.dueAt);
   if (job.status === "processing" && job.cancel) {
@@ -25,14 +26,14 @@ export function dueAt(job: QueuedJob | ProcessingJob): Instant | null {
   return dues.length === 0 ? null : Math.min(...dues);
 }
 
-/** The limit that ran out first, if any has by `now`. */
+/** The limit that ran out first; `null` if none has run out by `now`. */
 export function exceededLimit(job: QueuedJob | ProcessingJob, now: Instant): Limit | null {
   const over = limitsOf(job).filter((limit) => limit.dueAt <= now);
   over.sort((a, b) => a.dueAt - b.dueAt);
   return over[0] ?? null;
 }
 
-/** When the attempt is taken back at the latest: the deadline the worker is told. */
+/** The latest time at which the attempt is taken back: the `deadline` in the worker's `job` frame. */
 export function attemptDeadline(job: ProcessingJob): Instant {
   return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS);
 }

@@ -1,22 +1,22 @@
 /** A connected worker as the dispatcher sees it. */
 export interface Candidate {
   id: string;
-  /** Jobs it may run at once. */
+  /** How many jobs it may run at once. */
   slots: number;
-  /** Attempts it holds. */
+  /** How many attempts it has now. */
   busy: number;
-  /** How busy its machine says it is, 0 to 1. */
+  /** The load of its machine as it last reported it, 0 to 1. */
   load: number;
   capabilities: ReadonlySet<string>;
   draining: boolean;
 }
 
-/** The slots a worker has in a space that may allow it fewer than it offers. */
+/** The slots of a worker: what it offers, or fewer if the space allows fewer. */
 export function slotsOf(offered: number, allowed: number | null): number {
   return allowed === null ? offered : Math.min(offered, allowed);
 }
 
-/** Whether a worker has everything a job asks for. */
+/** Whether a worker has every capability that a job requires. */
 export function covers(
   { capabilities }: Pick<Candidate, "capabilities">,
   requires: readonly string[],
@@ -24,7 +24,7 @@ export function covers(
   return requires.every((capability) => capabilities.has(capability));
 }
 
-/** Slots that a job which asks for this could go to now. */
+/** How many slots are free now for jobs that require these capabilities. */
 export function freeSlots(candidates: Iterable<Candidate>, requires: readonly string[]): number {
   let free = 0;
   for (const candidate of candidates) {
@@ -34,7 +34,7 @@ export function freeSlots(candidates: Iterable<Candidate>, requires: readonly st
   return free;
 }
 
-/** The worker to get the next job: of those that can take it the least busy; `null` where none can. */
+/** Chooses the least busy of the workers that can take the job; `null` if none can. */
 export function chooseWorker<C extends Candidate>(
   candidates: Iterable<C>,
   requires: readonly string[],
@@ -48,7 +48,7 @@ export function chooseWorker<C extends Candidate>(
   return best;
 }
 
-/** A machine may be busy with more than its attempts. */
+/** The share of the slots in use, or the reported load if that is higher: a machine may have other work. */
 function busyness(candidate: Candidate): number {
   return Math.max(candidate.busy / candidate.slots, candidate.load);
 }

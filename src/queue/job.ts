@@ -2,10 +2,10 @@ import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
 import type { JobStatus, WebhookEvent } from "../protocol/resources.ts";
 
-/** Instants are milliseconds since 1970, UTC. */
+/** A point in time, in milliseconds since 1970, UTC. */
 export type Instant = number;
 
-/** The limits a job runs under, fixed when it is submitted; seconds, `null` is no limit. */
+/** The limits of a job, fixed when it is submitted. Names with `S` are in seconds; `null` is no limit. */
 export interface JobLimits {
   queueTimeoutS: number | null;
   firstOutputTimeoutS: number | null;
@@ -15,7 +15,7 @@ export interface JobLimits {
   reconnectGraceS: number;
 }
 
-/** A stored file of a job; `key` is its name in the bucket and never leaves the edge. */
+/** A stored file of a job; `key` is its name in the bucket and is never sent to anybody. */
 export interface StoredFile {
   field: string;
   name: string;
@@ -25,7 +25,10 @@ export interface StoredFile {
   key: string;
 }
 
-/** One change of status, kept with the job for good: the fixed part of its event log. */
+/**
+ * One change of a job's status. These events of the job's log are kept as long as the job; the others
+ * (`LogEvent`) are dropped when the log becomes too large.
+ */
 export interface StatusEvent {
   offset: number;
   at: Instant;
@@ -34,37 +37,37 @@ export interface StatusEvent {
   message: string | null;
 }
 
-/** What an HTTP endpoint is told of a job. */
+/** The HTTP endpoint that is informed about a job, and the events it is informed of. */
 export interface Webhook {
   url: string;
   events: readonly WebhookEvent[];
 }
 
 interface JobBase {
-  /** The ULID part of the job's id; it grows in the order of submits. */
+  /** The ULID in the job's id; ULIDs sort in the order of submits (decision 0013). */
   ulid: string;
   priority: number;
   input: JsonObject;
   files: StoredFile[];
   user: string | null;
   limits: JobLimits;
-  /** Capabilities its worker must have, sorted. */
+  /** The capabilities that its worker must have, sorted. */
   requires: readonly string[];
   cancelOnDisconnect: boolean;
-  /** The submitter's name for this submit, and what it was: told twice, it is the same job. */
+  /** The idempotency key of the submit, and a hash of the submit, to recognize a repeat (decision 0016). */
   idempotency: { key: string; fingerprint: string } | null;
-  /** What a later submit must be to be answered with this job's result; `null`: nothing is. */
+  /** Later submits with the same key may get this job's result (decision 0018); `null`: none may. */
   cacheKey: string | null;
   webhook: Webhook | null;
-  /** The connection that submitted it, which follows it without asking. */
+  /** The connection that submitted the job; it follows the job automatically. */
   submitter: string | null;
   createdAt: Instant;
   updatedAt: Instant;
-  /** Dispatches so far. */
+  /** How often the job was dispatched so far. */
   attempts: number;
-  /** When it was first dispatched. */
+  /** When the job was first dispatched; `null` before that. */
   startedAt: Instant | null;
-  /** The last offset given out in its event log. */
+  /** The last offset used in its event log. */
   offset: number;
   history: StatusEvent[];
 }
@@ -76,60 +79,63 @@ export interface WorkerRef {
 
 export interface QueuedJob extends JobBase {
   status: "queued";
-  /** When it went into the queue, this time. */
+  /** When it last entered the queue. */
   queuedAt: Instant;
-  /** Not dispatched before: what failed just now needs a moment. */
+  /** It is not dispatched before this time: after a failure a job waits for a delay (decision 0014). */
   availableAt: Instant;
 }
 
-/** A running attempt. Its progress is volatile: the event log has it, the job's row does not. */
+/** A job with a running attempt. Its `live` progress is stored in the event log, not in the job's row. */
 export interface ProcessingJob extends JobBase {
   status: "processing";
   startedAt: Instant;
   worker: WorkerRef;
   generation: number;
   dispatchedAt: Instant;
-  /** Since when the worker's socket is gone; `null` while it is there. */
+  /** When the worker's socket was lost; `null` while it is connected. */
   detachedAt: Instant | null;
-  /** When its worker last came back to it: what was silent while it was gone is no stall. */
+  /** When the worker last resumed the attempt: limits on silence count from then, not from before its absence. */
   resumedAt: Instant | null;
   cancel: { requestedAt: Instant; reason: string } | null;
   live: LiveProgress;
 }
 
+/** What the running attempt has reported so far. */
 export interface LiveProgress {
+  /** Percent. */
   progress: number;
   message: string | null;
+  /** Seconds, as the worker guesses. */
   estimatedRemaining: number | null;
-  /** `output` frames of this attempt. */
+  /** How many `output` frames this attempt has sent. */
   outputs: number;
-  /** The last progress or output of this attempt; `null` before the first. */
+  /** When the attempt last sent progress or output; `null` before the first. */
   lastFrameAt: Instant | null;
 }
 
-interface Ended extends JobBase {
-  /** When its last attempt began; `null` where there was none. */
+interface EndedJobBase extends JobBase {
+  /** When its last attempt began; `null` if it was never dispatched. */
   dispatchedAt: Instant | null;
   completedAt: Instant;
-  /** Who ran the last attempt; `null` where there was none. */
+  /** The worker of the last attempt; `null` if there was none. A repeat of its end is acknowledged again. */
   worker: WorkerRef | null;
-  /** The generation that told its end, so that the end told twice is acknowledged twice. */
+  /** The generation over which the last attempt ended; `null` if there was none. */
   generation: number | null;
 }
 
-export interface CompletedJob extends Ended {
+export interface CompletedJob extends EndedJobBase {
   status: "completed";
   result: Json;
   metrics: JsonObject | null;
-  /** The result of an earlier job with the same input; no worker ran this one. */
+  /** The result was taken from an earlier job with the same input; no worker ran this job. */
   cached: boolean;
 }
-export interface FailedJob extends Ended {
+export interface FailedJob extends EndedJobBase {
   status: "failed";
   error: { code: FailureCode; message: string };
   progress: number;
 }
-export interface CanceledJob extends Ended {
+export interface CanceledJob extends EndedJobBase {
   status: "canceled";
   reason: string;
   progress: number;
@@ -144,21 +150,21 @@ export function isEnded(job: Job): job is EndedJob {
 
 export type OutputEvent = Extract<LogEvent, { kind: "output" }>;
 
-/** The pieces that the last attempt streamed. */
+/** The output pieces of the latest attempt. */
 export function currentOutput(job: Job, log: readonly LogEvent[]): OutputEvent[] {
   return log
     .filter((event) => event.kind === "output")
     .filter((event) => event.attempt === job.attempts);
 }
 
-/** What the last attempt streamed: one text where every piece is text, else the pieces; or nothing. */
+/** The output of the latest attempt: one text if every piece is text, otherwise the list; `null` if none. */
 export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
   const deltas = currentOutput(job, log).map(({ delta }) => delta);
   if (deltas.length === 0) return null;
   return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }
 
-/** A piece of a job's event log between two changes of status. */
+/** An event of a job's log that is not a change of status. */
 export type LogEvent =
   | { kind: "output"; offset: number; at: Instant; attempt: number; delta: Json }
   | {

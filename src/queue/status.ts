@@ -1,20 +1,20 @@
 import type { SpaceStatus } from "../protocol/resources.ts";
 import { type Candidate, covers, freeSlots } from "./dispatch.ts";
 
-/** What the status of a space is made from. */
+/** Everything from which the status of a space is computed. */
 export interface SpaceSnapshot {
   workers: (Candidate & { name: string | null })[];
   queued: number;
-  /** What the jobs that wait ask for, each set once. */
+  /** The distinct capability sets that waiting jobs require. */
   requested: readonly (readonly string[])[];
   processing: number;
-  /** Attempts whose worker dropped and may still come back. */
+  /** How many attempts belong to workers that dropped and may still come back. */
   detached: number;
-  /** Mean run of a job, seconds; `null` before any was measured. */
+  /** The moving mean of how long a job runs, seconds; `null` before any run was measured. */
   meanRunS: number | null;
 }
 
-/** What a space says of itself now. */
+/** The space's current status, as clients get it. */
 export function spaceStatusOf(snapshot: SpaceSnapshot): SpaceStatus {
   const worker = workerState(snapshot.workers, snapshot.detached);
   const names = snapshot.workers.flatMap(({ name }) => name ?? []);
@@ -29,7 +29,7 @@ export function spaceStatusOf(snapshot: SpaceSnapshot): SpaceStatus {
   };
 }
 
-/** Seconds until a job with `ahead` queued jobs before it starts; `null` where nothing tells. */
+/** Seconds until a job starts that has `ahead` queued jobs before it; `null` if that can't be estimated. */
 export function estimatedWait(snapshot: SpaceSnapshot, ahead: number): number | null {
   const serving = snapshot.workers.filter(({ draining }) => !draining);
   const slots = serving.reduce((sum, { slots }) => sum + slots, 0);
@@ -40,9 +40,10 @@ export function estimatedWait(snapshot: SpaceSnapshot, ahead: number): number | 
   return Math.round(((ahead - free + 1) * snapshot.meanRunS * 10) / slots) / 10;
 }
 
-/** Weight of the newest run in the moving mean: about the last ten count. */
+/** The weight of the newest run in the moving mean: the last ten runs make up nearly all of it. */
 const NEWEST_WEIGHT = 0.2;
 
+/** The moving mean after one more run, seconds; `meanS` is `null` before the first. */
 export function meanAfter(meanS: number | null, runS: number): number {
   return meanS === null ? runS : meanS + NEWEST_WEIGHT * (runS - meanS);
 }
@@ -72,7 +73,7 @@ function waitingReason(snapshot: SpaceSnapshot): string | null {
   }
 }
 
-/** Why a job that asks for this would wait now, in words; `null` where a worker is free for it. */
+/** The reason why a job that requires this would wait now, in words; `null` if a worker is free for it. */
 export function waitingReasonFor(
   snapshot: SpaceSnapshot,
   requires: readonly string[],

@@ -12,17 +12,20 @@ import {
   type WorkerRef,
 } from "./job.ts";
 
-/** Which attempt a frame speaks of, and over which connection it came. */
+/**
+ * The attempt that a worker's frame is about, and the connection it came over. A frame from a former attempt
+ * or connection must not change the job.
+ */
 export interface Fence {
   attempt: number;
   workerId: string;
   generation: number;
 }
 
-/** Everything that can happen to a job after its submit. */
+/** Everything that can happen to a job after it was submitted. */
 export type Command =
   | { type: "dispatch"; worker: WorkerRef; generation: number }
-  /** An earlier job with the same input has the result already. */
+  /** The result of an earlier job with the same input is reused (decision 0018). */
   | { type: "answer"; deltas: readonly Json[]; result: Json; metrics: JsonObject | null }
   | { type: "accept"; fence: Fence }
   | {
@@ -37,34 +40,36 @@ export type Command =
   | { type: "fail"; fence: Fence; code: string; message: string; retryable: boolean }
   | { type: "reject"; fence: Fence; reason: string }
   | { type: "resume"; fence: Fence }
-  /** The worker's socket is gone; its grace begins. */
+  /** The worker's socket was lost; its grace begins (decision 0010). */
   | { type: "detach" }
-  /** The attempt is taken back: its worker is gone for good, or does not know of it. */
+  /** The attempt is taken back: its worker left for good, or came back without the attempt. */
   | { type: "lose"; reason: string }
   | { type: "cancel"; reason: string }
   | { type: "position"; position: number }
-  /** Time has passed: whatever limit is over takes effect. */
+  /** Time has passed: a limit that has run out takes effect. */
   | { type: "tick" };
 
+/** A frame that must be sent to the job's worker once the change is stored. */
 export type Effect =
   | { type: "ack"; of: "result" | "fail" | "reject" }
-  /** The worker is to give up the attempt. */
-  | { type: "tell_cancel"; worker: WorkerRef; attempt: number; reason: string };
+  /** Asks the worker to stop the attempt. */
+  | { type: "send_cancel"; worker: WorkerRef; attempt: number; reason: string };
 
+/** What a command did to a job. */
 export type Outcome =
   | { kind: "applied"; job: Job; log: LogEvent[]; effects: Effect[] }
-  /** Already so; effects (an acknowledgement told again) are still due. */
+  /** There was nothing to change; effects (a repeated acknowledgement) are still due. */
   | { kind: "unchanged"; effects: Effect[] }
-  /** Of an older attempt, generation, or of a job that is over. */
+  /** The frame is from a former attempt or connection, or its job has ended. */
   | { kind: "stale" };
 
-/** Characters of a message in a job's history. */
+/** The most characters that a message has in a job's history (decision 0007). */
 const BRIEF = 500;
 
 const STALE: Outcome = { kind: "stale" };
 const UNCHANGED: Outcome = { kind: "unchanged", effects: [] };
 
-/** What a submit brings. */
+/** The fields of a job that its submit determines. */
 export type NewJob = Pick<
   QueuedJob,
   | "ulid"
@@ -81,7 +86,7 @@ export type NewJob = Pick<
   | "submitter"
 >;
 
-/** A submit, as the queue's first state of a job. */
+/** Makes the first state of a job from its submit. */
 export function submitted(job: NewJob, now: Instant): QueuedJob {
   return {
     ...job,
@@ -97,23 +102,23 @@ export function submitted(job: NewJob, now: Instant): QueuedJob {
   };
 }
 
-/** The whole life of a job: what `command` makes of it at `now`. Pure. */
+/** Computes what `command` does to a job at `now`. Pure; every change in a job's life is made here. */
 export function transition(job: Job, command: Command, now: Instant): Outcome {
-  if (isEnded(job)) return afterTheEnd(job, command);
+  if (isEnded(job)) return whileEnded(job, command);
   if (job.status === "queued") return whileQueued(job, command, now);
   return whileProcessing(job, command, now);
 }
 
-/** The end never changes; a worker that tells the same end again is acknowledged again. */
-function afterTheEnd(job: EndedJob, command: Command): Outcome {
+/** An end never changes; if the worker that reported it sends it again, it is acknowledged again. */
+function whileEnded(job: EndedJob, command: Command): Outcome {
   if (!("fence" in command)) return UNCHANGED;
-  const told = command.type === "result" || command.type === "fail";
+  const isEnd = command.type === "result" || command.type === "fail";
   const bySameAttempt =
     command.fence.attempt === job.attempts && command.fence.workerId === job.worker?.id;
   const sameEnd =
     (command.type === "result" && job.status === "completed") ||
     (command.type === "fail" && job.status !== "completed");
-  if (!(told && bySameAttempt && sameEnd)) return STALE;
+  if (!(isEnd && bySameAttempt && sameEnd)) return STALE;
   return { kind: "unchanged", effects: [{ type: "ack", of: command.type }] };
 }
 
@@ -144,7 +149,7 @@ function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
 
 function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Outcome {
   if ("fence" in command) {
-    return isCurrent(job, command) ? heard(job, command, now) : STALE;
+    return isCurrent(job, command) ? afterFrame(job, command, now) : STALE;
   }
   switch (command.type) {
     case "detach":
@@ -162,15 +167,15 @@ function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Ou
 
 type FencedCommand = Extract<Command, { fence: Fence }>;
 
-/** A resume may raise the generation; every other frame must be of the current one. */
+/** A resume comes over a newer connection; every other frame must come over the attempt's current one. */
 function isCurrent(job: ProcessingJob, command: FencedCommand): boolean {
   const { attempt, workerId, generation } = command.fence;
   if (attempt !== job.attempts || workerId !== job.worker.id) return false;
   return command.type === "resume" ? generation >= job.generation : generation === job.generation;
 }
 
-/** A frame of the running attempt. */
-function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
+/** Applies a frame of the running attempt. */
+function afterFrame(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
   const live = { ...job.live, lastFrameAt: now };
   switch (command.type) {
     case "accept":
@@ -183,9 +188,10 @@ function heard(job: ProcessingJob, command: FencedCommand, now: Instant): Outcom
       const { progress, message, estimatedRemaining } = command;
       const offset = job.offset + 1;
       const attempt = job.attempts;
-      const told = { progress, message, estimatedRemaining };
-      const log: LogEvent = { kind: "progress", offset, at: now, attempt, ...told };
-      return appliedWithLog({ ...job, offset, updatedAt: now, live: { ...live, ...told } }, log);
+      const reported = { progress, message, estimatedRemaining };
+      const log: LogEvent = { kind: "progress", offset, at: now, attempt, ...reported };
+      const next = { ...job, offset, updatedAt: now, live: { ...live, ...reported } };
+      return appliedWithLog(next, log);
     }
     case "output": {
       const offset = job.offset + 1;
@@ -229,7 +235,7 @@ function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
   if (job.cancel) return UNCHANGED;
   const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason } };
-  return applied(withStatus(next, "Canceling …", now), [tellCancel(job, reason)]);
+  return applied(withStatus(next, "Canceling …", now), [cancelEffect(job, reason)]);
 }
 
 function ticked(job: ProcessingJob, now: Instant): Outcome {
@@ -242,11 +248,11 @@ function ticked(job: ProcessingJob, now: Instant): Outcome {
   const end = job.cancel
     ? canceled(job, job.cancel.reason, now)
     : failed(job, limit.code, limit.message, now);
-  return applied(end, [tellCancel(job, limit.message)]);
+  return applied(end, [cancelEffect(job, limit.message)]);
 }
 
-function tellCancel(job: ProcessingJob, reason: string): Effect {
-  return { type: "tell_cancel", worker: job.worker, attempt: job.attempts, reason };
+function cancelEffect(job: ProcessingJob, reason: string): Effect {
+  return { type: "send_cancel", worker: job.worker, attempt: job.attempts, reason };
 }
 
 function dispatched(
@@ -284,25 +290,27 @@ function dispatched(
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
 
-/** What fails at once must not burn its attempts at once: 1, 2, 4 … 30 seconds. */
+/** 1, 2, 4 … 30 seconds, so that a job that fails at once doesn't use up all attempts at once (decision 0014). */
 function retryDelayMs(attempts: number): number {
   return Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempts - 1, 10));
 }
 
-/** Back to the head of its priority: its ULID is older than any other that waits. */
+/**
+ * Puts the job back in the queue, or fails it if this was its last attempt. Its ULID puts it ahead of the
+ * other jobs of its priority: the queue is sorted by ULID, and jobs that were never dispatched are younger.
+ */
 function requeued(
   job: ProcessingJob,
   code: FailureCode,
-  why: string,
+  reason: string,
   now: Instant,
   delayMs: number,
 ): Job {
   const { maxAttempts } = job.limits;
   if (job.attempts >= maxAttempts) {
-    const once = maxAttempts === 1;
-    const end = once ? code : "too_many_attempts";
-    const message = once ? why : `Gave up after ${maxAttempts} attempts; the last one: ${why}`;
-    return failed(job, end, message, now);
+    if (maxAttempts === 1) return failed(job, code, reason, now);
+    const message = `Gave up after ${maxAttempts} attempts; the last one: ${reason}`;
+    return failed(job, "too_many_attempts", message, now);
   }
   const {
     worker: _w,
@@ -320,7 +328,7 @@ function requeued(
     queuedAt: now,
     availableAt: now + delayMs,
   };
-  return withStatus(queued, why, now);
+  return withStatus(queued, reason, now);
 }
 
 function answered(
@@ -375,7 +383,7 @@ function ended(job: QueuedJob | ProcessingJob, now: Instant) {
   return { ...base, completedAt: now };
 }
 
-/** Gives a change of status its place in the job's event log. */
+/** Adds the job's new status to its history, with the next offset of its event log. */
 function withStatus<J extends Job>(job: J, message: string | null, now: Instant): J {
   const offset = job.offset + 1;
   const event = {
@@ -388,7 +396,7 @@ function withStatus<J extends Job>(job: J, message: string | null, now: Instant)
   return { ...job, offset, updatedAt: now, history: [...job.history, event] };
 }
 
-/** Attempts are many and share one row; the last one's message is kept whole beside them. */
+/** Shortens a message, as all of a job's history is in one row. The last message is also stored whole there. */
 function brief(message: string | null): string | null {
   if (message === null || message.length <= BRIEF) return message;
   return `${message.slice(0, BRIEF - 1)}…`;

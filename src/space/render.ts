@@ -3,7 +3,7 @@ import { iso } from "../protocol/iso.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
-import type { Delivery } from "../storage/webhook-store.ts";
+import type { WebhookDelivery } from "../storage/webhook-store.ts";
 import { isDelivered } from "../webhooks/retry.ts";
 
 /** What a job looks like from outside, beside what its own state tells. */
@@ -189,7 +189,7 @@ function errorOf(job: Job): JobError | null {
   return null;
 }
 
-export function deliveryResourceOf(delivery: Delivery): DeliveryResource {
+export function deliveryResourceOf(delivery: WebhookDelivery): DeliveryResource {
   const { id, event, url, attempts, status, error, dueAt } = delivery;
   const heard = status !== null && isDelivered({ status });
   return {

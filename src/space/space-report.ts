@@ -1,7 +1,7 @@
 import { iso } from "../protocol/iso.ts";
 import { RECENT_JOBS, type RecentJob, type Report } from "../protocol/monitor.ts";
 import { isEnded, type Job } from "../queue/job.ts";
-import type { Ends } from "../storage/space-store.ts";
+import type { EndCounts } from "../storage/space-store.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import { jobIdOf } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
@@ -14,7 +14,7 @@ export class SpaceReport {
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
   /** How its jobs ended, those included that were erased since. */
-  private readonly ends: Ends;
+  private readonly ends: EndCounts;
   /** The jobs that changed last, by ULID; the latest is last. */
   private recent = new Map<string, Recent>();
   private isRecalled = false;
@@ -27,7 +27,7 @@ export class SpaceReport {
 
   /** Counts what a batch ended, inside its transaction. */
   note(changes: readonly Change[]): void {
-    const ended: Ends = { completed: 0, failed: 0, canceled: 0 };
+    const ended: EndCounts = { completed: 0, failed: 0, canceled: 0 };
     let count = 0;
     for (const { job, before } of changes) {
       if (!isEnded(job) || (before !== null && isEnded(before))) continue;

@@ -4,10 +4,10 @@ import { migrateTo } from "./schema.ts";
 import { CHANNEL_LOG_TABLE, SegmentLog } from "./segment-log.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 
-/** Of a job without a space. Append-only: a migration that has run anywhere is never changed. */
+/** The schema of a job without a space. Append-only: a migration that has run anywhere must not be changed. */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
-    // What its creation fixes is apart from what each report changes: an input may be long.
+    // Fields that never change have their own row, so that a report doesn't write a long input again.
     `CREATE TABLE job (
       only INTEGER PRIMARY KEY CHECK (only = 1),
       id TEXT NOT NULL,
@@ -66,10 +66,10 @@ type StateRow = {
   error_code: string | null;
 };
 
-/** The attempt whose output was the last to be dropped from the log. */
+/** The attempt to which the latest dropped output belonged. */
 type Dropped = { attempt: number };
 
-/** The one job of an object, and its event log. */
+/** Stores the one job of an object, and its event log. */
 export class BackendJobStore {
   readonly log: SegmentLog<JobEvent, Dropped>;
   private readonly sql: Sql;
@@ -83,7 +83,7 @@ export class BackendJobStore {
     migrateTo(this.sql, MIGRATIONS);
   }
 
-  /** `null` where no job was made. */
+  /** `null` if no job was made yet. */
   read(): BackendJob | null {
     const [row] = this.sql.all<FixedRow & StateRow>(
       "SELECT * FROM job JOIN job_state ON job.only = job_state.only",
@@ -111,7 +111,7 @@ export class BackendJobStore {
     this.log.append(job.id, events);
   }
 
-  /** Whether a part of what the last attempt streamed was dropped to keep the log small. */
+  /** Whether output of the latest attempt was dropped to keep the log small. */
   lacksOutput(job: BackendJob): boolean {
     return this.log.remembered(job.id)?.attempt === job.attempts;
   }

@@ -1,8 +1,8 @@
 import type { JobRow } from "./job-row.ts";
 import type { SqlValue } from "./sql.ts";
-import { once } from "./statements.ts";
+import { memoized } from "./statements.ts";
 
-/** Every column, and what most jobs have in it. */
+/** All columns, each with its value in most new rows, if there is such a value. */
 const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
   ulid: undefined,
   status: "completed",
@@ -44,12 +44,12 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
 };
 const COLUMNS = Object.keys(USUAL) as (keyof JobRow)[];
 
-/** How a column comes into a new row, a letter each: not at all, from the text of the statement, or bound. */
+/** How a statement sets a column, as one character: not at all, as a literal, or as a bound value. */
 const [ABSENT, IN_TEXT, BOUND] = ["-", "=", "?"] as const;
 
 /**
- * The statement that stores a new row, and what is bound to it. What most jobs have is in the text of the
- * statement: the runtime takes longer to bind a value than to store it.
+ * The statement that inserts a row, and the values to bind. Usual values are literals in the statement,
+ * because the runtime takes longer to bind a value than to store it.
  */
 export function insertionOf(row: Partial<JobRow>): { statement: string; bound: SqlValue[] } {
   const bound: SqlValue[] = [];
@@ -66,8 +66,8 @@ export function insertionOf(row: Partial<JobRow>): { statement: string; bound: S
   return { statement: insertion(shape), bound };
 }
 
-/** By the letters of all columns. */
-const insertion = once((shape) => {
+/** The statement for a shape: one character for each column, as above. */
+const insertion = memoized((shape) => {
   const columns = COLUMNS.filter((_, index) => shape[index] !== ABSENT);
   const letters = shape.replaceAll(ABSENT, "");
   const values = columns.map((name, index) => (letters[index] === BOUND ? "?" : literal(name)));

@@ -3,31 +3,34 @@ import type { LiveProgress, LogEvent } from "../queue/job.ts";
 import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
-/** Where an attempt stands after some part of the log. */
-interface Standing {
+/** What an attempt has reported up to some place in the log. */
+interface AttemptState {
   attempt: number;
   live: LiveProgress;
 }
 
-/** The outputs and progress of jobs. Of what was dropped it knows where the last attempt stood by then. */
-export class JobLog extends SegmentLog<LogEvent, Standing> {
+/**
+ * The event logs of a space's jobs. When events are dropped, it remembers what the latest attempt had reported
+ * by then, so that its progress and its number of outputs are still known.
+ */
+export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   constructor(sql: Sql) {
-    super(sql, { bytes: LIMITS.jobLogBytes }, standingAfterAll);
+    super(sql, { bytes: LIMITS.jobLogBytes }, stateOfLatestAttempt);
   }
 
-  /** Where a running attempt stands, read back after memory was lost. */
+  /** What a running attempt has reported, read from the log after the memory was lost. */
   live(ulid: string, attempt: number): LiveProgress {
-    return standingAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
+    return attemptStateAfter(this.remembered(ulid), attempt, this.after(ulid, 0)).live;
   }
 
-  /** Whether pieces of what the attempt streamed were dropped. */
+  /** Whether output of the attempt was dropped. */
   lacksOutput(ulid: string, attempt: number): boolean {
     const dropped = this.remembered(ulid);
     return dropped?.attempt === attempt && dropped.live.outputs > 0;
   }
 }
 
-const NOTHING_TOLD: LiveProgress = {
+const NOTHING_REPORTED: LiveProgress = {
   progress: 0,
   message: null,
   estimatedRemaining: null,
@@ -35,18 +38,21 @@ const NOTHING_TOLD: LiveProgress = {
   lastFrameAt: null,
 };
 
-function standingAfterAll(before: Standing | null, events: readonly LogEvent[]): Standing | null {
+function stateOfLatestAttempt(
+  before: AttemptState | null,
+  events: readonly LogEvent[],
+): AttemptState | null {
   const attempt = events.findLast((event) => event.kind !== "position")?.attempt;
-  return attempt === undefined ? before : standingAfter(before, attempt, events);
+  return attempt === undefined ? before : attemptStateAfter(before, attempt, events);
 }
 
-/** Goes on from where the same attempt stood before, or from nothing. */
-function standingAfter(
-  before: Standing | null,
+/** Adds events to the state that the attempt had before them; the events of other attempts don't count. */
+function attemptStateAfter(
+  before: AttemptState | null,
   attempt: number,
   events: readonly LogEvent[],
-): Standing {
-  let live = before?.attempt === attempt ? before.live : NOTHING_TOLD;
+): AttemptState {
+  let live = before?.attempt === attempt ? before.live : NOTHING_REPORTED;
   for (const event of events) {
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {

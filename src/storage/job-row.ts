@@ -4,7 +4,7 @@ import { dueAt } from "../queue/deadline.ts";
 import type { EndedJob, Job, LiveProgress, StoredFile, WorkerRef } from "../queue/job.ts";
 import type { SqlValue } from "./sql.ts";
 
-/** A row of `jobs`: what each status knows, and null for what it does not. */
+/** A row of `jobs`. Columns that mean nothing in the job's status are null or have their default. */
 export type JobRow = {
   ulid: string;
   status: string;
@@ -45,30 +45,31 @@ export type JobRow = {
   progress: number;
 };
 
-/** What jobs ask for, as one text: equal where they ask for the same. */
+/** A job's class as text: jobs that require the same capabilities have the same class (decision 0015). */
 export function classOf(requires: readonly string[]): string {
   return requires.length === 0 ? "" : JSON.stringify(requires);
 }
 
+/** The capabilities that the jobs of a class require. */
 export function requiresOf(text: string): string[] {
   return text === "" ? [] : JSON.parse(text);
 }
 
-/** What small columns and indexes take of the storage: a guess. */
+/** A guess of the storage that a row's small columns and its index entries take, bytes. */
 export const ROW_BYTES = 500;
 
-/** About what the row of a finished job takes of the storage, in bytes. */
+/** An estimate of the storage that the row of a finished job takes, bytes. */
 export function rowBytesOf(job: EndedJob): number {
   const result = job.status === "completed" ? sizeOf(job.result) : 0;
   return ROW_BYTES + measured(job.input).bytes + sizeOf(job.files) + result;
 }
 
-/** The bytes of an input as it is stored. */
+/** The size of an input as it is stored, bytes. */
 export function inputBytesOf(input: JsonObject): number {
   return measured(input).bytes;
 }
 
-/** Of the inputs this memory has seen: their bytes, and until they are stored their texts. */
+/** Caches the size of each input, and its JSON until it is stored, so that it is written as JSON only once. */
 const inputs = new WeakMap<JsonObject, { bytes: number; text: string | null }>();
 
 function measured(input: JsonObject) {
@@ -80,7 +81,7 @@ function measured(input: JsonObject) {
   return made;
 }
 
-/** For the row of a new job: the text is not needed again. */
+/** The JSON of an input for the row of a new job. It isn't needed again, so the cache forgets it. */
 function inputText(input: JsonObject): string {
   const known = measured(input);
   const text = known.text ?? JSON.stringify(input);
@@ -92,12 +93,12 @@ function sizeOf(value: Json | readonly StoredFile[]): number {
   return byteLength(JSON.stringify(value));
 }
 
-/** What a new row has in its columns; the others are null or their default. */
+/** The columns of a new row; those that are missing are null or have their default. */
 export function rowOf(job: Job): Partial<JobRow> {
   return { ...fixedColumns(job), ...commonColumns(job), ...statusColumns(job) };
 }
 
-/** What a submit fixes for good. */
+/** The columns that are set by the submit and never change. */
 function fixedColumns(job: Job) {
   return {
     ulid: job.ulid,
@@ -117,7 +118,7 @@ function fixedColumns(job: Job) {
   };
 }
 
-/** All else. */
+/** The columns that may change after the submit. */
 export function changingColumns(job: Job) {
   return { ...ABSENT, ...commonColumns(job), ...statusColumns(job) };
 }
@@ -133,7 +134,7 @@ function commonColumns(job: Job) {
   };
 }
 
-/** Columns that some status knows nothing of. */
+/** The values of the columns that mean nothing in some status. */
 const ABSENT = {
   queued_at: null,
   queue_due_at: null,
@@ -192,7 +193,11 @@ function statusColumns(job: Job): Partial<JobRow> {
   }
 }
 
-/** The job of a row. `live` is what the event log tells of a running attempt. */
+/**
+ * Makes a job from its row.
+ *
+ * @param live returns what a running attempt has reported, which is in the event log
+ */
 export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => LiveProgress): Job {
   const base = {
     ulid: row.ulid,
@@ -226,11 +231,11 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   }
   if (status === "processing") {
     const requestedAt = row.cancel_requested_at;
-    const told = live(row.ulid, row.attempts);
+    const reported = live(row.ulid, row.attempts);
     return {
       ...base,
-      // The row is not written where only the log grew.
-      updatedAt: Math.max(row.updated_at, told.lastFrameAt ?? 0),
+      // The log may be newer: the row isn't written if only the log grew.
+      updatedAt: Math.max(row.updated_at, reported.lastFrameAt ?? 0),
       status,
       startedAt: row.started_at ?? row.created_at,
       worker: worker ?? { id: "", name: null },
@@ -239,7 +244,7 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
       detachedAt: row.detached_at,
       resumedAt: row.resumed_at,
       cancel: requestedAt === null ? null : { requestedAt, reason: row.reason ?? "" },
-      live: told,
+      live: reported,
     };
   }
   const { generation, progress, dispatched_at: dispatchedAt } = row;

@@ -14,17 +14,18 @@ import {
 } from "./job-row.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
-import { once } from "./statements.ts";
+import { memoized } from "./statements.ts";
 
-/** A finished job that is to be erased. */
+/** A finished job that is to be erased; `bytes` is an estimate of the storage it takes. */
 export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
 
-export type Standing = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
+/** The part of a job that the monitor shows. */
+export type JobSummary = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
 
-/** A place in the queue. */
+/** The part of a queued job that decides its place in the queue. */
 export type Waiting = { ulid: string; priority: number };
 
-/** The jobs of one space: the only SQL that knows of them. */
+/** Stores the jobs of one space (decision 0007). */
 export class JobStore {
   readonly log: JobLog;
   readonly ranks: QueueRanks;
@@ -48,7 +49,8 @@ export class JobStore {
   }
 
   /**
-   * Stores what has changed of a job that is there as `before`, unless the log beside the row tells it.
+   * Stores the changes of a job whose row has the state `before`. Nothing is written if all that changed can
+   * be read back from the event log.
    */
   update(job: Job, before: Job): void {
     const stored: Record<string, SqlValue> = changingColumns(before);
@@ -64,7 +66,7 @@ export class JobStore {
     this.sql.run(change(names), ...columns.map(boundOf), job.ulid);
   }
 
-  /** Who is next of the jobs that ask for this: higher priority first, then the older. */
+  /** The next jobs of those that require exactly this: higher priority first, then older first. */
   head(requires: readonly string[], now: Instant, count: number): Waiting[] {
     return this.sql.all<Waiting>(
       `SELECT ulid, priority FROM jobs INDEXED BY jobs_queue
@@ -83,7 +85,7 @@ export class JobStore {
     return rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
   }
 
-  /** How many wait, by what they ask for and by priority. */
+  /** How many jobs wait, for each class and priority. */
   queueCounts(): { requires: string[]; priority: number; count: number }[] {
     const rows = this.sql.all<{ requires: string; priority: number; count: number }>(
       `SELECT requires, priority, COUNT(*) AS count FROM jobs INDEXED BY jobs_queue
@@ -92,17 +94,17 @@ export class JobStore {
     return rows.map((row) => ({ ...row, requires: requiresOf(row.requires) }));
   }
 
-  /** Jobs that have not ended and are to be canceled when their submitter leaves. */
+  /** Jobs that must be canceled when this submitter leaves, and have not ended. */
   leavingWith(submitter: string): string[] {
     return this.leaving("submitter = ?", submitter).map(({ ulid }) => ulid);
   }
 
-  /** The same of every submitter. */
+  /** Jobs that must be canceled when their submitter leaves, and have not ended, of all submitters. */
   leavingWithAny(): { ulid: string; submitter: string | null }[] {
     return this.leaving("TRUE");
   }
 
-  /** Waiting jobs that came over one of these connections. */
+  /** Waiting jobs that were submitted over one of these connections. */
   queuedOf(submitters: ReadonlySet<string>): { ulid: string; submitter: string }[] {
     const rows = this.sql.all<{ ulid: string; submitter: string }>(
       `SELECT ulid, submitter FROM jobs INDEXED BY jobs_queue
@@ -111,7 +113,7 @@ export class JobStore {
     return rows.filter(({ submitter }) => submitters.has(submitter));
   }
 
-  /** When a job that was put off is next due; `null` where none is later than `now`. */
+  /** The next time after `now` at which a delayed job may be dispatched; `null` if there is none (decision 0014). */
   earliestDelayed(now: Instant): Instant | null {
     const [row] = this.sql.all<{ due: number | null }>(
       `SELECT MIN(available_at) AS due FROM jobs
@@ -121,13 +123,13 @@ export class JobStore {
     return row?.due ?? null;
   }
 
-  /** The job submitted under this key. */
+  /** The job that was submitted with this idempotency key; `null` if there is none. */
   ulidOfKey(idempotencyKey: string): string | null {
     const query = "SELECT ulid FROM jobs WHERE idempotency_key = ?";
     return this.sql.all<{ ulid: string }>(query, idempotencyKey)[0]?.ulid ?? null;
   }
 
-  /** The newest job with this input that a worker completed after `since`. */
+  /** The newest job with this cache key that a worker completed at `since` or later (decision 0018). */
   answerTo(cacheKey: string, since: Instant): CompletedJob | null {
     const rows = this.sql.all<JobRow>(
       `SELECT * FROM jobs WHERE cache_key = ? AND status = 'completed' AND cached = 0
@@ -139,7 +141,7 @@ export class JobStore {
     return job?.status === "completed" ? job : null;
   }
 
-  /** Jobs whose wait is over, the longest over first, and the bytes each takes in memory. */
+  /** Jobs whose `queue_timeout_s` has run out, the longest overdue first; `bytes` is about the size of the input. */
   overdue(now: Instant, count: number): { ulid: string; bytes: number }[] {
     return this.sql.all<{ ulid: string; bytes: number }>(
       `SELECT ulid, LENGTH(input) AS bytes FROM jobs
@@ -170,7 +172,7 @@ export class JobStore {
     return rows.map(({ ulid }) => ulid);
   }
 
-  /** Jobs that ended by `instant`, the first submitted first, and what they have in the bucket. */
+  /** Jobs that ended at `instant` or earlier, the oldest submit first, with their files. */
   endedBy(instant: Instant, count: number): Expired[] {
     const rows = this.sql.all<{ ulid: string; files: string; bytes: number }>(
       `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?`,
@@ -181,8 +183,8 @@ export class JobStore {
   }
 
   /**
-   * When the first of the jobs that have ended did, as far as the `count` oldest of them tell: an index
-   * over all ends would be one more row written for each job.
+   * The earliest end among the `count` oldest ended jobs. A younger job may have ended earlier, but to know
+   * that, an index of all ends would be needed, which means one more row written for each job.
    */
   earliestEnd(count: number): Instant | null {
     const [row] = this.sql.all<{ first: number | null }>(
@@ -194,9 +196,9 @@ export class JobStore {
     return row?.first ?? null;
   }
 
-  /** How the jobs stand that were submitted last. */
-  newest(count: number): Standing[] {
-    return this.sql.all<Standing>(
+  /** The jobs that were submitted last, the newest first. */
+  newest(count: number): JobSummary[] {
+    return this.sql.all<JobSummary>(
       `SELECT ulid, status, progress, updated_at AS updatedAt FROM jobs ORDER BY ulid DESC LIMIT ?`,
       count,
     );
@@ -209,7 +211,7 @@ export class JobStore {
     return row?.ulid ?? null;
   }
 
-  /** Durations of the newest runs, seconds, oldest first. */
+  /** How long the newest completed jobs ran, seconds, the oldest first. */
   recentRunsS(count: number): number[] {
     const rows = this.sql.all<{ run: number }>(
       `SELECT (completed_at - dispatched_at) / 1000.0 AS run FROM jobs
@@ -236,25 +238,25 @@ export class JobStore {
   private job(row: JobRow): Job {
     const job = jobOf(row, (ulid, attempt) => this.log.live(ulid, attempt));
     if (row.completed_at !== null) return job;
-    // While a job waits or runs its log may be ahead of its row.
+    // Until a job has ended, its log may be newer than its row.
     return { ...job, offset: Math.max(job.offset, this.log.lastOffset(row.ulid)) };
   }
 }
 
-/** What the log tells too, and may have moved on since the row was written. */
+/** Columns whose newest values are in the event log: a change of only these isn't worth writing the row. */
 const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progress"]);
 
-/** About what a finished job takes of the storage, as `rowBytesOf` counts it, and its log. */
+/** An estimate of the storage that a finished job takes: its row, counted as in `rowBytesOf`, and its log. */
 const BYTES = `(${ROW_BYTES} + ${bytesOf("input")} + ${bytesOf("files")} + ${bytesOf("IFNULL(result, '')")}
   + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM channel_log WHERE channel = jobs.ulid), 0)))`;
 
-/** LENGTH counts the characters of a text and the bytes of a blob. */
+/** The cast is needed because LENGTH counts the characters of a text, but the bytes of a blob. */
 function bytesOf(column: string): string {
   return `LENGTH(CAST(${column} AS BLOB))`;
 }
 
-/** Statements by the columns they name: of each kind of step there is one, which the runtime prepares once. */
-const change = once((columns) => {
+/** The statement that updates these columns. Few sets of columns occur, and the runtime prepares each once. */
+const change = memoized((columns) => {
   const assigned = columns.replaceAll(/\w+/g, "$& = ?");
   return `UPDATE jobs SET ${assigned} WHERE ulid = ?`;
 });

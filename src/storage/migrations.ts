@@ -1,7 +1,7 @@
 import { migrateTo } from "./schema.ts";
 import type { Sql } from "./sql.ts";
 
-/** Of a space. Append-only: a migration that has run anywhere is never changed. */
+/** The schema of a space. Append-only: a migration that has run anywhere must not be changed. */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
     `CREATE TABLE space (
@@ -67,9 +67,9 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE jobs ADD COLUMN cached INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN webhook_secret TEXT",
     "ALTER TABLE space ADD COLUMN kept_bytes INTEGER NOT NULL DEFAULT 0",
-    // Rows stored before have files without a hash: nothing is compared with them.
+    // Files in older rows have no hash; they don't need one, as those jobs have no idempotency or cache key.
     "DROP INDEX jobs_queue",
-    // With all that is asked of many waiting jobs at once, so that their rows need not be read.
+    // Has every column that queries about many waiting jobs need, so that they don't read the rows.
     `CREATE INDEX jobs_queue ON jobs (requires, priority DESC, ulid, available_at, submitter)
       WHERE status = 'queued'`,
     `CREATE INDEX jobs_delayed ON jobs (available_at)
@@ -98,7 +98,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "ALTER TABLE job_log RENAME TO channel_log",
     "ALTER TABLE channel_log RENAME COLUMN ulid TO channel",
     "ALTER TABLE channel_log ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
-    // How many jobs ended how, those included that were erased since.
+    // How many jobs ended in which way, including those that were erased since.
     "ALTER TABLE space ADD COLUMN completed INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN failed INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE space ADD COLUMN canceled INTEGER NOT NULL DEFAULT 0",

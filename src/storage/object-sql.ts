@@ -1,6 +1,6 @@
 import type { Sql, SqlRow, SqlValue } from "./sql.ts";
 
-/** The SQLite of a Durable Object as the stores see it. */
+/** Adapts the SQLite of a Durable Object to the interface that the stores use. */
 export function objectSql(storage: DurableObjectStorage): Sql {
   return {
     all: <R extends SqlRow>(query: string, ...bindings: SqlValue[]) =>

@@ -1,27 +1,28 @@
 import type { Sql } from "./sql.ts";
 
-/** Jobs that wait in one stretch of a line, from `first` on. */
+/** A part of a line: `count` jobs that wait, none of them older than `first`. */
 interface Stretch {
   first: string;
   count: number;
-  /** The jobs themselves, in order: of the newest stretch, where most are asked about. */
+  /** The jobs in order, for the newest stretch only: most places are requested for new jobs. */
   ulids: string[] | null;
 }
 
 interface Stretches {
-  /** In order; the first begins before any job there can be. */
+  /** In order; the first has "" as its `first`, so that it begins before any job. */
   all: Stretch[];
+  /** The newest job that ever joined. */
   newest: string;
 }
 
-/** Jobs a stretch has when it is full. */
+/** How many jobs a full stretch has. */
 const STRETCH = 512;
 
 /**
- * How many jobs wait before another, without counting a long queue: each line (one class and priority)
- * is kept as stretches of a few hundred jobs, of which only the boundaries and counts are in memory, and
- * of the newest the jobs.
- * Lines are read from the rows when first asked about, and kept up to date from then on.
+ * Computes how many jobs wait before another without counting the rows of a long queue (decision 0015). Each
+ * line is split into stretches of about 512 jobs; for each stretch the memory has the first ULID and the count,
+ * for the newest also the jobs. A job's rank is the sum of the counts before its stretch, plus its place in
+ * the stretch. A line is read from the rows when it is first needed, and updated from then on.
  */
 export class QueueRanks {
   private readonly sql: Sql;
@@ -31,6 +32,7 @@ export class QueueRanks {
     this.sql = sql;
   }
 
+  /** Notes that a job joined a line. */
   joined(line: Line, ulid: string): void {
     const known = this.lines.get(keyOf(line));
     if (!known) return;
@@ -47,6 +49,7 @@ export class QueueRanks {
     stretch.ulids?.splice(placeIn(stretch.ulids, ulid), 0, ulid);
   }
 
+  /** Notes that a job left a line. */
   left(line: Line, ulid: string): void {
     const known = this.lines.get(keyOf(line));
     if (!known) return;
@@ -60,11 +63,11 @@ export class QueueRanks {
     if (at === 0 && known.all[0]) known.all[0].first = "";
   }
 
-  /** Jobs of the line that are older than `ulid`; what was `joined` and `left` must be stored. */
+  /** How many jobs of the line are older than `ulid`. All calls of `joined` and `left` must be stored by then. */
   before(line: Line, ulid: string): number {
     const { all } = this.lines.get(keyOf(line)) ?? this.read(line);
     const at = indexIn(all, ulid);
-    const { first, ulids } = all[at] ?? NOBODY;
+    const { first, ulids } = all[at] ?? EMPTY_STRETCH;
     let before = ulids ? placeIn(ulids, ulid) : this.count(line, first, ulid);
     for (const earlier of all.slice(0, at)) before += earlier.count;
     return before;
@@ -93,12 +96,12 @@ export class QueueRanks {
       line.priority,
       STRETCH,
     );
-    const all: Stretch[] = [{ ...NOBODY }];
+    const all: Stretch[] = [{ ...EMPTY_STRETCH }];
     for (const { ulid, place, length } of rows) {
       if ((place - 1) % STRETCH !== 0) continue;
       const count = Math.min(STRETCH, length - place + 1);
-      // What is put back may be older than any that waits.
-      if (place === 1) all[0] = { ...NOBODY, count };
+      // The first stretch keeps "" as its start, as a job that is put back may be older than all that wait.
+      if (place === 1) all[0] = { ...EMPTY_STRETCH, count };
       else all.push({ first: ulid, count, ulids: null });
     }
     const newest = all.at(-1);
@@ -120,29 +123,30 @@ export class QueueRanks {
   }
 }
 
-/** Jobs of one priority that ask for the same, oldest first. */
+/** The waiting jobs of one class and priority, oldest first. */
 export interface Line {
+  /** The class, as `classOf` writes it. */
   requires: string;
   priority: number;
 }
 
-const NOBODY: Stretch = { first: "", count: 0, ulids: null };
+const EMPTY_STRETCH: Stretch = { first: "", count: 0, ulids: null };
 
 function keyOf({ requires, priority }: Line): string {
   return `${priority} ${requires}`;
 }
 
-/** The last stretch that begins at or before `ulid`; the first begins before all. */
+/** The index of the stretch to which `ulid` belongs: the last one that begins at or before it. */
 function indexIn(stretches: readonly Stretch[], ulid: string): number {
   return lowest(stretches.length, (at) => (stretches[at]?.first ?? "") > ulid) - 1;
 }
 
-/** Where `ulid` is in the list, or would be. */
+/** The index of `ulid` in the sorted list, or the index at which it would be inserted. */
 function placeIn(ulids: readonly string[], ulid: string): number {
   return lowest(ulids.length, (at) => (ulids[at] ?? "") >= ulid);
 }
 
-/** The first index at which what holds for all after it does; `length` where it holds for none. */
+/** The first index for which `holds` is true, found by bisection: it must be true for all later ones; or `length`. */
 function lowest(length: number, holds: (at: number) => boolean): number {
   let low = 0;
   let high = length;

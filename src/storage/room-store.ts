@@ -3,7 +3,7 @@ import { isMigrated, migrateTo } from "./schema.ts";
 import { CHANNEL_LOG_TABLE, type LogLimits, SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
-/** A published event in its place. */
+/** A published event as it is stored. */
 export interface RoomEvent {
   offset: number;
   at: number;
@@ -12,13 +12,13 @@ export interface RoomEvent {
   data: JsonObject;
 }
 
-/** What a room keeps of its events, the oldest dropped first. */
+/** How many events a room keeps; beyond these limits the oldest are dropped. */
 const LIMITS: LogLimits = { events: 10_000, bytes: 4_194_304, ageMs: 86_400_000 };
 
-/** Where an object keeps one room: the log of that has no name of its own. */
+/** The channel in the log of an object that has only one room. */
 const ONLY = "events";
 
-/** Append-only: a migration that has run anywhere is never changed. */
+/** Append-only: a migration that has run anywhere must not be changed. */
 const MIGRATIONS = [
   [
     CHANNEL_LOG_TABLE,
@@ -43,7 +43,7 @@ const MIGRATIONS = [
   ],
 ];
 
-/** The events of an object's rooms, each of which has its name there, or `null` where it is the only one. */
+/** Stores the events of an object's rooms (decision 0028). A room that is the object's only one is named `null`. */
 export class RoomStores {
   private readonly sql: Sql;
   private readonly log: SegmentLog<RoomEvent>;
@@ -56,18 +56,19 @@ export class RoomStores {
     if (this.hasTables) migrateTo(sql, MIGRATIONS);
   }
 
-  /** What was stored of a room; `null` where there are no tables: rooms that are only followed need none. */
+  /** The store of a room; `null` if the object has no tables yet, as a room that is only followed needs none. */
   find(room: string | null): RoomStore | null {
     return this.hasTables ? this.open(room) : null;
   }
 
+  /** The store of a room; makes the tables if there are none. */
   make(room: string | null): RoomStore {
     if (!this.hasTables) migrateTo(this.sql, MIGRATIONS);
     this.hasTables = true;
     return this.open(room);
   }
 
-  /** Everything in the object was erased. */
+  /** Must be called when all storage of the object was erased, the tables included. */
   forget(): void {
     this.hasTables = false;
   }
@@ -77,7 +78,7 @@ export class RoomStores {
   }
 }
 
-/** The events of one room. */
+/** Stores the events of one room. */
 export class RoomStore {
   private readonly sql: Sql;
   private readonly channel: string;
@@ -89,15 +90,16 @@ export class RoomStore {
     this.log = log;
   }
 
+  /** The offsets of the events that are stored. */
   get held() {
-    return this.log.held(this.channel);
+    return this.log.storedRange(this.channel);
   }
 
   after(offset: number, count?: number): RoomEvent[] {
     return this.log.after(this.channel, offset, count);
   }
 
-  /** Stores events in order; `named` are the ids that publishers chose, and may use again by mistake. */
+  /** Stores events in order. `named` are the ids that publishers chose; they are kept to recognize repeats. */
   append(events: readonly RoomEvent[], named: ReadonlySet<string>): void {
     const { sql, channel } = this;
     for (const { id, offset, at } of events) {
@@ -109,18 +111,19 @@ export class RoomStore {
     this.forgetIds();
   }
 
-  /** The event that was published under this id, as long as the room remembers it. */
+  /** The event that was published with this id; `null` if there is none or it was dropped. */
   known(id: string): { offset: number; at: number } | null {
     const query = "SELECT offset, at FROM named_events WHERE channel = ? AND id = ?";
     return this.sql.all<{ offset: number; at: number }>(query, this.channel, id)[0] ?? null;
   }
 
-  /** Drops what is too old. */
+  /** Drops the events that are too old. */
   expire(now: number): void {
     this.log.expire(this.channel, now);
     this.forgetIds();
   }
 
+  /** When the oldest event becomes too old; `null` if there are no events. */
   expiresAt(): number | null {
     return this.log.expiresAt(this.channel);
   }

@@ -1,5 +1,6 @@
 import type { Sql } from "./sql.ts";
 
+/** The stored schema was written by a newer version of this program, so this version must not touch it. */
 export class NewerSchema extends Error {
   constructor(found: number, known: number) {
     super(`The stored schema is version ${found}; this program knows ${known}.`);
@@ -7,7 +8,7 @@ export class NewerSchema extends Error {
   }
 }
 
-/** Whether anything was ever stored here: reading makes no table, so that a wrong name costs nothing. */
+/** Whether anything was ever stored here. It makes no tables, so a request for a name that doesn't exist is cheap. */
 export function isMigrated(sql: Sql): boolean {
   return sql.all("SELECT name FROM sqlite_master WHERE name = 'schema_version'").length > 0;
 }
@@ -15,7 +16,7 @@ export function isMigrated(sql: Sql): boolean {
 /**
  * Brings the schema to the newest version, in one transaction; throws `NewerSchema` if it is ahead.
  *
- * @param migrations the statements of each version; its number is its place, from 1
+ * @param migrations the statements of each version, starting with version 1
  */
 export function migrateTo(sql: Sql, migrations: readonly (readonly string[])[]): void {
   sql.transaction(() => {

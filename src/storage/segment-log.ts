@@ -1,39 +1,39 @@
 import { byteLength } from "../protocol/codec.ts";
 import type { Sql } from "./sql.ts";
 
-/** What has a place in a channel. */
-export interface Placed {
-  /** Gapless within the channel, from 1. */
+/** An event of a channel. */
+export interface LoggedEvent {
+  /** Counts from 1 within the channel, without gaps. */
   offset: number;
   /** When it happened, milliseconds since 1970. */
   at: number;
 }
 
-/** What a log may hold; whatever is beyond goes, the oldest first. */
+/** How much a log keeps; beyond that the oldest events are dropped. */
 export interface LogLimits {
   bytes: number;
   events?: number;
   ageMs?: number;
 }
 
-/** Which offsets a log still holds: `first` is `last + 1` where it holds none. */
-export interface Held {
+/** The offsets of the events that a log still has; `first` is `last + 1` if it has none. */
+export interface OffsetRange {
   first: number;
   last: number;
 }
 
-/** Events stored together. `bytes` counts what was ever stored in the channel, to the end of this. */
+/** Events that were stored together. `bytes` counts everything ever stored in the channel, including this. */
 type Segment = { first_offset: number; last_offset: number; bytes: number; events: string };
 
-/** What is kept of events that were dropped, made of what was kept before and the newly dropped. */
+/** Computes what to remember of dropped events: from what was remembered before, and the newly dropped events. */
 export type Remember<E, M> = (kept: M | null, dropped: readonly E[]) => M | null;
 
 /**
- * Event logs of channels, a row for all events of one channel that were stored together. What was
- * dropped to keep a log small leaves a marker of offset 0: where the rest begins, and what is
- * remembered of the dropped.
+ * The event logs of channels (decision 0020). All events of one channel that are stored together are one row,
+ * a segment. When events are dropped, a row with `first_offset` 0, the marker, records up to which offset they
+ * are gone, and what is remembered of them.
  */
-export class SegmentLog<E extends Placed, M = never> {
+export class SegmentLog<E extends LoggedEvent, M = never> {
   private readonly sql: Sql;
   private readonly limits: LogLimits;
   private readonly remember: Remember<E, M>;
@@ -44,7 +44,7 @@ export class SegmentLog<E extends Placed, M = never> {
     this.remember = remember;
   }
 
-  /** Stores new events, in order, and drops the channel's oldest ones beyond the limits. */
+  /** Stores new events, in order, and drops the channel's oldest events if the log exceeds its limits. */
   append(channel: string, events: readonly E[]): void {
     const newest = events.at(-1);
     if (!newest) return;
@@ -65,12 +65,12 @@ export class SegmentLog<E extends Placed, M = never> {
     this.drop(channel, Math.min(dropped, first - 1), marker);
   }
 
-  /** Drops what is too old by now, the newest too. */
+  /** Drops the events that are too old by now, even if that is all of them. */
   expire(channel: string, now: number): void {
     this.drop(channel, this.outdated(channel, now), this.marker(channel));
   }
 
-  /** When the oldest event becomes too old; `null` where none ever does. */
+  /** When the oldest event becomes too old; `null` if there is no event, or no limit of age. */
   expiresAt(channel: string): number | null {
     if (this.limits.ageMs === undefined) return null;
     const [oldest] = this.sql.all<{ at: number }>(
@@ -80,9 +80,9 @@ export class SegmentLog<E extends Placed, M = never> {
     return oldest ? oldest.at + this.limits.ageMs : null;
   }
 
-  /** Events after `offset`, in order, `count` of them at most. */
+  /** The events after `offset`, in order, at most `count` of them. */
   after(channel: string, offset: number, count = Number.POSITIVE_INFINITY): E[] {
-    // Every segment has one event at least.
+    // Every segment has at least one event, so `count` segments are enough.
     const segments = this.sql.all<Segment>(
       `SELECT first_offset, last_offset, bytes, events FROM channel_log
        WHERE channel = ? AND first_offset > 0 AND last_offset > ? ORDER BY first_offset LIMIT ?`,
@@ -94,26 +94,26 @@ export class SegmentLog<E extends Placed, M = never> {
     return events.filter((event) => event.offset > offset).slice(0, count);
   }
 
-  held(channel: string): Held {
+  storedRange(channel: string): OffsetRange {
     return { first: this.trimmedTo(channel) + 1, last: this.lastOffset(channel) };
   }
 
-  /** The last offset that was dropped to keep the log small; 0 where all is there. */
+  /** The last offset that was dropped to keep the log small; 0 if nothing was dropped. */
   trimmedTo(channel: string): number {
     return this.marker(channel)?.last_offset ?? 0;
   }
 
-  /** The last offset stored here; 0 where there is none. */
+  /** The last offset that was stored; 0 if there is none. */
   lastOffset(channel: string): number {
     return this.newest(channel)?.last_offset ?? 0;
   }
 
-  /** Bytes the log takes, about. */
+  /** An estimate of the storage that the log takes, bytes. */
   bytesOf(channel: string): number {
     return Math.min(this.limits.bytes, this.newest(channel)?.bytes ?? 0);
   }
 
-  /** What is remembered of the dropped; `null` where nothing is. */
+  /** What is remembered of the dropped events; `null` if nothing is. */
   remembered(channel: string): M | null {
     return keptBy(this.marker(channel));
   }
@@ -122,7 +122,7 @@ export class SegmentLog<E extends Placed, M = never> {
     this.sql.run("DELETE FROM channel_log WHERE channel = ?", channel);
   }
 
-  /** The last offset that must go where so many bytes are too many. */
+  /** The last offset to drop for size: the first `surplus` bytes ever stored must go, but never the newest segment. */
   private oversize(channel: string, newest: number, surplus: number, marker?: Segment): number {
     if (surplus <= (marker?.bytes ?? 0)) return 0;
     const [cut] = this.sql.all<{ last_offset: number }>(
@@ -135,7 +135,7 @@ export class SegmentLog<E extends Placed, M = never> {
     return cut?.last_offset ?? newest - 1;
   }
 
-  /** The last offset that must go where there are too many events: those stored together stay together. */
+  /** The last offset to drop because there are too many events. Segments are dropped whole. */
   private surplus(channel: string, last: number): number {
     const { events } = this.limits;
     if (events === undefined || last <= events) return 0;
@@ -149,7 +149,7 @@ export class SegmentLog<E extends Placed, M = never> {
     return cut?.last_offset ?? 0;
   }
 
-  /** The last offset that is too old. */
+  /** The last offset to drop because it is too old. */
   private outdated(channel: string, now: number): number {
     const { ageMs } = this.limits;
     if (ageMs === undefined) return 0;
@@ -223,7 +223,7 @@ function keptBy<M>(marker: Segment | undefined): M | null {
   return marker ? (JSON.parse(marker.events) as M | null) : null;
 }
 
-/** The table of every object that keeps logs. */
+/** The table of the logs, for the migrations of all objects that have one. */
 export const CHANNEL_LOG_TABLE = `CREATE TABLE channel_log (
   channel TEXT NOT NULL,
   first_offset INTEGER NOT NULL,
@@ -234,11 +234,11 @@ export const CHANNEL_LOG_TABLE = `CREATE TABLE channel_log (
   PRIMARY KEY (channel, first_offset)
 ) STRICT, WITHOUT ROWID`;
 
-/** Events stored together as one row fill this at most, bytes, unless one alone is larger. */
+/** The largest size of a segment with more than one event, bytes. */
 const SEGMENT_BYTES = 262_144;
 
-/** A row holds 2 MB, and a batch may bring more than that for one channel. */
-function inSegments(events: readonly Placed[]) {
+/** Splits events into segments: a row can't be larger than 2 MB, and one batch may have more for one channel. */
+function inSegments(events: readonly LoggedEvent[]) {
   const segments: { first: number; last: number; bytes: number; at: number; texts: string[] }[] =
     [];
   for (const event of events) {

@@ -1,9 +1,9 @@
 import { RECENT_JOBS, type Report, type SourceKind } from "../protocol/monitor.ts";
 import { migrateTo } from "./schema.ts";
-import type { Ends } from "./space-store.ts";
+import type { EndCounts } from "./space-store.ts";
 import type { Sql } from "./sql.ts";
 
-/** Of the monitor. Append-only: a migration that has run anywhere is never changed. */
+/** The schema of the monitor. Append-only: a migration that has run anywhere must not be changed. */
 const MIGRATIONS: readonly (readonly string[])[] = [
   [
     `CREATE TABLE sources (
@@ -20,7 +20,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       heard_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID`,
     "CREATE INDEX sources_live ON sources (source) WHERE connections > 0 OR active > 0",
-    // What jobs without a space did that are erased by now.
+    // How the jobs without a space ended that are erased by now.
     `CREATE TABLE past (
       only INTEGER PRIMARY KEY CHECK (only = 1),
       completed INTEGER NOT NULL,
@@ -30,7 +30,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     "INSERT INTO past VALUES (1, 0, 0, 0)",
   ],
   [
-    // It cost a second row with each report; who is live is found in memory.
+    // The index cost a second row written with each report; live sources are now found in memory.
     "DROP INDEX sources_live",
     "ALTER TABLE sources ADD COLUMN doubtful INTEGER NOT NULL DEFAULT 0",
   ],
@@ -47,16 +47,16 @@ type SourceRow = {
   recent: string;
 };
 
-/** What a source last said, and whether it failed to answer since. */
+/** The last report of a source, and whether the source failed to answer since. */
 export interface StoredReport {
   report: Report;
-  /** Its sockets are not counted, as they may be gone. */
+  /** The source did not answer: its sockets aren't counted, as they may no longer exist. */
   isDoubtful: boolean;
-  /** When this was stored. */
+  /** When this row was written, milliseconds since 1970. */
   heardAt: number;
 }
 
-/** What each source last said: a row each. */
+/** Stores the last report of each source, one row each (decision 0024). */
 export class SourceStore {
   private readonly sql: Sql;
 
@@ -72,7 +72,7 @@ export class SourceStore {
     const query = "SELECT * FROM sources WHERE source = ?";
     const [row] = this.sql.all<SourceRow & { heard_at: number; doubtful: number }>(query, source);
     if (!row) return null;
-    const report = { ...figuresOf(row), recent: JSON.parse(row.recent) };
+    const report = { ...countsOf(row), recent: JSON.parse(row.recent) };
     return { report, isDoubtful: row.doubtful === 1, heardAt: row.heard_at };
   }
 
@@ -98,12 +98,13 @@ export class SourceStore {
     this.sql.run("DELETE FROM sources WHERE source = ?", source);
   }
 
+  /** Notes that the source did not answer. */
   doubt(source: string, now: number): void {
     const statement = "UPDATE sources SET doubtful = 1, heard_at = ? WHERE source = ?";
     this.sql.run(statement, now, source);
   }
 
-  /** Sums by kind, and how many there are of each. */
+  /** The sums of all reports of each kind of source, and the number of those sources. */
   sums(): { count: number; figures: Omit<Report, "recent"> }[] {
     const rows = this.sql.all<Omit<SourceRow, "recent"> & { count: number }>(
       `SELECT kind, COUNT(*) AS count,
@@ -113,10 +114,10 @@ export class SourceStore {
          SUM(failed) AS failed, SUM(canceled) AS canceled
        FROM sources GROUP BY kind`,
     );
-    return rows.map((row) => ({ count: row.count, figures: figuresOf(row) }));
+    return rows.map((row) => ({ count: row.count, figures: countsOf(row) }));
   }
 
-  /** The sources among whose jobs the latest are, and those jobs. */
+  /** The sources with the latest jobs, and those jobs. */
   withRecent(): { source: string; recent: Report["recent"] }[] {
     const rows = this.sql.all<{ source: string; recent: string }>(
       "SELECT source, recent FROM sources WHERE recent_at > '' ORDER BY recent_at DESC LIMIT ?",
@@ -125,7 +126,7 @@ export class SourceStore {
     return rows.map(({ source, recent }) => ({ source, recent: JSON.parse(recent) }));
   }
 
-  /** Sources with open sockets or active jobs, doubtful ones among them, and when their row was written. */
+  /** The sources with open sockets or active jobs, including doubtful ones, and when their rows were written. */
   live(): { source: string; heardAt: number }[] {
     return this.sql.all<{ source: string; heardAt: number }>(
       `SELECT source, heard_at AS heardAt FROM sources
@@ -133,7 +134,7 @@ export class SourceStore {
     );
   }
 
-  /** Ended jobs without a space whose rows were written by then, the oldest first. */
+  /** Ended jobs without a space whose rows were written at `writtenBy` or earlier, the oldest row first. */
   ended(writtenBy: number, limit: number): string[] {
     const rows = this.sql.all<{ source: string }>(
       `SELECT source FROM sources
@@ -145,12 +146,13 @@ export class SourceStore {
     return rows.map(({ source }) => source);
   }
 
-  past(): Ends {
+  /** How the jobs ended that were erased. */
+  past(): EndCounts {
     const query = "SELECT completed, failed, canceled FROM past";
-    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+    return this.sql.all<EndCounts>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
   }
 
-  addPast({ completed, failed, canceled }: Ends): void {
+  addPast({ completed, failed, canceled }: EndCounts): void {
     this.sql.run(
       "UPDATE past SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
       completed,
@@ -160,7 +162,7 @@ export class SourceStore {
   }
 }
 
-function figuresOf(row: Omit<SourceRow, "recent">): Omit<Report, "recent"> {
+function countsOf(row: Omit<SourceRow, "recent">): Omit<Report, "recent"> {
   const { connections, jobs_with_connections, active, completed, failed, canceled } = row;
   return {
     kind: row.kind as SourceKind,

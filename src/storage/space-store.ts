@@ -1,6 +1,7 @@
 import { DEFAULT_SETTINGS, type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import type { Sql } from "./sql.ts";
 
+/** A space as it is stored. Times are milliseconds since 1970. */
 export interface SpaceRecord {
   name: string;
   settings: SpaceSettings;
@@ -8,17 +9,17 @@ export interface SpaceRecord {
   updatedAt: number;
 }
 
-/** How many jobs ended how. */
-export type Ends = { completed: number; failed: number; canceled: number };
+/** How many jobs ended in which way. */
+export type EndCounts = { completed: number; failed: number; canceled: number };
 
-type SpaceRow = {
+type SpaceStateRow = {
   name: string;
   settings: string;
   created_at: number;
   updated_at: number;
 };
 
-/** What a space is, beside its jobs: one row. */
+/** Stores what a space has besides its jobs: one row. */
 export class SpaceStore {
   private readonly sql: Sql;
 
@@ -26,9 +27,9 @@ export class SpaceStore {
     this.sql = sql;
   }
 
-  /** `null` where the space was never made. Settings that are newer than the row have their default. */
+  /** `null` if the space was never made. Settings that didn't exist when the row was written get their defaults. */
   read(): SpaceRecord | null {
-    const row = this.sql.all<SpaceRow>(
+    const row = this.sql.all<SpaceStateRow>(
       "SELECT name, settings, created_at, updated_at FROM space",
     )[0];
     if (!row) return null;
@@ -57,7 +58,7 @@ export class SpaceStore {
     this.sql.run("UPDATE space SET webhook_secret = ?", secret);
   }
 
-  /** Bytes of finished jobs, as last counted. */
+  /** The storage that finished jobs take, bytes, as it was last stored with `keepBytes`. */
   keptBytes(): number {
     return this.sql.all<{ bytes: number }>("SELECT kept_bytes AS bytes FROM space")[0]?.bytes ?? 0;
   }
@@ -66,13 +67,14 @@ export class SpaceStore {
     this.sql.run("UPDATE space SET kept_bytes = ?", bytes);
   }
 
-  /** Of all jobs there ever were. */
-  ends(): Ends {
+  /** How all jobs that ever ended did, including those that were erased. */
+  ends(): EndCounts {
     const query = "SELECT completed, failed, canceled FROM space";
-    return this.sql.all<Ends>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
+    return this.sql.all<EndCounts>(query)[0] ?? { completed: 0, failed: 0, canceled: 0 };
   }
 
-  countEnds({ completed, failed, canceled }: Ends): void {
+  /** Adds to the counts of ended jobs. */
+  countEnds({ completed, failed, canceled }: EndCounts): void {
     this.sql.run(
       "UPDATE space SET completed = completed + ?, failed = failed + ?, canceled = canceled + ?",
       completed,
@@ -81,7 +83,7 @@ export class SpaceStore {
     );
   }
 
-  /** Counts one more worker connection; frames of an older one are stale. */
+  /** Returns a new generation for a worker's connection. Frames of connections before it are stale. */
   nextGeneration(): number {
     const [row] = this.sql.all<{ generation: number }>(
       "UPDATE space SET generation = generation + 1 RETURNING generation",

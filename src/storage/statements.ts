@@ -1,5 +1,5 @@
-/** The text of a statement by what it is made from, each made once: the runtime prepares a text it knows once. */
-export function once(make: (shape: string) => string): (shape: string) => string {
+/** Caches the texts of statements by their shape, because the runtime prepares a text that it knows only once. */
+export function memoized(make: (shape: string) => string): (shape: string) => string {
   const made = new Map<string, string>();
   return (shape) => {
     const known = made.get(shape) ?? make(shape);

@@ -2,16 +2,16 @@ import type { WebhookEvent } from "../protocol/resources.ts";
 import type { Instant } from "../queue/job.ts";
 import type { Sql } from "./sql.ts";
 
-/** One thing to tell, or told, to one endpoint. */
-export type Delivery = {
+/** A message to a webhook, sent or still to be sent. */
+export type WebhookDelivery = {
   id: string;
   ulid: string;
   event: WebhookEvent;
   url: string;
-  /** When it is next to be told; `null` once it was heard or given up. */
+  /** When it is sent next; `null` once it was delivered or given up. */
   dueAt: Instant | null;
   attempts: number;
-  /** The last answer's status; `null` where none came. */
+  /** The HTTP status of the last answer; `null` if there was none. */
   status: number | null;
   error: string | null;
   createdAt: Instant;
@@ -21,7 +21,7 @@ export type Delivery = {
 const COLUMNS = `id, ulid, event, url, due_at AS dueAt, attempts, status, error,
   created_at AS createdAt, updated_at AS updatedAt`;
 
-/** What webhooks have to tell, and what became of it. */
+/** Stores the messages to webhooks, and what became of them. */
 export class WebhookStore {
   private readonly sql: Sql;
 
@@ -29,9 +29,14 @@ export class WebhookStore {
     this.sql = sql;
   }
 
-  /** `once`: not while the same is still to be told; what is told is the job as it is then. */
+  /**
+   * Adds a message.
+   *
+   * @param once adds nothing while a message of the same job and event was not tried yet: that one will have
+   *   the job's state at the time it is sent
+   */
   add(
-    delivery: Pick<Delivery, "id" | "ulid" | "event" | "url"> & { dueAt: Instant },
+    delivery: Pick<WebhookDelivery, "id" | "ulid" | "event" | "url"> & { dueAt: Instant },
     now: Instant,
     once: boolean,
   ): void {
@@ -50,21 +55,21 @@ export class WebhookStore {
     );
   }
 
-  /** The next to be told, the longest due first. */
-  pending(count: number): (Delivery & { dueAt: Instant })[] {
-    return this.sql.all<Delivery & { dueAt: Instant }>(
+  /** The messages that are still to be sent, the earliest due first. */
+  pending(count: number): (WebhookDelivery & { dueAt: Instant })[] {
+    return this.sql.all<WebhookDelivery & { dueAt: Instant }>(
       `SELECT ${COLUMNS} FROM webhook_deliveries WHERE due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
       count,
     );
   }
 
-  ofJob(ulid: string): Delivery[] {
+  ofJob(ulid: string): WebhookDelivery[] {
     const query = `SELECT ${COLUMNS} FROM webhook_deliveries WHERE ulid = ? ORDER BY id`;
-    return this.sql.all<Delivery>(query, ulid);
+    return this.sql.all<WebhookDelivery>(query, ulid);
   }
 
-  /** Notes an attempt; it is told again at `dueAt`. */
-  attempted(
+  /** Stores the result of an attempt; the message is sent again at `dueAt`, or never if that is `null`. */
+  recordAttempt(
     id: string,
     result: { status: number | null; error: string | null; dueAt: Instant | null },
     now: Instant,

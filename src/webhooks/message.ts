@@ -4,23 +4,23 @@ import type { DeliveryOutcome } from "./retry.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
 
-/** A secret as Standard Webhooks writes it. */
+/** Makes a random secret in the format of Standard Webhooks. */
 export function makeSecret(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(24));
   return `whsec_${btoa(String.fromCharCode(...bytes))}`;
 }
 
-export interface Message {
+export interface WebhookMessage {
   id: string;
   url: string;
   event: WebhookEvent;
-  /** The job as JSON text. */
+  /** The job as JSON. */
   job: string;
 }
 
-/** Sends one signed message, as standardwebhooks.com has it; a redirect is not followed. */
+/** Sends a message, signed as standardwebhooks.com defines it. Redirects are not followed. */
 export async function sendMessage(
-  message: Message,
+  message: WebhookMessage,
   secret: string,
   now: Date,
 ): Promise<DeliveryOutcome> {

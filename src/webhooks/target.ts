@@ -1,13 +1,13 @@
 import ipaddr from "ipaddr.js";
 
-/** Names that only mean something inside somebody's network. */
+/** Host names that exist only inside a private network. */
 const INSIDE = /(^|\.)(localhost|local|internal|intranet|lan|home\.arpa)$/;
 
 /**
- * Why a webhook may not go there; `null` where it may. A submitter chooses the address, and the edge must
- * not be made to knock at doors inside.
+ * The reason why a webhook must not be sent to this address; `null` if it may be. Submitters choose the address,
+ * and they must not be able to make the edge send requests into the operator's private network.
  *
- * @param allowPrivate on one's own machine anything goes
+ * @param allowPrivate for an edge on one's own machine: any `http:` or `https:` address is allowed
  */
 export function refusalOf(address: string, allowPrivate: boolean): string | null {
   if (!URL.canParse(address)) return "is not a URL";
@@ -20,7 +20,7 @@ export function refusalOf(address: string, allowPrivate: boolean): string | null
   return isPublic(hostname) ? null : "must be a public address";
 }
 
-/** URL has written every spelling of an IPv4 address in the usual way by now. */
+/** Whether a host is public. `URL` has normalized every spelling of an IPv4 address: `127.1` is `127.0.0.1`. */
 function isPublic(hostname: string): boolean {
   const host = hostname.replace(/^\[|\]$/g, "").replace(/\.$/, "");
   if (ipaddr.isValid(host)) return ipaddr.process(host).range() === "unicast";

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Coalescer, type Passed, type Weight } from "../../src/channel/coalesce.ts";
+import { Coalescer, type OutgoingEvent, type Weight } from "../../src/channel/coalesce.ts";
 
 interface Event {
   offset: number;
   weight: Weight;
 }
-interface Told extends Passed<Event> {
+interface Told extends OutgoingEvent<Event> {
   at: number;
 }
 
@@ -32,7 +32,7 @@ function play(steps: { wait: number; event: Event }[]): { told: Told[]; offeredA
   const told: Told[] = [];
   const offeredAt: number[] = [];
   let now = 1_000;
-  const tell = (passed: Passed<Event>[], at: number) => {
+  const tell = (passed: OutgoingEvent<Event>[], at: number) => {
     told.push(...passed.map((one) => ({ ...one, at })));
   };
   const ringUntil = (limit: number) => {

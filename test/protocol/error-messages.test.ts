@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { parseJson } from "../../src/protocol/codec.ts";
-import { PLAINLY } from "../../src/protocol/error-messages.ts";
+import { PLAIN_MESSAGES } from "../../src/protocol/error-messages.ts";
 import {
   createSpaceBody,
   createTokenBody,
@@ -17,7 +17,7 @@ import { damaged } from "./noise.ts";
 
 /** What is said of a value, by its paths. */
 function saidOf(schema: z.ZodType, value: unknown): Record<string, string> {
-  const { error } = schema.safeParse(value, PLAINLY);
+  const { error } = schema.safeParse(value, PLAIN_MESSAGES);
   const said = error?.issues.map(({ path, message }) => [path.join("."), message]) ?? [];
   return Object.fromEntries(said);
 }

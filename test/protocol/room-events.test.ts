@@ -24,7 +24,7 @@ describe("the type of an event", () => {
     "presence.left",
     "presence.a.b",
   ])("is not one the edge alone says: %s", (type) => {
-    expect(issuesOf({ type })).toEqual([["type", "is said by the edge alone"]]);
+    expect(issuesOf({ type })).toEqual([["type", "is reserved for the edge"]]);
   });
 
   it.each(["connections.opened", "user.connection", "presences.x"])("may be %s", (type) => {
@@ -46,7 +46,7 @@ describe("the data of an event", () => {
   it("is counted as it is written anew", () => {
     const data = JSON.parse(`{"numbers":[${Array(20_000).fill("1e20").join()}]}`);
     const [issue] = issuesOf({ type: "a.b", data });
-    expect(issue).toEqual(["data", expect.stringContaining("written anew")]);
+    expect(issue).toEqual(["data", expect.stringContaining("as the edge writes it again")]);
   });
 
   it("says which of several is too large", () => {

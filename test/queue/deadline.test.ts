@@ -30,7 +30,7 @@ describe("a limit that runs out", () => {
       "The worker sent nothing about the job within 20 s (first_output_timeout_s). " +
       "Raise the limit in the space's settings if the model needs longer.";
     expect(job).toMatchObject({ status: "failed", error: { code: "timeout", message } });
-    expect(effects).toMatchObject([{ type: "tell_cancel", reason: message }]);
+    expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
   it("between two frames tells so", () => {
@@ -45,7 +45,7 @@ describe("a limit that runs out", () => {
       "The worker sent nothing more about the job within 7.5 s (stall_timeout_s). " +
       "Raise the limit in the space's settings if the model needs longer.";
     expect(job).toMatchObject({ status: "failed", error: { code: "timeout", message } });
-    expect(effects).toMatchObject([{ type: "tell_cancel", reason: message }]);
+    expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
   it("over the whole attempt tells so, however much was heard", () => {
@@ -55,7 +55,7 @@ describe("a limit that runs out", () => {
       "The attempt did not end within 60 s (job_timeout_s). " +
       "Raise the limit in the space's settings if the model needs longer.";
     expect(job).toMatchObject({ status: "failed", error: { code: "timeout", message } });
-    expect(effects).toMatchObject([{ type: "tell_cancel", reason: message }]);
+    expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
   it("while the worker is gone queues the job again, and its history says why", () => {

@@ -109,7 +109,7 @@ describe("a cancel", () => {
     expect(asked.job.status).toBe("processing");
     expect(asked.effects).toEqual([
       {
-        type: "tell_cancel",
+        type: "send_cancel",
         worker: { id: "worker-1", name: "One" },
         attempt: 1,
         reason: "Not needed.",
@@ -143,7 +143,7 @@ describe("a cancel", () => {
     const asked = applied(runningJob({ jobTimeoutS: 5 }), CANCEL, 1).job;
     const { job, effects } = applied(asked, TICK, 5);
     expect(job).toMatchObject({ status: "canceled", reason: "Not needed." });
-    expect(effects).toMatchObject([{ type: "tell_cancel", attempt: 1 }]);
+    expect(effects).toMatchObject([{ type: "send_cancel", attempt: 1 }]);
   });
 });
 

@@ -36,7 +36,7 @@ function logOf(sql: Sql, bounds: LogLimits): SegmentLog<Event, number> {
 
 /** What is still there, checked against all that was ever stored. */
 function expectTail(log: SegmentLog<Event, number>, all: readonly Event[]): Event[] {
-  const { first, last } = log.held(CHANNEL);
+  const { first, last } = log.storedRange(CHANNEL);
   expect(last).toBe(all.length);
   const kept = log.after(CHANNEL, 0);
   expect(kept).toEqual(all.slice(first - 1));
@@ -91,12 +91,12 @@ export function segmentLogContract(withSql: WithSql): void {
         log.append(CHANNEL, [{ offset: 2, at: 1_050, text: "b" }]);
         expect(log.expiresAt(CHANNEL)).toBe(1_100);
         log.expire(CHANNEL, 1_100);
-        expect(log.held(CHANNEL)).toEqual({ first: 2, last: 2 });
+        expect(log.storedRange(CHANNEL)).toEqual({ first: 2, last: 2 });
         log.expire(CHANNEL, 1_150);
-        expect(log.held(CHANNEL)).toEqual({ first: 3, last: 2 });
+        expect(log.storedRange(CHANNEL)).toEqual({ first: 3, last: 2 });
         expect([log.after(CHANNEL, 0), log.expiresAt(CHANNEL)]).toEqual([[], null]);
         log.append(CHANNEL, [{ offset: 3, at: 1_200, text: "c" }]);
-        expect(log.held(CHANNEL)).toEqual({ first: 3, last: 3 });
+        expect(log.storedRange(CHANNEL)).toEqual({ first: 3, last: 3 });
       }));
 
     it("keeps about as many events as it may, those stored together together", () =>
@@ -108,7 +108,7 @@ export function segmentLogContract(withSql: WithSql): void {
             offsets.map((offset) => ({ offset, at: 1, text: "" })),
           );
         }
-        expect(log.held(CHANNEL)).toEqual({ first: 17, last: 28 });
+        expect(log.storedRange(CHANNEL)).toEqual({ first: 17, last: 28 });
       }));
   });
 }

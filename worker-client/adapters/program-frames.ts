@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
-import { PLAINLY } from "../../src/protocol/error-messages.ts";
+import { PLAIN_MESSAGES } from "../../src/protocol/error-messages.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 
 /** The frames that a program may write to standard output, one a line; other lines are plain text. */
@@ -33,7 +33,7 @@ export function readProgramLine(line: string): ProgramLine {
   const { value } = parsed;
   const isFrame = typeof value === "object" && value !== null && "type" in value;
   if (!isFrame || !TYPES.includes(value.type)) return { type: "text" };
-  const result = programFrame.safeParse(value, PLAINLY);
+  const result = programFrame.safeParse(value, PLAIN_MESSAGES);
   if (result.success) return { type: "frame", frame: result.data };
   return { type: "malformed", message: `${value.type} (${describeIssues(result.error)})` };
 }

@@ -1,7 +1,7 @@
 import type { WebhookEvent } from "../../protocol/resources.ts";
 import { isEnded } from "../../queue/job.ts";
 import type { SpaceStore } from "../../storage/space-store.ts";
-import type { Delivery, WebhookStore } from "../../storage/webhook-store.ts";
+import type { WebhookDelivery, WebhookStore } from "../../storage/webhook-store.ts";
 import { makeSecret, sendMessage } from "../../webhooks/message.ts";
 import { type DeliveryOutcome, isDelivered, nextAttemptAt } from "../../webhooks/retry.ts";
 import { refusalOf } from "../../webhooks/target.ts";
@@ -85,7 +85,7 @@ export class WebhookSender {
     return pending.filter(({ id }) => !this.underWay.has(id)).slice(0, free);
   }
 
-  private async deliver(delivery: Delivery): Promise<void> {
+  private async deliver(delivery: WebhookDelivery): Promise<void> {
     const told = await this.attempt(delivery);
     this.underWay.delete(delivery.id);
     this.parts.runIfOpen((now) => {
@@ -93,11 +93,11 @@ export class WebhookSender {
       const dueAt = isDelivered(told) ? null : nextAttemptAt(told, attempts, now, Math.random());
       const status = "status" in told ? told.status : null;
       const error = "error" in told ? told.error : null;
-      this.parts.store.attempted(delivery.id, { status, error, dueAt }, now);
+      this.parts.store.recordAttempt(delivery.id, { status, error, dueAt }, now);
     });
   }
 
-  private async attempt({ id, ulid, event, url }: Delivery): Promise<DeliveryOutcome> {
+  private async attempt({ id, ulid, event, url }: WebhookDelivery): Promise<DeliveryOutcome> {
     const refusal = refusalOf(url, this.parts.allowPrivate);
     if (refusal !== null) return { error: `The address ${refusal}.` };
     const job = this.parts.jobBody(ulid);

@@ -36,7 +36,7 @@ export class WorkerDispatch {
   /** Sends the workers what a transition asks for. */
   perform(job: Job, effects: Effect[]): void {
     for (const effect of effects) {
-      if (effect.type !== "tell_cancel" || job.status === "queued") continue;
+      if (effect.type !== "send_cancel" || job.status === "queued") continue;
       const worker = job.generation === null ? null : this.byGeneration(job.generation);
       if (worker) this.sendCancel(worker, job, effect.reason);
     }
