@@ -51,7 +51,7 @@ export class BackendJobEngine {
   private callbacks: (() => void)[] = [];
   /**
    * The epoch of the next job of this id. It is chosen before the job exists, because sockets that wait for the
-   * job have been sent it. Each job gets a new one: example, a job with offset 40 is erased, and its id is used
+   * job have been sent it. Each job gets a new one. Example: a job with offset 40 is erased, and its id is used
    * again. If the epochs were equal, a follower that reconnects at offset 40 would be sent the new job's events
    * from 41 on, and append them to the old job's output.
    */
@@ -75,7 +75,10 @@ export class BackendJobEngine {
     if (this.job) this.followers.resume(this.job);
   }
 
-  /** Adds a command to the next batch. It returns how to make the answer, which is called once the batch is stored. */
+  /**
+   * Adds a command to the next batch. It returns how to make the answer, which is called once the batch is
+   * stored.
+   */
   enqueue<T>(step: (now: number) => () => T): Promise<T> {
     this.burst.note(Date.now());
     return this.inbox.join((now) => ({ answer: step(now) }));

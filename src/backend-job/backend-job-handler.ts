@@ -17,7 +17,10 @@ import { dueOf, socketDueAt } from "./deadlines.ts";
 /** The `ref` of the frame that is answered. */
 type ReportRef = string | number | undefined;
 
-/** The time of a client's last frame is stored no more often than this, because each time the attachment is written. */
+/**
+ * The time of a client's last frame is stored no more often than this, because each time the attachment is
+ * written.
+ */
 const STORE_LAST_FRAME_MS = 30_000;
 
 /** Handles the frames on the sockets of a job, and what is due for these sockets. */
@@ -78,7 +81,10 @@ export class BackendJobHandler {
     return known.length === 0 ? null : Math.min(...known);
   }
 
-  /** Closes a socket that sends too many frames. Sockets that may report are not limited, because reports are frames. */
+  /**
+   * Closes a socket that sends too many frames. Sockets that may report are not limited, because reports are
+   * frames.
+   */
   private isOverLimit(socket: BackendJobSocket, now: number): boolean {
     if (socket.attachment.publish || this.limiter.admits(socket, now)) return false;
     this.refuse(socket, "rate_limited", TOO_MANY_FRAMES, undefined);

@@ -40,7 +40,10 @@ export function socketDueAt(times: SocketTimes, job: BackendJob | null): number 
   return due.length === 0 ? null : Math.min(...due);
 }
 
-/** What is due for a socket now. No alarm is set for silence: it is noticed when the alarm goes off for something else. */
+/**
+ * What is due for a socket now. No alarm is set for silence: it is noticed when the alarm goes off for something
+ * else.
+ */
 export function dueOf(
   times: SocketTimes,
   job: BackendJob | null,

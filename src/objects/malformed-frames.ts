@@ -17,7 +17,7 @@ export interface AfterMalformed {
  * socket, and one frame that is too large closes it at once.
  *
  * @param before how many malformed frames came in a row before this one
- * @param allowed how many in a row close the socket; 1 for workers: their first one closes
+ * @param allowed how many in a row close the socket; 1 for workers: their first closes the socket
  */
 export function afterMalformed(
   { code, message }: MalformedFrame,

@@ -28,7 +28,10 @@ export class TokenBucketLimiter<C extends object> {
   }
 }
 
-/** The bucket after `count` more frames at `now`; `null` if that is too many. A `null` bucket is a full one. Pure. */
+/**
+ * The bucket after `count` more frames at `now`; `null` if that is too many. A `null` bucket is a full one.
+ * Pure.
+ */
 export function spend(
   bucket: Bucket | null,
   rate: FrameRate,

@@ -2,7 +2,10 @@ import type { Refusal } from "../objects/reply.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import type { StoredFile } from "../queue/job.ts";
 
-/** The answer to a submit: the job as JSON text. `isRepeat`: it was submitted before under the same idempotency key. */
+/**
+ * The answer to a submit: the job as JSON text. `isRepeat`: it was submitted before under the same idempotency
+ * key.
+ */
 export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
 
 /** The caller's rights. The Worker has authenticated the caller. */

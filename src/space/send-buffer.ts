@@ -71,9 +71,9 @@ export class SendBuffer {
 
   /**
    * Sends everything except messages about deferred jobs: such a message stays in the buffer, and so does
-   * everything behind it on the same socket, so that the socket's order is kept. Example: a socket submits
-   * two jobs; the first is deferred, the second is refused. If the error were sent now, it would overtake the
-   * `accepted` of the first, and a client that matches answers to submits by their order would mix them up.
+   * everything behind it on the same socket, so that a socket's frames are answered in their order. Example: a
+   * client submits a job, which is deferred, and then sends a frame that can't be read. The `error` for that frame
+   * has no `ref`. If it came before the job's `accepted`, the client would take the submit for refused.
    */
   flush(isDeferred: (ulid: string) => boolean): void {
     this.withFrames.clear();

@@ -239,7 +239,9 @@ export class SpaceEngine {
     this.parts.workers.dropToken(tokenId, now);
   }
 
-  /** Runs `step` in a batch of its own, unless the space was deleted meanwhile. For timers and asynchronous work. */
+  /**
+   * Runs `step` in a batch of its own, unless the space was deleted meanwhile. For timers and asynchronous work.
+   */
   private runIfOpen(step: (now: number) => void): void {
     if (this.isRetired) return;
     this.runNow((now) => {
@@ -259,8 +261,8 @@ export class SpaceEngine {
       for (const step of steps) this.runStep(step, now);
       this.parts.dispatcher.dispatch(now);
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
-      // The runtime stores everything written in one turn as one transaction, and nothing of it if the object aborts.
-      // Until that is on disk, it holds back whatever is sent.
+      // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
+      // aborts. Until that is on disk, it holds back whatever is sent.
       core.jobs.save();
       changes = core.jobs.takeStored();
       this.parts.retention.countEnded(changes);

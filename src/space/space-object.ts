@@ -92,7 +92,10 @@ export class SpaceObject extends DurableObject<Env> {
     );
   }
 
-  /** Deletes the space: closes every socket and erases everything, including files. Returns `false` if it did not exist. */
+  /**
+   * Deletes the space: closes every socket and erases everything, including files. Returns `false` if it did not
+   * exist.
+   */
   async destroy(name: string): Promise<boolean> {
     const existed = this.engine !== null;
     this.engine?.retire();
@@ -198,7 +201,7 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
-  /** Opens a socket that the Worker has authenticated. Nothing else comes by `fetch`. */
+  /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
     const found = this.admit({ operator: socket.kind === "worker" || socket.operator });
@@ -274,8 +277,8 @@ export class SpaceObject extends DurableObject<Env> {
       sendBuffer: new SendBuffer(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
       armAlarm: (at) => this.alarms.arm(at),
-      // While `open` runs, `engine` is still `null`: a change of its first batch is reported with the call or frame
-      // that woke the object.
+      // `engine` is still `null` while its constructor runs a first batch. What woke the object reports that
+      // change, too.
       onChange: () => this.engine && this.reporter.markChanged(),
       isPolled: () => this.reporter.isPolled,
       crash: (error) => this.ctx.abort(String(error)),

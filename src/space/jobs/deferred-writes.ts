@@ -22,7 +22,10 @@ export class DeferredWrites {
     this.storeDeferred = storeDeferred;
   }
 
-  /** Call this after each batch. `since`: when the oldest deferred job went to its worker; `null` if none is deferred. */
+  /**
+   * Call this after each batch. `since`: when the oldest deferred job went to its worker; `null` if none is
+   * deferred.
+   */
   update(since: number | null): void {
     this.endsAt = since === null ? null : since + DEFER_MS;
     if (this.timer === null) this.startTimer();

@@ -19,7 +19,9 @@ export interface IncomingJob {
   submitter: string | null;
 }
 
-/** The job of a submit, or why there is none. `isRepeat`: it was submitted before under the same idempotency key. */
+/**
+ * The job of a submit, or why there is none. `isRepeat`: it was submitted before under the same idempotency key.
+ */
 export type SubmitOutcome =
   | { ok: true; job: Job; isRepeat: boolean }
   | { ok: false; code: ProblemCode; message: string };

@@ -49,7 +49,10 @@ export class UnitOfWork {
   /** The waiting jobs, in the order in which workers get them. */
   readonly queue: SpaceQueue;
   private changes = new Map<string, Change>();
-  /** The changes of the last stored batch until they are sent, so that their jobs need not be read from rows for that. */
+  /**
+   * The changes of the last stored batch until they are sent, so that their jobs need not be read from rows for
+   * that.
+   */
   private stored = new Map<string, Change>();
   /** Those of `changes` that `save` leaves out. */
   private deferred = new Map<string, Change>();
@@ -200,7 +203,7 @@ export class UnitOfWork {
     return first?.job.status === "processing" ? first.job.dispatchedAt : null;
   }
 
-  /** Writes what the batch changed, except for deferred jobs. */
+  /** Writes what the batch changed, except for deferred jobs: one row for each job (decision 0007). */
   save(): void {
     for (const [ulid, { job, before, log }] of this.changes) {
       if (this.deferred.has(ulid)) continue;

@@ -13,7 +13,10 @@ import { epochOf, framesAfter, gapFrame, jobIdOf, logFrame, snapshotFrame } from
 import type { SpaceCore } from "../space-core.ts";
 import { jobContextOf } from "../space-status.ts";
 
-/** Followers of the first this many waiting jobs are sent each new position. A later one is not worth a stored row. */
+/**
+ * Followers of this many waiting jobs at the front of the queue are sent every new position. For the jobs behind
+ * them a new position is not worth a stored row.
+ */
 const SENT_POSITIONS = 20;
 /** Least time between two rounds of new positions, milliseconds. */
 const POSITIONS_EVERY_MS = 1_000;
@@ -43,7 +46,7 @@ export class JobFollowers {
       cut: (subscriber) => this.cut(subscriber),
       startTimer,
     });
-    // A submitter follows its own jobs without asking, so after memory was lost it follows again those that have not
+    // A submitter follows its own jobs without asking. So after memory was lost it follows again those that have not
     // ended, unless it unfollowed them.
     const bySubmitter = new Map<string, SubscriberConnection>();
     for (const subscriber of connections.subscribers()) {
@@ -79,7 +82,9 @@ export class JobFollowers {
     for (const ulid of [...this.followers.keys()]) this.unfollow(subscriber, ulid);
   }
 
-  /** Sends the job's `connection` frame, then the events after `since`, or a snapshot if they are not all stored. */
+  /**
+   * Sends the job's `connection` frame, then the events after `since`, or a snapshot if they are not all stored.
+   */
   catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
     this.sendAll(subscriber, openingFrames(this.logOf(job), since));
   }
@@ -107,7 +112,10 @@ export class JobFollowers {
     };
   }
 
-  /** After memory was lost, the socket of one job follows it again. Events that a throttle held back are sent first. */
+  /**
+   * After memory was lost, the socket of one job follows it again. Events that a throttle held back are sent
+   * first.
+   */
   private resume(subscriber: SubscriberConnection, ulid: string): void {
     this.follow(subscriber, ulid);
     const sentTo = subscriber.attachment.throttled?.sentTo ?? null;
@@ -146,8 +154,8 @@ export class JobFollowers {
   }
 
   /**
-   * Follows or unfollows once the batch is stored and delivered. A subscriber that joins gets the log as it
-   * is then; were it added before the delivery, it would get the batch's events twice.
+   * Follows or unfollows once the batch is stored and delivered. A new follower is sent the log as it is then. If
+   * it were added before the delivery, it would be sent the batch's events twice.
    */
   afterDelivery(change: () => void): void {
     this.changesOfFollowers.push(change);

@@ -32,7 +32,10 @@ export class SpaceStatusChannel {
     this.lastServing = this.serving();
   }
 
-  /** Sends a new socket of the space its first frames. Call `publish` before, so that the others get the same status. */
+  /**
+   * Sends a new socket of the space its first frames. Call `publish` before, so that the others get the same
+   * status.
+   */
   open(subscriber: SubscriberConnection, since: Position | null, now: number): void {
     this.greeted.add(subscriber);
     for (const frame of openingFrames(this.log(now), since)) {

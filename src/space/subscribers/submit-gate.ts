@@ -18,7 +18,10 @@ export class SubmitGate {
     this.counter = counter;
   }
 
-  /** Calls `handle` when it is this frame's turn, at once if neither the counter nor an earlier frame is waited for. */
+  /**
+   * Calls `handle` when it is this frame's turn, at once if neither the counter nor an earlier frame is waited
+   * for.
+   */
   pass<T>(
     subscriber: SubscriberConnection,
     isSubmit: boolean,

@@ -166,7 +166,8 @@ export class SubscriberHandler {
     this.followers.afterDelivery(() => {
       if (!this.isConnected(subscriber)) return;
       const { attachment } = subscriber;
-      // Counted only now, because earlier frames of this batch are followed and unfollowed only now, too.
+      // Counted only now, because the `follow` and `unfollow` frames before it in this batch take effect only
+      // now, too.
       if (
         !attachment.follows.includes(ulid) &&
         attachment.follows.length >= LIMITS.followsPerSocket

@@ -26,7 +26,10 @@ export class Leases {
     return now >= this.endsAt(worker);
   }
 
-  /** When the lease expires, milliseconds since 1970. The runtime answers pings without waking the object, and keeps the time of the last one. */
+  /**
+   * When the lease expires, milliseconds since 1970. The runtime answers pings without waking the object, and
+   * keeps the time of the last one.
+   */
   endsAt(worker: WorkerConnection): number {
     const lastSignAt = Math.max(
       worker.attachment.openedAt,

@@ -68,7 +68,10 @@ export class Registration {
     return true;
   }
 
-  /** Once every place is taken, absent workers can't come back, so their attempts end (decision 0010). */
+  /**
+   * Once every place is taken, absent workers can't come back, so their jobs return to the queue (decision
+   * 0010).
+   */
   private requeueAttemptsOfAbsent(arrivingId: string, now: number): void {
     for (const job of this.core.jobs.runningJobs()) {
       if (job.detachedAt === null || job.worker.id === arrivingId) continue;

@@ -62,7 +62,10 @@ export class WorkerHandler {
     }
   }
 
-  /** Ends or detaches a worker's attempts when its socket has closed. One that closed with 1000 gets no grace (decision 0010). */
+  /**
+   * Ends or detaches a worker's attempts when its socket has closed. One that closed with 1000 gets no grace
+   * (decision 0010).
+   */
   onClose(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
     this.leases.forget(worker);
     const generation = isReady(worker) ? worker.attachment.state.generation : null;
