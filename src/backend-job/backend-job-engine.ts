@@ -19,63 +19,77 @@ import type {
 import { NO_SUCH_JOB, PRIVATE_JOB } from "./calls.ts";
 import { resourceOf } from "./render.ts";
 
-interface Parts {
-  /** The name of the object: its job, if it is made, has this id. */
+interface BackendJobEngineDeps {
+  /** The object's name, which is the id of its job. */
   id: string;
   sql: Sql;
   store: BackendJobStore;
   sockets: BackendJobSockets;
-  /** Memory and rows no longer agree: start again from the rows. */
+  /** Restarts the object, which rebuilds memory from the rows: call it when the two may differ. */
   crash: (error: unknown) => void;
-  /** What is due, or what the monitor counts, may have changed. */
+  /** Called when deadlines, or the report for the monitor, may have changed. */
   onChange: () => void;
 }
 
+/** How creating the job ended: it is new, it existed with the same content, or it existed with another content. */
 export type Creation = { kind: "made" | "repeat"; job: BackendJob } | { kind: "taken" };
 
-/** The job of an object: handles what arrives together as one batch, stores it, then tells it. */
+/**
+ * The one job of an object: gathers what arrives together into a batch, stores it, and only then sends
+ * (decisions 0006 and 0025).
+ */
 export class BackendJobEngine {
+  /** `null` until the job is created, and after it was erased. */
   job: BackendJob | null = null;
-  readonly feed: BackendJobFollowers;
-  private readonly parts: Parts;
+  readonly followers: BackendJobFollowers;
+  private readonly deps: BackendJobEngineDeps;
   private readonly burst = new BurstDetector();
   private readonly inbox: Inbox;
+  /** Events of the current batch. */
   private events: JobEvent[] = [];
-  private afterStored: (() => void)[] = [];
-  /** What the epoch of a job that is not made yet will be, as who waits for it was told. */
+  /** What the current batch sends once it is stored. */
+  private callbacks: (() => void)[] = [];
+  /**
+   * The epoch of the next job of this id. It is chosen before the job exists, because sockets that wait for the
+   * job have been sent it. Each job gets a new one. Example: a job with offset 40 is erased, and its id is used
+   * again. If the epochs were equal, a follower that reconnects at offset 40 would be sent the new job's events
+   * from 41 on, and append them to the old job's output.
+   */
   private nextEpoch: string;
 
-  constructor(parts: Parts) {
-    this.parts = parts;
-    this.feed = new BackendJobFollowers(parts.sockets, parts.store.log);
+  constructor(deps: BackendJobEngineDeps) {
+    this.deps = deps;
+    this.followers = new BackendJobFollowers(deps.sockets, deps.store.log);
     this.inbox = new Inbox({
-      sendBuffer: { after: (post) => this.afterwards(post) },
+      sendBuffer: { after: (callback) => this.after(callback) },
       isBurst: (now) => this.burst.isBurst(0, now),
-      run: (works) => this.run(works),
+      run: (steps) => this.run(steps),
     });
-    const told = parts.sockets.all().find(({ attachment }) => attachment.pending !== null)
-      ?.attachment.pending?.epoch;
-    this.nextEpoch = told ?? newEpoch();
+    const pending = deps.sockets.all().find(({ attachment }) => attachment.pending !== null);
+    this.nextEpoch = pending?.attachment.pending?.epoch ?? newEpoch();
   }
 
-  /** Takes the job up from its rows. */
+  /** Loads the job from its rows. */
   load(): void {
-    this.job = this.parts.store.read();
-    if (this.job) this.feed.resume(this.job);
+    this.job = this.deps.store.read();
+    if (this.job) this.followers.resume(this.job);
   }
 
-  /** Joins the next batch; `work` returns what to answer once the batch is stored. */
-  enqueue<T>(work: (now: number) => () => T): Promise<T> {
+  /**
+   * Adds a command to the next batch. It returns how to make the answer, which is called once the batch is
+   * stored.
+   */
+  enqueue<T>(step: (now: number) => () => T): Promise<T> {
     this.burst.note(Date.now());
-    return this.inbox.join((now) => ({ answer: work(now) }));
+    return this.inbox.join((now) => ({ answer: step(now) }));
   }
 
-  /** Runs inside a batch, and sends once it is stored. */
-  afterwards(post: () => void): void {
-    this.afterStored.push(post);
+  /** Runs `callback` once the current batch is stored; must be called inside a batch. */
+  after(callback: () => void): void {
+    this.callbacks.push(callback);
   }
 
-  /** Makes the job; must run inside a batch. */
+  /** Creates the job; must run inside a batch. */
   make({ id: _, ...body }: CreateBackendJobBody, now: number): Creation {
     const { input, ...rest } = body;
     const fingerprint = fingerprintOf(input, [], rest);
@@ -83,14 +97,14 @@ export class BackendJobEngine {
       const isRepeat = this.job.fingerprint === fingerprint;
       return isRepeat ? { kind: "repeat", job: this.job } : { kind: "taken" };
     }
-    const identity = { id: this.parts.id, epoch: this.nextEpoch, fingerprint };
+    const identity = { id: this.deps.id, epoch: this.nextEpoch, fingerprint };
     const { job, events } = created(body, identity, now);
     this.job = job;
     this.events.push(...events);
     return { kind: "made", job };
   }
 
-  /** Takes a report; must run inside a batch. */
+  /** Applies a backend's report to the job; must run inside a batch. */
   apply(report: BackendReport, now: number): ReportOutcome | { kind: "unknown" } {
     if (!this.job) return { kind: "unknown" };
     const outcome = reported(this.job, report, now);
@@ -101,68 +115,69 @@ export class BackendJobEngine {
     return outcome;
   }
 
-  /** The job as JSON text. */
+  /** The job as JSON text; `null` if there is none. */
   body(): string | null {
     const { job } = this;
     if (!job) return null;
-    const { store } = this.parts;
+    const { store } = this.deps;
     return JSON.stringify(resourceOf(job, store.log.after(job.id, 0), store.lacksOutput(job)));
   }
 
-  /** Opens a socket, or says why not. */
+  /** Opens a socket and sends its first frames, or returns why it is refused. */
   open(
     socket: WebSocket,
-    at: BackendJobAttachment,
+    attachment: BackendJobAttachment,
     { since, mustExist }: { since: Position | null; mustExist: boolean },
   ): Refusal | null {
     const { job } = this;
-    const { sockets, id } = this.parts;
+    const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
-    if (job && !mayRead(at, job)) return PRIVATE_JOB;
+    if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
     const now = Date.now();
     const pending = job ? null : { since: now, epoch: this.nextEpoch };
-    const kept = sockets.accept(socket, { ...at, pending });
-    if (job) this.feed.open(kept, job, since);
-    else this.feed.openPending(kept, id, since, now);
-    this.parts.onChange();
+    const accepted = sockets.accept(socket, { ...attachment, pending });
+    if (job) this.followers.open(accepted, job, since);
+    else this.followers.openPending(accepted, id, since, now);
+    this.deps.onChange();
     return null;
   }
 
+  /** Call this when a socket has closed. */
   onClose(socket: BackendJobSocket): void {
-    this.feed.remove(socket);
-    this.parts.sockets.remove(socket);
+    this.followers.remove(socket);
+    this.deps.sockets.remove(socket);
   }
 
-  /** Handles at once what has arrived. */
+  /** Runs the commands that wait for the next batch at once. */
   flush(): void {
-    const works = this.inbox.takeAll();
-    if (works.length > 0) this.run(works);
+    const steps = this.inbox.takeAll();
+    if (steps.length > 0) this.run(steps);
   }
 
-  /** The job is erased; one of the same id, later, is another. */
+  /** Call this when the job is erased. A later job of the same id gets another epoch. */
   forget(): void {
     this.job = null;
     this.nextEpoch = newEpoch();
-    this.parts.onChange();
+    this.deps.onChange();
   }
 
-  private run(works: Work[]): void {
+  private run(steps: Work[]): void {
     const now = Date.now();
     const before = this.job;
-    // One frame's failure is its own: the others of the batch go on.
-    for (const work of works) logErrors(() => work(now));
-    const { job, events, afterStored } = this;
+    // If one command fails, the others of the batch still run.
+    for (const step of steps) logErrors(() => step(now));
+    const { job, events, callbacks } = this;
     this.events = [];
-    this.afterStored = [];
+    this.callbacks = [];
     if (job !== before && job) this.save(job, before === null, events);
-    if (job && before === null) this.openPending(job);
-    for (const post of afterStored) logErrors(post);
-    if (job && events.length > 0) this.feed.deliver(job, events, now);
-    this.parts.onChange();
+    if (job && before === null) this.admitPending(job);
+    for (const callback of callbacks) logErrors(callback);
+    if (job && events.length > 0) this.followers.deliver(job, events, now);
+    this.deps.onChange();
   }
 
   private save(job: BackendJob, isNew: boolean, events: readonly JobEvent[]): void {
-    const { store, sql, crash } = this.parts;
+    const { store, sql, crash } = this.deps;
     try {
       if (isNew) store.migrate();
       sql.transaction(() => {
@@ -175,32 +190,35 @@ export class BackendJobEngine {
     }
   }
 
-  /** Who waited for the job hears of it from here on, if it is for them. */
-  private openPending(job: BackendJob): void {
-    const { sockets } = this.parts;
-    for (const kept of sockets.all()) {
-      kept.attachment.pending = null;
-      sockets.remember(kept);
-      if (mayRead(kept.attachment, job)) continue;
+  /** Lets the sockets that waited for the job follow it, and closes those that may not read it. */
+  private admitPending(job: BackendJob): void {
+    const { sockets } = this.deps;
+    for (const socket of sockets.all()) {
+      socket.attachment.pending = null;
+      sockets.remember(socket);
+      if (mayRead(socket.attachment, job)) continue;
       const { code, detail: message } = PRIVATE_JOB;
-      sockets.send(kept, errorFrame(code, message, { job_id: job.id }));
-      this.feed.remove(kept);
-      sockets.close(kept, "notAllowed", message);
+      sockets.send(socket, errorFrame(code, message, { job_id: job.id }));
+      this.followers.remove(socket);
+      sockets.close(socket, "notAllowed", message);
     }
   }
 
   private sendCancelToReporters(reason: string): void {
-    const { sockets, id } = this.parts;
-    this.afterStored.push(() => {
-      for (const kept of sockets.all()) {
-        if (kept.attachment.publish) sockets.send(kept, { type: "cancel", job_id: id, reason });
+    const { sockets, id } = this.deps;
+    this.callbacks.push(() => {
+      for (const socket of sockets.all()) {
+        if (socket.attachment.publish) sockets.send(socket, { type: "cancel", job_id: id, reason });
       }
     });
   }
 }
 
-function mayRead(at: Pick<BackendJobAttachment, "publish" | "read">, job: BackendJob): boolean {
-  return job.visibility === "public" || at.read || at.publish;
+function mayRead(
+  { publish, read }: Pick<BackendJobAttachment, "publish" | "read">,
+  job: BackendJob,
+): boolean {
+  return job.visibility === "public" || read || publish;
 }
 
 function newEpoch(): string {

@@ -10,7 +10,7 @@ import type { BackendJobStore } from "../storage/backend-job-store.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
 import { currentOutput, eventFrame, gapFrame, pendingFrame, snapshotFrame } from "./render.ts";
 
-/** What the sockets of a job are sent, and how fast. */
+/** Sends a job's events to its sockets, slower to those that are throttled (decisions 0020 and 0025). */
 export class BackendJobFollowers {
   private readonly sockets: BackendJobSockets;
   private readonly log: BackendJobStore["log"];
@@ -27,7 +27,7 @@ export class BackendJobFollowers {
     });
   }
 
-  /** Sends the first frames of a socket that waits for a job which nobody has made yet. */
+  /** Sends the first frames to a socket that waits for a job which does not exist yet. */
   openPending(socket: BackendJobSocket, jobId: string, since: Position | null, now: number): void {
     const log: ReplayableLog = {
       address: { job_id: jobId },
@@ -41,13 +41,16 @@ export class BackendJobFollowers {
     this.sendAll(socket, openingFrames(log, since));
   }
 
-  /** Sends the state now, or what was missed since; the socket of a job that is over is closed after it. */
+  /**
+   * Sends the first frames: `connection`, then the events after `since`, or a snapshot if they are not all stored.
+   * If the job has ended, the socket is closed after them.
+   */
   open(socket: BackendJobSocket, job: BackendJob, since: Position | null): void {
     this.sendAll(socket, openingFrames(this.logOf(job), since));
     if (isOver(job)) this.finish(socket);
   }
 
-  /** After memory was lost, sends what had been held back. */
+  /** After memory was lost, sends the events that a throttle had held back. */
   resume(job: BackendJob): void {
     for (const socket of this.sockets.all()) {
       const sentTo = socket.attachment.throttled?.sentTo ?? null;
@@ -57,7 +60,7 @@ export class BackendJobFollowers {
     }
   }
 
-  /** Sends every socket what was stored; the end of the job closes them. */
+  /** Sends stored events to every socket. If the job has ended, its sockets are closed after them. */
   deliver(job: BackendJob, events: readonly JobEvent[], now: number): void {
     const delivery = {
       throttle: this.throttle,
@@ -68,6 +71,7 @@ export class BackendJobFollowers {
     deliverEvents(this.sockets.all(), frames, delivery, now);
   }
 
+  /** Forgets a socket that has closed. */
   remove(socket: BackendJobSocket): void {
     this.throttle.remove(socket);
   }

@@ -14,17 +14,21 @@ import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.
 import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
 import { dueOf, socketDueAt } from "./deadlines.ts";
 
-type Ref = string | number | undefined;
+/** The `ref` of the frame that is answered. */
+type ReportRef = string | number | undefined;
 
-/** A sign of life is noted no more often than this: each is written where hibernation keeps it. */
-const HEARD_EVERY_MS = 30_000;
+/**
+ * The time of a client's last frame is stored no more often than this, because each time the attachment is
+ * written.
+ */
+const STORE_LAST_FRAME_MS = 30_000;
 
-/** What clients say on the sockets of a job, and what time does to them. */
+/** Handles the frames on the sockets of a job, and what is due for these sockets. */
 export class BackendJobHandler {
   private readonly id: string;
   private readonly sockets: BackendJobSockets;
   private readonly engine: BackendJobEngine;
-  private readonly gate = clientFrameLimiter<BackendJobSocket>();
+  private readonly limiter = clientFrameLimiter<BackendJobSocket>();
 
   constructor(id: string, sockets: BackendJobSockets, engine: BackendJobEngine) {
     this.id = id;
@@ -32,7 +36,7 @@ export class BackendJobHandler {
     this.engine = engine;
   }
 
-  /** Handles a frame together with whatever else arrives in the same turn. */
+  /** Handles a frame in one batch with whatever else arrives in the same turn of the event loop. */
   onMessage(socket: BackendJobSocket, raw: string | ArrayBuffer): Promise<void> {
     return this.engine.enqueue((now) => {
       if (this.sockets.has(socket)) this.onFrame(socket, raw, now);
@@ -40,34 +44,35 @@ export class BackendJobHandler {
     });
   }
 
-  /** Sends the pings that are due, and ends the sockets whose time is over. */
+  /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */
   tick(now: number): void {
-    for (const kept of this.sockets.all()) {
-      switch (dueOf(kept.attachment, this.engine.job, this.sockets.lastPingAt(kept), now)) {
+    for (const socket of this.sockets.all()) {
+      switch (dueOf(socket.attachment, this.engine.job, this.sockets.lastPingAt(socket), now)) {
         case "unmade":
-          this.end(kept, "notFound", "job_not_found", "Nobody made this job.");
+          this.closeWithError(socket, "notFound", "job_not_found", "Nobody made this job.");
           break;
         case "expired":
-          this.end(kept, "notAuthenticated", "not_authenticated", EXPIRED);
+          this.closeWithError(socket, "notAuthenticated", "not_authenticated", EXPIRED);
           break;
         case "silent":
-          this.dismiss(kept, "goingAway", "nothing was heard of this client");
+          this.closeNow(socket, "goingAway", "no frame and no ping came from this client");
           break;
         case "ping":
-          this.ping(kept, now);
+          this.sendPing(socket, now);
           break;
         case null:
       }
     }
   }
 
-  /** The job is erased: nothing will come any more. */
-  endAll(): void {
-    for (const kept of this.sockets.all()) {
-      this.end(kept, "notFound", NO_SUCH_JOB.code, "The job is erased: nothing was said of it.");
+  /** Closes every socket, because the job is erased. */
+  closeAll(): void {
+    for (const socket of this.sockets.all()) {
+      this.closeWithError(socket, "notFound", NO_SUCH_JOB.code, "The job was erased.");
     }
   }
 
+  /** When something is next due for any socket, milliseconds since 1970. */
   dueAt(): number | null {
     const due = this.sockets
       .all()
@@ -76,18 +81,21 @@ export class BackendJobHandler {
     return known.length === 0 ? null : Math.min(...known);
   }
 
-  /** Who only follows has little to say but acknowledgements; one that may report has more. */
+  /**
+   * Closes a socket that sends too many frames. Sockets that may report are not limited, because reports are
+   * frames.
+   */
   private isOverLimit(socket: BackendJobSocket, now: number): boolean {
-    if (socket.attachment.publish || this.gate.admits(socket, now)) return false;
+    if (socket.attachment.publish || this.limiter.admits(socket, now)) return false;
     this.refuse(socket, "rate_limited", TOO_MANY_FRAMES, undefined);
-    this.hangUp(socket, "tooMany", TOO_MANY_FRAMES);
+    this.closeAfterBatch(socket, "tooMany", TOO_MANY_FRAMES);
     return true;
   }
 
   private onFrame(socket: BackendJobSocket, raw: string | ArrayBuffer, now: number): void {
     const decoded = decodeFrame<BackendClientFrame>(raw, backendClientFrame);
     if (!this.isWellFormed(socket, decoded)) return;
-    if (now - socket.attachment.heardAt >= HEARD_EVERY_MS) {
+    if (now - socket.attachment.heardAt >= STORE_LAST_FRAME_MS) {
       socket.attachment.heardAt = now;
       this.sockets.remember(socket);
     }
@@ -95,7 +103,7 @@ export class BackendJobHandler {
     if (frame.type !== "ack" && this.isOverLimit(socket, now)) return;
     switch (frame.type) {
       case "ack":
-        this.engine.feed.throttle.onAck(socket, frame.offset, now);
+        this.engine.followers.throttle.onAck(socket, frame.offset, now);
         return;
       case "ping":
         this.answer(socket, { type: "pong", timestamp: iso(now), ref: frame.ref });
@@ -110,8 +118,8 @@ export class BackendJobHandler {
   private report(socket: BackendJobSocket, { ref, ...report }: ReportFrame, now: number): void {
     const { publish, expiresAt } = socket.attachment;
     if (!publish) {
-      const why = `Your token does not let you report job:${this.id}.`;
-      this.refuse(socket, "not_allowed", why, ref);
+      const message = `Your token does not let you report job:${this.id}.`;
+      this.refuse(socket, "not_allowed", message, ref);
       return;
     }
     if (expiresAt !== null && now >= expiresAt) {
@@ -129,7 +137,7 @@ export class BackendJobHandler {
     }
   }
 
-  private ping(socket: BackendJobSocket, now: number): void {
+  private sendPing(socket: BackendJobSocket, now: number): void {
     const { ping } = socket.attachment;
     if (ping === null) return;
     this.sockets.send(socket, { type: "ping", timestamp: iso(now) });
@@ -137,55 +145,65 @@ export class BackendJobHandler {
     this.sockets.remember(socket);
   }
 
-  /** Only malformed frames in a row count: a slip now and then is forgiven. */
+  /** Counts malformed frames in a row; a well-formed frame sets the count back to 0. */
   private isWellFormed<T>(
     socket: BackendJobSocket,
     decoded: Decoded<T>,
   ): decoded is Extract<Decoded<T>, { ok: true }> {
     if (decoded.ok) {
-      if (socket.attachment.malformed > 0) this.countMalformed(socket, 0);
+      if (socket.attachment.malformed > 0) this.setMalformed(socket, 0);
       return true;
     }
     const { code, message } = decoded;
     this.refuse(socket, code, message, undefined);
     const { malformed, close } = afterMalformed(decoded, socket.attachment.malformed);
-    this.countMalformed(socket, malformed);
-    if (close) this.hangUp(socket, close.as, close.reason);
+    this.setMalformed(socket, malformed);
+    if (close) this.closeAfterBatch(socket, close.as, close.reason);
     return false;
   }
 
-  private countMalformed(socket: BackendJobSocket, count: number): void {
+  private setMalformed(socket: BackendJobSocket, count: number): void {
     socket.attachment.malformed = count;
     this.sockets.remember(socket);
   }
 
-  private refuse(socket: BackendJobSocket, code: FrameErrorCode, message: string, ref: Ref): void {
+  private refuse(
+    socket: BackendJobSocket,
+    code: FrameErrorCode,
+    message: string,
+    ref: ReportRef,
+  ): void {
     this.answer(socket, errorFrame(code, message, { ref, job_id: this.id }));
   }
 
   private answer(socket: BackendJobSocket, frame: object): void {
-    this.engine.afterwards(() => this.sockets.send(socket, frame));
+    this.engine.after(() => this.sockets.send(socket, frame));
   }
 
-  /** Closes a socket once the batch is told; its frames that came with this one count no more. */
-  private hangUp(socket: BackendJobSocket, close: keyof typeof CLOSE, reason: string): void {
+  /** Closes a socket once the batch is stored and answered. Frames that it sent with this one are ignored. */
+  private closeAfterBatch(
+    socket: BackendJobSocket,
+    close: keyof typeof CLOSE,
+    reason: string,
+  ): void {
     this.engine.onClose(socket);
-    this.engine.afterwards(() => this.sockets.close(socket, close, reason));
+    this.engine.after(() => this.sockets.close(socket, close, reason));
   }
 
-  private end(
+  /** Sends an error frame, then closes the socket. */
+  private closeWithError(
     socket: BackendJobSocket,
     close: keyof typeof CLOSE,
     code: FrameErrorCode,
     message: string,
   ): void {
     this.sockets.send(socket, errorFrame(code, message, { job_id: this.id }));
-    this.dismiss(socket, close, message);
+    this.closeNow(socket, close, message);
   }
 
-  private dismiss(socket: BackendJobSocket, close: keyof typeof CLOSE, reason: string): void {
+  private closeNow(socket: BackendJobSocket, close: keyof typeof CLOSE, reason: string): void {
     if (!this.sockets.has(socket)) return;
-    this.engine.feed.remove(socket);
+    this.engine.followers.remove(socket);
     this.sockets.close(socket, close, reason);
   }
 }

@@ -2,25 +2,26 @@ import { z } from "zod";
 import { throttled } from "../channel/throttle.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 
-/** What a socket is, kept with it through hibernation. */
+/** A socket's attachment, which the runtime keeps through hibernation. */
 const attachment = z.object({
   id: z.string(),
   publish: z.boolean(),
   read: z.boolean(),
   expiresAt: z.number().nullable(),
-  /** Since when it waits for a job that nobody has made, and what its epoch will be. */
+  /** Since when the socket waits for a job that does not exist yet, and which epoch that job will have. */
   pending: z.object({ since: z.number(), epoch: z.string() }).nullable(),
-  /** When it is next sent a `ping`; `null`: never. */
+  /** When the socket is next sent a `ping`; `null` means never. */
   ping: z.object({ everyMs: z.number(), at: z.number() }).nullable(),
+  /** When the client's last frame came, to within half a minute. */
   heardAt: z.number(),
-  /** `null`: it is sent all there is. */
+  /** How the socket is throttled; `null` means that it is sent every event. */
   throttled: throttled.nullable().default(null),
   malformed: z.number(),
 });
 export type BackendJobAttachment = z.infer<typeof attachment>;
 export type BackendJobSocket = ObjectSocket<BackendJobAttachment>;
 
-/** The sockets of one job. */
+/** The sockets of one backend's job. */
 export class BackendJobSockets extends ObjectSockets<BackendJobAttachment> {
   constructor(ctx: DurableObjectState) {
     super(ctx, attachment);

@@ -2,23 +2,23 @@ import type { Refusal } from "../objects/reply.ts";
 
 /** Calls between the Worker and the object of a job without a space. */
 
-/** `isRepeat`: the very same job was made before. */
+/** The job as JSON text, or a refusal. `isRepeat`: the same job with the same content exists already. */
 export type CreateReply = { ok: true; body: string; isRepeat: boolean } | Refusal;
 
 /** What a socket may do. */
 export interface Rights {
-  /** It may report, and so read too. */
+  /** Whether it may report the job, which includes reading it. */
   publish: boolean;
-  /** It may read a private job. */
+  /** Whether it may read the job if that is private. */
   read: boolean;
-  /** When its token runs out, milliseconds since 1970; `null`: never, or it has none. */
+  /** When its token expires, milliseconds since 1970; `null` if it never does, or there is none. */
   expiresAt: number | null;
 }
 
 export const NO_SUCH_JOB = {
   ok: false,
   code: "job_not_found",
-  detail: "There is no such job: it was never made, or is erased by now.",
+  detail: "There is no such job: it was never made, or has been erased.",
 } as const;
 export const PRIVATE_JOB = {
   ok: false,
@@ -28,5 +28,5 @@ export const PRIVATE_JOB = {
 export const JOB_ENDED = {
   ok: false,
   code: "job_ended",
-  detail: "The job has ended, and stays as it did.",
+  detail: "The job has ended, and no report changes it any more.",
 } as const;

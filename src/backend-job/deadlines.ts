@@ -1,34 +1,36 @@
 import { type BackendJob, isOver } from "../backend-job-model/backend-job.ts";
 
-/** A job whose backend says nothing for so long is given up. */
+/** A job that has not ended is erased this long after its last report, milliseconds. */
 const UNREPORTED_MS = 604_800_000;
-/** How long a socket may wait for a job that nobody makes. */
+/** How long a socket may wait for a job that does not exist yet, milliseconds. */
 const PENDING_MS = 3_600_000;
-/** A client that has pinged, and then says nothing for so long, is gone. */
+/** A client that has pinged before counts as gone after this long without a frame or ping, milliseconds. */
 const SILENT_MS = 180_000;
 
-/** When the job is erased. */
+/** When the job is erased, milliseconds since 1970. */
 export function erasedAt(job: BackendJob): number {
   if (isOver(job)) return job.completedAt + Math.ceil(job.resultTtlS * 1_000);
   return job.updatedAt + UNREPORTED_MS;
 }
 
-/** What the edge knows of a socket's time. */
+/** The times of a socket on which its deadlines depend, milliseconds since 1970. */
 export interface SocketTimes {
+  /** Since when it waits for a job that does not exist yet; `null` if the job exists. */
   pending: { since: number } | null;
+  /** When it is next sent a `ping`; `null` if it gets none. */
   ping: { at: number } | null;
-  /** When its token runs out; `null`: never. */
+  /** When its token expires; `null` means never. */
   expiresAt: number | null;
-  /** The last frame of its own. */
+  /** When its last frame came, to within half a minute. */
   heardAt: number;
 }
 
-/** Reading a private job takes a token that is good; any other job needs none. */
+/** When the socket's token expires, if the job is private: a public job needs no token. */
 function expiryOf(times: SocketTimes, job: BackendJob | null): number | null {
   return job?.visibility === "private" ? times.expiresAt : null;
 }
 
-/** When something of a socket is next due; `null` where nothing is. */
+/** When something is next due for a socket, milliseconds since 1970; `null` if nothing is. */
 export function socketDueAt(times: SocketTimes, job: BackendJob | null): number | null {
   const due = [
     times.pending === null ? null : times.pending.since + PENDING_MS,
@@ -38,7 +40,10 @@ export function socketDueAt(times: SocketTimes, job: BackendJob | null): number 
   return due.length === 0 ? null : Math.min(...due);
 }
 
-/** What is due of a socket now. Silence has no alarm of its own: it is found when one rings. */
+/**
+ * What is due for a socket now. No alarm is set for silence: it is noticed when the alarm goes off for something
+ * else.
+ */
 export function dueOf(
   times: SocketTimes,
   job: BackendJob | null,

@@ -22,15 +22,15 @@ import { type CreateReply, JOB_ENDED, NO_SUCH_JOB, PRIVATE_JOB, type Rights } fr
 import { erasedAt } from "./deadlines.ts";
 import { receiptOf, reportOf } from "./render.ts";
 
-/** One job without a space: its backend reports it, everyone else follows. */
+/** One job without a space: its backend reports it, everyone else follows it (decision 0025). */
 export class JobObject extends DurableObject<Env> {
   private readonly id: string;
   private readonly sockets: BackendJobSockets;
   private readonly engine: BackendJobEngine;
-  private readonly session: BackendJobHandler;
+  private readonly handler: BackendJobHandler;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
-  /** The job is made, or was: the monitor is to know of it. */
+  /** The job exists, or existed: the monitor gets reports of it. */
   private isCounted = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -48,10 +48,10 @@ export class JobObject extends DurableObject<Env> {
       store,
       sockets,
       crash,
-      onChange: () => this.changed(),
+      onChange: () => this.onChange(),
     });
-    this.session = new BackendJobHandler(id, sockets, this.engine);
-    this.reporter = new Reporter(env, "job", id, () => this.summary());
+    this.handler = new BackendJobHandler(id, sockets, this.engine);
+    this.reporter = new Reporter(env, "job", id, () => this.currentReport());
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
       if (!isMigrated(sql)) return;
@@ -61,29 +61,33 @@ export class JobObject extends DurableObject<Env> {
     });
   }
 
-  /** `body` is JSON text that the Worker has checked. */
+  /** Creates the job. `body` is JSON text that the Worker has validated. */
   async create(body: string): Promise<CreateReply> {
     return this.engine.enqueue((now) => {
-      const made = this.engine.make(JSON.parse(body) as CreateBackendJobBody, now);
+      const creation = this.engine.make(JSON.parse(body) as CreateBackendJobBody, now);
       return (): CreateReply => {
-        if (made.kind !== "taken") {
-          return { ok: true, body: this.engine.body() ?? "null", isRepeat: made.kind === "repeat" };
+        if (creation.kind !== "taken") {
+          return {
+            ok: true,
+            body: this.engine.body() ?? "null",
+            isRepeat: creation.kind === "repeat",
+          };
         }
-        const detail = `There is a job ${this.id} already, made otherwise: choose another id.`;
+        const detail = `The job ${this.id} already exists with other content: choose another id.`;
         return { ok: false, code: "job_exists", detail };
       };
     });
   }
 
-  /** `report` is JSON text that the Worker has checked. */
-  async report(report: string): Promise<Reply> {
+  /** Applies a report of the backend. `body` is JSON text that the Worker has validated. */
+  async report(body: string): Promise<Reply> {
     return this.engine.enqueue((now) => {
-      const told = JSON.parse(report) as BackendReport;
-      const outcome = this.engine.apply(told, now);
+      const report = JSON.parse(body) as BackendReport;
+      const outcome = this.engine.apply(report, now);
       return (): Reply => {
         if (outcome.kind === "unknown") return NO_SUCH_JOB;
         if (outcome.kind === "ended") return JOB_ENDED;
-        if (told.type === "progress" || told.type === "output") {
+        if (report.type === "progress" || report.type === "output") {
           return { ok: true, body: JSON.stringify(receiptOf(outcome.job)) };
         }
         return { ok: true, body: this.engine.body() ?? "null" };
@@ -91,25 +95,27 @@ export class JobObject extends DurableObject<Env> {
     });
   }
 
-  /** `mayRead`: also if the job is private. */
+  /** The job as `GET /api/jobs/:id` shows it. `mayRead`: the caller may read it even if it is private. */
   async job(mayRead: boolean): Promise<Reply> {
     if (this.engine.job?.visibility === "private" && !mayRead) return PRIVATE_JOB;
     const body = this.engine.body();
     return body === null ? NO_SUCH_JOB : { ok: true, body };
   }
 
-  /** For the monitor, which has not heard of this object for a while. */
+  /** The monitor calls this when the job has not reported for long; `null` if it does not exist. */
   async getReport(): Promise<Report | null> {
-    return this.summary();
+    return this.currentReport();
   }
 
-  /** Sockets only: the Worker has authenticated them. */
+  /** Opens a socket that the Worker has authenticated. Nothing else comes by `fetch`. */
   override async fetch(request: Request): Promise<Response> {
     const { 0: client, 1: server } = new WebSocketPair();
-    const asked = readSocketRequest(request.headers, "backend-job");
-    const since = parsePosition(asked.since);
-    const at = attachmentFor(this.rightsOf(asked.principal), asked, Date.now());
-    const refusal = this.engine.open(server, at, { since, mustExist: asked.mustExist });
+    const socketRequest = readSocketRequest(request.headers, "backend-job");
+    const since = parsePosition(socketRequest.since);
+    const rights = this.rightsOf(socketRequest.principal);
+    const attachment = attachmentFor(rights, socketRequest, Date.now());
+    const { mustExist } = socketRequest;
+    const refusal = this.engine.open(server, attachment, { since, mustExist });
     if (refusal) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,
@@ -119,8 +125,8 @@ export class JobObject extends DurableObject<Env> {
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
-    const kept = this.sockets.of(socket);
-    if (kept) await this.session.onMessage(kept, message);
+    const known = this.sockets.of(socket);
+    if (known) await this.handler.onMessage(known, message);
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -134,41 +140,41 @@ export class JobObject extends DurableObject<Env> {
 
   override async alarm(): Promise<void> {
     this.alarms.forget();
-    // A report that has just come may put off what is due.
+    // A report that arrived just now may move the deadlines, so it is handled first.
     this.engine.flush();
     const now = Date.now();
     const { job } = this.engine;
     if (job && erasedAt(job) <= now) await this.erase();
-    else this.session.tick(now);
-    this.changed();
+    else this.handler.tick(now);
+    this.onChange();
   }
 
   private async erase(): Promise<void> {
-    this.session.endAll();
+    this.handler.closeAll();
     this.engine.forget();
     this.alarms.forget();
     await this.ctx.blockConcurrencyWhile(() => this.ctx.storage.deleteAll());
   }
 
-  /** The job or its sockets are not as they were. */
-  private changed(): void {
+  /** Sets the alarm and reports to the monitor when the job or its sockets have changed. */
+  private onChange(): void {
     const { job } = this.engine;
-    const due = [job ? erasedAt(job) : null, this.session.dueAt()].filter((at) => at !== null);
+    const due = [job ? erasedAt(job) : null, this.handler.dueAt()].filter((at) => at !== null);
     if (due.length > 0) this.alarms.arm(Math.min(...due));
     if (job) this.isCounted = true;
     if (this.isCounted) this.reporter.markChanged();
   }
 
-  /** Anybody may wait for a job that nobody makes: that is not told. */
-  private summary(): Report | null {
+  /** The report for the monitor; `null` while there is only a socket that waits: anybody may open such sockets. */
+  private currentReport(): Report | null {
     const { job } = this.engine;
     return job && reportOf(job, this.sockets.size);
   }
 
   private onSocketGone(socket: WebSocket): void {
-    const kept = this.sockets.of(socket);
-    if (kept) this.engine.onClose(kept);
-    this.changed();
+    const known = this.sockets.of(socket);
+    if (known) this.engine.onClose(known);
+    this.onChange();
   }
 
   private rightsOf(principal: SessionPrincipal | null): Rights {
@@ -184,10 +190,10 @@ export class JobObject extends DurableObject<Env> {
 
 function attachmentFor(
   rights: Rights,
-  asked: SocketRequestOf<"backend-job">,
+  request: SocketRequestOf<"backend-job">,
   now: number,
 ): BackendJobAttachment {
-  const { pingS, maxRate, acks } = asked;
+  const { pingS, maxRate, acks } = request;
   const everyMs = pingS === null ? 0 : pingS * 1_000;
   return {
     id: crypto.randomUUID(),

@@ -9,7 +9,7 @@ import { iso } from "../protocol/iso.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { GapFrame, JobOutputFrame } from "../protocol/subscriber-frames.ts";
 
-/** The job as `GET /api/jobs/:id` shows it. `log` is what is stored of its events. */
+/** The job as `GET /api/jobs/:id` shows it. `log` has the events that are still stored. */
 export function resourceOf(
   job: BackendJob,
   log: readonly JobEvent[],
@@ -20,7 +20,7 @@ export function resourceOf(
     id: job.id,
     space: null,
     status: job.status,
-    ...standingOf(job),
+    ...progressOf(job),
     queue_position: null,
     attempt: job.attempts,
     input: job.input,
@@ -43,9 +43,10 @@ export function resourceOf(
   };
 }
 
+/** The answer to a report over HTTP: how the job stands after it. */
 export function receiptOf(job: BackendJob): ReportReceipt {
   const { id, status, attempts: attempt, offset } = job;
-  return { id, status, ...standingOf(job), attempt, updated_at: iso(job.updatedAt), offset };
+  return { id, status, ...progressOf(job), attempt, updated_at: iso(job.updatedAt), offset };
 }
 
 /** The job's state now; `offset` is the last one its log gave out. */
@@ -55,7 +56,7 @@ export function snapshotFrame(job: BackendJob): BackendProgressFrame {
     type: "progress",
     job_id: job.id,
     status: job.status,
-    ...standingOf(job),
+    ...progressOf(job),
     queue_position: null,
     attempt: job.attempts,
     ...(job.status === "completed" ? { result: job.result } : {}),
@@ -65,7 +66,7 @@ export function snapshotFrame(job: BackendJob): BackendProgressFrame {
   };
 }
 
-/** What is told of a job that nobody has made yet. */
+/** The snapshot of a job that does not exist yet. */
 export function pendingFrame(jobId: string, now: number): BackendProgressFrame {
   return {
     type: "progress",
@@ -82,10 +83,10 @@ export function pendingFrame(jobId: string, now: number): BackendProgressFrame {
   };
 }
 
-type JobEventFrame = BackendProgressFrame | JobOutputFrame;
+type BackendJobEventFrame = BackendProgressFrame | JobOutputFrame;
 
-/** An event of the job's log. */
-export function eventFrame(job: BackendJob, event: JobEvent): JobEventFrame {
+/** An event of the job's log as a frame. */
+export function eventFrame(job: BackendJob, event: JobEvent): BackendJobEventFrame {
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const { id: job_id } = job;
   switch (event.kind) {
@@ -109,7 +110,7 @@ export function eventFrame(job: BackendJob, event: JobEvent): JobEventFrame {
   }
 }
 
-/** What the monitor is told; `null` where there is nothing to tell of. */
+/** The report for the monitor (decision 0024); `null` if there is neither a job nor a socket. */
 export function reportOf(job: BackendJob | null, connections: number): Report | null {
   if (job === null && connections === 0) return null;
   const isOpen = job !== null && !isOver(job);
@@ -132,12 +133,12 @@ function recentOf({ id, status, progress, updatedAt }: BackendJob): Report["rece
   return { id, space: null, status, progress, updated_at: iso(updatedAt) };
 }
 
-/** Says up to where the job's log was dropped. */
+/** The frame that says up to which offset the job's log was dropped. */
 export function gapFrame(job: BackendJob, offset: number): GapFrame {
   return { type: "gap", job_id: job.id, offset, timestamp: iso(job.updatedAt) };
 }
 
-/** The pieces that the last attempt streamed. */
+/** The outputs of the last attempt. */
 export function currentOutput(job: BackendJob, log: readonly JobEvent[]) {
   return log
     .filter((event) => event.kind === "output")
@@ -150,7 +151,7 @@ function outputOf(job: BackendJob, log: readonly JobEvent[]): Json {
   return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
 }
 
-function standingOf(job: BackendJob) {
+function progressOf(job: BackendJob) {
   return {
     progress: job.progress,
     estimated_remaining: isOver(job) ? null : job.estimatedRemaining,

@@ -1,10 +1,10 @@
-/** RFC 6455: a close frame has 125 bytes, two of which are the code. */
+/** RFC 6455 allows 125 bytes in a close frame, two of which are the code. */
 const MAX_REASON_BYTES = 123;
 const NO_STATUS_RECEIVED = 1005;
 const ABNORMAL = 1006;
 
 /**
- * Closes a socket, also one that is closed already. Codes 1005 and 1006 only report how a socket closed:
+ * Closes a socket, and does nothing if it is closed already. Codes 1005 and 1006 only report how a socket closed:
  * the runtime refuses to send them, so the close carries no code then.
  */
 export function closeQuietly(socket: WebSocket, code: number, reason: string): void {

@@ -6,22 +6,22 @@ import {
 } from "../channel/throttle.ts";
 import { logErrors } from "./log-errors.ts";
 
-interface Follower {
+interface ThrottledFollower {
   attachment: { throttled: Throttled | null };
 }
 
-interface Delivery<S extends Follower> {
+interface EventDelivery<S extends ThrottledFollower> {
   throttle: Throttle<S>;
   sendText: (subscriber: S, text: string) => void;
   /** Called for each subscriber after its frames, if the job has ended. */
   onEnd: ((subscriber: S) => void) | null;
 }
 
-/** Sends a job's new events to its followers; each frame is written as text once for all of them. */
-export function deliverEvents<S extends Follower>(
+/** Sends a job's new events to its followers. Each frame is serialized once for all of them. */
+export function deliverEvents<S extends ThrottledFollower>(
   followers: Iterable<S>,
   frames: Parameters<typeof eventTextsOf>[0],
-  { throttle, sendText, onEnd }: Delivery<S>,
+  { throttle, sendText, onEnd }: EventDelivery<S>,
   now: number,
 ): void {
   const texts = frames.map((frame) => JSON.stringify(frame));

@@ -1,4 +1,7 @@
-/** The one alarm of an object, for all that is due in it: it may ring early, never late. */
+/**
+ * The one alarm of an object, shared by everything that is due in it. It goes off when the earliest is due, or
+ * earlier if that was called off meanwhile, but never late.
+ */
 export class EarliestAlarm {
   private readonly storage: DurableObjectStorage;
   private at: number | null = null;
@@ -7,19 +10,19 @@ export class EarliestAlarm {
     this.storage = storage;
   }
 
-  /** Reads when it rings; to be waited for before anything is armed. */
+  /** Reads when the alarm is set for. Await this before the first `arm`. */
   async load(): Promise<void> {
     this.at = await this.storage.getAlarm();
   }
 
-  /** Rings at `at` at the latest; `null` asks for nothing, and an earlier alarm stays. */
+  /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. `null` does nothing. */
   arm(at: number | null): void {
     if (at === null || (this.at !== null && this.at <= at)) return;
     this.at = at;
     this.storage.setAlarm(at);
   }
 
-  /** It has rung, or was deleted with everything else. */
+  /** Call this when the alarm has gone off, or was deleted with the object's storage. */
   forget(): void {
     this.at = null;
   }

@@ -2,19 +2,19 @@ import { findExpiringTokens, TOKEN_EXPIRED, type TokenSocket } from "../auth/ses
 import { iso } from "../protocol/iso.ts";
 import { logErrors } from "./log-errors.ts";
 
-interface Calls<S> {
+interface TokenExpiryActions<S> {
   send: (session: S, frame: object) => void;
-  /** It was told that its token runs out. */
+  /** Called when the session was sent `connection.expiring`. */
   onWarned: (session: S) => void;
-  /** Closes it with 4401. */
+  /** Closes the session's socket with 4401. */
   end: (session: S, reason: string) => void;
 }
 
-/** Tells those whose token is about to run out, and ends the sockets of those whose did. */
+/** Warns sessions whose token is about to expire, and closes those whose token has expired. */
 export function endTokens<S extends TokenSocket>(
   sessions: readonly S[],
   now: number,
-  { send, onWarned, end }: Calls<S>,
+  { send, onWarned, end }: TokenExpiryActions<S>,
 ): void {
   const { expired, expiring } = findExpiringTokens(sessions, now);
   for (const session of expired) {

@@ -2,7 +2,10 @@ import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { StoredFile } from "../queue/job.ts";
 
-/** The same text for the same work: what a job is given, whatever the order of its fields. */
+/**
+ * A hash of what a job is given: equal for equal input, files and `more`, whatever the order of their fields.
+ * Idempotency keys and the cache compare it (decisions 0016 and 0018).
+ */
 export function fingerprintOf(input: JsonObject, files: readonly StoredFile[], more: Json): string {
   const contents = files.map(({ field, name, sha256 }) => [field, name, sha256]);
   return createHash("sha256")

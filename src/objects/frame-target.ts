@@ -1,23 +1,23 @@
 import { inBatches } from "../protocol/batches.ts";
 
-/** Sends what one socket gets: frame by frame, or for clients that asked, those of a moment as one. */
+/** A socket, and whether its client reads batches (decisions 0023 and 0029). */
 export interface FrameTarget {
   socket: WebSocket;
-  /** The client reads `{type: "batch", frames: […]}`. */
+  /** The client asked to get frames that are sent together as one message, `{type: "batch", frames: […]}`. */
   batch: boolean;
 }
 
-/** A socket that is gone gets nothing: its close event follows. */
+/** Sends frames that are already JSON texts. If the socket is closed, nothing is sent and nothing thrown. */
 export function sendFrames({ socket, batch }: FrameTarget, texts: readonly string[]): void {
   try {
     const messages = batch && texts.length > 1 ? batchesOf(texts) : texts;
     for (const message of messages) socket.send(message);
   } catch {
-    // The close handler of this socket does what there is to do.
+    // The socket is closed: its close event follows, and the handler of that event cleans up.
   }
 }
 
-/** The same frames go to many sockets: they are put together once. */
+/** Batches already built. The same array of frames goes to many sockets, and is put together once for all. */
 const known = new WeakMap<readonly string[], string[]>();
 
 function batchesOf(texts: readonly string[]): string[] {

@@ -1,8 +1,11 @@
-/** A part of a batch. */
+/** One command of a batch; `now` is the batch's time, milliseconds since 1970. */
 export type Work = (now: number) => void;
 
-/** What a call does in a batch, and what it answers once that is stored, and the jobs it is `about` are. */
-export type Question<T> = (now: number) => { answer: () => T; about?: readonly string[] };
+/**
+ * A command whose caller waits. It runs in a batch and returns how to make the answer; `answer` is called once
+ * the batch, and every job in `about` (ULIDs), is stored.
+ */
+export type AnsweredStep<T> = (now: number) => { answer: () => T; about?: readonly string[] };
 
 /** Runs `callback` once the batch, and every job in `about`, is stored. */
 interface AfterStored {
@@ -13,28 +16,29 @@ interface InboxDeps {
   sendBuffer: AfterStored;
   /** Whether a batch should wait a moment for more. */
   isBurst: (now: number) => boolean;
-  run: (works: Work[]) => void;
+  /** Runs the commands as one batch. */
+  run: (steps: Work[]) => void;
 }
 
-/** So many deps are a batch worth its transaction. */
-const MANY = 8;
+/** With this many commands a batch no longer waits for more (decision 0006). */
+const FULL_BATCH = 8;
 
-/** Gathers what arrives in the same turn into one batch. */
+/** Gathers the commands that arrive in the same turn of the event loop into one batch (decision 0006). */
 export class Inbox {
   private readonly deps: InboxDeps;
-  private works: Work[] = [];
+  private steps: Work[] = [];
   private drained: Promise<void> | null = null;
 
   constructor(deps: InboxDeps) {
     this.deps = deps;
   }
 
-  /** Joins the next batch. */
-  join<T>(work: Question<T>): Promise<T> {
+  /** Adds a command to the next batch. Rejects if the command throws. */
+  join<T>(step: AnsweredStep<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.works.push((now) => {
+      this.steps.push((now) => {
         try {
-          const { answer, about } = work(now);
+          const { answer, about } = step(now);
           this.deps.sendBuffer.after(() => resolve(answer()), about);
         } catch (error) {
           reject(error);
@@ -45,20 +49,20 @@ export class Inbox {
     });
   }
 
-  /** Everything that waits for the next batch, for one that runs at once. */
+  /** Removes and returns the commands that wait for the next batch, so that the caller can run them at once. */
   takeAll(): Work[] {
-    const { works } = this;
-    this.works = [];
-    return works;
+    const { steps } = this;
+    this.steps = [];
+    return steps;
   }
 
   private async drainSoon(): Promise<void> {
-    // Frames that came in with this one have their turns first.
+    // Lets the frames that came in together with this one join first.
     await Promise.resolve();
-    // Who sends many frames as one message has waited for more already.
-    if (this.works.length < MANY && this.deps.isBurst(Date.now())) await scheduler.wait(0);
+    // A client that sends many frames as one message has already waited for more.
+    if (this.steps.length < FULL_BATCH && this.deps.isBurst(Date.now())) await scheduler.wait(0);
     this.drained = null;
-    const works = this.takeAll();
-    if (works.length > 0) this.deps.run(works);
+    const steps = this.takeAll();
+    if (steps.length > 0) this.deps.run(steps);
   }
 }

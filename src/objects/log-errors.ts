@@ -1,10 +1,10 @@
 /**
- * Runs `work` and logs what it throws. For one of many equal steps, such as sending an event to one
- * subscriber of a hundred: its failure must not keep the others from getting theirs.
+ * Runs `step`, and logs what it throws instead of throwing it on. Use it for each of many equal steps, such as
+ * sending an event to one subscriber of a hundred: if one step fails, the others must still run.
  */
-export function logErrors(work: () => void): void {
+export function logErrors(step: () => void): void {
   try {
-    work();
+    step();
   } catch (error) {
     console.error("a step after a batch failed", error);
   }

@@ -1,23 +1,23 @@
 import type { Decoded } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
-/** A frame that could not be read, and why. */
+/** A frame that could not be decoded, with the code and message of the error to send. */
 export type MalformedFrame = Extract<Decoded<unknown>, { ok: false }>;
 
-/** What a malformed frame leads to. */
+/** How a socket goes on after a malformed frame. */
 export interface AfterMalformed {
   /** Malformed frames in a row, this one included. A well-formed frame sets it back to 0. */
   malformed: number;
-  /** Why the socket is to be closed; `null`: it may go on. */
+  /** How and why the socket must be closed; `null` keeps it open. */
   close: { as: "frameTooLarge" | "malformed"; reason: string } | null;
 }
 
 /**
- * The one rule for malformed frames on every socket: a slip now and then is forgiven, too many in a row
- * are not, and a frame that is too large closes at once.
+ * The one rule for malformed frames on every socket: single ones are forgiven, too many in a row close the
+ * socket, and one frame that is too large closes it at once.
  *
- * @param before malformed frames in a row until now
- * @param allowed the frame that closes the socket; 1 for workers, whose frames must all be right
+ * @param before how many malformed frames came in a row before this one
+ * @param allowed how many in a row close the socket; 1 for workers: their first closes the socket
  */
 export function afterMalformed(
   { code, message }: MalformedFrame,

@@ -11,7 +11,7 @@ export interface Bucket {
   at: number;
 }
 
-/** Knows of each client how much more it may send now. */
+/** Limits how many frames each client may send, with a token bucket for each. */
 export class TokenBucketLimiter<C extends object> {
   private readonly rate: FrameRate;
   private readonly buckets = new WeakMap<C, Bucket>();
@@ -20,7 +20,7 @@ export class TokenBucketLimiter<C extends object> {
     this.rate = rate;
   }
 
-  /** `false` for a frame that is one too many; `count`: as how many it counts. */
+  /** Counts a frame as `count` frames, and returns whether its client may send it now. */
   admits(client: C, now: number, count = 1): boolean {
     const bucket = spend(this.buckets.get(client) ?? null, this.rate, now, count);
     if (bucket) this.buckets.set(client, bucket);
@@ -28,7 +28,10 @@ export class TokenBucketLimiter<C extends object> {
   }
 }
 
-/** What is left after `count` more frames at `now`; `null` where that is too many. Pure. */
+/**
+ * The bucket after `count` more frames at `now`; `null` if that is too many. A `null` bucket is a full one.
+ * Pure.
+ */
 export function spend(
   bucket: Bucket | null,
   rate: FrameRate,
@@ -43,7 +46,7 @@ export function spend(
 
 const RATE = { burst: LIMITS.frameBurst, perSecond: LIMITS.framesPerSecond };
 
-/** What a client of rooms may send. */
+/** The limiter for clients that follow rooms or jobs of backends. */
 export function clientFrameLimiter<C extends object>(): TokenBucketLimiter<C> {
   return new TokenBucketLimiter(RATE);
 }

@@ -1,12 +1,12 @@
 import type { ProblemCode } from "../protocol/codes.ts";
 
-/** Why an object did not do what it was called for; the Worker answers with it as a problem. */
+/** An object refuses a call. The Worker answers its client with `code` and `detail` as a problem (RFC 9457). */
 export interface Refusal {
   ok: false;
   code: ProblemCode;
-  /** For people: what is wrong, and what to do. */
+  /** For people: what is wrong, and what to do about it. */
   detail: string;
 }
 
-/** An object's answer to a call: a JSON text as it goes to the caller, or a refusal. */
+/** An object's answer to a call: the body of the HTTP answer as JSON text, or a refusal. */
 export type Reply = { ok: true; body: string } | Refusal;

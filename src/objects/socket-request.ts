@@ -2,20 +2,20 @@ import { z } from "zod";
 import { sessionPrincipal } from "../auth/session.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
-/** `null`: nobody who showed anything. */
+/** Who opened the socket, as its token says; `null` if it came without a token or key. */
 const principal = sessionPrincipal.nullable();
-/** Where the client left off, `<epoch>:<offset>`; anything else starts from a snapshot. */
+/** Where the client left off, `<epoch>:<offset>`; with any other text it starts from a snapshot. */
 const since = z.string().optional();
 /** The client reads batches of frames, and may send them. */
 const batch = z.boolean().default(false);
-/** The client acknowledges what arrives. */
+/** The client acknowledges the events that it receives. */
 const acks = z.boolean().default(false);
-/** Progress frames a second at most; `null`: every one. */
+/** The most progress frames a second that the client wants; `null` means every one. */
 const maxRate = z.number().nullable().default(null);
 
 const worker = z.object({
   kind: z.literal("worker"),
-  /** Where the worker dialed: the base of the file addresses it is sent. */
+  /** The origin that the worker dialed. Addresses of files that it is sent begin with it. */
   origin: z.string(),
   tokenId: z.string(),
   batch,
@@ -23,14 +23,14 @@ const worker = z.object({
 
 const subscriber = z.object({
   kind: z.literal("subscriber"),
-  /** ULID of the one job it follows; `null`: the whole space. */
+  /** ULID of the one job that the socket follows; `null` means the whole space. */
   jobUlid: z.string().nullable().default(null),
-  /** It may see what is private. */
+  /** The client sent the operator's key, so it may see a private space. */
   operator: z.boolean(),
   origin: z.string().default(""),
-  /** The address it comes from: its submits are counted by this. */
+  /** The client's network address. Its submits are counted by this (decision 0026). */
   address: z.string().default("unknown"),
-  /** Its one job is canceled when the socket breaks off. */
+  /** The job is canceled if the socket closes with any code but 1000 (decision 0019). */
   leaving: z.boolean().default(false),
   since,
   maxRate,
@@ -41,9 +41,9 @@ const subscriber = z.object({
 const backendJob = z.object({
   kind: z.literal("backend-job"),
   principal,
-  /** Refused if there is no such job yet, rather than kept waiting for it. */
+  /** If the job does not exist yet, refuses the socket instead of letting it wait. */
   mustExist: z.boolean().default(false),
-  /** The edge sends a `ping` this often, seconds; `null`: never. */
+  /** Seconds between two `ping` frames from the edge; `null` means none are sent. */
   pingS: z.number().nullable().default(null),
   since,
   maxRate,
@@ -54,7 +54,7 @@ const room = z.object({
   kind: z.literal("room"),
   principal,
   filter: eventFilter.nullable(),
-  /** It wants to know who comes and goes. */
+  /** The client wants `presence.joined` and `presence.left`. */
   presence: z.boolean(),
   since,
   acks,
@@ -73,10 +73,11 @@ export type SocketRequestOf<K extends SocketKind> = Extract<SocketRequest, { kin
 const HEADER = "x-dialout-socket";
 
 /**
- * Headers for the `fetch` of an object that opens a socket. Made from nothing: a client's own headers must
- * not get there, or it could say of itself what it likes. A header carries ASCII alone, hence the encoding.
+ * Makes the headers with which the Worker opens a socket at an object. They are made from scratch: if the
+ * client's own headers were passed on, a client could send this header itself and claim any rights it likes.
+ * A header carries only ASCII, so the JSON is percent-encoded.
  *
- * @param protocol the client's subprotocol, as a header
+ * @param protocol the header with the client's subprotocol, if it offered one
  */
 export function socketHeaders(
   request: z.input<typeof socketRequest>,
@@ -86,7 +87,11 @@ export function socketHeaders(
   return new Headers({ upgrade: "websocket", ...protocol, [HEADER]: text });
 }
 
-/** @throws {Error} if the request is not the Worker's, or is for another kind of object */
+/**
+ * Reads what the Worker wrote with `socketHeaders`.
+ *
+ * @throws {Error} if the header is missing or malformed, or describes a socket of another kind
+ */
 export function readSocketRequest<K extends SocketKind>(
   headers: Headers,
   ...kinds: readonly K[]

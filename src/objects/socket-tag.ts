@@ -1,4 +1,7 @@
-/** The tag a socket was accepted with. One that closed while the object was away has none any more, and says so by throwing. */
+/**
+ * The tag that a socket was accepted with. The runtime throws if the socket closed while the object hibernated:
+ * such a socket has no tag any more.
+ */
 export function tagOf(ctx: DurableObjectState, socket: WebSocket): string | null {
   try {
     return ctx.getTags(socket)[0] ?? null;

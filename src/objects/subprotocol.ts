@@ -3,8 +3,8 @@ import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 const HEADER = "sec-websocket-protocol";
 
 /**
- * The header with the first subprotocol that is offered and known; none where there is no such. A client
- * that asked for a subprotocol rejects an answer without it.
+ * The answer's header with the first subprotocol that the client offers and the edge knows; no header if there is
+ * none. A client that offers subprotocols rejects an answer without one.
  */
 export function protocolHeader(
   { headers }: { headers: Headers },
@@ -14,7 +14,7 @@ export function protocolHeader(
   return chosen === undefined ? {} : { [HEADER]: chosen };
 }
 
-/** What a client offers, in its order. */
+/** The subprotocols that a client offers, in the client's order. */
 export function offeredProtocols(headers: Headers): string[] {
   return (headers.get(HEADER) ?? "").split(",").map((protocol) => protocol.trim());
 }

@@ -2,14 +2,19 @@ import type { Refusal } from "../objects/reply.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import type { StoredFile } from "../queue/job.ts";
 
-/** A submit's answer: the job, and whether its key was used for it before. */
+/**
+ * The answer to a submit: the job as JSON text. `isRepeat`: it was submitted before under the same idempotency
+ * key.
+ */
 export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
 
-/** Who asks; the Worker has checked it. */
+/** The caller's rights. The Worker has authenticated the caller. */
 export interface Caller {
+  /** The caller sent the operator's key. */
   operator: boolean;
 }
 
+/** One job to submit; the Worker has validated it. */
 export interface SubmitCall {
   /** `input` as JSON text. */
   input: string;
@@ -38,5 +43,5 @@ export const TOO_MANY_SUBMITS = {
   detail: "Too many submits from your address: try again in a minute.",
 } as const;
 
-/** Why a job is canceled that somebody asked to be. */
+/** The reason that a job gets which was canceled by a call or a frame. */
 export const CANCELED_ON_REQUEST = "Canceled on request.";

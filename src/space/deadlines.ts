@@ -6,33 +6,37 @@ import type { WebhookSender } from "./jobs/webhook-sender.ts";
 import type { SpaceCore } from "./space-core.ts";
 import type { WorkerHandler } from "./workers/worker-handler.ts";
 
-/** A crash may keep the monitor from hearing of a change: the space wakes by then and tells it, unless it is asked. */
+/**
+ * A change is reported to the monitor within a second, but a crash may lose that report. So the space's alarm goes
+ * off this long after a change, milliseconds, and the space reports itself again (decision 0024).
+ */
 const REPORT_BY_MS = 30_000;
 
-interface Parts {
+interface SpaceDeadlinesDeps {
   core: SpaceCore;
   workers: WorkerHandler;
   webhooks: WebhookSender;
   retention: Retention;
-  /** The monitor asks by itself. */
+  /** Whether the monitor asks this space for its report by itself, so that no alarm is needed for that. */
   isPolled: () => boolean;
-  /** Rings at the latest then; earlier alarms stay. */
+  /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
   arm: (at: number) => void;
 }
 
-/** Everything that has its time, on one alarm. */
+/** Sets the space's one alarm for whatever is due first. */
 export class Deadlines {
-  private readonly parts: Parts;
+  private readonly deps: SpaceDeadlinesDeps;
 
-  constructor(parts: Parts) {
-    this.parts = parts;
+  constructor(deps: SpaceDeadlinesDeps) {
+    this.deps = deps;
   }
 
-  /** What a batch changed may be due earlier than anything before it. */
+  /** Sets the alarm earlier if something that a batch changed is due before everything else. */
   watch(changes: readonly Change[], webhookDue: number | null, now: number): void {
-    const { retention, workers, isPolled } = this.parts;
+    const { retention, workers, isPolled } = this.deps;
     const dues = changes.flatMap(({ job }) => {
       if (isEnded(job)) return retention.dueOf(job);
+      // A job that failed waits before its next attempt (decision 0014).
       const delayed = job.status === "queued" && job.availableAt > now ? job.availableAt : null;
       return [delayed, dueAt(job)];
     });
@@ -41,9 +45,9 @@ export class Deadlines {
     this.armFor([...dues, webhookDue], now);
   }
 
-  /** Derives the next deadline of all from the rows: after an alarm rang, or limits changed. */
+  /** Derives the next deadline from the rows. Call this after the alarm went off, or when limits changed. */
   rearm(now: number): void {
-    const { core, workers, webhooks, retention } = this.parts;
+    const { core, workers, webhooks, retention } = this.deps;
     const { store, jobs } = core;
     this.armFor(
       [
@@ -60,6 +64,6 @@ export class Deadlines {
 
   private armFor(dues: readonly (number | null)[], now: number): void {
     const known = dues.filter((due) => due !== null);
-    if (known.length > 0) this.parts.arm(Math.max(now + 1, Math.min(...known)));
+    if (known.length > 0) this.deps.arm(Math.max(now + 1, Math.min(...known)));
   }
 }

@@ -6,12 +6,12 @@ import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from ".
 import type { WebhookDelivery } from "../storage/webhook-store.ts";
 import { isDelivered } from "../webhooks/retry.ts";
 
-/** What a job looks like from outside, beside what its own state tells. */
-export interface JobView {
+/** What a job's frames and resource say beyond the job's own state. */
+export interface JobContext {
   space: string;
-  /** 1 is next; `null` where the job does not wait. */
+  /** 1 is next; `null` if the job does not wait. */
   queuePosition: number | null;
-  /** Why it waits, in words; `null` where it does not wait, or is next. */
+  /** Why the job waits, for people; `null` if it does not wait, or is next. */
   waitingReason: string | null;
 }
 
@@ -19,33 +19,38 @@ export function jobIdOf(space: string, ulid: string): string {
   return `${space}.${ulid}`;
 }
 
-/** The other way round; `null` for a job of another space. */
+/** The ULID in a job's id; `null` if the id names a job of another space. */
 export function ulidOf(space: string, jobId: string): string | null {
   return jobId.startsWith(`${space}.`) ? jobId.slice(space.length + 1) : null;
 }
 
-/** The random end of the ULID: another job of the same name has another one. */
+/**
+ * The epoch of a job's log, which is part of every position in it (`<epoch>:<offset>`): the random end of the
+ * job's ULID, so no two jobs share one. Example: a client has seen job A up to offset 7, and follows job B
+ * with that position by mistake. If there were no epochs, B's first 7 events would count as known and never be
+ * sent. As the epochs differ, the client gets `recovered: false` and a snapshot.
+ */
 export function epochOf(ulid: string): string {
   return ulid.slice(-8);
 }
 
-/** The event log of a job as far as it is stored. */
+/** The events of a job's log that are still stored. */
 export interface StoredLog {
   events: LogEvent[];
-  /** Pieces of the last attempt's output were dropped. */
+  /** Whether part of the last attempt's output was dropped. */
   lacksOutput: boolean;
 }
 
 /** The job as `GET /api/jobs/:id` shows it. */
-export function jobResourceOf(job: Job, log: StoredLog, view: JobView): JobResource {
-  const id = jobIdOf(view.space, job.ulid);
+export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): JobResource {
+  const id = jobIdOf(context.space, job.ulid);
   const self = `/api/jobs/${id}`;
   return {
     id,
-    space: view.space,
+    space: context.space,
     status: job.status,
-    ...progressOf(job, view),
-    queue_position: view.queuePosition,
+    ...progressOf(job, context),
+    queue_position: context.queuePosition,
     attempt: job.attempts,
     input: job.input,
     files: job.files.map(({ field, name, content_type, size }) => ({
@@ -72,14 +77,14 @@ export function jobResourceOf(job: Job, log: StoredLog, view: JobView): JobResou
 }
 
 /** The job's state now as a frame; `offset` is the last one its log gave out. */
-export function snapshotFrame(job: Job, view: JobView): JobProgressFrame {
+export function snapshotFrame(job: Job, context: JobContext): JobProgressFrame {
   return {
     type: "progress",
-    job_id: jobIdOf(view.space, job.ulid),
+    job_id: jobIdOf(context.space, job.ulid),
     status: job.status,
-    ...progressOf(job, view),
+    ...progressOf(job, context),
     output_path: null,
-    queue_position: view.queuePosition,
+    queue_position: context.queuePosition,
     attempt: job.attempts,
     ...endOf(job),
     offset: job.offset,
@@ -87,42 +92,45 @@ export function snapshotFrame(job: Job, view: JobView): JobProgressFrame {
   };
 }
 
-/** Says up to where the job's log was dropped. */
-export function gapFrame(job: Job, offset: number, view: JobView): GapFrame {
-  const job_id = jobIdOf(view.space, job.ulid);
+/** The frame that says up to which offset the job's log was dropped. */
+export function gapFrame(job: Job, offset: number, context: JobContext): GapFrame {
+  const job_id = jobIdOf(context.space, job.ulid);
   return { type: "gap", job_id, offset, timestamp: iso(job.updatedAt) };
 }
 
-type JobEventFrame = JobProgressFrame | JobOutputFrame;
+type SpaceJobEventFrame = JobProgressFrame | JobOutputFrame;
 
-/** Everything of the job's log after `offset`, as frames in order. */
+/** The job's changes of status and the events of `log` after `offset`, as frames, in order. */
 export function framesAfter(
   job: Job,
   log: LogEvent[],
   offset: number,
-  view: JobView,
-): JobEventFrame[] {
+  context: JobContext,
+): SpaceJobEventFrame[] {
   const changes = job.history.filter((event) => event.offset > offset);
   const events = log.filter((event) => event.offset > offset);
   return [...changes, ...events]
     .sort((a, b) => a.offset - b.offset)
-    .map((event) => ("kind" in event ? logFrame(job, event, view) : changeFrame(job, event, view)));
+    .map((event) =>
+      "kind" in event ? logFrame(job, event, context) : changeFrame(job, event, context),
+    );
 }
 
-export function logFrame(job: Job, event: LogEvent, view: JobView): JobEventFrame {
+/** An event of the job's log as a frame. */
+export function logFrame(job: Job, event: LogEvent, context: JobContext): SpaceJobEventFrame {
   const place = { offset: event.offset, timestamp: iso(event.at) };
-  const id = { job_id: jobIdOf(view.space, job.ulid) };
+  const id = { job_id: jobIdOf(context.space, job.ulid) };
   if (event.kind === "output") {
     return { type: "output", ...id, attempt: event.attempt, delta: event.delta, ...place };
   }
-  const told = event.kind === "progress" ? event : NO_PROGRESS;
+  const state = event.kind === "progress" ? event : NO_PROGRESS;
   return {
     type: "progress",
     ...id,
     status: event.kind === "progress" ? "processing" : "queued",
-    progress: told.progress,
-    estimated_remaining: told.estimatedRemaining,
-    message: told.message,
+    progress: state.progress,
+    estimated_remaining: state.estimatedRemaining,
+    message: state.message,
     output_path: null,
     queue_position: event.kind === "position" ? event.position : null,
     attempt: event.kind === "progress" ? event.attempt : job.attempts,
@@ -130,20 +138,20 @@ export function logFrame(job: Job, event: LogEvent, view: JobView): JobEventFram
   };
 }
 
-function changeFrame(job: Job, event: StatusEvent, view: JobView): JobProgressFrame {
+function changeFrame(job: Job, event: StatusEvent, context: JobContext): JobProgressFrame {
   const isLast = event === job.history.at(-1);
   if (isLast && job.status !== "queued") {
-    return { ...snapshotFrame(job, view), offset: event.offset, timestamp: iso(event.at) };
+    return { ...snapshotFrame(job, context), offset: event.offset, timestamp: iso(event.at) };
   }
   return {
     type: "progress",
-    job_id: jobIdOf(view.space, job.ulid),
+    job_id: jobIdOf(context.space, job.ulid),
     status: event.status,
     progress: 0,
     estimated_remaining: null,
     message: event.message,
     output_path: null,
-    queue_position: isLast && event.status === "queued" ? view.queuePosition : null,
+    queue_position: isLast && event.status === "queued" ? context.queuePosition : null,
     attempt: event.attempt,
     offset: event.offset,
     timestamp: iso(event.at),
@@ -152,13 +160,13 @@ function changeFrame(job: Job, event: StatusEvent, view: JobView): JobProgressFr
 
 const NO_PROGRESS = { progress: 0, message: null, estimatedRemaining: null };
 
-function progressOf(job: Job, view: JobView) {
+function progressOf(job: Job, context: JobContext) {
   switch (job.status) {
     case "queued":
       return {
         progress: 0,
         estimated_remaining: null,
-        message: job.history.at(-1)?.message ?? view.waitingReason,
+        message: job.history.at(-1)?.message ?? context.waitingReason,
       };
     case "processing":
       return {
@@ -189,14 +197,15 @@ function errorOf(job: Job): JobError | null {
   return null;
 }
 
+/** A webhook message as `GET /api/jobs/:id/webhooks` shows it. */
 export function deliveryResourceOf(delivery: WebhookDelivery): DeliveryResource {
   const { id, event, url, attempts, status, error, dueAt } = delivery;
-  const heard = status !== null && isDelivered({ status });
+  const isReceived = status !== null && isDelivered({ status });
   return {
     id,
     event,
     url,
-    status: heard ? "delivered" : dueAt === null ? "failed" : "pending",
+    status: isReceived ? "delivered" : dueAt === null ? "failed" : "pending",
     attempts,
     next_attempt_at: dueAt === null ? null : iso(dueAt),
     response_status: status,

@@ -3,46 +3,51 @@ import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { type ErrorSubject, errorFrame } from "../protocol/error-frame.ts";
 import type { Connection, Connections } from "./connections.ts";
 
-interface Post {
-  perform: () => void;
+interface BufferedAction {
+  run: () => void;
+  /** The socket that the action sends to or closes; `null` for a callback. */
   recipient: Connection | null;
-  /** Jobs that have to be stored first. */
+  /** ULIDs of the jobs that must be stored first. */
   about: readonly string[];
 }
 
 const NO_JOB: readonly string[] = [];
 
-/** What a batch has to say, held until everything it tells of is stored. */
+/** Collects what a batch has to send until the jobs that it is about are stored (decisions 0006 and 0030). */
 export class SendBuffer {
-  private posts: Post[] = [];
-  /** Who has frames among the posts. */
-  private readonly waiting = new Set<Connection>();
-  private ahead: { connection: Connection; frame: object }[] = [];
+  private actions: BufferedAction[] = [];
+  /** Connections that have frames among the actions of this batch. */
+  private readonly withFrames = new Set<Connection>();
+  private aheadOfWrites: { connection: Connection; frame: object }[] = [];
   private readonly connections: Connections;
 
   constructor(connections: Connections) {
     this.connections = connections;
   }
 
-  /** A frame, or a function that makes it once the batch is stored. */
+  /** Sends a frame, or what a function makes of the stored state, once every job in `about` (ULIDs) is stored. */
   send(connection: Connection, frame: object | (() => object), about = NO_JOB): void {
-    this.waiting.add(connection);
-    const say = () =>
+    this.withFrames.add(connection);
+    const run = () =>
       this.connections.send(connection, typeof frame === "function" ? frame() : frame);
-    this.posts.push({ perform: say, recipient: connection, about });
+    this.actions.push({ run, recipient: connection, about });
   }
 
-  /** A frame that goes out also where the batch is held, before it is stored. */
+  /**
+   * Sends a frame at the end of the batch even if the job that it is about is deferred. This is for the frame that
+   * hands a job to a worker: without it the result that everybody waits for could not come (decision 0030).
+   */
   sendAhead(connection: Connection, frame: object): void {
-    // Never before what it is still to be told.
-    if (this.waiting.has(connection)) this.send(connection, frame);
-    else this.ahead.push({ connection, frame });
+    // Keeps the order if other frames of this batch go to the same socket.
+    if (this.withFrames.has(connection)) this.send(connection, frame);
+    else this.aheadOfWrites.push({ connection, frame });
   }
 
+  /** Sends the frames of `sendAhead`. */
   flushAhead(): void {
-    const ahead = this.ahead;
-    this.ahead = [];
-    for (const { connection, frame } of ahead) this.connections.send(connection, frame);
+    const frames = this.aheadOfWrites;
+    this.aheadOfWrites = [];
+    for (const { connection, frame } of frames) this.connections.send(connection, frame);
   }
 
   error(
@@ -55,30 +60,36 @@ export class SendBuffer {
   }
 
   close(connection: Connection, close: keyof typeof CLOSE, reason: string): void {
-    const say = () => this.connections.close(connection, close, reason);
-    this.posts.push({ perform: say, recipient: connection, about: NO_JOB });
+    const run = () => this.connections.close(connection, close, reason);
+    this.actions.push({ run, recipient: connection, about: NO_JOB });
   }
 
-  /** Runs once the batch is stored, and the jobs it is about are; in its place among the frames. */
-  after(say: () => void, about = NO_JOB): void {
-    this.posts.push({ perform: say, recipient: null, about });
+  /** Runs `callback` once the batch and every job in `about` is stored, in order with the frames around it. */
+  after(callback: () => void, about = NO_JOB): void {
+    this.actions.push({ run: callback, recipient: null, about });
   }
 
-  /** @param isHeld whether a job is not stored yet: what is about it stays, and what comes to the same socket after it */
-  flush(isHeld: (ulid: string) => boolean): void {
-    this.waiting.clear();
-    const staying: Post[] = [];
-    const behind = new Set<Connection>();
-    for (let posts = this.posts; posts.length > 0; posts = this.posts) {
-      this.posts = [];
-      for (const post of posts) {
-        const { recipient, about, perform } = post;
-        if (about.some(isHeld) || (recipient !== null && behind.has(recipient))) {
-          staying.push(post);
-          if (recipient !== null) behind.add(recipient);
-        } else logErrors(perform);
+  /**
+   * Sends everything except messages about deferred jobs: such a message stays in the buffer, and so does
+   * everything behind it on the same socket, so that a socket's frames are answered in their order. Example: a
+   * client submits a job, which is deferred, and then sends a frame that can't be read. The `error` for that frame
+   * has no `ref`. If it came before the job's `accepted`, the client would take the submit for refused.
+   */
+  flush(isDeferred: (ulid: string) => boolean): void {
+    this.withFrames.clear();
+    const kept: BufferedAction[] = [];
+    const blocked = new Set<Connection>();
+    // An action may add more, hence the outer loop.
+    for (let actions = this.actions; actions.length > 0; actions = this.actions) {
+      this.actions = [];
+      for (const action of actions) {
+        const { recipient, about, run } = action;
+        if (about.some(isDeferred) || (recipient !== null && blocked.has(recipient))) {
+          kept.push(action);
+          if (recipient !== null) blocked.add(recipient);
+        } else logErrors(run);
       }
     }
-    this.posts = staying;
+    this.actions = kept;
   }
 }

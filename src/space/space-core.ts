@@ -5,7 +5,7 @@ import type { Connections } from "./connections.ts";
 import type { UnitOfWork } from "./jobs/unit-of-work.ts";
 import type { SendBuffer } from "./send-buffer.ts";
 
-/** What the parts of a space object share while it is awake. */
+/** What the parts of a space share while its object is in memory. */
 export interface SpaceCore {
   record: SpaceRecord;
   readonly spaces: SpaceStore;
@@ -14,6 +14,6 @@ export interface SpaceCore {
   readonly jobs: UnitOfWork;
   readonly connections: Connections;
   readonly sendBuffer: SendBuffer;
-  /** Signs the address a worker fetches a file from. */
+  /** Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970. */
   readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;
 }

@@ -1,7 +1,7 @@
 import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
-import { Inbox, type Question, type Work } from "../objects/inbox.ts";
+import { type AnsweredStep, Inbox, type Work } from "../objects/inbox.ts";
 import type { Decoded } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
@@ -20,18 +20,29 @@ import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
-import { type Heard, isSubmit, SUBMITTER_LEFT } from "./subscribers/subscriber-handler.ts";
+import {
+  isSubmit,
+  SUBMITTER_LEFT,
+  type SubscriberMessage,
+} from "./subscribers/subscriber-handler.ts";
 
-const HEARD = { answer: () => undefined };
+/** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
+const NO_ANSWER = { answer: () => undefined };
 
-/** Runs batches over the parts of a space: handle, dispatch, store, then send. */
+/**
+ * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
+ * store, and only then send (decision 0006).
+ */
 export class SpaceEngine {
   readonly parts: SpaceParts;
   private readonly deps: SpaceDeps;
+  /** Arrivals of RPC calls. */
   private readonly calls = new BurstDetector();
+  /** Arrivals of subscribers' frames. */
   private readonly frames = new BurstDetector(BURST_FRAMES);
   private readonly inbox: Inbox;
   private readonly deferredWrites: DeferredWrites;
+  /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
 
   constructor(deps: SpaceDeps) {
@@ -39,10 +50,10 @@ export class SpaceEngine {
     this.inbox = new Inbox({
       sendBuffer: deps.sendBuffer,
       isBurst: (now) => this.isBurst(now),
-      run: (works) => this.run(works, true),
+      run: (steps) => this.run(steps, true),
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
-    this.parts = connectSpaceParts(deps, (work) => this.runIfOpen(work));
+    this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
     this.runNow((now) => {
       this.resolveOrphans(now);
       return () => this.rearm(now);
@@ -53,7 +64,7 @@ export class SpaceEngine {
     return this.parts.core;
   }
 
-  /** Handles a message together with whatever else arrives in the same turn. */
+  /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
       this.parts.workers.leases.renew(connection, Date.now());
@@ -61,24 +72,27 @@ export class SpaceEngine {
       await Promise.all(frames.map((decoded) => this.onWorkerFrame(connection, decoded)));
     } else {
       const frames = this.parts.subscribers.decode(connection, raw);
-      await Promise.all(frames.map((heard) => this.onSubscriberFrame(connection, heard)));
+      await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
     }
   }
 
   private onWorkerFrame(worker: WorkerConnection, decoded: Decoded<WorkerFrame>): Promise<void> {
     return this.inbox.join((now) => {
       this.parts.workers.onFrame(worker, decoded, now);
-      return HEARD;
+      return NO_ANSWER;
     });
   }
 
-  private onSubscriberFrame(connection: SubscriberConnection, heard: Heard): Promise<void> {
-    return this.parts.gate.pass(connection, isSubmit(heard), (isAllowed) => {
+  private onSubscriberFrame(
+    connection: SubscriberConnection,
+    message: SubscriberMessage,
+  ): Promise<void> {
+    return this.parts.gate.pass(connection, isSubmit(message), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.note(Date.now());
       return this.inbox.join((now) => {
-        this.parts.subscribers.onFrame(connection, heard, isAllowed, now);
-        return HEARD;
+        this.parts.subscribers.onFrame(connection, message, isAllowed, now);
+        return NO_ANSWER;
       });
     });
   }
@@ -88,44 +102,52 @@ export class SpaceEngine {
     return this.frames.isBurst(running, now) || this.calls.isBurst(running, now);
   }
 
-  /** A call joins the next batch. */
-  enqueue<T>(work: Question<T>): Promise<T> {
+  /** Adds an RPC call to the next batch. Its answer comes once the batch is stored. */
+  enqueue<T>(step: AnsweredStep<T>): Promise<T> {
     this.calls.note(Date.now());
-    return this.inbox.join(work);
+    return this.inbox.join(step);
   }
 
-  /** Runs a batch at once, with all that has arrived before it. */
-  runNow<T>(work: (now: number) => () => T): T {
+  /**
+   * Runs `step` at once, in one batch with everything that arrived before it, and stores every deferred job.
+   * Returns the answer, which is made once the batch is stored.
+   */
+  runNow<T>(step: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
     const last = (now: number) => {
-      answer = work(now);
+      answer = step(now);
     };
     this.run([...this.inbox.takeAll(), last], false);
     if (!answer) throw new Error("the batch was not stored");
     return answer();
   }
 
+  /** Accepts a worker's socket and greets it with `hello`. */
   openWorker(
     socket: WebSocket,
-    who: { id: string; origin: string; tokenId: string; batch: boolean },
+    request: { id: string; origin: string; tokenId: string; batch: boolean },
   ): void {
     const openedAt = Date.now();
-    const at = { kind: "worker" as const, ...who, openedAt, state: { phase: "new" as const } };
-    const worker = this.core.connections.accept<WorkerAttachment>(socket, at);
+    const worker = this.core.connections.accept<WorkerAttachment>(socket, {
+      kind: "worker",
+      ...request,
+      openedAt,
+      state: { phase: "new" },
+    });
     this.runNow(() => {
       this.parts.workers.sendHello(worker);
       return () => this.deps.armAlarm(openedAt + LIMITS.registerMs);
     });
   }
 
-  /** A job that somebody asks for, whoever told them its id, is not held any longer. */
+  /** Stores a deferred job, because somebody asks for it: its worker knows the id and may have passed it on. */
   flushIfDeferred(ulid: string): void {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
-  /** `false` where it asks for a job that is not there. */
-  openSubscriber(socket: WebSocket, who: NewSubscriber, since: Position | null): boolean {
-    const { jobUlid } = who;
+  /** Accepts a subscriber's socket and sends its first frames; `false` if it asks for a job that does not exist. */
+  openSubscriber(socket: WebSocket, subscriber: NewSubscriber, since: Position | null): boolean {
+    const { jobUlid } = subscriber;
     if (jobUlid !== null) this.flushIfDeferred(jobUlid);
     const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
     if (jobUlid !== null && job === null) return false;
@@ -133,7 +155,7 @@ export class SpaceEngine {
     this.parts.status.publish(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
-      ...who,
+      ...subscriber,
       follows: [],
       muted: [],
       malformed: 0,
@@ -149,9 +171,9 @@ export class SpaceEngine {
     return true;
   }
 
-  /** Its socket is gone; what a subscriber sent before that is handled first. */
+  /** Call this when a socket has closed. What a subscriber sent before is handled first (decision 0026). */
   onClose(connection: Connection, saidGoodbye: boolean): Promise<void> {
-    const leave = async () => {
+    const handleClose = async () => {
       if (this.isRetired) return;
       this.runNow((now) => {
         if (isWorker(connection)) this.parts.workers.onClose(connection, saidGoodbye, now);
@@ -159,16 +181,18 @@ export class SpaceEngine {
         return () => this.core.connections.close(connection, "done");
       });
     };
-    return isWorker(connection) ? leave() : this.parts.gate.pass(connection, false, leave);
+    return isWorker(connection)
+      ? handleClose()
+      : this.parts.gate.pass(connection, false, handleClose);
   }
 
-  /** What is said of the workers must not count one that fell silent. */
+  /** Drops workers whose lease has expired before the status is reported (decision 0010). */
   dropSilentWorkers(): void {
     if (!this.parts.workers.anySilent(Date.now())) return;
     this.runNow(() => () => null);
   }
 
-  /** The space ends: what has arrived is handled, and nothing it still meant to do comes later. */
+  /** Shuts the space down: handles what is queued, then cancels every pending timer. */
   retire(): void {
     this.isRetired = true;
     this.run(this.inbox.takeAll(), false);
@@ -176,6 +200,7 @@ export class SpaceEngine {
     this.parts.followers.stop();
   }
 
+  /** Does what is due; called by the alarm, within a batch. */
   tick(now: number): void {
     this.parts.webhooks.send(now);
     for (const { job, effects } of this.core.jobs.tick(now))
@@ -183,97 +208,104 @@ export class SpaceEngine {
     this.parts.workers.tick(now);
   }
 
+  /** Erases finished jobs that are due. */
   async sweep(bucket: R2Bucket): Promise<void> {
-    await this.parts.retention.sweep(bucket, Date.now(), (work) => this.runIfOpen(work));
+    await this.parts.retention.sweep(bucket, Date.now(), (step) => this.runIfOpen(step));
   }
 
+  /** Sets the alarm for the next deadline. */
   rearm(now: number): void {
     this.parts.deadlines.rearm(now);
   }
 
+  /** Stores new settings and puts them into effect; must run inside a batch. */
   changeSettings(patch: SpacePatch, now: number): void {
     const { record } = this.core;
     this.core.record = { ...record, settings: { ...record.settings, ...patch }, updatedAt: now };
     this.core.spaces.write(this.core.record);
-    this.parts.workers.announceSettings();
+    this.parts.workers.sendSettings();
     if (this.core.record.settings.visibility === "private")
       this.parts.subscribers.dropStrangers(now);
     this.rearm(now);
   }
 
+  /** Asks every worker to finish what it has and take no new jobs. */
   drainWorkers(reason: string): void {
     this.parts.workers.drain(reason);
   }
 
+  /** Closes the sockets of workers that came with this token. */
   dropToken(tokenId: string, now: number): void {
     this.parts.workers.dropToken(tokenId, now);
   }
 
-  /** Stores what came of something that took its time, unless the space is gone meanwhile. */
-  private runIfOpen(work: (now: number) => void): void {
+  /**
+   * Runs `step` in a batch of its own, unless the space was deleted meanwhile. For timers and asynchronous work.
+   */
+  private runIfOpen(step: (now: number) => void): void {
     if (this.isRetired) return;
     this.runNow((now) => {
-      work(now);
+      step(now);
       return () => this.rearm(now);
     });
   }
 
-  /** @param mayHold new jobs may stay in memory, untold, where their results are about to come */
-  private run(works: Work[], mayHold: boolean): void {
+  /** @param mayDefer whether new jobs whose results are about to come may stay in memory (decision 0030) */
+  private run(steps: Work[], mayDefer: boolean): void {
     const now = Date.now();
     const { core } = this;
     let changes: Change[];
     let webhookDue: number | null = null;
     try {
       this.parts.workers.dropSilent(now);
-      for (const work of works) this.attempt(work, now);
+      for (const step of steps) this.runStep(step, now);
       this.parts.dispatcher.dispatch(now);
-      core.jobs.defer(mayHold && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
-      // What is written in one turn the runtime stores in one transaction, or not where it aborts.
+      core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
+      // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
+      // aborts. Until that is on disk, it holds back whatever is sent.
       core.jobs.save();
       changes = core.jobs.takeStored();
-      this.parts.retention.note(changes);
-      this.parts.summary.note(changes);
-      webhookDue = this.parts.webhooks.note(changes, now, ulid);
+      this.parts.retention.countEnded(changes);
+      this.parts.report.countChanges(changes);
+      webhookDue = this.parts.webhooks.storeMessages(changes, now, ulid);
     } catch (error) {
       this.deps.crash(error);
       throw error;
     }
     const { deferredSince } = core.jobs;
-    this.deferredWrites.since(deferredSince);
-    const isHeld = (ulid: string) => core.jobs.isDeferred(ulid);
-    // First, because nothing that is told may keep a deadline from being watched.
+    this.deferredWrites.update(deferredSince);
+    // Before anything is sent: if sending fails, the deadlines must be watched all the same.
     this.parts.deadlines.watch(changes, webhookDue, now);
     core.connections.together(() => {
       core.sendBuffer.flushAhead();
-      core.sendBuffer.flush(isHeld);
-      // All there is to tell of is held.
+      core.sendBuffer.flush((ulid) => core.jobs.isDeferred(ulid));
+      // Everything that changed is deferred, so followers and the monitor get nothing yet.
       if (changes.length === 0 && deferredSince !== null) return;
       this.parts.followers.deliver(changes, now);
       this.parts.status.schedule();
       this.parts.followers.schedulePositions(changes);
       this.deps.onChange();
     });
-    core.jobs.told();
+    core.jobs.releaseStored();
   }
 
-  /** One frame's failure is its own: the others of the batch go on. */
-  private attempt(work: Work, now: number): void {
+  /** If one command fails, the others of the batch still run. */
+  private runStep(step: Work, now: number): void {
     try {
-      work(now);
+      step(now);
     } catch (error) {
       console.error("a command of a batch failed", error);
     }
   }
 
   /**
-   * After a restart no socket is left: the grace of every running attempt begins now, and who asked to
-   * be canceled with its socket is.
+   * After a restart, sockets may be gone without a close event. Attempts whose worker is gone get their grace from
+   * now on, and jobs that were to be canceled when their submitter's socket closes are canceled.
    */
   private resolveOrphans(now: number): void {
     for (const { ulid, submitter } of this.core.store.leavingWithAny()) {
-      const isThere = submitter !== null && this.core.connections.get(submitter) !== null;
-      if (!isThere) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
+      const isPresent = submitter !== null && this.core.connections.get(submitter) !== null;
+      if (!isPresent) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
     const present = new Set(
       this.core.connections.readyWorkers().map(({ attachment }) => attachment.state.generation),

@@ -35,13 +35,14 @@ import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
 
-/** One space: its worker's socket, its subscribers, its queue and results. */
+/** One space: its workers' and subscribers' sockets, its queue and its results. */
 export class SpaceObject extends DurableObject<Env> {
+  /** `null` while the space does not exist: it was not created yet, or was deleted. */
   private engine: SpaceEngine | null = null;
   private readonly connections: Connections;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
-  /** The files of a deleted space are being removed: another of its name waits for that. */
+  /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
 
   constructor(ctx: DurableObjectState, env: Env) {
@@ -50,7 +51,7 @@ export class SpaceObject extends DurableObject<Env> {
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
     const wasLive = this.connections.size > 0;
-    this.reporter = new Reporter(env, "space", name, () => this.report(), wasLive);
+    this.reporter = new Reporter(env, "space", name, () => this.currentReport(), wasLive);
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
       if (isMigrated(objectSql(ctx.storage))) this.open();
@@ -58,8 +59,10 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   /**
-   * Makes the space. Where one is there already it stays as it is, unless the new one is another: then
-   * the old one was deleted, and the deletion cut off.
+   * Creates the space, or leaves one that exists as it is.
+   *
+   * @param isAnother the catalogue has a new row for this space, so whatever this object still has belongs to a
+   * deleted space whose deletion was cut off, and is erased first (decision 0004)
    */
   async create(name: string, settings: SpaceSettings, isAnother: boolean): Promise<void> {
     if (isAnother && this.engine) await this.destroy(name);
@@ -73,11 +76,13 @@ export class SpaceObject extends DurableObject<Env> {
     this.reporter.markChanged();
   }
 
+  /** The space as `GET /api/spaces/:space` shows it. */
   async describe(caller: Caller): Promise<Reply> {
     this.engine?.dropSilentWorkers();
     return this.answer(caller, (engine) => spaceBody(engine.core));
   }
 
+  /** Changes settings. */
   async change(caller: Caller, patch: SpacePatch): Promise<Reply> {
     return this.answer(caller, (engine) =>
       engine.runNow((now) => {
@@ -87,7 +92,10 @@ export class SpaceObject extends DurableObject<Env> {
     );
   }
 
-  /** Ends every socket and forgets everything, files included; `false` where nothing was there. */
+  /**
+   * Deletes the space: closes every socket and erases everything, including files. Returns `false` if it did not
+   * exist.
+   */
   async destroy(name: string): Promise<boolean> {
     const existed = this.engine !== null;
     this.engine?.retire();
@@ -100,45 +108,46 @@ export class SpaceObject extends DurableObject<Env> {
     return existed;
   }
 
-  /** What the monitor asks where it heard nothing for long; `null` where there is no such space. */
+  /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
   async getReport(): Promise<Report | null> {
-    const report = this.report();
+    const report = this.currentReport();
     this.reporter.noteDelivered(report);
     return report;
   }
 
+  /** Submits jobs in one batch; one answer for each, in order. */
   async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
     const found = this.admit(caller);
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
     return engine.enqueue((now) => {
-      const taken = calls.map(({ input, files, options }) =>
+      const outcomes = calls.map(({ input, files, options }) =>
         engine.parts.submissions.submit(
-          {
-            input: JSON.parse(input) as JsonObject,
-            files,
-            options,
-            submitter: null,
-          },
+          { input: JSON.parse(input) as JsonObject, files, options, submitter: null },
           now,
         ),
       );
       const answer = () =>
-        taken.map((one): SubmitReply => {
-          if (!one.ok) return { ok: false, code: one.code, detail: one.message };
-          const { job, isRepeat } = one;
+        outcomes.map((outcome): SubmitReply => {
+          if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
+          const { job, isRepeat } = outcome;
           const { ulid } = job;
           return { ok: true, body: engine.parts.reads.job(ulid) ?? "null", ulid, isRepeat };
         });
-      return { answer, about: taken.flatMap((one) => (one.ok ? [one.job.ulid] : [])) };
+      return {
+        answer,
+        about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.job.ulid] : [])),
+      };
     });
   }
 
+  /** The job as `GET /api/jobs/:id` shows it. */
   async job(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
     return this.answer(caller, (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
+  /** A page of the space's jobs, newest first. */
   async jobs(
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
@@ -146,33 +155,35 @@ export class SpaceObject extends DurableObject<Env> {
     return this.answer(caller, (engine) => engine.parts.reads.page(filter));
   }
 
+  /** The messages to a job's webhook, and how their delivery went. */
   async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
     return this.answer(caller, (engine) => engine.parts.reads.deliveries(ulid) ?? NO_SUCH_JOB);
   }
 
-  /** The secret by which the space's webhooks are signed; for the operator. */
+  /** The secret that signs the space's webhook messages. Only the operator gets it. */
   async webhookSecret(renew: boolean): Promise<Reply> {
     return this.answer({ operator: true }, ({ parts: { webhooks } }) =>
       JSON.stringify({ secret: renew ? webhooks.renewSecret() : webhooks.secret() }),
     );
   }
 
+  /** Cancels a job, and answers with it. One that has ended stays as it ended. */
   async cancel(caller: Caller, ulid: string): Promise<Reply> {
     const found = this.admit(caller);
     if (!("engine" in found)) return found;
     const { engine } = found;
     return engine.enqueue((now) => {
-      const known = engine.parts.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
+      const exists = engine.parts.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
       const answer = (): Reply => {
-        const body = known ? engine.parts.reads.job(ulid) : null;
+        const body = exists ? engine.parts.reads.job(ulid) : null;
         return body === null ? NO_SUCH_JOB : { ok: true, body };
       };
       return { answer };
     });
   }
 
-  /** The workers finish what they have; each takes jobs again once it has dialed again. */
+  /** Asks the workers to finish what they have. Each gets jobs again once it has reconnected. */
   async drain(reason: string): Promise<Reply> {
     return this.answer({ operator: true }, (engine) =>
       engine.runNow(() => {
@@ -182,7 +193,7 @@ export class SpaceObject extends DurableObject<Env> {
     );
   }
 
-  /** A revoked token ends the connection that came with it. */
+  /** Closes the sockets of workers that came with a token that is now revoked. */
   async dropToken(tokenId: string): Promise<void> {
     this.engine?.runNow((now) => {
       this.engine?.dropToken(tokenId, now);
@@ -190,7 +201,7 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
-  /** Sockets only: the Worker has authenticated them. */
+  /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
     const found = this.admit({ operator: socket.kind === "worker" || socket.operator });
@@ -266,17 +277,19 @@ export class SpaceObject extends DurableObject<Env> {
       sendBuffer: new SendBuffer(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
       armAlarm: (at) => this.alarms.arm(at),
-      // What woke the object comes once it is open, and is told with it.
+      // `engine` is still `null` while its constructor runs a first batch. What woke the object reports that
+      // change, too.
       onChange: () => this.engine && this.reporter.markChanged(),
       isPolled: () => this.reporter.isPolled,
       crash: (error) => this.ctx.abort(String(error)),
     });
   }
 
-  private report(): Report | null {
-    return this.engine?.parts.summary.report() ?? null;
+  private currentReport(): Report | null {
+    return this.engine?.parts.report.current() ?? null;
   }
 
+  /** The engine, if the space exists and the caller may use it (decision 0005). */
   private admit(caller: Caller): { engine: SpaceEngine } | Refusal {
     const { engine } = this;
     if (!engine) return NO_SUCH_SPACE;
@@ -293,5 +306,5 @@ export class SpaceObject extends DurableObject<Env> {
   }
 }
 
-/** A tenth of what an object may store: what waits and runs needs room too. */
+/** A tenth of what an object may store: waiting and running jobs need room too. */
 const DEFAULT_KEPT_MB = 1_024;

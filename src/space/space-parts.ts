@@ -13,40 +13,40 @@ import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
 import { WorkerDispatch } from "./workers/worker-dispatch.ts";
 import { WorkerHandler } from "./workers/worker-handler.ts";
 
-/** What a space needs of its object and of the platform. */
+/** What a space needs from its object and from the platform. */
 export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
-  /** Webhooks may go to private addresses too: for one's own machine. */
+  /** Whether webhooks may go to private addresses too, for an edge on one's own machine. */
   allowPrivateWebhooks: boolean;
-  /** Counts submits over sockets; `null`: nobody is limited. */
+  /** Counts submits over sockets (decision 0026); `null` if nobody is limited. */
   submits: SubmitCounter | null;
-  /** Bytes of finished jobs that are kept at most; the oldest give way to new ones. */
+  /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
-  /** Sets the alarm for `at` at the latest; an earlier one stays. */
+  /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
   armAlarm: (at: number) => void;
-  /** What the monitor knows of the space may be out of date. */
+  /** Called when the space's report for the monitor may have changed. */
   onChange: () => void;
   /** Whether the monitor asks for the space's report by itself. */
   isPolled: () => boolean;
-  /** Starts again from the rows: memory and rows no longer agree. */
+  /** Restarts the object, which rebuilds memory from the rows: call it when the two may differ. */
   crash: (error: unknown) => void;
 }
 
 export type SpaceParts = ReturnType<typeof connectSpaceParts>;
 
 /**
- * Makes the parts of a space and hands each what it uses.
+ * Makes the parts of a space and gives each the parts that it uses.
  *
- * @param runIfOpen runs a batch, unless the space was deleted meanwhile
+ * @param runIfOpen runs its argument in a batch of its own, unless the space was deleted meanwhile
  */
 export function connectSpaceParts(
   deps: SpaceDeps,
-  runIfOpen: (work: (now: number) => void) => void,
+  runIfOpen: (step: (now: number) => void) => void,
 ) {
   const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store) };
   const gate = new SubmitGate(deps.submits);
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
-  const summary = new SpaceReport(core, followers);
+  const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core);
   const workers = new WorkerHandler(core, dispatcher);
   const submissions = new Submissions(core, dispatcher, deps.allowPrivateWebhooks);
@@ -67,7 +67,7 @@ export function connectSpaceParts(
     gate,
     followers,
     status,
-    summary,
+    report,
     dispatcher,
     workers,
     submissions,

@@ -7,17 +7,17 @@ import { jobIdOf } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
 import type { JobFollowers } from "./subscribers/job-followers.ts";
 
-type Recent = Pick<RecentJob, "status" | "progress"> & { updatedAt: number };
+type RecentJobState = Pick<RecentJob, "status" | "progress"> & { updatedAt: number };
 
-/** What a space tells the monitor of itself. */
+/** Keeps the counts that a space reports to the monitor (decision 0024). */
 export class SpaceReport {
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
-  /** How its jobs ended, those included that were erased since. */
+  /** How many jobs ended, and how, including jobs that were erased later. */
   private readonly ends: EndCounts;
-  /** The jobs that changed last, by ULID; the latest is last. */
-  private recent = new Map<string, Recent>();
-  private isRecalled = false;
+  /** The jobs that changed most recently, by ULID; the latest is last. */
+  private recent = new Map<string, RecentJobState>();
+  private isLoaded = false;
 
   constructor(core: SpaceCore, followers: JobFollowers) {
     this.core = core;
@@ -25,8 +25,8 @@ export class SpaceReport {
     this.ends = core.spaces.ends();
   }
 
-  /** Counts what a batch ended, inside its transaction. */
-  note(changes: readonly Change[]): void {
+  /** Counts the jobs that a batch changed or ended. Call this within the batch's transaction. */
+  countChanges(changes: readonly Change[]): void {
     const ended: EndCounts = { completed: 0, failed: 0, canceled: 0 };
     let count = 0;
     for (const { job, before } of changes) {
@@ -43,9 +43,10 @@ export class SpaceReport {
     this.trim();
   }
 
-  report(): Report {
+  /** The report as of now. */
+  current(): Report {
     const { connections, jobs } = this.core;
-    this.recall();
+    this.loadRecent();
     return {
       kind: "space",
       connections: connections.size,
@@ -55,18 +56,18 @@ export class SpaceReport {
     };
   }
 
-  /** After memory was lost: the newest jobs, and those that run. */
-  private recall(): void {
-    if (this.isRecalled) return;
-    this.isRecalled = true;
+  /** After memory was lost, finds the most recent jobs again: the newest in the store, and those that run. */
+  private loadRecent(): void {
+    if (this.isLoaded) return;
+    this.isLoaded = true;
     const { store, jobs } = this.core;
     const stored = store.newest(RECENT_JOBS).map(({ ulid, ...job }) => [ulid, job] as const);
     const running = jobs
       .runningJobs()
       .filter(({ ulid }) => !jobs.isDeferred(ulid))
       .map((job) => [job.ulid, recentOf(job)] as const);
-    const recalled = new Map<string, Recent>([...stored, ...running, ...this.recent]);
-    this.recent = new Map([...recalled].sort(([, a], [, b]) => a.updatedAt - b.updatedAt));
+    const found = new Map<string, RecentJobState>([...stored, ...running, ...this.recent]);
+    this.recent = new Map([...found].sort(([, a], [, b]) => a.updatedAt - b.updatedAt));
     this.trim();
   }
 
@@ -77,13 +78,13 @@ export class SpaceReport {
     }
   }
 
-  private render(ulid: string, { status, progress, updatedAt }: Recent): RecentJob {
+  private render(ulid: string, { status, progress, updatedAt }: RecentJobState): RecentJob {
     const { name: space } = this.core.record;
     return { id: jobIdOf(space, ulid), space, status, progress, updated_at: iso(updatedAt) };
   }
 }
 
-function recentOf(job: Job): Recent {
+function recentOf(job: Job): RecentJobState {
   const { status, updatedAt } = job;
   return { status, progress: progressOf(job), updatedAt };
 }

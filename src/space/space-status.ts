@@ -5,10 +5,10 @@ import type { Job } from "../queue/job.ts";
 import { type SpaceSnapshot, spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { ReadyWorker } from "./connections.ts";
 import type { ServingWorker } from "./jobs/unit-of-work.ts";
-import type { JobView } from "./render.ts";
+import type { JobContext } from "./render.ts";
 import type { SpaceCore } from "./space-core.ts";
 
-/** Which workers are there, and what they can do. */
+/** The workers that are connected and registered, and what they can do. */
 export function presentWorkers({ connections }: SpaceCore) {
   return connections.readyWorkers().map(({ attachment: { state } }) => ({
     state,
@@ -17,7 +17,7 @@ export function presentWorkers({ connections }: SpaceCore) {
   }));
 }
 
-/** The workers that are there, as the dispatcher sees them. */
+/** The registered workers with their free slots, as `dispatch` needs them. */
 export function servingWorkers(core: SpaceCore): ServingWorker[] {
   const running = core.jobs.runningJobs();
   return presentWorkers(core).map(({ state, ...present }) => ({
@@ -31,6 +31,7 @@ export function servingWorkers(core: SpaceCore): ServingWorker[] {
   }));
 }
 
+/** The counts from which a space's status is made. */
 export function snapshotOf(core: SpaceCore): SpaceSnapshot {
   const running = core.jobs.runningJobs();
   return {
@@ -43,6 +44,7 @@ export function snapshotOf(core: SpaceCore): SpaceSnapshot {
   };
 }
 
+/** The settings that a worker is sent in `registered` and `config`. */
 export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
   return {
     concurrency: slotsOf(worker.attachment.state.offered, settings.concurrency),
@@ -67,8 +69,8 @@ export function spaceBody(core: SpaceCore): string {
   });
 }
 
-/** What a job's own state does not tell of it: its place in the queue, and why it waits. */
-export function jobViewOf(core: SpaceCore, job: Job): JobView {
+/** The job's place in the queue, and why it waits. */
+export function jobContextOf(core: SpaceCore, job: Job): JobContext {
   const { record, jobs } = core;
   const waitingReason =
     job.status === "queued" ? waitingReasonFor(snapshotOf(core), job.requires) : null;

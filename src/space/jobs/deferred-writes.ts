@@ -1,39 +1,47 @@
-/** How long a batch may be held, and how quick a space's jobs must be on the average; milliseconds. */
+/**
+ * How long writing a new job may be deferred, and how short a space's jobs must be on average for that;
+ * milliseconds.
+ */
 export const DEFER_MS = 10;
 
 /**
- * The time a job stays in memory, neither stored nor told: where its result comes before it is over,
- * submit and result are one write and one wait for the disk.
+ * Limits how long new jobs stay in memory, neither stored nor reported to anybody (decision 0030). If the result
+ * comes within DEFER_MS, submit and result are one write and one wait for the disk; if it doesn't, a timer
+ * stores the job. Without the timer, a job that hangs in its worker while nothing else arrives would never be
+ * stored: its submitter would wait for `accepted` until the result, and a crash would lose the job.
  */
 export class DeferredWrites {
-  private readonly over: () => void;
-  /** When the first of what is held has been so for long enough; `null` where nothing is. */
+  private readonly storeDeferred: () => void;
+  /** When the oldest deferred job must be stored, milliseconds since 1970; `null` if none is deferred. */
   private endsAt: number | null = null;
-  /** Left running when nothing is held any more: the next job may need it, and to set one for each costs more. */
+  /** Keeps running when nothing is deferred any more: setting and clearing a timer for each job would cost more. */
   private timer: ReturnType<typeof setTimeout> | null = null;
 
-  /** @param over stores what has been held for long enough */
-  constructor(over: () => void) {
-    this.over = over;
+  /** @param storeDeferred stores every deferred job */
+  constructor(storeDeferred: () => void) {
+    this.storeDeferred = storeDeferred;
   }
 
-  /** Since when the first of what is held is; `null` where nothing is. */
-  since(since: number | null): void {
+  /**
+   * Call this after each batch. `since`: when the oldest deferred job went to its worker; `null` if none is
+   * deferred.
+   */
+  update(since: number | null): void {
     this.endsAt = since === null ? null : since + DEFER_MS;
-    if (this.timer === null) this.ringInTime();
+    if (this.timer === null) this.startTimer();
   }
 
-  private ringInTime(): void {
+  private startTimer(): void {
     if (this.endsAt === null) return;
     const ms = this.endsAt - Date.now();
-    this.timer = setTimeout(() => this.ring(), Math.min(Math.max(0, ms), DEFER_MS));
+    this.timer = setTimeout(() => this.onTimer(), Math.min(Math.max(0, ms), DEFER_MS));
   }
 
-  private ring(): void {
+  private onTimer(): void {
     this.timer = null;
     const left = this.endsAt === null ? null : this.endsAt - Date.now();
-    // A clock that was set back is not waited for.
-    if (left !== null && (left <= 0 || left > DEFER_MS)) this.over();
-    else this.ringInTime();
+    // If the clock was set back, more than DEFER_MS seems left: store now rather than wait for it.
+    if (left !== null && (left <= 0 || left > DEFER_MS)) this.storeDeferred();
+    else this.startTimer();
   }
 }

@@ -1,29 +1,31 @@
 import { decodeTime, encodeTime } from "ulid";
 
-/** Crockford's base 32, as ULIDs use it. */
+/** Crockford's base 32, which ULIDs use. */
 const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const SEQUENCE_DIGITS = 3;
 const SEQUENCE_END = 32 ** SEQUENCE_DIGITS;
 const RANDOM_DIGITS = 13;
-const IDS_A_POOL = 64;
+const IDS_PER_POOL = 64;
 
 /**
- * ULIDs that sort in the order they are made, and none of which tells another: after the time come 15
- * bits that count within the millisecond, then 65 fresh random ones. The usual monotonic ULID adds 1
- * to the last one's random part, which would give the neighbour's job away.
+ * Makes ULIDs that sort in the order in which they are made and reveal nothing about each other (decision
+ * 0013): after the time come 15 bits that count within the millisecond, then 65 random bits. The usual
+ * monotonic ULID adds 1 to the random part of the previous one, so whoever has one id could guess the next
+ * job's, and knowing a job's id is the right to it (decision 0005).
  */
 export class JobIds {
   private time: number;
   private sequence = 0;
-  /** Random bytes for the next ids: asked for many at a time, because each time costs. */
-  private readonly pool = new Uint8Array(RANDOM_DIGITS * IDS_A_POOL);
+  /** Random bytes for the next ids. They are generated for many ids at once, because each call costs. */
+  private readonly pool = new Uint8Array(RANDOM_DIGITS * IDS_PER_POOL);
   private used = this.pool.length;
 
-  /** `newest` is the newest id there is: no id made now may sort before it. */
+  /** @param newest the newest id of the space, if it has any: no new id may sort before it */
   constructor(newest: string | null) {
     this.time = newest === null ? 0 : decodeTime(newest) + 1;
   }
 
+  /** Makes the next id; `now` in milliseconds since 1970. */
   next(now: number): string {
     if (now > this.time) {
       this.time = now;

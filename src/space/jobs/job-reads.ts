@@ -2,12 +2,12 @@ import type { JobStatus } from "../../protocol/resources.ts";
 import type { Job } from "../../queue/job.ts";
 import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
-import { jobViewOf } from "../space-status.ts";
+import { jobContextOf } from "../space-status.ts";
 
-/** A page of jobs ends early rather than become larger than this: one call carries 32 MiB. */
+/** A page of jobs ends early if it would exceed this. An RPC call carries at most 32 MiB. */
 const PAGE_BYTES = 8_388_608;
 
-/** What the API reads of jobs, as JSON texts. */
+/** Reads jobs for the HTTP API, as JSON texts. */
 export class JobReads {
   private readonly core: SpaceCore;
 
@@ -15,13 +15,17 @@ export class JobReads {
     this.core = core;
   }
 
+  /** One job; `null` if there is no such job. */
   job(ulid: string): string | null {
     const job = this.core.jobs.get(ulid);
     if (job === null) return null;
-    return JSON.stringify(jobResourceOf(job, this.logOf(job), jobViewOf(this.core, job)));
+    return JSON.stringify(jobResourceOf(job, this.logOf(job), jobContextOf(this.core, job)));
   }
 
-  /** Offsets are gapless: what is no change of status is in the log, unless it was dropped. */
+  /**
+   * Every offset of a job is a change of status or an event of the log. So the number of offsets tells how many
+   * events the log should have: none means that it need not be read, and fewer stored means that some were dropped.
+   */
   private logOf({ ulid, offset, history, attempts }: Job): StoredLog {
     const { log } = this.core.store;
     const logged = offset - history.length;
@@ -29,7 +33,7 @@ export class JobReads {
     return { events, lacksOutput: events.length < logged && log.lacksOutput(ulid, attempts) };
   }
 
-  /** Newest first; `before` is the last ULID of the page before. */
+  /** One page of jobs, newest first. `before` is the last ULID of the previous page. */
   page(filter: { status?: JobStatus; before?: string; limit: number }): string {
     const { store, record } = this.core;
     const ulids = store.list({ ...filter, limit: filter.limit + 1 });
@@ -46,7 +50,7 @@ export class JobReads {
     return `{"jobs":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`;
   }
 
-  /** What the job's webhook was told, and what came of it. */
+  /** The messages to the job's webhook and how their delivery went; `null` if there is no such job. */
   deliveries(ulid: string): string | null {
     if (this.core.jobs.get(ulid) === null) return null;
     const deliveries = this.core.webhooks.ofJob(ulid).map(deliveryResourceOf);

@@ -4,19 +4,22 @@ import type { Expired } from "../../storage/job-store.ts";
 import type { SpaceCore } from "../space-core.ts";
 import type { Change } from "./unit-of-work.ts";
 
-/** Jobs erased in one pass: the alarm comes again for the rest. */
+/** At most this many jobs are erased in one sweep; the alarm goes off again for the rest. */
 const SWEEP_PAGE = 200;
-/** How long the bucket is left alone after it refused a deletion. */
+/** Milliseconds until the next sweep after the bucket refused a deletion. */
 const SWEEP_AGAIN_MS = 60_000;
-/** R2 deletes so many objects in one call. */
-const KEYS_A_CALL = 1_000;
-/** The count of kept bytes is stored when it has grown by this: a crash forgets less. */
+/** R2 deletes at most this many objects in one call. */
+const KEYS_PER_CALL = 1_000;
+/**
+ * The count of kept bytes is stored each time it has changed by this much, not for every batch. A crash loses at
+ * most this much of the count.
+ */
 const COUNT_STEP = 1_048_576;
 
-/** Erases finished jobs: those whose time is over, and the oldest where there is no room for more. */
+/** Erases finished jobs: those older than the space's `result_ttl_s`, and the oldest if they take too much room. */
 export class Retention {
   private readonly core: SpaceCore;
-  /** Bytes of finished jobs that are kept, about. */
+  /** How many bytes finished jobs may take, approximately. */
   private readonly maxBytes: number;
   private bytes: number;
   private countedBytes: number;
@@ -29,11 +32,11 @@ export class Retention {
     this.countedBytes = this.bytes;
   }
 
-  /** Counts what a batch finished, inside its transaction. */
-  note(changes: readonly Change[]): void {
+  /** Counts the bytes of jobs that a batch finished. Call this within the batch's transaction. */
+  countEnded(changes: readonly Change[]): void {
     for (const { job } of changes) {
       if (!isEnded(job)) continue;
-      // Offsets are gapless: where every one is a change of status there is no log.
+      // If every offset is a change of status, the job has no log, and its size need not be read.
       const isLogged = job.offset > job.history.length;
       const logged = isLogged ? this.core.store.log.bytesOf(job.ulid) : 0;
       this.bytes += rowBytesOf(job) + logged;
@@ -41,13 +44,14 @@ export class Retention {
     if (Math.abs(this.bytes - this.countedBytes) >= COUNT_STEP) this.storeCount();
   }
 
+  /** When an ended job is to be erased, milliseconds since 1970. */
   dueOf(job: EndedJob): number {
     return this.isFull()
       ? Math.max(job.completedAt, this.noSweepBefore)
       : job.completedAt + this.ttlMs;
   }
 
-  /** When the next job is to be erased; `null` where none has ended. */
+  /** When the next job is to be erased, milliseconds since 1970; `null` if none has ended. */
   dueAt(): number | null {
     const end = this.core.store.earliestEnd(SWEEP_PAGE);
     if (end === null) return null;
@@ -55,12 +59,13 @@ export class Retention {
   }
 
   /**
-   * Erases what is due. Files go first: a row without its files is erased by the next sweep, files without
-   * a row would stay for ever.
+   * Erases the jobs that are due. Their files are deleted first (decision 0017): if the sweep is cut off, the
+   * next one finds the rows and finishes. If the rows were deleted first, no row would name the files, and
+   * they would stay for ever.
    *
-   * @param commit runs its argument in a transaction
+   * @param runBatch runs its argument in a batch of its own, and stores that
    */
-  async sweep(bucket: R2Bucket, now: number, commit: (work: () => void) => void): Promise<void> {
+  async sweep(bucket: R2Bucket, now: number, runBatch: (step: () => void) => void): Promise<void> {
     if (now < this.noSweepBefore) return;
     const { store } = this.core;
     const expired = store.endedBy(this.isFull() ? now : now - this.ttlMs, SWEEP_PAGE);
@@ -72,7 +77,7 @@ export class Retention {
       this.noSweepBefore = now + SWEEP_AGAIN_MS;
       return;
     }
-    commit(() => {
+    runBatch(() => {
       for (const { ulid, bytes } of expired) {
         store.remove(ulid);
         this.bytes -= bytes;
@@ -98,12 +103,12 @@ export class Retention {
 
 async function deleteFiles(bucket: R2Bucket, jobs: readonly Expired[]): Promise<void> {
   const keys = jobs.flatMap(({ files }) => files.map(({ key }) => key));
-  for (let at = 0; at < keys.length; at += KEYS_A_CALL) {
-    await bucket.delete(keys.slice(at, at + KEYS_A_CALL));
+  for (let at = 0; at < keys.length; at += KEYS_PER_CALL) {
+    await bucket.delete(keys.slice(at, at + KEYS_PER_CALL));
   }
 }
 
-/** Deletes every object under a prefix of the bucket. */
+/** Deletes every object of the bucket whose key begins with `prefix`. */
 export async function removeFiles(bucket: R2Bucket, prefix: string): Promise<void> {
   for (;;) {
     const { objects } = await bucket.list({ prefix });

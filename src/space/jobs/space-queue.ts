@@ -2,14 +2,14 @@ import type { Instant, Job, QueuedJob } from "../../queue/job.ts";
 import { classOf } from "../../storage/job-row.ts";
 import type { JobStore, Waiting } from "../../storage/job-store.ts";
 
-/** Jobs that wait for the same capabilities: how many of each priority. */
+/** The waiting jobs that require the same capabilities: how many there are of each priority. */
 interface QueueClass {
   key: string;
   requires: readonly string[];
   priorities: Map<number, number>;
 }
 
-/** A waiting job with what it requires of its worker. */
+/** A waiting job with the capabilities that its worker must have. */
 export interface Turn extends Waiting {
   requires: readonly string[];
 }
@@ -33,7 +33,7 @@ export class SpaceQueue {
     }
   }
 
-  /** How many jobs wait. */
+  /** The number of waiting jobs. */
   get size(): number {
     let count = 0;
     for (const { priorities } of this.classes.values()) {
@@ -47,7 +47,7 @@ export class SpaceQueue {
     return [...this.classes.values()].map(({ requires }) => requires);
   }
 
-  /** A job's place in line, 1 being next; `null` if it does not wait. True once the batch is stored. */
+  /** A job's position in the queue, 1 being next; `null` if it does not wait. Only correct between batches. */
   position(job: Job): number | null {
     if (job.status !== "queued") return null;
     let ahead = 0;
@@ -62,16 +62,18 @@ export class SpaceQueue {
     return ahead + 1;
   }
 
-  /** The next jobs in line, whichever worker can take them. True once the batch is stored. */
+  /** The next jobs of the queue, whichever worker can take them. Only correct between batches. */
   front(count: number): Waiting[] {
-    const heads = this.requested.flatMap((requires) => this.store.head(requires, LATEST, count));
-    return heads.sort(byTurn).slice(0, count);
+    const candidates = this.requested.flatMap((requires) =>
+      this.store.head(requires, LATEST, count),
+    );
+    return candidates.sort(byTurn).slice(0, count);
   }
 
   /**
    * The next jobs of one class that may start now.
    *
-   * @param unsaved what the batch changed and has not stored, by ULID: the store does not know of it yet
+   * @param unsaved jobs that the batch changed but has not stored yet, by ULID: here the store is out of date
    */
   next(
     requires: readonly string[],
@@ -122,7 +124,7 @@ export class SpaceQueue {
   }
 }
 
-/** Higher priority first, then the older job. */
+/** Orders jobs by priority, highest first, then by age, oldest first. */
 export function byTurn(a: Waiting, b: Waiting): number {
   return b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1);
 }

@@ -10,24 +10,26 @@ import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 
-/** A job as it arrives at its space. */
-export interface Submission {
+/** A submit as it arrives at its space. */
+export interface IncomingJob {
   input: JsonObject;
   files: StoredFile[];
   options: JobOptions;
-  /** The connection it came over, if one. */
+  /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
 }
 
-export type Taken =
-  | { ok: true; job: Job /** Submitted before under the same key. */; isRepeat: boolean }
+/**
+ * The job of a submit, or why there is none. `isRepeat`: it was submitted before under the same idempotency key.
+ */
+export type SubmitOutcome =
+  | { ok: true; job: Job; isRepeat: boolean }
   | { ok: false; code: ProblemCode; message: string };
 
 /** Accepts and cancels jobs. */
 export class Submissions {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
-
   private readonly allowPrivateWebhooks: boolean;
 
   constructor(core: SpaceCore, dispatcher: WorkerDispatch, allowPrivateWebhooks: boolean) {
@@ -36,8 +38,8 @@ export class Submissions {
     this.allowPrivateWebhooks = allowPrivateWebhooks;
   }
 
-  submit(submission: Submission, now: number): Taken {
-    const { input, files, options, submitter } = submission;
+  submit(incoming: IncomingJob, now: number): SubmitOutcome {
+    const { input, files, options, submitter } = incoming;
     const { settings } = this.core.record;
     const fields = files.map(({ field }) => field);
     for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
@@ -45,14 +47,14 @@ export class Submissions {
     }
     const refusal = options.webhook && refusalOf(options.webhook.url, this.allowPrivateWebhooks);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
-    const idempotency = idempotencyOf(submission);
-    const repeated = idempotency && this.repeated(idempotency);
-    if (repeated) return repeated;
+    const idempotency = idempotencyOf(incoming);
+    const earlier = idempotency && this.findRepeated(idempotency);
+    if (earlier) return earlier;
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
-    const answer = cacheKey === null ? null : this.answerTo(cacheKey, now);
-    const there = { workers: presentWorkers(this.core), queued: this.core.jobs.queue.size };
-    const admission = answer ? null : admitNow(settings, there, requires);
+    const answer = cacheKey === null ? null : this.findCachedAnswer(cacheKey, now);
+    const present = { workers: presentWorkers(this.core), queued: this.core.jobs.queue.size };
+    const admission = answer ? null : admitNow(settings, present, requires);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(
       {
@@ -74,14 +76,18 @@ export class Submissions {
     return { ok: true, job, isRepeat: false };
   }
 
-  /** `false` where there is no such job; one that is over stays as it ended. */
+  /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */
   cancel(ulid: string, reason: string, now: number): boolean {
     const reaction = this.core.jobs.apply(ulid, { type: "cancel", reason }, now);
     if (reaction.kind === "applied") this.dispatcher.perform(reaction.job, reaction.effects);
     return reaction.kind !== "unknown";
   }
 
-  private repeated({ key, fingerprint }: NonNullable<Job["idempotency"]>): Taken | null {
+  /** The job that the same key was used for, or the refusal if that submit had another content (decision 0016). */
+  private findRepeated({
+    key,
+    fingerprint,
+  }: NonNullable<Job["idempotency"]>): SubmitOutcome | null {
     const job = this.core.jobs.byIdempotencyKey(key);
     if (job === null) return null;
     this.core.jobs.storeAll();
@@ -90,10 +96,11 @@ export class Submissions {
     return { ok: false, code: "idempotency_key_reused", message };
   }
 
-  private answerTo(cacheKey: string, now: number) {
+  /** The output and result of an equal earlier job, if the space's cache may use it (decision 0018). */
+  private findCachedAnswer(cacheKey: string, now: number) {
     const since = now - this.core.record.settings.cache_ttl_s * 1_000;
     const job = this.core.store.answerTo(cacheKey, since);
-    // What is left of an output that lost its beginning is not what was answered.
+    // If a part of the output was dropped, the rest would pass for all of it.
     if (job === null || this.core.store.log.lacksOutput(job.ulid, job.attempts)) return null;
     const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));
     const deltas = output.map(({ delta }) => delta);
@@ -101,7 +108,7 @@ export class Submissions {
   }
 }
 
-function idempotencyOf({ input, files, options }: Submission): Job["idempotency"] {
+function idempotencyOf({ input, files, options }: IncomingJob): Job["idempotency"] {
   const { idempotency_key: key, cancel_on_disconnect: _, ...rest } = options;
   if (key === undefined) return null;
   const more = { priority: 0, requires: [], ...rest };

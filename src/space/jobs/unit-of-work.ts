@@ -12,14 +12,16 @@ import type { JobStore } from "../../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
 
-/** What a batch did to one job. */
+/** How a batch changed one job. */
 export interface Change {
   job: Job;
+  /** The job before the batch; `null` if it is new. */
   before: Job | null;
+  /** The events that the batch added to the job's log. */
   log: LogEvent[];
 }
 
-/** A worker the jobs may hand jobs to. */
+/** A worker that jobs can be handed to. */
 export interface ServingWorker extends Candidate {
   name: string | null;
   generation: number;
@@ -31,23 +33,28 @@ export type Reaction =
   | { kind: "stale" }
   | { kind: "unknown" };
 
-/** Jobs looked at in one pass over those whose wait is over. */
+/** At most this many overdue jobs, and this many bytes of them, are loaded in one pass. */
 const OVERDUE_PAGE = 500;
 const OVERDUE_BYTES = 16_777_216;
+/** After a restart, the mean duration is that of this many jobs. */
 const RUNS_MEASURED = 20;
 
 /**
- * The jobs of a space as one batch sees them: rows are loaded when a command touches them, changed in
- * memory, and written once by `save`. Running attempts stay in memory; rows alone can rebuild them.
+ * The jobs of a space as one batch sees them. A job's row is loaded when a command touches it, changed in
+ * memory, and written once, by `save`. Running attempts stay in memory between batches; after a restart they
+ * are rebuilt from the rows.
  */
 export class UnitOfWork {
   private readonly running = new Map<string, ProcessingJob>();
-  /** The jobs that wait, in the order of their turns. */
+  /** The waiting jobs, in the order in which workers get them. */
   readonly queue: SpaceQueue;
   private changes = new Map<string, Change>();
-  /** Of the batch that was stored last, until it is told: nobody has to read them back for that. */
+  /**
+   * The changes of the last stored batch until they are sent, so that their jobs need not be read from rows for
+   * that.
+   */
   private stored = new Map<string, Change>();
-  /** Of the changes those that are not stored yet. */
+  /** Those of `changes` that `save` leaves out. */
   private deferred = new Map<string, Change>();
   private mustStore = false;
   private meanRun: number | null = null;
@@ -63,6 +70,7 @@ export class UnitOfWork {
     this.ids = new JobIds(store.newestUlid());
   }
 
+  /** How long the latest jobs ran on average, seconds; `null` before the first has completed. */
   get meanRunS(): number | null {
     return this.meanRun;
   }
@@ -72,7 +80,7 @@ export class UnitOfWork {
     return known ?? this.stored.get(ulid)?.job ?? this.store.get(ulid);
   }
 
-  /** Jobs that have not ended and are to be canceled when this submitter leaves. */
+  /** ULIDs of the jobs that must be canceled when this submitter's socket closes. */
   leavingWith(submitter: string): string[] {
     const leaving = new Set(this.store.leavingWith(submitter));
     for (const { job } of this.changes.values()) {
@@ -107,7 +115,7 @@ export class UnitOfWork {
     return { kind: "applied", job: outcome.job, effects: outcome.effects };
   }
 
-  /** Hands waiting jobs to workers with free slots, in order; `candidates` are counted up. */
+  /** Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. */
   dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
     const dispatched: ProcessingJob[] = [];
     const next = this.queue.requested.flatMap((requires) =>
@@ -129,7 +137,7 @@ export class UnitOfWork {
     return dispatched;
   }
 
-  /** Lets time take effect on everything that may be due; returns the effects by job. */
+  /** Applies every deadline that has passed. Returns the changed jobs with their effects. */
   tick(now: number): { job: Job; effects: Effect[] }[] {
     const due = [...this.runningJobs(), ...this.overdue(now)];
     return due.flatMap(({ ulid }) => {
@@ -138,55 +146,64 @@ export class UnitOfWork {
     });
   }
 
-  /** As many as memory bears at once; the next alarm finds the others. */
+  /** Waiting jobs whose deadline has passed, as many as fit in memory at once; the next alarm finds the rest. */
   private overdue(now: number): { ulid: string }[] {
     let bytes = 0;
-    return this.store.overdue(now, OVERDUE_PAGE).filter((one, index) => {
-      bytes += one.bytes;
+    return this.store.overdue(now, OVERDUE_PAGE).filter((job, index) => {
+      bytes += job.bytes;
       return index === 0 || bytes <= OVERDUE_BYTES;
     });
   }
 
-  /** Whether jobs end within `ms` on the average: the results of those just handed to workers are about to come. */
+  /**
+   * Whether jobs end within `ms` milliseconds on average. If they do, results of the jobs that were just handed to
+   * workers will soon come.
+   */
   areQuick(ms: number): boolean {
     return this.meanRun !== null && this.meanRun * 1_000 < ms;
   }
 
   /**
-   * Leaves in memory, when the batch is stored, the new jobs that were handed to workers less than `ms` ago
-   * and of which nothing came yet, but for those that came over a socket before one that is stored: a
-   * socket hears of its submits in their order. With 0 none is left.
+   * Chooses the new jobs that the next `save` leaves in memory (decision 0030): those handed to a worker less than
+   * `ms` milliseconds ago of which nothing else is known yet. 0 defers none. Of one socket's jobs, only those
+   * after its last stored job can be deferred, hence the walk from the newest job to the oldest. Example: jobs A
+   * and B come over one socket, A is with a worker, B waits. If A alone were deferred, B's `accepted` would wait
+   * behind A's, but B's events go out as soon as B is stored: the client would get events of a job it doesn't know.
    */
   defer(ms: number, now: Instant): void {
     this.deferred = new Map();
     if (this.mustStore || ms === 0) return;
-    const fresh: [string, Change][] = [];
-    const releaseStored = new Set<string>();
+    const deferred: [string, Change][] = [];
+    const submittersOfStored = new Set<string>();
     for (const [ulid, change] of [...this.changes].reverse()) {
       const { submitter } = change.job;
-      if (submitter !== null && releaseStored.has(submitter)) continue;
-      if (isFresh(change, ms, now)) fresh.push([ulid, change]);
-      else if (submitter !== null && change.before === null) releaseStored.add(submitter);
+      if (submitter !== null && submittersOfStored.has(submitter)) continue;
+      if (isFresh(change, ms, now)) deferred.push([ulid, change]);
+      else if (submitter !== null && change.before === null) submittersOfStored.add(submitter);
     }
-    this.deferred = new Map(fresh.reverse());
+    this.deferred = new Map(deferred.reverse());
   }
 
-  /** This batch leaves nothing in memory: somebody is told more of its jobs than that they are accepted. */
+  /**
+   * Makes this batch defer nothing. Call it if somebody will be sent more about its jobs than `accepted`: such a
+   * frame does not wait in the send buffer and would come before the `accepted` that does.
+   */
   storeAll(): void {
     this.mustStore = true;
   }
 
+  /** Whether the last batch left this new job in memory: it is neither stored nor reported to anybody. */
   isDeferred(ulid: string): boolean {
     return this.deferred.has(ulid);
   }
 
-  /** When the first of the jobs that are held was handed to its worker; `null` where none is. */
+  /** When the oldest deferred job was handed to its worker, milliseconds since 1970; `null` if none is deferred. */
   get deferredSince(): Instant | null {
     const [first] = this.deferred.values();
     return first?.job.status === "processing" ? first.job.dispatchedAt : null;
   }
 
-  /** Writes what the batch changed, but for what is held. */
+  /** Writes what the batch changed, except for deferred jobs: one row for each job (decision 0007). */
   save(): void {
     for (const [ulid, { job, before, log }] of this.changes) {
       if (this.deferred.has(ulid)) continue;
@@ -196,7 +213,7 @@ export class UnitOfWork {
     }
   }
 
-  /** What the batch changed, once it is stored; the next batch starts with what is held. */
+  /** Returns the stored changes. The next batch starts with the changes of deferred jobs. */
   takeStored(): Change[] {
     for (const ulid of this.deferred.keys()) this.changes.delete(ulid);
     this.stored = this.changes;
@@ -205,8 +222,8 @@ export class UnitOfWork {
     return [...this.stored.values()];
   }
 
-  /** The batch is told: its jobs need not stay in memory. */
-  told(): void {
+  /** Call this when everything about the stored changes is sent: their jobs need not stay in memory any longer. */
+  releaseStored(): void {
     this.stored = new Map();
   }
 
@@ -226,12 +243,15 @@ export class UnitOfWork {
   }
 }
 
-/** A new job that a worker has, of which nobody has heard; an endpoint would be told of its start. */
+/**
+ * Whether a job is new, just handed to a worker, and nothing else has happened to it. A job with a webhook never
+ * counts, because its endpoint is sent the start.
+ */
 function isFresh({ job, before, log }: Change, ms: number, now: Instant): boolean {
   if (before !== null || job.status !== "processing" || log.length > 0) return false;
   const { webhook, detachedAt, resumedAt, cancel, attempts, dispatchedAt } = job;
   if (webhook !== null || detachedAt !== null || resumedAt !== null || cancel !== null)
     return false;
-  // A clock that was set back is not waited for.
+  // If the clock was set back, `dispatchedAt` is in the future: the job is stored rather than wait for the clock.
   return attempts === 1 && dispatchedAt <= now && now - dispatchedAt < ms;
 }

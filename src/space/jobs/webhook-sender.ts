@@ -7,43 +7,52 @@ import { type DeliveryOutcome, isDelivered, nextAttemptAt } from "../../webhooks
 import { refusalOf } from "../../webhooks/target.ts";
 import type { Change } from "./unit-of-work.ts";
 
-/** Output and logs are told at most this often, milliseconds. */
+/** Least time between two messages about a job's output or progress, milliseconds. */
 const STREAM_EVERY_MS = 500;
-/** Messages under way at once: an object may have so many open connections, and no more than six wait. */
-const AT_ONCE = 6;
+/** At most this many messages are sent at once: the platform allows an object six open outgoing connections. */
+const MAX_CONCURRENT = 6;
 
-interface Parts {
+interface WebhookSenderDeps {
   store: WebhookStore;
   spaces: SpaceStore;
-  /** On one's own machine any address will do. */
+  /** Whether messages may go to private addresses too, for an edge on one's own machine. */
   allowPrivate: boolean;
+  /** The job as `GET /api/jobs/:id` shows it, as JSON text; `null` if it was erased. */
   jobBody: (ulid: string) => string | null;
-  /** Stores what came of an attempt, in a batch of its own. */
-  runIfOpen: (work: (now: number) => void) => void;
+  /** Runs `step` in a batch of its own, unless the space was deleted meanwhile. */
+  runIfOpen: (step: (now: number) => void) => void;
 }
 
-/** Tells endpoints of jobs: what is to be told is stored with what happened, and told afterwards. */
+/**
+ * Sends webhook messages about jobs, and retries them. A message is stored in the same transaction as the
+ * change it is about and sent afterwards, so a crash loses none.
+ */
 export class WebhookSender {
-  private readonly parts: Parts;
-  private readonly underWay = new Set<string>();
+  private readonly deps: WebhookSenderDeps;
+  /** Ids of the messages that are being sent. */
+  private readonly sending = new Set<string>();
 
-  constructor(parts: Parts) {
-    this.parts = parts;
+  constructor(deps: WebhookSenderDeps) {
+    this.deps = deps;
   }
 
-  /** The secret that signs what is told; made when it is first asked for. */
+  /** The secret that signs the messages. It is made on first use. */
   secret(): string {
-    return this.parts.spaces.webhookSecret() ?? this.renewSecret();
+    return this.deps.spaces.webhookSecret() ?? this.renewSecret();
   }
 
   renewSecret(): string {
     const secret = makeSecret();
-    this.parts.spaces.keepWebhookSecret(secret);
+    this.deps.spaces.keepWebhookSecret(secret);
     return secret;
   }
 
-  /** Stores what a batch gives to tell, inside its transaction; when the first of it is due. */
-  note(changes: readonly Change[], now: number, makeId: () => string): number | null {
+  /**
+   * Stores the messages that a batch's changes cause. Call this within the batch's transaction.
+   *
+   * @returns when the first of them is due, milliseconds since 1970; `null` if there is none
+   */
+  storeMessages(changes: readonly Change[], now: number, makeId: () => string): number | null {
     let earliest: number | null = null;
     for (const { job, before, log } of changes) {
       if (job.webhook === null) continue;
@@ -53,54 +62,57 @@ export class WebhookSender {
       if (log.some(({ kind }) => kind === "output")) happened.push("output");
       if (log.some(({ kind }) => kind === "progress")) happened.push("logs");
       if (isEnded(job)) happened.push("completed");
-      for (const event of happened.filter((one) => events.includes(one))) {
+      for (const event of happened.filter((candidate) => events.includes(candidate))) {
         const isStream = event === "output" || event === "logs";
         const dueAt = isStream && !isEnded(job) ? now + STREAM_EVERY_MS : now;
         const delivery = { id: `msg_${makeId()}`, ulid: job.ulid, event, url, dueAt };
-        this.parts.store.add(delivery, now, isStream);
+        this.deps.store.add(delivery, now, isStream);
         earliest = Math.min(earliest ?? dueAt, dueAt);
       }
     }
     return earliest;
   }
 
-  /** When the next message is due that is not under way; `null` where none is, or no more can be sent. */
+  /** When the next message is due that is not being sent; `null` if there is none, or no more can be sent now. */
   dueAt(): number | null {
-    return this.waiting()[0]?.dueAt ?? null;
+    return this.sendable()[0]?.dueAt ?? null;
   }
 
-  /** Sends what is due, without waiting for what comes of it. */
+  /** Starts to send the messages that are due, without waiting for the answers. */
   send(now: number): void {
-    for (const delivery of this.waiting()) {
+    for (const delivery of this.sendable()) {
       if (delivery.dueAt > now) return;
-      this.underWay.add(delivery.id);
+      this.sending.add(delivery.id);
       void this.deliver(delivery);
     }
   }
 
-  private waiting() {
-    const free = AT_ONCE - this.underWay.size;
+  /** The next messages, as many as there are free connections. */
+  private sendable() {
+    const free = MAX_CONCURRENT - this.sending.size;
     if (free === 0) return [];
-    const pending = this.parts.store.pending(AT_ONCE);
-    return pending.filter(({ id }) => !this.underWay.has(id)).slice(0, free);
+    const pending = this.deps.store.pending(MAX_CONCURRENT);
+    return pending.filter(({ id }) => !this.sending.has(id)).slice(0, free);
   }
 
   private async deliver(delivery: WebhookDelivery): Promise<void> {
-    const told = await this.attempt(delivery);
-    this.underWay.delete(delivery.id);
-    this.parts.runIfOpen((now) => {
+    const outcome = await this.attempt(delivery);
+    this.sending.delete(delivery.id);
+    this.deps.runIfOpen((now) => {
       const attempts = delivery.attempts + 1;
-      const dueAt = isDelivered(told) ? null : nextAttemptAt(told, attempts, now, Math.random());
-      const status = "status" in told ? told.status : null;
-      const error = "error" in told ? told.error : null;
-      this.parts.store.recordAttempt(delivery.id, { status, error, dueAt }, now);
+      const dueAt = isDelivered(outcome)
+        ? null
+        : nextAttemptAt(outcome, attempts, now, Math.random());
+      const status = "status" in outcome ? outcome.status : null;
+      const error = "error" in outcome ? outcome.error : null;
+      this.deps.store.recordAttempt(delivery.id, { status, error, dueAt }, now);
     });
   }
 
   private async attempt({ id, ulid, event, url }: WebhookDelivery): Promise<DeliveryOutcome> {
-    const refusal = refusalOf(url, this.parts.allowPrivate);
+    const refusal = refusalOf(url, this.deps.allowPrivate);
     if (refusal !== null) return { error: `The address ${refusal}.` };
-    const job = this.parts.jobBody(ulid);
+    const job = this.deps.jobBody(ulid);
     if (job === null) return { status: 410 };
     return sendMessage({ id, url, event, job }, this.secret(), new Date());
   }

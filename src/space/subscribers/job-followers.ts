@@ -11,26 +11,32 @@ import type { SubscriberConnection } from "../connections.ts";
 import type { Change } from "../jobs/unit-of-work.ts";
 import { epochOf, framesAfter, gapFrame, jobIdOf, logFrame, snapshotFrame } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
-import { jobViewOf } from "../space-status.ts";
+import { jobContextOf } from "../space-status.ts";
 
-/** Waiting submitters are sent their place when it is this or better; a farther one is not worth a row. */
+/**
+ * Followers of this many waiting jobs at the front of the queue are sent every new position. For the jobs behind
+ * them a new position is not worth a stored row.
+ */
 const SENT_POSITIONS = 20;
-/** Milliseconds. */
+/** Least time between two rounds of new positions, milliseconds. */
 const POSITIONS_EVERY_MS = 1_000;
 
-/** Which subscribers follow which jobs of the space, and what they are sent. */
+/** Knows which subscribers follow which jobs of the space, and sends them the jobs' events (decision 0020). */
 export class JobFollowers {
   readonly throttle: Throttle<SubscriberConnection>;
   private readonly core: SpaceCore;
+  /** Followers by the job's ULID. */
   private readonly followers = new Map<string, Set<SubscriberConnection>>();
+  /** The position last sent for each job, by ULID. */
   private readonly sentPositions = new Map<string, number>();
+  /** Follows and unfollows that wait for the end of `deliver`. */
   private changesOfFollowers: (() => void)[] = [];
   private positionsTimer: ReturnType<typeof setTimeout> | null = null;
 
-  private readonly runIfOpen: (work: (now: number) => void) => void;
+  private readonly runIfOpen: (step: (now: number) => void) => void;
 
-  /** @param runIfOpen runs a batch, unless the space is gone */
-  constructor(core: SpaceCore, runIfOpen: (work: (now: number) => void) => void) {
+  /** @param runIfOpen runs its argument in a batch of its own, unless the space was deleted meanwhile */
+  constructor(core: SpaceCore, runIfOpen: (step: (now: number) => void) => void) {
     this.core = core;
     this.runIfOpen = runIfOpen;
     const { connections } = core;
@@ -40,6 +46,8 @@ export class JobFollowers {
       cut: (subscriber) => this.cut(subscriber),
       startTimer,
     });
+    // A submitter follows its own jobs without asking. So after memory was lost it follows again those that have not
+    // ended, unless it unfollowed them.
     const bySubmitter = new Map<string, SubscriberConnection>();
     for (const subscriber of connections.subscribers()) {
       if (subscriber.attachment.jobUlid === null)
@@ -55,6 +63,7 @@ export class JobFollowers {
     }
   }
 
+  /** Sends the subscriber the job's events from now on. */
   follow(subscriber: SubscriberConnection, ulid: string): void {
     const followers = this.followers.get(ulid);
     if (followers) followers.add(subscriber);
@@ -67,12 +76,15 @@ export class JobFollowers {
     if (followers?.size === 0) this.forget(ulid);
   }
 
+  /** Forgets a subscriber whose socket has closed. */
   remove(subscriber: SubscriberConnection): void {
     this.throttle.remove(subscriber);
     for (const ulid of [...this.followers.keys()]) this.unfollow(subscriber, ulid);
   }
 
-  /** Sends the state now, or what was missed since; then, for a job that is over, the end. */
+  /**
+   * Sends the job's `connection` frame, then the events after `since`, or a snapshot if they are not all stored.
+   */
   catchUp(subscriber: SubscriberConnection, job: Job, since: Position | null): void {
     this.sendAll(subscriber, openingFrames(this.logOf(job), since));
   }
@@ -83,7 +95,7 @@ export class JobFollowers {
 
   private logOf(job: Job): ReplayableLog {
     const { log } = this.core.store;
-    const view = jobViewOf(this.core, job);
+    const context = jobContextOf(this.core, job);
     const trimmedTo = log.trimmedTo(job.ulid);
     return {
       address: { job_id: jobIdOf(this.core.record.name, job.ulid) },
@@ -91,16 +103,19 @@ export class JobFollowers {
       last: job.offset,
       trimmedTo,
       timestamp: iso(job.updatedAt),
-      eventsAfter: (offset) => framesAfter(job, log.after(job.ulid, offset), offset, view),
+      eventsAfter: (offset) => framesAfter(job, log.after(job.ulid, offset), offset, context),
       snapshot: () => [
-        ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, view)] : []),
-        ...currentOutput(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, view)),
-        snapshotFrame(job, view),
+        ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, context)] : []),
+        ...currentOutput(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, context)),
+        snapshotFrame(job, context),
       ],
     };
   }
 
-  /** After memory was lost a socket of one job goes on, with what was held back first. */
+  /**
+   * After memory was lost, the socket of one job follows it again. Events that a throttle held back are sent
+   * first.
+   */
   private resume(subscriber: SubscriberConnection, ulid: string): void {
     this.follow(subscriber, ulid);
     const sentTo = subscriber.attachment.throttled?.sentTo ?? null;
@@ -121,7 +136,7 @@ export class JobFollowers {
     for (const { job, before, log } of changes) {
       const followers = this.followers.get(job.ulid);
       if (!followers) continue;
-      const frames = framesAfter(job, log, before?.offset ?? 0, jobViewOf(this.core, job));
+      const frames = framesAfter(job, log, before?.offset ?? 0, jobContextOf(this.core, job));
       const delivery = {
         throttle: this.throttle,
         sendText: (subscriber: SubscriberConnection, text: string) =>
@@ -139,18 +154,21 @@ export class JobFollowers {
   }
 
   /**
-   * Follows or unfollows once the batch is stored and delivered. A subscriber that joins gets the log as it
-   * is then; were it added before the delivery, it would get the batch's events twice.
+   * Follows or unfollows once the batch is stored and delivered. A new follower is sent the log as it is then. If
+   * it were added before the delivery, it would be sent the batch's events twice.
    */
   afterDelivery(change: () => void): void {
     this.changesOfFollowers.push(change);
   }
 
-  /** A socket of one job is done with the job; any other only frees its place. */
+  /**
+   * Ends a subscriber's following of a job that has ended. The socket of one job is closed; a socket of the space
+   * only frees one of the places for jobs that it follows.
+   */
   finish(subscriber: SubscriberConnection, job: Job): void {
     const { attachment } = subscriber;
     if (attachment.jobUlid === job.ulid) {
-      // One that was cut off meanwhile was told so.
+      // If it was cut off meanwhile for being too slow, it is closed already.
       if (this.core.connections.get(attachment.id) === null) return;
       this.throttle.remove(subscriber);
       this.core.connections.close(subscriber, "done", "The job has ended.");
@@ -178,6 +196,7 @@ export class JobFollowers {
     }, POSITIONS_EVERY_MS);
   }
 
+  /** Cancels every timer. */
   stop(): void {
     if (this.positionsTimer !== null) clearTimeout(this.positionsTimer);
     this.throttle.stop();
@@ -195,7 +214,7 @@ export class JobFollowers {
     return moved;
   }
 
-  /** Jobs that somebody follows. */
+  /** How many jobs somebody follows. */
   get followedCount(): number {
     return this.followers.size;
   }

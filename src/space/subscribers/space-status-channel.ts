@@ -6,22 +6,25 @@ import type { SubscriberConnection } from "../connections.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { snapshotOf } from "../space-status.ts";
 
-/** Changed counts are sent at most this often, milliseconds. */
+/** Least time between two status frames if only counts have changed, milliseconds. */
 const STATUS_EVERY_MS = 100;
 
 /**
- * The channel of a space's status: whether a worker serves it, how many jobs wait and run. Its log is the
- * last status alone, kept in memory, so its epoch ends with this memory.
+ * The channel of a space's status: whether a worker serves it, how many jobs wait and run. Its log is only the
+ * last status and is kept in memory, so offsets start again when memory is lost, with a new epoch. Example: a
+ * client has offset 5 of the old memory and reconnects when the new memory has also given out 5 offsets. If the
+ * epochs were equal, it would count as up to date and be sent nothing, although the status is another one.
  */
 export class SpaceStatusChannel {
   private readonly core: SpaceCore;
   private readonly epoch = crypto.randomUUID().slice(0, 8);
+  /** Of the last status. */
   private offset = 0;
   private statusText = "";
   private changedAt = 0;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private lastServing: string;
-  /** Sockets of the space that were sent this memory's epoch. */
+  /** Sockets of the space that have been sent the current epoch. */
   private readonly greeted = new WeakSet<SubscriberConnection>();
 
   constructor(core: SpaceCore) {
@@ -29,7 +32,10 @@ export class SpaceStatusChannel {
     this.lastServing = this.serving();
   }
 
-  /** Sends the first frames of a socket of the whole space; call `publish` first, so that others know too. */
+  /**
+   * Sends a new socket of the space its first frames. Call `publish` before, so that the others get the same
+   * status.
+   */
   open(subscriber: SubscriberConnection, since: Position | null, now: number): void {
     this.greeted.add(subscriber);
     for (const frame of openingFrames(this.log(now), since)) {
@@ -37,7 +43,7 @@ export class SpaceStatusChannel {
     }
   }
 
-  /** Sends every socket of the space its status, if it changed. */
+  /** Sends the status to every socket of the space, if it has changed. */
   publish(now: number): void {
     if (!this.refresh(now)) return;
     const text = JSON.stringify(this.frame());
@@ -48,7 +54,7 @@ export class SpaceStatusChannel {
     }
   }
 
-  /** Publishes soon: at once if a worker came or went, otherwise at most every STATUS_EVERY_MS. */
+  /** Publishes the status: at once if a worker came or went, otherwise at most every STATUS_EVERY_MS. */
   schedule(): void {
     const serving = this.serving();
     if (serving !== this.lastServing) {
@@ -62,11 +68,12 @@ export class SpaceStatusChannel {
     }, STATUS_EVERY_MS);
   }
 
+  /** Cancels the timer. */
   stop(): void {
     if (this.timer !== null) clearTimeout(this.timer);
   }
 
-  /** Tells a socket that outlived the memory it was opened in that offsets start again. */
+  /** Sends the new epoch to a socket that was opened before the object lost its memory. */
   private greet(subscriber: SubscriberConnection, now: number): void {
     this.greeted.add(subscriber);
     const { epoch, offset } = this;
@@ -94,6 +101,7 @@ export class SpaceStatusChannel {
     return workers.map(({ attachment: { state } }) => `${state.generation} ${state.phase}`).join();
   }
 
+  /** Gives a changed status its offset; `false` if nothing has changed. */
   private refresh(now: number): boolean {
     const text = JSON.stringify(spaceStatusOf(snapshotOf(this.core)));
     if (text === this.statusText) return false;

@@ -1,23 +1,27 @@
 import type { SubscriberConnection } from "../connections.ts";
 
-/** The platform's counter of submits. */
+/** The platform's rate limiter for submits. */
 export type SubmitCounter = Pick<RateLimit, "limit">;
 
 /**
- * Asks the platform's counter about every submit over a socket. The answer takes its time, and what the
- * same socket sends meanwhile waits for it: frames are handled in the order in which they came.
+ * Asks the platform's counter about every submit over a socket (decision 0026). The counter answers
+ * asynchronously. What the same socket sends meanwhile waits, so that its frames are handled in the order in
+ * which they came.
  */
 export class SubmitGate {
   private readonly counter: SubmitCounter | null;
-  /** What the newest frame of a socket waits for. */
+  /** For each socket with waiting frames: resolves when its newest frame may be handled. */
   private readonly turns = new Map<SubscriberConnection, Promise<unknown>>();
 
-  /** Without a counter nobody is limited. */
+  /** @param counter `null` if nobody is limited */
   constructor(counter: SubmitCounter | null) {
     this.counter = counter;
   }
 
-  /** Calls `handle` when it is this frame's turn: at once, where nothing waits and nothing is asked. */
+  /**
+   * Calls `handle` when it is this frame's turn, at once if neither the counter nor an earlier frame is waited
+   * for.
+   */
   pass<T>(
     subscriber: SubscriberConnection,
     isSubmit: boolean,
@@ -27,7 +31,7 @@ export class SubmitGate {
     const counter = isSubmit && !subscriber.attachment.operator ? this.counter : null;
     if (before === undefined && counter === null) return handle(true);
     const turn = Promise.all([
-      counter === null || ask(counter, subscriber.attachment.address),
+      counter === null || isWithinLimit(counter, subscriber.attachment.address),
       before,
     ]);
     this.turns.set(subscriber, turn);
@@ -38,8 +42,8 @@ export class SubmitGate {
   }
 }
 
-/** A counter that fails is no reason to turn anybody away. */
-async function ask(counter: SubmitCounter, key: string): Promise<boolean> {
+/** Asks the counter. If it fails, the submit passes. */
+async function isWithinLimit(counter: SubmitCounter, key: string): Promise<boolean> {
   try {
     return (await counter.limit({ key })).success;
   } catch (error) {

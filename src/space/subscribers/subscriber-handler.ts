@@ -18,55 +18,58 @@ import { epochOf, jobIdOf, ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import type { JobFollowers } from "./job-followers.ts";
 
-/** What browsers and programs say over their sockets. */
+/** Handles the frames of subscribers, on sockets of the whole space and of one job. */
 export class SubscriberHandler {
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
-  private readonly intake: Submissions;
+  private readonly submissions: Submissions;
 
-  constructor(core: SpaceCore, followers: JobFollowers, intake: Submissions) {
+  constructor(core: SpaceCore, followers: JobFollowers, submissions: Submissions) {
     this.core = core;
     this.followers = followers;
-    this.intake = intake;
+    this.submissions = submissions;
   }
 
-  /** What a message says, frame by frame; it changes nothing yet. */
-  decode(subscriber: SubscriberConnection, raw: string | ArrayBuffer): Heard[] {
+  /** Decodes the frames of a message, without handling them yet. */
+  decode(subscriber: SubscriberConnection, raw: string | ArrayBuffer): SubscriberMessage[] {
     const { jobUlid } = subscriber.attachment;
     if (jobUlid !== null) return [{ jobUlid, decoded: decodeFrame(raw, jobClientFrame) }];
     const frames = framesOf<SpaceClientFrame>(subscriber, raw, spaceClientFrame);
     return frames.map((decoded) => ({ jobUlid, decoded }));
   }
 
-  /** @param isAllowed `false`: a submit, and too many came from where it does */
+  /** @param isAllowed `false` for a submit from an address that has sent too many */
   onFrame(
     subscriber: SubscriberConnection,
-    onSpaceFrame: Heard,
+    message: SubscriberMessage,
     isAllowed: boolean,
     now: number,
   ): void {
-    if (!this.isThere(subscriber)) return;
-    this.countMalformed(subscriber, onSpaceFrame.decoded, now);
-    if (!onSpaceFrame.decoded.ok) return;
-    if (onSpaceFrame.jobUlid !== null)
-      this.onJobFrame(subscriber, onSpaceFrame.jobUlid, onSpaceFrame.decoded.frame, now);
-    else if (isAllowed) this.heard(subscriber, onSpaceFrame.decoded.frame, now);
-    else this.refuse(subscriber, onSpaceFrame.decoded.frame);
+    if (!this.isConnected(subscriber)) return;
+    this.countMalformed(subscriber, message.decoded, now);
+    if (!message.decoded.ok) return;
+    if (message.jobUlid !== null)
+      this.onJobFrame(subscriber, message.jobUlid, message.decoded.frame, now);
+    else if (isAllowed) this.onSpaceFrame(subscriber, message.decoded.frame, now);
+    else this.refuse(subscriber, message.decoded.frame);
   }
 
-  /** Jobs it asked to be canceled with it are. */
+  /**
+   * Forgets a subscriber whose socket has closed, and cancels the jobs that were submitted with
+   * `cancel_on_disconnect`. On the socket of one job, 1000 means that the stream was sent whole (decision 0019).
+   */
   onClose(subscriber: SubscriberConnection, saidGoodbye: boolean, now: number): void {
     this.followers.remove(subscriber);
     const { leaving, jobUlid } = subscriber.attachment;
     if (leaving && jobUlid !== null && !saidGoodbye) {
-      this.intake.cancel(jobUlid, SUBMITTER_LEFT, now);
+      this.submissions.cancel(jobUlid, SUBMITTER_LEFT, now);
     }
     for (const ulid of this.core.jobs.leavingWith(subscriber.attachment.id)) {
-      this.intake.cancel(ulid, SUBMITTER_LEFT, now);
+      this.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
   }
 
-  /** The space is private now: who came without the operator's key leaves. */
+  /** Closes every socket that came without the operator's key, because the space is private now (decision 0005). */
   dropStrangers(now: number): void {
     for (const subscriber of this.core.connections.subscribers()) {
       if (subscriber.attachment.operator) continue;
@@ -74,7 +77,7 @@ export class SubscriberHandler {
     }
   }
 
-  /** Closes a subscriber's socket for a reason of the edge's own. */
+  /** Closes a subscriber's socket on the edge's initiative. */
   private dismiss(
     subscriber: SubscriberConnection,
     close: keyof typeof CLOSE,
@@ -83,13 +86,13 @@ export class SubscriberHandler {
   ): void {
     this.onClose(subscriber, false, now);
     this.core.connections.remove(subscriber);
-    // Nothing can be said after it.
+    // Nothing can be sent after the close, so the answers to its deferred jobs must come before.
     this.core.jobs.storeAll();
     this.core.sendBuffer.close(subscriber, close, reason);
   }
 
-  /** `false` for one that was dismissed, and whose frames still come in. */
-  private isThere(subscriber: SubscriberConnection): boolean {
+  /** `false` for a subscriber that was dismissed but whose frames still come in. */
+  private isConnected(subscriber: SubscriberConnection): boolean {
     return this.core.connections.get(subscriber.attachment.id) !== null;
   }
 
@@ -99,12 +102,16 @@ export class SubscriberHandler {
     frame: JobClientFrame,
     now: number,
   ): void {
-    if (frame.type === "cancel") this.intake.cancel(jobUlid, CANCELED_ON_REQUEST, now);
+    if (frame.type === "cancel") this.submissions.cancel(jobUlid, CANCELED_ON_REQUEST, now);
     else this.followers.throttle.onAck(subscriber, frame.offset, now);
   }
 
-  private heard(subscriber: SubscriberConnection, frame: SpaceClientFrame, now: number): void {
-    // It is answered after the submits before it.
+  private onSpaceFrame(
+    subscriber: SubscriberConnection,
+    frame: SpaceClientFrame,
+    now: number,
+  ): void {
+    // The answer must come after the answers to earlier submits, so none of those may be deferred.
     if (frame.type !== "submit") this.core.jobs.storeAll();
     switch (frame.type) {
       case "submit":
@@ -118,8 +125,8 @@ export class SubscriberHandler {
         return;
       case "cancel": {
         const ulid = ulidOf(this.core.record.name, frame.job_id);
-        if (ulid !== null && this.intake.cancel(ulid, CANCELED_ON_REQUEST, now)) return;
-        this.unknownJob(subscriber, frame);
+        if (ulid !== null && this.submissions.cancel(ulid, CANCELED_ON_REQUEST, now)) return;
+        this.sendUnknownJob(subscriber, frame);
       }
     }
   }
@@ -133,33 +140,34 @@ export class SubscriberHandler {
     const { type: _, ref, input, ...options } = frame;
     const { sendBuffer, record } = this.core;
     const item = { input, files: [], options, submitter: subscriber.attachment.id };
-    const taken = this.intake.submit(item, now);
-    if (!taken.ok) {
-      sendBuffer.error(subscriber, taken.code, taken.message, { ref });
+    const outcome = this.submissions.submit(item, now);
+    if (!outcome.ok) {
+      sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });
       return;
     }
-    const { ulid } = taken.job;
-    if (taken.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
+    const { ulid } = outcome.job;
+    if (outcome.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
     else this.followers.follow(subscriber, ulid);
-    const accepted = () => {
-      const job = this.core.jobs.get(ulid) ?? taken.job;
+    const makeAccepted = () => {
+      const job = this.core.jobs.get(ulid) ?? outcome.job;
       const queue_position = this.core.jobs.queue.position(job);
       const job_id = jobIdOf(record.name, ulid);
       return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
     };
-    sendBuffer.send(subscriber, accepted, [ulid]);
+    sendBuffer.send(subscriber, makeAccepted, [ulid]);
   }
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     const ulid = ulidOf(this.core.record.name, frame.job_id);
     if (ulid === null || this.core.jobs.get(ulid) === null) {
-      this.unknownJob(subscriber, frame);
+      this.sendUnknownJob(subscriber, frame);
       return;
     }
     this.followers.afterDelivery(() => {
-      if (!this.isThere(subscriber)) return;
+      if (!this.isConnected(subscriber)) return;
       const { attachment } = subscriber;
-      // Counted here, because the frames before it in this batch come and go here as well.
+      // Counted only now, because the `follow` and `unfollow` frames before it in this batch take effect only
+      // now, too.
       if (
         !attachment.follows.includes(ulid) &&
         attachment.follows.length >= LIMITS.followsPerSocket
@@ -174,6 +182,7 @@ export class SubscriberHandler {
     });
   }
 
+  /** Sends where the job stands, and follows it if it has not ended. */
   private catchUp(subscriber: SubscriberConnection, ulid: string, since: Position | null): void {
     const job = this.core.jobs.get(ulid);
     if (job === null) return;
@@ -193,33 +202,33 @@ export class SubscriberHandler {
     this.followers.afterDelivery(() => {
       const { attachment } = subscriber;
       attachment.follows = attachment.follows.filter((other) => other !== ulid);
-      const own = job.submitter === attachment.id && !isEnded(job);
-      if (own) attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
+      const isOwn = job.submitter === attachment.id && !isEnded(job);
+      if (isOwn) attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
       this.followers.unfollow(subscriber, ulid);
       this.core.connections.remember(subscriber);
     });
   }
 
-  /** Only malformed frames in a row count: a slip now and then is forgiven. */
+  /** Counts malformed frames in a row; a well-formed frame sets the count back to 0. */
   private countMalformed(
     subscriber: SubscriberConnection,
-    problem: Decoded<unknown>,
+    decoded: Decoded<unknown>,
     now: number,
   ): void {
-    if (problem.ok) {
+    if (decoded.ok) {
       if (subscriber.attachment.malformed === 0) return;
       subscriber.attachment.malformed = 0;
       this.core.connections.remember(subscriber);
       return;
     }
-    this.core.sendBuffer.error(subscriber, problem.code, problem.message, refOf(problem.given));
-    const { malformed, close } = afterMalformed(problem, subscriber.attachment.malformed);
+    this.core.sendBuffer.error(subscriber, decoded.code, decoded.message, refOf(decoded.given));
+    const { malformed, close } = afterMalformed(decoded, subscriber.attachment.malformed);
     subscriber.attachment.malformed = malformed;
     this.core.connections.remember(subscriber);
     if (close) this.dismiss(subscriber, close.as, close.reason, now);
   }
 
-  private unknownJob(
+  private sendUnknownJob(
     subscriber: SubscriberConnection,
     frame: { job_id: string; ref?: string | number },
   ): void {
@@ -229,12 +238,12 @@ export class SubscriberHandler {
   }
 }
 
-/** A subscriber's frame, read. */
-export type Heard =
+/** A subscriber's decoded frame; `jobUlid` is that of a socket of one job. */
+export type SubscriberMessage =
   | { jobUlid: string; decoded: Decoded<JobClientFrame> }
   | { jobUlid: null; decoded: Decoded<SpaceClientFrame> };
 
-export function isSubmit({ decoded }: Heard): boolean {
+export function isSubmit({ decoded }: SubscriberMessage): boolean {
   return decoded.ok && decoded.frame.type === "submit";
 }
 
@@ -243,7 +252,7 @@ export const SUBMITTER_LEFT = "The submitter disconnected.";
 type SubmitFrame = Extract<SpaceClientFrame, { type: "submit" }>;
 type FollowFrame = Extract<SpaceClientFrame, { type: "follow" }>;
 
-/** The `ref` of a frame that is wrong elsewhere, so that its sender knows which one was refused. */
+/** The `ref` of a malformed frame if that part can be read, so that the client knows which frame was refused. */
 function refOf(given: Json | undefined): { ref?: string | number } {
   if (typeof given !== "object" || given === null || Array.isArray(given)) return {};
   const { ref } = given;

@@ -4,7 +4,7 @@ import type { Command, Fence } from "../../queue/transition.ts";
 /** A worker's frame about one attempt. */
 export type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;
 
-/** What the frame asks of the queue. */
+/** The frame as a command to the queue. */
 export function commandOf(frame: AttemptFrame, fence: Fence): Command {
   switch (frame.type) {
     case "accept":

@@ -1,10 +1,10 @@
 import type { Connections, WorkerConnection } from "../connections.ts";
 
-/** How often a worker pings, and the silence after which it is taken for dead. */
+/** Seconds between a worker's pings, and seconds of silence after which it counts as gone. */
 export const HEARTBEAT_S = 10;
 export const LEASE_S = 30;
 
-/** When each worker was last heard: every frame and every ping renews its lease. */
+/** Knows when each worker last sent something: every frame and every ping renews its lease. */
 export class Leases {
   private readonly connections: Connections;
   private readonly lastFrameAt = new Map<string, number>();
@@ -13,7 +13,7 @@ export class Leases {
     this.connections = connections;
   }
 
-  /** A frame of it has arrived; it may be handled later. */
+  /** Call this when a worker's message arrives, even if it is handled later. */
   renew(worker: WorkerConnection, now: number): void {
     this.lastFrameAt.set(worker.attachment.id, now);
   }
@@ -26,13 +26,16 @@ export class Leases {
     return now >= this.endsAt(worker);
   }
 
-  /** The runtime answers pings without waking the object, and remembers when. */
+  /**
+   * When the lease expires, milliseconds since 1970. The runtime answers pings without waking the object, and
+   * keeps the time of the last one.
+   */
   endsAt(worker: WorkerConnection): number {
-    const heardAt = Math.max(
+    const lastSignAt = Math.max(
       worker.attachment.openedAt,
       this.lastFrameAt.get(worker.attachment.id) ?? 0,
       this.connections.lastPingAt(worker) ?? 0,
     );
-    return heardAt + LEASE_S * 1_000;
+    return lastSignAt + LEASE_S * 1_000;
   }
 }

@@ -5,26 +5,27 @@ import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
-/** Closes a worker's socket with the error that says why: its place is taken. */
-type TurnAway = (
+/** Closes a worker's socket because its place is taken, after an error frame that says so. */
+type RefuseWorker = (
   worker: WorkerConnection,
   code: "replaced" | "space_occupied",
   message: string,
   now: number,
 ) => void;
 
-/** Gives workers their places in the space, and those that come back their attempts. */
+/** Gives workers their places in the space, and workers that reconnect their attempts. */
 export class Registration {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
-  private readonly turnAway: TurnAway;
+  private readonly refuseWorker: RefuseWorker;
 
-  constructor(core: SpaceCore, dispatcher: WorkerDispatch, turnAway: TurnAway) {
+  constructor(core: SpaceCore, dispatcher: WorkerDispatch, refuseWorker: RefuseWorker) {
     this.core = core;
     this.dispatcher = dispatcher;
-    this.turnAway = turnAway;
+    this.refuseWorker = refuseWorker;
   }
 
+  /** Answers `register`, if there is a place for the worker. */
   register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
     if (!this.admit(worker, frame.worker_id, now)) return;
     worker.attachment.state = {
@@ -48,29 +49,32 @@ export class Registration {
     }
   }
 
-  /** One place per worker: an old socket of the same worker gives way, a stranger is refused. */
+  /** Makes room for a worker: its own older socket is closed, but while others have every place it is refused. */
   private admit(worker: WorkerConnection, workerId: string, now: number): boolean {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
       if (other.attachment.state.workerId !== workerId) continue;
       const message = "Another connection of this worker took its place.";
-      this.turnAway(other, "replaced", message, now);
+      this.refuseWorker(other, "replaced", message, now);
     }
     const others = this.core.connections.readyWorkers();
     const { max_workers } = this.core.record.settings;
     if (others.length >= max_workers) {
       const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
-      this.turnAway(worker, "space_occupied", message, now);
+      this.refuseWorker(worker, "space_occupied", message, now);
       return false;
     }
-    if (others.length + 1 === max_workers) this.giveUpAbsent(workerId, now);
+    if (others.length + 1 === max_workers) this.requeueAttemptsOfAbsent(workerId, now);
     return true;
   }
 
-  /** With every place taken, a worker that is away can't come back: its attempts are free. */
-  private giveUpAbsent(arriving: string, now: number): void {
+  /**
+   * Once every place is taken, absent workers can't come back, so their jobs return to the queue (decision
+   * 0010).
+   */
+  private requeueAttemptsOfAbsent(arrivingId: string, now: number): void {
     for (const job of this.core.jobs.runningJobs()) {
-      if (job.detachedAt === null || job.worker.id === arriving) continue;
+      if (job.detachedAt === null || job.worker.id === arrivingId) continue;
       this.dispatcher.apply(
         job.ulid,
         { type: "lose", reason: "Another worker took its place." },
@@ -79,6 +83,7 @@ export class Registration {
     }
   }
 
+  /** Gives a worker the attempts back that it still runs, with how many outputs of each arrived (decision 0008). */
   private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
     const { workerId, generation } = worker.attachment.state;
     const resumed: { job_id: string; attempt: number; outputs: number }[] = [];
@@ -96,7 +101,7 @@ export class Registration {
       if (job.worker.id !== workerId || job.generation === generation) continue;
       this.dispatcher.apply(
         job.ulid,
-        { type: "lose", reason: "The worker came back without it." },
+        { type: "lose", reason: "The worker reconnected without this job." },
         now,
       );
     }

@@ -7,10 +7,10 @@ import { jobIdOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { servingWorkers } from "../space-status.ts";
 
-/** A file address outlives the attempt's deadline by this, for clocks that differ; milliseconds. */
+/** A file's address stays valid this long after the attempt's deadline, because clocks differ; milliseconds. */
 const FILE_URL_SLACK_MS = 60_000;
 
-/** Hands jobs to workers, and sends them what a change of a job asks for. */
+/** Hands jobs to workers, and sends workers the cancels that changes of jobs cause. */
 export class WorkerDispatch {
   private readonly core: SpaceCore;
 
@@ -18,11 +18,12 @@ export class WorkerDispatch {
     this.core = core;
   }
 
-  /** Starts waiting jobs on workers with free slots. */
+  /** Hands waiting jobs to workers with free slots. */
   dispatch(now: number): void {
     for (const job of this.core.jobs.dispatch(servingWorkers(this.core), now)) {
       const worker = this.byGeneration(job.generation);
-      // If the batch is lost after all, the worker runs a job that nobody was promised, and gets `stale`.
+      // If a crash loses the deferred job, the worker runs a job that was promised to nobody, and its frames are
+      // answered `stale` (decision 0030).
       if (worker) this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
     }
   }
@@ -33,7 +34,7 @@ export class WorkerDispatch {
     if (reaction.kind === "applied") this.perform(reaction.job, reaction.effects);
   }
 
-  /** Sends the workers what a transition asks for. */
+  /** Sends the cancels among a transition's effects. */
   perform(job: Job, effects: Effect[]): void {
     for (const effect of effects) {
       if (effect.type !== "send_cancel" || job.status === "queued") continue;

@@ -13,7 +13,7 @@ import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
 import { Registration } from "./registration.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
-/** Handles the frames of remote workers, and the life of their sockets. */
+/** Handles the frames of remote workers, and the opening and closing of their sockets. */
 export class WorkerHandler {
   private readonly core: SpaceCore;
   readonly leases: Leases;
@@ -25,7 +25,7 @@ export class WorkerHandler {
     this.dispatcher = dispatcher;
     this.leases = new Leases(core.connections);
     this.registration = new Registration(core, dispatcher, (worker, code, message, now) =>
-      this.dismissFor(worker, code, "occupied", message, now),
+      this.dismissWithError(worker, code, "occupied", message, now),
     );
   }
 
@@ -41,7 +41,7 @@ export class WorkerHandler {
     });
   }
 
-  /** What a message says, frame by frame; it changes nothing yet. */
+  /** Decodes the frames of a message, without handling them yet. */
   decode(worker: WorkerConnection, raw: string | ArrayBuffer): Decoded<WorkerFrame>[] {
     return framesOf<WorkerFrame>(worker, raw, workerFrame);
   }
@@ -50,7 +50,7 @@ export class WorkerHandler {
     if (worker.attachment.state.phase === "gone") return;
     if (!decoded.ok) {
       const { close } = afterMalformed(decoded, 0, 1);
-      if (close) this.dismissFor(worker, decoded.code, close.as, close.reason, now);
+      if (close) this.dismissWithError(worker, decoded.code, close.as, close.reason, now);
       return;
     }
     const { frame } = decoded;
@@ -58,11 +58,14 @@ export class WorkerHandler {
     else if (frame.type === "register") this.registration.register(worker, frame, now);
     else {
       const message = "The first frame must be `register`.";
-      this.dismissFor(worker, "not_registered", "malformed", message, now);
+      this.dismissWithError(worker, "not_registered", "malformed", message, now);
     }
   }
 
-  /** Its socket is gone. A worker that said goodbye gives its attempts up; another may come back. */
+  /**
+   * Ends or detaches a worker's attempts when its socket has closed. One that closed with 1000 gets no grace
+   * (decision 0010).
+   */
   onClose(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
     this.leases.forget(worker);
     const generation = isReady(worker) ? worker.attachment.state.generation : null;
@@ -76,14 +79,14 @@ export class WorkerHandler {
     }
   }
 
-  /** Closes a worker's socket for a reason of the edge's own. */
+  /** Closes a worker's socket on the edge's initiative. */
   dismiss(worker: WorkerConnection, close: CloseName, reason: string, now: number): void {
     this.onClose(worker, false, now);
     this.core.sendBuffer.close(worker, close, reason);
   }
 
-  /** The same, with the error that says why. */
-  private dismissFor(
+  /** Sends an error frame, then closes the worker's socket. */
+  private dismissWithError(
     worker: WorkerConnection,
     code: FrameErrorCode,
     close: CloseName,
@@ -94,26 +97,27 @@ export class WorkerHandler {
     this.dismiss(worker, close, message, now);
   }
 
-  /** A revoked token ends the connections that came with it. */
+  /** Closes the sockets that came with a token that is now revoked. */
   dropToken(tokenId: string, now: number): void {
     for (const worker of this.core.connections.workers()) {
       if (worker.attachment.tokenId !== tokenId) continue;
       const message = "The token of this worker was revoked.";
-      this.dismissFor(worker, "token_revoked", "notAuthenticated", message, now);
+      this.dismissWithError(worker, "token_revoked", "notAuthenticated", message, now);
     }
   }
 
+  /** Whether any worker's lease has expired. */
   anySilent(now: number): boolean {
     return this.core.connections
       .readyWorkers()
       .some((worker) => this.leases.hasExpired(worker, now));
   }
 
-  /** A worker that fell silent while it was idle is found out before anything is built on it. */
+  /** Drops workers whose lease has expired, before anything depends on them (decision 0010). */
   dropSilent(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
       if (!this.leases.hasExpired(worker, now)) continue;
-      this.dismiss(worker, "goingAway", `Nothing was heard for ${LEASE_S} s.`, now);
+      this.dismiss(worker, "goingAway", `No frame and no ping came for ${LEASE_S} s.`, now);
     }
   }
 
@@ -125,37 +129,41 @@ export class WorkerHandler {
         worker.attachment.openedAt + LIMITS.registerMs <= now
       ) {
         const message = `\`register\` must come within ${LIMITS.registerMs / 1_000} s.`;
-        this.dismissFor(worker, "register_timeout", "registerTimeout", message, now);
+        this.dismissWithError(worker, "register_timeout", "registerTimeout", message, now);
       }
     }
   }
 
-  /** When a lease or a registration may next run out. */
+  /** When leases of busy workers and times for `register` run out, milliseconds since 1970. */
   dueAt(): number[] {
     return this.core.connections.workers().flatMap((worker) => {
       if (worker.attachment.state.phase === "new")
         return [worker.attachment.openedAt + LIMITS.registerMs];
-      if (!isReady(worker) || !this.holdsAttempts(worker)) return [];
+      if (!isReady(worker) || !this.hasAttempts(worker)) return [];
       return [this.leases.endsAt(worker)];
     });
   }
 
-  /** Asks the workers to take no new jobs on these connections, and gives them none. */
+  /** Asks the workers to finish what they have. They get no new jobs on these connections. */
   drain(reason: string): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      this.note(worker, { phase: "draining" });
+      this.updateState(worker, { phase: "draining" });
       this.core.sendBuffer.send(worker, { type: "drain", reason });
     }
   }
 
-  announceSettings(): void {
+  /** Sends the workers the settings that concern them, as `config`. */
+  sendSettings(): void {
     for (const worker of this.core.connections.readyWorkers()) {
       const config = workerConfigOf(this.core.record.settings, worker);
       this.core.sendBuffer.send(worker, { type: "config", config });
     }
   }
 
-  private note(worker: ReadyWorker, change: Partial<ReadyWorker["attachment"]["state"]>): void {
+  private updateState(
+    worker: ReadyWorker,
+    change: Partial<ReadyWorker["attachment"]["state"]>,
+  ): void {
     worker.attachment.state = { ...worker.attachment.state, ...change };
     this.core.connections.remember(worker);
   }
@@ -166,10 +174,10 @@ export class WorkerHandler {
         this.core.sendBuffer.error(worker, "already_registered", "This connection is registered.");
         return;
       case "load":
-        this.note(worker, { load: frame.load });
+        this.updateState(worker, { load: frame.load });
         return;
       case "drain":
-        this.note(worker, { phase: "draining" });
+        this.updateState(worker, { phase: "draining" });
         return;
       default:
         this.onAttemptFrame(worker, frame, now);
@@ -193,7 +201,7 @@ export class WorkerHandler {
     }
   }
 
-  private holdsAttempts(worker: ReadyWorker): boolean {
+  private hasAttempts(worker: ReadyWorker): boolean {
     const { generation } = worker.attachment.state;
     return this.core.jobs.runningJobs().some((job) => job.generation === generation);
   }
