@@ -58,7 +58,7 @@ export function isOver(job: BackendJob): job is EndedBackendJob {
 }
 
 /** An event of the job's log. `end` is always the last one; its details are in the job itself. */
-export type JobEvent =
+export type BackendJobEvent =
   | { kind: "output"; offset: number; at: number; attempt: number; delta: Json }
   | {
       kind: "progress";

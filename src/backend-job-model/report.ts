@@ -1,10 +1,11 @@
+// biome-ignore lint/style/noRestrictedImports: compares two values, and needs nothing of the platform.
 import { isDeepStrictEqual } from "node:util";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
 import {
   type BackendJob,
+  type BackendJobEvent,
   type EndedBackendJob,
   isOver,
-  type JobEvent,
   type OpenBackendJob,
 } from "./backend-job.ts";
 
@@ -13,7 +14,7 @@ export function created(
   body: Omit<CreateBackendJobBody, "id">,
   identity: { id: string; epoch: string; fingerprint: string },
   now: number,
-): { job: OpenBackendJob; events: JobEvent[] } {
+): { job: OpenBackendJob; events: BackendJobEvent[] } {
   const { user, input, message, visibility, result_ttl_s: resultTtlS } = body;
   const job: OpenBackendJob = {
     ...identity,
@@ -40,7 +41,7 @@ export function created(
  * `ended`: the job has already ended, and the report changes nothing.
  */
 export type ReportOutcome =
-  | { kind: "changed"; job: BackendJob; events: JobEvent[] }
+  | { kind: "changed"; job: BackendJob; events: BackendJobEvent[] }
   | { kind: "same"; job: EndedBackendJob }
   | { kind: "ended"; job: EndedBackendJob };
 
@@ -97,7 +98,7 @@ function streamed(
     : job;
   const next = { ...started, updatedAt: now, offset: started.offset + 1 };
   const { offset, attempts: attempt } = next;
-  const output: JobEvent = { kind: "output", offset, at: now, attempt, delta };
+  const output: BackendJobEvent = { kind: "output", offset, at: now, attempt, delta };
   return { kind: "changed", job: next, events: isFirst ? [stateOf(started), output] : [output] };
 }
 
@@ -108,7 +109,7 @@ function ended(
 ): ReportOutcome {
   const { message: _, estimatedRemaining: __, status: ___, ...rest } = job;
   const base = { ...rest, updatedAt: now, completedAt: now, offset: job.offset + 1 };
-  const events: JobEvent[] = [{ kind: "end", offset: base.offset, at: now }];
+  const events: BackendJobEvent[] = [{ kind: "end", offset: base.offset, at: now }];
   const change = (next: EndedBackendJob): ReportOutcome => ({ kind: "changed", job: next, events });
   switch (report.type) {
     case "complete": {
@@ -156,7 +157,7 @@ function isRepeatedEnd(job: EndedBackendJob, report: BackendReport): boolean {
   }
 }
 
-function stateOf(job: OpenBackendJob): JobEvent {
+function stateOf(job: OpenBackendJob): BackendJobEvent {
   const { offset, status, progress, message, estimatedRemaining, outputPath } = job;
   const { updatedAt: at, attempts: attempt } = job;
   const state = { status, progress, message, estimatedRemaining, outputPath };

@@ -1,9 +1,9 @@
-import type { BackendJob, JobEvent } from "../backend-job-model/backend-job.ts";
+import type { BackendJob, BackendJobEvent } from "../backend-job-model/backend-job.ts";
 import { created, type ReportOutcome, reported } from "../backend-job-model/report.ts";
 import type { Position } from "../channel/position.ts";
 import { BurstDetector } from "../objects/burst-detector.ts";
 import { fingerprintOf } from "../objects/fingerprint.ts";
-import { Inbox, type Work } from "../objects/inbox.ts";
+import { type BatchStep, Inbox } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
@@ -46,7 +46,7 @@ export class BackendJobEngine {
   private readonly burst = new BurstDetector();
   private readonly inbox: Inbox;
   /** Events of the current batch. */
-  private events: JobEvent[] = [];
+  private events: BackendJobEvent[] = [];
   /** What the current batch sends once it is stored. */
   private callbacks: (() => void)[] = [];
   /**
@@ -161,7 +161,7 @@ export class BackendJobEngine {
     this.deps.onChange();
   }
 
-  private run(steps: Work[]): void {
+  private run(steps: BatchStep[]): void {
     const now = Date.now();
     const before = this.job;
     // If one command fails, the others of the batch still run.
@@ -176,7 +176,7 @@ export class BackendJobEngine {
     this.deps.onChange();
   }
 
-  private save(job: BackendJob, isNew: boolean, events: readonly JobEvent[]): void {
+  private save(job: BackendJob, isNew: boolean, events: readonly BackendJobEvent[]): void {
     const { store, sql, crash } = this.deps;
     try {
       if (isNew) store.migrate();

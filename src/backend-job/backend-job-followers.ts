@@ -1,4 +1,4 @@
-import { type BackendJob, isOver, type JobEvent } from "../backend-job-model/backend-job.ts";
+import { type BackendJob, type BackendJobEvent, isOver } from "../backend-job-model/backend-job.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import { framesSince, openingFrames, type ReplayableLog } from "../channel/opening.ts";
 import type { Position } from "../channel/position.ts";
@@ -61,7 +61,7 @@ export class BackendJobFollowers {
   }
 
   /** Sends stored events to every socket. If the job has ended, its sockets are closed after them. */
-  deliver(job: BackendJob, events: readonly JobEvent[], now: number): void {
+  deliver(job: BackendJob, events: readonly BackendJobEvent[], now: number): void {
     const delivery = {
       throttle: this.throttle,
       sendText: (socket: BackendJobSocket, text: string) => this.sockets.sendText(socket, text),

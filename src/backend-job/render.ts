@@ -1,4 +1,4 @@
-import { type BackendJob, isOver, type JobEvent } from "../backend-job-model/backend-job.ts";
+import { type BackendJob, type BackendJobEvent, isOver } from "../backend-job-model/backend-job.ts";
 import type {
   BackendJobResource,
   BackendProgressFrame,
@@ -12,7 +12,7 @@ import type { GapFrame, JobOutputFrame } from "../protocol/subscriber-frames.ts"
 /** The job as `GET /api/jobs/:id` shows it. `log` has the events that are still stored. */
 export function resourceOf(
   job: BackendJob,
-  log: readonly JobEvent[],
+  log: readonly BackendJobEvent[],
   lacksOutput: boolean,
 ): BackendJobResource {
   const self = `/api/jobs/${job.id}`;
@@ -86,7 +86,7 @@ export function pendingFrame(jobId: string, now: number): BackendProgressFrame {
 type BackendJobEventFrame = BackendProgressFrame | JobOutputFrame;
 
 /** An event of the job's log as a frame. */
-export function eventFrame(job: BackendJob, event: JobEvent): BackendJobEventFrame {
+export function eventFrame(job: BackendJob, event: BackendJobEvent): BackendJobEventFrame {
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const { id: job_id } = job;
   switch (event.kind) {
@@ -139,13 +139,13 @@ export function gapFrame(job: BackendJob, offset: number): GapFrame {
 }
 
 /** The outputs of the last attempt. */
-export function currentOutput(job: BackendJob, log: readonly JobEvent[]) {
+export function currentOutput(job: BackendJob, log: readonly BackendJobEvent[]) {
   return log
     .filter((event) => event.kind === "output")
     .filter((event) => event.attempt === job.attempts);
 }
 
-function outputOf(job: BackendJob, log: readonly JobEvent[]): Json {
+function outputOf(job: BackendJob, log: readonly BackendJobEvent[]): Json {
   const deltas = currentOutput(job, log).map(({ delta }) => delta);
   if (deltas.length === 0) return null;
   return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;

@@ -2,7 +2,7 @@ import { mayPublish, ownRooms } from "../auth/principal.ts";
 import { renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
-import { endTokens } from "../objects/expiring-tokens.ts";
+import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
@@ -10,7 +10,7 @@ import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
-import { RoomHandle } from "../room/room-handle.ts";
+import { RoomStub } from "../room/room-stub.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import { type Client, type GatewaySockets, subscriptionOf } from "./gateway-sockets.ts";
 import type { OpenChannel } from "./proxied-channel.ts";
@@ -111,7 +111,7 @@ export class GatewayHandler {
 
   /** Warns clients whose token is about to expire, and closes sockets whose token has expired. */
   expire(now: number): void {
-    endTokens(this.deps.sockets.all(), now, {
+    closeExpiredSessions(this.deps.sockets.all(), now, {
       send: (client, frame) => this.send(client, frame),
       onWarned: (client) => this.deps.sockets.change(client, { noticed: true }),
       end: (client, reason) => this.dismiss(client, "notAuthenticated", reason),
@@ -142,7 +142,7 @@ export class GatewayHandler {
       return;
     }
     try {
-      const [published] = await new RoomHandle(this.deps.env, room).publish([event]);
+      const [published] = await new RoomStub(this.deps.env, room).publish([event]);
       if (!published) return;
       const { id, offset } = published;
       this.send(client, { type: "published", room, id, offset, ref });

@@ -10,13 +10,13 @@ import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
-import { RoomHandle } from "../room/room-handle.ts";
+import { RoomStub } from "../room/room-stub.ts";
 import { DeliveredOffsets } from "./delivered-offsets.ts";
 import { GatewayHandler } from "./gateway-handler.ts";
 import { GatewaySockets } from "./gateway-sockets.ts";
 import { openChannel } from "./open-channel.ts";
 
-/** Holds sockets that follow many channels each, so that a room tells an object and not thousands of sockets. */
+/** Holds sockets that follow many channels each: a room sends an event to the gateway once, not to thousands of sockets. */
 export class GatewayObject extends DurableObject<Env> {
   private readonly sockets: GatewaySockets;
   private readonly handler: GatewayHandler;
@@ -32,7 +32,7 @@ export class GatewayObject extends DurableObject<Env> {
       env,
       gateway: ctx.id.name ?? "",
       sockets: this.sockets,
-      roomCalls: (room) => new RoomHandle(env, room),
+      roomCalls: (room) => new RoomStub(env, room),
       openChannel: (client, address, since) => {
         const name = address.kind === "space" ? `space:${address.name}` : `job:${address.id}`;
         const { principal, acks } = client.attachment;
@@ -44,7 +44,7 @@ export class GatewayObject extends DurableObject<Env> {
     ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
-  /** A room tells what happened in it. */
+  /** A room delivers its events here. */
   async deliver(delivery: RoomDelivery): Promise<DeliveryAnswer> {
     return this.handler.subscriptions.deliver(delivery);
   }
@@ -53,7 +53,7 @@ export class GatewayObject extends DurableObject<Env> {
     return this.handler.subscriptions.present(room);
   }
 
-  /** For the monitor, which has not heard of this object for a while. */
+  /** The monitor asks for it when this object has not reported for a while. */
   async getReport(): Promise<Report> {
     return this.summary();
   }

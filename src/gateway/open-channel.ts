@@ -9,7 +9,7 @@ interface ChannelRequest {
   /** The token names the channel, so it may be private. */
   mayRead: boolean;
   principal: SessionPrincipal;
-  /** What comes of a job is acknowledged. */
+  /** The client acknowledges a job's events. */
   acks: boolean;
 }
 

@@ -7,7 +7,7 @@ import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
 import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
-import { RoomPresence } from "./room-presence.ts";
+import { RoomUsers } from "./room-users.ts";
 
 /** The calls that a gateway makes to a room. */
 export interface RoomCalls {
@@ -46,7 +46,7 @@ interface Follower {
 export class RoomSubscription {
   private readonly deps: RoomSubscriptionDeps;
   private readonly followers = new Map<Client, Follower>();
-  private readonly presence: RoomPresence;
+  private readonly presence: RoomUsers;
   /** `null`: not joined yet. */
   private logEnd: Position | null;
   private joining: Promise<void> | null = null;
@@ -58,9 +58,7 @@ export class RoomSubscription {
     this.deps = deps;
     this.logEnd = logEnd;
     const { room, gateway } = deps;
-    this.presence = new RoomPresence(room, (changes) =>
-      deps.calls().changePresence(gateway, changes),
-    );
+    this.presence = new RoomUsers(room, (changes) => deps.calls().changePresence(gateway, changes));
   }
 
   get size(): number {

@@ -21,7 +21,7 @@ import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson } from "./context.ts";
-import { STREAM_HEADERS } from "./event-stream.ts";
+import { STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { streamFrames } from "./job-events.ts";
 import { principalOf } from "./principal.ts";

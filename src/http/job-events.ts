@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { jobResource } from "../protocol/resources.ts";
 import { type AppContext, callerOf, callJobForText, jobParam } from "./context.ts";
-import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
+import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
 
 /** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
@@ -52,7 +52,7 @@ export async function streamFrames(
   isOver: boolean,
   follow: (handlers: FrameHandlers) => Promise<StopReading>,
 ): Promise<Response> {
-  const stream = new EventStream(true);
+  const stream = new EventStreamWriter(true);
   const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
   const handlers: FrameHandlers = {
     onFrame: (text) => {
@@ -69,7 +69,7 @@ export async function streamFrames(
     stream.end();
     throw error;
   });
-  stream.onGone(() => stop("goingAway"));
+  stream.onReaderLeft(() => stop("goingAway"));
   // After the end an EventSource reconnects again and again; only 204 stops it.
   if (!(await opened)) return c.body(null, 204);
   return c.body(stream.readable, 200, STREAM_HEADERS);

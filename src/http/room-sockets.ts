@@ -6,7 +6,7 @@ import { protocolHeader } from "../objects/subprotocol.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
-import { RoomHandle } from "../room/room-handle.ts";
+import { RoomStub } from "../room/room-stub.ts";
 import { type AppContext, hasFlag } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -70,7 +70,7 @@ export async function openRoomSocket(
     { kind: "room", principal: storedPrincipalOf(principal), presence, ...options },
     protocolHeader(c.req.raw),
   );
-  return new RoomHandle(c.env, room).open(headers);
+  return new RoomStub(c.env, room).open(headers);
 }
 
 /** Reads the filter in `?filter=`: the same JSON as `filter` in a `subscribe` frame. */

@@ -6,15 +6,15 @@ import { roomName } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
+  type EventToPublish,
   historyQuery,
-  type PublishedEvent,
   type PublishedResource,
   publishBody,
 } from "../protocol/room-events.ts";
-import { RoomHandle } from "../room/room-handle.ts";
+import { RoomStub } from "../room/room-stub.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson } from "./context.ts";
-import { EventStream, STREAM_HEADERS } from "./event-stream.ts";
+import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -27,12 +27,12 @@ export const rooms = new Hono<AppEnv>()
     requirePublish(await principalOf(c), room);
     const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const published = await new RoomHandle(c.env, room).publish(events);
+    const published = await new RoomStub(c.env, room).publish(events);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
       // The event that was stored under this id may differ from the one that was sent now.
       if (repeated) return { ...place, repeated };
-      const { type, data } = events[index] as PublishedEvent;
+      const { type, data } = events[index] as EventToPublish;
       return { type, ...place, data, repeated };
     });
     const isNew = published.some(({ repeated }) => !repeated);
@@ -42,7 +42,7 @@ export const rooms = new Hono<AppEnv>()
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
     const { since, limit } = validate(historyQuery, c.req.query());
-    const log = await new RoomHandle(c.env, room).history(parsePosition(since), limit);
+    const log = await new RoomStub(c.env, room).history(parsePosition(since), limit);
     const { epoch, last: offset, recovered, events } = log;
     const end = events.at(-1)?.offset ?? offset;
     const next = formatPosition({ epoch, offset: end });
@@ -55,7 +55,7 @@ export const rooms = new Hono<AppEnv>()
   .get("/:room/presence", async (c) => {
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
-    const users = await new RoomHandle(c.env, room).presence();
+    const users = await new RoomStub(c.env, room).presence();
     const connections = users.reduce((sum, user) => sum + user.connections, 0);
     return c.json({ room, users, connections });
   })
@@ -74,12 +74,12 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
   if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
-  const stream = new EventStream(false);
+  const stream = new EventStreamWriter(false);
   const stop = readFrames(socket, {
     onFrame: (text) => stream.send(JSON.parse(text), text),
     onEnd: () => stream.end(),
   });
-  stream.onGone(() => stop("goingAway"));
+  stream.onReaderLeft(() => stop("goingAway"));
   return c.body(stream.readable, 200, STREAM_HEADERS);
 }
 

@@ -96,7 +96,7 @@ export class LivenessCheck {
     return silent.slice(0, MAX_PER_ROUND).map(({ source }) => source);
   }
 
-  /** Ended jobs that may have been erased without the monitor being told. */
+  /** Ended jobs that may have been erased without the monitor knowing. */
   private findLongEnded(now: number): string[] {
     if (now < this.sweptAt + SWEEP_EVERY_MS) return [];
     this.sweptAt = now;

@@ -155,7 +155,7 @@ function areEqual(a: unknown, b: unknown): boolean {
 
 function sumOf(store: SourceStore): Totals {
   let totals = noTotals();
-  for (const { count, figures: stats } of store.sums()) {
+  for (const { count, stats } of store.sums()) {
     totals = withReport(totals, null, stats);
     totals.sources[stats.kind] = count;
   }

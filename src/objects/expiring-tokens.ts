@@ -11,7 +11,7 @@ interface TokenExpiryActions<S> {
 }
 
 /** Warns sessions whose token is about to expire, and closes those whose token has expired. */
-export function endTokens<S extends TokenSocket>(
+export function closeExpiredSessions<S extends TokenSocket>(
   sessions: readonly S[],
   now: number,
   { send, onWarned, end }: TokenExpiryActions<S>,

@@ -1,5 +1,5 @@
 /** One command of a batch; `now` is the batch's time, milliseconds since 1970. */
-export type Work = (now: number) => void;
+export type BatchStep = (now: number) => void;
 
 /**
  * A command whose caller waits. It runs in a batch and returns how to make the answer; `answer` is called once
@@ -17,7 +17,7 @@ interface InboxDeps {
   /** Whether a batch should wait a moment for more. */
   isBurst: (now: number) => boolean;
   /** Runs the commands as one batch. */
-  run: (steps: Work[]) => void;
+  run: (steps: BatchStep[]) => void;
 }
 
 /** With this many commands a batch no longer waits for more (decision 0006). */
@@ -26,7 +26,7 @@ const FULL_BATCH = 8;
 /** Gathers the commands that arrive in the same turn of the event loop into one batch (decision 0006). */
 export class Inbox {
   private readonly deps: InboxDeps;
-  private steps: Work[] = [];
+  private steps: BatchStep[] = [];
   private drained: Promise<void> | null = null;
 
   constructor(deps: InboxDeps) {
@@ -50,7 +50,7 @@ export class Inbox {
   }
 
   /** Removes and returns the commands that wait for the next batch, so that the caller can run them at once. */
-  takeAll(): Work[] {
+  takeAll(): BatchStep[] {
     const { steps } = this;
     this.steps = [];
     return steps;

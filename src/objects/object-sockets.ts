@@ -3,27 +3,31 @@ import { CLOSE } from "../protocol/codes.ts";
 import { closeQuietly } from "./close-quietly.ts";
 import { sendFrames } from "./frame-target.ts";
 
-/** A socket and what it is, which is kept with it through hibernation. */
+/** A socket with its attachment, which the runtime keeps through hibernation. */
 export interface ObjectSocket<A> {
   socket: WebSocket;
   attachment: A;
 }
 
-interface Options {
-  /** Called when a socket came or went. */
+interface ObjectSocketsOptions {
+  /** Called after a socket was accepted or removed. */
   onChange?: () => void;
-  /** Only sockets with this tag; those that are accepted get it. */
+  /** Restricts this to sockets with the tag; accepted sockets get it. */
   tag?: string;
 }
 
-/** The sockets of one object, or those with one tag, as they outlive its memory. */
+/** The sockets of one object, or those with one tag. They outlive the object's memory. */
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
   private readonly bySocket = new Map<WebSocket, ObjectSocket<A>>();
   private readonly attachment: z.ZodType<A>;
-  private readonly options: Options;
+  private readonly options: ObjectSocketsOptions;
 
-  constructor(ctx: DurableObjectState, attachment: z.ZodType<A>, options: Options = {}) {
+  constructor(
+    ctx: DurableObjectState,
+    attachment: z.ZodType<A>,
+    options: ObjectSocketsOptions = {},
+  ) {
     this.ctx = ctx;
     this.attachment = attachment;
     this.options = options;
@@ -46,12 +50,12 @@ export class ObjectSockets<A extends object> {
     return this.bySocket.get(socket) ?? null;
   }
 
-  /** `false` for one that was closed, and whose frames still come in. */
+  /** `false` for a socket that was closed here; its frames may still arrive. */
   has(kept: ObjectSocket<A>): boolean {
     return this.bySocket.get(kept.socket) === kept;
   }
 
-  /** What a socket was, as it keeps it; `null` where it was closed here. */
+  /** Reads a socket's attachment; `null` if the socket was closed here. */
   remembered(socket: WebSocket): ObjectSocket<A> | null {
     const parsed = this.attachment.safeParse(socket.deserializeAttachment());
     return parsed.success ? { socket, attachment: parsed.data } : null;
@@ -67,12 +71,12 @@ export class ObjectSockets<A extends object> {
     return accepted;
   }
 
-  /** Writes what is known of a socket where hibernation keeps it. */
+  /** Stores the attachment, so that it survives hibernation. */
   remember({ socket, attachment }: ObjectSocket<A>): void {
     socket.serializeAttachment(attachment);
   }
 
-  /** Remembers what has changed of a socket, unless it is gone. */
+  /** Changes the attachment, and stores it unless the socket is closed. */
   change(kept: ObjectSocket<A>, change: Partial<A>): void {
     Object.assign(kept.attachment, change);
     if (this.has(kept)) this.remember(kept);

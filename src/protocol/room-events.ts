@@ -84,7 +84,7 @@ export const publishedEvent = z
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }
   });
-export type PublishedEvent = z.infer<typeof publishedEvent>;
+export type EventToPublish = z.infer<typeof publishedEvent>;
 export type PublishedEventInput = z.input<typeof publishedEvent>;
 
 /** The body of `POST /api/rooms/:room/events`: one event, or several that are stored together. */

@@ -1,19 +1,19 @@
 /** Calls between rooms, gateways and the Worker. */
 
-/** An event as it is passed on; `text` is its frame. */
+/** An event on its way to subscribers; `text` is its frame. */
 export interface Relayed {
   offset: number;
   text: string;
 }
 
-/** What a room tells a gateway: events in order without a gap between, and who came and went. */
+/** A room's message to a gateway: events in order and without a gap, and changes of presence. */
 export interface RoomDelivery {
   room: string;
   epoch: string;
   events: Relayed[];
-  /** The last event there is: what is lacking up to it was lost on the way. */
+  /** The offset of the room's last event: if `events` ends before it, events were lost on the way. */
   last: number;
-  /** Frames of presence, which have no place in the log. */
+  /** Frames about presence; they have no offset. */
   presence: string[];
 }
 
@@ -29,25 +29,25 @@ export interface PresentUser {
   since: string;
 }
 
-/** Where a room's log stands. */
+/** The end of a room's log. */
 export interface RoomLogEnd {
   epoch: string;
   last: number;
 }
 
-/** What a room still has after a position. */
+/** The events a room still has after a position. */
 export interface RoomLog extends RoomLogEnd {
   recovered: boolean;
   events: Relayed[];
 }
 
-/** Sockets of one user in the room over one gateway; 0: the user has left. */
+/** How many sockets one user has in the room over one gateway; 0: the user has left. */
 export interface PresenceChange {
   userId: string;
   connections: number;
 }
 
-/** A published event; `repeated`: it was published under this id before. */
+/** The place of a published event; `repeated`: an event with this id was published before. */
 export interface PublishedPosition {
   id: string;
   offset: number;

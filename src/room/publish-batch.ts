@@ -1,12 +1,12 @@
 import { ulid } from "ulid";
-import type { PublishedEvent } from "../protocol/room-events.ts";
-import type { RoomEvent, RoomStore } from "../storage/room-store.ts";
+import type { EventToPublish } from "../protocol/room-events.ts";
+import type { RoomStore, StoredRoomEvent } from "../storage/room-store.ts";
 import type { PublishedPosition } from "./calls.ts";
 
 /** The events that are published in one turn of a room: each gets its offset, then all are stored together. */
 export class PublishBatch {
   /** The events that were not known before, in the order of their offsets. */
-  readonly newEvents: RoomEvent[] = [];
+  readonly newEvents: StoredRoomEvent[] = [];
   /** Some event was published before under the same id. */
   hasRepeats = false;
   private readonly openStore: () => RoomStore;
@@ -18,7 +18,7 @@ export class PublishBatch {
   }
 
   /** Gives events the next offsets. An event whose id is known keeps the offset that it has. */
-  add(events: readonly PublishedEvent[], now: number): PublishedPosition[] {
+  add(events: readonly EventToPublish[], now: number): PublishedPosition[] {
     return events.map((event) => {
       const published = this.addEvent(event, now);
       if (published.repeated) this.hasRepeats = true;
@@ -31,7 +31,7 @@ export class PublishBatch {
     this.openStore().append(this.newEvents, new Set(this.byId.keys()));
   }
 
-  private addEvent({ id: chosenId, type, data }: PublishedEvent, at: number): PublishedPosition {
+  private addEvent({ id: chosenId, type, data }: EventToPublish, at: number): PublishedPosition {
     const store = this.openStore();
     const known =
       chosenId === undefined ? null : (this.byId.get(chosenId) ?? store.known(chosenId));

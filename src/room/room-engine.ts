@@ -2,12 +2,12 @@ import { userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
 import { type Position, recover } from "../channel/position.ts";
 import { BurstDetector } from "../objects/burst-detector.ts";
-import { Inbox, type Work } from "../objects/inbox.ts";
+import { type BatchStep, Inbox } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { GLOBAL_ROOM } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
-import type { PublishedEvent, RoomEventFrame } from "../protocol/room-events.ts";
-import type { RoomEvent, RoomStore, RoomStores } from "../storage/room-store.ts";
+import type { EventToPublish, RoomEventFrame } from "../protocol/room-events.ts";
+import type { RoomStore, RoomStores, StoredRoomEvent } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type {
   PresenceChange,
@@ -80,7 +80,7 @@ export class RoomEngine {
   }
 
   /** Resolves once the events are stored, before they are sent to subscribers. */
-  publish(events: readonly PublishedEvent[]): Promise<PublishedPosition[]> {
+  publish(events: readonly EventToPublish[]): Promise<PublishedPosition[]> {
     this.burst.note(Date.now());
     this.nextBatch ??= new PublishBatch(() => this.openStore());
     const batch = this.nextBatch;
@@ -227,7 +227,7 @@ export class RoomEngine {
   }
 
   /** Stores all that was published in this turn, then answers the publishers, then sends the events. */
-  private run(works: readonly Work[]): void {
+  private run(works: readonly BatchStep[]): void {
     const { sql, deliveries, crash } = this.deps;
     const batch = this.nextBatch;
     this.nextBatch = null;
@@ -251,7 +251,7 @@ export class RoomEngine {
 
   /** Sends what is stored: to the room's own sockets, and once to every gateway with subscribers. */
   private broadcast(
-    events: readonly RoomEvent[],
+    events: readonly StoredRoomEvent[],
     presenceEvents: readonly PresenceEvent[],
     gateways: readonly string[] = this.gateways(),
   ): void {
@@ -277,7 +277,7 @@ export class RoomEngine {
    */
   private sendWanted(
     subscriber: RoomSocket,
-    events: readonly RoomEvent[],
+    events: readonly StoredRoomEvent[],
     relayed: readonly Relayed[],
   ): void {
     const { sockets, name } = this.deps;
@@ -303,7 +303,7 @@ export class RoomEngine {
     if (this.deps.name !== GLOBAL_ROOM) this.broadcast([], presenceEvents, gateways);
   }
 
-  private relayedOf({ type, id, offset, at, data }: RoomEvent): Relayed {
+  private relayedOf({ type, id, offset, at, data }: StoredRoomEvent): Relayed {
     const { name: room } = this.deps;
     const frame: RoomEventFrame = { type, room, id, offset, timestamp: iso(at), data };
     return { offset, text: JSON.stringify(frame) };

@@ -1,7 +1,7 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { renewPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
-import { endTokens } from "../objects/expiring-tokens.ts";
+import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
@@ -58,7 +58,7 @@ export class RoomHandler {
 
   /** Warns clients whose token is about to expire, and closes sockets whose token has expired. */
   expire(now: number): void {
-    endTokens(this.sockets.all(), now, {
+    closeExpiredSessions(this.sockets.all(), now, {
       send: (subscriber, frame) => this.sockets.send(subscriber, frame),
       onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
       end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),

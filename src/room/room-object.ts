@@ -10,7 +10,7 @@ import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
-import type { PublishedEvent } from "../protocol/room-events.ts";
+import type { EventToPublish } from "../protocol/room-events.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
@@ -53,13 +53,13 @@ export class RoomObject extends DurableObject<Env> {
     ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
-  async publish(room: string, events: PublishedEvent[]): Promise<PublishedPosition[]> {
+  async publish(room: string, events: EventToPublish[]): Promise<PublishedPosition[]> {
     const published = await this.room(room).engine.publish(events);
     this.arm(this.room(room));
     return published;
   }
 
-  /** What a room has after a position, `limit` events at most; all of it where no limit is given. */
+  /** The room's events after a position: `limit` at most, all without a limit. */
   async read(room: string, since: Position | null, limit?: number): Promise<RoomLog> {
     return this.room(room).engine.read(since, limit);
   }
@@ -83,7 +83,7 @@ export class RoomObject extends DurableObject<Env> {
     return this.room(room).presence();
   }
 
-  /** For the monitor, which has not heard of this object for a while. */
+  /** The monitor asks for it when this object has not reported for a while. */
   async getReport(): Promise<Report> {
     return this.summary();
   }

@@ -6,17 +6,17 @@ import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 
-/** Frames of a moment come to it as one, and it may send several as one. */
+/** Frames that are sent together go out as one message, and the client may send its own so (decision 0023). */
 const batch = z.boolean().default(false);
 
-/** What a socket is, kept with it through hibernation; the runtime allows 16,384 bytes. */
+/** A worker's socket, as it is kept through hibernation; the runtime allows 16,384 bytes. */
 const workerAttachment = z.object({
   kind: z.literal("worker"),
   id: z.string(),
   openedAt: z.number(),
   tokenId: z.string(),
   batch,
-  /** Where the worker dialed: the base of the file addresses it is sent. */
+  /** The address the worker dialed; the addresses of files begin with it. */
   origin: z.string(),
   state: z.discriminatedUnion("phase", [
     z.object({ phase: z.literal("new") }),
@@ -25,16 +25,17 @@ const workerAttachment = z.object({
       workerId: z.string(),
       name: z.string().nullable(),
       generation: z.number(),
-      /** Jobs it offered to run at once. */
+      /** How many jobs the worker offered to run at once. */
       offered: z.number(),
       capabilities: z.array(z.string()).default([]),
-      /** How busy its machine is, as it last said. */
+      /** How busy the worker's machine is, 0 to 1, as it last reported. */
       load: z.number().default(0),
     }),
     z.object({ phase: z.literal("gone") }),
   ]),
 });
 
+/** A subscriber's socket, as it is kept through hibernation. */
 const subscriberAttachment = z.object({
   kind: z.literal("subscriber"),
   id: z.string(),
@@ -42,17 +43,19 @@ const subscriberAttachment = z.object({
   jobUlid: z.string().nullable(),
   batch,
   origin: z.string(),
-  /** Where it comes from, as the platform's counters know it. */
+  /** The client's network address; its submits are counted by this. */
   address: z.string().default("unknown"),
-  /** It came with the operator's key. */
+  /** The client showed the operator's key. */
   operator: z.boolean().default(false),
-  /** Its one job is canceled when it breaks off. */
+  /** The job it follows is canceled when the socket breaks off (decision 0019). */
   leaving: z.boolean().default(false),
+  /** Jobs it asked to follow, by ULID. */
   follows: z.array(z.string()),
-  /** Jobs it submitted and follows no more. */
+  /** Jobs it submitted and asked not to follow any longer. */
   muted: z.array(z.string()),
+  /** Malformed frames in a row. */
   malformed: z.number(),
-  /** Of the socket of one job; `null`: it is sent all there is. */
+  /** Only for single-job sockets; `null` means unthrottled. */
   throttled: throttled.nullable().default(null),
 });
 
@@ -60,7 +63,7 @@ const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAtt
 
 export type WorkerAttachment = z.infer<typeof workerAttachment>;
 export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
-/** What is known of a subscriber before it has said anything. */
+/** A subscriber before its first frame. */
 export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
@@ -84,7 +87,7 @@ export class Connections extends ObjectSockets<Attachment> {
   /** The workers among them: few among many, and looked up for each job. */
   private readonly workersById = new Map<string, WorkerConnection>();
   /** While frames are gathered: the texts for each socket that reads batches. */
-  private corked: Map<ObjectSocket<Attachment>, string[]> | null = null;
+  private gathered: Map<ObjectSocket<Attachment>, string[]> | null = null;
 
   constructor(ctx: DurableObjectState) {
     super(ctx, attachment);
@@ -119,27 +122,27 @@ export class Connections extends ObjectSockets<Attachment> {
   }
 
   override sendText(connection: ObjectSocket<Attachment>, text: string): void {
-    if (this.corked === null || !connection.attachment.batch) {
+    if (this.gathered === null || !connection.attachment.batch) {
       sendFrames(targetOf(connection), [text]);
       return;
     }
-    const texts = this.corked.get(connection);
+    const texts = this.gathered.get(connection);
     if (texts) texts.push(text);
-    else this.corked.set(connection, [text]);
+    else this.gathered.set(connection, [text]);
   }
 
   /** Runs `send`; frames it sends to a socket that reads batches go out as one message when it returns. */
-  together(send: () => void): void {
-    if (this.corked !== null) {
+  sendTogether(send: () => void): void {
+    if (this.gathered !== null) {
       send();
       return;
     }
     const corked = new Map<ObjectSocket<Attachment>, string[]>();
-    this.corked = corked;
+    this.gathered = corked;
     try {
       send();
     } finally {
-      this.corked = null;
+      this.gathered = null;
       for (const [connection, texts] of corked) sendFrames(targetOf(connection), texts);
     }
   }
@@ -149,7 +152,7 @@ export class Connections extends ObjectSockets<Attachment> {
     close: keyof typeof CLOSE,
     reason = "",
   ): void {
-    this.uncork(connection);
+    this.sendGathered(connection);
     super.close(connection, close, reason);
   }
 
@@ -160,10 +163,10 @@ export class Connections extends ObjectSockets<Attachment> {
   }
 
   /** Sends what is gathered for a socket at once: nothing can be sent after a close. */
-  private uncork(connection: ObjectSocket<Attachment>): void {
-    const texts = this.corked?.get(connection);
+  private sendGathered(connection: ObjectSocket<Attachment>): void {
+    const texts = this.gathered?.get(connection);
     if (!texts) return;
-    this.corked?.delete(connection);
+    this.gathered?.delete(connection);
     sendFrames(targetOf(connection), texts);
   }
 
@@ -173,7 +176,7 @@ export class Connections extends ObjectSockets<Attachment> {
   }
 }
 
-/** What a message says, frame by frame. */
+/** Decodes the frames of a message; one malformed frame does not spoil the others. */
 export function framesOf<T>(
   { attachment: { batch } }: Connection,
   raw: string | ArrayBuffer,

@@ -1,7 +1,7 @@
 import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
-import { type AnsweredStep, Inbox, type Work } from "../objects/inbox.ts";
+import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
 import type { Decoded } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
@@ -251,7 +251,7 @@ export class SpaceEngine {
   }
 
   /** @param mayDefer whether new jobs whose results are about to come may stay in memory (decision 0030) */
-  private run(steps: Work[], mayDefer: boolean): void {
+  private run(steps: BatchStep[], mayDefer: boolean): void {
     const now = Date.now();
     const { core } = this;
     let changes: Change[];
@@ -276,7 +276,7 @@ export class SpaceEngine {
     this.deferredWrites.update(deferredSince);
     // Before anything is sent: if sending fails, the deadlines must be watched all the same.
     this.parts.deadlines.watch(changes, webhookDue, now);
-    core.connections.together(() => {
+    core.connections.sendTogether(() => {
       core.sendBuffer.flushAhead();
       core.sendBuffer.flush((ulid) => core.jobs.isDeferred(ulid));
       // Everything that changed is deferred, so followers and the monitor get nothing yet.
@@ -290,7 +290,7 @@ export class SpaceEngine {
   }
 
   /** If one command fails, the others of the batch still run. */
-  private runStep(step: Work, now: number): void {
+  private runStep(step: BatchStep, now: number): void {
     try {
       step(now);
     } catch (error) {
@@ -303,7 +303,7 @@ export class SpaceEngine {
    * now on, and jobs that were to be canceled when their submitter's socket closes are canceled.
    */
   private resolveOrphans(now: number): void {
-    for (const { ulid, submitter } of this.core.store.leavingWithAny()) {
+    for (const { ulid, submitter } of this.core.store.canceledWithAnySocket()) {
       const isPresent = submitter !== null && this.core.connections.get(submitter) !== null;
       if (!isPresent) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }

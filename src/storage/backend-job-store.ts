@@ -1,4 +1,4 @@
-import { type BackendJob, isOver, type JobEvent } from "../backend-job-model/backend-job.ts";
+import { type BackendJob, type BackendJobEvent, isOver } from "../backend-job-model/backend-job.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { migrateTo } from "./schema.ts";
 import { CHANNEL_LOG_TABLE, SegmentLog } from "./segment-log.ts";
@@ -71,7 +71,7 @@ type Dropped = { attempt: number };
 
 /** Stores the one job of an object, and its event log. */
 export class BackendJobStore {
-  readonly log: SegmentLog<JobEvent, Dropped>;
+  readonly log: SegmentLog<BackendJobEvent, Dropped>;
   private readonly sql: Sql;
 
   constructor(sql: Sql) {
@@ -91,7 +91,7 @@ export class BackendJobStore {
     return row ? jobOf(row) : null;
   }
 
-  add(job: BackendJob, events: readonly JobEvent[]): void {
+  add(job: BackendJob, events: readonly BackendJobEvent[]): void {
     const { id, epoch, user, input, visibility, resultTtlS, fingerprint, createdAt } = job;
     this.insert("job", {
       id,
@@ -106,7 +106,7 @@ export class BackendJobStore {
     this.update(job, events);
   }
 
-  update(job: BackendJob, events: readonly JobEvent[]): void {
+  update(job: BackendJob, events: readonly BackendJobEvent[]): void {
     this.insert("job_state", stateOf(job));
     this.log.append(job.id, events);
   }
@@ -125,7 +125,7 @@ export class BackendJobStore {
   }
 }
 
-function lastDropped(before: Dropped | null, events: readonly JobEvent[]): Dropped | null {
+function lastDropped(before: Dropped | null, events: readonly BackendJobEvent[]): Dropped | null {
   const output = events.findLast((event) => event.kind === "output");
   return output ? { attempt: output.attempt } : before;
 }

@@ -95,12 +95,12 @@ export class JobStore {
   }
 
   /** Jobs that must be canceled when this submitter leaves, and have not ended. */
-  leavingWith(submitter: string): string[] {
+  canceledWithSocketOf(submitter: string): string[] {
     return this.leaving("submitter = ?", submitter).map(({ ulid }) => ulid);
   }
 
   /** Jobs that must be canceled when their submitter leaves, and have not ended, of all submitters. */
-  leavingWithAny(): { ulid: string; submitter: string | null }[] {
+  canceledWithAnySocket(): { ulid: string; submitter: string | null }[] {
     return this.leaving("TRUE");
   }
 
@@ -130,7 +130,7 @@ export class JobStore {
   }
 
   /** The newest job with this cache key that a worker completed at `since` or later (decision 0018). */
-  answerTo(cacheKey: string, since: Instant): CompletedJob | null {
+  findCachedAnswer(cacheKey: string, since: Instant): CompletedJob | null {
     const rows = this.sql.all<JobRow>(
       `SELECT * FROM jobs WHERE cache_key = ? AND status = 'completed' AND cached = 0
        AND completed_at >= ? ORDER BY ulid DESC LIMIT 1`,

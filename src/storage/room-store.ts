@@ -4,7 +4,7 @@ import { CHANNEL_LOG_TABLE, type LogLimits, SegmentLog } from "./segment-log.ts"
 import type { Sql } from "./sql.ts";
 
 /** A published event as it is stored. */
-export interface RoomEvent {
+export interface StoredRoomEvent {
   offset: number;
   at: number;
   id: string;
@@ -46,7 +46,7 @@ const MIGRATIONS = [
 /** Stores the events of an object's rooms (decision 0028). A room that is the object's only one is named `null`. */
 export class RoomStores {
   private readonly sql: Sql;
-  private readonly log: SegmentLog<RoomEvent>;
+  private readonly log: SegmentLog<StoredRoomEvent>;
   private hasTables: boolean;
 
   constructor(sql: Sql) {
@@ -82,9 +82,9 @@ export class RoomStores {
 export class RoomStore {
   private readonly sql: Sql;
   private readonly channel: string;
-  private readonly log: SegmentLog<RoomEvent>;
+  private readonly log: SegmentLog<StoredRoomEvent>;
 
-  constructor(sql: Sql, log: SegmentLog<RoomEvent>, channel: string) {
+  constructor(sql: Sql, log: SegmentLog<StoredRoomEvent>, channel: string) {
     this.sql = sql;
     this.channel = channel;
     this.log = log;
@@ -95,12 +95,12 @@ export class RoomStore {
     return this.log.storedRange(this.channel);
   }
 
-  after(offset: number, count?: number): RoomEvent[] {
+  after(offset: number, count?: number): StoredRoomEvent[] {
     return this.log.after(this.channel, offset, count);
   }
 
   /** Stores events in order. `named` are the ids that publishers chose; they are kept to recognize repeats. */
-  append(events: readonly RoomEvent[], named: ReadonlySet<string>): void {
+  append(events: readonly StoredRoomEvent[], named: ReadonlySet<string>): void {
     const { sql, channel } = this;
     for (const { id, offset, at } of events) {
       if (!named.has(id)) continue;

@@ -105,7 +105,7 @@ export class SourceStore {
   }
 
   /** The sums of all reports of each kind of source, and the number of those sources. */
-  sums(): { count: number; figures: Omit<Report, "recent"> }[] {
+  sums(): { count: number; stats: Omit<Report, "recent"> }[] {
     const rows = this.sql.all<Omit<SourceRow, "recent"> & { count: number }>(
       `SELECT kind, COUNT(*) AS count,
          SUM(iif(doubtful, 0, connections)) AS connections,
@@ -114,7 +114,7 @@ export class SourceStore {
          SUM(failed) AS failed, SUM(canceled) AS canceled
        FROM sources GROUP BY kind`,
     );
-    return rows.map((row) => ({ count: row.count, figures: countsOf(row) }));
+    return rows.map((row) => ({ count: row.count, stats: countsOf(row) }));
   }
 
   /** The sources with the latest jobs, and those jobs. */

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import type { BackendJob, JobEvent } from "../../src/backend-job-model/backend-job.ts";
+import type { BackendJob, BackendJobEvent } from "../../src/backend-job-model/backend-job.ts";
 import { created, type ReportOutcome, reported } from "../../src/backend-job-model/report.ts";
 import {
   type BackendReport,
@@ -63,7 +63,7 @@ export function play(
   history: History,
   told: (before: BackendJob, outcome: ReportOutcome, report: BackendReport) => void = () =>
     undefined,
-): { job: BackendJob; events: JobEvent[] } {
+): { job: BackendJob; events: BackendJobEvent[] } {
   const { job: first, events } = newJob({ input: { prompt: "a cat" } });
   let job: BackendJob = first;
   let now = START;

@@ -2,7 +2,7 @@ import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "c
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
 import { hostOf } from "../../src/room/host.ts";
-import { RoomHandle } from "../../src/room/room-handle.ts";
+import { RoomStub } from "../../src/room/room-stub.ts";
 import { tokenOf } from "../support/tokens.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
@@ -51,8 +51,8 @@ export function objectOf(room: string) {
   return env.ROOM.getByName(hostOf(room));
 }
 
-export function roomOf(room: string): RoomHandle {
-  return new RoomHandle(env, room);
+export function roomOf(room: string): RoomStub {
+  return new RoomStub(env, room);
 }
 
 /** Makes every event in the room's object too old to be kept, and runs the sweep that erases them. */

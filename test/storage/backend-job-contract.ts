@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { BackendJob, JobEvent } from "../../src/backend-job-model/backend-job.ts";
+import type { BackendJob, BackendJobEvent } from "../../src/backend-job-model/backend-job.ts";
 import { reported } from "../../src/backend-job-model/report.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { BackendJobStore } from "../../src/storage/backend-job-store.ts";
@@ -19,7 +19,7 @@ function opened(sql: Sql): BackendJobStore {
 }
 
 /** A job with output in pieces of 300 kB, of which the log keeps three. */
-function streamed(pieces: number): { job: BackendJob; events: JobEvent[] } {
+function streamed(pieces: number): { job: BackendJob; events: BackendJobEvent[] } {
   const delta = "x".repeat(300_000);
   const report = reportOf({ type: "output", delta });
   return play(Array.from({ length: pieces }, () => ({ wait: 1, report })));

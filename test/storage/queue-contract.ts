@@ -90,9 +90,9 @@ export function queueContract(withSql: WithSql): void {
         const ulids = jobs.queuedOf(new Set(["a", "c"])).map(({ ulid }) => ulid);
         expect(ulids).toEqual([ulidAt(1)]);
         expect(jobs.queuedOf(new Set())).toEqual([]);
-        expect(jobs.leavingWith("a")).toEqual([ulidAt(4)]);
-        expect(jobs.leavingWith("b")).toEqual([]);
-        expect(jobs.leavingWithAny()).toEqual([{ ulid: ulidAt(4), submitter: "a" }]);
+        expect(jobs.canceledWithSocketOf("a")).toEqual([ulidAt(4)]);
+        expect(jobs.canceledWithSocketOf("b")).toEqual([]);
+        expect(jobs.canceledWithAnySocket()).toEqual([{ ulid: ulidAt(4), submitter: "a" }]);
       }));
 
     it("keeps jobs that ask for different things apart, and those put off until they are due", () =>

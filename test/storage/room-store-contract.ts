@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { type RoomEvent, type RoomStore, RoomStores } from "../../src/storage/room-store.ts";
+import { type RoomStore, RoomStores, type StoredRoomEvent } from "../../src/storage/room-store.ts";
 import { migrateTo } from "../../src/storage/schema.ts";
 import { CHANNEL_LOG_TABLE } from "../../src/storage/segment-log.ts";
 import type { WithSql } from "./with-sql.ts";
 
 const AT = 1_800_000_000_000;
 
-function eventOf(offset: number): RoomEvent {
+function eventOf(offset: number): StoredRoomEvent {
   return { offset, at: AT + offset, id: `e${offset}`, type: "step.done", data: { n: offset } };
 }
 

@@ -98,7 +98,7 @@ export function versionContract(withSql: WithSql): void {
         const head = store.head([], START + 4_000, 9);
         expect(head.map(({ ulid }) => ulid)).toEqual(at(2, 1, 3, 4));
         expect(store.processing().map(({ ulid }) => ulid)).toEqual(at(5, 6, 7));
-        expect(store.leavingWithAny()).toEqual([{ ulid: ulidAt(3), submitter: "socket-2" }]);
+        expect(store.canceledWithAnySocket()).toEqual([{ ulid: ulidAt(3), submitter: "socket-2" }]);
         expect(store.queuedOf(new Set(["socket-1"]))).toMatchObject([{ ulid: ulidAt(1) }]);
         expect(store.overdue(START + 30_000, 9)).toMatchObject([{ ulid: ulidAt(2) }]);
         expect(store.endedBy(START + 4_000, 9).map(({ ulid }) => ulid)).toEqual(at(8, 9, 10));

@@ -99,7 +99,7 @@ export class Submissions {
   /** The output and result of an equal earlier job, if the space's cache may use it (decision 0018). */
   private findCachedAnswer(cacheKey: string, now: number) {
     const since = now - this.core.record.settings.cache_ttl_s * 1_000;
-    const job = this.core.store.answerTo(cacheKey, since);
+    const job = this.core.store.findCachedAnswer(cacheKey, since);
     // If a part of the output was dropped, the rest would pass for all of it.
     if (job === null || this.core.store.log.lacksOutput(job.ulid, job.attempts)) return null;
     const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));

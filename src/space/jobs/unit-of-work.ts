@@ -82,7 +82,7 @@ export class UnitOfWork {
 
   /** ULIDs of the jobs that must be canceled when this submitter's socket closes. */
   leavingWith(submitter: string): string[] {
-    const leaving = new Set(this.store.leavingWith(submitter));
+    const leaving = new Set(this.store.canceledWithSocketOf(submitter));
     for (const { job } of this.changes.values()) {
       if (job.submitter === submitter && job.cancelOnDisconnect) leaving.add(job.ulid);
     }

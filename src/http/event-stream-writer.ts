@@ -22,7 +22,7 @@ export interface StreamedFrame {
 }
 
 /** Server-sent events to one reader. */
-export class EventStream {
+export class EventStreamWriter {
   readonly readable: ReadableStream<Uint8Array>;
   private readonly writer: WritableStreamDefaultWriter<Uint8Array>;
   private readonly encoder = new TextEncoder();
@@ -52,7 +52,7 @@ export class EventStream {
   }
 
   /** `handle` is called when the reader has left or was cut off. */
-  onGone(handle: () => void): void {
+  onReaderLeft(handle: () => void): void {
     this.handleGone = handle;
   }
 

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { SLOW_BYTES } from "../../src/channel/flow.ts";
-import { EventStream, type StreamedFrame } from "../../src/http/event-stream.ts";
+import { EventStreamWriter, type StreamedFrame } from "../../src/http/event-stream-writer.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 
 interface ReadEvent {
@@ -9,7 +9,7 @@ interface ReadEvent {
   data: { type: string; offset?: number; skipped?: number; status?: string };
 }
 
-let openStreams: EventStream[] = [];
+let openStreams: EventStreamWriter[] = [];
 
 afterEach(() => {
   for (const stream of openStreams) stream.end();
@@ -17,14 +17,14 @@ afterEach(() => {
 });
 
 /** Opens a stream of a job's events and sends its `connection`; nobody reads it yet. */
-function openStream(): EventStream {
-  const stream = new EventStream(true);
+function openStream(): EventStreamWriter {
+  const stream = new EventStreamWriter(true);
   openStreams.push(stream);
   send(stream, { type: "connection", epoch: "e", offset: 0, recovered: true });
   return stream;
 }
 
-function send(to: EventStream, frame: StreamedFrame, bytes = 0): void {
+function send(to: EventStreamWriter, frame: StreamedFrame, bytes = 0): void {
   to.send(frame, JSON.stringify({ ...frame, ...(bytes > 0 ? { text: "x".repeat(bytes) } : {}) }));
 }
 
@@ -33,7 +33,7 @@ function progress(offset: number, status = "processing"): StreamedFrame {
 }
 
 /** Reads the stream to its end and returns its events, without the comments. */
-async function readAll({ readable }: EventStream): Promise<ReadEvent[]> {
+async function readAll({ readable }: EventStreamWriter): Promise<ReadEvent[]> {
   const text = await new Response(readable).text();
   return text
     .split("\n\n")
@@ -102,7 +102,7 @@ describe("a reader of a stream of events", () => {
   });
 
   it("whose snapshot ends with a progress that is held back gets no id before that one (C12a, C12c)", async () => {
-    const events = new EventStream(true);
+    const events = new EventStreamWriter(true);
     send(events, { type: "connection", epoch: "e", offset: 2, recovered: false });
     send(events, { type: "output", offset: 1 }, SLOW_BYTES);
     send(events, progress(2));
@@ -117,11 +117,11 @@ describe("a reader of a stream of events", () => {
   });
 
   it("gets an id with `connection` on a stream without a snapshot, and none on a job's (R17a, C12a)", async () => {
-    const events = new EventStream(false);
+    const events = new EventStreamWriter(false);
     send(events, { type: "connection", epoch: "e", offset: 7, recovered: false });
     events.end();
     expect(await readAll(events)).toMatchObject([{ id: "e:7", event: "connection" }]);
-    const job = new EventStream(true);
+    const job = new EventStreamWriter(true);
     send(job, { type: "connection", epoch: "e", offset: 7, recovered: false });
     job.end();
     expect((await readAll(job))[0]).not.toHaveProperty("id");
@@ -130,7 +130,7 @@ describe("a reader of a stream of events", () => {
   it("who leaves 8 MiB of output unread is cut off (C12d)", async () => {
     const events = openStream();
     const onGone = vi.fn();
-    events.onGone(onGone);
+    events.onReaderLeft(onGone);
     const pieces = Math.ceil(LIMITS.unreadBytes / 1_000_000);
     for (let offset = 1; offset <= pieces; offset += 1) {
       expect(onGone).not.toHaveBeenCalled();
@@ -143,7 +143,7 @@ describe("a reader of a stream of events", () => {
   it("who gets only progress is never cut off, however much there is (C12c)", async () => {
     const events = openStream();
     const onGone = vi.fn();
-    events.onGone(onGone);
+    events.onReaderLeft(onGone);
     for (let offset = 1; offset <= 20_000; offset += 1) send(events, progress(offset), 1_000);
     send(events, progress(20_001, "failed"));
     events.end();

@@ -1,6 +1,6 @@
 import type { Position } from "../channel/position.ts";
 import type { Env } from "../env.ts";
-import type { PublishedEvent } from "../protocol/room-events.ts";
+import type { EventToPublish } from "../protocol/room-events.ts";
 import type {
   PresenceChange,
   PresentUser,
@@ -11,7 +11,7 @@ import type {
 import { hostOf } from "./host.ts";
 
 /** Calls to a room. Only this class knows which object keeps it. */
-export class RoomHandle {
+export class RoomStub {
   private readonly env: Pick<Env, "ROOM">;
   private readonly room: string;
 
@@ -21,7 +21,7 @@ export class RoomHandle {
   }
 
   /** Publishes events. The caller has checked them, and that they may be published here. */
-  publish(events: PublishedEvent[]): Promise<PublishedPosition[]> {
+  publish(events: EventToPublish[]): Promise<PublishedPosition[]> {
     return this.host.publish(this.room, events);
   }
 

@@ -5,7 +5,7 @@ import type { PresenceChange } from "../room/calls.ts";
 const GATHER_MS = 50;
 
 /** The users who follow one room over this gateway, and the changes that are not yet reported to the room. */
-export class RoomPresence {
+export class RoomUsers {
   private readonly room: string;
   private readonly report: (changes: PresenceChange[]) => Promise<void>;
   private readonly counts = new Map<string, number>();
