@@ -65,7 +65,7 @@ export const CANCELED = "Canceled on request.";
 
 type ReportOfType<T extends BackendReport["type"]> = Extract<BackendReport, { type: T }>;
 
-/** A progress without a status means that the job is being processed. */
+/** Applies a progress report. One without a status means that the job is being processed. */
 function progressed(
   job: OpenBackendJob,
   report: ReportOfType<"progress">,

@@ -76,8 +76,8 @@ export class BackendJobEngine {
   }
 
   /**
-   * Adds a command to the next batch. It returns how to make the answer, which is called once the batch is
-   * stored.
+   * Adds a step to the next batch. The step returns a function that makes the answer; it is called once the
+   * batch is stored.
    */
   enqueue<T>(step: (now: number) => () => T): Promise<T> {
     this.burst.note(Date.now());

@@ -77,7 +77,10 @@ export function withPast(totals: Totals, past: EndedCounts): Totals {
   };
 }
 
-/** Whether a source has open sockets or active jobs: its numbers would be wrong after a crash. */
+/**
+ * Whether a source has open sockets or active jobs. If such a source crashes, its last report is wrong, so the
+ * monitor asks it from time to time.
+ */
 export function isLive({ connections, jobs }: SourceStats): boolean {
   return connections > 0 || jobs.active > 0;
 }

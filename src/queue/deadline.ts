@@ -72,7 +72,7 @@ function processingLimits(job: ProcessingJob): Limit[] {
   return limits;
 }
 
-/** Limits may be fractions of a second; instants are whole milliseconds. */
+/** Seconds, possibly fractional, as whole milliseconds, rounded up so that no limit ends early. */
 function wholeMs(seconds: number): number {
   return Math.ceil(seconds * 1_000);
 }

@@ -188,7 +188,9 @@ export class RoomEngine {
     return this.range.first > this.range.last;
   }
 
-  /** When the oldest events expire, milliseconds since 1970; `null` if there are none. */
+  /**
+   * When the oldest stored events expire, milliseconds since 1970; `null` if no event is stored.
+   */
   expiresAt(): number | null {
     return this.store?.expiresAt() ?? null;
   }

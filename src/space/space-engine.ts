@@ -299,8 +299,8 @@ export class SpaceEngine {
   }
 
   /**
-   * After a restart, sockets may be gone without a close event. Attempts whose worker is gone get their grace from
-   * now on, and jobs that were to be canceled when their submitter's socket closes are canceled.
+   * After a restart, sockets may be gone without a close event. The grace of an attempt whose worker's socket is
+   * gone begins now. A job with `cancel_on_disconnect` whose submitter's socket is gone is canceled.
    */
   private resolveOrphans(now: number): void {
     for (const { ulid, submitter } of this.core.store.canceledWithAnySocket()) {

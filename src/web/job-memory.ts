@@ -7,7 +7,10 @@ const MAX_REMEMBERED = 50;
 /** The part of `sessionStorage` used here; it belongs to one tab and is erased with it. */
 export type TabStorage = Pick<Storage, "getItem" | "setItem">;
 
-/** Returns the jobs of this tab, newest first. Their output is fetched again as a snapshot. */
+/**
+ * Returns the jobs of a space that this tab remembers, newest first. Their output is not stored: the caller
+ * follows each job, and gets its output with the snapshot.
+ */
 export function recallJobs(storage: TabStorage, space: string): RememberedJob[] {
   try {
     const stored: unknown = JSON.parse(storage.getItem(keyOf(space)) ?? "[]");

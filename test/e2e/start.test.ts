@@ -59,7 +59,7 @@ describe("npm start", () => {
     await client.ended(id);
     const running = await client.submit("demo", { prompt: "So is this. ".repeat(20) });
     expect(await edge.program.stop("SIGINT")).toBe(0);
-    expect(edge.program.printed).toContain("1 held");
+    expect(edge.program.printed).toContain("1 not acknowledged");
     await expect(fetch(edge.url)).rejects.toThrow();
     edge = await start();
     for (const job of [id, running.id]) {

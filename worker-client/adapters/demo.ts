@@ -4,7 +4,7 @@ import { LanguageAnalysis } from "./language.ts";
 import { TextRecognition } from "./text-recognition.ts";
 
 export interface DemoOptions {
-  /** Pause after each sentence, milliseconds. */
+  /** The demo's pause after each sentence of its answer, milliseconds. */
   paceMs: number;
 }
 

@@ -14,8 +14,8 @@ import type { SpaceCore } from "../space-core.ts";
 import { jobContextOf } from "../space-status.ts";
 
 /**
- * Followers of this many waiting jobs at the front of the queue are sent every new position. For the jobs behind
- * them a new position is not worth a stored row.
+ * Followers of this many jobs at the front of the queue are sent every new position. Jobs behind them get
+ * none: each position is an event of the job's log, and so a row to write.
  */
 const SENT_POSITIONS = 20;
 /** Least time between two rounds of new positions, milliseconds. */
@@ -154,8 +154,8 @@ export class JobFollowers {
   }
 
   /**
-   * Follows or unfollows once the batch is stored and delivered. A new follower is sent the log as it is then. If
-   * it were added before the delivery, it would be sent the batch's events twice.
+   * Runs `change`, which adds or removes a follower, once the batch is stored and delivered. A new follower is
+   * sent the log as it is then. If it were added before the delivery, it would be sent the batch's events twice.
    */
   afterDelivery(change: () => void): void {
     this.changesOfFollowers.push(change);

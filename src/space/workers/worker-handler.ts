@@ -113,7 +113,10 @@ export class WorkerHandler {
       .some((worker) => this.leases.hasExpired(worker, now));
   }
 
-  /** Drops workers whose lease has expired, before anything depends on them (decision 0010). */
+  /**
+   * Disconnects workers whose lease has expired. Call it before jobs are handed out or the status is reported,
+   * so that no dead worker counts (decision 0010).
+   */
   dropSilent(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
       if (!this.leases.hasExpired(worker, now)) continue;
