@@ -79,7 +79,7 @@ export class RemoteWorker {
     if (this.#drainReason === null) {
       this.#drainReason = reason;
       this.#jobs.rejectNew(`draining: ${reason}`);
-      this.#log.info(`draining (${reason}): ${this.#jobs.size} jobs to finish`);
+      this.#log.info(`draining (${reason}): jobs to finish: ${this.#jobs.size}`);
       if (this.#session.phase === "registered") this.#send({ type: "drain", reason });
       this.#drainTimer = setTimeout(() => {
         this.#log.error(`the drain took longer than ${timeoutMs / 1_000} s: stopping`);

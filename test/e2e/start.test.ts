@@ -59,7 +59,7 @@ describe("npm start", () => {
     await client.ended(id);
     const running = await client.submit("demo", { prompt: "So is this. ".repeat(20) });
     expect(await edge.program.stop("SIGINT")).toBe(0);
-    expect(edge.program.printed).toContain("1 not acknowledged");
+    expect(edge.program.printed).toContain("jobs to finish: 1");
     await expect(fetch(edge.url)).rejects.toThrow();
     edge = await start();
     for (const job of [id, running.id]) {
