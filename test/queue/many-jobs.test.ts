@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
 
-/** Lives through any days, each with checks of its own. */
+/** Checks any histories; `checksOf` makes fresh checks for each of them. */
 function always(checksOf: () => Checks): void {
   const anyDay = fc.property(days, (day) => liveThrough(new SpaceModel(), day, checksOf()));
   fc.assert(anyDay, { numRuns: 100 });
@@ -14,7 +14,7 @@ function ulids(jobs: Job[]): string[] {
 }
 
 describe("the jobs of a space, whatever happens", () => {
-  it("run in the order of priority and submit, also those that were queued again", () => {
+  it("run in the order of priority, then of submit, including those that were queued again", () => {
     always(() => ({
       dispatched: ({ now }, jobs, line, free) => {
         const due = line.filter((job) => job.status === "queued" && job.availableAt <= now);
@@ -23,7 +23,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("never run more at once than their worker has slots, and none new where it drains", () => {
+  it("never run on more slots than their worker has, and no new one runs on a draining worker (W11, W28)", () => {
     always(() => ({
       dispatched: (space, jobs) => {
         for (const { generation, slots, busy, draining } of space.serving()) {
@@ -34,7 +34,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("have ids that sort in the order of submits, also after memory was lost", () => {
+  it("have ids that sort in the order of submits, even after the memory was lost", () => {
     always(() => ({
       over: ({ submitted }) => {
         expect(submitted.toSorted()).toEqual(submitted);
@@ -100,7 +100,7 @@ describe("the jobs of a space, whatever happens", () => {
     });
   });
 
-  it("all end, with nobody there to run them, by time alone", () => {
+  it("all end by time alone if no worker ever comes", () => {
     always(() => ({
       over: (space) => {
         for (const worker of [0, 1]) space.perform({ type: "drop", worker });
