@@ -43,7 +43,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("know their place in the queue, and are counted, also where new ones are held", () => {
+  it("know their place in the queue, and are counted, even while new ones are deferred", () => {
     const inLine = (space: SpaceModel) => {
       const line = space.line();
       const places = line.map((job) => space.work.queuePosition(job));
@@ -53,31 +53,31 @@ describe("the jobs of a space, whatever happens", () => {
     always(() => ({ stored: inLine }));
   });
 
-  it("are held, and forgotten while they are, in many of these histories", () => {
-    let held = 0;
-    let heldInPart = 0;
-    let forgotten = 0;
+  it("are deferred, and lost with the memory while they are, in many of these histories", () => {
+    let deferred = 0;
+    let deferredInPart = 0;
+    let lost = 0;
     for (const day of fc.sample(days, { numRuns: 300, seed: 20_261_121 })) {
       const space = new SpaceModel();
       let accepted = 0;
       liveThrough(space, day, {
         dispatched: () => {
-          if (space.submitted.length < accepted) forgotten += 1;
+          if (space.submitted.length < accepted) lost += 1;
           accepted = space.submitted.length;
         },
         stored: ({ work }, changes) => {
           if (work.deferredSince === null) return;
-          held += 1;
-          if (changes.length > 0) heldInPart += 1;
+          deferred += 1;
+          if (changes.length > 0) deferredInPart += 1;
         },
       });
     }
-    expect(held).toBeGreaterThan(50);
-    expect(heldInPart).toBeGreaterThan(20);
-    expect(forgotten).toBeGreaterThan(5);
+    expect(deferred).toBeGreaterThan(50);
+    expect(deferredInPart).toBeGreaterThan(20);
+    expect(lost).toBeGreaterThan(5);
   });
 
-  it("are in the store as they are in memory after every batch", () => {
+  it("are the same in the store as in memory after every batch", () => {
     always(() => ({
       stored: (space) => {
         expect(space.jobs().length).toBe(space.submitted.length);

@@ -46,11 +46,11 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   },
 );
 
-/** What arrives together, whether some of it may be held, and whether memory is lost after the rest was stored. */
+/** Histories: what arrives together, whether it may be deferred, and whether the memory is lost after a save. */
 export const days = fc.array(
   fc.record({
     acts: fc.array(act, { minLength: 1, maxLength: 4 }),
-    mayHold: fc.boolean(),
+    mayDefer: fc.boolean(),
     forgets: fc.boolean(),
   }),
   { maxLength: 20, size: "max" },
@@ -104,16 +104,16 @@ export class SpaceModel {
     }));
   }
 
-  /** @param mayHold new jobs that run may stay in memory */
-  save(mayHold: boolean): Change[] {
-    this.work.defer(mayHold ? Number.POSITIVE_INFINITY : 0, this.now);
+  /** @param mayDefer new jobs that run may stay in memory */
+  save(mayDefer: boolean): Change[] {
+    this.work.defer(mayDefer ? Number.POSITIVE_INFINITY : 0, this.now);
     this.work.save();
     const changes = this.work.takeStored();
     for (const { ulid } of this.stored()) this.accepted.add(ulid);
     return changes;
   }
 
-  /** What was held is gone, and nobody was promised it. */
+  /** The memory is lost, and with it the deferred jobs; none of them was acknowledged. */
   forget(): void {
     this.work = new UnitOfWork(this.store);
     this.submitted = this.submitted.filter((ulid) => this.accepted.has(ulid));
@@ -221,16 +221,16 @@ export interface Checks {
   over?: (space: SpaceModel) => void;
 }
 
-export type Day = { acts: Act[]; mayHold: boolean; forgets: boolean }[];
+export type Day = { acts: Act[]; mayDefer: boolean; forgets: boolean }[];
 
 export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
-  for (const { acts, mayHold, forgets } of day) {
+  for (const { acts, mayDefer, forgets } of day) {
     for (const act of acts) space.perform(act);
     const [line, workers] = [space.line(), space.serving()];
     const free = freeSlots(workers);
     const jobs = space.work.dispatch(workers, space.now);
     checks.dispatched?.(space, jobs, line, free);
-    const changes = space.save(mayHold);
+    const changes = space.save(mayDefer);
     checks.stored?.(space, changes);
     if (forgets) space.forget();
   }
