@@ -1,6 +1,6 @@
 /**
  * A place in a channel: offsets count from 1 within an epoch; offset 0 is before the first event. The epoch is
- * a random text that is chosen anew whenever the offsets start again, as an offset alone would then point to the
+ * a random text that changes whenever the offsets start again, as an offset alone would then point to the
  * wrong event. Example: a client has seen event 7 of a room, the room is erased, and 9 new events are
  * published. Without the epoch the client would resume after 7, get events 8 and 9, and never learn that 1 to 7
  * of the new log are missing. With it the epochs differ, and the client gets a snapshot instead.

@@ -18,26 +18,26 @@ const times: fc.Arbitrary<SocketTimes> = fc.record({
   heardAt: instants,
 });
 
-describe("a job", () => {
-  it("is erased its own time after its end", () => {
+describe("a backend's job", () => {
+  it("is erased `result_ttl_s` after its end (B15)", () => {
     const { job } = newJob({ result_ttl_s: 1.5 });
     const end = reported(job, reportOf({ type: "complete" }), START + 10);
     expect(erasedAt(end.job)).toBe(START + 10 + 1_500);
   });
 
-  it("is erased a week after its last report where it never ends", () => {
+  it("is erased a week after its last report if it never ends (B15)", () => {
     const { job } = reported(PUBLIC, reportOf({ type: "progress" }), START + DAY_MS);
     expect(erasedAt(job)).toBe(START + 8 * DAY_MS);
   });
 });
 
-describe("a socket", () => {
-  it("without anything to wait for has no deadline, however long it lasts", () => {
+describe("a socket of a backend's job", () => {
+  it("has no deadline if it waits for nothing, however long it is open", () => {
     expect(socketDueAt(QUIET, PUBLIC)).toBeNull();
     expect(dueOf(QUIET, PUBLIC, null, START + 100 * DAY_MS)).toBeNull();
   });
 
-  it("has nothing due before the alarm it asks for, and something then", () => {
+  it("has nothing due before the time of its alarm, and something at that time", () => {
     fc.assert(
       fc.property(times, fc.constantFrom(null, PUBLIC, PRIVATE), (socket, job) => {
         const at = socketDueAt(socket, job);
@@ -51,19 +51,19 @@ describe("a socket", () => {
     );
   });
 
-  it("that waits for a job is dismissed after an hour", () => {
+  it("that waits for a job to be made is closed after an hour (B8b)", () => {
     const socket = { ...QUIET, pending: { since: START } };
     expect(dueOf(socket, null, null, START + 60 * MINUTE_MS - 1)).toBeNull();
     expect(dueOf(socket, null, null, START + 60 * MINUTE_MS)).toBe("unmade");
   });
 
-  it("needs a good token as long as its job is private, and else none", () => {
+  it("needs a valid token while its job is private, and none otherwise (B7a)", () => {
     const socket = { ...QUIET, expiresAt: START + MINUTE_MS };
     expect(dueOf(socket, PRIVATE, null, START + MINUTE_MS)).toBe("expired");
     expect(dueOf(socket, PUBLIC, null, START + MINUTE_MS)).toBeNull();
   });
 
-  it("is silent three minutes after its last ping or frame, if it ever pinged", () => {
+  it("counts as silent three minutes after its last ping or frame, if it ever sent a ping (B11b)", () => {
     const late = START + 3 * MINUTE_MS;
     expect(dueOf(QUIET, PUBLIC, null, late)).toBeNull();
     expect(dueOf(QUIET, PUBLIC, START, late - 1)).toBeNull();

@@ -11,17 +11,17 @@ import type { Json } from "../../src/protocol/codec.ts";
 export const START = Date.UTC(2026, 10, 20, 10);
 export const IDENTITY = { id: "render-42", epoch: "3f2a91c0", fingerprint: "f" };
 
-/** A job as it is made, with its first event. */
+/** Makes a job, with its first event. */
 export function newJob(body: object = {}) {
   return created(createBackendJobBody.parse(body), IDENTITY, START);
 }
 
-/** A report as the schema reads it. */
+/** Parses a report with the schema. */
 export function reportOf(report: { type: string; [field: string]: Json }): BackendReport {
   return backendReport.parse(report);
 }
 
-const maybe = <T>(one: fc.Arbitrary<T>) => fc.option(one, { nil: undefined });
+const maybe = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: undefined });
 const words = fc.constantFrom("one", "two", "naïve 😀");
 const values = fc.constantFrom<Json>(null, 0, "text", [1, { deep: true }], { ok: 1 });
 
@@ -48,7 +48,7 @@ const end = fc.oneof(
 export const openReports: fc.Arbitrary<BackendReport> = fc.oneof(progress, output);
 export const endReports: fc.Arbitrary<BackendReport> = end;
 
-/** Reports with the time that passed before each, now and then negative: clocks are set back. */
+/** Reports, each with the time that passed before it; it may be negative, because clocks are set back. */
 export const histories = fc.array(
   fc.record({
     wait: fc.integer({ min: -50, max: 5_000 }),
@@ -58,10 +58,10 @@ export const histories = fc.array(
 );
 export type History = { wait: number; report: BackendReport }[];
 
-/** Runs a history; `told` sees each outcome beside the job before it. */
+/** Runs a history; `onOutcome` is called with each outcome and the job before it. */
 export function play(
   history: History,
-  told: (before: BackendJob, outcome: ReportOutcome, report: BackendReport) => void = () =>
+  onOutcome: (before: BackendJob, outcome: ReportOutcome, report: BackendReport) => void = () =>
     undefined,
 ): { job: BackendJob; events: BackendJobEvent[] } {
   const { job: first, events } = newJob({ input: { prompt: "a cat" } });
@@ -70,7 +70,7 @@ export function play(
   for (const { wait, report } of history) {
     now += wait;
     const outcome = reported(job, report, now);
-    told(job, outcome, report);
+    onOutcome(job, outcome, report);
     if (outcome.kind === "changed") events.push(...outcome.events);
     job = outcome.job;
   }

@@ -18,14 +18,14 @@ function always(holds: (history: History) => void): void {
   fc.assert(fc.property(histories, holds), { numRuns: 500 });
 }
 
-describe("a job that its backend reports", () => {
+describe("a job whose progress its backend reports", () => {
   it("is queued when it is made, with the first event of its log", () => {
     const { job, events } = newJob({ message: "in line", user: "ann" });
     expect(job).toMatchObject({ status: "queued", offset: 1, attempts: 0, message: "in line" });
     expect(events).toMatchObject([{ kind: "progress", offset: 1, status: "queued", at: START }]);
   });
 
-  it("has a log without a gap, whose last offset is the job's", () => {
+  it("has a log without gaps that ends with the job's offset (C14)", () => {
     always((history) => {
       const { job, events } = play(history);
       expect(events.map(({ offset }) => offset)).toEqual(events.map((_, index) => index + 1));
@@ -33,7 +33,7 @@ describe("a job that its backend reports", () => {
     });
   });
 
-  it("ends once, and what comes after its end changes nothing", () => {
+  it("ends once, and later reports change nothing (B4)", () => {
     always((history) => {
       const { job, events } = play(history, (before, outcome) => {
         if (!isOver(before)) {
@@ -48,7 +48,7 @@ describe("a job that its backend reports", () => {
     });
   });
 
-  it("knows its end when it is told again, and refuses any other", () => {
+  it("recognizes a repeat of its end, and refuses any other end (B4)", () => {
     fc.assert(
       fc.property(histories, endReports, endReports, (history, end, other) => {
         const open = play(history.filter(({ report }) => isOpenReport(report))).job;
@@ -65,7 +65,7 @@ describe("a job that its backend reports", () => {
     );
   });
 
-  it("refuses progress and output after its end", () => {
+  it("refuses progress and output after its end (B4)", () => {
     fc.assert(
       fc.property(endReports, openReports, (end, late) => {
         const { job } = reported(newJob().job, end, START);
@@ -74,21 +74,21 @@ describe("a job that its backend reports", () => {
     );
   });
 
-  it("has the state its last progress told", () => {
+  it("has the state of its last progress report", () => {
     always((history) => {
       const { job, events } = play(history);
-      const told = events.findLast((event) => event.kind === "progress");
-      if (!told || isOver(job)) return;
-      const { status, progress, message, estimatedRemaining, outputPath } = told;
+      const last = events.findLast((event) => event.kind === "progress");
+      if (!last || isOver(job)) return;
+      const { status, progress, message, estimatedRemaining, outputPath } = last;
       expect(job).toMatchObject({ status, progress, message, estimatedRemaining, outputPath });
     });
   });
 
-  it("keeps what a report does not name, and clears what it names as null", () => {
-    const told = { message: "half way", estimated_remaining: 9, output_path: "s3://a/b" };
+  it("keeps fields that are absent from a report, and clears fields that are null", () => {
+    const fields = { message: "half way", estimated_remaining: 9, output_path: "s3://a/b" };
     const first = reported(
       newJob().job,
-      reportOf({ type: "progress", progress: 50, ...told }),
+      reportOf({ type: "progress", progress: 50, ...fields }),
       START,
     );
     const second = reported(first.job, reportOf({ type: "progress", progress: 60 }), START);
@@ -102,7 +102,7 @@ describe("a job that its backend reports", () => {
     expect(third.job).toMatchObject({ progress: 60, message: null, outputPath: "s3://a/b" });
   });
 
-  it("counts an attempt each time it is taken up, and output is of the attempt it came in", () => {
+  it("counts an attempt each time it becomes `processing`, and output belongs to the attempt in which it came", () => {
     always((history) => {
       const { job, events } = play(history);
       let [status, attempts] = ["queued", 0];
@@ -119,7 +119,7 @@ describe("a job that its backend reports", () => {
     });
   });
 
-  it("never goes back in time, also where the clock does", () => {
+  it("never goes back in time, even if the clock does", () => {
     always((history) => {
       const { job, events } = play(history);
       const times = events.map(({ at }) => at);
@@ -128,7 +128,7 @@ describe("a job that its backend reports", () => {
     });
   });
 
-  it("says what it was canceled for, and that it is whole when it is completed", () => {
+  it("has the reason of its cancel, and 100 percent when it is completed", () => {
     const { job } = newJob();
     expect(
       reported(job, reportOf({ type: "cancel", reason: "no budget" }), START).job,

@@ -6,13 +6,13 @@ interface Event {
   offset: number;
   weight: Weight;
 }
-interface Told extends OutgoingEvent<Event> {
+interface SentEvent extends OutgoingEvent<Event> {
   at: number;
 }
 
 const INTERVAL_MS = 50;
 
-/** Events with the time that passed before each; the last of them may be the channel's last. */
+/** Events, each with the time that passed before it; the last one may be the channel's last. */
 const histories = fc
   .tuple(
     fc.array(fc.record({ wait: fc.nat(120), kept: fc.boolean() }), { maxLength: 60 }),
@@ -26,36 +26,36 @@ const histories = fc
     }),
   );
 
-/** Runs a history with a timer that rings exactly when it is due. */
-function play(steps: { wait: number; event: Event }[]): { told: Told[]; offeredAt: number[] } {
+/** Runs a history with a timer that fires exactly when it is due. */
+function play(steps: { wait: number; event: Event }[]): { sent: SentEvent[]; offeredAt: number[] } {
   const coalescer = new Coalescer<Event>(INTERVAL_MS);
-  const told: Told[] = [];
+  const sent: SentEvent[] = [];
   const offeredAt: number[] = [];
   let now = 1_000;
-  const tell = (passed: OutgoingEvent<Event>[], at: number) => {
-    told.push(...passed.map((one) => ({ ...one, at })));
+  const record = (outgoing: OutgoingEvent<Event>[], at: number) => {
+    sent.push(...outgoing.map((event) => ({ ...event, at })));
   };
-  const ringUntil = (limit: number) => {
+  const runTimersUntil = (limit: number) => {
     for (let due = coalescer.dueAt; due !== null && due <= limit; due = coalescer.dueAt) {
-      tell(coalescer.release(due), due);
+      record(coalescer.release(due), due);
     }
   };
   for (const { wait, event } of steps) {
-    ringUntil(now + wait);
+    runTimersUntil(now + wait);
     now += wait;
     offeredAt.push(now);
-    tell(coalescer.offer(event, event.weight, now), now);
+    record(coalescer.offer(event, event.weight, now), now);
   }
-  ringUntil(Number.POSITIVE_INFINITY);
-  return { told, offeredAt };
+  runTimersUntil(Number.POSITIVE_INFINITY);
+  return { sent, offeredAt };
 }
 
-function always(holds: (told: Told[], offered: Event[], offeredAt: number[]) => void): void {
+function always(holds: (sent: SentEvent[], offered: Event[], offeredAt: number[]) => void): void {
   fc.assert(
     fc.property(histories, (steps) => {
-      const { told, offeredAt } = play(steps);
+      const { sent, offeredAt } = play(steps);
       holds(
-        told,
+        sent,
         steps.map(({ event }) => event),
         offeredAt,
       );
@@ -65,34 +65,34 @@ function always(holds: (told: Told[], offered: Event[], offeredAt: number[]) => 
 }
 
 describe("coalesced events", () => {
-  it("go out in order, and each says how many just before it were left out", () => {
-    always((told) => {
+  it("are sent in order, and each says how many just before it were left out (S17b)", () => {
+    always((sent) => {
       let last = 0;
-      for (const { event, skipped } of told) {
+      for (const { event, skipped } of sent) {
         expect(event.offset).toBe(last + 1 + skipped);
         last = event.offset;
       }
     });
   });
 
-  it("leave out states only: every piece and the last event go out", () => {
-    always((told, offered) => {
-      const sent = new Set(told.map(({ event }) => event.offset));
+  it("leave out only states: every piece and the last event are sent (S17c)", () => {
+    always((sent, offered) => {
+      const offsets = new Set(sent.map(({ event }) => event.offset));
       for (const { offset, weight } of offered) {
-        if (weight !== "state") expect(sent).toContain(offset);
+        if (weight !== "state") expect(offsets).toContain(offset);
       }
     });
   });
 
-  it("end with the newest: nothing is held for good", () => {
-    always((told, offered) => {
-      expect(told.at(-1)?.event.offset).toBe(offered.at(-1)?.offset);
+  it("end with the newest one: nothing is delayed forever", () => {
+    always((sent, offered) => {
+      expect(sent.at(-1)?.event.offset).toBe(offered.at(-1)?.offset);
     });
   });
 
-  it("have one state an interval at most", () => {
-    always((told) => {
-      const states = told.filter(({ event }) => event.weight === "state");
+  it("have at most one state in each interval (S17a)", () => {
+    always((sent) => {
+      const states = sent.filter(({ event }) => event.weight === "state");
       for (const [index, { at }] of states.entries()) {
         const before = states[index - 1];
         if (before) expect(at - before.at).toBeGreaterThanOrEqual(INTERVAL_MS);
@@ -100,28 +100,28 @@ describe("coalesced events", () => {
     });
   });
 
-  it("wait for an interval at most, the last of all for nothing", () => {
-    always((told, _offered, offeredAt) => {
-      for (const { event, at } of told) {
+  it("wait for at most one interval, and the last one doesn't wait (S17c)", () => {
+    always((sent, _offered, offeredAt) => {
+      for (const { event, at } of sent) {
         const waited = at - (offeredAt[event.offset - 1] ?? 0);
         expect(waited).toBeLessThanOrEqual(event.weight === "last" ? 0 : INTERVAL_MS);
       }
     });
   });
 
-  it("that are rare enough all go out at once", () => {
+  it("that are rare enough are all sent at once", () => {
     const steps = Array.from({ length: 5 }, (_, index) => ({
       wait: INTERVAL_MS,
       event: { offset: index + 1, weight: "state" as const },
     }));
-    const { told, offeredAt } = play(steps);
-    expect(told.map(({ at }) => at)).toEqual(offeredAt);
-    expect(told.every(({ skipped }) => skipped === 0)).toBe(true);
+    const { sent, offeredAt } = play(steps);
+    expect(sent.map(({ at }) => at)).toEqual(offeredAt);
+    expect(sent.every(({ skipped }) => skipped === 0)).toBe(true);
   });
 });
 
-describe("what is known while a state is held", () => {
-  it("is up to where all went out, from which a log can go on after memory was lost", () => {
+describe("a coalescer that delays a state", () => {
+  it("knows the last offset that it sent, from which the log can go on after the memory was lost", () => {
     fc.assert(
       fc.property(histories, (steps) => {
         const coalescer = new Coalescer<Event>(INTERVAL_MS);
@@ -129,7 +129,8 @@ describe("what is known while a state is held", () => {
         let last = 0;
         for (const { wait, event } of steps) {
           now += wait;
-          for (const one of coalescer.offer(event, event.weight, now)) last = one.event.offset;
+          for (const outgoing of coalescer.offer(event, event.weight, now))
+            last = outgoing.event.offset;
           if (coalescer.sentTo === null) expect(last).toBe(event.offset);
           else expect(coalescer.sentTo).toBe(last);
         }
@@ -137,7 +138,7 @@ describe("what is known while a state is held", () => {
     );
   });
 
-  it("does not hold longer where the clock was set back", () => {
+  it("doesn't delay it longer if the clock was set back", () => {
     const coalescer = new Coalescer<Event>(INTERVAL_MS);
     const state = (offset: number): Event => ({ offset, weight: "state" });
     coalescer.offer(state(1), "state", 1_000_000);

@@ -10,12 +10,12 @@ const event = {
 };
 
 describe("a filter of events", () => {
-  it("lets everything through where there is none", () => {
+  it("lets every event pass if it is empty or missing", () => {
     expect(wants(null, event)).toBe(true);
     expect(wants({}, event)).toBe(true);
   });
 
-  it("asks for types, whole or by their beginning", () => {
+  it("selects types, whole or by their prefix (R7)", () => {
     for (const type of ["workflow.progress", "workflow.*", "*"]) {
       expect(wants({ types: ["other", type] }, event), type).toBe(true);
     }
@@ -24,7 +24,7 @@ describe("a filter of events", () => {
     }
   });
 
-  it("asks for fields by their path, which must be there and equal one of the values", () => {
+  it("selects events whose fields exist and equal one of the values (R7)", () => {
     const fitting = { progress: 5, "owner.name": ["bob", "ann"], done: false, note: null };
     expect(wants({ where: fitting }, event)).toBe(true);
     const unfitting: Record<string, string | null | string[]>[] = [
@@ -44,7 +44,7 @@ describe("a filter of events", () => {
 });
 
 describe("the address of a channel", () => {
-  it("is that of a room, a space or a job", () => {
+  it("is the address of a room, a space or a job (R4a)", () => {
     expect(parseAddress("global")).toEqual({ kind: "room", name: "global" });
     expect(parseAddress("user:a@b.c")).toEqual({ kind: "room", name: "user:a@b.c" });
     expect(parseAddress("space:demo")).toEqual({ kind: "space", name: "demo" });
@@ -53,12 +53,12 @@ describe("the address of a channel", () => {
     }
   });
 
-  it("may be the room of any user a token can name", () => {
+  it("may be the room of any user that a token can name", () => {
     expect(roomName.safeParse("user:auth0|5f7c").success).toBe(true);
     expect(parseAddress("user:auth0|5f7c")).toEqual({ kind: "room", name: "user:auth0|5f7c" });
   });
 
-  it("is nothing else", () => {
+  it("is nothing else (R4a)", () => {
     for (const text of [
       "",
       "x",
@@ -87,7 +87,7 @@ describe("the address of a channel", () => {
 });
 
 describe("the bound on a client's frames", () => {
-  it("lets a burst through, and in the long run no more than its rate", () =>
+  it("allows a burst, and in the long run no more than its rate (R14a)", () =>
     fc.assert(
       fc.property(fc.array(fc.nat(300), { minLength: 50, maxLength: 400 }), (gaps) => {
         const rate = { burst: 20, perSecond: 10 };

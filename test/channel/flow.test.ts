@@ -17,11 +17,11 @@ function sending(sizes: readonly number[], from: Flow = NOTHING_SENT): Flow {
 const sizes = fc.array(fc.integer({ min: 1, max: 400_000 }), { maxLength: 300 });
 
 function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, one) => total + one, 0);
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 describe("a subscriber that acknowledges", () => {
-  it("is behind exactly when more than the window is ackWindow", () => {
+  it("is behind exactly when more than the window is not acknowledged (S18b)", () => {
     fc.assert(
       fc.property(sizes, (sent) => {
         expect(isBehind(sending(sent))).toBe(sum(sent) > FLOW_WINDOW_BYTES);
@@ -29,14 +29,14 @@ describe("a subscriber that acknowledges", () => {
     );
   });
 
-  it("may always be sent one frame, however large", () => {
+  it("may always be sent one more frame when it has acknowledged all, however large that is", () => {
     expect(isBehind(NOTHING_SENT)).toBe(false);
     const large = sending([2 * FLOW_WINDOW_BYTES]);
     expect(isBehind(large)).toBe(true);
     expect(isBehind(afterAck(large, 1))).toBe(false);
   });
 
-  it("that has all of it is never behind, whatever it acknowledged before, twice or out of turn", () => {
+  it("is not behind once it has acknowledged everything, even if it acknowledged twice or out of order before (S18)", () => {
     fc.assert(
       fc.property(sizes, fc.array(fc.nat(400)), (sent, acks) => {
         const flow = acks.reduce(afterAck, sending(sent));
@@ -48,7 +48,7 @@ describe("a subscriber that acknowledges", () => {
     );
   });
 
-  it("is never counted as having more than it acknowledged, and what is counted only grows", () => {
+  it("is never credited with more than it acknowledged, and the credit only grows", () => {
     fc.assert(
       fc.property(sizes, fc.array(fc.nat(300)), (sent, acks) => {
         let flow = sending(sent);
@@ -64,13 +64,13 @@ describe("a subscriber that acknowledges", () => {
     );
   });
 
-  it("that acknowledges each frame is known to the byte", () => {
+  it("that acknowledges every frame is counted to the byte", () => {
     const flow = sending([10, 20, 30]);
     expect(afterAck(flow, 2)).toMatchObject({ sent: 60, acked: 30 });
     expect(afterAck(flow, 0)).toEqual(flow);
   });
 
-  it("takes little room, however much it is sent", () => {
+  it("needs little space, however much it is sent", () => {
     const flow = sending(Array(10_000).fill(1));
     expect(flow.marks.length).toBeLessThanOrEqual(64);
     expect(JSON.stringify(flow).length).toBeLessThan(4_096);

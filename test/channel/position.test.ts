@@ -11,7 +11,7 @@ import { anyText } from "../protocol/noise.ts";
 const epochs = fc.stringMatching(/^[\w-]{1,40}$/);
 const positions = fc.record({ epoch: epochs, offset: fc.nat(999_999_999_999_999) });
 
-/** A log that gave out `last` offsets and dropped the first `dropped` of them. */
+/** A log that used `last` offsets and dropped the first `dropped` of them. */
 const logs = fc.tuple(fc.nat(30), fc.nat(30)).map(
   ([dropped, kept]): LogBounds => ({
     epoch: "now",
@@ -21,7 +21,7 @@ const logs = fc.tuple(fc.nat(30), fc.nat(30)).map(
 );
 
 describe("a position", () => {
-  it("is read back as it was written", () => {
+  it("is parsed as it was formatted", () => {
     fc.assert(
       fc.property(positions, (position) => {
         expect(parsePosition(formatPosition(position))).toEqual(position);
@@ -29,7 +29,7 @@ describe("a position", () => {
     );
   });
 
-  it("is read from nothing but `<epoch>:<offset>`, and noise never throws", () => {
+  it("is parsed from nothing but `<epoch>:<offset>`, and noise never throws (C14, C7)", () => {
     fc.assert(
       fc.property(anyText(), (noise) => {
         const position = parsePosition(noise);
@@ -53,17 +53,17 @@ describe("a position", () => {
     "a:b:1",
     "a:9999999999999999",
     `${"a".repeat(41)}:1`,
-  ])("is not read from %j", (text) => {
+  ])("is not parsed from %j", (text) => {
     expect(parsePosition(text)).toBeNull();
   });
 
-  it("never loses a digit: the largest offset that is read is a safe integer", () => {
+  it("never loses a digit: the largest offset that is parsed is a safe integer", () => {
     expect(parsePosition(`a:${"9".repeat(15)}`)?.offset).toBe(999_999_999_999_999);
   });
 });
 
 describe("a follower", () => {
-  it("recovers exactly where every event after its position is still there", () => {
+  it("recovers exactly when every event after its position is still stored (C9, C10)", () => {
     fc.assert(
       fc.property(logs, fc.nat(70), (log, offset) => {
         const isKnown = offset <= log.last;
@@ -79,7 +79,7 @@ describe("a follower", () => {
     );
   });
 
-  it("of another epoch, or without a position, starts from a snapshot", () => {
+  it("with a position of another epoch, or without one, gets a snapshot (C10)", () => {
     fc.assert(
       fc.property(logs, fc.nat(70), (log, offset) => {
         expect(recover(null, log)).toEqual({ recovered: false });
@@ -88,7 +88,7 @@ describe("a follower", () => {
     );
   });
 
-  it("that saw everything recovers even where nothing is kept", () => {
+  it("that saw everything recovers even if no event is stored any more", () => {
     const log = { epoch: "now", last: 7, first: 8 };
     expect(recover({ epoch: "now", offset: 7 }, log)).toEqual({ recovered: true, after: 7 });
     expect(recover({ epoch: "now", offset: 6 }, log)).toEqual({ recovered: false });

@@ -14,18 +14,18 @@ interface Subscriber {
   attachment: { throttled: Throttled | null };
 }
 
-/** A job that tells, one subscriber, and a clock that rings bells exactly when they are due. */
+/** A job that sends events, one subscriber, and a clock whose timers fire exactly when they are due. */
 class Stage {
   readonly got: (Frame & { at: number })[] = [];
-  readonly one: Subscriber;
+  readonly subscriber: Subscriber;
   isCut = false;
   now = 1_000;
   offset = 0;
-  private bells: { at: number; ring: (now: number) => void }[] = [];
+  private timers: { at: number; ring: (now: number) => void }[] = [];
   private readonly throttle: Throttle<Subscriber>;
 
   constructor(maxRate: number | null, acks: boolean) {
-    this.one = { attachment: { throttled: throttledAs(maxRate, acks) } };
+    this.subscriber = { attachment: { throttled: throttledAs(maxRate, acks) } };
     this.throttle = new Throttle({
       send: (_, text) => {
         if (this.isCut) throw new Error("sent after it was cut off");
@@ -36,33 +36,33 @@ class Stage {
         this.isCut = true;
       },
       startTimer: (ms, ring) => {
-        const bell = { at: this.now + ms, ring };
-        this.bells.push(bell);
+        const timer = { at: this.now + ms, ring };
+        this.timers.push(timer);
         return () => {
-          this.bells = this.bells.filter((other) => other !== bell);
+          this.timers = this.timers.filter((other) => other !== timer);
         };
       },
     });
   }
 
-  tell(type: "progress" | "output", bytes: number, status = "processing"): void {
+  report(type: "progress" | "output", bytes: number, status = "processing"): void {
     this.offset += 1;
     const frame = { type, status, offset: this.offset, text: "x".repeat(bytes) };
-    this.throttle.send(this.one, eventTextsOf([frame], [JSON.stringify(frame)]), this.now);
+    this.throttle.send(this.subscriber, eventTextsOf([frame], [JSON.stringify(frame)]), this.now);
   }
 
   acknowledge(offset: number): void {
-    this.throttle.onAck(this.one, offset, this.now);
+    this.throttle.onAck(this.subscriber, offset, this.now);
   }
 
   wait(ms: number): void {
     const until = this.now + ms;
     for (;;) {
-      const bell = this.bells.sort((a, b) => a.at - b.at)[0];
-      if (!bell || bell.at > until) break;
-      this.bells.shift();
-      this.now = bell.at;
-      bell.ring(this.now);
+      const timer = this.timers.sort((a, b) => a.at - b.at)[0];
+      if (!timer || timer.at > until) break;
+      this.timers.shift();
+      this.now = timer.at;
+      timer.ring(this.now);
     }
     this.now = until;
   }
@@ -73,14 +73,14 @@ class Stage {
 }
 
 type Step =
-  | { do: "tell"; kind: "progress" | "output"; bytes: number }
+  | { do: "report"; kind: "progress" | "output"; bytes: number }
   | { do: "wait"; ms: number }
-  /** Of what has arrived, this part. */
+  /** Acknowledges this part of what has arrived. */
   | { do: "ack"; part: number };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({
-    do: fc.constant("tell" as const),
+    do: fc.constant("report" as const),
     kind: fc.constantFrom("progress" as const, "output" as const),
     bytes: fc.integer({ min: 1, max: 60_000 }),
   }),
@@ -91,10 +91,10 @@ const histories = fc.array(step, { maxLength: 120 });
 const rates = fc.option(fc.integer({ min: 1, max: 20 }));
 
 function play(stage: Stage, steps: readonly Step[]): void {
-  for (const one of steps) {
-    if (one.do === "tell") stage.tell(one.kind, one.bytes);
-    else if (one.do === "wait") stage.wait(one.ms);
-    else stage.acknowledge(Math.floor(stage.lastGot * one.part));
+  for (const step of steps) {
+    if (step.do === "report") stage.report(step.kind, step.bytes);
+    else if (step.do === "wait") stage.wait(step.ms);
+    else stage.acknowledge(Math.floor(stage.lastGot * step.part));
   }
 }
 
@@ -106,14 +106,14 @@ function expectGapless(frames: readonly Frame[]): void {
   }
 }
 
-describe("a subscriber that asks for no rate", () => {
-  it("and keeps up gets every event, each at once", () => {
+describe("a subscriber without a `max_rate`", () => {
+  it("that keeps up gets every event at once (S17)", () => {
     fc.assert(
       fc.property(histories, (steps) => {
         const stage = new Stage(null, true);
-        for (const one of steps) {
-          if (one.do !== "tell") continue;
-          stage.tell(one.kind, one.bytes);
+        for (const step of steps) {
+          if (step.do !== "report") continue;
+          stage.report(step.kind, step.bytes);
           expect(stage.lastGot).toBe(stage.offset);
           stage.acknowledge(stage.offset);
         }
@@ -122,54 +122,54 @@ describe("a subscriber that asks for no rate", () => {
     );
   });
 
-  it("is thinned out only once more than 64 KiB of what it was sent are not acknowledged", () => {
+  it("gets fewer states only while more than 64 KiB are not acknowledged (S18a)", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 5_000 }), { maxLength: 60 }), (sizes) => {
         const stage = new Stage(null, true);
         for (const bytes of sizes) {
-          const { sent = 0 } = stage.one.attachment.throttled?.flow ?? {};
+          const { sent = 0 } = stage.subscriber.attachment.throttled?.flow ?? {};
           const before = stage.got.length;
-          stage.tell("progress", bytes);
+          stage.report("progress", bytes);
           expect(stage.got.length).toBe(sent > SLOW_BYTES ? before : before + 1);
         }
       }),
     );
   });
 
-  it("gets what was held back as soon as it has caught up", () => {
+  it("gets what was delayed as soon as it has caught up (S18a)", () => {
     const stage = new Stage(null, true);
-    stage.tell("output", SLOW_BYTES);
-    for (let more = 0; more < 5; more += 1) stage.tell("progress", 10);
+    stage.report("output", SLOW_BYTES);
+    for (let more = 0; more < 5; more += 1) stage.report("progress", 10);
     expect(stage.lastGot).toBe(2);
     stage.acknowledge(1);
     expect(stage.got.at(-1)).toMatchObject({ offset: 6, skipped: 3 });
-    stage.tell("progress", 10);
+    stage.report("progress", 10);
     expect(stage.lastGot).toBe(7);
   });
 });
 
 describe("any subscriber", () => {
-  it("gets frames in order that name what they stand for, every piece, and the end at once", () => {
+  it("gets frames in order that count what was left out, every piece, and the end at once (S17b, S17c)", () => {
     fc.assert(
       fc.property(histories, rates, fc.boolean(), (steps, rate, acks) => {
         const stage = new Stage(rate, acks);
-        if (stage.one.attachment.throttled === null) return;
+        if (stage.subscriber.attachment.throttled === null) return;
         play(stage, steps);
-        stage.tell("progress", 10, "completed");
+        stage.report("progress", 10, "completed");
         expectGapless(stage.got);
         if (stage.isCut) return;
         expect(stage.got.at(-1)).toMatchObject({ offset: stage.offset, status: "completed" });
-        const pieces = steps.filter((one) => one.do === "tell" && one.kind === "output");
+        const pieces = steps.filter((step) => step.do === "report" && step.kind === "output");
         expect(stage.got.filter(({ type }) => type === "output")).toHaveLength(pieces.length);
       }),
     );
   });
 
-  it("gets the newest state in the end, within the time it asked for", () => {
+  it("gets the newest state within the interval that it requested", () => {
     fc.assert(
       fc.property(histories, rates, fc.boolean(), (steps, rate, acks) => {
         const stage = new Stage(rate, acks);
-        if (stage.one.attachment.throttled === null) return;
+        if (stage.subscriber.attachment.throttled === null) return;
         play(stage, steps);
         stage.wait(Math.ceil(1_000 / (rate ?? 20)) + 50);
         if (!stage.isCut) expect(stage.lastGot).toBe(stage.offset);
@@ -177,7 +177,7 @@ describe("any subscriber", () => {
     );
   });
 
-  it("that asked for a rate gets no more states than that", () => {
+  it("with a `max_rate` gets no more states than that (S17a)", () => {
     fc.assert(
       fc.property(histories, fc.integer({ min: 1, max: 20 }), (steps, rate) => {
         const stage = new Stage(rate, false);
@@ -191,16 +191,16 @@ describe("any subscriber", () => {
     );
   });
 
-  it("is never sent more once it was cut off, and is cut off only beyond 1 MiB", () => {
+  it("is sent nothing after it was cut off, and is cut off only beyond 1 MiB (S18b)", () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 300_000 }), { maxLength: 30 }), (sizes) => {
         const stage = new Stage(null, true);
         let sent = 0;
         for (const bytes of sizes) {
           const mayMore = sent <= FLOW_WINDOW_BYTES;
-          stage.tell("output", bytes);
+          stage.report("output", bytes);
           expect(stage.isCut).toBe(!mayMore);
-          sent = stage.one.attachment.throttled?.flow?.sent ?? 0;
+          sent = stage.subscriber.attachment.throttled?.flow?.sent ?? 0;
         }
         expectGapless(stage.got);
       }),
@@ -208,15 +208,15 @@ describe("any subscriber", () => {
   });
 });
 
-describe("what is kept of a subscriber", () => {
-  it("says up to where all was sent while something is held back", () => {
+describe("the stored state of a subscriber", () => {
+  it("has the last offset that was sent while something is delayed", () => {
     fc.assert(
       fc.property(histories, rates, (steps, rate) => {
         const stage = new Stage(rate, true);
-        for (const one of steps) {
-          play(stage, [one]);
+        for (const step of steps) {
+          play(stage, [step]);
           if (stage.isCut) return;
-          const { sentTo } = stage.one.attachment.throttled ?? {};
+          const { sentTo } = stage.subscriber.attachment.throttled ?? {};
           expect(sentTo ?? stage.offset).toBe(stage.lastGot);
         }
       }),
@@ -228,7 +228,7 @@ interface Listener extends Subscriber {
   intervalMs: number;
   lastGot: number;
   lastAt: number;
-  /** How often what is known of it was written. */
+  /** How often its state was stored. */
   remembered: number;
 }
 interface Timer {
@@ -237,27 +237,27 @@ interface Timer {
   isCleared: boolean;
 }
 
-/** A platform refuses more than some; the fewer, the sooner a test says so. */
+/** Platforms limit the number of timers; the lower this limit, the sooner a test finds too many. */
 const MAX_TIMERS = 100;
 
-/** A job with many subscribers, and timers as a platform has them: whole milliseconds, counted. */
-class Hall {
+/** A job with many subscribers, and timers as a platform has them, in whole milliseconds; they are counted. */
+class Audience {
   readonly listeners: Listener[] = [];
   readonly cleared: Timer[] = [];
   now = 1_000;
   offset = 0;
   mostTimers = 0;
-  rings = 0;
+  timersFired = 0;
   failing: Listener | null = null;
   private timers: Timer[] = [];
   readonly throttle = new Throttle<Listener>({
-    send: (one, text) => {
-      if (one === this.failing) throw new Error("can't be sent to");
-      one.lastGot = JSON.parse(text).offset;
-      one.lastAt = this.now;
+    send: (listener, text) => {
+      if (listener === this.failing) throw new Error("can't be sent to");
+      listener.lastGot = JSON.parse(text).offset;
+      listener.lastAt = this.now;
     },
-    remember: (one) => {
-      one.remembered += 1;
+    remember: (listener) => {
+      listener.remembered += 1;
     },
     cut: () => undefined,
     startTimer: (ms, ring) => this.setTimer(ms, ring),
@@ -266,27 +266,27 @@ class Hall {
   enter(rate: number, acks = false): Listener {
     const throttled = throttledAs(rate, acks);
     const intervalMs = 1_000 / rate;
-    const one = {
+    const listener = {
       attachment: { throttled },
       intervalMs,
       lastGot: this.offset,
       lastAt: 0,
       remembered: 0,
     };
-    this.listeners.push(one);
-    return one;
+    this.listeners.push(listener);
+    return listener;
   }
 
-  leave(one: Listener): void {
-    this.listeners.splice(this.listeners.indexOf(one), 1);
-    this.throttle.remove(one);
+  leave(listener: Listener): void {
+    this.listeners.splice(this.listeners.indexOf(listener), 1);
+    this.throttle.remove(listener);
   }
 
   report(to: readonly Listener[] = this.listeners): void {
     this.offset += 1;
     const frame = { type: "progress", status: "processing", offset: this.offset };
-    const told = eventTextsOf([frame], [JSON.stringify(frame)]);
-    for (const one of to) this.throttle.send(one, told, this.now);
+    const events = eventTextsOf([frame], [JSON.stringify(frame)]);
+    for (const listener of to) this.throttle.send(listener, events, this.now);
   }
 
   wait(ms: number): void {
@@ -295,10 +295,10 @@ class Hall {
       for (const timer of this.timers.filter(({ at }) => at <= this.now)) {
         if (timer.isCleared) continue;
         this.timers = this.timers.filter((other) => other !== timer);
-        this.rings += 1;
+        this.timersFired += 1;
         timer.ring(this.now);
       }
-      this.expectNobodyWaitsTooLong();
+      this.expectNoListenerWaitsTooLong();
     }
   }
 
@@ -323,7 +323,7 @@ class Hall {
     };
   }
 
-  private expectNobodyWaitsTooLong(): void {
+  private expectNoListenerWaitsTooLong(): void {
     for (const { lastGot, lastAt, intervalMs } of this.listeners) {
       if (lastGot < this.offset) expect(this.now - lastAt).toBeLessThan(intervalMs);
     }
@@ -332,9 +332,9 @@ class Hall {
 
 const HOSTILE_RATES = [1, 3, 7, 13, 19, 1, 2, 4, 5];
 
-describe("the bell of many subscribers", () => {
-  it("is one timer at most, and none once nothing is held back, whatever they asked for", () => {
-    const act = fc.oneof(
+describe("the timer of many subscribers", () => {
+  it("is the only one, and there is none once nothing is delayed, whatever rates they requested", () => {
+    const anyAct = fc.oneof(
       { weight: 6, arbitrary: fc.constant({ do: "report" as const }) },
       { weight: 6, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.nat(60) }) },
       {
@@ -353,106 +353,106 @@ describe("the bell of many subscribers", () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 12 }),
-        fc.array(act, { maxLength: 80 }),
+        fc.array(anyAct, { maxLength: 80 }),
         (rates, acts) => {
-          const hall = new Hall();
-          for (const rate of rates) hall.enter(rate);
-          for (const one of acts) {
-            if (one.do === "report") hall.report();
-            else if (one.do === "wait") hall.wait(one.ms);
-            else if (one.do === "enter") hall.enter(one.rate);
-            else if (one.do === "leave") {
-              const leaving = hall.listeners[one.which % hall.listeners.length];
-              if (leaving) hall.leave(leaving);
-            } else hall.cleared[one.which % hall.cleared.length]?.ring(hall.now);
+          const audience = new Audience();
+          for (const rate of rates) audience.enter(rate);
+          for (const act of acts) {
+            if (act.do === "report") audience.report();
+            else if (act.do === "wait") audience.wait(act.ms);
+            else if (act.do === "enter") audience.enter(act.rate);
+            else if (act.do === "leave") {
+              const leaving = audience.listeners[act.which % audience.listeners.length];
+              if (leaving) audience.leave(leaving);
+            } else audience.cleared[act.which % audience.cleared.length]?.ring(audience.now);
           }
-          hall.wait(1_001);
-          expect(hall.mostTimers).toBeLessThanOrEqual(1);
-          expect(hall.liveTimers).toBe(0);
-          for (const { lastGot } of hall.listeners) expect(lastGot).toBe(hall.offset);
+          audience.wait(1_001);
+          expect(audience.mostTimers).toBeLessThanOrEqual(1);
+          expect(audience.liveTimers).toBe(0);
+          for (const { lastGot } of audience.listeners) expect(lastGot).toBe(audience.offset);
         },
       ),
     );
   });
 
-  it("rings no more often than something is due, under 200 reports a second", () => {
-    const hall = new Hall();
-    for (const rate of HOSTILE_RATES) hall.enter(rate);
+  it("fires no more often than something is due, even with 200 reports a second", () => {
+    const audience = new Audience();
+    for (const rate of HOSTILE_RATES) audience.enter(rate);
     for (let report = 0; report < 1_000; report += 1) {
-      hall.report();
-      hall.wait(5);
+      audience.report();
+      audience.wait(5);
     }
-    expect(hall.mostTimers).toBe(1);
+    expect(audience.mostTimers).toBe(1);
     const states = HOSTILE_RATES.reduce((sum, rate) => sum + rate * 5, 0);
-    expect(hall.rings).toBeLessThanOrEqual(states);
-    hall.wait(1_001);
-    expect(hall.liveTimers).toBe(0);
+    expect(audience.timersFired).toBeLessThanOrEqual(states);
+    audience.wait(1_001);
+    expect(audience.liveTimers).toBe(0);
   });
 
-  it("leaves alone those that are not due yet", () => {
-    const hall = new Hall();
-    const quick = hall.enter(20, true);
-    const slow = hall.enter(1, true);
-    hall.report();
-    hall.report();
+  it("doesn't affect subscribers that aren't due yet", () => {
+    const audience = new Audience();
+    const quick = audience.enter(20, true);
+    const slow = audience.enter(1, true);
+    audience.report();
+    audience.report();
     const { remembered } = slow;
-    hall.wait(60);
+    audience.wait(60);
     expect(quick.lastGot).toBe(2);
     expect(slow).toMatchObject({ lastGot: 1, remembered });
-    hall.wait(1_000);
+    audience.wait(1_000);
     expect(slow.lastGot).toBe(2);
   });
 
-  it("serves the others where one of them can't be sent to, and does not try it again and again", () => {
-    const hall = new Hall();
-    const [failing, other] = [hall.enter(10), hall.enter(10)];
-    hall.report();
-    hall.report();
-    hall.failing = failing;
-    hall.listeners.shift();
-    const said = vi.spyOn(console, "error").mockReturnValue();
-    hall.wait(200);
-    expect(said).toHaveBeenCalledOnce();
-    said.mockRestore();
+  it("serves the others if sending to one fails, and doesn't try that one again", () => {
+    const audience = new Audience();
+    const [failing, other] = [audience.enter(10), audience.enter(10)];
+    audience.report();
+    audience.report();
+    audience.failing = failing;
+    audience.listeners.shift();
+    const logged = vi.spyOn(console, "error").mockReturnValue();
+    audience.wait(200);
+    expect(logged).toHaveBeenCalledOnce();
+    logged.mockRestore();
     expect(other.lastGot).toBe(2);
-    expect(hall.liveTimers).toBe(0);
+    expect(audience.liveTimers).toBe(0);
   });
 
-  it("is not rung any more once the last of them has left, or all is stopped", () => {
-    const hall = new Hall();
-    const [first, second] = [hall.enter(1), hall.enter(2)];
-    hall.report();
-    hall.report();
-    hall.leave(first);
-    expect(hall.liveTimers).toBe(1);
-    hall.leave(second);
-    expect(hall.liveTimers).toBe(0);
-    hall.enter(1);
-    hall.report();
-    hall.report();
-    hall.throttle.stop();
-    expect(hall.liveTimers).toBe(0);
+  it("is canceled once the last of them has left, or the throttle is stopped", () => {
+    const audience = new Audience();
+    const [first, second] = [audience.enter(1), audience.enter(2)];
+    audience.report();
+    audience.report();
+    audience.leave(first);
+    expect(audience.liveTimers).toBe(1);
+    audience.leave(second);
+    expect(audience.liveTimers).toBe(0);
+    audience.enter(1);
+    audience.report();
+    audience.report();
+    audience.throttle.stop();
+    expect(audience.liveTimers).toBe(0);
   });
 
-  it("is not set for who has left and is told all the same", () => {
-    const hall = new Hall();
-    const gone = hall.enter(5);
-    hall.report();
-    hall.leave(gone);
-    hall.report([gone]);
-    expect(hall.liveTimers).toBe(0);
+  it("is not started for a subscriber that has left and is sent events all the same", () => {
+    const audience = new Audience();
+    const gone = audience.enter(5);
+    audience.report();
+    audience.leave(gone);
+    audience.report([gone]);
+    expect(audience.liveTimers).toBe(0);
   });
 
-  it("lets nobody wait for a clock that was set back", () => {
-    const hall = new Hall();
-    hall.now = 1_000_000;
-    const listeners = [hall.enter(20), hall.enter(1)];
-    hall.report();
-    hall.report();
-    hall.setClockBack(900_000);
-    for (const one of listeners) one.lastAt = hall.now + 50;
-    hall.wait(1_060);
+  it("serves everybody soon even if the clock was set back", () => {
+    const audience = new Audience();
+    audience.now = 1_000_000;
+    const listeners = [audience.enter(20), audience.enter(1)];
+    audience.report();
+    audience.report();
+    audience.setClockBack(900_000);
+    for (const listener of listeners) listener.lastAt = audience.now + 50;
+    audience.wait(1_060);
     for (const { lastGot } of listeners) expect(lastGot).toBe(2);
-    expect(hall.liveTimers).toBe(0);
+    expect(audience.liveTimers).toBe(0);
   });
 });

@@ -28,17 +28,20 @@ const FRAMES = [
   { type: "pong" },
 ];
 
-describe("what is sent on the socket of a job without a space", () => {
-  it.each(FRAMES)("is taken as it is: $type", (frame) => {
+describe("a client's frame on the socket of a job without a space", () => {
+  it.each(FRAMES)("is decoded unchanged: $type (B9)", (frame) => {
     expect(decode(backendClientFrame, frame)).toEqual({ ok: true, frame });
   });
 
-  it.each(FRAMES)("with a field it does not have is refused, and told which: $type", (frame) => {
-    expect(decode(backendClientFrame, { ...frame, progres: 1 })).toMatchObject({
-      code: "malformed_frame",
-      message: expect.stringContaining("progres"),
-    });
-  });
+  it.each(FRAMES)(
+    "with an unknown field is refused, and the message names the field: $type (B9)",
+    (frame) => {
+      expect(decode(backendClientFrame, { ...frame, progres: 1 })).toMatchObject({
+        code: "malformed_frame",
+        message: expect.stringContaining("progres"),
+      });
+    },
+  );
 
   it.each([
     ["progress", { type: "progress", progress: 101 }],
@@ -54,14 +57,14 @@ describe("what is sent on the socket of a job without a space", () => {
     ["code", { type: "fail", code: "", message: "no room" }],
     ["offset", { type: "ack", offset: 1.5 }],
     ["ref", { type: "progress", ref: null }],
-  ])("has bounds: `%s` in %o", (path, frame) => {
+  ])("has limits: `%s` in %o", (path, frame) => {
     expect(decode(backendClientFrame, frame)).toMatchObject({
       code: "malformed_frame",
       message: expect.stringMatching(new RegExp(`(^|; )${path}: `)),
     });
   });
 
-  it("that is noise gets a coded refusal, and never throws", () => {
+  it("that is noise gets a refusal with a code, and decoding never throws", () => {
     const texts = fc.oneof(damaged(FRAMES), fc.json(), anyText());
     fc.assert(
       fc.property(texts, (raw) => {
@@ -73,8 +76,8 @@ describe("what is sent on the socket of a job without a space", () => {
   });
 });
 
-describe("the body that makes a job", () => {
-  it("may be empty: everything in it has a default", () => {
+describe("the body of a request that makes a job", () => {
+  it("may be empty, because everything has a default (B1)", () => {
     expect(createBackendJobBody.parse({})).toEqual({
       user: null,
       input: {},
@@ -94,11 +97,11 @@ describe("the body that makes a job", () => {
     { result_ttl_s: 0 },
     { result_ttl_s: 31_536_001 },
     { space: "demo" },
-  ])("has bounds: %o", (body) => {
+  ])("has limits: %o (B1a)", (body) => {
     expect(createBackendJobBody.safeParse(body).success).toBe(false);
   });
 
-  it("takes any id but one with a dot, and the monitor's", () => {
+  it("may have any id without a dot, except `monitor` (B1a)", () => {
     for (const id of ["a", "A-1_b", "0", "x".repeat(64), "01KA7Z3QK0ABCDEFGHJKMNPQRS"]) {
       expect(backendJobId.safeParse(id).success).toBe(true);
     }
@@ -106,7 +109,7 @@ describe("the body that makes a job", () => {
   });
 });
 
-describe("what the edge says there", () => {
+describe("a frame of the edge on that socket", () => {
   const at = { offset: 3, timestamp: "2026-11-20T10:00:00.000Z" };
   const job_id = "render-42";
   const state = {
@@ -135,7 +138,7 @@ describe("what the edge says there", () => {
     { type: "pong", timestamp: at.timestamp, ref: "p" },
     { type: "connection.error", code: "not_allowed", message: "private" },
     { type: "error", job_id, code: "job_ended", message: "over", error: "over" },
-  ])("is read by the same schemas: $type", (frame) => {
+  ])("is decoded unchanged: $type", (frame) => {
     expect(decode(backendServerFrame, frame)).toEqual({ ok: true, frame });
   });
 });

@@ -21,7 +21,7 @@ function nested(depth: number): Json {
 }
 
 describe("frames that are sent together", () => {
-  it("are as they were when they are read, in their order", () => {
+  it("are decoded as they were, in their order (C6)", () => {
     fc.assert(
       fc.property(fc.array(good, { maxLength: 30 }), (frames) => {
         const messages = inBatches(frames.map((frame) => JSON.stringify(frame)));
@@ -31,13 +31,13 @@ describe("frames that are sent together", () => {
     );
   });
 
-  it("are one message as long as they are no larger than a frame may be", () => {
+  it("are one message unless that would be larger than a frame may be", () => {
     const lengths = fc.array(fc.integer({ min: 1, max: 200_000 }), { maxLength: 12 });
     fc.assert(
       fc.property(lengths, fc.constantFrom("x", "é", "€"), (all, character) => {
         const texts = all.map((length) => `"${character.repeat(length)}"`);
         const messages = inBatches(texts);
-        expect(messages.flatMap((one) => JSON.parse(one).frames ?? [JSON.parse(one)])).toEqual(
+        expect(messages.flatMap((text) => JSON.parse(text).frames ?? [JSON.parse(text)])).toEqual(
           texts.map((text) => JSON.parse(text)),
         );
         for (const message of messages) {
@@ -51,8 +51,8 @@ describe("frames that are sent together", () => {
   });
 });
 
-describe("a message of a socket of batches", () => {
-  it("is read frame by frame, each as it would be alone", () => {
+describe("a message on a socket with `?batch=1`", () => {
+  it("is decoded frame by frame, each as it would be alone (C6b)", () => {
     fc.assert(
       fc.property(fc.array(anything, { maxLength: 20 }), (frames) => {
         const read = decodeFrames(JSON.stringify({ type: "batch", frames }), note);
@@ -61,7 +61,7 @@ describe("a message of a socket of batches", () => {
     );
   });
 
-  it("that is no batch is one frame", () => {
+  it("that isn't a batch is one frame", () => {
     fc.assert(
       fc.property(anything, (frame) => {
         fc.pre((frame as { type?: Json } | null)?.type !== "batch");
@@ -75,12 +75,12 @@ describe("a message of a socket of batches", () => {
     { type: "batch" },
     { type: "batch", frames: {} },
     { type: "batch", frames: new Array(LIMITS.batchFrames + 1).fill({ type: "bare" }) },
-  ])("that is no good batch is malformed", (message) => {
+  ])("is malformed if its batch has no list of frames, or too many of them (C6a)", (message) => {
     const read = decodeFrames(JSON.stringify(message), note);
     expect(read).toMatchObject([{ ok: false, code: "malformed_frame" }]);
   });
 
-  it("has no batch in it, and nothing that is nested too deep", () => {
+  it("may not have a batch in a batch, nor a frame that is nested too deep (C6b, C3)", () => {
     const frames = [{ type: "batch", frames: [] }, nested(LIMITS.jsonDepth + 1), { type: "bare" }];
     const read = decodeFrames(JSON.stringify({ type: "batch", frames }), note);
     expect(read).toMatchObject([
@@ -90,7 +90,7 @@ describe("a message of a socket of batches", () => {
     ]);
   });
 
-  it("is bounded as a whole", () => {
+  it("has a size limit as a whole (C6a)", () => {
     const frames = Array.from({ length: 3 }, () => ({ type: "note", text: "x".repeat(400_000) }));
     const read = decodeFrames(JSON.stringify({ type: "batch", frames }), note);
     expect(read).toMatchObject([{ ok: false, code: "frame_too_large" }]);

@@ -10,7 +10,7 @@ const note = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("bare") }),
 ]);
 
-/** A frame of exactly so many bytes, made of characters of `size` bytes each. */
+/** A frame of exactly `bytes` bytes, filled with `character`. */
 function frameOfBytes(bytes: number, character: string): string {
   const size = Buffer.byteLength(character);
   const room = bytes - '{"type":"note","text":""}'.length;
@@ -19,20 +19,20 @@ function frameOfBytes(bytes: number, character: string): string {
 }
 
 describe("a frame", () => {
-  it("is read into the one type it names", () => {
+  it("is decoded into the type that it names", () => {
     expect(decodeFrame('{"type":"note","text":"hi"}', note)).toEqual({
       ok: true,
       frame: { type: "note", text: "hi" },
     });
   });
 
-  it("of bytes is refused as binary", () => {
+  it("of bytes is refused as binary (C3)", () => {
     const bytes = new TextEncoder().encode('{"type":"bare"}').buffer;
     expect(decodeFrame(bytes, note)).toMatchObject({ ok: false, code: "binary_frame" });
   });
 
   it.each(["a", "é", "€", "\u{1f41d}"])(
-    "is bounded in bytes, not in characters: %s",
+    "has a size limit in bytes, not in characters: %s (C3)",
     (character) => {
       const largest = frameOfBytes(LIMITS.frameBytes, character);
       expect(decodeFrame(largest, note).ok).toBe(true);
@@ -41,7 +41,7 @@ describe("a frame", () => {
   );
 
   it.each(["", "{", "nul", "{'type':'note'}", '{"type":"note","text":"a', "[[[[", "]]]]"])(
-    "that is no JSON is malformed: %s",
+    "that isn't JSON is malformed: %s",
     (raw) => {
       const decoded = decodeFrame(raw, note);
       expect(decoded).toMatchObject({ code: "malformed_frame", message: "Not valid JSON." });
@@ -49,27 +49,27 @@ describe("a frame", () => {
   );
 
   it.each(["null", "1", '"note"', "[]", '[{"type":"note"}]', "true"])(
-    "that is no object is malformed: %s",
+    "that isn't an object is malformed: %s",
     (raw) => {
       expect(decodeFrame(raw, note)).toMatchObject({ ok: false, code: "malformed_frame" });
     },
   );
 
   it.each(["{}", '{"type":"other"}', '{"type":5}', '{"type":null}', '{"type":"__proto__"}'])(
-    "of no known type is an unknown frame: %s",
+    "without a known type is an unknown frame: %s",
     (raw) => {
       expect(decodeFrame(raw, note)).toMatchObject({ ok: false, code: "unknown_frame" });
     },
   );
 
-  it("with a wrong field is malformed, and told which", () => {
+  it("with a wrong field is malformed, and the message names the field", () => {
     expect(decodeFrame('{"type":"note","text":5}', note)).toMatchObject({
       code: "malformed_frame",
       message: "text: must be text",
     });
   });
 
-  it("with a field too many where none may be is malformed", () => {
+  it("with an unknown field is malformed if its type allows none", () => {
     expect(decodeFrame('{"type":"bare","more":1}', note)).toMatchObject({
       code: "malformed_frame",
       message: expect.stringContaining("more"),
@@ -78,7 +78,7 @@ describe("a frame", () => {
 });
 
 describe("JSON from outside", () => {
-  it("is read as JSON.parse reads it", () => {
+  it("is parsed as JSON.parse parses it", () => {
     fc.assert(
       fc.property(fc.json({ maxDepth: 4 }), (text) => {
         expect(parseJson(text)).toEqual({ ok: true, value: JSON.parse(text) });
@@ -86,7 +86,7 @@ describe("JSON from outside", () => {
     );
   });
 
-  it("may be nested as deep as the limit, in objects and arrays alike, and no deeper", () => {
+  it("may be nested as deep as the limit, in objects and arrays alike, and no deeper (C3)", () => {
     const nested = (depth: number) => '{"a":['.repeat(depth / 2) + "]}".repeat(depth / 2);
     expect(parseJson(nested(LIMITS.jsonDepth)).ok).toBe(true);
     expect(parseJson(`[${nested(LIMITS.jsonDepth)}]`)).toEqual({
@@ -99,7 +99,7 @@ describe("JSON from outside", () => {
     expect(parseJson(`[${"[],".repeat(1_000)}[]]`).ok).toBe(true);
   });
 
-  it("is not taken for nested by what its strings contain", () => {
+  it("doesn't count brackets in strings as nesting", () => {
     const brackets = fc.string({
       unit: fc.constantFrom("[", "{", '"', "\\", "]", "a"),
       maxLength: 80,
@@ -112,7 +112,7 @@ describe("JSON from outside", () => {
     );
   });
 
-  it("is not taken for flat either: a string ends where its last quote is not escaped", () => {
+  it("counts brackets after a string as nesting, even if the string has escaped quotes", () => {
     const deep = "[".repeat(LIMITS.jsonDepth + 1);
     const quoted = JSON.stringify([`"${deep}`, `\\"${deep}`]);
     expect(parseJson(quoted)).toMatchObject({ ok: true });
@@ -128,7 +128,7 @@ describe("JSON from outside", () => {
     expect(parseJson("]".repeat(500_000) + "[".repeat(500_000)).ok).toBe(false);
   });
 
-  it("never throws, whatever it is", () => {
+  it("never makes the parser throw, whatever it is", () => {
     const pieces = fc.string({
       unit: fc.constantFrom(...'{}[]"\\:,-0e.1tnfu\u0000\ud800\u2028 '),
     });
@@ -143,7 +143,7 @@ describe("JSON from outside", () => {
 });
 
 describe("the length of a text", () => {
-  it("is what it has as UTF-8", () => {
+  it("is its number of bytes in UTF-8", () => {
     fc.assert(
       fc.property(anyText({ maxLength: 200 }), (text) => {
         expect(byteLength(text)).toBe(Buffer.byteLength(text));

@@ -15,14 +15,14 @@ import { spaceClientFrame } from "../../src/protocol/subscriber-frames.ts";
 import { workerFrame } from "../../src/protocol/worker-frames.ts";
 import { damaged } from "./noise.ts";
 
-/** What is said of a value, by its paths. */
-function saidOf(schema: z.ZodType, value: unknown): Record<string, string> {
+/** The messages about a value, by path. */
+function messagesOf(schema: z.ZodType, value: unknown): Record<string, string> {
   const { error } = schema.safeParse(value, PLAIN_MESSAGES);
-  const said = error?.issues.map(({ path, message }) => [path.join("."), message]) ?? [];
-  return Object.fromEntries(said);
+  const messages = error?.issues.map(({ path, message }) => [path.join("."), message]) ?? [];
+  return Object.fromEntries(messages);
 }
 
-describe("what is wrong with what was sent", () => {
+describe("the message about a wrong value", () => {
   it.each<[z.ZodType, unknown, Record<string, string>]>([
     [createSpaceBody, {}, { name: "is missing" }],
     [createSpaceBody, [], { "": "must be a JSON object" }],
@@ -78,23 +78,23 @@ describe("what is wrong with what was sent", () => {
       { ref: "must be text, or must be a number" },
     ],
     [workerFrame, { type: "register" }, { worker_id: "is missing" }],
-  ])("is said with what to do: %#", (schema, value, words) => {
-    expect(saidOf(schema, value)).toEqual(words);
+  ])("says what to do: %#", (schema, value, messages) => {
+    expect(messagesOf(schema, value)).toEqual(messages);
   });
 
-  it("repeats no more than a little of what a stranger called its fields", () => {
+  it("repeats only a few of a stranger's field names, and only the beginning of each", () => {
     const long = Object.fromEntries(Array.from({ length: 99 }, (_, n) => [`${n}`.repeat(900), n]));
-    const [words] = Object.values(saidOf(createTokenBody, { name: "a", ...long }));
-    expect(words?.length).toBeLessThan(500);
-    expect(words).toContain("…");
+    const [message] = Object.values(messagesOf(createTokenBody, { name: "a", ...long }));
+    expect(message?.length).toBeLessThan(500);
+    expect(message).toContain("…");
   });
 
-  it("keeps the words a schema has of its own", () => {
+  it("is the schema's own message if it has one", () => {
     const even = z.number().refine((value) => value % 2 === 0, "must be even");
-    expect(saidOf(z.object({ even }), { even: 3 })).toEqual({ even: "must be even" });
+    expect(messagesOf(z.object({ even }), { even: 3 })).toEqual({ even: "must be even" });
   });
 
-  it("is never said in the words of the library that found it", () => {
+  it("is never the message of the validation library", () => {
     const good: [z.ZodType, object[]][] = [
       [createSpaceBody, [{ name: "a", visibility: "public", max_queue: 5, cache_ttl_s: 1 }]],
       [
@@ -115,9 +115,9 @@ describe("what is wrong with what was sent", () => {
     for (const [schema, values] of good) {
       const anyDamage = fc.property(damaged(values), (text) => {
         const parsed = parseJson(text);
-        for (const words of Object.values(saidOf(schema, parsed.ok && parsed.value))) {
-          expect(words).toMatch(/^(is|must|has|names) /);
-          expect(words).not.toMatch(/Invalid|expected|received|undefined|Too (big|small)/);
+        for (const message of Object.values(messagesOf(schema, parsed.ok && parsed.value))) {
+          expect(message).toMatch(/^(is|must|has|names) /);
+          expect(message).not.toMatch(/Invalid|expected|received|undefined|Too (big|small)/);
         }
       });
       fc.assert(anyDamage, { numRuns: 300 });

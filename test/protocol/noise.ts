@@ -2,7 +2,7 @@ import fc from "fast-check";
 import type { z } from "zod";
 import { decodeFrame } from "../../src/protocol/codec.ts";
 
-/** Any character but halves of pairs; fast-check's own `binary` takes a second to begin with. */
+/** Any character but lone surrogates; fast-check's own `binary` unit takes a second to start. */
 const character = fc
   .oneof(fc.nat(0x7f), fc.nat(0xd7ff), fc.integer({ min: 0xe000, max: 0x10ffff }))
   .map((code) => String.fromCodePoint(code));
@@ -13,12 +13,12 @@ export function anyText(
   return fc.string({ unit: character, ...bounds });
 }
 
-/** Decodes what a peer would send for `frame`. */
+/** Decodes the JSON text of `frame`, as if a peer had sent it. */
 export function decode<T>(schema: z.ZodType<T>, frame: unknown) {
   return decodeFrame(JSON.stringify(frame), schema);
 }
 
-/** Good frames with one of their parts, at any depth, turned into something else or left out. */
+/** The JSON of valid frames in which one value, at any depth, is replaced or left out. */
 export function damaged(frames: readonly object[]): fc.Arbitrary<string> {
   const paths = frames.flatMap((frame) => pathsOf(frame).map((path) => ({ frame, path })));
   return fc
@@ -28,7 +28,7 @@ export function damaged(frames: readonly object[]): fc.Arbitrary<string> {
 
 function pathsOf(value: unknown, prefix: string[] = []): string[][] {
   if (typeof value !== "object" || value === null) return [prefix];
-  const inner = Object.entries(value).flatMap(([key, one]) => pathsOf(one, [...prefix, key]));
+  const inner = Object.entries(value).flatMap(([key, part]) => pathsOf(part, [...prefix, key]));
   return [prefix, ...inner];
 }
 

@@ -14,18 +14,18 @@ import {
 } from "../../src/protocol/resources.ts";
 import { jobId, spaceName, timestamp } from "../../src/protocol/values.ts";
 
-function isTaken(schema: z.ZodType, value: unknown): boolean {
+function isValid(schema: z.ZodType, value: unknown): boolean {
   return schema.safeParse(value).success;
 }
 
-/** The paths of what is wrong with a value. */
+/** The paths at which a value is wrong. */
 function wrongAt(schema: z.ZodType, value: unknown): string[] {
   const { error } = schema.safeParse(value);
   return error ? error.issues.map(({ path }) => path.join(".")) : [];
 }
 
 describe("the settings of a space", () => {
-  it("have defaults that are themselves allowed, and the documented ones", () => {
+  it("have the documented defaults, which are valid themselves", () => {
     expect(spaceSettings.parse(DEFAULT_SETTINGS)).toEqual(DEFAULT_SETTINGS);
     expect(DEFAULT_SETTINGS).toMatchObject({
       visibility: "public",
@@ -52,12 +52,12 @@ describe("the settings of a space", () => {
     ["job_timeout_s", null],
     ["result_ttl_s", 0],
     ["title", "t".repeat(121)],
-  ])("have bounds: `%s` may not be %j", (name, value) => {
+  ])("have limits: `%s` must not be %j", (name, value) => {
     expect(wrongAt(spaceSettings, { ...DEFAULT_SETTINGS, [name]: value })).toEqual([name]);
     expect(wrongAt(patchSpaceBody, { [name]: value })).toEqual([name]);
   });
 
-  it("may be without the limits that may be off, and without grace", () => {
+  it("may turn off the optional limits, and the grace", () => {
     const off = {
       concurrency: null,
       queue_timeout_s: null,
@@ -65,7 +65,7 @@ describe("the settings of a space", () => {
       stall_timeout_s: null,
       reconnect_grace_s: 0,
     };
-    expect(isTaken(patchSpaceBody, off)).toBe(true);
+    expect(isValid(patchSpaceBody, off)).toBe(true);
   });
 });
 
@@ -75,34 +75,34 @@ describe("a new space", () => {
     expect(wrongAt(createSpaceBody, {})).toEqual(["name"]);
   });
 
-  it("is refused with a setting that does not exist: a typo is not a default", () => {
-    expect(isTaken(createSpaceBody, { name: "demo", max_worker: 2 })).toBe(false);
-    expect(isTaken(patchSpaceBody, { max_worker: 2 })).toBe(false);
+  it("is refused with a setting that doesn't exist, so that a typo isn't ignored", () => {
+    expect(isValid(createSpaceBody, { name: "demo", max_worker: 2 })).toBe(false);
+    expect(isValid(patchSpaceBody, { max_worker: 2 })).toBe(false);
   });
 
-  it("is changed by naming what changes, and its name never does", () => {
-    expect(isTaken(patchSpaceBody, {})).toBe(false);
+  it("is changed by sending only what changes, and its name can't be changed", () => {
+    expect(isValid(patchSpaceBody, {})).toBe(false);
     expect(patchSpaceBody.parse({ title: "New" })).toEqual({ title: "New" });
-    expect(isTaken(patchSpaceBody, { name: "other" })).toBe(false);
+    expect(isValid(patchSpaceBody, { name: "other" })).toBe(false);
   });
 });
 
 describe("a submit", () => {
-  it("needs an input that is an object, and nothing else", () => {
+  it("needs only an input, which must be an object (H5)", () => {
     expect(submitJobBody.parse({ input: {} })).toEqual({ input: {} });
     for (const input of [undefined, null, [], "hi", 5]) {
       expect(wrongAt(submitJobBody, { input })).toContain("input");
     }
   });
 
-  it("has a prompt that is text, and whatever else the model takes", () => {
-    expect(isTaken(submitJobBody, { input: { prompt: "", steps: [1, null] } })).toBe(true);
+  it("may have a prompt, which must be text, and any other input", () => {
+    expect(isValid(submitJobBody, { input: { prompt: "", steps: [1, null] } })).toBe(true);
     expect(wrongAt(submitJobBody, { input: { prompt: null } })).toEqual(["input.prompt"]);
   });
 
-  it("is refused with an option that does not exist", () => {
-    expect(isTaken(submitJobBody, { input: {}, prioritty: 1 })).toBe(false);
-    expect(isTaken(submitJobBody, { input: {}, max_attempts: 9 })).toBe(false);
+  it("is refused with an option that doesn't exist", () => {
+    expect(isValid(submitJobBody, { input: {}, prioritty: 1 })).toBe(false);
+    expect(isValid(submitJobBody, { input: {}, max_attempts: 9 })).toBe(false);
   });
 
   it.each([
@@ -112,20 +112,20 @@ describe("a submit", () => {
     ["queue_timeout_s", null],
     ["job_timeout_s", "5"],
     ["cancel_on_disconnect", 1],
-  ])("has bounds: `%s` may not be %j", (name, value) => {
+  ])("has limits: `%s` must not be %j (H5)", (name, value) => {
     expect(wrongAt(submitJobBody, { input: {}, [name]: value })).toEqual([name]);
   });
 
-  it("of many jobs has at least one, and at most as many as one transaction takes", () => {
+  it("of many jobs has at least one job, and at most 1,000 (H13)", () => {
     const jobs = (count: number) => ({ jobs: Array(count).fill({ input: {} }) });
-    expect(isTaken(submitBatchBody, jobs(0))).toBe(false);
-    expect(isTaken(submitBatchBody, jobs(LIMITS.batchJobs))).toBe(true);
-    expect(isTaken(submitBatchBody, jobs(LIMITS.batchJobs + 1))).toBe(false);
+    expect(isValid(submitBatchBody, jobs(0))).toBe(false);
+    expect(isValid(submitBatchBody, jobs(LIMITS.batchJobs))).toBe(true);
+    expect(isValid(submitBatchBody, jobs(LIMITS.batchJobs + 1))).toBe(false);
   });
 });
 
 describe("a query for jobs", () => {
-  it("gets twenty where it does not say how many", () => {
+  it("gets 20 jobs unless it has a limit (H16)", () => {
     expect(listJobsQuery.parse({})).toEqual({ limit: 20 });
     expect(listJobsQuery.parse({ limit: "100", status: "failed" })).toEqual({
       limit: 100,
@@ -141,35 +141,35 @@ describe("a query for jobs", () => {
     { limit: "1.5" },
     { status: "done" },
     { page: "2" },
-  ])("is refused where it makes no sense: %j", (query) => {
-    expect(isTaken(listJobsQuery, query)).toBe(false);
+  ])("is refused if it makes no sense: %j", (query) => {
+    expect(isValid(listJobsQuery, query)).toBe(false);
   });
 });
 
 describe("a token", () => {
-  it("has a name, without the blanks around it", () => {
+  it("has a name, which is trimmed", () => {
     expect(createTokenBody.parse({ name: " gpu " })).toEqual({ name: "gpu" });
-    expect(isTaken(createTokenBody, { name: " " })).toBe(false);
-    expect(isTaken(createTokenBody, { name: "gpu", admin: true })).toBe(false);
+    expect(isValid(createTokenBody, { name: " " })).toBe(false);
+    expect(isValid(createTokenBody, { name: "gpu", admin: true })).toBe(false);
   });
 });
 
 describe("a name", () => {
-  it("of a space is what fits a URL", () => {
-    for (const name of ["a", "0-a", "a".repeat(63)]) expect(isTaken(spaceName, name)).toBe(true);
+  it("of a space has only characters that need no escaping in a URL", () => {
+    for (const name of ["a", "0-a", "a".repeat(63)]) expect(isValid(spaceName, name)).toBe(true);
     for (const name of ["", "-a", "A", "a_b", "a.b", "a/b", "ä", "a\n", "a".repeat(64)]) {
-      expect(isTaken(spaceName, name)).toBe(false);
+      expect(isValid(spaceName, name)).toBe(false);
     }
   });
 
-  it("of a job has the space's in it, and it can be told where", () => {
+  it("of a job is the space's name, a dot and a ULID", () => {
     const names = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,62}$/);
     const ulids = fc.stringMatching(/^[0-9A-HJKMNP-TV-Z]{26}$/);
     fc.assert(
       fc.property(names, ulids, (space, ulid) => {
-        expect(isTaken(jobId, `${space}.${ulid}`)).toBe(true);
-        expect(isTaken(jobId, `${space}${ulid}`)).toBe(false);
-        expect(isTaken(jobId, `${space}.${space}.${ulid}`)).toBe(false);
+        expect(isValid(jobId, `${space}.${ulid}`)).toBe(true);
+        expect(isValid(jobId, `${space}${ulid}`)).toBe(false);
+        expect(isValid(jobId, `${space}.${space}.${ulid}`)).toBe(false);
       }),
     );
   });
@@ -177,9 +177,9 @@ describe("a name", () => {
 
 describe("a time", () => {
   it("is ISO 8601 in UTC", () => {
-    expect(isTaken(timestamp, new Date(0).toISOString())).toBe(true);
+    expect(isValid(timestamp, new Date(0).toISOString())).toBe(true);
     for (const time of ["2026-11-20", "2026-11-20T10:00:00+01:00", "now", 0]) {
-      expect(isTaken(timestamp, time)).toBe(false);
+      expect(isValid(timestamp, time)).toBe(false);
     }
   });
 });

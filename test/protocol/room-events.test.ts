@@ -9,7 +9,7 @@ function issuesOf(event: unknown): [string, string][] {
 
 describe("the type of an event", () => {
   it.each(["constructor", "toString", "__proto__", "hasOwnProperty"])(
-    "may be no name that every object has: %s",
+    "must not be a name that every object has: %s",
     (type) => {
       expect(issuesOf({ type, data: {} })).toEqual([["type", expect.stringContaining("<name>.")]]);
     },
@@ -23,7 +23,7 @@ describe("the type of an event", () => {
     "presence.joined",
     "presence.left",
     "presence.a.b",
-  ])("is not one the edge alone says: %s", (type) => {
+  ])("must not begin like those that are reserved for the edge: %s (R9b)", (type) => {
     expect(issuesOf({ type })).toEqual([["type", "is reserved for the edge"]]);
   });
 
@@ -35,7 +35,7 @@ describe("the type of an event", () => {
 describe("the data of an event", () => {
   const sized = (bytes: number) => ({ text: "x".repeat(bytes - '{"text":""}'.length) });
 
-  it("may have so many bytes, and none more", () => {
+  it("may have 262,144 bytes and no more (R9b)", () => {
     expect(issuesOf({ type: "a.b", data: sized(LIMITS.eventBytes) })).toEqual([]);
     const tooLarge = [["data", expect.stringContaining("262144 bytes at most")]];
     expect(issuesOf({ type: "a.b", data: sized(LIMITS.eventBytes + 1) })).toEqual(tooLarge);
@@ -43,13 +43,13 @@ describe("the data of an event", () => {
     expect(issuesOf({ type: "a.b", data: wide })).toEqual(tooLarge);
   });
 
-  it("is counted as it is written anew", () => {
+  it("is counted as the edge writes it again (R9b)", () => {
     const data = JSON.parse(`{"numbers":[${Array(20_000).fill("1e20").join()}]}`);
     const [issue] = issuesOf({ type: "a.b", data });
     expect(issue).toEqual(["data", expect.stringContaining("as the edge writes it again")]);
   });
 
-  it("says which of several is too large", () => {
+  it("is reported with its index if it is too large and among several", () => {
     const events = [{ type: "a.b" }, { type: "a.b", data: sized(LIMITS.eventBytes + 1) }];
     const { error } = publishBody.safeParse({ events });
     expect(error?.issues.map(({ path }) => path.join("."))).toEqual(["events.1.data"]);

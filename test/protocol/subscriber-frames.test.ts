@@ -26,18 +26,21 @@ const FRAMES: SpaceClientFrameInput[] = [
 ];
 
 describe("a subscriber's frame", () => {
-  it.each(FRAMES)("is taken as it is: $type", (frame) => {
+  it.each(FRAMES)("is decoded unchanged: $type (S7)", (frame) => {
     expect(decode(spaceClientFrame, frame)).toEqual({ ok: true, frame });
   });
 
-  it.each(FRAMES)("with a field it does not have is refused, and told which: $type", (frame) => {
-    expect(decode(spaceClientFrame, { ...frame, prioritty: 1 })).toMatchObject({
-      code: "malformed_frame",
-      message: expect.stringContaining("prioritty"),
-    });
-  });
+  it.each(FRAMES)(
+    "with an unknown field is refused, and the message names the field: $type (S6)",
+    (frame) => {
+      expect(decode(spaceClientFrame, { ...frame, prioritty: 1 })).toMatchObject({
+        code: "malformed_frame",
+        message: expect.stringContaining("prioritty"),
+      });
+    },
+  );
 
-  it("of a type nobody knows is told so", () => {
+  it("of an unknown type is an unknown frame", () => {
     for (const type of ["subscribe", "result", "", 5, null, ["submit"]]) {
       expect(decode(spaceClientFrame, { type, job_id })).toMatchObject({ code: "unknown_frame" });
     }
@@ -56,14 +59,14 @@ describe("a subscriber's frame", () => {
     ["job_id", { type: "unfollow", job_id: job_id.toLowerCase() }],
     ["since", { type: "follow", job_id, since: "12" }],
     ["since", { type: "follow", job_id, since: "a:1234567890123456" }],
-  ])("has bounds: `%s` in %o", (path, frame) => {
+  ])("has limits: `%s` in %o (S6)", (path, frame) => {
     expect(decode(spaceClientFrame, frame)).toMatchObject({
       code: "malformed_frame",
       message: expect.stringMatching(new RegExp(`(^|; )${path}: `)),
     });
   });
 
-  it("on a socket of one job may only be its cancel", () => {
+  it("on the socket of one job can't be a frame of a space's socket (S13)", () => {
     expect(decode(jobClientFrame, { type: "cancel" }).ok).toBe(true);
     expect(decode(jobClientFrame, { type: "cancel", job_id })).toMatchObject({
       code: "malformed_frame",
@@ -71,7 +74,7 @@ describe("a subscriber's frame", () => {
     for (const frame of FRAMES) expect(decode(jobClientFrame, frame).ok).toBe(false);
   });
 
-  it("that is noise gets a coded refusal, and never throws", () => {
+  it("that is noise gets a refusal with a code, and decoding never throws", () => {
     const texts = fc.oneof(damaged(FRAMES), fc.json(), anyText());
     fc.assert(
       fc.property(texts, (raw) => {
@@ -84,7 +87,7 @@ describe("a subscriber's frame", () => {
   });
 });
 
-describe("what the edge says to a subscriber", () => {
+describe("a frame of the edge to a subscriber", () => {
   const at = { offset: 3, timestamp: "2026-11-20T10:00:00.000Z" };
 
   it.each([
@@ -114,7 +117,7 @@ describe("what the edge says to a subscriber", () => {
     },
     { type: "output", job_id, attempt: 1, delta: null, ...at },
     { type: "error", code: "queue_full", message: "full", error: "full" },
-  ])("is read by the same schemas: $type", (frame) => {
+  ])("is decoded unchanged: $type", (frame) => {
     expect(decode(serverFrame, frame)).toEqual({ ok: true, frame });
   });
 });

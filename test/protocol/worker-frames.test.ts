@@ -25,16 +25,16 @@ const FRAMES: WorkerFrameInput[] = [
   { type: "drain", reason: "update" },
 ];
 
-function isTaken(frame: object): boolean {
+function isValid(frame: object): boolean {
   return decode(workerFrame, frame).ok;
 }
 
 describe("a worker's frame", () => {
-  it.each(FRAMES)("is taken as it is: $type", (frame) => {
+  it.each(FRAMES)("is decoded unchanged: $type", (frame) => {
     expect(decode(workerFrame, frame)).toEqual({ ok: true, frame });
   });
 
-  it("may leave out what has a default", () => {
+  it("may leave out fields that have a default", () => {
     expect(decode(workerFrame, { type: "register", worker_id: "w" })).toEqual({
       ok: true,
       frame: { type: "register", worker_id: "w", concurrency: 1, capabilities: [], resume: [] },
@@ -42,25 +42,25 @@ describe("a worker's frame", () => {
     expect(decode(workerFrame, { type: "drain" })).toMatchObject({ frame: { reason: "" } });
   });
 
-  it("that fails without a word on `retryable` is not tried again", () => {
+  it("that fails without `retryable` is not retried", () => {
     const fail = { type: "fail", ...REF, code: "worker_error", message: "" };
     expect(decode(workerFrame, fail)).toMatchObject({ frame: { retryable: false } });
   });
 
-  it("loses fields it does not know: a newer worker can talk to an older edge", () => {
+  it("loses unknown fields, so that a newer worker can talk to an older edge", () => {
     expect(decode(workerFrame, { type: "accept", ...REF, since: "v2" })).toEqual({
       ok: true,
       frame: { type: "accept", ...REF },
     });
   });
 
-  it("of a type nobody knows is told so, not taken for malformed", () => {
+  it("of an unknown type is an unknown frame, not a malformed one", () => {
     for (const type of ["hello", "ping", "", "constructor", 5, null]) {
       expect(decode(workerFrame, { type, ...REF })).toMatchObject({ code: "unknown_frame" });
     }
   });
 
-  it("without a part it needs is malformed", () => {
+  it("without a required field is malformed", () => {
     for (const frame of FRAMES) {
       for (const part of ["worker_id", "job_id", "attempt", "progress", "delta", "output"]) {
         if (!(part in frame)) continue;
@@ -74,7 +74,7 @@ describe("a worker's frame", () => {
   });
 });
 
-describe("a worker's values", () => {
+describe("the values in a worker's frames", () => {
   it.each([
     ["attempt", { type: "accept", ...REF, attempt: 0 }],
     ["attempt", { type: "accept", ...REF, attempt: 1.5 }],
@@ -93,27 +93,27 @@ describe("a worker's values", () => {
     ["resume", { type: "register", worker_id: "w", resume: Array(1_001).fill(REF) }],
     ["resume.0.attempt", { type: "register", worker_id: "w", resume: [{ job_id: "a.b" }] }],
     ["capabilities", { type: "register", worker_id: "w", capabilities: Array(51).fill("c") }],
-  ])("have bounds: `%s` in %o", (path, frame) => {
+  ])("have limits: `%s` in %o", (path, frame) => {
     expect(decode(workerFrame, frame)).toMatchObject({
       code: "malformed_frame",
       message: expect.stringMatching(new RegExp(`(^|; )${path}: `)),
     });
   });
 
-  it("may be any JSON where the model decides: null and false too", () => {
+  it("may be any JSON for outputs and results, including null and false", () => {
     for (const value of [null, false, 0, "", [], {}]) {
-      expect(isTaken({ type: "output", ...REF, delta: value })).toBe(true);
-      expect(isTaken({ type: "result", ...REF, output: value })).toBe(true);
+      expect(isValid({ type: "output", ...REF, delta: value })).toBe(true);
+      expect(isValid({ type: "result", ...REF, output: value })).toBe(true);
     }
   });
 
-  it("may be null where they may be left out", () => {
+  it("may be null if the field is optional", () => {
     const progress = { type: "progress", ...REF, progress: 1 };
-    expect(isTaken({ ...progress, message: null, estimated_remaining: null })).toBe(true);
-    expect(isTaken({ type: "result", ...REF, output: 1, metrics: null })).toBe(true);
+    expect(isValid({ ...progress, message: null, estimated_remaining: null })).toBe(true);
+    expect(isValid({ type: "result", ...REF, output: 1, metrics: null })).toBe(true);
   });
 
-  it("that JSON has no word for are refused", () => {
+  it("that JSON can't express are refused", () => {
     const raw = JSON.stringify({ type: "progress", ...REF, progress: 0 });
     expect(decodeFrame(raw.replace('"progress":0', '"progress":1e999'), workerFrame).ok).toBe(
       false,
@@ -122,7 +122,7 @@ describe("a worker's values", () => {
 });
 
 describe("noise from a worker", () => {
-  it("is a frame or a coded refusal, and never throws", () => {
+  it("is a frame or gets a refusal with a code, and decoding never throws", () => {
     const texts = fc.oneof(damaged(FRAMES), fc.json(), anyText());
     fc.assert(
       fc.property(texts, (raw) => {
@@ -136,7 +136,7 @@ describe("noise from a worker", () => {
   });
 });
 
-describe("what the edge says to a worker", () => {
+describe("a frame of the edge to a worker", () => {
   const config = {
     concurrency: 1,
     job_timeout_s: 120,
@@ -167,7 +167,7 @@ describe("what the edge says to a worker", () => {
     { type: "cancel", ...REF, reason: "Canceled by a call." },
     { type: "config", config },
     { type: "error", code: "space_occupied", message: "Another worker serves it." },
-  ])("is read by the same schemas: $type", (frame) => {
+  ])("is decoded unchanged: $type", (frame) => {
     expect(decode(edgeFrame, frame)).toEqual({ ok: true, frame });
   });
 });

@@ -14,13 +14,13 @@ const OPEN: SpaceSettings = {
 };
 
 describe("an input", () => {
-  it("is taken where everything in it is enabled", () => {
+  it("is accepted if the space enables everything in it (H6a)", () => {
     const input = { prompt: "hi", steps: 4 };
     expect(admitInput(OPEN, input, ["audio", "video", "mask"])).toEqual({ ok: true });
     expect(admitInput({ ...OPEN, enable_prompt: false }, { steps: 4 }, [])).toEqual({ ok: true });
   });
 
-  it("with a prompt is refused where the space takes none, even an empty one", () => {
+  it("with a prompt, even an empty one, is refused if the space doesn't enable prompts", () => {
     const refused = admitInput({ ...OPEN, enable_prompt: false }, { prompt: "" }, []);
     expect(refused).toMatchObject({ ok: false, code: "prompt_not_enabled" });
   });
@@ -29,13 +29,13 @@ describe("an input", () => {
     ["audio", "enable_audio", "audio_not_enabled"],
     ["video", "enable_video", "video_not_enabled"],
     ["mask", "enable_file_upload", "file_upload_not_enabled"],
-  ])("with a file in `%s` needs `%s`", (field, setting, code) => {
+  ])("with a file in `%s` needs `%s` (H6a)", (field, setting, code) => {
     const refused = admitInput({ ...OPEN, [setting]: false }, {}, [field]);
     expect(refused).toMatchObject({ ok: false, code });
     expect(refused).toHaveProperty("message", expect.stringContaining(`\`${field}\``));
   });
 
-  it("of more bytes than a row takes is refused, with both numbers", () => {
+  it("that is too large for a row is refused, and the message has both sizes", () => {
     expect(admitSize(LIMITS.inputBytes)).toEqual({ ok: true });
     expect(admitSize(LIMITS.inputBytes + 1)).toMatchObject({
       code: "payload_too_large",
@@ -51,32 +51,32 @@ function worker(
   return { id: "w", name: null, ...idle, ...more };
 }
 
-function census(workers: SpaceSnapshot["workers"]) {
+function snapshotOf(workers: SpaceSnapshot["workers"]) {
   return { workers, queued: 0 };
 }
 
 describe("a submit", () => {
-  it("while no worker is there is refused or queued, as the space says", () => {
+  it("without a connected worker is refused or queued, depending on the setting `offline`", () => {
     const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
-    expect(admitNow(refusing, census([]), [])).toMatchObject({ code: "worker_not_connected" });
-    expect(admitNow(refusing, census([worker()]), [])).toEqual({ ok: true });
-    expect(admitNow(OPEN, census([]), [])).toEqual({ ok: true });
+    expect(admitNow(refusing, snapshotOf([]), [])).toMatchObject({ code: "worker_not_connected" });
+    expect(admitNow(refusing, snapshotOf([worker()]), [])).toEqual({ ok: true });
+    expect(admitNow(OPEN, snapshotOf([]), [])).toEqual({ ok: true });
   });
 
-  it("that asks for what no worker has is refused like one without a worker, and says what", () => {
+  it("that requires what no worker has is refused as if there were no worker, and says what is missing (W32)", () => {
     const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
     const workers = [worker({ capabilities: new Set(["gpu"]) }), worker({ draining: true })];
-    expect(admitNow(refusing, census(workers), ["gpu"])).toEqual({ ok: true });
-    expect(admitNow(refusing, census(workers), ["audio", "gpu"])).toMatchObject({
+    expect(admitNow(refusing, snapshotOf(workers), ["gpu"])).toEqual({ ok: true });
+    expect(admitNow(refusing, snapshotOf(workers), ["audio", "gpu"])).toMatchObject({
       code: "worker_not_connected",
       message: expect.stringContaining("has audio, gpu"),
     });
   });
 
-  it("is refused once as many wait as the space allows", () => {
+  it("is refused when `max_queue` jobs are waiting", () => {
     const small = { ...OPEN, max_queue: 2 };
-    expect(admitNow(small, { ...census([worker()]), queued: 1 }, [])).toEqual({ ok: true });
-    expect(admitNow(small, { ...census([worker()]), queued: 2 }, [])).toMatchObject({
+    expect(admitNow(small, { ...snapshotOf([worker()]), queued: 1 }, [])).toEqual({ ok: true });
+    expect(admitNow(small, { ...snapshotOf([worker()]), queued: 2 }, [])).toMatchObject({
       code: "queue_full",
       message: expect.stringContaining("2 jobs wait"),
     });
@@ -91,7 +91,7 @@ describe("the limits of a job", () => {
     stall_timeout_s: fc.option(seconds),
     job_timeout_s: seconds,
   });
-  const asked = fc.record(
+  const options = fc.record(
     {
       queue_timeout_s: seconds,
       first_output_timeout_s: seconds,
@@ -101,9 +101,9 @@ describe("the limits of a job", () => {
     { requiredKeys: [] },
   );
 
-  it("are the space's, or lower where the submitter asked so, never higher", () => {
+  it("are the space's, or lower if the submitter requests it, but never higher (H5)", () => {
     fc.assert(
-      fc.property(ofSpace, asked, (settings, wanted) => {
+      fc.property(ofSpace, options, (settings, wanted) => {
         const limits = limitsFor({ ...DEFAULT_SETTINGS, ...settings }, wanted);
         const pairs = [
           [limits.queueTimeoutS, settings.queue_timeout_s, wanted.queue_timeout_s],
@@ -126,7 +126,7 @@ describe("the limits of a job", () => {
     );
   });
 
-  it("that only a space sets are not for the submitter to change", () => {
+  it("that only a space can set are taken from the space", () => {
     const settings = { ...DEFAULT_SETTINGS, max_attempts: 5, reconnect_grace_s: 2 };
     expect(limitsFor(settings, {})).toMatchObject({ maxAttempts: 5, reconnectGraceS: 2 });
   });

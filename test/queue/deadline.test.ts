@@ -4,13 +4,13 @@ import type { Job, ProcessingJob, QueuedJob } from "../../src/queue/job.ts";
 import { applied, PROGRESS, queuedJob, runningJob, TICK } from "./example.ts";
 import { START } from "./steps.ts";
 
-function live(job: Job): QueuedJob | ProcessingJob {
+function openJob(job: Job): QueuedJob | ProcessingJob {
   if (job.status === "queued" || job.status === "processing") return job;
   throw new Error(`the job is ${job.status}`);
 }
 
 describe("a limit that runs out", () => {
-  it("in the queue tells the wait it allowed and what to change", () => {
+  it("in the queue fails the job, and says how long it could wait and what to change", () => {
     const { job } = applied(queuedJob({ queueTimeoutS: 30 }), TICK, 30);
     expect(job).toMatchObject({
       status: "failed",
@@ -24,7 +24,7 @@ describe("a limit that runs out", () => {
     });
   });
 
-  it("before the first output tells so", () => {
+  it("before the first output fails the job, and says so (W23)", () => {
     const { job, effects } = applied(runningJob({ firstOutputTimeoutS: 20 }), TICK, 20);
     const message =
       "The worker sent nothing about the job within 20 s (first_output_timeout_s). " +
@@ -33,14 +33,14 @@ describe("a limit that runs out", () => {
     expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
-  it("between two frames tells so", () => {
-    const heard = applied(
+  it("between two frames fails the job, and says so (W23)", () => {
+    const reported = applied(
       runningJob({ firstOutputTimeoutS: 20, stallTimeoutS: 7.5 }),
       PROGRESS,
       10,
     ).job;
-    expect(dueAt(live(heard))).toBe(START + 17_500);
-    const { job, effects } = applied(heard, TICK, 17.5);
+    expect(dueAt(openJob(reported))).toBe(START + 17_500);
+    const { job, effects } = applied(reported, TICK, 17.5);
     const message =
       "The worker sent nothing more about the job within 7.5 s (stall_timeout_s). " +
       "Raise the limit in the space's settings if the model needs longer.";
@@ -48,9 +48,9 @@ describe("a limit that runs out", () => {
     expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
-  it("over the whole attempt tells so, however much was heard", () => {
-    const heard = applied(runningJob({ jobTimeoutS: 60 }), PROGRESS, 59.9).job;
-    const { job, effects } = applied(heard, TICK, 60);
+  it("for the whole attempt fails the job, and says so, however many frames came (W15)", () => {
+    const reported = applied(runningJob({ jobTimeoutS: 60 }), PROGRESS, 59.9).job;
+    const { job, effects } = applied(reported, TICK, 60);
     const message =
       "The attempt did not end within 60 s (job_timeout_s). " +
       "Raise the limit in the space's settings if the model needs longer.";
@@ -58,21 +58,21 @@ describe("a limit that runs out", () => {
     expect(effects).toMatchObject([{ type: "send_cancel", reason: message }]);
   });
 
-  it("while the worker is gone queues the job again, and its history says why", () => {
+  it("while the worker is gone queues the job again, and the history says why (W24a)", () => {
     const gone = applied(runningJob({ reconnectGraceS: 15 }), { type: "detach" }, 1).job;
     const { job } = applied(gone, TICK, 16);
     expect(job.status).toBe("queued");
     expect(job.history.at(-1)?.message).toBe("The worker was gone for 15 s (reconnect_grace_s).");
   });
 
-  it("is the one that ran out first, where several have by the time anyone looks", () => {
+  it("is the earliest one, if several have run out before anything checks", () => {
     const job = runningJob({ jobTimeoutS: 60, firstOutputTimeoutS: 20 });
     expect(exceededLimit(job, START + 300_000)?.message).toContain("first_output_timeout_s");
   });
 });
 
 describe("the deadline of a job", () => {
-  it("is none where it waits without a limit", () => {
+  it("doesn't exist while it waits without a limit", () => {
     expect(dueAt(queuedJob())).toBeNull();
     expect(limitsOf(queuedJob())).toEqual([]);
   });
@@ -82,31 +82,31 @@ describe("the deadline of a job", () => {
     const limits = { jobTimeoutS: 60, firstOutputTimeoutS: 20, stallTimeoutS: 5 };
     const dispatched = runningJob(limits);
     expect(dueAt(dispatched)).toBe(START + 20_000);
-    const heard = applied(dispatched, PROGRESS, 58).job;
-    expect(dueAt(live(heard))).toBe(START + 60_000);
+    const reported = applied(dispatched, PROGRESS, 58).job;
+    expect(dueAt(openJob(reported))).toBe(START + 60_000);
   });
 
-  it("starts anew in the queue when an attempt was taken back", () => {
+  it("starts again in the queue when an attempt was taken back", () => {
     const { job } = applied(
       runningJob({ queueTimeoutS: 30 }),
       { type: "lose", reason: "It left." },
       100,
     );
-    expect(dueAt(live(job))).toBe(START + 130_000);
+    expect(dueAt(openJob(job))).toBe(START + 130_000);
   });
 
-  it("while the worker is gone is its grace, not its silence", () => {
+  it("is the end of the grace while the worker is gone, whatever its silence (W24, W29b)", () => {
     const limits = { firstOutputTimeoutS: 2, stallTimeoutS: 2, reconnectGraceS: 15 };
     const gone = applied(runningJob(limits), { type: "detach" }, 1).job;
-    expect(dueAt(live(gone))).toBe(START + 16_000);
+    expect(dueAt(openJob(gone))).toBe(START + 16_000);
   });
 
-  it("is over at once for a worker that drops where there is no grace", () => {
+  it("has passed as soon as a worker drops if there is no grace", () => {
     const gone = applied(runningJob({ reconnectGraceS: 0 }), { type: "detach" }, 1).job;
-    expect(dueAt(live(gone))).toBe(START + 1_000);
+    expect(dueAt(openJob(gone))).toBe(START + 1_000);
   });
 
-  it("as its worker is told is that of the whole attempt", () => {
+  it("in the `job` frame is that of the whole attempt (W15)", () => {
     expect(attemptDeadline(runningJob({ jobTimeoutS: 60, stallTimeoutS: 5 }))).toBe(START + 60_000);
   });
 });

@@ -23,7 +23,7 @@ function load({ busy, slots, load }: Candidate): number {
 }
 
 describe("the worker for the next job", () => {
-  it("is never a draining or a full one, and is found where there is another", () => {
+  it("is never a draining or a full one, and is found if there is any other", () => {
     fc.assert(
       fc.property(candidates, (workers) => {
         const chosen = chooseWorker(workers, []);
@@ -33,7 +33,7 @@ describe("the worker for the next job", () => {
     );
   });
 
-  it("is the least loaded, and the first of those that are alike", () => {
+  it("is the least busy, and of equally busy ones the first (W33, W33a)", () => {
     fc.assert(
       fc.property(candidates, (workers) => {
         const free = workers.filter(isFree);
@@ -45,10 +45,12 @@ describe("the worker for the next job", () => {
     );
   });
 
-  it("is so chosen that all slots fill before a job has to wait", () => {
+  it("is chosen so that all slots are filled before a job has to wait", () => {
     fc.assert(
       fc.property(candidates, (workers) => {
-        const room = workers.filter(isFree).reduce((sum, { slots, busy }) => sum + slots - busy, 0);
+        const freeSlots = workers
+          .filter(isFree)
+          .reduce((sum, { slots, busy }) => sum + slots - busy, 0);
         let dispatched = 0;
         for (
           let next = chooseWorker(workers, []);
@@ -58,14 +60,14 @@ describe("the worker for the next job", () => {
           next.busy += 1;
           dispatched += 1;
         }
-        expect(dispatched).toBe(room);
+        expect(dispatched).toBe(freeSlots);
       }),
     );
   });
 });
 
 describe("the slots of a worker", () => {
-  it("are what it offers, or fewer where the space allows fewer", () => {
+  it("are as many as it offers, or fewer if the space allows fewer (W11)", () => {
     expect([slotsOf(4, null), slotsOf(4, 2), slotsOf(4, 8)]).toEqual([4, 2, 4]);
   });
 });

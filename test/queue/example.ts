@@ -47,7 +47,7 @@ export function runningJob(limits: Partial<JobLimits> = {}): ProcessingJob {
   return job;
 }
 
-/** Hands a job to `WORKER` over its connection of this generation. */
+/** Dispatches a job to `WORKER` over its connection of this generation. */
 export function dispatchOver(generation: number): Command {
   return { type: "dispatch", worker: WORKER, generation };
 }
@@ -61,7 +61,7 @@ export const PROGRESS: Command = {
   estimatedRemaining: null,
 };
 
-/** The job after a command that must change it, so many seconds after `START`. */
+/** The job after a command that must change it; the command comes `atS` seconds after `START`. */
 export function applied(job: Job, command: Command, atS = 0): { job: Job; effects: Effect[] } {
   const outcome = transition(job, command, START + atS * 1_000);
   if (outcome.kind !== "applied") throw new Error(`${command.type}: ${outcome.kind}`);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { JobIds } from "../../src/space/jobs/job-ids.ts";
 import { START } from "./steps.ts";
 
-/** Ids that one millisecond can count. */
+/** How many ids can be made within one millisecond. */
 const A_MILLISECOND = 32_768;
 const DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
@@ -11,7 +11,7 @@ function make(ids: JobIds, count: number, now: number): string[] {
   return Array.from({ length: count }, () => ids.next(now));
 }
 
-/** What is left of an id once its time and its count are known. */
+/** The random part of an id: all of it but the time and the count. */
 function randomPart(id: string): bigint {
   return [...id.slice(13)].reduce((sum, digit) => sum * 32n + BigInt(DIGITS.indexOf(digit)), 0n);
 }
@@ -34,7 +34,7 @@ describe("ids of jobs", () => {
     expectAscending(made);
   });
 
-  it("do not tell each other: no two of one millisecond have random parts that are near", () => {
+  it("can't be guessed from each other: no two of one millisecond have random parts that are close", () => {
     const parts = make(new JobIds(null), 2_000, START).map(randomPart);
     parts.sort((a, b) => (a < b ? -1 : 1));
     const gaps = parts.slice(1).map((part, index) => part - (parts[index] ?? 0n));
@@ -43,7 +43,7 @@ describe("ids of jobs", () => {
     expect((parts.at(-1) ?? 0n) >> 60n).toBe(31n);
   });
 
-  it("have every digit in every random place, each about as often", () => {
+  it("have every digit in every random place, each equally often", () => {
     const made = make(new JobIds(null), 20_000, START);
     for (let place = 13; place < 26; place += 1) {
       const counts = new Map<string, number>();
@@ -55,12 +55,15 @@ describe("ids of jobs", () => {
     }
   });
 
-  it("differ also where two makers count from the same moment", () => {
-    const [one, other] = [make(new JobIds(null), 100, START), make(new JobIds(null), 100, START)];
-    expect(new Set([...one, ...other]).size).toBe(200);
+  it("differ even if two generators start at the same moment", () => {
+    const [first, second] = [
+      make(new JobIds(null), 100, START),
+      make(new JobIds(null), 100, START),
+    ];
+    expect(new Set([...first, ...second]).size).toBe(200);
   });
 
-  it("go on after the newest that is stored, whatever the clock says now", () => {
+  it("come after the newest one that is stored, whatever the clock shows now", () => {
     const stored = make(new JobIds(null), 50, START).at(-1) ?? "";
     for (const now of [START - 3_600_000, START, START + 1, START + 2]) {
       const made = make(new JobIds(stored), 50, now);
@@ -69,14 +72,14 @@ describe("ids of jobs", () => {
     expect(decodeTime(new JobIds(stored).next(START + 9_000))).toBe(START + 9_000);
   });
 
-  it("keep their order when the clock goes back, and take up its time once it is ahead again", () => {
+  it("keep their order when the clock goes back, and follow it once it is ahead again", () => {
     const ids = new JobIds(null);
     const made = [0, -1, -60_000, 0, -1, 1, 0, 2].map((ms) => ids.next(START + ms));
     expectAscending(made);
     expect(decodeTime(made.at(-1) ?? "")).toBe(START + 2);
   });
 
-  it("keep their order, and stay ULIDs, when one millisecond brings more than it can count", () => {
+  it("keep their order, and stay ULIDs, when more are made in a millisecond than it can count", () => {
     const ids = new JobIds(null);
     const made = make(ids, 2 * A_MILLISECOND + 10, START);
     expectAscending(made);

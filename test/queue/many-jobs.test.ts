@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
 
-/** Lives through any days, each with checks of its own. */
+/** Checks any histories; `checksOf` makes fresh checks for each of them. */
 function always(checksOf: () => Checks): void {
   const anyDay = fc.property(days, (day) => liveThrough(new SpaceModel(), day, checksOf()));
   fc.assert(anyDay, { numRuns: 100 });
@@ -14,7 +14,7 @@ function ulids(jobs: Job[]): string[] {
 }
 
 describe("the jobs of a space, whatever happens", () => {
-  it("run in the order of priority and submit, also those that were queued again", () => {
+  it("run in the order of priority, then of submit, including those that were queued again", () => {
     always(() => ({
       dispatched: ({ now }, jobs, line, free) => {
         const due = line.filter((job) => job.status === "queued" && job.availableAt <= now);
@@ -23,7 +23,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("never run more at once than their worker has slots, and none new where it drains", () => {
+  it("never run on more slots than their worker has, and no new one runs on a draining worker (W11, W28)", () => {
     always(() => ({
       dispatched: (space, jobs) => {
         for (const { generation, slots, busy, draining } of space.serving()) {
@@ -34,7 +34,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("have ids that sort in the order of submits, also after memory was lost", () => {
+  it("have ids that sort in the order of submits, even after the memory was lost", () => {
     always(() => ({
       over: ({ submitted }) => {
         expect(submitted.toSorted()).toEqual(submitted);
@@ -43,7 +43,7 @@ describe("the jobs of a space, whatever happens", () => {
     }));
   });
 
-  it("know their place in the queue, and are counted, also where new ones are held", () => {
+  it("know their place in the queue, and are counted, even while new ones are deferred", () => {
     const inLine = (space: SpaceModel) => {
       const line = space.line();
       const places = line.map((job) => space.work.queue.position(job));
@@ -53,31 +53,31 @@ describe("the jobs of a space, whatever happens", () => {
     always(() => ({ stored: inLine }));
   });
 
-  it("are held, and forgotten while they are, in many of these histories", () => {
-    let held = 0;
-    let heldInPart = 0;
-    let forgotten = 0;
+  it("are deferred, and lost with the memory while they are, in many of these histories", () => {
+    let deferred = 0;
+    let deferredInPart = 0;
+    let lost = 0;
     for (const day of fc.sample(days, { numRuns: 300, seed: 20_261_121 })) {
       const space = new SpaceModel();
       let accepted = 0;
       liveThrough(space, day, {
         dispatched: () => {
-          if (space.submitted.length < accepted) forgotten += 1;
+          if (space.submitted.length < accepted) lost += 1;
           accepted = space.submitted.length;
         },
         stored: ({ work }, changes) => {
           if (work.deferredSince === null) return;
-          held += 1;
-          if (changes.length > 0) heldInPart += 1;
+          deferred += 1;
+          if (changes.length > 0) deferredInPart += 1;
         },
       });
     }
-    expect(held).toBeGreaterThan(50);
-    expect(heldInPart).toBeGreaterThan(20);
-    expect(forgotten).toBeGreaterThan(5);
+    expect(deferred).toBeGreaterThan(50);
+    expect(deferredInPart).toBeGreaterThan(20);
+    expect(lost).toBeGreaterThan(5);
   });
 
-  it("are in the store as they are in memory after every batch", () => {
+  it("are the same in the store as in memory after every batch", () => {
     always(() => ({
       stored: (space) => {
         expect(space.jobs().length).toBe(space.submitted.length);
@@ -100,7 +100,7 @@ describe("the jobs of a space, whatever happens", () => {
     });
   });
 
-  it("all end, with nobody there to run them, by time alone", () => {
+  it("all end by time alone if no worker ever comes", () => {
     always(() => ({
       over: (space) => {
         for (const worker of [0, 1]) space.perform({ type: "drop", worker });

@@ -7,12 +7,12 @@ import { PROMISES } from "./promises.ts";
 import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
 import { lives, newJobs, play } from "./steps.ts";
 
-/** Thousands of histories, the same ones every time. */
+/** Thousands of histories, the same ones in every run. */
 const MANY = { numRuns: 3_000, seed: 20_261_121 };
 
 type Machine = typeof transition;
 
-/** Whether any history shows that this machine breaks a promise. */
+/** Whether any history reveals that this machine breaks a promise. */
 function isFoundOut(machine: Machine): boolean {
   const everyPromise = fc.property(newJobs, lives, (job, steps) => {
     const moments = [...play(job, steps, machine)];
@@ -21,7 +21,7 @@ function isFoundOut(machine: Machine): boolean {
   return fc.check(everyPromise, MANY).failed;
 }
 
-/** The machine as it is, but for what `plant` makes of one case. */
+/** The real machine, with a bug: `plant` returns the outcome, and calls `right` for the correct one. */
 function planted(
   plant: (job: Job, command: Command, right: () => Outcome, now: number) => Outcome,
 ): Machine {
@@ -60,10 +60,10 @@ const BUGS: Record<string, Machine> = {
     if (command.type !== "result" || outcome.kind !== "applied") return outcome;
     return { kind: "unchanged", effects: outcome.effects };
   }),
-  "4: a result told again is not acknowledged": planted((job, command, right) =>
+  "4: a repeated result is not acknowledged": planted((job, command, right) =>
     isEnded(job) && command.type === "result" ? STALE : right(),
   ),
-  "6: attempts are without end": planted((job, command, right, now) => {
+  "6: the number of attempts is not limited": planted((job, command, right, now) => {
     if (command.type !== "lose" && command.type !== "tick") return right();
     const limits = { ...job.limits, maxAttempts: 1_000 };
     const outcome = transition({ ...job, limits }, command, now);
@@ -79,26 +79,26 @@ const BUGS: Record<string, Machine> = {
     const canceled = transition({ ...job, ...rest }, { type: "cancel", reason: "gone" }, now);
     return canceled.kind === "applied" ? canceled : right();
   }),
-  "an event is given the offset of another": planted((_job, command, right) => {
+  "an event gets the offset of another": planted((_job, command, right) => {
     const outcome = right();
     if (command.type !== "output" || outcome.kind !== "applied") return outcome;
     return { ...outcome, job: { ...outcome.job, offset: outcome.job.offset - 1 } };
   }),
-  "a limit is looked at, and let go": planted((job, command, right) =>
+  "a limit that has run out has no effect": planted((job, command, right) =>
     command.type === "tick" && job.status === "processing"
       ? { kind: "unchanged", effects: [] }
       : right(),
   ),
 };
 
-/** Writes nothing once a job runs. */
+/** A store that doesn't write the changes of a running job. */
 class Forgetful extends JobStore {
   override update(job: Job, before: Job): void {
     if (job.status !== "processing") super.update(job, before);
   }
 }
 
-/** The newest first. */
+/** A store that returns the newest job first. */
 class LastInFirstOut extends JobStore {
   override head(requires: readonly string[], now: number, count: number): Waiting[] {
     return super.head(requires, now, 1_000).reverse().slice(0, count);
@@ -123,20 +123,20 @@ const IN_ORDER: Checks = {
 };
 
 describe("a planted bug is found", () => {
-  it.each(Object.entries(BUGS))("of promise %s", (_, machine) => {
+  it.each(Object.entries(BUGS))("when it breaks promise %s", (_, machine) => {
     expect(isFoundOut(machine)).toBe(true);
   });
 
-  it("of promise 1: a change is not stored", () => {
+  it("when it breaks promise 1: a change is not stored", () => {
     expect(isStoreFoundOut(Forgetful, DURABLE)).toBe(true);
   });
 
-  it("of promise 5: the newest goes first", () => {
+  it("when it breaks promise 5: the newest job goes first", () => {
     expect(isStoreFoundOut(LastInFirstOut, IN_ORDER)).toBe(true);
   });
 });
 
-describe("without one", () => {
+describe("without a planted bug", () => {
   it("thousands of histories keep every promise", () => {
     expect(isFoundOut(transition)).toBe(false);
     expect(isStoreFoundOut(JobStore, DURABLE)).toBe(false);

@@ -6,13 +6,13 @@ import { submitted, transition } from "../../src/queue/transition.ts";
 import { PROMISES } from "./promises.ts";
 import { lives, newJobs, play, START, type Step } from "./steps.ts";
 
-describe("a job, whatever happens to it,", () => {
+describe("a job, whatever happens to it:", () => {
   it.each(Object.entries(PROMISES))("%s", (_, holds) => {
     const anyLife = fc.property(newJobs, lives, (job, steps) => holds([...play(job, steps)]));
     fc.assert(anyLife, { numRuns: 300 });
   });
 
-  it("end every attempt in the end, with nobody there", () => {
+  it("it ends by time alone, unless it waits without a limit", () => {
     fc.assert(
       fc.property(newJobs, lives, (newJob, steps) => {
         let job: Job = [...play(newJob, steps)].at(-1)?.after ?? submitted(newJob, START);

@@ -4,27 +4,27 @@ import { isEnded, type Job } from "../../src/queue/job.ts";
 import type { Command, Fence } from "../../src/queue/transition.ts";
 import type { Moment } from "./steps.ts";
 
-/** Throws where a life breaks it. */
+/** A promise: throws if a job's life breaks it. */
 export type Promised = (moments: readonly Moment[]) => void;
 
-/** What holds of any life of any job, whatever happens. */
+/** What is true for every job, whatever happens to it. Each name continues "a job, whatever happens to it:". */
 export const PROMISES: Readonly<Record<string, Promised>> = {
-  "has one end, which never changes": eachMoment(({ before, outcome }) => {
+  "it has one end, which never changes": eachMoment(({ before, outcome }) => {
     if (isEnded(before)) expect(outcome.kind).not.toBe("applied");
   }),
-  "tells its end once, last in its history": eachMoment(({ after }) => {
+  "its end is in its history once, as the last entry": eachMoment(({ after }) => {
     const ends = after.history.filter(
       ({ status }) => status !== "queued" && status !== "processing",
     );
     expect(ends.length).toBe(isEnded(after) ? 1 : 0);
     expect(after.history.at(-1)?.status).toBe(after.status);
   }),
-  "answers frames of another attempt, worker or generation with stale, and no others": eachMoment(
+  "frames of another attempt, worker or generation are stale, and no others (W22)": eachMoment(
     ({ before, command, outcome }) => {
       expect(outcome.kind === "stale").toBe(isLate(before, command));
     },
   ),
-  "acknowledges the end it knows again, and only to the worker and attempt that told it":
+  "a repeated end is acknowledged again, only to the attempt and worker that reported it (W20b)":
     eachMoment(({ before, command, outcome }) => {
       if (!isEnded(before) || fenceOf(command) === null || outcome.kind === "stale") return;
       expect(outcome).toEqual({
@@ -32,17 +32,17 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
         effects: [{ type: "ack", of: command.type }],
       });
     }),
-  "acknowledges every result, failure and refusal of the running attempt": eachMoment(
+  "every result, fail and reject of the running attempt is acknowledged (W20)": eachMoment(
     ({ before, command, outcome }) => {
       if (before.status !== "processing" || isLate(before, command)) return;
       const { type } = command;
       const effects = outcome.kind === "stale" ? [] : outcome.effects;
       const acks = effects.filter((effect) => effect.type === "ack");
-      const told = type === "result" || type === "fail" || type === "reject";
-      expect(acks).toEqual(told ? [{ type: "ack", of: type }] : []);
+      const isEnd = type === "result" || type === "fail" || type === "reject";
+      expect(acks).toEqual(isEnd ? [{ type: "ack", of: type }] : []);
     },
   ),
-  "gives its changes and events offsets from 1, in order and without a gap": wholeLife(
+  "its changes and events have offsets from 1, in order and without a gap (C14)": wholeLife(
     (moments) => {
       const last = moments.at(-1)?.after;
       if (!last) return;
@@ -55,29 +55,30 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       expect([...changes].sort((a, b) => a - b)).toEqual(changes);
     },
   ),
-  "only ever adds to its history": eachMoment(({ before, after }) => {
+  "its history only grows": eachMoment(({ before, after }) => {
     expect(after.history.slice(0, before.history.length)).toEqual(before.history);
   }),
-  "counts an attempt at its dispatch and nowhere else, and never more than are allowed": eachMoment(
-    ({ before, command, outcome, after }) => {
+  "a dispatch, and nothing else, counts as an attempt, and there are never more than allowed":
+    eachMoment(({ before, command, outcome, after }) => {
       const dispatched = command.type === "dispatch" && outcome.kind === "applied";
       expect(after.attempts).toBe(before.attempts + (dispatched ? 1 : 0));
       expect(after.attempts).toBeLessThanOrEqual(after.limits.maxAttempts);
-    },
-  ),
-  "is dispatched only while it waits: two attempts never run at once": eachMoment(
+    }),
+  "it is dispatched only while it waits, so two attempts never run at once": eachMoment(
     ({ before, command, outcome }) => {
       if (command.type !== "dispatch") return;
       expect(outcome.kind).toBe(before.status === "queued" ? "applied" : "unchanged");
     },
   ),
-  "keeps what its submitter said, and when it first began": eachMoment(({ before, after }) => {
-    const { ulid, priority, input, files, user, limits, submitter, createdAt } = before;
-    const given = { ulid, priority, input, files, user, limits, submitter, createdAt };
-    expect(after).toMatchObject(given);
-    if (before.startedAt !== null) expect(after.startedAt).toBe(before.startedAt);
-  }),
-  "starts every attempt with a clean slate": eachMoment(({ command, outcome, after }) => {
+  "what its submitter sent never changes, nor does the time at which it first started": eachMoment(
+    ({ before, after }) => {
+      const { ulid, priority, input, files, user, limits, submitter, createdAt } = before;
+      const given = { ulid, priority, input, files, user, limits, submitter, createdAt };
+      expect(after).toMatchObject(given);
+      if (before.startedAt !== null) expect(after.startedAt).toBe(before.startedAt);
+    },
+  ),
+  "no attempt inherits anything from the one before": eachMoment(({ command, outcome, after }) => {
     if (command.type !== "dispatch" || outcome.kind !== "applied") return;
     expect(after).toMatchObject({
       status: "processing",
@@ -88,8 +89,8 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       live: { progress: 0, message: null, outputs: 0, lastFrameAt: null },
     });
   }),
-  "counts the outputs of its attempt, so that a worker that returns sends none twice": wholeLife(
-    (moments) => {
+  "the outputs of its attempt are counted, so that a worker that resumes sends none twice (W26)":
+    wholeLife((moments) => {
       let outputs = 0;
       for (const { command, outcome, after } of moments) {
         if (outcome.kind !== "applied") continue;
@@ -97,59 +98,52 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
         if (command.type === "output") outputs += 1;
         if (after.status === "processing") expect(after.live.outputs).toBe(outputs);
       }
-    },
-  ),
-  "leave it as it is on every tick before the deadline": eachMoment(
-    ({ before, command, now, outcome }) => {
-      if (command.type !== "tick" || isEnded(before)) return;
-      const due = dueAt(before);
-      expect(outcome.kind).toBe(due !== null && due <= now ? "applied" : "unchanged");
-    },
-  ),
-  "are never over after a tick": eachMoment(({ command, now, after }) => {
+    }),
+  "a tick before its deadline changes nothing": eachMoment(({ before, command, now, outcome }) => {
+    if (command.type !== "tick" || isEnded(before)) return;
+    const due = dueAt(before);
+    expect(outcome.kind).toBe(due !== null && due <= now ? "applied" : "unchanged");
+  }),
+  "after a tick its deadline is in the future": eachMoment(({ command, now, after }) => {
     if (command.type !== "tick" || isEnded(after)) return;
     expect(dueAt(after) ?? Number.POSITIVE_INFINITY).toBeGreaterThan(now);
   }),
-  "end the attempt, or put the job back in the queue, when they run out": eachMoment(
+  "a limit that runs out ends the attempt, or fails a queued job as expired": eachMoment(
     ({ before, command, outcome, after }) => {
       if (command.type !== "tick" || outcome.kind !== "applied") return;
       if (before.status === "processing") expect(after.status).not.toBe("processing");
       else expect(after).toMatchObject({ status: "failed", error: { code: "expired" } });
     },
   ),
-  "never goes back to the queue, and ends canceled unless its result came first": wholeLife(
-    (moments) => {
+  "once its cancel is requested it never goes back to the queue, and is canceled unless a result comes (W23a)":
+    wholeLife((moments) => {
       for (const { before, after } of moments) {
         if (before.status !== "processing" || before.cancel === null) continue;
         expect(["processing", "canceled", "completed"]).toContain(after.status);
         if (after.status === "canceled") expect(after.reason).toBe(before.cancel.reason);
       }
-    },
-  ),
-  "is over at once where it waits, and told to its worker once where it runs": eachMoment(
-    ({ before, command, outcome, after }) => {
+    }),
+  "a cancel ends it at once while it is queued; while it runs, its worker is sent one cancel (W23)":
+    eachMoment(({ before, command, outcome, after }) => {
       if (command.type !== "cancel" || isEnded(before)) return;
       if (before.status === "queued") expect(after.status).toBe("canceled");
       else {
-        const told = outcome.kind === "stale" ? [] : outcome.effects;
-        expect(told.length).toBe(before.cancel === null ? 1 : 0);
+        const effects = outcome.kind === "stale" ? [] : outcome.effects;
+        expect(effects.length).toBe(before.cancel === null ? 1 : 0);
       }
-    },
-  ),
+    }),
 
-  "has the result of its running attempt when that is acknowledged": eachMoment(
-    ({ before, command, after }) => {
-      if (command.type !== "result" || before.status !== "processing" || isLate(before, command)) {
-        return;
-      }
-      expect(after).toMatchObject({ status: "completed", result: command.output });
-    },
-  ),
+  "when a result is acknowledged, the job has it": eachMoment(({ before, command, after }) => {
+    if (command.type !== "result" || before.status !== "processing" || isLate(before, command)) {
+      return;
+    }
+    expect(after).toMatchObject({ status: "completed", result: command.output });
+  }),
 
-  "is canceled by nothing but a cancel": eachMoment(({ before, command, after }) => {
-    const isAsked = (job: Job) =>
+  "nothing but a cancel cancels it": eachMoment(({ before, command, after }) => {
+    const isCancelRequested = (job: Job) =>
       job.status === "canceled" || (job.status === "processing" && job.cancel !== null);
-    if (isAsked(after) && !isAsked(before)) expect(command.type).toBe("cancel");
+    if (isCancelRequested(after) && !isCancelRequested(before)) expect(command.type).toBe("cancel");
   }),
 };
 
@@ -165,7 +159,7 @@ function fenceOf(command: Command): Fence | null {
   return "fence" in command ? command.fence : null;
 }
 
-/** By the protocol's words: whether a frame speaks of what is no longer, or never was. */
+/** Whether a frame is stale by the rules of the protocol: its attempt or connection is not the current one. */
 function isLate(job: Job, command: Command): boolean {
   const fence = fenceOf(command);
   if (fence === null) return false;
@@ -175,6 +169,6 @@ function isLate(job: Job, command: Command): boolean {
     const { generation } = fence;
     return command.type === "resume" ? generation < job.generation : generation !== job.generation;
   }
-  const toldEnd = job.status === "completed" ? "result" : "fail";
-  return command.type !== toldEnd;
+  const reportedBy = job.status === "completed" ? "result" : "fail";
+  return command.type !== reportedBy;
 }

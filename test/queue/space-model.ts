@@ -9,7 +9,7 @@ import { nodeSql } from "../storage/node-sql.ts";
 import { LIMITS } from "./example.ts";
 import { START } from "./steps.ts";
 
-/** `pick` chooses among the jobs there are, whichever they turn out to be. */
+/** Something that happens. `pick` is the index of a job, modulo the number of jobs there are by then. */
 export type Act =
   | { type: "submit"; priority: number }
   | { type: "come" | "drop" | "drain"; worker: number }
@@ -46,21 +46,21 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   },
 );
 
-/** What arrives together, whether some of it may be held, and whether memory is lost after the rest was stored. */
+/** Histories: what arrives together, whether it may be deferred, and whether the memory is lost after a save. */
 export const days = fc.array(
   fc.record({
     acts: fc.array(act, { minLength: 1, maxLength: 4 }),
-    mayHold: fc.boolean(),
+    mayDefer: fc.boolean(),
     forgets: fc.boolean(),
   }),
   { maxLength: 20, size: "max" },
 );
 
 const SLOTS = [1, 2];
-/** Every limit is set, so that time alone ends every job. */
+/** Every limit is set, so that every job ends by time alone. */
 const JOB_LIMITS = { ...LIMITS, queueTimeoutS: 60, jobTimeoutS: 20, stallTimeoutS: 10 };
 
-/** A space without its sockets: workers that come and go, and the work of its jobs. */
+/** A space without sockets: workers that come and go, and the jobs with their store. */
 export class SpaceModel {
   work: UnitOfWork;
   now: Instant = START;
@@ -69,10 +69,10 @@ export class SpaceModel {
   submitted: string[] = [];
   private readonly workers = new Map<number, ServingWorker>();
   private generation = 0;
-  /** Of the submitted those that were told that they are accepted. */
+  /** The submitted jobs that were acknowledged to their submitters. */
   private readonly accepted = new Set<string>();
 
-  /** @param Store another store, to see that its faults are found */
+  /** @param Store another class of store, for planted bugs */
   constructor(Store: typeof JobStore = JobStore) {
     const sql = nodeSql();
     migrate(sql);
@@ -84,18 +84,18 @@ export class SpaceModel {
     return this.submitted.flatMap((ulid) => this.work.get(ulid) ?? []);
   }
 
-  /** Those that are in the store. */
+  /** The jobs that are in the store. */
   stored(): Job[] {
     return this.jobs().filter(({ ulid }) => !this.work.isDeferred(ulid));
   }
 
-  /** Those that wait, in the order in which they should be dispatched. */
+  /** The jobs that wait, in the order in which they should be dispatched. */
   line(): Job[] {
     const queued = this.jobs().filter(({ status }) => status === "queued");
     return queued.toSorted((a, b) => b.priority - a.priority);
   }
 
-  /** The workers with what they hold now. */
+  /** The workers, with the number of attempts that each has now. */
   serving(): ServingWorker[] {
     const running = this.work.runningJobs();
     return [...this.workers.values()].map((worker) => ({
@@ -104,16 +104,16 @@ export class SpaceModel {
     }));
   }
 
-  /** @param mayHold new jobs that run may stay in memory */
-  save(mayHold: boolean): Change[] {
-    this.work.defer(mayHold ? Number.POSITIVE_INFINITY : 0, this.now);
+  /** @param mayDefer new jobs that run may stay in memory */
+  save(mayDefer: boolean): Change[] {
+    this.work.defer(mayDefer ? Number.POSITIVE_INFINITY : 0, this.now);
     this.work.save();
     const changes = this.work.takeStored();
     for (const { ulid } of this.stored()) this.accepted.add(ulid);
     return changes;
   }
 
-  /** What was held is gone, and nobody was promised it. */
+  /** The memory is lost, and with it the deferred jobs; none of them was acknowledged. */
   forget(): void {
     this.work = new UnitOfWork(this.store);
     this.submitted = this.submitted.filter((ulid) => this.accepted.has(ulid));
@@ -140,7 +140,7 @@ export class SpaceModel {
         this.work.tick(this.now);
         return;
       default:
-        this.tell(act);
+        this.sendFrame(act);
     }
   }
 
@@ -164,11 +164,12 @@ export class SpaceModel {
     this.submitted.push(ulid);
   }
 
-  /** A worker that comes, or comes back, knows of no attempt. */
+  /** Connects a worker, which resumes no attempt. */
   private come(worker: number): void {
     const id = `worker-${worker}`;
     for (const job of this.work.runningJobs()) {
-      if (job.worker.id === id) this.apply(job, { type: "lose", reason: "It came without it." });
+      if (job.worker.id === id)
+        this.apply(job, { type: "lose", reason: "The worker came back without it." });
     }
     this.generation += 1;
     const { generation } = this;
@@ -185,7 +186,7 @@ export class SpaceModel {
     }
   }
 
-  private tell(act: Extract<Act, { pick: number }>): void {
+  private sendFrame(act: Extract<Act, { pick: number }>): void {
     const candidates = act.type === "cancel" ? this.jobs() : this.work.runningJobs();
     const job = candidates[act.pick % candidates.length];
     if (!job) return;
@@ -213,23 +214,23 @@ function frameOf(type: "output" | "result" | "retry" | "reject", job: Processing
   }
 }
 
-/** What to look at: the space around each dispatch, after each batch is stored, and at the end. */
+/** Called with the space after each dispatch, after each batch is stored, and at the end. */
 export interface Checks {
   dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
   stored?: (space: SpaceModel, changes: Change[]) => void;
   over?: (space: SpaceModel) => void;
 }
 
-export type Day = { acts: Act[]; mayHold: boolean; forgets: boolean }[];
+export type Day = { acts: Act[]; mayDefer: boolean; forgets: boolean }[];
 
 export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
-  for (const { acts, mayHold, forgets } of day) {
-    for (const one of acts) space.perform(one);
+  for (const { acts, mayDefer, forgets } of day) {
+    for (const act of acts) space.perform(act);
     const [line, workers] = [space.line(), space.serving()];
     const free = freeSlots(workers);
     const jobs = space.work.dispatch(workers, space.now);
     checks.dispatched?.(space, jobs, line, free);
-    const changes = space.save(mayHold);
+    const changes = space.save(mayDefer);
     checks.stored?.(space, changes);
     if (forgets) space.forget();
   }

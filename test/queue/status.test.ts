@@ -28,7 +28,7 @@ function snapshot(more: Partial<SpaceSnapshot> = {}): SpaceSnapshot {
   };
 }
 
-const censuses: fc.Arbitrary<SpaceSnapshot> = fc.record({
+const snapshots: fc.Arbitrary<SpaceSnapshot> = fc.record({
   workers: fc.array(
     fc.record({
       id: fc.uuid(),
@@ -48,20 +48,20 @@ const censuses: fc.Arbitrary<SpaceSnapshot> = fc.record({
   meanRunS: fc.option(fc.double({ min: 0, max: 1e4, noNaN: true })),
 });
 
-describe("the wait a space tells", () => {
-  it("is unknown without a worker that takes jobs", () => {
+describe("the estimated wait of a space", () => {
+  it("is unknown if no worker takes jobs", () => {
     expect(estimatedWait(snapshot({ meanRunS: 4 }), 0)).toBeNull();
     const leaving = [worker({ draining: true })];
     expect(estimatedWait(snapshot({ workers: leaving, meanRunS: 4 }), 0)).toBeNull();
   });
 
-  it("is none while a slot is free for every job before it", () => {
+  it("is 0 while a slot is free for the job and every job before it", () => {
     const workers = [worker({ slots: 3, busy: 1 })];
     expect(estimatedWait(snapshot({ workers }), 1)).toBe(0);
     expect(estimatedWait(snapshot({ workers }), 2)).toBeNull();
   });
 
-  it("is the runs before it, shared by all slots, to a tenth of a second", () => {
+  it("is the mean run of the jobs before it, divided by all slots, to a tenth of a second", () => {
     const workers = [worker({ slots: 2, busy: 2 }), worker({ slots: 1, busy: 1 })];
     expect(estimatedWait(snapshot({ workers, meanRunS: 10 }), 0)).toBe(3.3);
     expect(estimatedWait(snapshot({ workers, meanRunS: 10 }), 5)).toBe(20);
@@ -69,7 +69,7 @@ describe("the wait a space tells", () => {
 
   it("never shrinks with more jobs ahead, and is never negative", () => {
     fc.assert(
-      fc.property(censuses, fc.nat(50), (now, ahead) => {
+      fc.property(snapshots, fc.nat(50), (now, ahead) => {
         const wait = estimatedWait(now, ahead);
         const next = estimatedWait(now, ahead + 1);
         if (wait === null) expect(next).toBeNull();
@@ -96,23 +96,23 @@ describe("the status of a space", () => {
     ["connected", "Every worker is busy.", snapshot({ workers: [worker({ busy: 1 })] })],
     ["connected", undefined, snapshot({ workers: [worker({ busy: 1 }), worker()] })],
     ["connected", undefined, snapshot({ workers: [worker(), worker({ draining: true })] })],
-  ])("is %s, and says why a job would wait: %s", (state, reason, now) => {
+  ])("has the worker %s and the waiting reason: %s", (state, reason, now) => {
     const status = spaceStatusOf(now);
     expect([status.worker, status.waiting_reason]).toEqual([state, reason]);
   });
 
-  it("gives a reason exactly where a job submitted now would wait, or one waits for its like", () => {
+  it("gives a reason exactly if a job submitted now would wait, or a waiting job has no worker that could take it", () => {
     fc.assert(
-      fc.property(censuses, (now) => {
+      fc.property(snapshots, (now) => {
         const serving = now.workers.filter(({ draining }) => !draining);
         const free = serving.some(({ busy, slots }) => busy < slots);
-        const lacking = now.requested.some((asked) => !serving.some((one) => covers(one, asked)));
+        const lacking = now.requested.some((set) => !serving.some((worker) => covers(worker, set)));
         expect(spaceStatusOf(now).waiting_reason === undefined).toBe(free && !lacking);
       }),
     );
   });
 
-  it("tells a job that asks for something why it waits", () => {
+  it("gives a job that requires capabilities the reason why it waits", () => {
     const [gpu, plain] = [worker({ capabilities: new Set(["gpu"]), busy: 1 }), worker()];
     const reason = (workers: SpaceSnapshot["workers"], requires: string[]) =>
       waitingReasonFor(snapshot({ workers, requested: [["gpu"]] }), requires);
@@ -123,7 +123,7 @@ describe("the status of a space", () => {
     expect(reason([], ["gpu"])).toBe("No worker is connected.");
   });
 
-  it("names the workers that have a name", () => {
+  it("lists the workers that have a name", () => {
     const named = [worker({ name: "A" }), worker(), worker({ name: "B" })];
     expect(spaceStatusOf(snapshot({ workers: named })).worker_name).toBe("A, B");
     expect(spaceStatusOf(snapshot({ workers: [worker()] }))).not.toHaveProperty("worker_name");
@@ -131,7 +131,7 @@ describe("the status of a space", () => {
 });
 
 describe("the mean run", () => {
-  it("starts with the first run, and follows a change within some ten more", () => {
+  it("starts with the first run, and follows a change within about ten more", () => {
     expect(meanAfter(null, 4)).toBe(4);
     let mean = 100;
     for (let run = 0; run < 10; run += 1) mean = meanAfter(mean, 10);

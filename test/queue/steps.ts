@@ -15,10 +15,10 @@ import { anyText } from "../protocol/noise.ts";
 export const START: Instant = Date.UTC(2026, 10, 20);
 export const ULID = "01KA7Z3QK0ABCDEFGHJKMNPQRS";
 
-/** When a step happens: so many milliseconds on, or at, or just before, what is due next. */
+/** When a step happens: after this many milliseconds, or at, or just before, the job's deadline. */
 type Wait = number | "due" | "just before due";
 
-/** How far a frame is off from the attempt that runs: zero and `false` throughout is current. */
+/** How a frame's fence differs from that of the running attempt; zeros and `false` mean that it is current. */
 interface Aim {
   attempt: number;
   generation: number;
@@ -27,7 +27,7 @@ interface Aim {
 
 type Unfenced<C> = C extends { fence: unknown } ? Omit<C, "fence"> : C;
 
-/** What may happen to a job, told without knowing the job, so that it shrinks. */
+/** Something that happens to a job. It doesn't depend on the job's state, so that fast-check can shrink it. */
 export interface Step {
   wait: Wait;
   aim: Aim;
@@ -42,11 +42,11 @@ export interface Moment {
   after: Job;
 }
 
-/** Strings as SQLite keeps them: any but halves of surrogate pairs. */
+/** Strings that SQLite stores unchanged: without lone halves of surrogate pairs. */
 const text = anyText({ maxLength: 12 });
 const name = anyText({ minLength: 1, maxLength: 6 });
 
-/** What `JSON.parse` gives back for it; `-0` is not written as such. */
+/** JSON values as `JSON.parse` returns them: without `-0`, which JSON text doesn't keep. */
 export const json: fc.Arbitrary<Json> = fc
   .jsonValue({ maxDepth: 2 })
   .map((value) => JSON.parse(JSON.stringify(value)));
@@ -172,7 +172,7 @@ const step: fc.Arbitrary<Step> = fc.record({ wait: waits, aim: aims, act: acts }
 
 export const lives: fc.Arbitrary<Step[]> = fc.array(step, { maxLength: 40, size: "max" });
 
-/** Lives a job step by step. */
+/** Makes a job and applies the steps to it, one after the other. */
 export function* play(
   newJob: NewJob,
   steps: readonly Step[],
@@ -219,7 +219,7 @@ function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
   }
 }
 
-/** A transition that wrote into what it was given would throw. */
+/** Freezes a value, so that a transition that modifies its arguments throws. */
 export function deeplyFrozen<T>(value: T): T {
   if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);

@@ -14,26 +14,26 @@ const FAIL: Command = {
 const RETRYABLE: Command = { ...FAIL, retryable: true };
 
 describe("an attempt that fails", () => {
-  it("ends the job with the worker's code and words", () => {
+  it("ends the job with the worker's code and message (W18)", () => {
     expect(applied(runningJob(), FAIL).job).toMatchObject({
       status: "failed",
       error: { code: "worker_error", message: "out_of_memory: needs 9 GB" },
     });
   });
 
-  it("does not say `worker_error` twice", () => {
+  it("does not repeat the code `worker_error` in the message (W18)", () => {
     const { job } = applied(runningJob(), { ...FAIL, code: "worker_error" });
     expect(job).toMatchObject({ error: { code: "worker_error", message: "needs 9 GB" } });
   });
 
-  it("puts the job back in the queue where another attempt may go better", () => {
+  it("puts the job back in the queue if it is retryable (W19)", () => {
     const { job, effects } = applied(runningJob(), RETRYABLE, 5);
     expect(job).toMatchObject({ status: "queued", attempts: 1, queuedAt: START + 5_000 });
     expect(job.history.at(-1)?.message).toBe("out_of_memory: needs 9 GB");
     expect(effects).toEqual([{ type: "ack", of: "fail" }]);
   });
 
-  it("gives up after as many attempts as are allowed, and says what the last one said", () => {
+  it("fails the job after the last attempt, with the message of that attempt (W19)", () => {
     let job: Job = runningJob({ maxAttempts: 2 });
     job = applied(job, RETRYABLE).job;
     job = applied(job, dispatchOver(2)).job;
@@ -53,27 +53,27 @@ describe("an attempt that fails", () => {
     [{ type: "reject", fence: FENCE, reason: "no room" }, "rejected", "no room"],
     [{ type: "lose", reason: "It left." }, "worker_lost", "It left."],
   ] as [Command, string, string][])(
-    "has its own code where one attempt is all: %o",
+    "has its own code if only one attempt is allowed: %o",
     (command, code, message) => {
       const { job } = applied(runningJob({ maxAttempts: 1 }), command);
       expect(job).toMatchObject({ status: "failed", error: { code, message } });
     },
   );
 
-  it("keeps the progress it had", () => {
+  it("keeps the progress that it reached", () => {
     const job = applied(applied(runningJob(), PROGRESS).job, FAIL).job;
     expect(job).toMatchObject({ status: "failed", progress: 50 });
   });
 });
 
 describe("a late frame", () => {
-  it("of a job that was queued again is stale", () => {
+  it("of a job that was queued again is stale (W22)", () => {
     const job = applied(runningJob(), RETRYABLE).job;
     expect(transition(job, RETRYABLE, START).kind).toBe("stale");
     expect(transition(job, { type: "resume", fence: FENCE }, START).kind).toBe("stale");
   });
 
-  it("of a replaced connection changes nothing", () => {
+  it("of a replaced connection changes nothing (W22)", () => {
     const resumed = applied(applied(runningJob(), { type: "detach" }).job, {
       type: "resume",
       fence: { ...FENCE, generation: 2 },
@@ -83,7 +83,7 @@ describe("a late frame", () => {
     expect(resumed).toMatchObject({ generation: 2, detachedAt: null, attempts: 1 });
   });
 
-  it("that tells another end than the one known is stale", () => {
+  it("that reports another end than the stored one is stale (W22)", () => {
     const failed = applied(runningJob(), FAIL).job;
     const result: Command = { type: "result", fence: FENCE, output: 1, metrics: null };
     expect(transition(failed, result, START).kind).toBe("stale");
@@ -91,7 +91,7 @@ describe("a late frame", () => {
     expect(transition(completed, FAIL, START).kind).toBe("stale");
   });
 
-  it("with the known end is acknowledged also over a newer connection", () => {
+  it("that repeats the end is acknowledged, even over a newer connection (W20b)", () => {
     const failed = applied(runningJob(), FAIL).job;
     const again = { ...FAIL, fence: { ...FENCE, generation: 9 } };
     expect(transition(failed, again, START)).toEqual({
@@ -104,7 +104,7 @@ describe("a late frame", () => {
 describe("a cancel", () => {
   const CANCEL: Command = { type: "cancel", reason: "Not needed." };
 
-  it("of a running job asks its worker, whose failure then confirms it", () => {
+  it("of a running job is sent to its worker, whose `fail` confirms it (W23, W23a)", () => {
     const asked = applied(runningJob(), CANCEL);
     expect(asked.job.status).toBe("processing");
     expect(asked.effects).toEqual([
@@ -122,24 +122,24 @@ describe("a cancel", () => {
   it.each([
     { type: "reject", fence: FENCE, reason: "no" },
     { type: "lose", reason: "gone" },
-  ] as Command[])("is confirmed by any other end of the attempt: $type", (command) => {
+  ] as Command[])("is confirmed by any other end of the attempt: $type (W23a)", (command) => {
     const { job } = applied(applied(runningJob(), CANCEL).job, command);
     expect(job).toMatchObject({ status: "canceled", reason: "Not needed." });
   });
 
-  it("comes too late for a result that is there", () => {
+  it("doesn't prevent a result that still comes (W23a)", () => {
     const asked = applied(runningJob(), CANCEL).job;
     const result: Command = { type: "result", fence: FENCE, output: 1, metrics: null };
     expect(applied(asked, result).job).toMatchObject({ status: "completed", result: 1 });
   });
 
-  it("takes effect without the worker's word after ten seconds", () => {
+  it("takes effect after ten seconds if the worker doesn't answer (W23a)", () => {
     const asked = applied(runningJob(), CANCEL, 1).job;
     expect(transition(asked, TICK, START + 10_999).kind).toBe("unchanged");
     expect(applied(asked, TICK, 11).job.status).toBe("canceled");
   });
 
-  it("takes effect at once where another limit of the attempt runs out first", () => {
+  it("takes effect at once if a limit of the attempt runs out first", () => {
     const asked = applied(runningJob({ jobTimeoutS: 5 }), CANCEL, 1).job;
     const { job, effects } = applied(asked, TICK, 5);
     expect(job).toMatchObject({ status: "canceled", reason: "Not needed." });
@@ -148,19 +148,19 @@ describe("a cancel", () => {
 });
 
 describe("a worker that drops", () => {
-  it("has its attempt queued again after the grace, without a word to the worker", () => {
+  it("has its job queued again after the grace, and is sent no cancel (W24a)", () => {
     const gone = applied(runningJob(), { type: "detach" }, 10).job;
     const { job, effects } = applied(gone, TICK, 25);
     expect(job).toMatchObject({ status: "queued", attempts: 1 });
     expect(effects).toEqual([]);
   });
 
-  it("starts its grace once, however often its socket is found gone", () => {
+  it("starts its grace once, however often the lost socket is noticed", () => {
     const gone = applied(runningJob(), { type: "detach" }, 10).job;
     expect(transition(gone, { type: "detach" }, START + 20_000).kind).toBe("unchanged");
   });
 
-  it("goes on with its attempt when it returns, and is not silent for having been away", () => {
+  it("goes on with its attempt when it comes back, and its absence doesn't count as silence (W29b)", () => {
     const stalling = applied(runningJob({ stallTimeoutS: 10 }), PROGRESS).job;
     const gone = applied(stalling, { type: "detach" }, 5).job;
     expect(transition(gone, TICK, START + 12_000).kind).toBe("unchanged");
@@ -171,8 +171,8 @@ describe("a worker that drops", () => {
   });
 });
 
-describe("a queued job's place", () => {
-  it("is an event of its log, and no change of status", () => {
+describe("the place of a queued job", () => {
+  it("is an event of its log, not a change of status", () => {
     const outcome = transition(queuedJob(), { type: "position", position: 3 }, START + 1);
     expect(outcome).toMatchObject({
       kind: "applied",

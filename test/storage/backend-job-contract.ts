@@ -12,14 +12,14 @@ import type { WithSql } from "./with-sql.ts";
 const { id: ID } = IDENTITY;
 
 /** An empty store, and its database. */
-function opened(sql: Sql): BackendJobStore {
+function openStore(sql: Sql): BackendJobStore {
   const store = new BackendJobStore(sql);
   store.migrate();
   return store;
 }
 
-/** A job with output in pieces of 300 kB, of which the log keeps three. */
-function streamed(pieces: number): { job: BackendJob; events: BackendJobEvent[] } {
+/** A job with this many pieces of output of 300 kB each; the log keeps three of them. */
+function jobWithOutput(pieces: number): { job: BackendJob; events: BackendJobEvent[] } {
   const delta = "x".repeat(300_000);
   const report = reportOf({ type: "output", delta });
   return play(Array.from({ length: pieces }, () => ({ wait: 1, report })));
@@ -27,22 +27,22 @@ function streamed(pieces: number): { job: BackendJob; events: BackendJobEvent[] 
 
 export function backendJobContract(withSql: WithSql): void {
   describe("the store of a job without a space", () => {
-    it("is not there before a job is made, and reading makes nothing", () =>
+    it("doesn't exist before a job is made, and reading doesn't make it", () =>
       withSql((sql) => {
         expect(isMigrated(sql)).toBe(false);
-        expect(opened(sql).read()).toBeNull();
+        expect(openStore(sql).read()).toBeNull();
       }));
 
-    it("of a newer program is refused", () =>
+    it("is refused if a newer program wrote it", () =>
       withSql((sql) => {
-        opened(sql);
+        openStore(sql);
         sql.run("UPDATE schema_version SET version = version + 1");
-        expect(() => opened(sql)).toThrow(NewerSchema);
+        expect(() => openStore(sql)).toThrow(NewerSchema);
       }));
 
-    it("gives back every job as it was, whatever was reported of it", () =>
+    it("returns every job as it was stored, whatever was reported", () =>
       withSql((sql) => {
-        const store = opened(sql);
+        const store = openStore(sql);
         fc.assert(
           fc.property(histories, (history) => {
             const { job, events } = play(history);
@@ -55,9 +55,9 @@ export function backendJobContract(withSql: WithSql): void {
         );
       }));
 
-    it("has each report after another", () =>
+    it("stores one report after the other", () =>
       withSql((sql) => {
-        const store = opened(sql);
+        const store = openStore(sql);
         const { job, events } = newJob({ input: { prompt: "a cat" }, visibility: "private" });
         store.add(job, events);
         const half = reported(job, reportOf({ type: "progress", progress: 50 }), START + 1);
@@ -66,13 +66,13 @@ export function backendJobContract(withSql: WithSql): void {
         expect(store.log.after(ID, 1)).toMatchObject([{ offset: 2, progress: 50 }]);
       }));
 
-    it("knows when output of the last attempt was dropped, and not when that of another was", () =>
+    it("knows whether output of the latest attempt was dropped, as opposed to that of an earlier one", () =>
       withSql((sql) => {
-        const store = opened(sql);
-        const { job, events } = streamed(3);
+        const store = openStore(sql);
+        const { job, events } = jobWithOutput(3);
         store.add(job, events);
         expect(store.lacksOutput(job)).toBe(false);
-        const { job: longer, events: more } = streamed(8);
+        const { job: longer, events: more } = jobWithOutput(8);
         store.update(longer, more.slice(events.length));
         expect(store.lacksOutput(longer)).toBe(true);
         expect(store.log.bytesOf(ID)).toBeLessThanOrEqual(LIMITS.jobLogBytes);

@@ -11,7 +11,7 @@ import { spaceStoreContract } from "./space-store-contract.ts";
 import { versionContract } from "./version-contract.ts";
 import type { WithSql } from "./with-sql.ts";
 
-/** What the stores promise on every SQLite they run on. */
+/** What the stores promise on every SQLite on which they run. */
 export function storageContract(withSql: WithSql): void {
   schemaContract(withSql);
   versionContract(withSql);

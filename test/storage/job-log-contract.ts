@@ -11,26 +11,26 @@ import { type WithSql, withStore } from "./with-sql.ts";
 const ULID = "01KA7Z3QK0ABCDEFGHJKMNPQRS";
 const OTHER = "01KA7Z3QK0ABCDEFGHJKMNPQRT";
 
-/** A piece of output; its offset is its instant too. */
+/** A piece of output; its time is the same number as its offset. */
 function output(offset: number, delta = `piece ${offset}`, attempt = 1): LogEvent {
   return { kind: "output", offset, at: offset, attempt, delta };
 }
 
 function progress(offset: number, percent: number, attempt = 1): LogEvent {
-  const told = { progress: percent, message: `at ${percent}`, estimatedRemaining: 100 - percent };
-  return { kind: "progress", offset, at: offset, attempt, ...told };
+  const state = { progress: percent, message: `at ${percent}`, estimatedRemaining: 100 - percent };
+  return { kind: "progress", offset, at: offset, attempt, ...state };
 }
 
-/** What an event takes in the log: its JSON and what parts it from the next. */
+/** The size of an event in the log, bytes: its JSON and a separator. */
 function bytesOf(event: LogEvent): number {
   return byteLength(JSON.stringify(event)) + 1;
 }
 
-/** A piece of which `count` fill the log to the limit exactly. */
+/** A piece of output whose size is such that `count` of them fill the log exactly. */
 function outputOf(count: number, offset: number, attempt = 1): LogEvent {
   const bytes = LIMITS.jobLogBytes / count;
-  const room = Math.floor(bytes) - bytesOf(output(offset, "", attempt));
-  return output(offset, "x".repeat(room), attempt);
+  const length = Math.floor(bytes) - bytesOf(output(offset, "", attempt));
+  return output(offset, "x".repeat(length), attempt);
 }
 
 function totalOf(events: LogEvent[]): number {
@@ -45,7 +45,7 @@ export function jobLogContract(withSql: WithSql): void {
   const withLog = (work: (log: JobLog) => void) => withStore(withSql, (store) => work(store.log));
 
   describe("the log of a job", () => {
-    it("gives back its events in order, after any offset, within batches and between", () =>
+    it("returns its events in order, after any offset, within a batch or between batches", () =>
       withLog((log) => {
         const events = [output(2), progress(3, 5), output(5), output(6), output(8)];
         log.append(ULID, events.slice(0, 3));
@@ -57,21 +57,21 @@ export function jobLogContract(withSql: WithSql): void {
         expect([log.lastOffset(ULID), log.lastOffset(OTHER)]).toEqual([8, 4]);
       }));
 
-    it("is empty before anything was told, and a batch of nothing is nothing", () =>
+    it("is empty before anything was stored, and an empty batch changes nothing", () =>
       withLog((log) => {
         log.append(ULID, []);
         expect(log.after(ULID, 0)).toEqual([]);
         expect([log.lastOffset(ULID), log.trimmedTo(ULID)]).toEqual([0, 0]);
       }));
 
-    it("is kept whole up to its limit", () =>
+    it("is kept whole up to its limit (C11)", () =>
       withLog((log) => {
         for (let offset = 1; offset <= 4; offset += 1) log.append(ULID, [outputOf(4, offset)]);
         expect(offsetsOf(log)).toEqual([1, 2, 3, 4]);
         expect(log.trimmedTo(ULID)).toBe(0);
       }));
 
-    it("beyond its limit loses the oldest, as few as need be, and says up to where", () =>
+    it("loses its oldest events beyond its limit, no more than necessary, and knows up to which offset", () =>
       withLog((log) => {
         for (let offset = 1; offset <= 7; offset += 1) {
           log.append(ULID, [outputOf(4, offset)]);
@@ -83,7 +83,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(offsetsOf(log, 6)).toEqual([7]);
       }));
 
-    it("drops as few as need be whatever the sizes of its batches", () =>
+    it("drops no more than necessary, whatever the sizes of its batches", () =>
       withLog((log) => {
         const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes * 0.6)), { maxLength: 8 });
         const anySizes = fc.property(sizes, (lengths) => {
@@ -101,7 +101,7 @@ export function jobLogContract(withSql: WithSql): void {
         fc.assert(anySizes, { numRuns: 20 });
       }));
 
-    it("costs the same to add to, however long it is", () =>
+    it("reads equally few rows for an append, however long it is", () =>
       withSql((sql) => {
         migrate(sql);
         let rows = 0;
@@ -119,7 +119,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(log.trimmedTo(ULID)).toBeGreaterThan(0);
       }));
 
-    it("keeps its newest event, however large, and drops what was before", () =>
+    it("keeps its newest event, however large, and drops those before it", () =>
       withLog((log) => {
         log.append(ULID, [output(1)]);
         log.append(ULID, [output(2), output(3, "x".repeat(LIMITS.jobLogBytes))]);
@@ -129,7 +129,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(offsetsOf(log)).toEqual([4]);
       }));
 
-    it("takes a batch of any size: no row is larger than one event and a bit", () =>
+    it("stores a batch of any size in rows of limited size", () =>
       withSql((sql) => {
         migrate(sql);
         const events = Array.from({ length: 12 }, (_, index) =>
@@ -143,7 +143,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(row?.largest).toBeLessThan(300_000);
       }));
 
-    it("of one job that is full takes nothing from another's", () =>
+    it("that is full doesn't affect the log of another job", () =>
       withLog((log) => {
         log.append(OTHER, [output(1)]);
         for (let offset = 1; offset <= 3; offset += 1) log.append(ULID, [outputOf(2, offset)]);
@@ -151,7 +151,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(log.after(OTHER, 0)).toEqual([output(1)]);
       }));
 
-    it("that was removed starts from nothing, its limit too", () =>
+    it("starts empty after it was removed, also for its limit", () =>
       withLog((log) => {
         for (let offset = 1; offset <= 3; offset += 1) log.append(ULID, [outputOf(2, offset)]);
         log.remove(ULID);
@@ -161,7 +161,7 @@ export function jobLogContract(withSql: WithSql): void {
       }));
   });
 
-  it("knows of the latest attempt whether all of its output is there", () =>
+  it("the log of a job knows whether it has all output of the latest attempt (C11b)", () =>
     withLog((log) => {
       const sizes = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 3)), { maxLength: 6 });
       const anyAttempts = fc.property(fc.array(sizes, { maxLength: 4 }), (attempts) => {
@@ -183,7 +183,7 @@ export function jobLogContract(withSql: WithSql): void {
     }));
 
   describe("a running attempt, read back from its log", () => {
-    it("that told nothing yet stands at nothing", () =>
+    it("that reported nothing yet has no progress and no outputs", () =>
       withLog((log) => {
         log.append(ULID, [{ kind: "position", offset: 2, at: 2, position: 1 }, output(4)]);
         expect(log.live(ULID, 2)).toEqual({
@@ -195,7 +195,7 @@ export function jobLogContract(withSql: WithSql): void {
         });
       }));
 
-    it("stands where it last told, and has the outputs it sent, not those of attempts before", () =>
+    it("has its latest progress and the number of its outputs, not those of earlier attempts", () =>
       withLog((log) => {
         log.append(ULID, [output(3), progress(4, 90), output(5)]);
         log.append(ULID, [output(8, "a", 2), progress(9, 20, 2)]);
@@ -209,7 +209,7 @@ export function jobLogContract(withSql: WithSql): void {
         });
       }));
 
-    it("has all its outputs, also those the log had to drop", () =>
+    it("counts all its outputs, including those that the log dropped", () =>
       withLog((log) => {
         for (let offset = 1; offset <= 9; offset += 1) {
           log.append(ULID, [outputOf(3, offset)]);
@@ -218,7 +218,7 @@ export function jobLogContract(withSql: WithSql): void {
         expect(offsetsOf(log)).toEqual([7, 8, 9]);
       }));
 
-    it("has all of them whatever came together, and the log has its end without a gap", () =>
+    it("counts all its outputs whatever the batches, and the log has no gap after what it dropped", () =>
       withLog((log) => {
         const batch = fc.array(fc.nat(Math.floor(LIMITS.jobLogBytes / 5)), { maxLength: 6 });
         const anyBatches = fc.property(fc.array(batch, { maxLength: 5 }), (batches) => {
@@ -238,7 +238,7 @@ export function jobLogContract(withSql: WithSql): void {
         fc.assert(anyBatches, { numRuns: 20 });
       }));
 
-    it("has the progress it told last, also where the log had to drop it", () =>
+    it("has its latest progress even if the log dropped it", () =>
       withLog((log) => {
         log.append(ULID, [progress(1, 10), progress(2, 40)]);
         for (let offset = 3; offset <= 9; offset += 1) log.append(ULID, [outputOf(3, offset)]);
@@ -251,7 +251,7 @@ export function jobLogContract(withSql: WithSql): void {
         });
       }));
 
-    it("has nothing of dropped outputs and progress of the attempt before", () =>
+    it("has nothing of the dropped outputs and progress of an earlier attempt", () =>
       withLog((log) => {
         log.append(ULID, [progress(1, 10)]);
         for (let offset = 2; offset <= 6; offset += 1) log.append(ULID, [outputOf(3, offset)]);

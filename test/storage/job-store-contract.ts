@@ -8,7 +8,7 @@ import { lives, newJobs, play, START } from "../queue/steps.ts";
 import { completedJob, queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
 
-/** Plays a life into the store, each step stored as a batch of its own. */
+/** Stores a job's life, each step as a batch of its own; returns the last state. */
 function store(jobs: JobStore, moments: ReturnType<typeof play>, first: Job): Job {
   jobs.add(first);
   let last = first;
@@ -25,7 +25,7 @@ export function jobStoreContract(withSql: WithSql): void {
   const withJobs = (work: (jobs: JobStore) => void) => withStore(withSql, work);
 
   describe("a stored job", () => {
-    it("comes back exactly as it was, after any life", () =>
+    it("is read exactly as it was, after any life", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           jobs.remove(job.ulid);
@@ -36,22 +36,22 @@ export function jobStoreContract(withSql: WithSql): void {
         fc.assert(anyLife, { numRuns: 150 });
       }));
 
-    it("comes back exactly as it was, whatever it had lived through when it was first stored", () =>
+    it("is read exactly as it was, whatever had happened before it was first stored (decision 0030)", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, fc.nat(), (job, steps, pick) => {
           const applied = [...play(job, steps)].filter(({ outcome }) => outcome.kind === "applied");
           const lived = applied.slice(0, pick % (applied.length + 1));
           const last = lived.at(-1)?.after ?? submitted(job, START);
           jobs.add(last);
-          const told = lived.flatMap(({ outcome }) => ("log" in outcome ? outcome.log : []));
-          jobs.log.append(job.ulid, told);
+          const events = lived.flatMap(({ outcome }) => ("log" in outcome ? outcome.log : []));
+          jobs.log.append(job.ulid, events);
           expect(jobs.get(job.ulid)).toEqual(last);
           jobs.remove(job.ulid);
         });
         fc.assert(anyLife, { numRuns: 150 });
       }));
 
-    it("comes back with its log, where only the log was written since", () =>
+    it("is read with the newest state, even if only its log was written since", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           let stored: Job = submitted(job, START);
@@ -74,24 +74,24 @@ export function jobStoreContract(withSql: WithSql): void {
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           const moments = [...play(job, steps)];
-          const told: LogEvent[] = [];
+          const events: LogEvent[] = [];
           for (const { outcome, after } of moments) {
             if (outcome.kind !== "applied") continue;
             jobs.log.append(after.ulid, outcome.log);
-            told.push(...outcome.log);
+            events.push(...outcome.log);
           }
-          expect(jobs.log.after(job.ulid, 0)).toEqual(told);
+          expect(jobs.log.after(job.ulid, 0)).toEqual(events);
           jobs.log.remove(job.ulid);
         });
         fc.assert(anyLife, { numRuns: 50 });
       }));
 
-    it("that is not there is null", () =>
+    it("that doesn't exist is read as null", () =>
       withJobs((jobs) => {
         expect(jobs.get(ulidAt(1))).toBeNull();
       }));
 
-    it("is replaced by its newer state, not doubled", () =>
+    it("is replaced by its newer state, not stored twice", () =>
       withJobs((jobs) => {
         jobs.add(queuedAs(ulidAt(1)));
         jobs.update(completedJob(ulidAt(1), 5), queuedAs(ulidAt(1)));
@@ -99,7 +99,7 @@ export function jobStoreContract(withSql: WithSql): void {
         expect(jobs.get(ulidAt(1))?.status).toBe("completed");
       }));
 
-    it("is removed with its log, and no other is", () =>
+    it("is removed with its log, and no other job is", () =>
       withJobs((jobs) => {
         const event: LogEvent = { kind: "position", offset: 2, at: START, position: 1 };
         for (const ulid of [ulidAt(1), ulidAt(2)]) {
@@ -115,7 +115,7 @@ export function jobStoreContract(withSql: WithSql): void {
   });
 
   describe("a list of jobs", () => {
-    it("is newest first, and its pages hold every job once", () =>
+    it("is newest first, and its pages have every job once (H16)", () =>
       withJobs((jobs) => {
         const all = [1, 2, 3, 4, 5].map(ulidAt);
         for (const ulid of [...all].reverse()) jobs.add(queuedAs(ulid));
@@ -129,7 +129,7 @@ export function jobStoreContract(withSql: WithSql): void {
         expect(jobs.newestUlid()).toBe(all[4]);
       }));
 
-    it("holds only jobs of the status asked for, on every page", () =>
+    it("has only jobs of the requested status, on every page (H16)", () =>
       withJobs((jobs) => {
         for (const n of [1, 3, 5]) jobs.add(queuedAs(ulidAt(n)));
         for (const n of [2, 4]) jobs.add(completedJob(ulidAt(n), 5));
@@ -141,14 +141,14 @@ export function jobStoreContract(withSql: WithSql): void {
         expect(ulids({ status: "failed", limit: 9 })).toEqual([]);
       }));
 
-    it("of none is empty, and there is no newest", () =>
+    it("is empty if there are no jobs, and then there is no newest job", () =>
       withJobs((jobs) => {
         expect([jobs.list({ limit: 9 }), jobs.newestUlid()]).toEqual([[], null]);
       }));
   });
 
   describe("jobs that have ended", () => {
-    it("are told once they ended, with their files, and without those that wait or run", () =>
+    it("are found with their files from their end on, and jobs that wait or run are not", () =>
       withJobs((jobs) => {
         const files = [
           { field: "mask", name: "m", content_type: "a/b", size: 1, sha256: "h", key: "k" },
@@ -162,7 +162,7 @@ export function jobStoreContract(withSql: WithSql): void {
         expect(jobs.earliestEnd(9)).toBe(START + 5_000);
       }));
 
-    it("take as much of the storage as they were said to when they were stored", () =>
+    it("take as much storage as was estimated when they were stored", () =>
       withJobs((jobs) => {
         const input = { prompt: "ä€😀" };
         const done: CompletedJob = { ...completedJob(ulidAt(1), 1), input, result: ["ü"] };
@@ -176,7 +176,7 @@ export function jobStoreContract(withSql: WithSql): void {
         expect(logged - saved).toBe(jobs.log.bytesOf(ulidAt(1)));
       }));
 
-    it("tell how long the newest completed ones ran, oldest first", () =>
+    it("are measured: how long the newest completed ones ran, oldest first", () =>
       withJobs((jobs) => {
         for (const n of [1, 2, 3, 4]) jobs.add(completedJob(ulidAt(n), n / 2));
         expect(jobs.recentRunsS(3)).toEqual([1, 1.5, 2]);

@@ -1,7 +1,7 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Sql, SqlRow, SqlValue } from "../../src/storage/sql.ts";
 
-/** SQLite in this process's memory, as the stores see it. */
+/** A SQLite database in this process's memory, behind the interface of the stores. */
 export function nodeSql(): Sql {
   const database = new DatabaseSync(":memory:");
   const statements = new Map<string, StatementSync>();

@@ -23,7 +23,7 @@ function clear(jobs: JobStore): void {
   for (const ulid of jobs.list({ limit: 100 })) jobs.remove(ulid);
 }
 
-/** The order in which jobs are due, said without SQL. */
+/** The order in which jobs must be dispatched, computed without SQL. */
 function inLine(queued: QueuedJob[]): QueuedJob[] {
   return queued.toSorted((a, b) => b.priority - a.priority || (a.ulid < b.ulid ? -1 : 1));
 }
@@ -32,7 +32,7 @@ export function queueContract(withSql: WithSql): void {
   const withJobs = (work: (jobs: JobStore) => void) => withStore(withSql, work);
 
   describe("the stored queue", () => {
-    it("has the higher priority first, and within one the older", () =>
+    it("has higher priorities first, and within a priority the older jobs first", () =>
       withJobs((jobs) => {
         const anyQueue = fc.property(priorities, fc.nat(14), (ofPriorities, count) => {
           const line = inLine(queueUp(jobs, ofPriorities));
@@ -42,7 +42,7 @@ export function queueContract(withSql: WithSql): void {
         fc.assert(anyQueue, { numRuns: 50 });
       }));
 
-    it("counts its jobs by priority, and those before each", () =>
+    it("counts its jobs by priority, and the jobs before each of them", () =>
       withStore(withSql, (jobs, sql) => {
         const anyQueue = fc.property(priorities, (ofPriorities) => {
           const queued = queueUp(jobs, ofPriorities);
@@ -60,7 +60,7 @@ export function queueContract(withSql: WithSql): void {
         fc.assert(anyQueue, { numRuns: 50 });
       }));
 
-    it("holds neither running nor ended jobs", () =>
+    it("has neither running nor ended jobs", () =>
       withJobs((jobs) => {
         jobs.add(processingAs(ulidAt(1)));
         jobs.add(completedJob(ulidAt(2), 1));
@@ -72,7 +72,7 @@ export function queueContract(withSql: WithSql): void {
         expect(jobs.processing().map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
       }));
 
-    it("that is empty says so", () =>
+    it("may be empty", () =>
       withJobs((jobs) => {
         expect(jobs.head([], START, 9)).toEqual([]);
         expect(jobs.queueCounts()).toEqual([]);
@@ -80,7 +80,7 @@ export function queueContract(withSql: WithSql): void {
         expect(jobs.earliestQueueDue()).toBeNull();
       }));
 
-    it("knows the waiting jobs of each connection, and which of them leave with it", () =>
+    it("knows the waiting jobs of each connection, and the jobs to cancel when it closes", () =>
       withJobs((jobs) => {
         jobs.add(queuedAs(ulidAt(1), { submitter: "a" }));
         jobs.add(queuedAs(ulidAt(2), { submitter: "b" }));
@@ -95,7 +95,7 @@ export function queueContract(withSql: WithSql): void {
         expect(jobs.canceledWithAnySocket()).toEqual([{ ulid: ulidAt(4), submitter: "a" }]);
       }));
 
-    it("keeps jobs that ask for different things apart, and those put off until they are due", () =>
+    it("keeps jobs with different requirements apart, and returns delayed jobs only once they are due", () =>
       withJobs((jobs) => {
         jobs.add(queuedAs(ulidAt(1), { requires: ["gpu"] }));
         jobs.add({ ...queuedAs(ulidAt(2)), availableAt: START + 1_000 });
@@ -110,11 +110,11 @@ export function queueContract(withSql: WithSql): void {
       }));
   });
 
-  describe("a stored wait that is over", () => {
+  describe("a stored job whose `queue_timeout_s` runs out", () => {
     const waiting = (n: number, queueTimeoutS: number | null) =>
       queuedAs(ulidAt(n), { limits: { queueTimeoutS } });
 
-    it("is found from its instant on, the longest over first", () =>
+    it("is found from that time on, the longest overdue first", () =>
       withJobs((jobs) => {
         for (const job of [waiting(1, 30), waiting(2, 10), waiting(3, null), waiting(4, 20)]) {
           jobs.add(job);
@@ -128,7 +128,7 @@ export function queueContract(withSql: WithSql): void {
         expect(jobs.earliestQueueDue()).toBe(START + 10_000);
       }));
 
-    it("is no matter once the job runs, and starts anew when it is queued again", () =>
+    it("is not found while it runs, and its timeout starts again when it is queued again", () =>
       withJobs((jobs) => {
         jobs.add(waiting(1, 10));
         const running = processingAs(ulidAt(1), { limits: { queueTimeoutS: 10 } });

@@ -7,7 +7,7 @@ import type { Sql } from "../../src/storage/sql.ts";
 import { queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
 
-/** Jobs that one stretch of a line holds: what is tested must be several times this. */
+/** How many jobs one stretch of a line has; the tested lines must be several times as long. */
 const STRETCH = 512;
 
 const LINES = [
@@ -19,7 +19,7 @@ const LINES = [
 type Where = "front" | "back" | "anywhere";
 type Step =
   | { type: "join"; line: number; count: number }
-  /** So many jobs that left, or were passed over, are put back. */
+  /** Puts back this many jobs that left before, or that never joined. */
   | { type: "return"; line: number; count: number }
   | { type: "leave"; line: number; share: number; where: Where }
   | { type: "ask"; line: number }
@@ -46,7 +46,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
   { minLength: 10, maxLength: 30 },
 );
 
-/** Lines of jobs as ranks keep them, and as plain sorted lists that are only counted. */
+/** Lines of jobs, once as `QueueRanks` and once as plain sorted lists, to compare the two. */
 class Queue {
   private readonly plain = LINES.map((): string[] => []);
   private readonly gone = LINES.map((): string[] => []);
@@ -71,12 +71,12 @@ class Queue {
 
   compare(at: number): void {
     const { requires, priority, list } = this.of(at);
-    const asked = sample(list, 40).concat(sample(this.gone[at] ?? [], 20), ulidAt(0), "Z");
-    const expected = asked.map((ulid) => list.filter((other) => other < ulid).length);
-    const told = asked.map((ulid) =>
+    const ulids = sample(list, 40).concat(sample(this.gone[at] ?? [], 20), ulidAt(0), "Z");
+    const expected = ulids.map((ulid) => list.filter((other) => other < ulid).length);
+    const ranks = ulids.map((ulid) =>
       this.ranks.before({ requires: classOf(requires), priority }, ulid),
     );
-    expect(told).toEqual(expected);
+    expect(ranks).toEqual(expected);
   }
 
   private of(at: number) {
@@ -84,7 +84,7 @@ class Queue {
     return { requires, priority, list: this.plain[at] ?? [] };
   }
 
-  /** Some are left out, and come later, older than jobs that came before them. */
+  /** New ULIDs, but some are kept for later, so that jobs also join that are older than those before them. */
   private fresh(at: number, count: number): string[] {
     const ulids = Array.from({ length: count }, () => ulidAt(++this.made));
     this.gone[at]?.push(...ulids.filter((_, index) => index % 7 === 3));
@@ -124,7 +124,7 @@ class Queue {
   }
 }
 
-/** So many of them, evenly spread, in an order that is not theirs. */
+/** `count` of the ULIDs, evenly spread, in reverse order. */
 function sample(ulids: readonly string[], count: number): string[] {
   const every = Math.max(1, ulids.length / Math.max(1, count));
   const picked: string[] = [];
@@ -136,7 +136,7 @@ function sample(ulids: readonly string[], count: number): string[] {
 
 export function ranksContract(withSql: WithSql): void {
   describe("the ranks of a long queue", () => {
-    it("are those of a plain sorted list, whatever comes and goes, and whenever they are asked", () =>
+    it("are those of a plain sorted list, whatever joins and leaves, and whenever they are read", () =>
       withStore(withSql, (store, sql) => {
         const many = fc.integer({ min: 2 * STRETCH, max: 5 * STRETCH });
         const anyLife = fc.property(many, fc.boolean(), steps, (count, isAsked, life) => {
@@ -165,7 +165,7 @@ export function ranksContract(withSql: WithSql): void {
         fc.assert(anyLife, { numRuns: 20, examples });
       }));
 
-    it("count no more rows than a stretch has, however many jobs wait", () =>
+    it("count no more rows than one stretch has, however many jobs wait", () =>
       withStore(withSql, (store, sql) => {
         const ulids = Array.from({ length: 5 * STRETCH }, (_, n) => ulidAt(n));
         const there = { requires: "", priority: 0 };

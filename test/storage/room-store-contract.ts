@@ -15,7 +15,7 @@ function append(store: RoomStore, ...offsets: number[]): void {
   store.append(events, new Set(events.map(({ id }) => id)));
 }
 
-/** The first version, which kept one room. */
+/** The first version of the schema, for one room. */
 const FIRST = [
   CHANNEL_LOG_TABLE,
   `CREATE TABLE event_ids (
@@ -28,10 +28,10 @@ const FIRST = [
 
 export function roomStoreContract(withSql: WithSql): void {
   describe("the events of a room", () => {
-    it("are not looked for where nothing was ever stored", () =>
+    it("have no store before anything was stored", () =>
       withSql((sql) => expect(new RoomStores(sql).find(null)).toBe(null)));
 
-    it("are found again, with the ids they were published under", () =>
+    it("are found again, also by the ids with which they were published", () =>
       withSql((sql) => {
         append(new RoomStores(sql).make(null), 1, 2);
         const store = new RoomStores(sql).find(null);
@@ -41,7 +41,7 @@ export function roomStoreContract(withSql: WithSql): void {
         expect(store?.known("e3")).toBe(null);
       }));
 
-    it("that the first version stored are all there", () =>
+    it("that the first version of the schema stored are all still there", () =>
       withSql((sql) => {
         migrateTo(sql, [FIRST]);
         const row = JSON.stringify([eventOf(1)]);
@@ -59,22 +59,22 @@ export function roomStoreContract(withSql: WithSql): void {
         expect(store.held).toEqual({ first: 1, last: 2 });
       }));
 
-    it("are each room's own where several share a database, and so are their ids", () =>
+    it("are separate for each room if several rooms share a database, and so are their ids", () =>
       withSql((sql) => {
         const stores = new RoomStores(sql);
-        const [one, other] = [stores.make("user:ann"), stores.make("user:bo")];
-        append(one, 1, 2, 3);
+        const [first, other] = [stores.make("user:ann"), stores.make("user:bo")];
+        append(first, 1, 2, 3);
         append(other, 1);
-        expect(one.known("e1")).toEqual({ offset: 1, at: AT + 1 });
+        expect(first.known("e1")).toEqual({ offset: 1, at: AT + 1 });
         expect(other.known("e2")).toBe(null);
-        one.erase();
-        expect(one.held).toEqual({ first: 1, last: 0 });
-        expect(one.known("e1")).toBe(null);
+        first.erase();
+        expect(first.held).toEqual({ first: 1, last: 0 });
+        expect(first.known("e1")).toBe(null);
         expect(other.after(0)).toEqual([eventOf(1)]);
         expect(other.known("e1")).toEqual({ offset: 1, at: AT + 1 });
       }));
 
-    it("are forgotten with their ids once they are too old, and the next has the next place", () =>
+    it("are dropped with their ids once they are too old, and offsets go on from there", () =>
       withSql((sql) => {
         const store = new RoomStores(sql).make("user:ann");
         append(store, 1, 2);

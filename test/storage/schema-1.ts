@@ -1,4 +1,4 @@
-/** What the program whose schema was version 1 had stored: its tables, and a job of every status. */
+/** A database as the program with schema version 1 stored it: its tables, and a job of every status. */
 export const SCHEMA_1: readonly string[] = [
   `CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT`,
   `CREATE TABLE space (

@@ -4,7 +4,7 @@ import { isMigrated, NewerSchema } from "../../src/storage/schema.ts";
 import type { Sql } from "../../src/storage/sql.ts";
 import type { WithSql } from "./with-sql.ts";
 
-/** Every table and index, by what makes it. */
+/** Every table and index, with the SQL that made it. */
 function schemaOf(sql: Sql): unknown[] {
   return sql.all(
     "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\' ORDER BY name",
@@ -19,7 +19,7 @@ function versionsOf(sql: Sql): number[] {
 
 export function schemaContract(withSql: WithSql): void {
   describe("the schema", () => {
-    it("is not there before anything is stored, and asking for it makes nothing", () =>
+    it("doesn't exist before anything is stored, and checking for it makes nothing", () =>
       withSql((sql) => {
         expect(isMigrated(sql)).toBe(false);
         expect(schemaOf(sql)).toEqual([]);
@@ -37,7 +37,7 @@ export function schemaContract(withSql: WithSql): void {
         expect(sql.all("SELECT channel FROM channel_log")).toEqual([{ channel: "u" }]);
       }));
 
-    it("of a newer program is refused and left as it is", () =>
+    it("of a newer program is refused and left unchanged", () =>
       withSql((sql) => {
         migrate(sql);
         sql.run("UPDATE schema_version SET version = version + 1");
@@ -47,7 +47,7 @@ export function schemaContract(withSql: WithSql): void {
         expect(versionsOf(sql)).toEqual(versions);
       }));
 
-    it("whose making breaks off leaves nothing behind", () =>
+    it("leaves nothing behind if making it fails", () =>
       withSql((sql) => {
         sql.run("CREATE TABLE jobs (in_the_way TEXT)");
         const before = schemaOf(sql);
@@ -60,7 +60,7 @@ export function schemaContract(withSql: WithSql): void {
   describe("a transaction", () => {
     const count = (sql: Sql) => sql.all("SELECT word FROM words").length;
 
-    it("stores everything its work did, and returns what the work returned", () =>
+    it("stores everything that its work wrote, and returns what the work returned", () =>
       withSql((sql) => {
         sql.run("CREATE TABLE words (word TEXT)");
         const answer = sql.transaction(() => {
@@ -70,7 +70,7 @@ export function schemaContract(withSql: WithSql): void {
         expect([answer, count(sql)]).toEqual([2, 2]);
       }));
 
-    it("stores nothing where its work throws, and throws the same", () =>
+    it("stores nothing if its work throws, and throws the same error", () =>
       withSql((sql) => {
         sql.run("CREATE TABLE words (word TEXT)");
         sql.run("INSERT INTO words VALUES ('before')");

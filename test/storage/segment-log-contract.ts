@@ -5,7 +5,7 @@ import { CHANNEL_LOG_TABLE, type LogLimits, SegmentLog } from "../../src/storage
 import type { Sql } from "../../src/storage/sql.ts";
 import type { WithSql } from "./with-sql.ts";
 
-interface Event {
+interface TestEvent {
   offset: number;
   at: number;
   text: string;
@@ -13,7 +13,7 @@ interface Event {
 
 const CHANNEL = "events";
 
-/** Batches of events, later and later. */
+/** Batches of events, each with the time that passed before it. */
 const batches = fc.array(
   fc.record({
     later: fc.nat(40),
@@ -30,12 +30,12 @@ const limits: fc.Arbitrary<LogLimits> = fc.record(
   { requiredKeys: ["bytes"] },
 );
 
-function logOf(sql: Sql, bounds: LogLimits): SegmentLog<Event, number> {
+function logOf(sql: Sql, bounds: LogLimits): SegmentLog<TestEvent, number> {
   return new SegmentLog(sql, bounds, (kept, dropped) => (kept ?? 0) + dropped.length);
 }
 
-/** What is still there, checked against all that was ever stored. */
-function expectTail(log: SegmentLog<Event, number>, all: readonly Event[]): Event[] {
+/** Checks that the log has the end of all events that were stored; returns the events that it still has. */
+function expectTail(log: SegmentLog<TestEvent, number>, all: readonly TestEvent[]): TestEvent[] {
   const { first, last } = log.storedRange(CHANNEL);
   expect(last).toBe(all.length);
   const kept = log.after(CHANNEL, 0);
@@ -50,18 +50,21 @@ function expectTail(log: SegmentLog<Event, number>, all: readonly Event[]): Even
 }
 
 export function segmentLogContract(withSql: WithSql): void {
-  const withLog = (bounds: LogLimits, work: (log: SegmentLog<Event, number>, sql: Sql) => void) =>
+  const withLog = (
+    bounds: LogLimits,
+    work: (log: SegmentLog<TestEvent, number>, sql: Sql) => void,
+  ) =>
     withSql((sql) => {
       migrateTo(sql, [[CHANNEL_LOG_TABLE]]);
       work(logOf(sql, bounds), sql);
     });
 
   describe("the log of a channel", () => {
-    it("is the end of all that was stored, and what is left is within its limits", () =>
+    it("has the latest of all events that were stored, and stays within its limits", () =>
       fc.assert(
         fc.asyncProperty(batches, limits, (given, bounds) =>
           withLog(bounds, (log, sql) => {
-            const all: Event[] = [];
+            const all: TestEvent[] = [];
             let at = 1_000;
             for (const { later, sizes } of given) {
               at += later;
@@ -71,7 +74,7 @@ export function segmentLogContract(withSql: WithSql): void {
               all.push(...batch);
               log.append(CHANNEL, batch);
               log.append("another", [{ offset: all.length, at, text: "" }]);
-              // A log read back by another memory is the same.
+              // A second log on the same rows, as after the memory was lost, has the same content.
               const kept = expectTail(logOf(sql, bounds), all);
               const older = kept.slice(0, kept.length - batch.length);
               const bytes = JSON.stringify(kept).length;
@@ -85,7 +88,7 @@ export function segmentLogContract(withSql: WithSql): void {
         { numRuns: 150 },
       ));
 
-    it("loses all that is too old by now, and counts on from there", () =>
+    it("drops all events that are too old, and offsets go on from there", () =>
       withLog({ bytes: 1_000, ageMs: 100 }, (log) => {
         log.append(CHANNEL, [{ offset: 1, at: 1_000, text: "a" }]);
         log.append(CHANNEL, [{ offset: 2, at: 1_050, text: "b" }]);
@@ -99,7 +102,7 @@ export function segmentLogContract(withSql: WithSql): void {
         expect(log.storedRange(CHANNEL)).toEqual({ first: 3, last: 3 });
       }));
 
-    it("keeps about as many events as it may, those stored together together", () =>
+    it("keeps about as many events as it may, and drops those that were stored together as a whole", () =>
       withLog({ bytes: 100_000, events: 10 }, (log) => {
         for (let first = 1; first <= 28; first += 4) {
           const offsets = [first, first + 1, first + 2, first + 3];

@@ -33,8 +33,8 @@ const steps = fc.array(
   { maxLength: 40 },
 );
 
-/** The same in a few plain lines: every source's last word, and what erased jobs did. Who is silent stays. */
-class PlainTally {
+/** A simple model: every source's last report, and how erased jobs ended. Sources that don't answer stay. */
+class PlainAggregate {
   readonly last = new Map<string, Report>();
   readonly past = { completed: 0, failed: 0, canceled: 0 };
 
@@ -68,29 +68,29 @@ class PlainTally {
   }
 }
 
-function opened(store: SourceStore): StatsAggregate {
+function openAggregate(store: SourceStore): StatsAggregate {
   store.migrate();
-  const tally = new StatsAggregate(store);
-  tally.look();
-  return tally;
+  const aggregate = new StatsAggregate(store);
+  aggregate.look();
+  return aggregate;
 }
 
 export function sourceStoreContract(withSql: WithSql): void {
   describe("what sources reported", () => {
-    it("adds up to what each said last, over restarts of who adds it up", () =>
+    it("adds up to the last report of each source, across restarts of the monitor", () =>
       withSql((sql) => {
         const store = new SourceStore(sql);
         fc.assert(
           fc.property(steps, (taken) => {
-            let tally = opened(store);
-            const plain = new PlainTally();
+            let aggregate = openAggregate(store);
+            const plain = new PlainAggregate();
             for (const step of taken) {
               plain.take(step);
-              if (step.does === "restart") tally = new StatsAggregate(store);
-              else if (step.does === "report") tally.take(step.source, step.report, 1);
-              else tally[step.does](step.source, 1);
+              if (step.does === "restart") aggregate = new StatsAggregate(store);
+              else if (step.does === "report") aggregate.take(step.source, step.report, 1);
+              else aggregate[step.does](step.source, 1);
             }
-            const stats = statsOf(tally.totals, AT);
+            const stats = statsOf(aggregate.totals, AT);
             expect(stats.jobs).toMatchObject({
               active: plain.sum(({ jobs }) => jobs.active),
               completed: plain.sum(({ jobs }) => jobs.completed) + plain.past.completed,
@@ -102,8 +102,8 @@ export function sourceStoreContract(withSql: WithSql): void {
               jobs_with_connections: plain.sum((report) => report.jobs_with_connections),
             });
             expect(Object.values(stats.sources).reduce((a, b) => a + b)).toBe(plain.last.size);
-            expect(tally.recent.map(({ job }) => job.updated_at)).toEqual(plain.latestTimes());
-            expect(tally.totals).toEqual(new StatsAggregate(store).totals);
+            expect(aggregate.recent.map(({ job }) => job.updated_at)).toEqual(plain.latestTimes());
+            expect(aggregate.totals).toEqual(new StatsAggregate(store).totals);
             for (const table of ["sources", "past"]) sql.run(`DELETE FROM ${table}`);
             sql.run("INSERT INTO past VALUES (1, 0, 0, 0)");
           }),
@@ -111,9 +111,9 @@ export function sourceStoreContract(withSql: WithSql): void {
         );
       }));
 
-    it("is told anew only where something is different", () =>
+    it("counts as a change only if something is different", () =>
       withSql((sql) => {
-        const tally = opened(new SourceStore(sql));
+        const aggregate = openAggregate(new SourceStore(sql));
         const job = { id: "j", space: null, status: "processing", updated_at: AT } as const;
         const report = (connections: number, progress: number): Report => ({
           kind: "space",
@@ -122,21 +122,23 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: NO_JOBS,
           recent: [{ ...job, progress }],
         });
-        expect(tally.take("space:a", report(1, 10), 1)).toBe(true);
-        expect(tally.take("space:a", report(1, 10), 2)).toBe(false);
-        expect(tally.take("space:a", report(1, 20), 3)).toBe(true);
-        expect(tally.take("space:a", report(2, 20), 4)).toBe(true);
-        expect(tally.silence("space:a", 5)).toBe(true);
-        expect(tally.silence("space:a", 6)).toBe(false);
-        expect(tally.forget("space:a")).toBe(true);
-        expect(tally.forget("space:a")).toBe(false);
-        expect(tally.take("room:a", { ...report(0, 0), kind: "room", recent: [] }, 7)).toBe(false);
+        expect(aggregate.take("space:a", report(1, 10), 1)).toBe(true);
+        expect(aggregate.take("space:a", report(1, 10), 2)).toBe(false);
+        expect(aggregate.take("space:a", report(1, 20), 3)).toBe(true);
+        expect(aggregate.take("space:a", report(2, 20), 4)).toBe(true);
+        expect(aggregate.silence("space:a", 5)).toBe(true);
+        expect(aggregate.silence("space:a", 6)).toBe(false);
+        expect(aggregate.forget("space:a")).toBe(true);
+        expect(aggregate.forget("space:a")).toBe(false);
+        expect(aggregate.take("room:a", { ...report(0, 0), kind: "room", recent: [] }, 7)).toBe(
+          false,
+        );
       }));
 
-    it("is not added up anew when one of many is forgotten", () =>
+    it("is not added up again when one of many sources is forgotten", () =>
       withSql((sql) => {
         const store = new SourceStore(sql);
-        const tally = opened(store);
+        const aggregate = openAggregate(store);
         const done = { ...NO_JOBS, completed: 1 };
         const report: Report = {
           kind: "job",
@@ -145,20 +147,20 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: done,
           recent: [],
         };
-        for (let at = 0; at < 30; at += 1) tally.take(`job:${at}`, report, at);
+        for (let at = 0; at < 30; at += 1) aggregate.take(`job:${at}`, report, at);
         const scans = [vi.spyOn(store, "sums"), vi.spyOn(store, "withRecent")];
-        expect(tally.forget("job:7")).toBe(true);
-        expect(tally.totals).toMatchObject({ jobs: { completed: 30 }, sources: { job: 29 } });
+        expect(aggregate.forget("job:7")).toBe(true);
+        expect(aggregate.totals).toMatchObject({ jobs: { completed: 30 }, sources: { job: 29 } });
         for (const scan of scans) expect(scan).not.toHaveBeenCalled();
-        expect(tally.totals).toEqual(new StatsAggregate(store).totals);
+        expect(aggregate.totals).toEqual(new StatsAggregate(store).totals);
       }));
 
-    it("is not added up before somebody looks", () =>
+    it("is not added up before somebody reads the totals", () =>
       withSql((sql) => {
         const store = new SourceStore(sql);
         store.migrate();
         const scans = [vi.spyOn(store, "sums"), vi.spyOn(store, "withRecent")];
-        const tally = new StatsAggregate(store);
+        const aggregate = new StatsAggregate(store);
         const report: Report = {
           kind: "space",
           connections: 2,
@@ -166,18 +168,18 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: NO_JOBS,
           recent: [],
         };
-        tally.take("space:a", report, 1);
-        tally.take("space:b", report, 2);
-        tally.forget("space:b");
-        tally.silence("space:none", 3);
+        aggregate.take("space:a", report, 1);
+        aggregate.take("space:b", report, 2);
+        aggregate.forget("space:b");
+        aggregate.silence("space:none", 3);
         for (const scan of scans) expect(scan).not.toHaveBeenCalled();
-        expect(tally.totals.connections.space).toBe(2);
+        expect(aggregate.totals.connections.space).toBe(2);
       }));
 
-    it("is counted without the sockets of who does not answer, who is still to be asked", () =>
+    it("is counted without the sockets of a source that doesn't answer, which is asked again later", () =>
       withSql((sql) => {
         const store = new SourceStore(sql);
-        const tally = opened(store);
+        const aggregate = openAggregate(store);
         const report: Report = {
           kind: "room",
           connections: 4,
@@ -185,21 +187,21 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: NO_JOBS,
           recent: [],
         };
-        tally.take("room:a", report, 1);
-        expect(tally.silence("room:a", 2)).toBe(true);
+        aggregate.take("room:a", report, 1);
+        expect(aggregate.silence("room:a", 2)).toBe(true);
         const later = new StatsAggregate(store);
-        for (const one of [tally, later]) {
-          expect(one.totals.connections.room).toBe(0);
-          expect(one.liveSources().map(({ source }) => source)).toEqual(["room:a"]);
+        for (const each of [aggregate, later]) {
+          expect(each.totals.connections.room).toBe(0);
+          expect(each.liveSources().map(({ source }) => source)).toEqual(["room:a"]);
         }
         expect(later.take("room:a", report, 3)).toBe(true);
         expect(later.totals.connections.room).toBe(4);
         expect(new StatsAggregate(store).totals).toEqual(later.totals);
       }));
 
-    it("is asked about, where a job has ended, once nothing was heard for long", () =>
+    it("is asked about for an ended job once that has not reported for long", () =>
       withSql((sql) => {
-        const tally = opened(new SourceStore(sql));
+        const aggregate = openAggregate(new SourceStore(sql));
         const report = (active: number): Report => ({
           kind: "job",
           connections: 0,
@@ -207,21 +209,21 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: { ...NO_JOBS, active, completed: 1 - active },
           recent: [],
         });
-        tally.take("job:b", report(0), 20);
-        tally.take("job:a", report(0), 10);
-        tally.take("job:runs", report(1), 10);
-        tally.take("job:new", report(0), 30);
-        expect(tally.endedSources(20, 9)).toEqual(["job:a", "job:b"]);
-        expect(tally.endedSources(20, 1)).toEqual(["job:a"]);
+        aggregate.take("job:b", report(0), 20);
+        aggregate.take("job:a", report(0), 10);
+        aggregate.take("job:runs", report(1), 10);
+        aggregate.take("job:new", report(0), 30);
+        expect(aggregate.endedSources(20, 9)).toEqual(["job:a", "job:b"]);
+        expect(aggregate.endedSources(20, 1)).toEqual(["job:a"]);
         const dayLater = 86_400_010;
-        tally.take("job:a", report(0), dayLater);
-        tally.silence("job:b", dayLater);
-        expect(tally.endedSources(20, 9)).toEqual([]);
+        aggregate.take("job:a", report(0), dayLater);
+        aggregate.silence("job:b", dayLater);
+        expect(aggregate.endedSources(20, 9)).toEqual([]);
       }));
 
-    it("is asked about only where sockets are open or jobs are active", () =>
+    it("is asked about only for sources with open sockets or active jobs", () =>
       withSql((sql) => {
-        const tally = opened(new SourceStore(sql));
+        const aggregate = openAggregate(new SourceStore(sql));
         const idle: Report = {
           kind: "space",
           connections: 0,
@@ -229,12 +231,12 @@ export function sourceStoreContract(withSql: WithSql): void {
           jobs: { ...NO_JOBS, completed: 3 },
           recent: [],
         };
-        tally.take("space:idle", idle, 1);
-        tally.take("space:open", { ...idle, connections: 1 }, 2);
-        tally.take("space:busy", { ...idle, jobs: { ...NO_JOBS, active: 1 } }, 3);
-        tally.take("space:left", { ...idle, connections: 1 }, 4);
-        tally.take("space:left", idle, 5);
-        expect(tally.liveSources()).toEqual([
+        aggregate.take("space:idle", idle, 1);
+        aggregate.take("space:open", { ...idle, connections: 1 }, 2);
+        aggregate.take("space:busy", { ...idle, jobs: { ...NO_JOBS, active: 1 } }, 3);
+        aggregate.take("space:left", { ...idle, connections: 1 }, 4);
+        aggregate.take("space:left", idle, 5);
+        expect(aggregate.liveSources()).toEqual([
           { source: "space:busy", heardAt: 3 },
           { source: "space:open", heardAt: 2 },
         ]);

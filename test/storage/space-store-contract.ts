@@ -26,13 +26,13 @@ export function spaceStoreContract(withSql: WithSql): void {
         expect(() => spaces.nextGeneration()).toThrow("never made");
       }));
 
-    it("gives back what was written", () =>
+    it("returns what was written", () =>
       withSpaces((spaces) => {
         spaces.write(SPACE);
         expect(spaces.read()).toEqual(SPACE);
       }));
 
-    it("changes settings, and keeps the name, the birth and the generation", () =>
+    it("changes settings, and keeps the name, the time of creation and the generation", () =>
       withSpaces((spaces) => {
         spaces.write(SPACE);
         spaces.nextGeneration();
@@ -49,7 +49,7 @@ export function spaceStoreContract(withSql: WithSql): void {
         expect(new SpaceStore(sql).nextGeneration()).toBe(3);
       }));
 
-    it("counts how jobs ended, on top of what was counted before", () =>
+    it("adds to the counts of how jobs ended", () =>
       withSpaces((spaces, sql) => {
         spaces.write(SPACE);
         expect(spaces.ends()).toEqual({ completed: 0, failed: 0, canceled: 0 });
@@ -59,7 +59,7 @@ export function spaceStoreContract(withSql: WithSql): void {
         expect(new SpaceStore(sql).ends()).toEqual({ completed: 3, failed: 4, canceled: 1 });
       }));
 
-    it("fills in settings that are newer than the row", () =>
+    it("fills in defaults for settings that didn't exist when the row was written", () =>
       withSpaces((spaces, sql) => {
         spaces.write(SPACE);
         sql.run("UPDATE space SET settings = ?", JSON.stringify({ title: "Old" }));

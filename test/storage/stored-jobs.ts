@@ -6,7 +6,7 @@ export function ulidAt(n: number): string {
   return `01KA7Z3QK0${String(n).padStart(16, "0")}`;
 }
 
-interface Asked {
+interface JobFields {
   priority?: number;
   submitter?: string | null;
   cancelOnDisconnect?: boolean;
@@ -14,17 +14,17 @@ interface Asked {
   limits?: Partial<JobLimits>;
 }
 
-export function queuedAs(ulid: string, { limits, ...more }: Asked = {}): QueuedJob {
+export function queuedAs(ulid: string, { limits, ...more }: JobFields = {}): QueuedJob {
   return queuedJob(limits, { ulid, ...more });
 }
 
-export function processingAs(ulid: string, asked: Asked = {}): ProcessingJob {
-  const { job } = applied(queuedAs(ulid, asked), dispatchOver(1));
+export function processingAs(ulid: string, fields: JobFields = {}): ProcessingJob {
+  const { job } = applied(queuedAs(ulid, fields), dispatchOver(1));
   if (job.status !== "processing") throw new Error(`dispatched, the job is ${job.status}`);
   return job;
 }
 
-/** A job that ran so many seconds from `START`. */
+/** A completed job that ran for `runS` seconds from `START` on. */
 export function completedJob(ulid: string, runS: number): CompletedJob {
   const result = { type: "result", fence: FENCE, output: null, metrics: null } as const;
   const { job } = applied(processingAs(ulid), result, runS);

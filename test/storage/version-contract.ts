@@ -13,7 +13,7 @@ import { SCHEMA_1 } from "./schema-1.ts";
 import { ulidAt } from "./stored-jobs.ts";
 import type { WithSql } from "./with-sql.ts";
 
-/** What no job of version 1 had. */
+/** The fields that jobs of version 1 did not have, with their defaults. */
 const UNKNOWN_THEN = { requires: [], idempotency: null, cacheKey: null, webhook: null };
 const INPUT = { input: { prompt: "hi" }, limits: LIMITS, priority: 0, files: [], user: null };
 const NOTHING_YET = { progress: 0, message: null, outputs: 0, lastFrameAt: null };
@@ -47,14 +47,14 @@ const JOBS: object[] = [
   { status: "canceled", reason: "Canceled by a call.", worker: null, attempts: 0 },
 ];
 
-/** A database that a program of version 1 left behind, as this program opens it. */
-function opened(sql: Sql): JobStore {
+/** Opens a database that a program with schema version 1 left. */
+function openVersion1(sql: Sql): JobStore {
   for (const statement of SCHEMA_1) sql.run(statement);
   migrate(sql);
   return new JobStore(sql);
 }
 
-/** Every table and index; made anew or altered, they are written differently. */
+/** The columns and keys of every table and index. Their SQL texts differ if a table was altered. */
 function shapeOf(sql: Sql) {
   const tables = sql.all<{ name: string }>(
     "SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf%' ESCAPE '\\' ORDER BY name",
@@ -66,18 +66,18 @@ function shapeOf(sql: Sql) {
   ]);
 }
 
-/** The worker of version 1, back over its second connection, with a slot for each job. */
+/** The worker of the stored jobs, back over its second connection, with a slot for each job. */
 function theWorker(): ServingWorker {
   const slots = { slots: 20, busy: 0, load: 0, draining: false, capabilities: new Set<string>() };
   return { ...WORKER, ...slots, generation: 2 };
 }
 
 export function versionContract(withSql: WithSql): void {
-  describe("what version 1 stored", () => {
-    it("has every job as it was, and a schema as if it had been made now", async () => {
+  describe("a database of schema version 1", () => {
+    it("has every job as it was, and gets the same schema as a new database", async () => {
       let altered: unknown;
       await withSql((sql) => {
-        const store = opened(sql);
+        const store = openVersion1(sql);
         for (const [index, job] of JOBS.entries()) {
           expect(store.get(ulidAt(index + 1))).toMatchObject({ ...UNKNOWN_THEN, ...job });
         }
@@ -91,9 +91,9 @@ export function versionContract(withSql: WithSql): void {
       });
     });
 
-    it("is found by every question that is asked of jobs now", () =>
+    it("can be read with every query that there is now", () =>
       withSql((sql) => {
-        const store = opened(sql);
+        const store = openVersion1(sql);
         const at = (...numbers: number[]) => numbers.map(ulidAt);
         const head = store.head([], START + 4_000, 9);
         expect(head.map(({ ulid }) => ulid)).toEqual(at(2, 1, 3, 4));
@@ -108,17 +108,17 @@ export function versionContract(withSql: WithSql): void {
         expect(new WebhookStore(sql).ofJob(ulidAt(8))).toEqual([]);
       }));
 
-    it("goes on: what waits is dispatched, what runs ends, and all of it is stored", () =>
+    it("goes on: waiting jobs are dispatched, running jobs end, and all of it is stored", () =>
       withSql((sql) => {
-        const jobs = new UnitOfWork(opened(sql));
+        const jobs = new UnitOfWork(openVersion1(sql));
         const now = START + 5_000;
         const resumed = jobs.runningJobs().map(({ ulid }) => ulid);
         expect(resumed).toEqual([5, 6, 7].map(ulidAt));
-        const tell = (ulid: string, command: Command) => {
+        const apply = (ulid: string, command: Command) => {
           expect(jobs.apply(ulid, command, now)).toMatchObject({ kind: "applied" });
         };
         const fence = { ...FENCE, generation: 2 };
-        for (const ulid of resumed) tell(ulid, { type: "resume", fence });
+        for (const ulid of resumed) apply(ulid, { type: "resume", fence });
         const dispatched = jobs.dispatch([theWorker()], now);
         expect(dispatched.map(({ ulid, attempts }) => [ulid, attempts])).toEqual([
           [ulidAt(2), 1],
@@ -127,10 +127,16 @@ export function versionContract(withSql: WithSql): void {
           [ulidAt(4), 2],
         ]);
         for (const { ulid, attempts } of jobs.runningJobs()) {
-          const told = { fence: { ...fence, attempt: attempts } };
+          const attempt = { fence: { ...fence, attempt: attempts } };
           if (ulid === ulidAt(7)) {
-            tell(ulid, { type: "fail", ...told, code: "canceled", message: "", retryable: false });
-          } else tell(ulid, { type: "result", ...told, output: "made", metrics: null });
+            apply(ulid, {
+              type: "fail",
+              ...attempt,
+              code: "canceled",
+              message: "",
+              retryable: false,
+            });
+          } else apply(ulid, { type: "result", ...attempt, output: "made", metrics: null });
         }
         sql.transaction(() => jobs.save());
         jobs.takeStored();
@@ -149,9 +155,9 @@ export function versionContract(withSql: WithSql): void {
         expect(sql.all("SELECT channel FROM channel_log")).toEqual([]);
       }));
 
-    it("has its space, with the settings it had and those that are new, and counts on", () =>
+    it("keeps its space with its settings, gets defaults for new settings, and goes on counting", () =>
       withSql((sql) => {
-        opened(sql);
+        openVersion1(sql);
         const spaces = new SpaceStore(sql);
         expect(spaces.read()).toMatchObject({
           name: "painter",

@@ -4,8 +4,8 @@ import { isDelivered, nextAttemptAt } from "../../src/webhooks/retry.ts";
 
 const NOW = 1_000_000;
 
-describe("a message that was not heard", () => {
-  it("is told again later and later, and not for ever", () => {
+describe("a webhook message that was not delivered", () => {
+  it("is sent again after longer and longer delays, and then given up (H14d)", () => {
     const waits: number[] = [];
     for (let attempts = 1; ; attempts += 1) {
       const next = nextAttemptAt({ status: 500 }, attempts, NOW, 0.5);
@@ -16,7 +16,7 @@ describe("a message that was not heard", () => {
     expect([waits.length, waits[0]]).toEqual([7, 5_000]);
   });
 
-  it("is told again within a fifth of the wait, earlier or later", () => {
+  it("is sent again within a fifth of the delay, earlier or later", () => {
     const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
     fc.assert(
       fc.property(random, (at) => {
@@ -27,14 +27,14 @@ describe("a message that was not heard", () => {
     );
   });
 
-  it("is not told again where the endpoint is gone", () => {
+  it("is not sent again if the answer was 410 (H14d)", () => {
     expect(nextAttemptAt({ status: 410 }, 1, NOW, 0)).toBeNull();
   });
 
-  it("is one that got no 2xx: a redirect is not followed", () => {
-    const heard = [200, 204, 299].map((status) => isDelivered({ status }));
-    const unheard = [199, 301, 404, 500].map((status) => isDelivered({ status }));
-    expect([...heard, ...unheard, isDelivered({ error: "refused" })]).toEqual([
+  it("is one whose answer was not 2xx, including redirects (H14c)", () => {
+    const delivered = [200, 204, 299].map((status) => isDelivered({ status }));
+    const failed = [199, 301, 404, 500].map((status) => isDelivered({ status }));
+    expect([...delivered, ...failed, isDelivered({ error: "refused" })]).toEqual([
       ...[true, true, true],
       ...[false, false, false, false, false],
     ]);

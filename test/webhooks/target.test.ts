@@ -7,7 +7,7 @@ describe("the address of a webhook", () => {
     "https://hooks.example.co.uk:8443/a?b=c",
     "https://93.184.215.14/",
     "https://[2606:2800:21f:cb07:6820:80da:af6b:8b2c]/",
-  ])("may be public: %s", (url) => {
+  ])("may be public: %s (H14f)", (url) => {
     expect(refusalOf(url, false)).toBeNull();
   });
 
@@ -39,11 +39,11 @@ describe("the address of a webhook", () => {
     "https://[::ffff:127.0.0.1]/",
     "https://[::ffff:10.0.0.1]/",
     "https://[64:ff9b::7f00:1]/",
-  ])("may not lead inside, nor go unencrypted: %s", (url) => {
+  ])("must not be private or unencrypted: %s (H14f)", (url) => {
     expect(refusalOf(url, false)).toMatch(/^(is|must) /);
   });
 
-  it("may be any web address on one's own machine", () => {
+  it("may be any web address for an edge on one's own machine (H14f)", () => {
     expect(refusalOf("http://127.0.0.1:9000/hook", true)).toBeNull();
     expect(refusalOf("file:///etc/passwd", true)).toBe("must be an http: or https: URL");
   });
