@@ -8,6 +8,7 @@ import {
   makeSpace,
   OPERATOR,
   objectOf,
+  replaceMethod,
   submit,
   TestSocket,
 } from "./support.ts";
@@ -142,10 +143,8 @@ describe("a job while the monitor fails", () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
     await runInDurableObject(monitor(), (object) => {
-      Object.assign(object, {
-        take: () => {
-          throw new Error("out of order");
-        },
+      replaceMethod(object, "take", () => {
+        throw new Error("out of order");
       });
     });
     const { id } = await submit(space.name);

@@ -56,6 +56,12 @@ export function objectOf(space: NamedSpace) {
   return env.SPACE.getByName(space.name);
 }
 
+/** Replaces a method of an object in memory, private ones too; a name that the object doesn't have fails the test. */
+export function replaceMethod(object: object, name: string, method: () => unknown): void {
+  if (typeof Reflect.get(object, name) !== "function") throw new Error(`There is no ${name}().`);
+  Object.assign(object, { [name]: method });
+}
+
 /** Runs SQL inside the Durable Object of a space and returns the rows. */
 export function runSql<R extends Record<string, string | number | null>>(
   space: NamedSpace,
