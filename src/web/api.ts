@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { parseJson } from "../protocol/codec.ts";
+import { type JsonObject, parseJson } from "../protocol/codec.ts";
 import {
   type JobResource,
   jobResource,
@@ -35,6 +35,12 @@ export function cancelJob(id: string): Promise<CallResult<JobResource>> {
   return call(`/api/jobs/${encodeURIComponent(id)}/cancel`, jobResource, { method: "POST" });
 }
 
+export function submitJob(space: string, input: JsonObject): Promise<CallResult<JobResource>> {
+  const headers = { "content-type": "application/json" };
+  const init = { method: "POST", headers, body: JSON.stringify({ input }) };
+  return call(`/api/spaces/${encodeURIComponent(space)}/jobs`, jobResource, init);
+}
+
 export function uploadJob(
   space: string,
   prompt: string,
@@ -51,12 +57,15 @@ export function uploadJob(
 export async function call<T>(
   path: string,
   schema: z.ZodType<T>,
-  init?: RequestInit,
+  init?: RequestInit & { headers?: Record<string, string> },
 ): Promise<CallResult<T>> {
   let response: Response;
   let text: string;
   try {
-    response = await fetch(path, { ...init, headers: { accept: "application/json" } });
+    response = await fetch(path, {
+      ...init,
+      headers: { accept: "application/json", ...init?.headers },
+    });
     text = await response.text();
   } catch {
     const message = "The edge could not be reached.";

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { checkFiles, type FileField } from "./draft.ts";
 import { formatBytes } from "./wording.ts";
 
-interface Props {
+interface FileInputProps {
   field: FileField;
   file: File | null;
   onChoose: (file: File | null) => void;
@@ -16,7 +16,7 @@ const ACCEPTS: Record<FileField, string | undefined> = {
 };
 
 /** Lets the user choose one file, and shows its name, size and, for an image, a preview. */
-export function FileInput({ field, file, onChoose }: Props) {
+export function FileInput({ field, file, onChoose }: FileInputProps) {
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
     // Scripts can clear a file input, but not set its file.

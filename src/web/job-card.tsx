@@ -5,17 +5,17 @@ import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
 import type { PageSession } from "./page-session.ts";
 import { formatSeconds, ordinal, statusWord } from "./wording.ts";
 
-interface Props {
+interface JobCardProps {
   job: TabJob;
   session: PageSession;
 }
 
 /** Renders again only if its own job changed, because other jobs may be streaming. */
-export function JobCard({ job, session }: Props) {
+export function JobCard({ job, session }: JobCardProps) {
   return useMemo(() => <Card job={job} session={session} />, [job, session]);
 }
 
-function Card({ job, session }: Props) {
+function Card({ job, session }: JobCardProps) {
   const { phase } = job;
   return (
     <article
@@ -100,7 +100,7 @@ function Failure({ phase }: { phase: Phase }) {
   );
 }
 
-function Actions({ job, session }: Props) {
+function Actions({ job, session }: JobCardProps) {
   const ended = isTerminal(job);
   const asked = job.cancel.kind === "asked";
   return (

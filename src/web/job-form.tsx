@@ -6,7 +6,7 @@ import type { PageSession } from "./page-session.ts";
 import type { PageState } from "./page-state.ts";
 import { submitHint } from "./wording.ts";
 
-interface Props {
+interface JobFormProps {
   session: PageSession;
   resource: SpaceResource;
   state: PageState;
@@ -15,7 +15,7 @@ interface Props {
 type Files = Partial<Record<FileField, File>>;
 
 /** The form, with the inputs that the space enables. It keeps its content until the edge accepts the job. */
-export function JobForm({ session, resource, state }: Props) {
+export function JobForm({ session, resource, state }: JobFormProps) {
   const [prompt, setPrompt] = useState("");
   const [files, setFiles] = useState<Files>({});
   const sent = useRef({ prompt, files });
@@ -94,7 +94,7 @@ function SubmitLine({ sending }: { sending: boolean }) {
   );
 }
 
-function FormMessages({ resource, state }: Omit<Props, "session">) {
+function FormMessages({ resource, state }: Omit<JobFormProps, "session">) {
   const hint = submitHint(state, resource);
   const { submission } = state;
   return (

@@ -1,7 +1,16 @@
 import type { JsonObject } from "../protocol/codec.ts";
+import type { JobResource } from "../protocol/resources.ts";
 import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 import { jobId } from "../protocol/values.ts";
-import { cancelJob, type FileAttachment, getJob, getSpace, uploadJob } from "./api.ts";
+import {
+  type CallResult,
+  cancelJob,
+  type FileAttachment,
+  getJob,
+  getSpace,
+  submitJob,
+  uploadJob,
+} from "./api.ts";
 import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import {
@@ -71,7 +80,8 @@ export class PageSession {
     const draft = { prompt, files };
     const problem = checkDraft(draft, this.state.space.resource);
     if (problem !== null) this.dispatch({ kind: "submit.refused", ...problem });
-    else if (attachments.length > 0) void this.upload(draft, attachments);
+    else if (attachments.length > 0)
+      void this.sendByHttp(draft, () => uploadJob(this.space, prompt, attachments));
     else this.send(draft);
   }
 
@@ -109,23 +119,25 @@ export class PageSession {
     this.dispatch({ kind: "notice.dismissed", id });
   }
 
+  /** Sends over the page's socket, or by a call of its own while the socket is not open. */
   private send(draft: Draft): void {
-    const ref = this.nextRef();
     const input: JsonObject = draft.prompt.trim() === "" ? {} : { prompt: draft.prompt };
-    if (this.socket?.send({ type: "submit", ref, input }) !== true) {
-      const message = "The page is not connected to the edge, so nothing was sent. Try again soon.";
-      this.dispatch({ kind: "submit.refused", code: "offline", message });
-      return;
-    }
-    this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
+    const ref = this.nextRef();
+    const isSent =
+      this.state.link.kind === "open" && this.socket?.send({ type: "submit", ref, input });
+    if (isSent !== true) void this.sendByHttp(draft, () => submitJob(this.space, input));
+    else this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
   }
 
-  private async upload(draft: Draft, attachments: FileAttachment[]): Promise<void> {
+  private async sendByHttp(
+    draft: Draft,
+    call: () => Promise<CallResult<JobResource>>,
+  ): Promise<void> {
     const ref = this.nextRef();
-    this.dispatch({ kind: "submit.sent", ref, by: "upload", label: labelOfDraft(draft) });
-    const answer = await uploadJob(this.space, draft.prompt, attachments);
+    this.dispatch({ kind: "submit.sent", ref, by: "http", label: labelOfDraft(draft) });
+    const answer = await call();
     if (!answer.ok) return this.refused(ref, answer.refusal.code, answer.refusal.message);
-    this.dispatch({ kind: "submit.uploaded", ref, job: answer.value });
+    this.dispatch({ kind: "submit.answered", ref, job: answer.value });
     this.socket?.send({ type: "follow", job_id: answer.value.id });
   }
 

@@ -25,10 +25,10 @@ export type SpaceState =
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
 
-/** The current submit. If sent by socket, its answer is lost with the socket; an upload's is not. */
+/** The current submit. If sent by socket, its answer is lost with the socket; that of a call of its own is not. */
 export type Submission =
   | { kind: "idle" }
-  | { kind: "sending"; ref: string; by: "socket" | "upload"; label: string }
+  | { kind: "sending"; ref: string; by: "socket" | "http"; label: string }
   | { kind: "refused"; code: string; message: string };
 
 export interface Notice {
@@ -65,8 +65,8 @@ export type PageEvent =
   | { kind: "space.loaded"; resource: SpaceResource }
   | { kind: "space.unavailable"; message: string }
   | { kind: "frame"; frame: ServerFrame }
-  | { kind: "submit.sent"; ref: string; by: "socket" | "upload"; label: string }
-  | { kind: "submit.uploaded"; ref: string; job: JobResource }
+  | { kind: "submit.sent"; ref: string; by: "socket" | "http"; label: string }
+  | { kind: "submit.answered"; ref: string; job: JobResource }
   | { kind: "submit.refused"; ref?: string; code: string; message: string }
   | { kind: "draft.changed" }
   | { kind: "job.attached"; job: RememberedJob }
@@ -112,8 +112,8 @@ export function reduce(state: PageState, event: PageEvent): PageState {
         ...state,
         submission: { kind: "sending", ref: event.ref, by: event.by, label: event.label },
       };
-    case "submit.uploaded":
-      return takeUpload(state, event.ref, event.job);
+    case "submit.answered":
+      return takeAnswer(state, event.ref, event.job);
     case "submit.refused":
       return refuse(state, event.ref, event.code, event.message);
     case "draft.changed":
@@ -221,7 +221,7 @@ function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted"
   return addAccepted(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
 }
 
-function takeUpload(state: PageState, ref: string, job: JobResource): PageState {
+function takeAnswer(state: PageState, ref: string, job: JobResource): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
   const phase = { status: "queued", position: job.queue_position, message: null } as const;

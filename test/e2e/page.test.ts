@@ -182,11 +182,30 @@ describe("the page of a space", () => {
     expect(await page.getByTestId("job-output").textContent()).toBe(job.output);
   });
 
+  it("submits a job also while its socket can't be opened, and follows the job once it can", async () => {
+    await edge.startWorker(space, ["demo"]);
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      const { WebSocket } = window;
+      window.WebSocket = class extends WebSocket {
+        constructor(url: string | URL, protocols?: string | string[]) {
+          super("areSocketsPossible" in window ? url : "ws://127.0.0.1:9", protocols);
+        }
+      };
+    });
+    await page.goto(`${edge.url}/spaces/${space.name}`);
+    await submitText(page, "The night is quiet.");
+    await untilStatus(page, "queued");
+    await page.evaluate(() => Object.assign(window, { areSocketsPossible: true }));
+    await untilStatus(page, "completed");
+  });
+
   it("fits a phone's screen and works with the keyboard alone", async () => {
     await edge.startWorker(space, ["demo"]);
     const page = await openPage();
     await page.setViewportSize({ width: 360, height: 740 });
     await state(page, "connected").waitFor();
+    await page.getByTestId("prompt").waitFor();
     await page.keyboard.press("Tab");
     await page.keyboard.type("The night is quiet.");
     await page.keyboard.press("Control+Enter");

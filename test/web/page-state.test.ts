@@ -274,11 +274,11 @@ describe("submitting", () => {
   });
 
   test("an upload outlives the socket", () => {
-    const event = { kind: "submit.sent", ref: "r2", by: "upload", label: "cat.png" } as const;
+    const event = { kind: "submit.sent", ref: "r2", by: "http", label: "cat.png" } as const;
     const uploading = run(attached, event, { kind: "link.lost" });
     expect(uploading.submission.kind).toBe("sending");
     const job = { id: OTHER, queue_position: 1, input: {}, files: [] } as unknown as JobResource;
-    const taken = run(uploading, { kind: "submit.uploaded", ref: "r2", job });
+    const taken = run(uploading, { kind: "submit.answered", ref: "r2", job });
     expect(jobOf(taken, OTHER).label).toBe("cat.png");
   });
 
