@@ -17,7 +17,7 @@ export interface Env {
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
-  /** The secret that signs users' tokens (HS256). */
+  /** The secret that signs users' tokens (HS256). Always required, though not used when `JWKS_URL` is set. */
   JWT_SECRET: string;
   /** Address of the public keys that check users' tokens instead of `JWT_SECRET`. */
   JWKS_URL?: string;

@@ -80,7 +80,7 @@ export class BackendJobEngine {
    * batch is stored.
    */
   enqueue<T>(step: (now: number) => () => T): Promise<T> {
-    this.burst.note(Date.now());
+    this.burst.onArrival(Date.now());
     return this.inbox.join((now) => ({ answer: step(now) }));
   }
 

@@ -4,9 +4,9 @@ import { backendServerFrame } from "../protocol/backend-jobs.ts";
 
 /** Frames of any job's socket: a backend job's frames include all frames of a space's job. */
 export const jobFrame = backendServerFrame;
-export type JobFrame = z.infer<typeof jobFrame>;
-type JobFrameOf<T extends JobFrame["type"]> = Extract<JobFrame, { type: T }>;
-type LoggedFrame = JobFrameOf<"progress"> | JobFrameOf<"output">;
+export type JobChannelFrame = z.infer<typeof jobFrame>;
+type FrameOf<T extends JobChannelFrame["type"]> = Extract<JobChannelFrame, { type: T }>;
+type LoggedFrame = FrameOf<"progress"> | FrameOf<"output">;
 
 interface WithPosition {
   /** Pass this as `since` to continue after this event. */
@@ -21,9 +21,9 @@ export interface Gap {
 }
 
 /** The job's whole state. The last progress event has the `result` or the `error`. */
-export type JobProgress = JobFrameOf<"progress"> & WithPosition;
+export type JobProgress = FrameOf<"progress"> & WithPosition;
 /** A piece of the output that an attempt streams. */
-export type JobOutput = JobFrameOf<"output"> & WithPosition;
+export type JobOutput = FrameOf<"output"> & WithPosition;
 /** Another attempt has begun, so the output of earlier attempts is void. */
 export interface JobRestart {
   type: "restart";
@@ -46,7 +46,7 @@ interface Snapshot {
   until: number;
   /** The edge no longer has events up to this offset; 0 if it has all of them. */
   lostUntil: number;
-  outputs: JobFrameOf<"output">[];
+  outputs: FrameOf<"output">[];
 }
 
 /** How far a follower has read a job's channel; offset 0 is before its first event. */
@@ -80,7 +80,7 @@ export function isEnd(event: JobEvent): event is JobProgress {
 const ENDS: readonly string[] = ["completed", "failed", "canceled"];
 
 /** Reads one frame: returns the events that the follower has not received yet, in order. */
-export function readJobFrame(cursor: JobCursor, frame: JobFrame): JobRead {
+export function readJobFrame(cursor: JobCursor, frame: JobChannelFrame): JobRead {
   switch (frame.type) {
     case "connection":
       return { cursor: applyConnection(cursor, frame), events: [] };
@@ -96,7 +96,7 @@ export function readJobFrame(cursor: JobCursor, frame: JobFrame): JobRead {
   }
 }
 
-function applyConnection(cursor: JobCursor, frame: JobFrameOf<"connection">): JobCursor {
+function applyConnection(cursor: JobCursor, frame: FrameOf<"connection">): JobCursor {
   const { epoch, offset: until } = frame;
   if (!frame.recovered) {
     return { ...cursor, snapshot: { epoch, until, lostUntil: 0, outputs: [] } };

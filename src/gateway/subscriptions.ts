@@ -3,7 +3,7 @@ import { fitsAttachment } from "../channel/attachment.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { GatewayClientFrame } from "../protocol/room-frames.ts";
+import type { GatewayClientFrame, RequestRef } from "../protocol/room-frames.ts";
 import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import {
@@ -31,13 +31,12 @@ interface SubscriptionsDeps {
 }
 
 type SubscribeFrame = Extract<GatewayClientFrame, { type: "subscribe" }>;
-type Ref = string | number;
 
 /** How a subscription starts. */
 interface SubscriptionStart {
   /** The position to resume from, `<epoch>:<offset>`. */
   since?: string | undefined;
-  ref?: Ref | undefined;
+  ref?: RequestRef | undefined;
   /** No frame of the subscription is sent before this resolves. */
   after?: Promise<void>;
 }
@@ -170,7 +169,7 @@ export class Subscriptions {
     address: ChannelAddress,
     requested: ClientSubscription,
     since?: string,
-    ref?: Ref,
+    ref?: RequestRef,
   ): Promise<void> {
     const { room } = requested;
     const opened = await this.deps.openChannel(client, address, since);

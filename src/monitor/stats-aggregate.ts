@@ -86,7 +86,7 @@ export class StatsAggregate {
   silence(source: string, now: number): boolean {
     const before = this.store.get(source);
     if (before === null) return false;
-    if (!before.isDoubtful || isOld(before, now)) this.store.doubt(source, now);
+    if (!before.isDoubtful || isOld(before, now)) this.store.markDoubtful(source, now);
     return this.change(({ totals, recent }) => ({
       totals: withReport(totals, countedOf(before), unanswered(before.report)),
       recent,

@@ -23,7 +23,7 @@ export class BurstDetector {
   }
 
   /** Records that a command arrived at `now`, other than a worker's answer. */
-  note(now: number): void {
+  onArrival(now: number): void {
     this.arrivals[this.next] = now;
     this.next = (this.next + 1) % this.arrivals.length;
   }

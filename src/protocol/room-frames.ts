@@ -6,7 +6,10 @@ import { timestamp } from "./values.ts";
 
 /** The frames of `dialout.v1` on `/ws`, a socket for many rooms, and on the socket of one room. */
 
-const ref = z.union([z.string().max(200), z.number()]).optional();
+const requestRef = z.union([z.string().max(200), z.number()]);
+/** A client's mark on a frame; the answer to that frame carries it too. */
+export type RequestRef = z.infer<typeof requestRef>;
+const ref = requestRef.optional();
 const address = z.string().min(1).max(200);
 
 /** Selects the events of a room that a subscriber gets: those that meet every condition. */

@@ -81,7 +81,7 @@ export class RoomEngine {
 
   /** Resolves once the events are stored, before they are sent to subscribers. */
   publish(events: readonly EventToPublish[]): Promise<PublishedPosition[]> {
-    this.burst.note(Date.now());
+    this.burst.onArrival(Date.now());
     this.nextBatch ??= new PublishBatch(() => this.openStore());
     const batch = this.nextBatch;
     return this.inbox.join((now) => {

@@ -7,7 +7,7 @@ import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts"
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
-import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import { type RequestRef, type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
@@ -65,7 +65,11 @@ export class RoomHandler {
     });
   }
 
-  private async authenticate(subscriber: RoomSocket, token: string, ref?: Ref): Promise<void> {
+  private async authenticate(
+    subscriber: RoomSocket,
+    token: string,
+    ref?: RequestRef,
+  ): Promise<void> {
     const renewed = await renewPrincipal(this.env, subscriber.attachment.principal, token);
     if (!renewed.ok) {
       this.error(subscriber, renewed.code, renewed.message, ref);
@@ -112,10 +116,8 @@ export class RoomHandler {
     this.sockets.close(subscriber, close, reason);
   }
 
-  private error(subscriber: RoomSocket, code: string, message: string, ref?: Ref): void {
+  private error(subscriber: RoomSocket, code: string, message: string, ref?: RequestRef): void {
     const { room } = this;
     this.sockets.send(subscriber, { type: "error", code, message, room, ref });
   }
 }
-
-type Ref = string | number;

@@ -89,7 +89,7 @@ export class SpaceEngine {
   ): Promise<void> {
     return this.parts.gate.pass(connection, isSubmit(message), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
-      this.frames.note(Date.now());
+      this.frames.onArrival(Date.now());
       return this.inbox.join((now) => {
         this.parts.subscribers.onFrame(connection, message, isAllowed, now);
         return NO_ANSWER;
@@ -104,7 +104,7 @@ export class SpaceEngine {
 
   /** Adds an RPC call to the next batch. Its answer comes once the batch is stored. */
   enqueue<T>(step: AnsweredStep<T>): Promise<T> {
-    this.calls.note(Date.now());
+    this.calls.onArrival(Date.now());
     return this.inbox.join(step);
   }
 

@@ -33,7 +33,7 @@ export class QueueRanks {
   }
 
   /** Notes that a job joined a line. */
-  joined(line: Line, ulid: string): void {
+  add(line: Line, ulid: string): void {
     const known = this.lines.get(keyOf(line));
     if (!known) return;
     const stretch = known.all[indexIn(known.all, ulid)];
@@ -50,7 +50,7 @@ export class QueueRanks {
   }
 
   /** Notes that a job left a line. */
-  left(line: Line, ulid: string): void {
+  remove(line: Line, ulid: string): void {
     const known = this.lines.get(keyOf(line));
     if (!known) return;
     const at = indexIn(known.all, ulid);
@@ -64,7 +64,7 @@ export class QueueRanks {
   }
 
   /** How many jobs of the line are older than `ulid`. All calls of `joined` and `left` must be stored by then. */
-  before(line: Line, ulid: string): number {
+  countBefore(line: Line, ulid: string): number {
     const { all } = this.lines.get(keyOf(line)) ?? this.read(line);
     const at = indexIn(all, ulid);
     const { first, ulids } = all[at] ?? EMPTY_STRETCH;

@@ -99,7 +99,7 @@ export class SourceStore {
   }
 
   /** Notes that the source did not answer. */
-  doubt(source: string, now: number): void {
+  markDoubtful(source: string, now: number): void {
     const statement = "UPDATE sources SET doubtful = 1, heard_at = ? WHERE source = ?";
     this.sql.run(statement, now, source);
   }

@@ -51,7 +51,9 @@ export function queueContract(withSql: WithSql): void {
           for (const { priority, count, requires } of counts) {
             const line = queued.filter((job) => job.priority === priority);
             expect([requires, count]).toEqual([[], line.length]);
-            const ahead = line.map(({ ulid }) => ranks.before({ requires: "", priority }, ulid));
+            const ahead = line.map(({ ulid }) =>
+              ranks.countBefore({ requires: "", priority }, ulid),
+            );
             expect(ahead).toEqual([...line.keys()]);
           }
           expect(counts).toHaveLength(new Set(ofPriorities).size);
@@ -68,7 +70,7 @@ export function queueContract(withSql: WithSql): void {
         jobs.add(last);
         expect(jobs.head([], START, 9)).toEqual([placeOf(last)]);
         expect(jobs.queueCounts()).toEqual([{ requires: [], priority: 0, count: 1 }]);
-        expect(jobs.ranks.before({ requires: "", priority: 0 }, last.ulid)).toBe(0);
+        expect(jobs.ranks.countBefore({ requires: "", priority: 0 }, last.ulid)).toBe(0);
         expect(jobs.processing().map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
       }));
 

@@ -74,7 +74,7 @@ class Queue {
     const ulids = sample(list, 40).concat(sample(this.gone[at] ?? [], 20), ulidAt(0), "Z");
     const expected = ulids.map((ulid) => list.filter((other) => other < ulid).length);
     const ranks = ulids.map((ulid) =>
-      this.ranks.before({ requires: classOf(requires), priority }, ulid),
+      this.ranks.countBefore({ requires: classOf(requires), priority }, ulid),
     );
     expect(ranks).toEqual(expected);
   }
@@ -102,7 +102,7 @@ class Queue {
     const { requires, priority, list } = this.of(at);
     for (const ulid of ulids) {
       this.store.add(queuedAs(ulid, { requires, priority }));
-      this.ranks.joined({ requires: classOf(requires), priority }, ulid);
+      this.ranks.add({ requires: classOf(requires), priority }, ulid);
     }
     this.plain[at] = [...list, ...ulids].sort();
   }
@@ -116,7 +116,7 @@ class Queue {
         : list.slice(where === "front" ? 0 : list.length - count).slice(0, count);
     for (const ulid of leaving) {
       this.store.remove(ulid);
-      this.ranks.left({ requires: classOf(requires), priority }, ulid);
+      this.ranks.remove({ requires: classOf(requires), priority }, ulid);
     }
     const left = new Set(leaving);
     this.plain[at] = list.filter((ulid) => !left.has(ulid));
@@ -179,15 +179,15 @@ export function ranksContract(withSql: WithSql): void {
           return sql.all(query, ...bindings);
         };
         const grown = new QueueRanks({ ...sql, all });
-        expect(grown.before(there, ulidAt(0))).toBe(0);
+        expect(grown.countBefore(there, ulidAt(0))).toBe(0);
         for (const ulid of ulids) {
           store.add(queuedAs(ulid));
-          grown.joined(there, ulid);
+          grown.add(there, ulid);
         }
         for (const ranks of [grown, new QueueRanks({ ...sql, all })]) {
           for (const [place, ulid] of ulids.entries()) {
             if (place % 61 !== 0) continue;
-            expect(ranks.before(there, ulid)).toBe(place);
+            expect(ranks.countBefore(there, ulid)).toBe(place);
             expect(counted.length).toBeLessThanOrEqual(STRETCH);
           }
         }

@@ -102,7 +102,7 @@ export function versionContract(withSql: WithSql): void {
         expect(store.queuedOf(new Set(["socket-1"]))).toMatchObject([{ ulid: ulidAt(1) }]);
         expect(store.overdue(START + 30_000, 9)).toMatchObject([{ ulid: ulidAt(2) }]);
         expect(store.endedBy(START + 4_000, 9).map(({ ulid }) => ulid)).toEqual(at(8, 9, 10));
-        expect(store.ranks.before({ requires: "", priority: 0 }, ulidAt(4))).toBe(2);
+        expect(store.ranks.countBefore({ requires: "", priority: 0 }, ulidAt(4))).toBe(2);
         expect([store.earliestDelayed(START), store.recentRunsS(9)]).toEqual([null, []]);
         expect(store.ulidOfKey("k")).toBeNull();
         expect(new WebhookStore(sql).ofJob(ulidAt(8))).toEqual([]);

@@ -55,7 +55,7 @@ export class SpaceQueue {
       for (const [priority, count] of priorities) {
         if (priority > job.priority) ahead += count;
         else if (priority === job.priority) {
-          ahead += this.store.ranks.before({ requires, priority }, job.ulid);
+          ahead += this.store.ranks.countBefore({ requires, priority }, job.ulid);
         }
       }
     }
@@ -98,11 +98,11 @@ export class SpaceQueue {
   }
 
   add(job: QueuedJob): void {
-    this.store.ranks.joined(this.count(job, 1), job.ulid);
+    this.store.ranks.add(this.count(job, 1), job.ulid);
   }
 
   remove(job: QueuedJob): void {
-    this.store.ranks.left(this.count(job, -1), job.ulid);
+    this.store.ranks.remove(this.count(job, -1), job.ulid);
   }
 
   private count({ requires, priority }: QueuedJob, by: 1 | -1) {
