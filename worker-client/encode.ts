@@ -1,6 +1,7 @@
 import { decodeFrame, type Json } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
+import { JsonText } from "./json-text.ts";
 import { count } from "./statistics.ts";
 
 export interface EncodedFrame {
@@ -21,7 +22,7 @@ export type FrameEncoding =
 export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncoding {
   let text: string;
   try {
-    text = JSON.stringify(frame);
+    text = textOf(frame);
   } catch (error) {
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { ok: false, message: `can't be written as JSON: ${why}`, tooLarge: false };
@@ -33,12 +34,23 @@ export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncodi
     return { ok: false, message, tooLarge: true };
   }
   if (!isPlainText(frame)) {
-    const decoded = decodeFrame(text, workerFrame);
+    const decoded = decodeFrame(text, workerFrame, JSON.parse);
     if (!decoded.ok) {
       return { ok: false, message: `can't be sent: ${decoded.message}`, tooLarge: false };
     }
   }
   return { ok: true, frame: { text, bytes } };
+}
+
+/** The frame as JSON; fields that were given as JSON text stand in it as they are. */
+function textOf(frame: WorkerFrameInput): string {
+  const fields = Object.entries(frame);
+  const given = fields.flatMap(([name, value]) =>
+    value instanceof JsonText ? [`,${JSON.stringify(name)}:${value.text}`] : [],
+  );
+  if (given.length === 0) return JSON.stringify(frame);
+  const others = Object.fromEntries(fields.filter(([, value]) => !(value instanceof JsonText)));
+  return `${JSON.stringify(others).slice(0, -1)}${given.join("")}}`;
 }
 
 /** Text output can't be malformed. Most output is text, so this saves parsing every token again. */

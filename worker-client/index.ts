@@ -3,6 +3,7 @@ export { BACKOFF, type Backoff, backoffMs } from "./backoff.ts";
 export { type AbortCause, JobAborted, JobFailure } from "./failure.ts";
 export type { Job, JobHandler } from "./job.ts";
 export type { JobFile } from "./job-files.ts";
+export { jsonText } from "./json-text.ts";
 export type { Log } from "./log.ts";
 export { type RefusalCode, WorkerRefused } from "./refusal.ts";
 export { describeStatistics, type Statistics } from "./statistics.ts";

@@ -1,12 +1,14 @@
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
-import type { JobFrame } from "../src/protocol/worker-frames.ts";
 import { type JobFile, jobFile } from "./job-files.ts";
+import type { ReceivedJob } from "./received-frames.ts";
 
 /** One attempt of a job, as it is passed to the handler. */
 export interface Job {
   readonly id: string;
   readonly attempt: number;
   readonly input: JsonObject;
+  /** The input as JSON text, with every digit of its numbers; `input` rounds those that JavaScript can't keep. */
+  readonly inputText: string;
   readonly files: readonly JobFile[];
   readonly priority: number;
   readonly createdAt: Date;
@@ -34,12 +36,15 @@ export interface JobHooks {
   metrics: Job["metrics"];
 }
 
-export function createJob(frame: JobFrame, hooks: JobHooks): Job {
+export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
   const { signal, edgeUrl, progress, output, metrics } = hooks;
   return {
     id: frame.job_id,
     attempt: frame.attempt,
     input: frame.input,
+    get inputText() {
+      return frame.inputText ?? JSON.stringify(frame.input);
+    },
     files: frame.files.map((file) => jobFile(file, edgeUrl, signal)),
     priority: frame.priority,
     createdAt: new Date(frame.created_at),

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
-import type { ackFrame, JobFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import type { ackFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import {
   type Attempt,
   type AttemptRef,
@@ -16,6 +16,7 @@ import { encodeOutput } from "./encode.ts";
 import { type AbortCause, JobFailure } from "./failure.ts";
 import { createJob, type Job, type JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
+import type { ReceivedJob } from "./received-frames.ts";
 import { Runner } from "./runner.ts";
 import type { RegisteredFrame } from "./session.ts";
 import type { Statistics } from "./statistics.ts";
@@ -81,7 +82,7 @@ export class Jobs {
     this.#clockAheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
   }
 
-  onJob(frame: JobFrame): void {
+  onJob(frame: ReceivedJob): void {
     const { log } = this.#options;
     const ref = { job_id: frame.job_id, attempt: frame.attempt };
     if (this.#held.has(keyOf(ref))) {
@@ -174,7 +175,7 @@ export class Jobs {
     return busy.length > this.#options.concurrency ? "all slots are taken" : null;
   }
 
-  #start(frame: JobFrame, { ref }: Attempt): "started" | "waiting" {
+  #start(frame: ReceivedJob, { ref }: Attempt): "started" | "waiting" {
     const key = keyOf(ref);
     const deadline = Date.parse(frame.deadline) + this.#clockAheadMs + DEADLINE_SLACK_MS;
     let metrics: JsonObject | undefined;

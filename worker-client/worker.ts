@@ -1,9 +1,10 @@
-import { type Decoded, decodeFrames } from "../src/protocol/codec.ts";
-import { type EdgeFrame, edgeFrame, type WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import type { Decoded } from "../src/protocol/codec.ts";
+import type { WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
+import { type ReceivedFrame, readFrames } from "./received-frames.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
   checkHello,
@@ -227,10 +228,10 @@ export class RemoteWorker {
   #onMessage(data: string | ArrayBuffer): void {
     this.#heartbeat?.onReceived();
     if (data === "pong") return;
-    for (const decoded of decodeFrames(data, edgeFrame)) this.#onDecoded(decoded);
+    for (const decoded of readFrames(data)) this.#onDecoded(decoded);
   }
 
-  #onDecoded(decoded: Decoded<EdgeFrame>): void {
+  #onDecoded(decoded: Decoded<ReceivedFrame>): void {
     if (decoded.ok) {
       this.#onFrame(decoded.frame);
       return;
@@ -240,7 +241,7 @@ export class RemoteWorker {
     else this.#log.warn(words);
   }
 
-  #onFrame(frame: EdgeFrame): void {
+  #onFrame(frame: ReceivedFrame): void {
     switch (frame.type) {
       case "hello":
         if (frame.batch) this.#link?.sendTogether();
@@ -268,7 +269,7 @@ export class RemoteWorker {
     }
   }
 
-  #onJobFrame(frame: Extract<EdgeFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
+  #onJobFrame(frame: Extract<ReceivedFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
     switch (frame.type) {
       case "job":
         this.#jobs.onJob(frame);

@@ -11,6 +11,7 @@ import type { Reply } from "../objects/reply.ts";
 import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import type { Report } from "../protocol/monitor.ts";
 import { BackendJobStore } from "../storage/backend-job-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -64,7 +65,7 @@ export class JobObject extends DurableObject<Env> {
   /** Creates the job. `body` is JSON text that the Worker has validated. */
   async create(body: string): Promise<CreateReply> {
     return this.engine.enqueue((now) => {
-      const creation = this.engine.make(JSON.parse(body) as CreateBackendJobBody, now);
+      const creation = this.engine.make(parseExact(body) as CreateBackendJobBody, now);
       return (): CreateReply => {
         if (creation.kind !== "taken") {
           return {
@@ -82,7 +83,7 @@ export class JobObject extends DurableObject<Env> {
   /** Applies a report of the backend. `body` is JSON text that the Worker has validated. */
   async report(body: string): Promise<Reply> {
     return this.engine.enqueue((now) => {
-      const report = JSON.parse(body) as BackendReport;
+      const report = parseExact(body) as BackendReport;
       const outcome = this.engine.apply(report, now);
       return (): Reply => {
         if (outcome.kind === "unknown") return NO_SUCH_JOB;

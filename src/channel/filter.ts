@@ -1,4 +1,5 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
+import { rounded } from "../protocol/exact-json.ts";
 import type { EventFilter } from "../protocol/room-frames.ts";
 
 /** Whether the event passes a subscriber's filter; without a filter (`null`) every event passes. */
@@ -27,5 +28,5 @@ function valueAt(data: JsonObject, path: string): Json | undefined {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
     value = Object.hasOwn(value, name) ? value[name] : undefined;
   }
-  return value;
+  return value === undefined ? undefined : rounded(value);
 }

@@ -2,6 +2,7 @@ import { formatPosition, type Position } from "../channel/position.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import { type Client, targetOf } from "./gateway-sockets.ts";
 
 /** The address of a space or a job. The gateway opens a socket to it for each client. */
@@ -29,7 +30,7 @@ export class ProxiedChannel {
     this.socket = socket;
     this.ref = ref;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isClosed) this.onFrame(JSON.parse(data));
+      if (typeof data === "string" && !this.isClosed) this.onFrame(parseExact(data) as JsonObject);
     });
     const end = ({ code, reason }: { code: number; reason: string }) => {
       if (this.isClosed) return;

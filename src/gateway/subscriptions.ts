@@ -3,7 +3,8 @@ import { fitsAttachment } from "../channel/attachment.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { GatewayClientFrame, RequestRef } from "../protocol/room-frames.ts";
+import type { GatewayClientFrame } from "../protocol/room-frames.ts";
+import type { RequestRef } from "../protocol/values.ts";
 import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import {

@@ -1,4 +1,6 @@
 import { type Json, parseJson } from "../protocol/codec.ts";
+import { parseMessage } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -17,7 +19,7 @@ export async function readJson(c: AppContext, limit: number): Promise<Json> {
     throw new ProblemError("invalid_json", "The body is not UTF-8 text.");
   }
   if (text.trim() === "") throw new ProblemError("invalid_json", "The body is empty.");
-  const parsed = parseJson(text);
+  const parsed = parseJson(text, LIMITS.jsonDepth, parseMessage);
   if (!parsed.ok) throw new ProblemError("invalid_json", parsed.message);
   return parsed.value;
 }

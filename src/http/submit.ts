@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { ulid } from "ulid";
 import type { JsonObject } from "../protocol/codec.ts";
 import { parseJson } from "../protocol/codec.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   idempotencyKey,
@@ -160,7 +161,7 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
 const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
 
 function readInput(text: string): JsonObject {
-  const parsed = parseJson(text, LIMITS.inputDepth);
+  const parsed = parseJson(text, LIMITS.inputDepth, parseExact);
   const value = parsed.ok ? parsed.value : null;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   const why = parsed.ok ? "" : ` ${parsed.message}`;

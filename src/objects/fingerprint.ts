@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "../protocol/codec.ts";
+import { isExactNumber } from "../protocol/exact-json.ts";
 import type { StoredFile } from "../queue/job.ts";
 
 /**
@@ -14,7 +15,9 @@ export function fingerprintOf(input: JsonObject, files: readonly StoredFile[], m
 }
 
 function ordered(value: Json): string {
-  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (typeof value !== "object" || value === null || isExactNumber(value)) {
+    return JSON.stringify(value);
+  }
   if (Array.isArray(value)) return `[${value.map(ordered).join()}]`;
   const names = Object.keys(value).sort();
   return `{${names.map((name) => `${JSON.stringify(name)}:${ordered(value[name] ?? null)}`).join()}}`;

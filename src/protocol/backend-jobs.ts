@@ -9,7 +9,7 @@ import {
   subscriberErrorFrame,
   throttleQuery,
 } from "./subscriber-frames.ts";
-import { json, jsonObject, text, timestamp } from "./values.ts";
+import { json, jsonObject, requestRef, text, timestamp } from "./values.ts";
 
 /** Jobs without a space, whose progress a backend reports. Their frames are those of `dialout.v1`. */
 
@@ -76,7 +76,7 @@ export const backendReport = z.discriminatedUnion("type", [
 ]);
 export type BackendReport = z.infer<typeof backendReport>;
 
-const ref = z.union([z.string().max(200), z.number()]).optional();
+const ref = requestRef.optional();
 
 /** The frames a client sends on the job's socket; for reports its token must have the right to publish. */
 export const backendClientFrame = z.discriminatedUnion("type", [

@@ -1,11 +1,14 @@
 import type { z } from "zod";
 import type { FrameErrorCode } from "./codes.ts";
 import { PLAIN_MESSAGES } from "./error-messages.ts";
+import { isExactNumber, parseMessage } from "./exact-json.ts";
 import { LIMITS } from "./limits.ts";
 
-/** Any JSON value, as `JSON.parse` returns it. */
+/** Any JSON value, as `JSON.parse` returns it, or `parseExact`, whose numbers may be objects that keep every digit. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
+
+type Parse = (text: string) => Json;
 
 export type Decoded<T> = { ok: true; frame: T } | Undecoded;
 
@@ -22,15 +25,24 @@ export interface Undecoded {
  *
  * @param raw text, or bytes, which no Dialout protocol uses
  * @param schema the union of the frames that this side accepts, distinguished by `type`
+ * @param parse reads JSON; by default what belongs to users keeps every digit of its numbers
  */
-export function decodeFrame<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T> {
-  const read = readMessage(raw);
+export function decodeFrame<T>(
+  raw: string | ArrayBuffer,
+  schema: z.ZodType<T>,
+  parse: Parse = parseMessage,
+): Decoded<T> {
+  const read = readMessage(raw, parse);
   return read.ok ? decodeValue(read.value, schema, read.mayGrow) : read;
 }
 
 /** Like `decodeFrame`, for sockets with `?batch=1`, where `{type: "batch", frames: […]}` holds several frames. */
-export function decodeFrames<T>(raw: string | ArrayBuffer, schema: z.ZodType<T>): Decoded<T>[] {
-  const read = readMessage(raw);
+export function decodeFrames<T>(
+  raw: string | ArrayBuffer,
+  schema: z.ZodType<T>,
+  parse: Parse = parseMessage,
+): Decoded<T>[] {
+  const read = readMessage(raw, parse);
   if (!read.ok) return [read];
   const { value, mayGrow } = read;
   if (!isBatch(value)) return [decodeValue(value, schema, mayGrow)];
@@ -49,7 +61,7 @@ function isBatch(value: Json): value is JsonObject {
 
 type ReadMessage = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
 
-function readMessage(raw: string | ArrayBuffer): ReadMessage {
+function readMessage(raw: string | ArrayBuffer, parse: Parse): ReadMessage {
   if (typeof raw !== "string") {
     return { ok: false, code: "binary_frame", message: "Frames are JSON text, not binary." };
   }
@@ -58,7 +70,7 @@ function readMessage(raw: string | ArrayBuffer): ReadMessage {
     const message = `A frame may have ${LIMITS.frameBytes} bytes at most.`;
     return { ok: false, code: "frame_too_large", message };
   }
-  const value = jsonOf(raw);
+  const value = jsonOf(raw, parse);
   if (value === undefined) return { ok: false, code: "malformed_frame", message: NOT_JSON };
   return { ok: true, value, mayGrow: raw.length > MAY_GROW_LENGTH };
 }
@@ -84,9 +96,17 @@ const MAY_GROW_LENGTH = LIMITS.frameBytes / 6;
 
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 
-/** Like `JSON.parse`, but limits the nesting, and returns the error instead of throwing it. */
-export function parseJson(text: string, maxDepth: number = LIMITS.jsonDepth): ParsedJson {
-  const value = jsonOf(text);
+/**
+ * Like `JSON.parse`, but limits the nesting, and returns the error instead of throwing it.
+ *
+ * @param parse reads JSON; by default as JavaScript does, which rounds numbers
+ */
+export function parseJson(
+  text: string,
+  maxDepth: number = LIMITS.jsonDepth,
+  parse: Parse = JSON.parse,
+): ParsedJson {
+  const value = jsonOf(text, parse);
   if (value === undefined) return { ok: false, message: NOT_JSON };
   if (isDeeper(value, maxDepth)) return { ok: false, message: tooDeep(maxDepth) };
   return { ok: true, value };
@@ -98,16 +118,16 @@ function tooDeep(maxDepth: number): string {
   return `JSON may be nested ${maxDepth} levels at most.`;
 }
 
-function jsonOf(text: string): Json | undefined {
+function jsonOf(text: string, parse: Parse): Json | undefined {
   try {
-    return JSON.parse(text);
+    return parse(text);
   } catch {
     return undefined;
   }
 }
 
 function isDeeper(value: Json, depth: number): boolean {
-  if (typeof value !== "object" || value === null) return false;
+  if (typeof value !== "object" || value === null || isExactNumber(value)) return false;
   if (depth === 0) return true;
   for (const name in value) {
     if (isDeeper((value as JsonObject)[name] as Json, depth - 1)) return true;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { byteLength, type JsonObject } from "./codec.ts";
 import { PLAIN_MESSAGES } from "./error-messages.ts";
+import { rounded } from "./exact-json.ts";
 import { LIMITS } from "./limits.ts";
 import { jsonObject, text, timestamp } from "./values.ts";
 
@@ -66,6 +67,13 @@ function isTooLarge(data: JsonObject): boolean {
   return text.length > LIMITS.eventBytes / 3 && byteLength(text) > LIMITS.eventBytes;
 }
 
+/** What is wrong with the data of a known event. A number that keeps every digit counts as a number. */
+function issuesOf(type: KnownEventType, data: JsonObject) {
+  const schema = EVENT_DATA[type];
+  if (schema.safeParse(data).success) return [];
+  return schema.safeParse(rounded(data), PLAIN_MESSAGES).error?.issues ?? [];
+}
+
 /** An event as its publisher sends it. If it is published again with the same `id`, it is stored only once. */
 export const publishedEvent = z
   .strictObject({
@@ -77,10 +85,8 @@ export const publishedEvent = z
     if (isTooLarge(data)) context.addIssue({ code: "custom", path: ["data"], message: TOO_LARGE });
     // `hasOwn`, because a type may be a name that every object has, such as `constructor`.
     const isKnown = Object.hasOwn(EVENT_DATA, type);
-    const result = isKnown
-      ? EVENT_DATA[type as KnownEventType].safeParse(data, PLAIN_MESSAGES)
-      : null;
-    for (const issue of result?.error?.issues ?? []) {
+    const issues = isKnown ? issuesOf(type as KnownEventType, data) : [];
+    for (const issue of issues) {
       context.addIssue({ code: "custom", path: ["data", ...issue.path], message: issue.message });
     }
   });

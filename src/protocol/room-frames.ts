@@ -2,13 +2,10 @@ import { z } from "zod";
 import { roomName } from "./address.ts";
 import { publishedEvent, roomEventFrame } from "./room-events.ts";
 import { ackFrame, positionText } from "./subscriber-frames.ts";
-import { timestamp } from "./values.ts";
+import { requestRef, timestamp } from "./values.ts";
 
 /** The frames of `dialout.v1` on `/ws`, a socket for many rooms, and on the socket of one room. */
 
-const requestRef = z.union([z.string().max(200), z.number()]);
-/** A client's mark on a frame; the answer to that frame carries it too. */
-export type RequestRef = z.infer<typeof requestRef>;
 const ref = requestRef.optional();
 const address = z.string().min(1).max(200);
 

@@ -1,14 +1,27 @@
 import { z } from "zod";
 import type { Json, JsonObject } from "./codec.ts";
+import { isExactNumber } from "./exact-json.ts";
 
 /** A value that `JSON.parse` returned. Its depth and size were checked there already. */
 export const json = z.custom<Json>((value) => value !== undefined, "is missing");
 
 /** A JSON object, not an array and not null. */
 export const jsonObject = z.custom<JsonObject>(
-  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  (value) =>
+    typeof value === "object" && value !== null && !Array.isArray(value) && !isExactNumber(value),
   "must be a JSON object",
 );
+
+/**
+ * A client's mark on a frame, which the edge returns unchanged in its answer: a text, or a number of any
+ * size.
+ */
+export const requestRef = z.union([
+  z.string().max(200),
+  z.number(),
+  z.custom<number>((value) => isExactNumber(value) && JSON.stringify(value).length <= 200),
+]);
+export type RequestRef = z.infer<typeof requestRef>;
 
 /** A space's name. It is part of URLs and of every job's id, so few characters are allowed. */
 export const spaceName = z

@@ -7,7 +7,8 @@ import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts"
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
-import { type RequestRef, type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
+import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 

@@ -9,6 +9,7 @@ import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { EventToPublish } from "../protocol/room-events.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -53,7 +54,9 @@ export class RoomObject extends DurableObject<Env> {
     ctx.blockConcurrencyWhile(() => this.alarms.load());
   }
 
-  async publish(room: string, events: EventToPublish[]): Promise<PublishedPosition[]> {
+  /** @param eventsText the JSON of a list of events that the caller has checked */
+  async publish(room: string, eventsText: string): Promise<PublishedPosition[]> {
+    const events = parseExact(eventsText) as EventToPublish[];
     const published = await this.room(room).engine.publish(events);
     this.arm(this.room(room));
     return published;

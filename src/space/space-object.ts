@@ -10,6 +10,7 @@ import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
@@ -123,7 +124,7 @@ export class SpaceObject extends DurableObject<Env> {
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>
         engine.parts.submissions.submit(
-          { input: JSON.parse(input) as JsonObject, files, options, submitter: null },
+          { input: parseExact(input) as JsonObject, files, options, submitter: null },
           now,
         ),
       );

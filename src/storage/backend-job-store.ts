@@ -1,4 +1,6 @@
 import { type BackendJob, type BackendJobEvent, isOver } from "../backend-job-model/backend-job.ts";
+import type { JsonObject } from "../protocol/codec.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { migrateTo } from "./schema.ts";
 import { CHANNEL_LOG_TABLE, SegmentLog } from "./segment-log.ts";
@@ -164,7 +166,7 @@ function jobOf(row: FixedRow & StateRow): BackendJob {
     id: row.id,
     epoch: row.epoch,
     user: row.user,
-    input: JSON.parse(row.input),
+    input: parseExact(row.input) as JsonObject,
     visibility: row.visibility === "private" ? ("private" as const) : ("public" as const),
     resultTtlS: row.result_ttl_s,
     fingerprint: row.fingerprint,
@@ -183,8 +185,8 @@ function jobOf(row: FixedRow & StateRow): BackendJob {
     case "processing":
       return { ...base, status: row.status, message, estimatedRemaining };
     case "completed": {
-      const metrics = row.metrics === null ? null : JSON.parse(row.metrics);
-      return { ...over, status: "completed", result: JSON.parse(row.result ?? "null"), metrics };
+      const metrics = row.metrics === null ? null : (parseExact(row.metrics) as JsonObject);
+      return { ...over, status: "completed", result: parseExact(row.result ?? "null"), metrics };
     }
     case "failed":
       return {

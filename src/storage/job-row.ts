@@ -1,5 +1,6 @@
 import { byteLength, type Json, type JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import { dueAt } from "../queue/deadline.ts";
 import type { EndedJob, Job, LiveProgress, StoredFile, WorkerRef } from "../queue/job.ts";
 import type { SqlValue } from "./sql.ts";
@@ -202,7 +203,7 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   const base = {
     ulid: row.ulid,
     priority: row.priority,
-    input: JSON.parse(row.input),
+    input: parseExact(row.input) as JsonObject,
     files: JSON.parse(row.files),
     user: row.user,
     limits: JSON.parse(row.limits),
@@ -251,12 +252,16 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   const completedAt = row.completed_at ?? row.updated_at;
   const ended = { ...base, completedAt, dispatchedAt, worker, generation };
   if (status === "completed") {
-    const metrics = row.metrics === null ? null : JSON.parse(row.metrics);
+    const metrics = metricsOf(row.metrics);
     const cached = row.cached === 1;
-    return { ...ended, status, result: JSON.parse(row.result ?? "null"), metrics, cached };
+    return { ...ended, status, result: parseExact(row.result ?? "null"), metrics, cached };
   }
   const reason = row.reason ?? "";
   if (status === "canceled") return { ...ended, status, reason, progress };
   const error = { code: row.error_code as FailureCode, message: reason };
   return { ...ended, status: "failed", error, progress };
+}
+
+function metricsOf(text: string | null): JsonObject | null {
+  return text === null ? null : (parseExact(text) as JsonObject);
 }

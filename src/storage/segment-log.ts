@@ -1,4 +1,5 @@
 import { byteLength } from "../protocol/codec.ts";
+import { parseExact } from "../protocol/exact-json.ts";
 import type { Sql } from "./sql.ts";
 
 /** An event of a channel. */
@@ -215,7 +216,7 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
   }
 
   private eventsOf(segment: Segment): E[] {
-    return JSON.parse(segment.events) as E[];
+    return parseExact(segment.events) as unknown as E[];
   }
 }
 

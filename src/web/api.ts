@@ -1,5 +1,7 @@
 import type { z } from "zod";
 import { type JsonObject, parseJson } from "../protocol/codec.ts";
+import { parseMessage } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import {
   type JobResource,
   jobResource,
@@ -71,7 +73,7 @@ export async function call<T>(
     const message = "The edge could not be reached.";
     return { ok: false, refusal: { status: null, code: "unreachable", message } };
   }
-  const body = parseJson(text);
+  const body = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
   if (!response.ok) return { ok: false, refusal: readProblem(response.status, body) };
   const value = schema.safeParse(body.ok ? body.value : undefined);
   if (value.success) return { ok: true, value: value.data };

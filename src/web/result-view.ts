@@ -1,4 +1,5 @@
 import type { Json } from "../protocol/codec.ts";
+import { isExactNumber } from "../protocol/exact-json.ts";
 import { formatBytes } from "./wording.ts";
 
 /** A result, split into the parts that the page displays. */
@@ -19,7 +20,9 @@ export function viewResult(result: Json): ResultView {
   const empty: ResultView = { text: null, images: [], link: null, rest: null };
   if (result === null) return empty;
   if (typeof result === "string") return viewText(result);
-  if (typeof result !== "object") return { ...empty, text: String(result) };
+  if (typeof result !== "object" || isExactNumber(result)) {
+    return { ...empty, text: JSON.stringify(result) };
+  }
   const images = imagesIn(result);
   if (Array.isArray(result)) return { ...empty, images, rest: restOf(result, images) };
   const { text, ...others } = result;

@@ -1,6 +1,8 @@
 import ReconnectingWebSocket, { CloseEvent as PartySocketClose } from "partysocket/ws";
 import { parseJson } from "../protocol/codec.ts";
 import { shouldReconnect } from "../protocol/codes.ts";
+import { parseMessage } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import {
   type ServerFrame,
   type SpaceClientFrameInput,
@@ -49,7 +51,8 @@ export function dialSpace(
     else handlers.onDisconnect(neverOpened);
   };
   socket.onmessage = (event: MessageEvent<unknown>) => {
-    const parsed = parseJson(typeof event.data === "string" ? event.data : "");
+    const text = typeof event.data === "string" ? event.data : "";
+    const parsed = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
     if (!parsed.ok) return;
     const read = serverFrame.safeParse(parsed.value);
     // Frames that a newer edge may send are ignored (C1).

@@ -1,5 +1,6 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
+import { parseExact } from "../../src/protocol/exact-json.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 
 export const OPERATOR = { authorization: `Bearer ${env.OPERATOR_KEY}` };
@@ -94,7 +95,7 @@ export class TestSocket {
     });
     socket.addEventListener("message", ({ data }) => {
       if (data === "pong") return;
-      this.frames.push(JSON.parse(String(data)));
+      this.frames.push(parseExact(String(data)) as unknown as Frame);
       this.wake();
     });
     socket.accept();

@@ -3,6 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { JsonObject } from "../../src/protocol/codec.ts";
+import { parseExact } from "../../src/protocol/exact-json.ts";
 import { execAdapter, safeFileName } from "../../worker-client/adapters/exec.ts";
 import { LineSplitter, MAX_LINE_CHARS } from "../../worker-client/adapters/lines.ts";
 import { type EdgeConnection, type FakeEdge, JOB_ID } from "../support/fake-edge.ts";
@@ -42,6 +44,20 @@ describe("what a program writes", () => {
     expect(await connection.next("output")).toMatchObject({ delta: "größer\n" });
     expect(await connection.next("output")).toMatchObject({ delta: `${JOB_ID} 1\n` });
     expect(await connection.next("result")).toMatchObject({ output: `größer\n${JOB_ID} 1\n` });
+  });
+
+  test("numbers that JavaScript can't keep reach the program and the edge as they were written (H18)", async () => {
+    const exact = '{"seed":18446744073709551615,"big":1e400,"float":1.0}';
+    const { connection } = await serveScript(`
+      const line = require("fs").readFileSync(0, "utf8");
+      const input = line.slice(line.indexOf('"input":') + 8, line.lastIndexOf("}"));
+      console.log('{"type":"output","delta":' + input + '}');
+      console.log('{"type":"result","output":[' + input + '],"metrics":' + input + '}');
+    `);
+    await connection.dispatch({ input: parseExact(exact) as JsonObject });
+    expect(JSON.stringify((await connection.next("output")).delta)).toBe(exact);
+    const { output, metrics } = await connection.next("result");
+    expect(JSON.stringify([output, metrics])).toBe(`[[${exact}],${exact}]`);
   });
 
   test("a line of JSON may be progress, output or the result; any other line is text", async () => {

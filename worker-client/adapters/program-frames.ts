@@ -2,6 +2,7 @@ import { z } from "zod";
 import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
 import { PLAIN_MESSAGES } from "../../src/protocol/error-messages.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
+import { withExactFields } from "../json-text.ts";
 
 /** The frames that a program may write to standard output, one a line; other lines are plain text. */
 const programFrame = z.discriminatedUnion("type", [
@@ -24,6 +25,9 @@ export type ProgramLine =
   /** The line has the type of a frame but wrong fields: an error that must not be taken for output. */
   | { type: "malformed"; message: string };
 
+/** The fields whose numbers are sent as the program wrote them. */
+const EXACT = ["delta", "output", "metrics"];
+
 const TYPES: readonly unknown[] = programFrame.options.map((option) => option.shape.type.value);
 
 export function readProgramLine(line: string): ProgramLine {
@@ -34,6 +38,6 @@ export function readProgramLine(line: string): ProgramLine {
   const isFrame = typeof value === "object" && value !== null && "type" in value;
   if (!isFrame || !TYPES.includes(value.type)) return { type: "text" };
   const result = programFrame.safeParse(value, PLAIN_MESSAGES);
-  if (result.success) return { type: "frame", frame: result.data };
+  if (result.success) return { type: "frame", frame: withExactFields(result.data, line, EXACT) };
   return { type: "malformed", message: `${value.type} (${describeIssues(result.error)})` };
 }
