@@ -107,6 +107,11 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       failed = (SELECT COUNT(*) FROM jobs WHERE status = 'failed'),
       canceled = (SELECT COUNT(*) FROM jobs WHERE status = 'canceled')`,
   ],
+  [
+    // Time in which the edge was away, milliseconds: of all of the space's life, and of an attempt.
+    "ALTER TABLE space ADD COLUMN away_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN away_ms INTEGER",
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */
