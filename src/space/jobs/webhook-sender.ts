@@ -3,6 +3,7 @@ import { isEnded } from "../../queue/job.ts";
 import type { SpaceStore } from "../../storage/space-store.ts";
 import type { WebhookDelivery, WebhookStore } from "../../storage/webhook-store.ts";
 import { makeSecret, sendMessage } from "../../webhooks/message.ts";
+import { leadsInside } from "../../webhooks/resolve.ts";
 import { type DeliveryOutcome, isDelivered, nextAttemptAt } from "../../webhooks/retry.ts";
 import { refusalOf } from "../../webhooks/target.ts";
 import {
@@ -196,6 +197,9 @@ export class WebhookSender {
   ): Promise<DeliveryOutcome> {
     const refusal = refusalOf(url, this.deps.allowPrivate);
     if (refusal !== null) return { error: `The address ${refusal}.` };
+    if (!this.deps.allowPrivate && (await leadsInside(url))) {
+      return { error: "The address resolves to a private one." };
+    }
     const job = this.deps.jobBody(ulid);
     if (job === null) return { status: 410 };
     return sendMessage({ id, url, event, job }, this.secret(), new Date(), signal);
