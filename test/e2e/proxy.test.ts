@@ -74,7 +74,7 @@ async function open(path: string) {
 }
 
 describe("behind nginx with TLS, as docs/own-server.md has it", () => {
-  it("a worker fetches the file of a job, also one that is larger than nginx would allow (W14b)", async () => {
+  it("a worker fetches the file of a job, also one that is larger than nginx would allow (W14c)", async () => {
     const space = await operator.makeSpace({ enable_file_upload: true });
     const program = `
       const { files } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
@@ -121,7 +121,7 @@ describe("behind nginx with TLS, as docs/own-server.md has it", () => {
     await worker.stop("SIGKILL");
   });
 
-  it("strangers have no local rights (H14f)", async () => {
+  it("strangers have no local rights (H9c)", async () => {
     const space = await operator.makeSpace({ offline: "queue" });
     const body = JSON.stringify({ input: {}, webhook: "http://127.0.0.1:9/" });
     const type = "content-type: application/json";

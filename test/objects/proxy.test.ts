@@ -66,7 +66,7 @@ const FORGED = {
 };
 
 describe("the address of a file (W14)", () => {
-  it("begins with PUBLIC_URL, whatever the worker's request says (W14b)", async () => {
+  it("begins with PUBLIC_URL, whatever the worker's request says (W14c)", async () => {
     const settings = { PUBLIC_URL: "https://dialout.example/", TRUSTED_PROXIES: "127.0.0.1" };
     const address = await fileAddress(settings, FORGED);
     expect(address).toMatch(/^https:\/\/dialout\.example\/api\/files\//);
@@ -74,19 +74,19 @@ describe("the address of a file (W14)", () => {
     await expectStatus(200, await request(settings, pathname + search));
   });
 
-  it("begins with what a trusted proxy reports", async () => {
+  it("begins with what a trusted proxy reports (H9b)", async () => {
     const reported = { ...FORGED, "x-forwarded-host": "dialout.example:8443" };
     const address = await fileAddress({ TRUSTED_PROXIES: "10.0.0.1" }, reported);
     expect(address).toMatch(/^https:\/\/dialout\.example:8443\/api\/files\//);
   });
 
-  it("is not changed by a stranger's headers if no proxy is trusted", async () => {
+  it("is not changed by a stranger's headers if no proxy is trusted (H9b)", async () => {
     expect(await fileAddress({}, FORGED)).toMatch(/^http:\/\/127\.0\.0\.1:8787\/api\/files\//);
   });
 });
 
 describe("an address with slashes at its end", () => {
-  it("is the same address for every method, with its body and query", async () => {
+  it("is the same address for every method, with its body and query (H9a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const path = `/api/spaces/${space.name}`;
     expect((await call("GET", `${path}/`)).status).toBe(200);
@@ -109,7 +109,7 @@ describe("an address with slashes at its end", () => {
     ["/spaces/", "/spaces"],
     ["/spaces", "/"],
   ])(
-    "of a page, %s, leads to %s on the same host, whichever the request names",
+    "of a page, %s, leads to %s on the same host, whichever the request names (H9a)",
     async (path, to) => {
       const answer = await request({}, path, { headers: { host: "evil.example" } });
       expect([301, 302]).toContain(answer.status);
@@ -168,7 +168,7 @@ describe("an edge on one's own server", () => {
     { via: "1.1 proxy" },
     { origin: "https://evil.example" },
     { origin: "null" },
-  ])("gives strangers behind a proxy no such right: %j (H14f)", async (headers) => {
+  ])("gives strangers behind a proxy no such right: %j (H9c)", async (headers) => {
     const problem = await problemOf(422, submitFrom({}, headers));
     expect(problem.detail).toContain("webhook: must be an https: URL");
     expect(await submitOverSocket({}, headers)).toMatchObject({ code: "invalid_request" });
@@ -178,12 +178,12 @@ describe("an edge on one's own server", () => {
     { PUBLIC_URL: "https://dialout.example" },
     { TRUSTED_PROXIES: "127.0.0.1" },
     { LOCAL: "network" },
-  ])("that is public gives it to nobody: %j (H14f)", async (settings) => {
+  ])("that is public gives it to nobody: %j (H9c)", async (settings) => {
     await problemOf(422, submitFrom(settings, {}));
     expect(await submitOverSocket(settings, {})).toMatchObject({ code: "invalid_request" });
   });
 
-  it("counts submits by the address that a trusted proxy reports, and never by a stranger's word", async () => {
+  it("counts submits by the address that a trusted proxy reports, and never by a stranger's word (H9b)", async () => {
     const counted: string[] = [];
     const SUBMITS = {
       limit: async ({ key }: { key: string }) => ({ success: counted.push(key) < 0 }),
@@ -199,7 +199,7 @@ describe("an edge on one's own server", () => {
     expect(counted).toEqual(["192.0.2.9", "127.0.0.1", "127.0.0.1", "203.0.113.2"]);
   });
 
-  it("does not limit this machine", async () => {
+  it("does not limit this machine (H9c)", async () => {
     const SUBMITS = { limit: async () => ({ success: false }) };
     expect((await submitFrom({ SUBMITS }, { host: "127.0.0.1:8787" })).status).toBe(202);
   });
