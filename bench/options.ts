@@ -8,7 +8,7 @@ export interface BenchOptions {
   save: boolean;
 }
 
-export const USAGE = `node bench/run.ts [--rounds 5] [--seconds 5] [--only NAMES] [--no-save]
+export const USAGE = `npm run bench -- [--rounds 5] [--seconds 5] [--only NAMES] [--no-save]
 
   --rounds N    turns each subject gets; its median counts
   --seconds N   length of one measurement

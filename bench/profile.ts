@@ -1,7 +1,7 @@
 /**
  * Takes a CPU profile of Dialout under load: prints the functions with the most time of their own, and
  * writes the profile to a file for a browser's developer tools.
- * `node bench/profile.ts [--in-flight 64] [--http | --connect]`
+ * `node scripts/run.mjs bench/profile.ts [--in-flight 64] [--http | --connect]`
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";

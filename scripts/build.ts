@@ -77,14 +77,21 @@ async function buildWorkerClient(): Promise<void> {
   const outdir = join(DIST, "worker-client");
   const result = await build({
     ...COMMON,
-    entryPoints: ["./worker-client/cli.ts", "./worker-client/index.ts"],
+    entryPoints: ["cli", "program", "index"].map((name) => `./worker-client/${name}.ts`),
     outdir,
+    chunkNames: "shared-[hash]",
     format: "esm",
+    // So that `cli.js`, which checks the version of Node.js, loads the rest only after that.
+    splitting: true,
     platform: "node",
     target: "node20",
     packages: "external",
   });
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
+  await removeStale(
+    outdir,
+    result.outputFiles.map(({ path }) => path),
+  );
   const program = join(outdir, "cli.js");
   if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
 }

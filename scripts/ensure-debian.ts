@@ -8,6 +8,8 @@ const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const NEEDED = [
   { package: "chromium", file: CHROMIUM, why: "the browser tests; name yours in CHROMIUM" },
   { package: "curl", file: "/usr/bin/curl", why: "the tests of clients" },
+  { package: "nginx-light", file: "/usr/sbin/nginx", why: "the tests behind a proxy" },
+  { package: "openssl", file: "/usr/bin/openssl", why: "the tests behind a proxy" },
   {
     package: "python3-websockets",
     file: "/usr/lib/python3/dist-packages/websockets",

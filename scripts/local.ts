@@ -1,17 +1,24 @@
 /** The address, secrets and tokens of an edge on this machine, for all local commands. */
 import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { isIPv6 } from "node:net";
+import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { parseEnv } from "node:util";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const PORT = readPort();
-export const EDGE_URL = `http://127.0.0.1:${PORT}`;
+/** The address on which the edge listens. */
+export const HOST = process.env.HOST || "127.0.0.1";
+/** Only programs on this machine can dial such an address. */
+export const LISTENS_ON_LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1)$/.test(HOST);
+export const EDGE_URL = `http://${hostToDial()}:${PORT}`;
 export const DEMO_SPACE = "demo";
 
-const SECRETS = join(ROOT, ".dev.vars");
-const STATE = process.env.DIALOUT_STATE ?? join(ROOT, ".wrangler", "state");
+/** The file with the secrets, and with the settings that are not in the environment. */
+export const DEV_VARS = join(ROOT, ".dev.vars");
+const STATE = resolve(ROOT, process.env.DIALOUT_STATE || join(".wrangler", "state"));
 
 /** The folder in which the edge stores D1, R2 and objects; it outlives restarts. */
 export const STATE_FOLDER = STATE;
@@ -28,14 +35,20 @@ export const OBJECTS = {
 
 /** Makes missing secrets: random ones, in a file that only its owner can read. */
 export function ensureSecrets(): void {
-  const text = existsSync(SECRETS) ? readFileSync(SECRETS, "utf8") : "";
+  const text = existsSync(DEV_VARS) ? readFileSync(DEV_VARS, "utf8") : "";
   const missing = ["OPERATOR_KEY", "SIGNING_KEY", "JWT_SECRET"].filter(
     (name) => !new RegExp(`^${name}=`, "m").test(text),
   );
   if (missing.length === 0) return;
   const lines = missing.map((name) => `${name}=${randomBytes(24).toString("base64url")}\n`);
   const glue = text === "" || text.endsWith("\n") ? "" : "\n";
-  writeFileSync(SECRETS, text + glue + lines.join(""), { mode: 0o600 });
+  writeFileSync(DEV_VARS, text + glue + lines.join(""), { mode: 0o600 });
+}
+
+/** The variables in `.dev.vars`, the secrets among them. */
+export function localVariables(): Partial<Record<string, string>> {
+  ensureSecrets();
+  return parseEnv(readFileSync(DEV_VARS, "utf8"));
 }
 
 export function operatorKey(): string {
@@ -45,8 +58,8 @@ export function operatorKey(): string {
 export function secret(name: string): string {
   ensureSecrets();
   const line = new RegExp(`^${name}\\s*=\\s*"?([^"\\n]+?)"?\\s*$`, "m");
-  const value = line.exec(readFileSync(SECRETS, "utf8"))?.[1];
-  if (value === undefined) throw new Error(`${SECRETS} has no ${name}`);
+  const value = line.exec(readFileSync(DEV_VARS, "utf8"))?.[1];
+  if (value === undefined) throw new Error(`${DEV_VARS} has no ${name}`);
   return value;
 }
 
@@ -83,6 +96,13 @@ export async function ensureDemoSpace(): Promise<void> {
   mkdirSync(STATE, { recursive: true });
   writeFileSync(TOKEN_FILE, `${token}\n`, { mode: 0o600 });
   writeFileSync(`${TOKEN_FILE}.id`, id);
+}
+
+/** An edge that listens everywhere is dialed on the loopback address. */
+function hostToDial(): string {
+  if (HOST === "0.0.0.0") return "127.0.0.1";
+  if (HOST === "::") return "[::1]";
+  return isIPv6(HOST) ? `[${HOST}]` : HOST;
 }
 
 function readPort(): number {

@@ -1,8 +1,9 @@
-import { z } from "zod";
+import { TrustedProxies } from "./auth/trusted-proxies.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { RoomObject } from "./room/room-object.ts";
+import { settingsError } from "./settings.ts";
 import type { SpaceObject } from "./space/space-object.ts";
 
 /** The bindings, variables and secrets that wrangler.toml and the deployment set. */
@@ -31,24 +32,16 @@ export interface Env {
   SUBMITS: RateLimit;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
-  /** `"true"` when the edge runs on one machine: no rate limits, and webhooks may go to any address. */
+  /** The address under which clients reach the edge, if it is not the one that the edge sees. */
+  PUBLIC_URL?: string;
+  /** Addresses and ranges of the proxies whose `X-Forwarded-…` and `Forwarded` are believed, comma-separated. */
+  TRUSTED_PROXIES?: string;
+  /**
+   * Set by `npm start`, when the edge runs on one machine. `"true"`: only this machine can dial it. `"network"`:
+   * other machines can, too.
+   */
   LOCAL?: string;
 }
-
-const settings = z.object({
-  MAX_KEPT_MB: z
-    .string()
-    .regex(/^\d{1,5}$/, "must be a number")
-    .optional(),
-  JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
-  JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
-  GATEWAYS: z
-    .string()
-    .regex(/^[1-9]\d{0,3}$/, "must be a number from 1")
-    .optional(),
-  OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
-  SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
-});
 
 const checked = new WeakSet<Env>();
 
@@ -59,10 +52,34 @@ const checked = new WeakSet<Env>();
  */
 export function checkEnv(env: Env): void {
   if (checked.has(env)) return;
-  const result = settings.safeParse(env);
-  if (!result.success) {
-    const names = result.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
-    throw new Error(`Set these (docs/deploy.md): ${names.join("; ")}`);
-  }
+  const error = settingsError(env);
+  if (error !== null) throw new Error(error);
   checked.add(env);
+}
+
+/** Whether the edge runs on one's own server, where no Cloudflare stands before it. */
+export function isOwnServer({ LOCAL }: Env): boolean {
+  return LOCAL === "true" || LOCAL === "network";
+}
+
+/**
+ * Whether this machine's own requests are not limited, and may have webhooks sent to private addresses. An edge
+ * that the operator has made public gives these rights to nobody: strangers come through a proxy on the same
+ * machine, and look like it.
+ */
+export function hasLocalRights({ LOCAL, PUBLIC_URL, TRUSTED_PROXIES }: Env): boolean {
+  return LOCAL === "true" && PUBLIC_URL === undefined && TRUSTED_PROXIES === undefined;
+}
+
+const proxiesOf = new WeakMap<Env, TrustedProxies | null>();
+
+/** The proxies that the operator trusts; `null` if none. Those on one's own server are trusted with them. */
+export function trustedProxiesOf(env: Env): TrustedProxies | null {
+  const known = proxiesOf.get(env);
+  if (known !== undefined) return known;
+  const { TRUSTED_PROXIES: text } = env;
+  const own = isOwnServer(env) ? ", 127.0.0.0/8, ::1" : "";
+  const proxies = text === undefined ? null : TrustedProxies.parse(text + own);
+  proxiesOf.set(env, proxies);
+  return proxies;
 }

@@ -62,12 +62,18 @@ async function* fetchPieces(
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (error instanceof JobFailure) throw error;
-    throw fetchFailure(file.name, error instanceof Error ? error.message : String(error));
+    throw fetchFailure(file.name, describe(error));
   }
   if (received !== file.size) {
     const more = received > file.size ? "more came" : `${count(received)} came`;
     throw fetchFailure(file.name, `it should have ${count(file.size)} bytes, ${more}`);
   }
+}
+
+/** `fetch` says only "fetch failed" by itself; what failed is the cause. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
 }
 
 function fetchFailure(name: string, why: string): JobFailure {

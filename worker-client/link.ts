@@ -159,8 +159,10 @@ class SocketLink implements EdgeLink {
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {
-    const detail = await readRefusal(response);
-    this.#end({ type: "refused", status: response.statusCode ?? 0, detail });
+    const { statusCode: status = 0 } = response;
+    const problem = await readProblem(response);
+    const detail = problem === null ? describeRedirect(response) : problem.detail;
+    this.#end({ type: "refused", status, isProblem: problem !== null, detail });
     this.terminate();
   }
 
@@ -197,8 +199,8 @@ function dateOf(response: IncomingMessage): Date | null {
   return Number.isNaN(date.getTime()) ? null : date;
 }
 
-/** Returns the `detail` of a problem response, or `null` for any other response. */
-async function readRefusal(response: IncomingMessage): Promise<string | null> {
+/** Returns the `detail` of a problem (RFC 9457); `null` if the answer is none. */
+async function readProblem(response: IncomingMessage): Promise<{ detail: string | null } | null> {
   let body = "";
   try {
     for await (const piece of response.setEncoding("utf8")) {
@@ -207,10 +209,15 @@ async function readRefusal(response: IncomingMessage): Promise<string | null> {
     }
     const problem: unknown = JSON.parse(body);
     if (typeof problem !== "object" || problem === null || !("detail" in problem)) return null;
-    return typeof problem.detail === "string" ? problem.detail.slice(0, 500) : null;
+    return { detail: typeof problem.detail === "string" ? problem.detail.slice(0, 500) : null };
   } catch {
     return null;
   }
+}
+
+function describeRedirect({ statusCode = 0, headers: { location } }: IncomingMessage) {
+  if (statusCode < 300 || statusCode > 399 || location === undefined) return null;
+  return `it leads to ${location.slice(0, 500).split("?")[0]}: dial that address instead`;
 }
 
 const NETWORK_MESSAGES: Record<string, string> = {
@@ -223,9 +230,25 @@ const NETWORK_MESSAGES: Record<string, string> = {
   ECONNRESET: "connection reset by",
 };
 
+const UNKNOWN_ISSUER =
+  "is from an authority that this machine does not know: name its file in NODE_EXTRA_CA_CERTS";
+const TLS_MESSAGES: Record<string, string> = {
+  CERT_HAS_EXPIRED: "has expired, or this machine's clock is wrong",
+  CERT_NOT_YET_VALID: "is not valid yet, or this machine's clock is wrong",
+  ERR_TLS_CERT_ALTNAME_INVALID: "is for another host name",
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_ISSUER,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_ISSUER,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_ISSUER,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_ISSUER,
+};
+
 function describeFailure(error: Error, url: string): string {
   const code = "code" in error ? String(error.code) : "";
+  const { host } = new URL(url);
   const words = NETWORK_MESSAGES[code];
-  if (words !== undefined) return `${words} ${new URL(url).host}`;
+  if (words !== undefined) return `${words} ${host}`;
+  const flaw = TLS_MESSAGES[code];
+  if (flaw !== undefined) return `the certificate of ${host} ${flaw}`;
+  if (code === "EPROTO") return `${host} does not speak TLS: is its address http: and not https:?`;
   return error.message || code || "the connection failed";
 }

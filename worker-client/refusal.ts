@@ -2,8 +2,8 @@ import { CLOSE, shouldReconnect } from "../src/protocol/codes.ts";
 
 /** How a connection, or the attempt to make one, ended. */
 export type LinkClose =
-  /** The edge answered the upgrade with a status other than 101. */
-  | { type: "refused"; status: number; detail: string | null }
+  /** The upgrade was answered with a status other than 101; by the edge itself, if the answer is a problem. */
+  | { type: "refused"; status: number; isProblem: boolean; detail: string | null }
   /** No answer: nothing listens, no such host, no route, a timeout. */
   | { type: "unreachable"; message: string }
   /** `error`: the message of an `error` frame that came directly before the close. */
@@ -72,9 +72,15 @@ export function judgeClose(close: LinkClose): CloseVerdict {
       return { type: "retry", why: close.message };
     case "refused": {
       const code = BY_STATUS[close.status];
-      if (code !== undefined) return refused(code, close.detail ?? REFUSAL_MESSAGES[code]);
-      const why = `the edge answered with status ${close.status}`;
-      return { type: "retry", why: withDetail(why, close.detail) };
+      if (code !== undefined && close.isProblem) {
+        return refused(code, close.detail ?? REFUSAL_MESSAGES[code]);
+      }
+      // A proxy answers so too, for example while the edge behind it restarts (W4a).
+      const who = close.isProblem ? "the edge" : "something before the edge";
+      return {
+        type: "retry",
+        why: withDetail(`${who} answered with status ${close.status}`, close.detail),
+      };
     }
     case "closed": {
       const reason = close.reason || null;

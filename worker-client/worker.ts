@@ -4,6 +4,7 @@ import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
+import { OutageLog } from "./outage-log.ts";
 import { type ReceivedFrame, readFrames } from "./received-frames.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
@@ -29,6 +30,7 @@ export class RemoteWorker {
   readonly id: string;
   readonly #options: RemoteWorkerOptions;
   readonly #log: Log;
+  readonly #outages: OutageLog;
   readonly #jobs: Jobs;
   readonly #traffic = { bytesIn: 0, bytesOut: 0 };
   readonly #startedAt = performance.now();
@@ -50,6 +52,7 @@ export class RemoteWorker {
     checkOptions(options);
     this.#options = options;
     this.#log = options.log ?? SILENT;
+    this.#outages = new OutageLog(this.#log);
     this.id = options.workerId ?? defaultWorkerId();
     this.#ended = new Promise((resolve, reject) => {
       this.#finishRun = (refusal) => (refusal === null ? resolve() : reject(refusal));
@@ -148,14 +151,17 @@ export class RemoteWorker {
         this.#resume(effect.hello, effect.registered);
         return;
       case "terminate":
-        this.#log.warn(`dropping this connection: ${effect.why}`);
+        this.#outages.onProblem(`dropping this connection: ${effect.why}`);
         this.#link?.terminate();
         return;
       case "close":
         this.#link?.close(effect.code);
         return;
       case "retry_in":
-        this.#log.warn(`${effect.why}; trying again in ${(effect.ms / 1_000).toFixed(1)} s`);
+        this.#outages.onProblem(
+          effect.why,
+          `; trying again in ${(effect.ms / 1_000).toFixed(1)} s, and so on until it works`,
+        );
         this.#setTimer(effect.ms, { type: "retry_due" });
         return;
       case "end":
@@ -175,7 +181,8 @@ export class RemoteWorker {
         this.#setTimer(HANDSHAKE_MS, { type: "unusable", why });
       },
       onMessage: (data) => this.#onMessage(data),
-      onError: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
+      onError: ({ code, message }) =>
+        this.#outages.onComplaint(`the edge says: ${message} (${code})`),
       onClose: (close) => {
         this.#disconnect();
         this.#wake({ type: "closed", close });
@@ -217,7 +224,7 @@ export class RemoteWorker {
       },
     });
     const { resumed, dropped } = registered;
-    this.#log.info(
+    this.#outages.onConnected(
       `connected: serving the space ${hello.space} as ${this.id}` +
         (this.#registrations > 1 ? `, ${resumed.length} resumed, ${dropped.length} dropped` : ""),
     );

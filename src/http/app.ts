@@ -2,10 +2,11 @@ import { Hono } from "hono";
 import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
-import { trimTrailingSlash } from "hono/trailing-slash";
+import { getPath } from "hono/utils/url";
 import { checkEnv } from "../env.ts";
 import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
+import { withoutEndSlashes } from "./end-slashes.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { monitor } from "./monitor.ts";
@@ -38,12 +39,15 @@ const anyOrigin = cors({
   maxAge: 86_400,
 });
 
-export const app = new Hono<AppEnv>();
+/**
+ * An address with slashes at its end is the same address, for every method. A redirect would lose the body of
+ * some clients, and sockets don't follow one.
+ */
+export const app = new Hono<AppEnv>({ getPath: (request) => withoutEndSlashes(getPath(request)) });
 
 app
   .use(requestId())
   .use(methodNotAllowed({ app, onMethodNotAllowed: answerWrongMethod }))
-  .use(trimTrailingSlash())
   .use(async (c, next) => {
     checkEnv(c.env);
     await next();

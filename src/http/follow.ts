@@ -1,8 +1,8 @@
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import { clientAddressOf, isFromThisMachine, publicOriginOf } from "./client-request.ts";
 import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
-import { clientAddressOf } from "./rate.ts";
 
 type SpaceSocketRequest =
   | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
@@ -19,12 +19,12 @@ export async function openSocket(
   space: string,
   socket: SpaceSocketRequest,
 ): Promise<SocketResponse> {
-  const { origin } = new URL(c.req.url);
+  const origin = publicOriginOf(c);
   const protocols = c.req.header(PROTOCOLS);
   const headers = socketHeaders(
     socket.kind === "worker"
       ? { ...socket, origin }
-      : { ...socket, origin, address: clientAddressOf(c) },
+      : { ...socket, origin, address: clientAddressOf(c), local: isFromThisMachine(c) },
     protocols === undefined ? {} : { [PROTOCOLS]: protocols },
   );
   const { response } = await callSpace(c, space, async (stub) => {

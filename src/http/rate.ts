@@ -1,19 +1,16 @@
 import { type Caller, TOO_MANY_SUBMITS } from "../space/calls.ts";
+import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
 /**
  * Limits how often one address may submit, with the platform's counters. They count approximately and for
- * each location apart: enough against a flood, but not a quota (decision 0026). The operator has no limit.
+ * each location apart: enough against a flood, but not a quota (decision 0026). The operator has no limit,
+ * nor has this machine itself on one's own server.
  */
 export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
-  if (caller.operator || c.env.LOCAL === "true") return;
+  if (caller.operator || isFromThisMachine(c)) return;
   const { success } = await c.env.SUBMITS.limit({ key: clientAddressOf(c) });
   if (success) return;
   throw new ProblemError(TOO_MANY_SUBMITS.code, TOO_MANY_SUBMITS.detail);
-}
-
-/** The client's address. Submits over HTTP and over sockets are counted together for each address. */
-export function clientAddressOf(c: AppContext): string {
-  return c.req.header("cf-connecting-ip") ?? "unknown";
 }

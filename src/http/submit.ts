@@ -7,6 +7,7 @@ import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
+import { isFromThisMachine } from "./client-request.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
@@ -83,8 +84,9 @@ export async function submitCalls(
   caller: Caller,
   calls: SubmitCall[],
 ): Promise<SubmitReply[]> {
+  const submitter = { ...caller, local: isFromThisMachine(c) };
   const { replies } = await callSpace(c, space, async (stub) => {
-    const replies: SubmitReply[] = await stub.submit(caller, calls);
+    const replies: SubmitReply[] = await stub.submit(submitter, calls);
     const [first] = replies;
     // Returned as the refusal of the whole call, so that `callSpace` can create the object.
     const isUnknown = first && !first.ok && first.code === "space_not_found";

@@ -15,7 +15,7 @@ const maxRate = z.number().nullable().default(null);
 
 const worker = z.object({
   kind: z.literal("worker"),
-  /** The origin that the worker dialed. Addresses of files that it is sent begin with it. */
+  /** The origin under which the worker reaches the edge. Addresses of files that it is sent begin with it. */
   origin: z.string(),
   tokenId: z.string(),
   batch,
@@ -30,6 +30,8 @@ const subscriber = z.object({
   origin: z.string().default(""),
   /** The client's network address. Its submits are counted by this (decision 0026). */
   address: z.string().default("unknown"),
+  /** The client is on the machine of the edge: it is not limited, and its webhooks may go anywhere. */
+  local: z.boolean().default(false),
   /** The job is canceled if the socket closes with any code but 1000 (decision 0019). */
   leaving: z.boolean().default(false),
   since,

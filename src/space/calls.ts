@@ -12,6 +12,8 @@ export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: bool
 export interface Caller {
   /** The caller sent the operator's key. */
   operator: boolean;
+  /** The caller of a submit is on the machine of the edge, so its webhooks may go anywhere. */
+  local?: boolean;
 }
 
 /** One job to submit; the Worker has validated it. */

@@ -16,7 +16,7 @@ const workerAttachment = z.object({
   openedAt: z.number(),
   tokenId: z.string(),
   batch,
-  /** The address the worker dialed; the addresses of files begin with it. */
+  /** The origin under which the worker reaches the edge; the addresses of files begin with it. */
   origin: z.string(),
   state: z.discriminatedUnion("phase", [
     z.object({ phase: z.literal("new") }),
@@ -45,6 +45,8 @@ const subscriberAttachment = z.object({
   origin: z.string(),
   /** The client's network address; its submits are counted by this. */
   address: z.string().default("unknown"),
+  /** The client is on the machine of the edge. */
+  local: z.boolean().default(false),
   /** The client showed the operator's key. */
   operator: z.boolean().default(false),
   /** The job it follows is canceled when the socket breaks off (decision 0019). */
@@ -67,9 +69,9 @@ export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
-  const { jobUlid, operator, origin, address, leaving, batch, maxRate, acks } = request;
+  const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks } = request;
   const throttled = throttledAs(maxRate, acks);
-  return { id, jobUlid, operator, origin, address, leaving, batch, throttled };
+  return { id, jobUlid, operator, origin, address, local, leaving, batch, throttled };
 }
 
 export type WorkerConnection = ObjectSocket<WorkerAttachment>;

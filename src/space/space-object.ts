@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
-import type { Env } from "../env.ts";
+import { type Env, hasLocalRights } from "../env.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
@@ -121,10 +121,11 @@ export class SpaceObject extends DurableObject<Env> {
     const found = this.admit(caller);
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
+    const from = { submitter: null, local: caller.local ?? false };
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>
         engine.parts.submissions.submit(
-          { input: parseExact(input) as JsonObject, files, options, submitter: null },
+          { input: parseExact(input) as JsonObject, files, options, ...from },
           now,
         ),
       );
@@ -270,8 +271,8 @@ export class SpaceObject extends DurableObject<Env> {
       spaces,
       store,
       webhooks,
-      allowPrivateWebhooks: env.LOCAL === "true",
-      submits: env.LOCAL === "true" ? null : env.SUBMITS,
+      localRights: hasLocalRights(env),
+      submits: env.SUBMITS,
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,

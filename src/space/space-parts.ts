@@ -15,10 +15,10 @@ import { WorkerHandler } from "./workers/worker-handler.ts";
 
 /** What a space needs from its object and from the platform. */
 export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
-  /** Whether webhooks may go to private addresses too, for an edge on one's own machine. */
-  allowPrivateWebhooks: boolean;
-  /** Counts submits over sockets (decision 0026); `null` if nobody is limited. */
-  submits: SubmitCounter | null;
+  /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
+  localRights: boolean;
+  /** Counts submits over sockets (decision 0026). */
+  submits: SubmitCounter;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
@@ -45,19 +45,19 @@ export function connectSpaceParts(
   runIfOpen: (step: (now: number) => void) => void,
 ) {
   const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store) };
-  const gate = new SubmitGate(deps.submits);
+  const gate = new SubmitGate(deps.submits, deps.localRights);
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps.allowPrivateWebhooks);
+  const submissions = new Submissions(core, dispatcher, deps.localRights);
   const subscribers = new SubscriberHandler(core, followers, submissions);
   const reads = new JobReads(core);
   const webhooks = new WebhookSender({
     store: deps.webhooks,
     spaces: deps.spaces,
-    allowPrivate: deps.allowPrivateWebhooks,
+    allowPrivate: deps.localRights,
     jobBody: (ulid) => reads.job(ulid),
     runIfOpen,
   });

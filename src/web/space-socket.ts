@@ -25,6 +25,12 @@ export interface SpaceSocket {
   close(): void;
 }
 
+/**
+ * After this much silence a `ping` is sent: many proxies close a socket that is silent for a minute. After as much
+ * again the connection is considered dead.
+ */
+const HEARTBEAT_MS = 20_000;
+
 /** Opens the page's socket to its space. It reconnects until the edge closes it with a final code. */
 export function dialSpace(
   space: string,
@@ -40,17 +46,28 @@ export function dialSpace(
     maxEnqueuedMessages: 0,
     shouldReconnectOnClose: (event) => !isFinal(event),
   });
+  let hasReceived = true;
+  let heartbeat: ReturnType<typeof setInterval> | undefined;
   socket.onopen = () => {
     open = true;
+    hasReceived = true;
+    clearInterval(heartbeat);
+    heartbeat = setInterval(() => {
+      if (!hasReceived) return socket.reconnect();
+      hasReceived = false;
+      socket.send("ping");
+    }, HEARTBEAT_MS);
     handlers.onOpen();
   };
   socket.onclose = (event) => {
+    clearInterval(heartbeat);
     const neverOpened = !open;
     open = false;
     if (isFinal(event)) handlers.onClose(event.code, event.reason);
     else handlers.onDisconnect(neverOpened);
   };
   socket.onmessage = (event: MessageEvent<unknown>) => {
+    hasReceived = true;
     const text = typeof event.data === "string" ? event.data : "";
     const parsed = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
     if (!parsed.ok) return;
@@ -61,7 +78,10 @@ export function dialSpace(
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
     redial: () => socket.reconnect(),
-    close: () => socket.close(),
+    close: () => {
+      clearInterval(heartbeat);
+      socket.close();
+    },
   };
 }
 

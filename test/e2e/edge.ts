@@ -14,15 +14,21 @@ export async function runEdge(
   state: string,
   port: number,
   args = ["--no-worker"],
+  settings: Record<string, string> = {},
 ): Promise<RunningEdge> {
-  const edge = launchEdge(state, port, args);
+  const edge = launchEdge(state, port, args, settings);
   await edge.program.prints("Dialout is up.");
   return edge;
 }
 
 /** Starts the edge without waiting until it is up. */
-export function launchEdge(state: string, port: number, args = ["--no-worker"]): RunningEdge {
-  const env = { PORT: String(port), DIALOUT_STATE: state };
+export function launchEdge(
+  state: string,
+  port: number,
+  args = ["--no-worker"],
+  settings: Record<string, string> = {},
+): RunningEdge {
+  const env = { PORT: String(port), DIALOUT_STATE: state, ...settings };
   const program = new Program(join(ROOT, "scripts/start.ts"), args, env);
   return { url: `http://127.0.0.1:${port}`, program };
 }

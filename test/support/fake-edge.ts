@@ -208,7 +208,8 @@ export class FakeEdge {
     handleProtocols: () => WORKER_PROTOCOL,
   });
   readonly #connections = new Mailbox<EdgeConnection>();
-  readonly #refusals: { status: number; detail: string }[] = [];
+  /** Answers for the next upgrades, instead of a socket. */
+  readonly #answers: { status: number; headers: string; body: string }[] = [];
   readonly #files = new Map<string, Buffer>();
   dials = 0;
 
@@ -221,16 +222,16 @@ export class FakeEdge {
     });
     server.on("upgrade", (request, socket, head) => {
       this.dials += 1;
-      const refusal = this.#refusals.shift();
-      if (refusal === undefined) {
+      const answer = this.#answers.shift();
+      if (answer === undefined) {
         this.#sockets.handleUpgrade(request, socket, head, (accepted) =>
           this.#connections.put(new EdgeConnection(accepted, request)),
         );
         return;
       }
-      const body = JSON.stringify(refusal);
+      const { status, headers, body } = answer;
       socket.end(
-        `HTTP/1.1 ${refusal.status} Refused\r\ncontent-type: application/problem+json\r\n` +
+        `HTTP/1.1 ${status} Refused\r\n${headers}\r\n` +
           `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
       );
     });
@@ -250,7 +251,13 @@ export class FakeEdge {
 
   /** Answers the next upgrade with a problem (H2). */
   refuse(status: number, detail: string): void {
-    this.#refusals.push({ status, detail });
+    const headers = "content-type: application/problem+json";
+    this.#answers.push({ status, headers, body: JSON.stringify({ status, detail }) });
+  }
+
+  /** Answers the next upgrade as a proxy does whose edge is away. */
+  answerAsProxy(status: number, headers = "content-type: text/html"): void {
+    this.#answers.push({ status, headers, body: `<html><h1>${status}</h1></html>` });
   }
 
   /** Serves a file and returns its entry for a job's `files`; `fields` may give a wrong `size`. */

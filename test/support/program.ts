@@ -54,6 +54,12 @@ export class Program {
     return this.exited;
   }
 
+  /** The program's process, and those that it started, parents before children. */
+  pids(): number[] {
+    const { pid } = this.child;
+    return pid === undefined || !isRunning(pid) ? [] : withDescendants(pid);
+  }
+
   /** Kills the program and everything it started with SIGKILL, as a power cut would. */
   async killAll(): Promise<void> {
     const { pid } = this.child;
@@ -71,6 +77,16 @@ export class Program {
         killQuietly(descendant);
       }
     }
+  }
+}
+
+/** Whether the process exists and has not ended. Linux only. */
+export function isRunning(pid: number): boolean {
+  try {
+    const state = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.[0];
+    return state !== "Z" && state !== "X";
+  } catch {
+    return false;
   }
 }
 

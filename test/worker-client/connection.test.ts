@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { backoffMs, WorkerRefused } from "../../worker-client/index.ts";
 import { FakeEdge, JOB_ID, jobFrame, SPACE, TOKEN } from "../support/fake-edge.ts";
 import { startEdge, startWorker } from "./start.ts";
@@ -128,6 +128,39 @@ describe("refusals", () => {
     startWorker(edge, { handler });
     await (await edge.connection()).welcome();
     expect(edge.dials).toBe(2);
+  });
+
+  test.each([401, 403, 404, 409, 502])(
+    "an upgrade that a proxy answers with %i is tried again (W4a)",
+    async (status) => {
+      const edge = await startEdge();
+      edge.answerAsProxy(status);
+      const { logged } = startWorker(edge, { handler });
+      await (await edge.connection()).welcome();
+      expect(logged.join("\n")).toContain(
+        `something before the edge answered with status ${status}`,
+      );
+    },
+  );
+
+  test("an upgrade that a proxy answers with a redirect is reported with the address (W4a)", async () => {
+    const edge = await startEdge();
+    edge.answerAsProxy(301, "location: https://edge.example/api?token=secret");
+    const { logged } = startWorker(edge, { handler });
+    await (await edge.connection()).welcome();
+    const line = logged.find((text) => text.includes("status 301"));
+    expect(line).toContain("it leads to https://edge.example/api: dial that address instead");
+    expect(line).not.toContain("secret");
+  });
+
+  test("an outage is reported once, and its end (W4)", async () => {
+    const edge = await startEdge();
+    for (let dial = 0; dial < 20; dial += 1) edge.answerAsProxy(502);
+    const log = { debug: () => {}, info: () => {}, warn: vi.fn(), error: () => {} };
+    startWorker(edge, { handler, log });
+    await (await edge.connection()).welcome();
+    expect(edge.dials).toBe(21);
+    expect(log.warn).toHaveBeenCalledTimes(1);
   });
 
   test.each([

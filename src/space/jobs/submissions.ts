@@ -17,6 +17,8 @@ export interface IncomingJob {
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
+  /** It came from the machine of the edge. */
+  local: boolean;
 }
 
 /**
@@ -30,12 +32,12 @@ export type SubmitOutcome =
 export class Submissions {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
-  private readonly allowPrivateWebhooks: boolean;
+  private readonly localRights: boolean;
 
-  constructor(core: SpaceCore, dispatcher: WorkerDispatch, allowPrivateWebhooks: boolean) {
+  constructor(core: SpaceCore, dispatcher: WorkerDispatch, localRights: boolean) {
     this.core = core;
     this.dispatcher = dispatcher;
-    this.allowPrivateWebhooks = allowPrivateWebhooks;
+    this.localRights = localRights;
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
@@ -45,7 +47,8 @@ export class Submissions {
     for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
       if (!admission.ok) return admission;
     }
-    const refusal = options.webhook && refusalOf(options.webhook.url, this.allowPrivateWebhooks);
+    const allowPrivate = this.localRights && incoming.local;
+    const refusal = options.webhook && refusalOf(options.webhook.url, allowPrivate);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
     const idempotency = idempotencyOf(incoming);
     const earlier = idempotency && this.findRepeated(idempotency);

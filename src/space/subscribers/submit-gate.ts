@@ -9,13 +9,15 @@ export type SubmitCounter = Pick<RateLimit, "limit">;
  * which they came.
  */
 export class SubmitGate {
-  private readonly counter: SubmitCounter | null;
+  private readonly counter: SubmitCounter;
+  private readonly localRights: boolean;
   /** For each socket with waiting frames: resolves when its newest frame may be handled. */
   private readonly turns = new Map<SubscriberConnection, Promise<unknown>>();
 
-  /** @param counter `null` if nobody is limited */
-  constructor(counter: SubmitCounter | null) {
+  /** @param localRights whether submitters on the machine of the edge are not limited */
+  constructor(counter: SubmitCounter, localRights: boolean) {
     this.counter = counter;
+    this.localRights = localRights;
   }
 
   /**
@@ -28,7 +30,7 @@ export class SubmitGate {
     handle: (isAllowed: boolean) => Promise<T>,
   ): Promise<T> {
     const before = this.turns.get(subscriber);
-    const counter = isSubmit && !subscriber.attachment.operator ? this.counter : null;
+    const counter = isSubmit && this.isLimited(subscriber) ? this.counter : null;
     if (before === undefined && counter === null) return handle(true);
     const turn = Promise.all([
       counter === null || isWithinLimit(counter, subscriber.attachment.address),
@@ -39,6 +41,10 @@ export class SubmitGate {
       if (this.turns.get(subscriber) === turn) this.turns.delete(subscriber);
       return handle(isAllowed);
     });
+  }
+
+  private isLimited({ attachment: { operator, local } }: SubscriberConnection): boolean {
+    return !operator && !(local && this.localRights);
   }
 }
 

@@ -139,7 +139,8 @@ export class SubscriberHandler {
   private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
     const { type: _, ref, input, ...options } = frame;
     const { sendBuffer, record } = this.core;
-    const item = { input, files: [], options, submitter: subscriber.attachment.id };
+    const { id: submitter, local } = subscriber.attachment;
+    const item = { input, files: [], options, submitter, local };
     const outcome = this.submissions.submit(item, now);
     if (!outcome.ok) {
       sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });

@@ -1,0 +1,63 @@
+/** What must hold before the edge can start; each failure ends the program with what to do about it. */
+import { accessSync, constants, mkdirSync } from "node:fs";
+import { createServer } from "node:net";
+import process from "node:process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { HOST, PORT, STATE_FOLDER } from "./local.ts";
+
+const PORT_FREE_WITHIN_MS = 2_000;
+const POLL_MS = 200;
+
+/** Waits a little first: a port that was just closed may need a moment. */
+export async function requireFreePort(): Promise<void> {
+  const giveUpAt = performance.now() + PORT_FREE_WITHIN_MS;
+  for (;;) {
+    const problem = await problemOfPort();
+    if (problem === null) return;
+    if (performance.now() >= giveUpAt) fail(problem);
+    await sleep(POLL_MS);
+  }
+}
+
+/** Why the edge can't listen; `null` if it can. */
+function problemOfPort(): Promise<string | null> {
+  const probe = createServer();
+  return new Promise((resolve) => {
+    probe.once("error", (error: NodeJS.ErrnoException) => resolve(describe(error)));
+    probe.listen(PORT, HOST, () => probe.close(() => resolve(null)));
+  });
+}
+
+function describe({ code, message }: NodeJS.ErrnoException): string {
+  switch (code) {
+    case "EADDRINUSE":
+      return `Port ${PORT} is in use. End what uses it, or choose another: PORT=8788 npm start`;
+    case "EACCES":
+      return `You may not use port ${PORT}. Choose one from 1024 on: PORT=8787 npm start`;
+    case "EADDRNOTAVAIL":
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `HOST=${HOST} is not an address of this machine. For all of its addresses: HOST=0.0.0.0 npm start`;
+    default:
+      return `The edge can't listen on port ${PORT} of ${HOST}: ${message}`;
+  }
+}
+
+/** Makes the folder of the edge's data if it is missing. */
+export function requireStateFolder(): void {
+  try {
+    mkdirSync(STATE_FOLDER, { recursive: true });
+    accessSync(STATE_FOLDER, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    fail(
+      `The folder for the data can't be used: ${why}\n` +
+        "Give this user the right to write there, or choose another: DIALOUT_STATE=/path/to/folder npm start",
+    );
+  }
+}
+
+function fail(message: string): never {
+  console.error(message);
+  process.exit(1);
+}

@@ -1,0 +1,167 @@
+/** The command line of `dialout-worker`. */
+import { readFileSync } from "node:fs";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import packageInfo from "../package.json" with { type: "json" };
+import type { Adapter } from "./adapters/adapter.ts";
+import { demoAdapter } from "./adapters/demo.ts";
+import { execAdapter } from "./adapters/exec.ts";
+import { consoleLog } from "./console-log.ts";
+import type { Log } from "./log.ts";
+import { serve } from "./serve.ts";
+import { InvalidOptions } from "./worker-options.ts";
+
+const EXIT_USAGE = 2;
+
+interface CommonOptions {
+  url: string;
+  space?: string;
+  token?: string;
+  tokenFile?: string;
+  concurrency: number;
+  capabilities: string[];
+  workerId?: string;
+  name?: string;
+  verbose: boolean;
+}
+
+function rootCommand(): Command {
+  const root = new Command("dialout-worker")
+    .description("Dials out to a Dialout edge and serves a space.")
+    .version(packageInfo.version, "--version", "print the version")
+    .enablePositionalOptions()
+    .showHelpAfterError("(--help lists the options)")
+    .exitOverride();
+
+  addCommonOptions(root.command("exec"))
+    .description("run a program for every job: JSON on its standard input, lines on its output")
+    .usage("[options] -- program [args…]")
+    .argument("<program>")
+    .argument("[args...]")
+    .option(
+      "--retryable-exit-codes <list>",
+      "exit codes after which the job is tried again, such as 75,137",
+      parseExitCodes,
+      [],
+    )
+    .passThroughOptions()
+    .action((name: string, args: string[], options: ExecCliOptions, command: Command) =>
+      run(command, options, (log) =>
+        execAdapter({
+          program: name,
+          args,
+          log,
+          retryableExitCodes: options.retryableExitCodes,
+        }),
+      ),
+    );
+
+  addCommonOptions(root.command("demo"))
+    .description("analyse the language of prompts, and read the text in images")
+    .option(
+      "--pace-ms <ms>",
+      "milliseconds between sentences, so that people can follow",
+      parseWholeNumber,
+      120,
+    )
+    .action((options: DemoCliOptions, command: Command) =>
+      run(command, options, () => demoAdapter({ paceMs: options.paceMs })),
+    );
+  return root;
+}
+
+type ExecCliOptions = CommonOptions & { retryableExitCodes: number[] };
+type DemoCliOptions = CommonOptions & { paceMs: number };
+
+function addCommonOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--url <url>", "address of the edge")
+        .env("DIALOUT_URL")
+        .default("http://127.0.0.1:8787"),
+    )
+    .addOption(new Option("--space <name>", "the space to serve").env("DIALOUT_SPACE"))
+    .addOption(new Option("--token <token>", "a worker token of the space").env("DIALOUT_TOKEN"))
+    .option("--token-file <path>", "a file with the token; used instead of DIALOUT_TOKEN")
+    .option("--concurrency <n>", "how many jobs to run at once", parseWholeNumber, 1)
+    .option(
+      "--capabilities <list>",
+      "what this worker can do, such as gpu,large: jobs may require it",
+      parseList,
+      [],
+    )
+    .option("--worker-id <id>", "id of this worker (default: a new one for every process)")
+    .option("--name <name>", "name that is shown to people")
+    .option("--verbose", "log more details", false);
+}
+
+async function run(
+  command: Command,
+  options: CommonOptions,
+  makeAdapter: (log: Log) => Adapter,
+): Promise<void> {
+  const { url, space, concurrency, capabilities, workerId, name, verbose } = options;
+  const token = readToken(command, options);
+  if (space === undefined) return failUsage(command, "name the space: --space or DIALOUT_SPACE");
+  const log = consoleLog(verbose);
+  try {
+    process.exitCode = await serve(makeAdapter(log), {
+      url,
+      space,
+      token,
+      concurrency,
+      capabilities,
+      workerId,
+      name,
+      log,
+    });
+  } catch (error) {
+    if (error instanceof InvalidOptions) failUsage(command, error.message);
+    throw error;
+  }
+}
+
+function readToken(command: Command, { token, tokenFile }: CommonOptions): string {
+  if (tokenFile === undefined) {
+    return (
+      token ?? failUsage(command, "a token is missing: --token-file, --token or DIALOUT_TOKEN")
+    );
+  }
+  if (command.getOptionValueSource("token") === "cli") {
+    failUsage(command, "give either --token or --token-file, not both");
+  }
+  try {
+    return readFileSync(tokenFile, "utf8").trim();
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    return failUsage(command, `the token file can't be read: ${why}`);
+  }
+}
+
+function failUsage(command: Command, message: string): never {
+  return command.error(`error: ${message}`);
+}
+
+function parseWholeNumber(value: string): number {
+  if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError("It is not a whole number.");
+  return Number(value);
+}
+
+function parseList(value: string): string[] {
+  return value
+    .split(",")
+    .map((word) => word.trim())
+    .filter((word) => word !== "");
+}
+
+function parseExitCodes(value: string): number[] {
+  return value.split(",").map((code) => parseWholeNumber(code.trim()));
+}
+
+try {
+  await rootCommand().parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+}
+// A model may leave threads running that would keep the process alive.
+process.exit();
