@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import WebSocket, { type RawData } from "ws";
 import { inBatches } from "../src/protocol/batches.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
+import { describeFailure, describeRefusal } from "./dial-failure.ts";
 import type { LinkClose } from "./refusal.ts";
 
 export interface LinkTarget {
@@ -52,13 +53,13 @@ const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 const HANDSHAKE_MS = 15_000;
 const CLOSE_MS = 1_000;
-const MAX_REFUSAL_BYTES = 16_384;
 
 /** Returns the WebSocket address at which workers of a space connect. */
 export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
   const address = new URL(target.url);
   address.protocol = address.protocol.replace("http", "ws");
   address.search = "?batch=1";
+  address.hash = "";
   address.pathname = `${address.pathname.replace(/\/+$/, "")}/api/spaces/${target.space}/connect`;
   return address.href;
 }
@@ -68,6 +69,7 @@ export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): 
 }
 
 class SocketLink implements EdgeLink {
+  readonly #url: string;
   readonly #socket: WebSocket;
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
@@ -81,6 +83,7 @@ class SocketLink implements EdgeLink {
   #failure: string | null = null;
 
   constructor(target: LinkTarget, traffic: Traffic, events: LinkEvents) {
+    this.#url = target.url;
     this.#traffic = traffic;
     this.#events = events;
     this.#socket = new WebSocket(connectAddress(target), WORKER_PROTOCOL, {
@@ -159,7 +162,7 @@ class SocketLink implements EdgeLink {
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {
-    const detail = await readRefusal(response);
+    const detail = await describeRefusal(response, this.#url);
     this.#end({ type: "refused", status: response.statusCode ?? 0, detail });
     this.terminate();
   }
@@ -195,37 +198,4 @@ function sizeOf(data: RawData): number {
 function dateOf(response: IncomingMessage): Date | null {
   const date = new Date(response.headers.date ?? "");
   return Number.isNaN(date.getTime()) ? null : date;
-}
-
-/** Returns the `detail` of a problem response, or `null` for any other response. */
-async function readRefusal(response: IncomingMessage): Promise<string | null> {
-  let body = "";
-  try {
-    for await (const piece of response.setEncoding("utf8")) {
-      body += piece;
-      if (body.length > MAX_REFUSAL_BYTES) return null;
-    }
-    const problem: unknown = JSON.parse(body);
-    if (typeof problem !== "object" || problem === null || !("detail" in problem)) return null;
-    return typeof problem.detail === "string" ? problem.detail.slice(0, 500) : null;
-  } catch {
-    return null;
-  }
-}
-
-const NETWORK_MESSAGES: Record<string, string> = {
-  ECONNREFUSED: "nothing listens at",
-  ENOTFOUND: "no such host:",
-  EAI_AGAIN: "the name could not be looked up:",
-  ETIMEDOUT: "no answer from",
-  EHOSTUNREACH: "no route to",
-  ENETUNREACH: "no route to",
-  ECONNRESET: "connection reset by",
-};
-
-function describeFailure(error: Error, url: string): string {
-  const code = "code" in error ? String(error.code) : "";
-  const words = NETWORK_MESSAGES[code];
-  if (words !== undefined) return `${words} ${new URL(url).host}`;
-  return error.message || code || "the connection failed";
 }

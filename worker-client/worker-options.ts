@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
 import type { Backoff } from "./backoff.ts";
+import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
 
@@ -21,6 +22,11 @@ export interface RemoteWorkerOptions {
   name?: string;
   version?: string;
   capabilities?: string[];
+  /**
+   * Whether to wait, and dial again and again, while other workers have every place of the space. If not, the
+   * worker ends then.
+   */
+  waitForPlace?: boolean;
   log?: Log;
   backoff?: Backoff;
   /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
@@ -34,17 +40,26 @@ export class InvalidOptions extends TypeError {
 
 /** @throws {InvalidOptions} so that a mistake shows before the first connection */
 export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorkerOptions): void {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new InvalidOptions(`The edge's address must be an http: or https: URL, not "${url}".`);
+  const wrongAddress = whyNotAnAddress(url);
+  if (wrongAddress !== null) throw new InvalidOptions(wrongAddress);
+  const address = readEdgeAddress(url);
+  if (address.url !== url) {
+    throw new InvalidOptions(
+      `The edge's address is ${address.url}, without the path to a space: give the space as \`space\`.`,
+    );
   }
   const parsed = spaceName.safeParse(space);
   if (!parsed.success) {
     throw new InvalidOptions(
-      `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}.`,
+      `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}, not "${space.slice(0, 100)}".`,
     );
   }
   // Other characters can't be sent in a header.
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new InvalidOptions("The token is empty or not a token.");
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new InvalidOptions(
+      "The token is empty, or has characters that no token has: give it as `POST /api/spaces/<space>/tokens` answered it.",
+    );
+  }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > LIMITS.concurrency) {
     throw new InvalidOptions(
       `The concurrency must be a whole number from 1 to ${LIMITS.concurrency}.`,

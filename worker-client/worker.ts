@@ -4,6 +4,7 @@ import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
+import { PlaceWait } from "./place-wait.ts";
 import { type ReceivedFrame, readFrames } from "./received-frames.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
@@ -30,6 +31,7 @@ export class RemoteWorker {
   readonly #options: RemoteWorkerOptions;
   readonly #log: Log;
   readonly #jobs: Jobs;
+  readonly #placeWait: PlaceWait;
   readonly #traffic = { bytesIn: 0, bytesOut: 0 };
   readonly #startedAt = performance.now();
   readonly #ended: Promise<void>;
@@ -50,6 +52,7 @@ export class RemoteWorker {
     checkOptions(options);
     this.#options = options;
     this.#log = options.log ?? SILENT;
+    this.#placeWait = new PlaceWait(this.#log);
     this.id = options.workerId ?? defaultWorkerId();
     this.#ended = new Promise((resolve, reject) => {
       this.#finishRun = (refusal) => (refusal === null ? resolve() : reject(refusal));
@@ -158,6 +161,10 @@ export class RemoteWorker {
         this.#log.warn(`${effect.why}; trying again in ${(effect.ms / 1_000).toFixed(1)} s`);
         this.#setTimer(effect.ms, { type: "retry_due" });
         return;
+      case "wait_for_place":
+        this.#placeWait.report(effect, performance.now());
+        this.#setTimer(effect.ms, { type: "retry_due" });
+        return;
       case "end":
         this.#end(effect.refusal);
         return;
@@ -178,7 +185,7 @@ export class RemoteWorker {
       onError: ({ code, message }) => this.#log.warn(`the edge says: ${message} (${code})`),
       onClose: (close) => {
         this.#disconnect();
-        this.#wake({ type: "closed", close });
+        this.#wake({ type: "closed", close, waits: this.#options.waitForPlace ?? false });
       },
     });
   }
@@ -205,6 +212,7 @@ export class RemoteWorker {
 
   #resume(hello: HelloFrame, registered: RegisteredFrame): void {
     clearTimeout(this.#timer);
+    this.#placeWait.end();
     this.#registrations += 1;
     this.#heartbeat = startHeartbeat({
       heartbeatS: hello.heartbeat_s,

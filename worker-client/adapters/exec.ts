@@ -9,7 +9,7 @@ import type { Job } from "../job.ts";
 import type { Log } from "../log.ts";
 import type { Adapter } from "./adapter.ts";
 import { LineSplitter } from "./lines.ts";
-import { type ProgramFrame, readProgramLine } from "./program-frames.ts";
+import { type ProgramFrame, ProgramLineReader } from "./program-frames.ts";
 
 export interface ExecOptions {
   program: string;
@@ -153,8 +153,9 @@ function readOutput(
     if (written.failure === null) stop();
     written.failure ??= error instanceof Error ? error : new Error(String(error));
   };
+  const reader = new ProgramLineReader();
   const lines = new LineSplitter((line) => {
-    const result = forwardLine(line, job);
+    const result = forwardLine(line, reader, job);
     if (result !== null) written.result = result;
   });
   const guard = (action: () => void) => {
@@ -175,14 +176,14 @@ function readOutput(
   return written;
 }
 
-function forwardLine(line: string, job: Job): ProgramOutput["result"] {
-  const read = readProgramLine(line);
+function forwardLine(line: string, reader: ProgramLineReader, job: Job): ProgramOutput["result"] {
+  const read = reader.read(line);
   switch (read.type) {
     case "text":
       job.output(line);
       return null;
     case "malformed":
-      throw new JobFailure("worker_error", `The program wrote a malformed ${read.message}.`);
+      throw new JobFailure("worker_error", `The program wrote a malformed ${read.message}`);
     case "frame": {
       const { frame } = read;
       if (frame.type === "result") return frame;
