@@ -65,7 +65,7 @@ describe("a frame about an attempt that the edge can't take", () => {
     [
       "grows too large when it is written again",
       ({ job_id }) =>
-        `{"type":"result","job_id":"${job_id}","attempt":1,"output":[${"1e20,".repeat(200_000)}1]}`,
+        `{"type":"result","job_id":"${job_id}","attempt":1,"output":1,"more":[${"1e20,".repeat(200_000)}1]}`,
       "frame_too_large",
       "as the edge writes it again",
     ],
