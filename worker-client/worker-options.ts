@@ -1,7 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { describeIssues } from "../src/protocol/codec.ts";
+import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
+import { registerFrame } from "../src/protocol/worker-frames.ts";
 import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
@@ -39,7 +42,8 @@ export class InvalidOptions extends TypeError {
 }
 
 /** @throws {InvalidOptions} so that a mistake shows before the first connection */
-export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorkerOptions): void {
+export function checkOptions(options: RemoteWorkerOptions): void {
+  const { url, space, token, concurrency = 1, workerId = "worker", name, version } = options;
   const wrongAddress = whyNotAnAddress(url);
   if (wrongAddress !== null) throw new InvalidOptions(wrongAddress);
   const address = readEdgeAddress(url);
@@ -65,6 +69,11 @@ export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorke
       `The concurrency must be a whole number from 1 to ${LIMITS.concurrency}.`,
     );
   }
+  const { capabilities } = options;
+  const register = { type: "register", worker_id: workerId, name, version, capabilities };
+  const checked = registerFrame.safeParse(register, PLAIN_MESSAGES);
+  // The edge would close the connection for it.
+  if (!checked.success) throw new InvalidOptions(`${describeIssues(checked.error)}.`);
 }
 
 /** Returns an id that no other process has, even on the same machine (W6a). */

@@ -81,10 +81,12 @@ export class RemoteWorker {
    */
   drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
     if (this.#drainReason === null) {
-      this.#drainReason = reason;
+      // The edge takes no longer one (W28).
+      this.#drainReason = reason.slice(0, 2_000);
       this.#jobs.rejectNew(`draining: ${reason}`);
       this.#log.info(`draining (${reason}): jobs to finish: ${this.#jobs.size}`);
-      if (this.#session.phase === "registered") this.#send({ type: "drain", reason });
+      if (this.#session.phase === "registered")
+        this.#send({ type: "drain", reason: this.#drainReason });
       this.#drainTimer = setTimeout(() => {
         this.#log.error(`the drain took longer than ${timeoutMs / 1_000} s: stopping`);
         this.stop();
@@ -99,6 +101,7 @@ export class RemoteWorker {
    * workers gets the next job (W33a).
    */
   reportLoad(load: number): void {
+    if (!Number.isFinite(load)) throw new TypeError(`A load is a number from 0 to 1, not ${load}.`);
     this.#load = Math.min(1, Math.max(0, load));
     if (this.#session.phase === "registered") this.#send({ type: "load", load: this.#load });
   }

@@ -13,7 +13,7 @@ import {
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
-import { readBytes, readJson } from "./body.ts";
+import { explainJson, readBytes, readJson } from "./body.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
 
@@ -136,7 +136,10 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
   try {
     form = await new Response(bytes, { headers }).formData();
   } catch {
-    throw new ProblemError("invalid_multipart", "The form could not be read: check its boundary.");
+    throw new ProblemError(
+      "invalid_multipart",
+      "The form could not be read: check that its parts fit the `boundary` in `Content-Type`.",
+    );
   }
   const uploads: FormFile[] = [];
   let input: JsonObject = {};
@@ -152,7 +155,7 @@ async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: 
   if (uploads.length > LIMITS.filesPerJob) {
     throw new ProblemError(
       "invalid_request",
-      `A job may have ${LIMITS.filesPerJob} files at most.`,
+      `A job may have ${LIMITS.filesPerJob} files at most; this form has ${uploads.length}.`,
     );
   }
   return { body: validate(submitJobBody, { ...options, input }), uploads };
@@ -164,7 +167,7 @@ function readInput(text: string): JsonObject {
   const parsed = parseJson(text, LIMITS.inputDepth, parseExact);
   const value = parsed.ok ? parsed.value : null;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  const why = parsed.ok ? "" : ` ${parsed.message}`;
+  const why = parsed.ok ? "" : ` ${explainJson(text, parsed.message)}`;
   throw new ProblemError("invalid_request", `The form part \`input\` must be a JSON object.${why}`);
 }
 

@@ -89,9 +89,8 @@ export function readList(text: string, name: string): string[] | null {
 const LITERAL =
   /(?:^|[\s:,[])([-+]?(?:NaN|Infinity|nan|inf)|None|True|False|undefined)(?=[\s,\]}]|$)/;
 
-/** Says what makes a text no JSON; the text continues "it", as in `it ends too early`. `null` if it is JSON. */
-export function whyNotJson(text: string): string | null {
-  if (isJson(text)) return null;
+/** Says what makes a text no JSON: part of a sentence, such as `it ends too early`. */
+export function whyNotJson(text: string): string {
   if (/^\s*\uFEFF/.test(text) && isJson(text.trim())) {
     return "it begins with a byte order mark (U+FEFF): leave it out";
   }

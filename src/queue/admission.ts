@@ -64,7 +64,10 @@ export function admitNow(
     );
   }
   if (queued >= settings.max_queue) {
-    return refused("queue_full", `${queued} jobs wait already, as many as this space allows.`);
+    return refused(
+      "queue_full",
+      `${queued} jobs wait already, as many as this space allows (\`max_queue\`): try again later.`,
+    );
   }
   return ADMITTED;
 }

@@ -10,6 +10,7 @@ import type { Log } from "../log.ts";
 import type { Adapter } from "./adapter.ts";
 import { LineSplitter } from "./lines.ts";
 import { type ProgramFrame, ProgramLineReader } from "./program-frames.ts";
+import { whyNotRunnable } from "./runnable.ts";
 
 export interface ExecOptions {
   program: string;
@@ -218,7 +219,8 @@ function checkExit(exit: ProgramExit, options: ExecOptions, stderr: string): voi
   switch (exit.type) {
     case "not_started": {
       const { code, message } = exit.error;
-      const why = code === "ENOENT" ? "was not found" : `could not be started: ${message}`;
+      const other = whyNotRunnable(program, process.env.PATH ?? "") ?? message;
+      const why = code === "ENOENT" ? "was not found" : `could not be started: ${other}`;
       throw new JobFailure("worker_error", `The program "${program}" ${why}.`);
     }
     case "killed":

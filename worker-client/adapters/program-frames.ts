@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { readFields, readString, whyNotJson } from "../../src/protocol/broken-json.ts";
-import { describeIssues, parseJson } from "../../src/protocol/codec.ts";
+import { describeIssues, NOT_JSON, parseJson } from "../../src/protocol/codec.ts";
 import { PLAIN_MESSAGES } from "../../src/protocol/error-messages.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 import { withExactFields } from "../json-text.ts";
@@ -58,7 +58,8 @@ function readObject(line: string): ProgramLine {
   if (!parsed.ok) {
     const type = readString(readFields(line).get("type")?.[0]);
     if (!TYPES.includes(type)) return TEXT;
-    return malformed(type, whyNotJson(line) ?? parsed.message, line);
+    const why = parsed.message === NOT_JSON ? whyNotJson(line) : parsed.message;
+    return malformed(type, why, line);
   }
   const { value } = parsed;
   const isFrame = typeof value === "object" && value !== null && "type" in value;

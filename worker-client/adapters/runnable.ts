@@ -1,4 +1,12 @@
-import { accessSync, constants, type Stats, statSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  openSync,
+  readSync,
+  type Stats,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 
 /**
@@ -27,9 +35,24 @@ function whyNotRunnableAt(file: string): string | null {
   if (!stats.isFile()) return `${file} is not a file`;
   try {
     accessSync(file, constants.X_OK);
-    return null;
   } catch {
     return `${file} is not executable (chmod +x makes it so)`;
+  }
+  const interpreter = interpreterOf(file);
+  if (interpreter === null || statOf(interpreter)?.isFile()) return null;
+  return `its first line names ${JSON.stringify(interpreter)}, and there is no such file`;
+}
+
+/** The program that a script's first line names, as in `#!/bin/sh`; `null` if there is none, or it can't be read. */
+function interpreterOf(file: string): string | null {
+  try {
+    const descriptor = openSync(file, "r");
+    const start = Buffer.alloc(256);
+    readSync(descriptor, start);
+    closeSync(descriptor);
+    return /^#![ \t]*(\/[^ \t\n\0]*)/.exec(start.toString("latin1"))?.[1] ?? null;
+  } catch {
+    return null;
   }
 }
 

@@ -61,7 +61,7 @@ function readBrokenBatch(text: string): ReadFrame[] | null {
 
 function explain({ code, message }: Undecoded, text: string): string {
   if (code === "frame_too_large") return `${message} This one has ${byteLength(text)}.`;
-  return `The frame is not JSON: ${whyNotJson(text) ?? message}`;
+  return `The frame is not JSON: ${whyNotJson(text)}.`;
 }
 
 function fieldsOf(value: Json): JsonObject {

@@ -56,7 +56,9 @@ export class Registration {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
       if (other.attachment.state.workerId !== workerId) continue;
-      const message = "Another connection of this worker took its place.";
+      const message =
+        `Another connection with the worker id ${workerId} took its place. ` +
+        "If that is another process, give each an id of its own.";
       this.refuseWorker(other, "replaced", message, now);
     }
     const others = this.core.connections.readyWorkers();

@@ -106,7 +106,8 @@ export class WorkerHandler {
   dropToken(tokenId: string, now: number): void {
     for (const worker of this.core.connections.workers()) {
       if (worker.attachment.tokenId !== tokenId) continue;
-      const message = "The token of this worker was revoked.";
+      const message =
+        "The token of this worker was revoked: ask the operator of the edge for another one.";
       this.dismissWithError(worker, "token_revoked", "notAuthenticated", message, now);
     }
   }
@@ -179,7 +180,11 @@ export class WorkerHandler {
   private onReadyFrame(worker: ReadyWorker, frame: WorkerFrame, now: number): void {
     switch (frame.type) {
       case "register":
-        this.core.sendBuffer.error(worker, "already_registered", "This connection is registered.");
+        this.core.sendBuffer.error(
+          worker,
+          "already_registered",
+          "This connection is registered already: the second `register` changed nothing.",
+        );
         return;
       case "load":
         this.updateState(worker, { load: frame.load });
