@@ -1,3 +1,4 @@
+import { cutPercent } from "../src/protocol/percent.ts";
 import { type Completion, type EncodedCompletion, encodeCompletion } from "./completion.ts";
 import { encodeFrame } from "./encode.ts";
 import { OutputLog } from "./output-log.ts";
@@ -69,7 +70,7 @@ export function encodeProgress(
     {
       type: "progress",
       ...ref,
-      progress: Number.isFinite(percent) ? Math.min(100, Math.max(0, percent)) : 0,
+      progress: cutPercent(percent),
       message: message?.slice(0, 2_000),
       estimated_remaining: Number.isFinite(remainingS) ? Math.max(0, remainingS ?? 0) : undefined,
     },

@@ -17,7 +17,10 @@ export interface Job {
   readonly user: string | null;
   /** Aborted once the attempt is no longer wanted; its reason is a `JobAborted`. */
   readonly signal: AbortSignal;
-  /** @param percent from 0 to 100 */
+  /**
+   * @param percent from 0 to 100; a number outside is cut to that range
+   * @throws {JobFailure} if it is no number, or NaN or infinite
+   */
   progress(percent: number, message?: string, estimatedRemainingS?: number): void;
   /** Streams a piece of output, text or any JSON, to everyone who follows the job. */
   output(delta: Json): void;

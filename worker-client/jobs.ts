@@ -238,6 +238,14 @@ export class Jobs {
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {
     const held = this.#held.get(key);
     if (held?.phase !== "running") return;
+    // Also for callers without types; `null` and `"50"` would otherwise be taken for 0 and 50.
+    if (!Number.isFinite(percent)) {
+      const given = typeof percent === "string" ? JSON.stringify(percent) : String(percent);
+      throw new JobFailure(
+        "worker_error",
+        `Progress must be a number from 0 to 100, not ${given}.`,
+      );
+    }
     const text = encodeProgress(held.ref, percent, message, remainingS, this.#frameLimit);
     if (text === null) return;
     held.progress = text;

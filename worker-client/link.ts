@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import WebSocket, { type RawData } from "ws";
 import { inBatches } from "../src/protocol/batches.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
+import { describeFailure, describeRefusal } from "./dial-failure.ts";
 import type { LinkClose } from "./refusal.ts";
 
 export interface LinkTarget {
@@ -52,13 +53,13 @@ const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 const HANDSHAKE_MS = 15_000;
 const CLOSE_MS = 1_000;
-const MAX_REFUSAL_BYTES = 16_384;
 
 /** Returns the WebSocket address at which workers of a space connect. */
 export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
   const address = new URL(target.url);
   address.protocol = address.protocol.replace("http", "ws");
   address.search = "?batch=1";
+  address.hash = "";
   address.pathname = `${address.pathname.replace(/\/+$/, "")}/api/spaces/${target.space}/connect`;
   return address.href;
 }
@@ -68,6 +69,7 @@ export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): 
 }
 
 class SocketLink implements EdgeLink {
+  readonly #url: string;
   readonly #socket: WebSocket;
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
@@ -81,6 +83,7 @@ class SocketLink implements EdgeLink {
   #failure: string | null = null;
 
   constructor(target: LinkTarget, traffic: Traffic, events: LinkEvents) {
+    this.#url = target.url;
     this.#traffic = traffic;
     this.#events = events;
     this.#socket = new WebSocket(connectAddress(target), WORKER_PROTOCOL, {
@@ -159,10 +162,8 @@ class SocketLink implements EdgeLink {
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {
-    const { statusCode: status = 0 } = response;
-    const problem = await readProblem(response);
-    const detail = problem === null ? describeRedirect(response) : problem.detail;
-    this.#end({ type: "refused", status, isProblem: problem !== null, detail });
+    const { isProblem, detail } = await describeRefusal(response, this.#url);
+    this.#end({ type: "refused", status: response.statusCode ?? 0, isProblem, detail });
     this.terminate();
   }
 
@@ -197,58 +198,4 @@ function sizeOf(data: RawData): number {
 function dateOf(response: IncomingMessage): Date | null {
   const date = new Date(response.headers.date ?? "");
   return Number.isNaN(date.getTime()) ? null : date;
-}
-
-/** Returns the `detail` of a problem (RFC 9457); `null` if the answer is none. */
-async function readProblem(response: IncomingMessage): Promise<{ detail: string | null } | null> {
-  let body = "";
-  try {
-    for await (const piece of response.setEncoding("utf8")) {
-      body += piece;
-      if (body.length > MAX_REFUSAL_BYTES) return null;
-    }
-    const problem: unknown = JSON.parse(body);
-    if (typeof problem !== "object" || problem === null || !("detail" in problem)) return null;
-    return { detail: typeof problem.detail === "string" ? problem.detail.slice(0, 500) : null };
-  } catch {
-    return null;
-  }
-}
-
-function describeRedirect({ statusCode = 0, headers: { location } }: IncomingMessage) {
-  if (statusCode < 300 || statusCode > 399 || location === undefined) return null;
-  return `it leads to ${location.slice(0, 500).split("?")[0]}: dial that address instead`;
-}
-
-const NETWORK_MESSAGES: Record<string, string> = {
-  ECONNREFUSED: "nothing listens at",
-  ENOTFOUND: "no such host:",
-  EAI_AGAIN: "the name could not be looked up:",
-  ETIMEDOUT: "no answer from",
-  EHOSTUNREACH: "no route to",
-  ENETUNREACH: "no route to",
-  ECONNRESET: "connection reset by",
-};
-
-const UNKNOWN_ISSUER =
-  "is from an authority that this machine does not know: name its file in NODE_EXTRA_CA_CERTS";
-const TLS_MESSAGES: Record<string, string> = {
-  CERT_HAS_EXPIRED: "has expired, or this machine's clock is wrong",
-  CERT_NOT_YET_VALID: "is not valid yet, or this machine's clock is wrong",
-  ERR_TLS_CERT_ALTNAME_INVALID: "is for another host name",
-  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_ISSUER,
-  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_ISSUER,
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_ISSUER,
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_ISSUER,
-};
-
-function describeFailure(error: Error, url: string): string {
-  const code = "code" in error ? String(error.code) : "";
-  const { host } = new URL(url);
-  const words = NETWORK_MESSAGES[code];
-  if (words !== undefined) return `${words} ${host}`;
-  const flaw = TLS_MESSAGES[code];
-  if (flaw !== undefined) return `the certificate of ${host} ${flaw}`;
-  if (code === "EPROTO") return `${host} does not speak TLS: is its address http: and not https:?`;
-  return error.message || code || "the connection failed";
 }

@@ -5,7 +5,9 @@ import packageInfo from "../package.json" with { type: "json" };
 import type { Adapter } from "./adapters/adapter.ts";
 import { demoAdapter } from "./adapters/demo.ts";
 import { execAdapter } from "./adapters/exec.ts";
+import { whyNotRunnable } from "./adapters/runnable.ts";
 import { consoleLog } from "./console-log.ts";
+import { readEdgeAddress } from "./edge-address.ts";
 import type { Log } from "./log.ts";
 import { serve } from "./serve.ts";
 import { InvalidOptions } from "./worker-options.ts";
@@ -21,6 +23,7 @@ interface CommonOptions {
   capabilities: string[];
   workerId?: string;
   name?: string;
+  wait: boolean;
   verbose: boolean;
 }
 
@@ -44,16 +47,14 @@ function rootCommand(): Command {
       [],
     )
     .passThroughOptions()
-    .action((name: string, args: string[], options: ExecCliOptions, command: Command) =>
-      run(command, options, (log) =>
-        execAdapter({
-          program: name,
-          args,
-          log,
-          retryableExitCodes: options.retryableExitCodes,
-        }),
-      ),
-    );
+    .action((program: string, args: string[], options: ExecCliOptions, command: Command) => {
+      const why = whyNotRunnable(program, process.env.PATH ?? "");
+      if (why !== null) failUsage(command, `the program "${program}" can't be started: ${why}`);
+      const { retryableExitCodes } = options;
+      return run(command, options, (log) =>
+        execAdapter({ program, args, log, retryableExitCodes }),
+      );
+    });
 
   addCommonOptions(root.command("demo"))
     .description("analyse the language of prompts, and read the text in images")
@@ -91,6 +92,7 @@ function addCommonOptions(command: Command): Command {
     )
     .option("--worker-id <id>", "id of this worker (default: a new one for every process)")
     .option("--name <name>", "name that is shown to people")
+    .option("--no-wait", "end if other workers have every place of the space, instead of waiting")
     .option("--verbose", "log more details", false);
 }
 
@@ -99,9 +101,9 @@ async function run(
   options: CommonOptions,
   makeAdapter: (log: Log) => Adapter,
 ): Promise<void> {
-  const { url, space, concurrency, capabilities, workerId, name, verbose } = options;
+  const { concurrency, capabilities, workerId, name, wait, verbose } = options;
   const token = readToken(command, options);
-  if (space === undefined) return failUsage(command, "name the space: --space or DIALOUT_SPACE");
+  const { url, space } = readTarget(command, options);
   const log = consoleLog(verbose);
   try {
     process.exitCode = await serve(makeAdapter(log), {
@@ -112,12 +114,23 @@ async function run(
       capabilities,
       workerId,
       name,
+      waitForPlace: wait,
       log,
     });
   } catch (error) {
     if (error instanceof InvalidOptions) failUsage(command, error.message);
     throw error;
   }
+}
+
+function readTarget(command: Command, options: CommonOptions): { url: string; space: string } {
+  const { url, space: named } = readEdgeAddress(options.url);
+  const space = options.space ?? named;
+  if (space === null) return failUsage(command, "name the space: --space or DIALOUT_SPACE");
+  if (named !== null && named !== space) {
+    failUsage(command, `the address is of the space ${named}, but the space to serve is ${space}`);
+  }
+  return { url, space };
 }
 
 function readToken(command: Command, { token, tokenFile }: CommonOptions): string {
@@ -154,7 +167,11 @@ function parseList(value: string): string[] {
 }
 
 function parseExitCodes(value: string): number[] {
-  return value.split(",").map((code) => parseWholeNumber(code.trim()));
+  return value.split(",").map((text) => {
+    const code = /^\s*\d{1,3}\s*$/.test(text) ? Number(text) : 0;
+    if (code >= 1 && code <= 255) return code;
+    throw new InvalidArgumentError("Exit codes are whole numbers from 1 to 255.");
+  });
 }
 
 try {

@@ -53,6 +53,7 @@ const BY_STATUS: Record<number, RefusalCode> = {
   403: "not_allowed",
   404: "not_found",
   409: "space_occupied",
+  426: "policy",
 };
 
 const BY_CLOSE_CODE: Record<number, RefusalCode> = {

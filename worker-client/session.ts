@@ -32,7 +32,8 @@ export type WakeReason =
   | { type: "registered"; registered: RegisteredFrame }
   /** The connection is unusable: the edge is silent, or speaks another protocol. */
   | { type: "unusable"; why: string }
-  | { type: "closed"; close: LinkClose }
+  /** `waits`: if every place for workers is taken, the worker waits for one instead of ending. */
+  | { type: "closed"; close: LinkClose; waits: boolean }
   /** The worker was stopped, or was drained and holds no more attempts. */
   | { type: "leave" };
 
@@ -44,6 +45,8 @@ export type SessionEffect =
   | { type: "terminate"; why: string }
   | { type: "close"; code: number }
   | { type: "retry_in"; ms: number; why: string }
+  /** Every place for workers is taken: dial again then. */
+  | { type: "wait_for_place"; ms: number; why: string }
   | { type: "end"; refusal: WorkerRefused | null };
 
 export interface SessionStep {
@@ -77,7 +80,7 @@ export function step(
 ): SessionStep {
   switch (reason.type) {
     case "closed":
-      return afterClose(session, reason.close, random, backoff);
+      return afterClose(session, reason, random, backoff);
     case "leave":
       return afterLeave(session);
     case "unusable":
@@ -124,19 +127,24 @@ function advance(
 
 function afterClose(
   session: WorkerSession,
-  close: LinkClose,
+  { close, waits }: Extract<WakeReason, { type: "closed" }>,
   random: number,
   backoff?: Backoff,
 ): SessionStep {
   if (session.phase === "ended") return unchanged(session);
   if (session.phase === "leaving") return end(null);
   const verdict = judgeClose(close);
-  if (verdict.type === "refused") return end(verdict.refusal);
   const failures = "failures" in session ? session.failures : 0;
-  return {
-    session: { phase: "waiting", failures: failures + 1 },
-    effects: [{ type: "retry_in", ms: backoffMs(failures, random, backoff), why: verdict.why }],
-  };
+  const next: WorkerSession = { phase: "waiting", failures: failures + 1 };
+  const ms = backoffMs(failures, random, backoff);
+  if (verdict.type === "retry") {
+    return { session: next, effects: [{ type: "retry_in", ms, why: verdict.why }] };
+  }
+  const { refusal } = verdict;
+  // The same code tells a registered worker that it was replaced: two that replace each other must not go on so.
+  const isWithoutPlace = refusal.code === "space_occupied" && session.phase !== "registered";
+  if (!(waits && isWithoutPlace)) return end(refusal);
+  return { session: next, effects: [{ type: "wait_for_place", ms, why: refusal.message }] };
 }
 
 function afterLeave(session: WorkerSession): SessionStep {

@@ -1,8 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { hostname } from "node:os";
+import { describeIssues } from "../src/protocol/codec.ts";
+import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
+import { registerFrame } from "../src/protocol/worker-frames.ts";
 import type { Backoff } from "./backoff.ts";
+import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
 
@@ -21,6 +25,11 @@ export interface RemoteWorkerOptions {
   name?: string;
   version?: string;
   capabilities?: string[];
+  /**
+   * Whether to wait, and dial again and again, while other workers have every place of the space. If not, the
+   * worker ends then.
+   */
+  waitForPlace?: boolean;
   log?: Log;
   backoff?: Backoff;
   /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
@@ -33,23 +42,38 @@ export class InvalidOptions extends TypeError {
 }
 
 /** @throws {InvalidOptions} so that a mistake shows before the first connection */
-export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorkerOptions): void {
-  if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
-    throw new InvalidOptions(`The edge's address must be an http: or https: URL, not "${url}".`);
+export function checkOptions(options: RemoteWorkerOptions): void {
+  const { url, space, token, concurrency = 1, workerId = "worker", name, version } = options;
+  const wrongAddress = whyNotAnAddress(url);
+  if (wrongAddress !== null) throw new InvalidOptions(wrongAddress);
+  const address = readEdgeAddress(url);
+  if (address.url !== url) {
+    throw new InvalidOptions(
+      `The edge's address is ${address.url}, without the path to a space: give the space as \`space\`.`,
+    );
   }
   const parsed = spaceName.safeParse(space);
   if (!parsed.success) {
     throw new InvalidOptions(
-      `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}.`,
+      `The space's name ${parsed.error.issues[0]?.message ?? "is not valid"}, not "${space.slice(0, 100)}".`,
     );
   }
   // Other characters can't be sent in a header.
-  if (!/^[\x21-\x7e]+$/.test(token)) throw new InvalidOptions("The token is empty or not a token.");
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new InvalidOptions(
+      "The token is empty, or has characters that no token has: give it as `POST /api/spaces/<space>/tokens` answered it.",
+    );
+  }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > LIMITS.concurrency) {
     throw new InvalidOptions(
       `The concurrency must be a whole number from 1 to ${LIMITS.concurrency}.`,
     );
   }
+  const { capabilities } = options;
+  const register = { type: "register", worker_id: workerId, name, version, capabilities };
+  const checked = registerFrame.safeParse(register, PLAIN_MESSAGES);
+  // The edge would close the connection for it.
+  if (!checked.success) throw new InvalidOptions(`${describeIssues(checked.error)}.`);
 }
 
 /** Returns an id that no other process has, even on the same machine (W6a). */

@@ -5,6 +5,7 @@ import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
 import { OutageLog } from "./outage-log.ts";
+import { PlaceWait } from "./place-wait.ts";
 import { type ReceivedFrame, readFrames } from "./received-frames.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
@@ -32,6 +33,7 @@ export class RemoteWorker {
   readonly #log: Log;
   readonly #outages: OutageLog;
   readonly #jobs: Jobs;
+  readonly #placeWait: PlaceWait;
   readonly #traffic = { bytesIn: 0, bytesOut: 0 };
   readonly #startedAt = performance.now();
   readonly #ended: Promise<void>;
@@ -53,6 +55,7 @@ export class RemoteWorker {
     this.#options = options;
     this.#log = options.log ?? SILENT;
     this.#outages = new OutageLog(this.#log);
+    this.#placeWait = new PlaceWait(this.#log);
     this.id = options.workerId ?? defaultWorkerId();
     this.#ended = new Promise((resolve, reject) => {
       this.#finishRun = (refusal) => (refusal === null ? resolve() : reject(refusal));
@@ -81,10 +84,12 @@ export class RemoteWorker {
    */
   drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
     if (this.#drainReason === null) {
-      this.#drainReason = reason;
+      // The edge takes no longer one (W28).
+      this.#drainReason = reason.slice(0, 2_000);
       this.#jobs.rejectNew(`draining: ${reason}`);
       this.#log.info(`draining (${reason}): jobs to finish: ${this.#jobs.size}`);
-      if (this.#session.phase === "registered") this.#send({ type: "drain", reason });
+      if (this.#session.phase === "registered")
+        this.#send({ type: "drain", reason: this.#drainReason });
       this.#drainTimer = setTimeout(() => {
         this.#log.error(`the drain took longer than ${timeoutMs / 1_000} s: stopping`);
         this.stop();
@@ -99,6 +104,7 @@ export class RemoteWorker {
    * workers gets the next job (W33a).
    */
   reportLoad(load: number): void {
+    if (!Number.isFinite(load)) throw new TypeError(`A load is a number from 0 to 1, not ${load}.`);
     this.#load = Math.min(1, Math.max(0, load));
     if (this.#session.phase === "registered") this.#send({ type: "load", load: this.#load });
   }
@@ -164,6 +170,10 @@ export class RemoteWorker {
         );
         this.#setTimer(effect.ms, { type: "retry_due" });
         return;
+      case "wait_for_place":
+        this.#placeWait.report(effect, performance.now());
+        this.#setTimer(effect.ms, { type: "retry_due" });
+        return;
       case "end":
         this.#end(effect.refusal);
         return;
@@ -185,7 +195,7 @@ export class RemoteWorker {
         this.#outages.onComplaint(`the edge says: ${message} (${code})`),
       onClose: (close) => {
         this.#disconnect();
-        this.#wake({ type: "closed", close });
+        this.#wake({ type: "closed", close, waits: this.#options.waitForPlace ?? false });
       },
     });
   }
@@ -213,6 +223,7 @@ export class RemoteWorker {
 
   #resume(hello: HelloFrame, registered: RegisteredFrame): void {
     clearTimeout(this.#timer);
+    this.#placeWait.end();
     this.#registrations += 1;
     this.#heartbeat = startHeartbeat({
       heartbeatS: hello.heartbeat_s,

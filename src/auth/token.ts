@@ -50,12 +50,14 @@ const KEY_PAIR_ALGORITHMS = [
   "EdDSA",
 ];
 
+const SECRET_ALGORITHMS = ["HS256"];
+
 /** How far the clocks of the token's issuer and of the edge may differ, seconds. */
 const CLOCK_TOLERANCE_S = 5;
 
 /**
- * Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`. The reason of a refusal never contains
- * anything of the token.
+ * Checks a JWT against `JWT_SECRET` or the keys at `JWKS_URL`. The reason of a refusal says how far the token's
+ * times are off, and contains nothing else of the token.
  */
 export async function verifyToken(settings: TokenSettings, token: string): Promise<Verified> {
   try {
@@ -66,7 +68,7 @@ export async function verifyToken(settings: TokenSettings, token: string): Promi
     const { sub: userId, exp, rooms, publish } = parsed.data;
     return { ok: true, user: { kind: "user", userId, expiresAt: exp * 1_000, rooms, publish } };
   } catch (error) {
-    if (error instanceof errors.JOSEError) return refused(reasonOf(error));
+    if (error instanceof errors.JOSEError) return refused(reasonOf(error, settings, Date.now()));
     console.error("a token could not be checked", error);
     return {
       ok: false,
@@ -99,7 +101,7 @@ async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPay
   }
   if (!secret) return null;
   const key = new TextEncoder().encode(secret);
-  return (await jwtVerify(token, key, { ...checks, algorithms: ["HS256"] })).payload;
+  return (await jwtVerify(token, key, { ...checks, algorithms: SECRET_ALGORITHMS })).payload;
 }
 
 /** Key sets by address, kept as long as this isolate lives; jose fetches them again for an unknown key. */
@@ -135,14 +137,54 @@ function lacking(error: z.ZodError): string {
     .join("; ");
 }
 
-function reasonOf(error: errors.JOSEError): string {
-  if (error instanceof errors.JWTExpired) return "The token has expired.";
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    return `The token's claim \`${error.claim}\` is missing or wrong.`;
+function reasonOf(error: errors.JOSEError, settings: TokenSettings, now: number): string {
+  if (error instanceof errors.JWTExpired) {
+    const { exp } = error.payload;
+    const ago = exp === undefined ? "" : `, ${inWords(now / 1_000 - exp)} ago`;
+    return `The token has expired${ago}: get a fresh one.`;
   }
-  if (error instanceof errors.JOSEAlgNotAllowed) return "The token's algorithm is not allowed.";
-  if (error instanceof errors.JWSSignatureVerificationFailed)
-    return "The token's signature is wrong.";
-  if (error instanceof errors.JWKSNoMatchingKey) return "The token's key is not known.";
-  return "This is no valid token.";
+  if (error instanceof errors.JWTClaimValidationFailed) return claimReason(error, now);
+  if (error instanceof errors.JOSEAlgNotAllowed) {
+    const allowed = settings.JWKS_URL ? KEY_PAIR_ALGORITHMS : SECRET_ALGORITHMS;
+    return `The token is signed with an algorithm that is not allowed here. Allowed: ${allowed.join(", ")}.`;
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) {
+    const key = settings.JWKS_URL ? "the keys at JWKS_URL" : "JWT_SECRET";
+    return `The token's signature is wrong: it was not made with ${key} of this edge.`;
+  }
+  if (error instanceof errors.JWKSNoMatchingKey) {
+    return "The token's key is not known: the keys at JWKS_URL have none with its `kid` and algorithm.";
+  }
+  return "This is no valid token: it is neither the operator's key nor a user's token (a JWT).";
+}
+
+/** The setting of the edge that says what a claim must be. */
+const SETTINGS = new Map([
+  ["iss", "JWT_ISSUER"],
+  ["aud", "JWT_AUDIENCE"],
+]);
+
+function claimReason(
+  { claim, reason, payload }: errors.JWTClaimValidationFailed,
+  now: number,
+): string {
+  const setting = SETTINGS.get(claim);
+  const expected = setting ? `, which must be what the edge's setting ${setting} says` : "";
+  if (reason === "missing") return `The token lacks the claim \`${claim}\`${expected}.`;
+  if (reason === "invalid") {
+    return `The token's claim \`${claim}\` must be a number, in seconds since 1970.`;
+  }
+  if (claim === "nbf" && payload.nbf !== undefined) {
+    const wait = inWords(payload.nbf - now / 1_000);
+    return `The token is not valid yet: its claim \`nbf\` is ${wait} ahead. Wait, or check the clock of the server that issues tokens.`;
+  }
+  return `The token's claim \`${claim}\` is wrong${expected}.`;
+}
+
+function inWords(seconds: number): string {
+  if (seconds < 120) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800
+    ? `${Math.round(seconds / 3_600)} h`
+    : `${Math.round(seconds / 86_400)} days`;
 }

@@ -8,6 +8,7 @@ import {
   reportReceipt,
 } from "../protocol/backend-jobs.ts";
 import type { Json } from "../protocol/codec.ts";
+import { cutPercent } from "../protocol/percent.ts";
 import { type Edge, segment } from "./edge.ts";
 import { freshId } from "./fresh-id.ts";
 import { JobHandle } from "./job-handle.ts";
@@ -36,9 +37,11 @@ export class JobReporter {
     this.handle = new JobHandle(edge, id);
   }
 
-  /** Fields that are left out keep their value. */
+  /** Fields that are left out keep their value. A number outside 0 to 100 is cut to that range. */
   progress(report: ProgressReport): Promise<ReportReceipt> {
-    return this.#report("progress", report, reportReceipt, "safe");
+    const { progress } = report;
+    const cut = Number.isFinite(progress) ? { progress: cutPercent(progress ?? 0) } : {};
+    return this.#report("progress", { ...report, ...cut }, reportReceipt, "safe");
   }
 
   /** Not retried if no answer arrives, because output that had arrived would then appear twice. */

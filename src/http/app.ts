@@ -63,7 +63,8 @@ app
   .route("/api/rooms", rooms)
   .route("/", monitor)
   .route("/", pages)
-  .notFound((c) =>
-    answerError(new ProblemError("not_found", "There is nothing at this address."), c),
-  )
+  .notFound((c) => {
+    const detail = `There is nothing at ${c.req.path.slice(0, 100)}: check the address.`;
+    return answerError(new ProblemError("not_found", detail), c);
+  })
   .onError(answerError);

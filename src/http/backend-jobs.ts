@@ -136,7 +136,7 @@ function requireReporter(principal: Principal, id: string): void {
     const detail = "Reporting a job needs a token: `Authorization: Bearer <token>` or `?token=`.";
     throw new ProblemError("not_authenticated", detail);
   }
-  const detail = `Your token does not let you publish to job:${id}.`;
+  const detail = `Your token does not let you publish to job:${id}: its claim \`publish\` does not name it.`;
   throw new ProblemError("not_allowed", detail);
 }
 

@@ -1,4 +1,5 @@
-import { type Json, parseJson } from "../protocol/codec.ts";
+import { whyNotJson } from "../protocol/broken-json.ts";
+import { type Json, NOT_JSON, parseJson } from "../protocol/codec.ts";
 import { parseMessage } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { codingOf, decode, tooLarge } from "./content-coding.ts";
@@ -28,12 +29,18 @@ export async function readJson(
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false }).decode(bytes);
   } catch {
-    throw new ProblemError("invalid_json", "The body is not UTF-8 text.");
+    throw new ProblemError("invalid_json", "The body is not UTF-8 text: send JSON in UTF-8.");
   }
-  if (text.trim() === "") throw new ProblemError("invalid_json", "The body is empty.");
+  if (text.trim() === "")
+    throw new ProblemError("invalid_json", "The body is empty: send a JSON object.");
   const parsed = parseJson(text, LIMITS.jsonDepth, parseMessage);
-  if (!parsed.ok) throw new ProblemError("invalid_json", parsed.message);
+  if (!parsed.ok) throw new ProblemError("invalid_json", explainJson(text, parsed.message));
   return parsed.value;
+}
+
+/** Says what is wrong with a text that `parseJson` refused with `message`. */
+export function explainJson(text: string, message: string): string {
+  return message === NOT_JSON ? `Not valid JSON: ${whyNotJson(text)}.` : message;
 }
 
 /** Reads a whole body, decoded if it is compressed; it may have at most `limit` bytes, before and after that. */

@@ -5,7 +5,7 @@ import type { Env } from "../env.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import { spaceName } from "../protocol/values.ts";
-import type { Caller } from "../space/calls.ts";
+import { type Caller, NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
@@ -42,8 +42,13 @@ export function hasFlag(c: AppContext, name: "batch" | "acks" | "presence"): boo
 /** The space's name in the path. A malformed name is answered in the same way as one that doesn't exist. */
 export function spaceParam(c: AppContext): string {
   const name = spaceName.safeParse(c.req.param("space"));
-  if (!name.success) throw new ProblemError("space_not_found", "There is no such space.");
+  if (!name.success) throw missingSpace(c.req.param("space") ?? "");
   return name.data;
+}
+
+export function missingSpace(name: string): ProblemError {
+  const { code, detail } = noSuchSpace(name);
+  return new ProblemError(code, detail);
 }
 
 /** The parts of the job's id in the path: `<space>.<ULID>`. The space's name is also its object's. */
@@ -52,7 +57,7 @@ export function jobParam(c: AppContext): { space: string; ulid: string } {
     c.req.param("job") ?? "",
   );
   if (match?.[1] === undefined || match[2] === undefined) {
-    throw new ProblemError("job_not_found", "There is no such job.");
+    throw new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail);
   }
   return { space: match[1], ulid: match[2] };
 }
@@ -109,7 +114,7 @@ export async function maskMissingSpace<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (error) {
     const isGone = error instanceof ProblemError && error.code === "space_not_found";
-    throw isGone ? new ProblemError("job_not_found", "There is no such job.") : error;
+    throw isGone ? new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail) : error;
   }
 }
 

@@ -10,7 +10,7 @@ export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
   if (!isSignatureValid(c.env.SIGNING_KEY, key, expires, signature, Date.now())) {
     throw new ProblemError(
       "not_allowed",
-      "The signature of this address is wrong, or it has expired.",
+      "The signature of this address is wrong, or it has expired: use it as the `job` frame gave it, while the attempt runs.",
     );
   }
   const file = await c.env.FILES.get(key);

@@ -28,7 +28,10 @@ export async function openRoom(c: AppContext, room: string): Promise<Response> {
   return openOrRefuse(c, async () => {
     const principal = await requirePrincipal(c);
     if (!maySubscribe(principal, room)) {
-      throw new ProblemError("not_allowed", `Your token does not let you follow ${room}.`);
+      throw new ProblemError(
+        "not_allowed",
+        `Your token does not let you follow ${room}: its claim \`rooms\` does not name it.`,
+      );
     }
     const options = {
       since: c.req.query("since"),

@@ -73,7 +73,11 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   const options = { since, filter: filterOf(c), batch: false, acks: false };
   const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
-  if (!socket) throw new ProblemError("temporarily_unavailable", "The room can't be followed now.");
+  if (!socket)
+    throw new ProblemError(
+      "temporarily_unavailable",
+      "The room can't be followed now: try again soon.",
+    );
   const stream = new EventStreamWriter(false);
   const stop = readFrames(socket, {
     onFrame: (text) => stream.send(JSON.parse(text), text),
@@ -90,18 +94,21 @@ export function roomParam(c: AppContext): string {
 }
 
 function requireSubscribe(principal: Principal, room: string): void {
-  requireRight(principal, maySubscribe(principal, room), `follow ${room}`);
+  requireRight(principal, maySubscribe(principal, room), `follow ${room}`, "rooms");
 }
 
 function requirePublish(principal: Principal, room: string): void {
-  requireRight(principal, mayPublish(principal, room), `publish to ${room}`);
+  requireRight(principal, mayPublish(principal, room), `publish to ${room}`, "publish");
 }
 
-function requireRight(principal: Principal, may: boolean, what: string): void {
+function requireRight(principal: Principal, may: boolean, what: string, claim: string): void {
   if (may) return;
   if (principal.kind === "anonymous") {
     const detail = "Rooms need a token: `Authorization: Bearer <token>` or `?token=`.";
     throw new ProblemError("not_authenticated", detail);
   }
-  throw new ProblemError("not_allowed", `Your token does not let you ${what}.`);
+  throw new ProblemError(
+    "not_allowed",
+    `Your token does not let you ${what}: its claim \`${claim}\` does not name it.`,
+  );
 }

@@ -28,8 +28,12 @@ export const sockets = new Hono<AppEnv>()
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
       await callSpaceForText(c, space, (stub) => stub.describe({ operator: true }));
-      const detail = `A worker needs a token of the space ${space}: this one is missing, wrong or revoked.`;
-      throw new ProblemError("not_authenticated", detail);
+      const problem =
+        token === null
+          ? `A worker needs a token of the space ${space}, in \`Authorization: Bearer <token>\`.`
+          : `This token is not one of the space ${space}: it is wrong or revoked, or another space's.`;
+      const help = `The operator makes one with POST /api/spaces/${space}/tokens.`;
+      throw new ProblemError("not_authenticated", `${problem} ${help}`);
     }
     const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "worker", tokenId, batch });

@@ -17,6 +17,7 @@ import {
   answerJson,
   callerOf,
   callSpaceForText,
+  missingSpace,
   parseSettings,
   requireOperator,
   spaceParam,
@@ -84,7 +85,7 @@ export const spaces = new Hono<AppEnv>()
     const wasListed = await new SpaceCatalog(c.env.DB).remove(name);
     const existed = await stubOf(c, name).destroy(name);
     if (wasListed || existed) return c.body(null, 204);
-    throw new ProblemError("space_not_found", "There is no such space.");
+    throw missingSpace(name);
   })
   .post("/:space/tokens", async (c) => {
     const space = await requireSpace(c);
@@ -112,7 +113,10 @@ export const spaces = new Hono<AppEnv>()
     const space = await requireSpace(c);
     const id = c.req.param("id");
     if (!(await new WorkerTokens(c.env.DB).revoke(space, id))) {
-      throw new ProblemError("token_not_found", "This space has no token with that id.");
+      throw new ProblemError(
+        "token_not_found",
+        "This space has no token with that id; `GET /api/spaces/<space>/tokens` lists those it has.",
+      );
     }
     await stubOf(c, space).dropToken(id);
     return c.body(null, 204);
@@ -122,5 +126,5 @@ async function requireSpace(c: AppContext): Promise<string> {
   requireOperator(c);
   const name = spaceParam(c);
   if (await new SpaceCatalog(c.env.DB).get(name)) return name;
-  throw new ProblemError("space_not_found", "There is no such space.");
+  throw missingSpace(name);
 }

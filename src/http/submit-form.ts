@@ -4,6 +4,7 @@ import { shortenName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { jobOptions, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { jsonObject } from "../protocol/values.ts";
+import { explainJson } from "./body.ts";
 import { type FormPart, textOf } from "./form.ts";
 import { isJsonType } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -80,7 +81,7 @@ function readInput(text: string): JsonObject {
   const parsed = parseJson(text.replace(/^\ufeff/, ""), LIMITS.inputDepth, parseExact);
   const object = jsonObject.safeParse(parsed.ok ? parsed.value : null);
   if (object.success) return object.data;
-  const why = parsed.ok ? "" : ` ${parsed.message}`;
+  const why = parsed.ok ? "" : ` ${explainJson(text, parsed.message)}`;
   throw invalid(`The form part \`input\` must be a JSON object.${why}`);
 }
 

@@ -112,7 +112,7 @@ export function parseJson(
   return { ok: true, value };
 }
 
-const NOT_JSON = "Not valid JSON.";
+export const NOT_JSON = "Not valid JSON.";
 
 function tooDeep(maxDepth: number): string {
   return `JSON may be nested ${maxDepth} levels at most.`;

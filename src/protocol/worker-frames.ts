@@ -151,6 +151,9 @@ export const errorFrame = z.object({
   type: z.literal("error"),
   code: z.string(),
   message: z.string(),
+  /** The attempt that the error has ended; absent if it is about no attempt. */
+  job_id: z.string().optional(),
+  attempt: z.int().optional(),
 });
 
 /** The frames the edge sends to a worker. */

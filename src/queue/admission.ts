@@ -19,17 +19,24 @@ export function admitInput(
   fields: readonly string[],
 ): Admission {
   if (input.prompt !== undefined && !settings.enable_prompt) {
-    return refused("prompt_not_enabled", "Leave `prompt` out: this space takes none.");
+    return refused("prompt_not_enabled", leaveOut("`prompt`", "enable_prompt"));
   }
   for (const field of fields) {
     const kind = field === "audio" || field === "video" ? field : "file_upload";
     if (settings[`enable_${kind}`]) continue;
     return refused(
       `${kind}_not_enabled`,
-      `Leave the file in \`${field}\` out: this space takes none.`,
+      leaveOut(`the file in \`${field.slice(0, FIELD_LENGTH)}\``, `enable_${kind}`),
     );
   }
   return ADMITTED;
+}
+
+/** How much of a field's name is repeated, characters: the submitter chose it. */
+const FIELD_LENGTH = 60;
+
+function leaveOut(what: string, setting: keyof SpaceSettings): string {
+  return `Leave ${what} out: this space takes none, unless the operator of the edge turns on its setting \`${setting}\`.`;
 }
 
 /**
@@ -57,7 +64,10 @@ export function admitNow(
     );
   }
   if (queued >= settings.max_queue) {
-    return refused("queue_full", `${queued} jobs wait already, as many as this space allows.`);
+    return refused(
+      "queue_full",
+      `${queued} jobs wait already, as many as this space allows (\`max_queue\`): try again later.`,
+    );
   }
   return ADMITTED;
 }

@@ -24,11 +24,10 @@ export interface SubmitCall {
   options: JobOptions;
 }
 
-export const NO_SUCH_SPACE = {
-  ok: false,
-  code: "space_not_found",
-  detail: "There is no such space.",
-} as const;
+export function noSuchSpace(name: string): Refusal {
+  const detail = `There is no space named ${JSON.stringify(name.slice(0, 100))}: check the spelling, or ask the operator to create it.`;
+  return { ok: false, code: "space_not_found", detail };
+}
 export const PRIVATE_SPACE = {
   ok: false,
   code: "not_authenticated",

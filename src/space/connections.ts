@@ -30,6 +30,8 @@ const workerAttachment = z.object({
       capabilities: z.array(z.string()).default([]),
       /** How busy the worker's machine is, 0 to 1, as it last reported. */
       load: z.number().default(0),
+      /** Frames about attempts that could not be taken, on this connection. */
+      refusedFrames: z.number().default(0),
     }),
     z.object({ phase: z.literal("gone") }),
   ]),

@@ -2,10 +2,8 @@ import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
-import type { Decoded } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
-import type { WorkerFrame } from "../protocol/worker-frames.ts";
 import { isEnded } from "../queue/job.ts";
 import {
   type Connection,
@@ -26,6 +24,7 @@ import {
   SUBMITTER_LEFT,
   type SubscriberMessage,
 } from "./subscribers/subscriber-handler.ts";
+import type { ReadFrame } from "./workers/refused-frames.ts";
 
 /** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
 const NO_ANSWER = { answer: () => undefined };
@@ -70,16 +69,16 @@ export class SpaceEngine {
     if (isWorker(connection)) {
       this.parts.workers.leases.renew(connection, Date.now());
       const frames = this.parts.workers.decode(connection, raw);
-      await Promise.all(frames.map((decoded) => this.onWorkerFrame(connection, decoded)));
+      await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
     } else {
       const frames = this.parts.subscribers.decode(connection, raw);
       await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
     }
   }
 
-  private onWorkerFrame(worker: WorkerConnection, decoded: Decoded<WorkerFrame>): Promise<void> {
+  private onWorkerFrame(worker: WorkerConnection, read: ReadFrame): Promise<void> {
     return this.inbox.join((now) => {
-      this.parts.workers.onFrame(worker, decoded, now);
+      this.parts.workers.onFrame(worker, read, now);
       return NO_ANSWER;
     });
   }

@@ -25,7 +25,7 @@ import {
   CANCELED_ON_REQUEST,
   type Caller,
   NO_SUCH_JOB,
-  NO_SUCH_SPACE,
+  noSuchSpace,
   PRIVATE_SPACE,
   type SubmitCall,
   type SubmitReply,
@@ -295,7 +295,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** The engine, if the space exists and the caller may use it (decision 0005). */
   private admit(caller: Caller): { engine: SpaceEngine } | Refusal {
     const { engine } = this;
-    if (!engine) return NO_SUCH_SPACE;
+    if (!engine) return noSuchSpace(this.ctx.id.name ?? "");
     if (engine.core.record.settings.visibility === "private" && !caller.operator)
       return PRIVATE_SPACE;
     return { engine };

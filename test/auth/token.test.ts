@@ -38,6 +38,15 @@ describe("a token signed with the shared secret", () => {
       [await tokenOf(SECRET, "alice bob"), "`sub`"],
       [await tokenOf(SECRET, "alice", { rooms: 7 }), "`rooms`"],
       [new UnsecuredJWT({ sub: "alice", exp: now + 60 }).encode(), "algorithm"],
+      [
+        await tokenOf(SECRET, "alice", { nbf: now + 90 }),
+        "not valid yet: its claim `nbf` is 90 s ahead",
+      ],
+      [await tokenOf(SECRET, "alice", { nbf: now + 7_300 }), "`nbf` is 2 h ahead"],
+      [await tokenOf(SECRET, "alice", { nbf: now + 1e15 }), "days ahead"],
+      [await tokenOf(SECRET, "alice", { exp: "soon" as never }), "`exp` must be a number"],
+      [await tokenOf(SECRET, "alice", {}, -600), "expired, 10 min ago"],
+      [await tokenOf("another-secret-that-is-long-enough-too", "alice"), "JWT_SECRET"],
       ["not a token", "no valid token"],
       ["", "no valid token"],
     ];
@@ -61,7 +70,9 @@ describe("a token signed with the shared secret", () => {
       .setProtectedHeader({ alg: "HS512" })
       .setSubject("alice")
       .sign(new TextEncoder().encode(SECRET));
-    expect(await refusal(withSecret, token)).toContain("algorithm");
+    expect(await refusal(withSecret, token)).toContain(
+      "algorithm that is not allowed here. Allowed: HS256.",
+    );
   });
 
   it("must have the issuer and the audience that the edge is set to", async () => {
@@ -69,10 +80,14 @@ describe("a token signed with the shared secret", () => {
     const right = await tokenOf(SECRET, "alice", { iss: "accounts", aud: "dialout" });
     expect(await refusal(env, right)).toBe("accepted");
     const wrong = await tokenOf(SECRET, "alice", { iss: "others", aud: "dialout" });
-    expect(await refusal(env, wrong)).toContain("`iss`");
-    expect(await refusal(env, await tokenOf(SECRET, "alice", { iss: "accounts" }))).toContain(
-      "`aud`",
+    expect(await refusal(env, wrong)).toContain(
+      "claim `iss` is wrong, which must be what the edge's setting JWT_ISSUER says",
     );
+    const withoutAudience = await tokenOf(SECRET, "alice", { iss: "accounts" });
+    expect(await refusal(env, withoutAudience)).toContain("lacks the claim `aud`");
+    const others = await tokenOf(SECRET, "alice", { iss: "accounts", aud: ["others"] });
+    expect(await refusal(env, others)).toContain("claim `aud` is wrong");
+    expect(await refusal(env, others)).toContain("JWT_AUDIENCE");
   });
 
   it("is refused by an edge without a secret", async () => {

@@ -46,6 +46,15 @@ describe("a backend's job", () => {
     expect(edge.requests.at(-1)?.json()).toEqual({ result: { frames: 30 } });
   });
 
+  test("has a progress from 0 to 100: a number outside is cut to that range (B3a)", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => ({ body: receipt(edge.requests.length) });
+    const job = client.reporter("render-42");
+    for (const progress of [100.5, -1, 40, undefined]) await job.progress({ progress });
+    const sent = edge.requests.map((request) => request.json().progress);
+    expect(sent).toEqual([100, 0, 40, undefined]);
+  });
+
   test("a refused report does not hold back later ones, and output is never sent twice", async () => {
     const { edge, client } = await startClient();
     edge.answer = ({ path }) => {

@@ -5,16 +5,62 @@ const edge = new EdgeClient(inject("edgeUrl"));
 const ECHO = ["exec", "--", "cat"];
 
 describe("dialout-worker", () => {
-  it("that finds its space occupied prints why and ends; the first worker goes on (W7)", async () => {
+  it("that finds its space occupied and may not wait prints why and ends; the first worker goes on (W7)", async () => {
     const space = await edge.makeSpace();
     const first = await edge.startWorker(space, ECHO);
-    const second = edge.launchWorker(space, ECHO);
+    const second = edge.launchWorker(space, ["exec", "--no-wait", "--", "cat"]);
     expect(await second.exited).toBe(1);
     expect(second.printed).toContain(`Another worker serves the space ${space.name}`);
     expect(await edge.ended((await edge.submit(space.name, {})).id)).toMatchObject({
       status: "completed",
     });
     expect(await first.stop()).toBe(0);
+  });
+
+  it("that finds its space occupied waits for the place of the other worker (W7c)", async () => {
+    const space = await edge.makeSpace();
+    const first = await edge.startWorker(space, ECHO);
+    const second = edge.launchWorker(space, ECHO);
+    await second.prints("Waiting until there is a place");
+    expect(second.printed).toContain(`Another worker serves the space ${space.name}`);
+    expect(await first.stop()).toBe(0);
+    await second.prints("serving");
+    expect(await edge.ended((await edge.submit(space.name, {})).id)).toMatchObject({
+      status: "completed",
+    });
+    expect(await second.stop()).toBe(0);
+  });
+
+  it("serves the space whose page it was given", async () => {
+    const space = await edge.makeSpace();
+    const page = `${edge.url}/spaces/${space.name}`;
+    await edge.startWorker(space, ["exec", "--url", page, "--", "cat"]);
+  });
+
+  it("is told which space doesn't exist, and that an address is no edge", async () => {
+    const space = await edge.makeSpace();
+    const nowhere = edge.launchWorker({ ...space, name: "no-such-space" }, ECHO);
+    expect(await nowhere.exited).toBe(1);
+    expect(nowhere.printed).toContain('There is no space named "no-such-space"');
+    const lost = edge.launchWorker(space, ["exec", "--url", `${edge.url}/dialout`, "--", "cat"]);
+    expect(await lost.exited).toBe(1);
+    expect(lost.printed).toContain("no Dialout edge at this address");
+  });
+
+  it("fails the job whose program writes a result that is no JSON, and goes on", async () => {
+    const space = await edge.makeSpace();
+    const program = `
+      const { input } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+      console.log(input.line);`;
+    const worker = await edge.startWorker(space, ["exec", "--", "node", "-e", program]);
+    const line = "{'type': 'result', 'output': None}";
+    const { id } = await edge.submit(space.name, { line });
+    const job = await edge.ended(id);
+    expect(job).toMatchObject({ status: "failed", error: { code: "worker_error" } });
+    expect(job.error?.message).toContain(line);
+    const { id: next } = await edge.submit(space.name, { line: '{"type":"result","output":1}' });
+    expect(await edge.ended(next)).toMatchObject({ status: "completed", result: 1 });
+    expect(await worker.stop()).toBe(0);
   });
 
   it("with the token of another space is refused, prints why and ends (W2, W3)", async () => {

@@ -39,6 +39,18 @@ describe("a backend on the job's socket", () => {
     expect(offsetsOf(await viewer.until(isOver))).toEqual([2, 3, 4]);
   });
 
+  it.each([100.5, -1, "50", null])("can't report a progress of %j (B3a)", async (progress) => {
+    const id = await makeJob();
+    expect((await report(id, "progress", { progress })).status).toBe(422);
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    backend.send({ type: "progress", progress });
+    expect(await backend.next("error")).toMatchObject({
+      code: "malformed_frame",
+      message: expect.stringContaining("progress: must be "),
+    });
+    expect(await readJob(id)).toMatchObject({ progress: 0 });
+  });
+
   it("may send many reports in one turn: each is stored and acknowledged, in order (B9, B9a)", async () => {
     const id = await makeJob();
     const backend = await followCaughtUp(id, "", OPERATOR);

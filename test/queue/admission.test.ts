@@ -23,6 +23,7 @@ describe("an input", () => {
   it("with a prompt, even an empty one, is refused if the space doesn't enable prompts", () => {
     const refused = admitInput({ ...OPEN, enable_prompt: false }, { prompt: "" }, []);
     expect(refused).toMatchObject({ ok: false, code: "prompt_not_enabled" });
+    expect(refused).toHaveProperty("message", expect.stringMatching(/operator .*`enable_prompt`/));
   });
 
   it.each([
@@ -33,6 +34,7 @@ describe("an input", () => {
     const refused = admitInput({ ...OPEN, [setting]: false }, {}, [field]);
     expect(refused).toMatchObject({ ok: false, code });
     expect(refused).toHaveProperty("message", expect.stringContaining(`\`${field}\``));
+    expect(refused).toHaveProperty("message", expect.stringMatching(`operator .*\`${setting}\``));
   });
 
   it("that is too large for a row is refused, and the message has both sizes", () => {

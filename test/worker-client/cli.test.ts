@@ -59,6 +59,17 @@ describe("options", () => {
     [["demo", "--space", "a", "--token", TOKEN, "--concurrency", "two"], "not a whole number"],
     [["demo", "--space", "a", "--token-file", "/nowhere"], "the token file can't be read"],
     [["fly"], "unknown command 'fly'"],
+    [
+      ["demo", "--space", "a", "--token", TOKEN, "--url", "localhost:8787"],
+      "http://localhost:8787",
+    ],
+    [["demo", "--space", "a", "--token", TOKEN, "--url", "wss://e/x"], "write https://e/x"],
+    [["demo", "--space", "a", "--token", TOKEN, "--url", "http://e/spaces/b"], "of the space b"],
+    [["exec", "--", "no-such-program-anywhere"], "in no folder of PATH"],
+    [["exec", "--", "no-such-program-anywhere --fast"], "each argument separately"],
+    [["exec", "--", "./no-such-program"], "there is no file ./no-such-program"],
+    [["exec", "--", "/"], "/ is a directory"],
+    [["exec", "--", join(import.meta.dirname, "cli.test.ts")], "is not executable"],
   ])("%j exits with 2 and says what is wrong", async (args, words) => {
     const run = runCli(args);
     expect(await run.exited).toBe(2);
@@ -76,6 +87,16 @@ describe("options", () => {
     expect(printed).toBe(`${about.version}\n`);
     expect(run.stderr()).toBe("");
   });
+
+  test.each(["/spaces/echo", "/spaces/echo/", "/api/spaces/echo/jobs"])(
+    "the address may be that of the space: %s",
+    async (path) => {
+      const edge = await startEdge();
+      runCli(["exec", "--url", edge.url + path, "--token", TOKEN, ...ECHO]);
+      const connection = await edge.connection();
+      expect(connection.path).toBe(`/api/spaces/${SPACE}/connect?batch=1`);
+    },
+  );
 
   test("the token may come from a file", async () => {
     const directory = await mkdtemp(join(tmpdir(), "cli-test-"));

@@ -109,6 +109,7 @@ describe("refusals", () => {
     [403, "not_allowed"],
     [404, "not_found"],
     [409, "space_occupied"],
+    [426, "policy"],
   ])(
     "an upgrade answered with %i ends the worker with the edge's reason (W3, W4)",
     async (status, code) => {
@@ -235,6 +236,12 @@ describe("options", () => {
     [{ space: "Not A Name" }, "must be 1 to 63"],
     [{ token: "two words" }, "token"],
     [{ concurrency: 0 }, "whole number from 1"],
+    [{ url: "http://127.0.0.1:1/spaces/x" }, "address is http://127.0.0.1:1, without the path"],
+    [{ url: "https://me:secret@edge.example" }, "must not contain a user and password"],
+    [{ url: "127.0.0.1:1" }, "write http://127.0.0.1:1"],
+    [{ workerId: "" }, "worker_id: must not be empty"],
+    [{ name: "n".repeat(121) }, "name: must have 120 characters at most"],
+    [{ capabilities: Array(51).fill("c") }, "capabilities: must have 50 entries at most"],
   ])("%j is refused before anything is dialed", (bad, words) => {
     expect(() => startWorker({ url: "http://127.0.0.1:1" }, { handler, ...bad })).toThrow(words);
   });
@@ -276,6 +283,7 @@ test("a worker reports its load, and reports it again after a reconnect (W33a)",
   await first.next("result");
   worker.reportLoad(0.5);
   expect(await first.next("load")).toEqual({ type: "load", load: 0.5 });
+  expect(() => worker.reportLoad(Number.NaN)).toThrow("a number from 0 to 1");
   first.drop();
   const second = await edge.connection();
   await second.welcome();

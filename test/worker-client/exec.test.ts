@@ -98,6 +98,34 @@ describe("what a program writes", () => {
     expect(fail.message).toContain("malformed result (output: is missing)");
   });
 
+  test.each([
+    ['{"type":"result","output":NaN}', "NaN"],
+    ['\ufeff{"type":"result","output":1}', "byte order mark"],
+    ["{'type': 'result', 'output': 1}", "single quotes"],
+    ['{"type":"progress","progress":"50"}', "progress: must be a number"],
+    ['{"type":"progress","progress":null}', "progress: must be a number"],
+  ])("a wrong frame fails the job, even if the program exits with 0: %s", async (line, words) => {
+    const { connection } = await serveScript(`console.log(${JSON.stringify(line)})`);
+    await connection.dispatch();
+    const fail = await connection.next("fail");
+    expect(fail).toMatchObject({ code: "worker_error", retryable: false });
+    expect(fail.message).toContain(words);
+    expect(fail.message).toContain(line.slice(0, 200));
+  });
+
+  test.each([
+    [100.5, 100],
+    [-1, 0],
+    [99.9, 99.9],
+  ])("a progress of %d is sent as %d (W16a)", async (given, sent) => {
+    const { connection } = await serveScript(
+      `console.log('{"type":"progress","progress":${given}}')`,
+    );
+    await connection.dispatch();
+    expect(await connection.next("progress")).toMatchObject({ progress: sent });
+    await connection.next("result");
+  });
+
   test("a program that doesn't read its input can still complete the job", async () => {
     const { connection } = await serveScript(
       `process.stdin.destroy(); console.log("unread"); process.exit(0);`,

@@ -41,6 +41,33 @@ describe("a job", () => {
   });
 
   test.each([
+    [100.5, 100],
+    [-1, 0],
+    [1e300, 100],
+    [-0.1, 0],
+  ])("may report a progress of %d, which is sent as %d (W16a)", async (given, sent) => {
+    const edge = await startEdge();
+    startWorker(edge, { handler: async (job) => job.progress(given) ?? null });
+    const connection = await edge.connection();
+    await connection.welcome();
+    await connection.dispatch();
+    expect(await connection.next("progress")).toMatchObject({ progress: sent });
+  });
+
+  test.each([Number.NaN, Number.POSITIVE_INFINITY, null, "50", undefined])(
+    "that reports a progress of %s fails, and the message says so (W16a)",
+    async (given) => {
+      const edge = await startEdge();
+      startWorker(edge, { handler: async (job) => job.progress(given as number) ?? null });
+      const connection = await edge.connection();
+      await connection.welcome();
+      await connection.dispatch();
+      const { message } = await connection.next("fail");
+      expect(message).toMatch(/^Progress must be a number from 0 to 100, not /);
+    },
+  );
+
+  test.each([
     { streamed: [], joined: null },
     { streamed: ["one ", "two"], joined: "one two" },
     { streamed: ["one", 2], joined: ["one", 2] },

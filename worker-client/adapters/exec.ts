@@ -10,7 +10,8 @@ import type { Job } from "../job.ts";
 import type { Log } from "../log.ts";
 import type { Adapter } from "./adapter.ts";
 import { LineSplitter } from "./lines.ts";
-import { type ProgramFrame, readProgramLine } from "./program-frames.ts";
+import { type ProgramFrame, ProgramLineReader } from "./program-frames.ts";
+import { whyNotRunnable } from "./runnable.ts";
 
 export interface ExecOptions {
   program: string;
@@ -156,8 +157,9 @@ function readOutput(
     if (written.failure === null) stop();
     written.failure ??= error instanceof Error ? error : new Error(String(error));
   };
+  const reader = new ProgramLineReader();
   const lines = new LineSplitter((line) => {
-    const result = forwardLine(line, job);
+    const result = forwardLine(line, reader, job);
     if (result !== null) written.result = result;
   });
   const guard = (action: () => void) => {
@@ -178,14 +180,14 @@ function readOutput(
   return written;
 }
 
-function forwardLine(line: string, job: Job): ProgramOutput["result"] {
-  const read = readProgramLine(line);
+function forwardLine(line: string, reader: ProgramLineReader, job: Job): ProgramOutput["result"] {
+  const read = reader.read(line);
   switch (read.type) {
     case "text":
       job.output(line);
       return null;
     case "malformed":
-      throw new JobFailure("worker_error", `The program wrote a malformed ${read.message}.`);
+      throw new JobFailure("worker_error", `The program wrote a malformed ${read.message}`);
     case "frame": {
       const { frame } = read;
       if (frame.type === "result") return frame;
@@ -220,7 +222,8 @@ function checkExit(exit: ProgramExit, options: ExecOptions, stderr: string): voi
   switch (exit.type) {
     case "not_started": {
       const { code, message } = exit.error;
-      const why = code === "ENOENT" ? "was not found" : `could not be started: ${message}`;
+      const other = whyNotRunnable(program, process.env.PATH ?? "") ?? message;
+      const why = code === "ENOENT" ? "was not found" : `could not be started: ${other}`;
       throw new JobFailure("worker_error", `The program "${program}" ${why}.`);
     }
     case "killed":

@@ -5,6 +5,7 @@ import { isReady, type ReadyWorker, type WorkerConnection } from "../connections
 import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
+import { LEASE_S } from "./leases.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
 /** Closes a worker's socket because its place is taken, after an error frame that says so. */
@@ -38,6 +39,7 @@ export class Registration {
       offered: frame.concurrency,
       capabilities: frame.capabilities,
       load: 0,
+      refusedFrames: 0,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
@@ -56,13 +58,19 @@ export class Registration {
     const present = this.core.connections.readyWorkers();
     for (const other of present) {
       if (other.attachment.state.workerId !== workerId) continue;
-      const message = "Another connection of this worker took its place.";
+      const message =
+        `Another connection with the worker id ${workerId} took its place. ` +
+        "If that is another process, give each an id of its own.";
       this.refuseWorker(other, "replaced", message, now);
     }
     const others = this.core.connections.readyWorkers();
     const { max_workers } = this.core.record.settings;
     if (others.length >= max_workers) {
-      const message = `Another worker serves the space ${this.core.record.name}; it takes ${max_workers}.`;
+      const serve =
+        others.length === 1 ? "Another worker serves" : `${others.length} workers serve`;
+      const message =
+        `${serve} the space ${this.core.record.name}, and its setting \`max_workers\` is ${max_workers}. ` +
+        `The place of one that is gone is free after ${LEASE_S} s.`;
       this.refuseWorker(worker, "space_occupied", message, now);
       return false;
     }

@@ -1,15 +1,21 @@
 import { afterMalformed } from "../../objects/malformed-frames.ts";
-import type { Decoded } from "../../protocol/codec.ts";
 import type { FrameErrorCode } from "../../protocol/codes.ts";
 import { LIMITS } from "../../protocol/limits.ts";
-import { WORKER_PROTOCOL, type WorkerFrame, workerFrame } from "../../protocol/worker-frames.ts";
+import { WORKER_PROTOCOL, type WorkerFrame } from "../../protocol/worker-frames.ts";
 import type { Command } from "../../queue/transition.ts";
-import { framesOf, isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
+import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
 import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
 import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
+import {
+  type AttemptRef,
+  failureMessage,
+  type ReadFrame,
+  type RefusedFrame,
+  readWorkerFrames,
+} from "./refused-frames.ts";
 import { Registration } from "./registration.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
@@ -42,18 +48,17 @@ export class WorkerHandler {
   }
 
   /** Decodes the frames of a message, without handling them yet. */
-  decode(worker: WorkerConnection, raw: string | ArrayBuffer): Decoded<WorkerFrame>[] {
-    return framesOf<WorkerFrame>(worker, raw, workerFrame);
+  decode(worker: WorkerConnection, raw: string | ArrayBuffer): ReadFrame[] {
+    return readWorkerFrames(raw, worker.attachment.batch);
   }
 
-  onFrame(worker: WorkerConnection, decoded: Decoded<WorkerFrame>, now: number): void {
+  onFrame(worker: WorkerConnection, read: ReadFrame, now: number): void {
     if (worker.attachment.state.phase === "gone") return;
-    if (!decoded.ok) {
-      const { close } = afterMalformed(decoded, 0, 1);
-      if (close) this.dismissWithError(worker, decoded.code, close.as, close.reason, now);
+    if (!read.ok) {
+      this.onRefusedFrame(worker, read, now);
       return;
     }
-    const { frame } = decoded;
+    const { frame } = read;
     if (isReady(worker)) this.onReadyFrame(worker, frame, now);
     else if (frame.type === "register") this.registration.register(worker, frame, now);
     else {
@@ -101,7 +106,8 @@ export class WorkerHandler {
   dropToken(tokenId: string, now: number): void {
     for (const worker of this.core.connections.workers()) {
       if (worker.attachment.tokenId !== tokenId) continue;
-      const message = "The token of this worker was revoked.";
+      const message =
+        "The token of this worker was revoked: ask the operator of the edge for another one.";
       this.dismissWithError(worker, "token_revoked", "notAuthenticated", message, now);
     }
   }
@@ -174,7 +180,11 @@ export class WorkerHandler {
   private onReadyFrame(worker: ReadyWorker, frame: WorkerFrame, now: number): void {
     switch (frame.type) {
       case "register":
-        this.core.sendBuffer.error(worker, "already_registered", "This connection is registered.");
+        this.core.sendBuffer.error(
+          worker,
+          "already_registered",
+          "This connection is registered already: the second `register` changed nothing.",
+        );
         return;
       case "load":
         this.updateState(worker, { load: frame.load });
@@ -202,6 +212,40 @@ export class WorkerHandler {
         this.core.sendBuffer.send(worker, { type: "ack", job_id, attempt, of: effect.of });
       }
     }
+  }
+
+  /** A frame that can't be taken ends the attempt that it is about, or else the connection (decision 0034). */
+  private onRefusedFrame(worker: WorkerConnection, refused: RefusedFrame, now: number): void {
+    if (isReady(worker) && refused.about !== null) {
+      this.failAttempt(worker, refused.about, refused, now);
+      return;
+    }
+    const { close } = afterMalformed(refused, 0, 1);
+    if (close) this.dismissWithError(worker, refused.code, close.as, close.reason, now);
+  }
+
+  /** Fails an attempt for good, if it runs on this connection: the next worker would send the same frame. */
+  private failAttempt(
+    worker: ReadyWorker,
+    about: AttemptRef,
+    refused: RefusedFrame,
+    now: number,
+  ): void {
+    const { workerId, generation, refusedFrames } = worker.attachment.state;
+    const fence = { attempt: about.attempt, workerId, generation };
+    const ulid = ulidOf(this.core.record.name, about.job_id);
+    const message = failureMessage(refused);
+    const fail = { type: "fail", fence, code: "worker_error", message, retryable: false } as const;
+    const reaction = ulid === null ? null : this.core.jobs.apply(ulid, fail, now);
+    const count = refusedFrames + 1;
+    this.updateState(worker, { refusedFrames: count });
+    if (reaction?.kind === "applied") {
+      const subject = { ...about, refused_frames: count };
+      const ended = `This ended attempt ${about.attempt} of the job ${about.job_id}.`;
+      this.core.sendBuffer.error(worker, refused.code, `${message} ${ended}`, subject);
+    }
+    // Makes the worker stop the attempt and forget it; it gets no `ack`, as nothing of it was taken.
+    this.core.sendBuffer.send(worker, { type: "stale", ...about });
   }
 
   private hasAttempts(worker: ReadyWorker): boolean {
