@@ -1,6 +1,7 @@
 import { createWriteStream } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import type { z } from "zod";
+import { shortenName } from "../src/protocol/file-name.ts";
 import type { workerFile } from "../src/protocol/worker-frames.ts";
 import { JobFailure } from "./failure.ts";
 import { count } from "./statistics.ts";
@@ -27,8 +28,9 @@ export function jobFile(
 ): JobFile {
   const pieces = () => fetchPieces(file, edgeUrl, signal);
   return {
-    field: file.field,
-    name: file.name,
+    // Half a surrogate pair would stop a program in Python.
+    field: file.field.toWellFormed(),
+    name: file.name.toWellFormed(),
     contentType: file.content_type,
     size: file.size,
     async download() {
@@ -69,6 +71,6 @@ async function* fetchPieces(
 }
 
 function fetchFailure(name: string, why: string): JobFailure {
-  const shown = JSON.stringify(name.slice(0, 200));
+  const shown = JSON.stringify(shortenName(name, 200));
   return new JobFailure("worker_error", `The file ${shown} could not be fetched: ${why}.`, true);
 }

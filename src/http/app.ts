@@ -18,7 +18,14 @@ import { spaces } from "./spaces.ts";
 /** Pages of any origin may call the API: it uses no cookies, so a page can't act for its visitor (H9). */
 const anyOrigin = cors({
   origin: "*",
-  allowHeaders: ["authorization", "content-type", "idempotency-key", "prefer", "last-event-id"],
+  allowHeaders: [
+    "authorization",
+    "content-type",
+    "content-encoding",
+    "idempotency-key",
+    "prefer",
+    "last-event-id",
+  ],
   exposeHeaders: [
     "location",
     "x-request-id",
@@ -26,6 +33,7 @@ const anyOrigin = cors({
     "idempotency-replayed",
     "retry-after",
     "allow",
+    "accept-encoding",
   ],
   maxAge: 86_400,
 });

@@ -1,14 +1,26 @@
 import { type Json, parseJson } from "../protocol/codec.ts";
 import { parseMessage } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { codingOf, decode, tooLarge } from "./content-coding.ts";
 import type { AppContext } from "./context.ts";
+import { foreignCharset, isJsonType } from "./header-parameters.ts";
 import { ProblemError } from "./problems.ts";
 
-/** Reads a JSON body of at most `limit` bytes. */
-export async function readJson(c: AppContext, limit: number): Promise<Json> {
+/**
+ * Reads a JSON body of at most `limit` bytes.
+ *
+ * @param expected what the client should send, for the refusal of another content type
+ */
+export async function readJson(
+  c: AppContext,
+  limit: number,
+  expected = "Send JSON, with `Content-Type: application/json`.",
+): Promise<Json> {
   const type = c.req.header("content-type") ?? "";
-  if (!/^application\/(json|[\w.-]+\+json)\s*(;|$)/i.test(type)) {
-    const detail = "Send JSON, with `Content-Type: application/json`.";
+  if (!isJsonType(type)) throw new ProblemError("unsupported_media_type", expected);
+  const charset = foreignCharset(type);
+  if (charset !== null) {
+    const detail = `JSON is UTF-8, and this body is declared as ${charset}: send it as UTF-8.`;
     throw new ProblemError("unsupported_media_type", detail);
   }
   const bytes = await readBytes(c, limit);
@@ -24,16 +36,27 @@ export async function readJson(c: AppContext, limit: number): Promise<Json> {
   return parsed.value;
 }
 
-/**
- * Reads a whole body of at most `limit` bytes. They are counted while they arrive, because `content-length`
- * may be missing or false.
- */
+/** Reads a whole body, decoded if it is compressed; it may have at most `limit` bytes, before and after that. */
 export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const coding = codingOf(c.req.header("content-encoding"));
+  const bytes = await readSent(c, limit);
+  return coding === null ? bytes : decode(bytes, coding, limit);
+}
+
+/**
+ * Reads the body as it was sent. Its bytes are counted while they arrive, because `content-length` may be
+ * missing or false.
+ */
+async function readSent(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(c.req.header("content-length") ?? 0);
   const { body } = c.req.raw;
   if (!body) return new Uint8Array();
-  // HTTP ends a body at its declared length, so this one can't be longer than `limit`.
-  if (declared > 0 && declared <= limit) return new Uint8Array(await c.req.raw.arrayBuffer());
+  if (declared > 0 && declared <= limit) {
+    // HTTP ends a body at its declared length, so only a caller that is not HTTP can send more.
+    const bytes = new Uint8Array(await c.req.raw.arrayBuffer());
+    if (bytes.length > limit) throw tooLarge(limit);
+    return bytes;
+  }
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of body) {
@@ -42,10 +65,7 @@ export async function readBytes(c: AppContext, limit: number): Promise<Uint8Arra
     else chunks.length = 0;
     if (size > MAX_DRAIN) break;
   }
-  if (size > limit || declared > limit) {
-    const detail = `The body has more than the ${limit} bytes allowed here.`;
-    throw new ProblemError("payload_too_large", detail);
-  }
+  if (size > limit || declared > limit) throw tooLarge(limit);
   const whole = new Uint8Array(size);
   let offset = 0;
   for (const chunk of chunks) {

@@ -9,12 +9,20 @@ import type { Problem } from "../protocol/resources.ts";
 export class ProblemError extends Error {
   readonly code: ProblemCode;
   readonly errors: Problem["errors"];
+  readonly headers: Record<string, string>;
 
-  constructor(code: ProblemCode, detail: string, errors?: Problem["errors"]) {
+  /** @param headers of the answer */
+  constructor(
+    code: ProblemCode,
+    detail: string,
+    errors?: Problem["errors"],
+    headers: Record<string, string> = {},
+  ) {
     super(detail);
     this.name = "ProblemError";
     this.code = code;
     this.errors = errors;
+    this.headers = headers;
   }
 }
 
@@ -47,6 +55,7 @@ export function answerError(error: Error, c: Context): Response {
   if (body.status === 401) c.header("www-authenticate", 'Bearer realm="dialout"');
   const retryAfter = RETRY_AFTER_S.get(problem.code);
   if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
+  for (const [name, value] of Object.entries(problem.headers)) c.header(name, value);
   c.header("content-type", "application/problem+json");
   return c.body(JSON.stringify(body), body.status as ContentfulStatusCode);
 }

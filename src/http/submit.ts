@@ -1,21 +1,17 @@
 import { createHash } from "node:crypto";
 import { ulid } from "ulid";
-import type { JsonObject } from "../protocol/codec.ts";
-import { parseJson } from "../protocol/codec.ts";
-import { parseExact } from "../protocol/exact-json.ts";
+import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import {
-  idempotencyKey,
-  jobOptions,
-  type SubmitJobBody,
-  submitJobBody,
-} from "../protocol/resources.ts";
+import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
+import { type FormPart, readForm } from "./form.ts";
+import { parseParameters } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
+import { submitOf } from "./submit-form.ts";
 
 /** A job that its space has accepted and stored. */
 export interface AcceptedJob {
@@ -28,19 +24,23 @@ export interface AcceptedJob {
   cancelOnDisconnect: boolean;
 }
 
+const EXPECTED =
+  "Send JSON, with `Content-Type: application/json`, or a form with files, as `multipart/form-data`.";
+
 /** Submits the job in the request's body, JSON or multipart, to its space. */
 export async function submitJob(
   c: AppContext,
   space: string,
   caller: Caller,
 ): Promise<AcceptedJob> {
-  const isForm = /^multipart\/form-data\s*;/i.test(c.req.header("content-type") ?? "");
-  if (!isForm) {
-    const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes));
+  const type = c.req.header("content-type") ?? "";
+  if (!/^multipart\/form-data\s*(?:;|$)/i.test(type.trim())) {
+    const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes, EXPECTED));
     return submitBody(c, space, caller, body, []);
   }
   const settings = parseSettings(await callSpaceForText(c, space, (stub) => stub.describe(caller)));
-  const { body, uploads } = await readForm(c);
+  const parts = readForm(await readBytes(c, LIMITS.uploadBytes), type);
+  const { body, files: uploads } = submitOf(parts);
   const fields = uploads.map(({ field }) => field);
   // Checked before any file is stored; the object checks again when the job arrives.
   const admission = admitInput(settings, body.input, fields);
@@ -120,92 +120,37 @@ export function preferredWait(prefer: string | undefined): number | null {
   );
 }
 
-interface FormFile {
-  field: string;
-  file: File;
-}
-
-/**
- * Reads a form. The text part `input` is a JSON object. A part with the name of an option sets that option:
- * `requires` is a list separated by commas, `webhook` a URL. Any other text part is a field of the input.
- */
-async function readForm(c: AppContext): Promise<{ body: SubmitJobBody; uploads: FormFile[] }> {
-  const bytes = await readBytes(c, LIMITS.uploadBytes);
-  const headers = { "content-type": c.req.header("content-type") ?? "" };
-  let form: FormData;
-  try {
-    form = await new Response(bytes, { headers }).formData();
-  } catch {
-    throw new ProblemError("invalid_multipart", "The form could not be read: check its boundary.");
-  }
-  const uploads: FormFile[] = [];
-  let input: JsonObject = {};
-  const options: JsonObject = {};
-  for (const [field, value] of form.entries()) {
-    if (typeof value !== "string") uploads.push({ field, file: value });
-    else if (field === "input") input = { ...input, ...readInput(value) };
-    else if (field === "requires") options.requires = value.split(",").map((word) => word.trim());
-    else if (TEXT_OPTIONS.has(field)) options[field] = value;
-    else if (Object.hasOwn(jobOptions, field)) options[field] = scalar(value);
-    else input[field] = value;
-  }
-  if (uploads.length > LIMITS.filesPerJob) {
-    throw new ProblemError(
-      "invalid_request",
-      `A job may have ${LIMITS.filesPerJob} files at most.`,
-    );
-  }
-  return { body: validate(submitJobBody, { ...options, input }), uploads };
-}
-
-const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
-
-function readInput(text: string): JsonObject {
-  const parsed = parseJson(text, LIMITS.inputDepth, parseExact);
-  const value = parsed.ok ? parsed.value : null;
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
-  const why = parsed.ok ? "" : ` ${parsed.message}`;
-  throw new ProblemError("invalid_request", `The form part \`input\` must be a JSON object.${why}`);
-}
-
-function scalar(text: string): string | number | boolean {
-  if (text === "true" || text === "false") return text === "true";
-  return text.trim() === "" || Number.isNaN(Number(text)) ? text : Number(text);
-}
-
 async function storeFiles(
   c: AppContext,
   space: string,
-  uploads: FormFile[],
+  uploads: readonly FormPart[],
 ): Promise<StoredFile[]> {
   const folder = `spaces/${space}/inputs/${ulid()}`;
   return Promise.all(
-    uploads.map(async ({ field, file }, index) => {
+    uploads.map(async ({ field, fileName, type, bytes }, index) => {
       const key = `${folder}/${index}`;
-      const bytes = await file.arrayBuffer();
       await c.env.FILES.put(key, bytes);
       return {
-        field: field.slice(0, 60),
-        name: safeName(file.name),
-        content_type: safeType(file.type),
-        size: file.size,
-        sha256: createHash("sha256").update(new Uint8Array(bytes)).digest("hex"),
+        field,
+        name: displayName(fileName ?? ""),
+        content_type: fileType(type),
+        size: bytes.length,
+        sha256: createHash("sha256").update(bytes).digest("hex"),
         key,
       };
     }),
   );
 }
 
-/** The last part of a file's name, without control characters; for display, never to be used as a path. */
-export function safeName(name: string): string {
-  const last = name.split(/[/\\]/).at(-1) ?? "";
-  const clean = last
-    .replace(/[\p{Cc}\p{Cf}]/gu, "")
-    .slice(0, 120)
-    .trim();
-  return clean === "" || clean === "." || clean === ".." ? "file" : clean;
-}
-
-function safeType(type: string): string {
-  return /^[\w.+-]{1,60}\/[\w.+-]{1,60}$/.test(type) ? type : "application/octet-stream";
+/**
+ * The file's type as it was sent, with parameters such as those of `audio/webm;codecs=opus`; without them if
+ * they are malformed.
+ */
+function fileType(sent: string | null): string {
+  const [essence = ""] = (sent ?? "").split(";", 1);
+  if (!/^[\w.+!#$&^-]{1,127}\/[\w.+!#$&^-]{1,127}$/.test(essence.trim())) {
+    return "application/octet-stream";
+  }
+  const isWhole = sent !== null && /^[\x20-\x7e]{1,255}$/.test(sent) && parseParameters(sent);
+  return isWhole ? sent : essence.trim();
 }

@@ -24,6 +24,7 @@ export const PROBLEMS = {
   invalid_json: { status: 400, title: "The body is not valid JSON" },
   invalid_request: { status: 422, title: "The request is not valid" },
   invalid_multipart: { status: 400, title: "The body is not valid multipart form data" },
+  invalid_encoding: { status: 400, title: "The body can't be decompressed" },
   unsupported_media_type: { status: 415, title: "The content type is not supported" },
   payload_too_large: { status: 413, title: "The body is too large" },
   not_authenticated: { status: 401, title: "Not authenticated" },

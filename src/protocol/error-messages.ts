@@ -87,7 +87,7 @@ const NAMED_FIELDS = 5;
 const NAMED_LENGTH = 60;
 
 function unknownFields(keys: readonly string[]): string {
-  const names = keys.slice(0, NAMED_FIELDS).map((key) => key.slice(0, NAMED_LENGTH));
+  const names = keys.slice(0, NAMED_FIELDS).map((key) => key.slice(0, NAMED_LENGTH).toWellFormed());
   const more = keys.length > NAMED_FIELDS ? " …" : "";
   const [fields, them] = keys.length > 1 ? ["fields that are", "them"] : ["a field that is", "it"];
   return `has ${fields} not known here: ${names.join(", ")}${more}; check the spelling, or leave ${them} out`;

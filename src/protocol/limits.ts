@@ -16,6 +16,10 @@ export const LIMITS = {
   batchJobs: 1_000,
   /** Largest multipart body, bytes: it is in a Worker's memory of 128 MB while it is parsed. */
   uploadBytes: 16_777_216,
+  /** Most parts of a form: each costs time to read, however small it is. */
+  formParts: 1_000,
+  /** Largest headers of one part of a form, bytes: they hold the names of a field and a file. */
+  partHeaderBytes: 8_192,
   /** Most files of one job: their descriptions are in one row. */
   filesPerJob: 16,
   /** Deepest nesting of JSON: deeper values overflow the stack of a recursive reader. */

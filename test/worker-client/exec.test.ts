@@ -246,4 +246,28 @@ describe("files", () => {
       expect(safe.length).toBeLessThanOrEqual(60);
     },
   );
+
+  test.each([
+    ["C:\\Users\\me\\a.txt", "a.txt"],
+    [`${"x".repeat(200)}.tar.gz`, `${"x".repeat(53)}.tar.gz`],
+    [`${"𠮷".repeat(100)}.png`, `${"𠮷".repeat(28)}.png`],
+    ["a\ud842.txt", "a_.txt"],
+    ["हिन्दी.txt", "हिन्दी.txt"],
+    ["می‌خواهم.txt", "می‌خواهم.txt"],
+    ["photo\u202egnp.exe", "photo_gnp.exe"],
+    ["a b; rm -rf.sh", "a_b__rm_-rf.sh"],
+  ])("the name %j is stored as %j", (name, stored) => {
+    expect(safeFileName(name)).toBe(stored);
+  });
+
+  test("with half a surrogate pair in its name reaches the program with a name it can print", async () => {
+    const { edge, connection } = await serveScript(
+      `let t = ""; process.stdin.on("data", (p) => { t += p; }).on("end", () => {
+        process.stdout.write(JSON.stringify({ type: "result", output: JSON.parse(t).files[0].name }) + "\\n");
+      });`,
+    );
+    const file = edge.serve("a.txt", Buffer.from("a"), { name: "a\ud83d.txt" });
+    await connection.dispatch({ files: [file] });
+    expect(await connection.next("result")).toMatchObject({ output: "a\ufffd.txt" });
+  });
 });

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Json } from "../../src/protocol/codec.ts";
+import { shortenName } from "../../src/protocol/file-name.ts";
 import { JobFailure } from "../failure.ts";
 import type { Job } from "../job.ts";
 import type { Log } from "../log.ts";
@@ -77,14 +78,16 @@ async function saveFiles(job: Job, directory: string): Promise<SavedFile[]> {
 
 /** Turns a name from the submitter into a plain file name that keeps its extension and has no path. */
 export function safeFileName(name: string): string {
-  const plain = name
+  const last = name.toWellFormed().split(/[\\/]/).at(-1) ?? "";
+  const plain = last
     .normalize("NFC")
-    .slice(-255)
-    .replace(/^.*[\\/]/s, "")
-    .replace(/[^\p{L}\p{N}._-]/gu, "_")
+    .replace(/(?!\u200c|\u200d)[^\p{L}\p{M}\p{N}._-]/gu, "_")
     .replace(/^\.+/, "");
-  return plain.slice(-60) || "file";
+  return shortenName(plain, SAVED_NAME_LENGTH) || "file";
 }
+
+/** Takes up to three bytes each, of the 255 that a file system allows, which leaves room for the index. */
+const SAVED_NAME_LENGTH = 60;
 
 type ProgramExit =
   | { type: "exited"; code: number }

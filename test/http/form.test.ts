@@ -1,0 +1,280 @@
+import { Buffer } from "node:buffer";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { type FormPart, readForm, textOf } from "../../src/http/form.ts";
+import { ProblemError } from "../../src/http/problems.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
+import { anyText } from "../protocol/noise.ts";
+import { FORM_WRITERS, type FormWriter, type SentForm, type SentPart } from "./form-writers.ts";
+
+/** What a browser writes as `%22` it also writes for a quote, and a backslash may or may not escape: both are left out. */
+const anyName = fc
+  .oneof(
+    anyText({ maxLength: 20 }),
+    fc.constantFrom("__proto__", "constructor", "toString", "größe", 'a"b', "a;b=c", "", "input"),
+    fc.constantFrom("a.png", "a b.png", "猫.png", 'a"; filename="b', "a\r\nb", "100%.png"),
+  )
+  .filter((name) => !/%(22|0d|0a)|\\|[\u2028\u2029]|^=\?/i.test(name));
+
+/** Content that resembles the boundaries around it. */
+const anyContent = fc.oneof(
+  fc.uint8Array({ maxLength: 200 }),
+  fc
+    .array(
+      fc.constantFrom(
+        "\r\n",
+        "--",
+        "-",
+        "\r",
+        "\n",
+        "------WebKitFormBoundary",
+        "8d7b0e",
+        "\0",
+        "x",
+      ),
+      { maxLength: 12 },
+    )
+    .map((pieces) => new Uint8Array(Buffer.from(pieces.join("")))),
+);
+
+const anyPart: fc.Arbitrary<SentPart> = fc.oneof(
+  fc.record({ name: anyName, content: anyText().map((text) => new Uint8Array(Buffer.from(text))) }),
+  fc.record({
+    name: anyName,
+    fileName: anyName.filter((name) => name !== ""),
+    content: anyContent,
+  }),
+);
+
+function sent({ name, fileName = "", content }: SentPart) {
+  return { field: name, fileName, content: Buffer.from(content).toString("latin1") };
+}
+
+function received({ field, fileName, bytes }: FormPart) {
+  return { field, fileName: fileName ?? "", content: Buffer.from(bytes).toString("latin1") };
+}
+
+function read({ body, contentType }: SentForm): FormPart[] {
+  return readForm(body, contentType);
+}
+
+const BOUNDARY = "multipart/form-data; boundary=b";
+
+/** A form whose lines are given, each of which ends with CRLF. */
+function lines(...text: string[]): SentForm {
+  const body = new Uint8Array(Buffer.from(`${text.join("\r\n")}\r\n`, "latin1"));
+  return { body, contentType: BOUNDARY };
+}
+
+function onePart(...headers: string[]): SentForm {
+  return lines("--b", ...headers, "", "content", "--b--");
+}
+
+function problemOf(read: () => unknown): ProblemError {
+  try {
+    read();
+  } catch (error) {
+    if (error instanceof ProblemError) return error;
+    throw error;
+  }
+  throw new Error("it was read");
+}
+
+describe("a form", () => {
+  it.each(Object.entries(FORM_WRITERS))(
+    "as %s writes it has every part, in order, with every byte (H6)",
+    (_, write: FormWriter) => {
+      fc.assert(
+        fc.property(fc.array(anyPart, { maxLength: 8 }), (parts) => {
+          expect(read(write(parts)).map(received)).toEqual(parts.map(sent));
+        }),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  it("that is damaged is read or refused with a reason, and never with another error (H3)", () => {
+    const writers = fc.constantFrom(...Object.values(FORM_WRITERS));
+    const damage = fc.record({ at: fc.nat(), by: fc.string({ maxLength: 4 }), drop: fc.nat(9) });
+    fc.assert(
+      fc.property(fc.array(anyPart, { maxLength: 4 }), writers, damage, (parts, write, change) => {
+        const { body, contentType } = write(parts);
+        const at = change.at % (body.length + 1);
+        const damaged = Buffer.concat([
+          body.subarray(0, at),
+          Buffer.from(change.by),
+          body.subarray(at + change.drop),
+        ]);
+        try {
+          for (const part of readForm(new Uint8Array(damaged), contentType)) textOf(part);
+        } catch (error) {
+          if (!(error instanceof ProblemError)) throw error;
+          expect(error.message.length).toBeGreaterThan(20);
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("that is cut off anywhere is refused (H3)", () => {
+    const { body, contentType } = (FORM_WRITERS.curl as FormWriter)([
+      { name: "prompt", content: new Uint8Array(Buffer.from("a cat")) },
+      { name: "image", fileName: "a.png", content: new Uint8Array(60) },
+    ]);
+    const whole = body.length - "\r\n".length;
+    for (let length = 0; length < whole; length += 1) {
+      const cut = problemOf(() => readForm(body.slice(0, length), contentType));
+      expect(cut.code).toBe("invalid_multipart");
+    }
+    expect(readForm(body.slice(0, whole), contentType)).toHaveLength(2);
+  });
+});
+
+describe("a part of a form", () => {
+  it.each([
+    ["form-data; name=prompt", "prompt", null],
+    ["form-data; name=image; filename=a.png", "image", "a.png"],
+    ["form-data;name=image;filename=a b.png", "image", "a b.png"],
+    ["form-data; filename=a.png; name=image", "image", "a.png"],
+    ['form-data; name="image"; filename=a.png;', "image", "a.png"],
+    [`form-data; name="image"; filename="x"; filename*=UTF-8''%C3%A9%20.png`, "image", "é .png"],
+    ["form-data; name=image; filename*=iso-8859-1'en'%A3.png", "image", "£.png"],
+    ["form-data; name=image; filename=x.png; filename*=UTF-8''%E9", "image", "x.png"],
+    ["form-data; name=image; filename*=UTF-8''%E9", "image", "UTF-8''%E9"],
+    ["form-data; name=image; filename*=koi8-r''%E9; filename=x", "image", "x"],
+    ['form-data; name="=?utf-8?B?Z3LDtsOfZQ==?="', "größe", null],
+    ['form-data; name="a%22b%0D%0A"; filename="100%25.png"', 'a"b\r\n', "100%25.png"],
+    [
+      String.raw`form-data; name="a\"b"; filename="C:\Users\me\a.txt"`,
+      'a"b',
+      "C:\\Users\\me\\a.txt",
+    ],
+    [String.raw`form-data; name="a\\b"; filename="C:\temp\"`, "a\\b", "C:\\temp\\"],
+    ['form-data; name="a"; filename="a;b=c.png"', "a", "a;b=c.png"],
+    ['form-data; name=""', "", null],
+  ])("with the header %j has its name and its file's name (H6, H6b)", (header, field, fileName) => {
+    const [part] = read(onePart(`Content-Disposition: ${header}`));
+    expect(part).toMatchObject({ field, fileName });
+  });
+
+  it.each([
+    ["without headers", ["X: y"], "Part 1 needs a header"],
+    ["without a name", ["Content-Disposition: form-data"], "Part 1 has no name"],
+    ["that is no form data", ["Content-Disposition: attachment; name=a"], "Part 1 needs a header"],
+    ["named twice", ["Content-Disposition: form-data; name=a; name=b"], "Part 1 needs a header"],
+    [
+      "with two headers",
+      ["Content-Disposition: form-data; name=a", "content-disposition: form-data; name=b"],
+      "Part 1",
+    ],
+    ["with an open quote", ['Content-Disposition: form-data; name="a'], "Part 1 needs a header"],
+    ["in Latin-1", ["Content-Disposition: form-data; name=\xe9"], "not UTF-8"],
+    [
+      "in base64",
+      ["Content-Disposition: form-data; name=a", "Content-Transfer-Encoding: base64"],
+      "send its bytes as they are",
+    ],
+    ["with large headers", [`Content-Disposition: form-data; name=${"a".repeat(9_000)}`], "8192"],
+  ])("%s is refused with its reason (H6c)", (_, headers, reason) => {
+    const problem = problemOf(() => read(onePart(...headers)));
+    expect(problem.code).toBe("invalid_multipart");
+    expect(problem.message).toContain(reason);
+  });
+
+  it("may have a harmless `Content-Transfer-Encoding`, and headers that nobody knows", () => {
+    const headers = ["Content-Disposition: form-data; name=a", "X-Y: z"];
+    expect(read(onePart(...headers, "Content-Transfer-Encoding: 8bit"))).toHaveLength(1);
+  });
+
+  it("without any headers, or whose headers never end, is not taken for a piece of the next one (H6c)", () => {
+    const next = ["--b", "Content-Disposition: form-data; name=a", "", "A", "--b--"];
+    for (const form of [
+      lines("--b", "", "lost", ...next),
+      lines("--b", "X: y\n\nlost", ...next),
+      lines("--b", "Content-Disposition: form-data; name=lost", ...next),
+    ]) {
+      expect(problemOf(() => read(form)).code).toBe("invalid_multipart");
+    }
+  });
+
+  it("that a browser sends for a file that nobody chose is left out (H6d)", () => {
+    const chosen = (name: string, content: string) =>
+      lines(
+        "--b",
+        `Content-Disposition: form-data; name="image"; filename="${name}"`,
+        "Content-Type: application/octet-stream",
+        "",
+        content,
+        "--b--",
+      );
+    expect(read(chosen("", ""))).toEqual([]);
+    expect(read(chosen("", "bytes"))).toMatchObject([{ field: "image", fileName: "" }]);
+    expect(read(chosen("empty.png", ""))).toMatchObject([
+      { field: "image", fileName: "empty.png" },
+    ]);
+  });
+
+  it("is text in UTF-8, of which every character is kept, or is refused (H6c)", () => {
+    const text = (type: string, bytes: string) => {
+      const disposition = "Content-Disposition: form-data; name=a";
+      const [part] = read(lines("--b", disposition, `Content-Type: ${type}`, "", bytes, "--b--"));
+      return () => textOf(part as FormPart);
+    };
+    expect(text("text/plain; charset=UTF-8", "\xef\xbb\xbf\xc3\xa9\r\n")()).toBe("\ufeffé\r\n");
+    expect(text("application/octet-stream", "a\0b")()).toBe("a\0b");
+    expect(problemOf(text("text/plain", "\xe9"))).toMatchObject({ code: "invalid_multipart" });
+    expect(problemOf(text("text/plain", "\xe9")).message).toContain("filename");
+    expect(problemOf(text("text/plain; charset=iso-8859-1", "\xe9"))).toMatchObject({
+      code: "unsupported_media_type",
+      message: expect.stringContaining("iso-8859-1"),
+    });
+  });
+});
+
+describe("a form that can't be read", () => {
+  it.each<[string, SentForm, string]>([
+    [
+      "has no boundary in its type",
+      { ...lines(""), contentType: "multipart/form-data" },
+      "boundary",
+    ],
+    [
+      "has an empty boundary",
+      { ...lines(""), contentType: `${BOUNDARY.slice(0, -1)}""` },
+      "boundary",
+    ],
+    ["is empty", { body: new Uint8Array(), contentType: BOUNDARY }, "The body is empty"],
+    ["has another boundary", lines("--c", "--c--"), "doesn't have the boundary"],
+    ["ends early", lines("--b", "Content-Disposition: form-data; name=a", "", "A"), "cut off"],
+    [
+      "has lines that end with LF",
+      lines('--b\nContent-Disposition: form-data; name="a"\n\nA\n--b--\n'),
+      "must end with CRLF",
+    ],
+  ])("because it %s is refused with its reason (H3)", (_, form, reason) => {
+    const problem = problemOf(() => read(form));
+    expect(problem.code).toBe("invalid_multipart");
+    expect(problem.message).toContain(reason);
+  });
+
+  it("because it has too many parts is refused, while the most parts are read (H6e)", () => {
+    const form = (count: number) => {
+      const parts = Array.from({ length: count }, (_, index) => ({
+        name: String(index),
+        content: new Uint8Array(),
+      }));
+      return () => read((FORM_WRITERS.curl as FormWriter)(parts));
+    };
+    expect(form(LIMITS.formParts)()).toHaveLength(LIMITS.formParts);
+    expect(problemOf(form(LIMITS.formParts + 1)).code).toBe("payload_too_large");
+  });
+
+  it("is refused quickly, whatever its headers are", () => {
+    const header = `Content-Disposition: form-data; name=${" ".repeat(4_000)}"${"\\".repeat(4_000)}`;
+    const parts = Array.from({ length: LIMITS.formParts }, () => ["--b", header, "", ""]).flat();
+    const start = performance.now();
+    problemOf(() => read(lines(...parts, "--b--")));
+    problemOf(() => read(lines("--b", "X: y", "", "", ...parts.slice(4), "--b--")));
+    expect(performance.now() - start).toBeLessThan(10_000);
+  });
+});
