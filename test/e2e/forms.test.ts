@@ -43,20 +43,20 @@ function shell(line: string): Promise<string> {
 
 describe("a form that curl sends", () => {
   it("has its texts, its files with their names and types, and every field (H6)", async () => {
-    const path = await fileNamed('größe "1".png', "pixels");
+    const image = await fileNamed("größe 1.png", "pixels");
     const json = await fileNamed("input.json", '{"steps": 30, "seed": 18446744073709551615}');
     const job = await curl(
       ...["-F", "prompt=a cat", "-F", "__proto__=x", "-F", "tag=a", "-F", "tag=b"],
-      ...["-F", `image=@${path.replaceAll('"', '\\"')}`.replace(/@(.*)/, '@"$1"')],
-      ...["-F", "image=@-;filename=C:\\me\\b.webm;type=audio/webm;codecs=opus"],
+      ...["-F", `image=@${image}`],
+      ...["-F", `image=@${image};type=audio/webm\\;codecs=opus;filename=C:\\me\\b "2".webm`],
       ...["-F", `input=@${json};type=application/json`, "-F", "priority=5"],
     );
     expect(job).toMatchObject({
       input: { prompt: "a cat", tag: ["a", "b"], steps: 30 },
       priority: 5,
       files: [
-        { field: "image", name: 'größe "1".png', content_type: "image/png", size: 6 },
-        { field: "image", size: 0 },
+        { field: "image", name: "größe 1.png", content_type: "image/png", size: 6 },
+        { field: "image", name: 'b "2".webm', size: 6 },
       ],
     });
     expect(Object.keys(job.input)).toContain("__proto__");
@@ -73,7 +73,7 @@ describe("a form that curl sends", () => {
     expect(JSON.parse(json)).toMatchObject({ input: { n: 1 } });
     const form = String.raw`--b\r\nContent-Disposition: form-data; name=prompt\r\n\r\na cat\r\n--b--\r\n`;
     const type = "-H 'content-type: multipart/form-data; boundary=b'";
-    const answer = await shell(`printf '${form}' | ${submit} ${type}`);
+    const answer = await shell(`printf %b '${form}' | ${submit} ${type}`);
     expect(JSON.parse(answer)).toMatchObject({ input: { prompt: "a cat" } });
   });
 
