@@ -1,6 +1,6 @@
 import { parse, stringify } from "lossless-json";
 import type { Json } from "../src/protocol/codec.ts";
-import { mayLoseDigits } from "../src/protocol/exact-json.ts";
+import { mayLoseDigits, parseExact } from "../src/protocol/exact-json.ts";
 
 /**
  * A value that is sent exactly as the text says. JavaScript's numbers lose digits: `18446744073709551615`
@@ -28,13 +28,17 @@ export class JsonText {
 
 type Path = readonly (string | number)[];
 
+/** Node.js 20 lacks `JSON.rawJSON`. The library that stands in for it there loses fields named `__proto__`. */
+const EXACT =
+  "rawJSON" in JSON ? { parse: parseExact, stringify: JSON.stringify } : { parse, stringify };
+
 /** The value at a path of a JSON text, as JSON text that keeps every digit; `null` if there is no such value. */
 export function exactTextAt(json: string, path: Path): string | null {
-  let value: unknown = parse(json);
+  let value: unknown = EXACT.parse(json);
   for (const name of path) {
     value = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
   }
-  return stringify(value) ?? null;
+  return EXACT.stringify(value) ?? null;
 }
 
 /** The fields of a frame; those in `names` keep the digits of their numbers. */

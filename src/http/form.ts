@@ -5,6 +5,7 @@ import {
   type MultipartPart,
   parseMultipart,
 } from "@remix-run/multipart-parser";
+import { shortenName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   foreignCharset,
@@ -38,33 +39,31 @@ export function readForm(body: Uint8Array<ArrayBuffer>, contentType: string): Fo
     throw malformed("`Content-Type` has no boundary. Let your HTTP library set this header.");
   }
   const form = formBytes(body, boundary);
-  const parts = parseParts(form, boundary).map((part, index) => readPart(part, index + 1));
-  if (parts.length !== countParts(form, boundary)) {
-    throw malformed("The headers of a part must be followed by an empty line, with CRLF.");
-  }
-  return parts.filter(({ fileName, bytes }) => fileName !== "" || bytes.length > 0);
+  const parts = parseParts(form, boundary);
+  const headers = headerBlocks(form, boundary);
+  if (parts.length !== headers.length) throw malformed(NO_EMPTY_LINE);
+  return parts
+    .map((part, index) => readPart(part, headersOf(headers[index] ?? form, index + 1), index + 1))
+    .filter(({ fileName, bytes }) => fileName !== "" || bytes.length > 0);
 }
 
 /** The text of a part. */
 export function textOf({ field, type, bytes }: FormPart): string {
   const charset = foreignCharset(type ?? "");
   if (charset !== null) {
-    const detail = `The part \`${field}\` is in ${charset}: send text as UTF-8.`;
+    const detail = `The part \`${shortenName(field, 60)}\` is in ${shortenName(charset, 60)}: send text as UTF-8.`;
     throw new ProblemError("unsupported_media_type", detail);
   }
-  try {
-    // A byte order mark is kept: texts keep every character.
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    const detail = `The part \`${field}\` is not UTF-8 text. A part that is a file needs a file name: \`filename="…"\` in its \`Content-Disposition\`.`;
-    throw malformed(detail);
-  }
+  const text = utf8(bytes);
+  if (text !== null) return text;
+  const detail = `The part \`${shortenName(field, 60)}\` is not UTF-8 text. A part that is a file needs a file name: \`filename="…"\` in its \`Content-Disposition\`.`;
+  throw malformed(detail);
 }
 
 /** The body from its first boundary on: RFC 2046 allows text before it. */
 function formBytes(body: Uint8Array<ArrayBuffer>, boundary: string): Uint8Array<ArrayBuffer> {
   const bytes = bufferOf(body);
-  const begins = bytes.indexOf(`--${boundary}`, 0, "latin1") === 0;
+  const begins = bytes.toString("latin1", 0, 2 + boundary.length) === `--${boundary}`;
   const start = begins ? 0 : bytes.indexOf(`\n--${boundary}`, 0, "latin1") + 1;
   if (!begins && start === 0) {
     const detail =
@@ -100,29 +99,75 @@ function parseParts(form: Uint8Array<ArrayBuffer>, boundary: string): MultipartP
   }
 }
 
-function readPart(part: MultipartPart, number: number): FormPart {
-  const headers = headersOf(part, number);
-  const disposition = dispositionOf(headers["content-disposition"], number);
-  const field = nameParameter(disposition, "name");
-  if (field === null) throw malformed(`Part ${number} has no name.`);
-  const encoding = headers["content-transfer-encoding"] ?? "binary";
-  if (!/^(?:binary|[78]bit)$/i.test(encoding)) {
-    throw malformed(`The part \`${field}\` is in ${encoding}: send its bytes as they are.`);
+/**
+ * The headers of every part, from its boundary to its empty line. The parser doesn't show them as they were
+ * sent: it takes a part without empty line for the beginning of the next one, and leaves out lines without `:`,
+ * such as the second line of a long header, in which the name of a file may be.
+ */
+function headerBlocks(form: Uint8Array<ArrayBuffer>, boundary: string): Buffer[] {
+  const bytes = bufferOf(form);
+  const length = 2 + boundary.length;
+  const blocks: Buffer[] = [];
+  let end = length;
+  while (bytes.toString("latin1", end, end + 2) !== "--") {
+    const next = bytes.indexOf(`\r\n--${boundary}`, end, "latin1");
+    const emptyLine = bytes.indexOf("\r\n\r\n", end, "latin1");
+    if (next < 0 || emptyLine < 0 || emptyLine > next) throw malformed(NO_EMPTY_LINE);
+    blocks.push(bytes.subarray(end, emptyLine));
+    end = next + 2 + length;
   }
-  return {
-    field,
-    fileName: nameParameter(disposition, "filename"),
-    type: headers["content-type"] ?? null,
-    bytes: bytesOf(part),
-  };
+  return blocks;
 }
 
-function headersOf(part: MultipartPart, number: number): MultipartPart["headers"] {
-  try {
-    return part.headers;
-  } catch {
-    throw malformed(`The headers of part ${number} are not UTF-8.`);
+const NO_EMPTY_LINE = "The headers of a part must be followed by an empty line, with CRLF.";
+
+/** The headers of a part, by their names in lower case. */
+function headersOf(block: Uint8Array, number: number): ReadonlyMap<string, string> {
+  const text = utf8(block);
+  if (text === null) throw malformed(`The headers of part ${number} are not UTF-8.`);
+  const [afterBoundary = "", ...lines] = text.replace(/\r\n[ \t]+/g, " ").split("\r\n");
+  const headers = new Map<string, string>();
+  for (const line of lines) {
+    const colon = line.indexOf(":");
+    const name = line.slice(0, colon).trim().toLowerCase();
+    if (colon < 0 || headers.has(name)) {
+      throw malformed(`Part ${number} has a header without a colon, or one that stands twice.`);
+    }
+    headers.set(name, line.slice(colon + 1).trim());
   }
+  if (afterBoundary.trim() === "") return headers;
+  throw malformed(`There is more than the boundary in its line before part ${number}.`);
+}
+
+/** The text of UTF-8 bytes, of which every character is kept; `null` if they are not UTF-8. */
+function utf8(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function readPart(
+  part: MultipartPart,
+  headers: ReadonlyMap<string, string>,
+  number: number,
+): FormPart {
+  const disposition = dispositionOf(headers.get("content-disposition"), number);
+  const field = nameParameter(disposition, "name");
+  if (field === null) throw malformed(`Part ${number} has no name.`);
+  const fileName = nameParameter(disposition, "filename");
+  const type = headers.get("content-type") ?? null;
+  const encoding = headers.get("content-transfer-encoding") ?? "binary";
+  if (!/^(?:binary|[78]bit)$/i.test(encoding)) {
+    throw malformed(
+      `Part ${number} is in ${shortenName(encoding, 60)}: send its bytes as they are.`,
+    );
+  }
+  if (fileName === null && /^multipart\//i.test(type ?? "")) {
+    throw malformed(`Part ${number} has parts itself: send each file as a part of the form.`);
+  }
+  return { field, fileName, type, bytes: bytesOf(part) };
 }
 
 function dispositionOf(header: string | undefined, number: number): ParameterHeader {
@@ -137,24 +182,6 @@ function bytesOf(part: MultipartPart): Uint8Array<ArrayBuffer> {
   const [only, ...more] = part.content;
   if (only === undefined) return new Uint8Array();
   return (more.length === 0 ? only : part.bytes) as Uint8Array<ArrayBuffer>;
-}
-
-/**
- * Counts the parts by their boundaries. The parser takes a part whose headers never end for the beginning of
- * the next one, and its content for headers that it doesn't know.
- */
-function countParts(form: Uint8Array<ArrayBuffer>, boundary: string): number {
-  const bytes = bufferOf(form);
-  const length = 2 + boundary.length;
-  let count = 0;
-  let end = length;
-  while (bytes.toString("latin1", end, end + 2) !== "--") {
-    const next = bytes.indexOf(`\r\n--${boundary}`, end, "latin1");
-    if (next < 0) return -1;
-    count += 1;
-    end = next + 2 + length;
-  }
-  return count;
 }
 
 function bufferOf(bytes: Uint8Array<ArrayBuffer>): Buffer {

@@ -1,5 +1,6 @@
 import { type Json, type JsonObject, parseJson } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import { shortenName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { jobOptions, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { jsonObject } from "../protocol/values.ts";
@@ -58,7 +59,7 @@ function checkFiles(files: readonly FormPart[]): void {
   }
   const long = files.find(({ field }) => field.length > FIELD_LENGTH);
   if (!long) return;
-  const field = `${long.field.slice(0, 60).toWellFormed()}…`;
+  const field = `${shortenName(long.field, 60)}…`;
   throw invalid(
     `The field \`${field}\`: a file's field may have ${FIELD_LENGTH} characters at most.`,
   );

@@ -68,6 +68,7 @@ describe("a submit over HTTP", () => {
       "invalid_request",
     ],
     ["with an unknown field", '{"input":{},"prioriti":1}', 422, "invalid_request"],
+    ["with a field `__proto__`", '{"input":{},"__proto__":{"priority":1}}', 422, "invalid_request"],
     [
       "that is nested too deeply",
       `{"input":{"a":${"[".repeat(99)}${"]".repeat(99)}}}`,

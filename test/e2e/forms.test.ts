@@ -60,6 +60,8 @@ describe("a form that curl sends", () => {
       ],
     });
     expect(Object.keys(job.input)).toContain("__proto__");
+    const chunked = await curl("-H", "transfer-encoding: chunked", "-F", `image=@${image}`);
+    expect(chunked).toMatchObject({ files: [{ size: 6 }] });
     expect(await shell(`curl -s "$JOBS" -F 'input=@${json};type=application/json'`)).toContain(
       '"seed":18446744073709551615',
     );

@@ -42,14 +42,18 @@ function file(
   return { name, fileName, type, content };
 }
 
+function write(parts: readonly SentPart[], style = "curl") {
+  const writer = FORM_WRITERS[style];
+  if (!writer) throw new Error(`nobody writes forms like ${style}`);
+  return writer(parts);
+}
+
 function sendParts(
   space: NamedSpace,
   parts: readonly SentPart[],
-  style = "curl",
+  style?: string,
 ): Promise<Response> {
-  const write = FORM_WRITERS[style];
-  if (!write) throw new Error(`nobody writes forms like ${style}`);
-  const { body, contentType } = write(parts);
+  const { body, contentType } = write(parts, style);
   return send(space, body, contentType);
 }
 
@@ -115,7 +119,7 @@ describe("a submit as a form", () => {
     expect(Object.entries(input as object).sort()).toEqual(Object.entries(job.input).sort());
   });
 
-  it("keeps every field of the part `input`, but a part counts more than a field of the same name (H6f)", async () => {
+  it("keeps every field of the part `input`, but a part counts more than a field of the same name (H6j)", async () => {
     const space = await makeFormSpace();
     const input = '\ufeff{"__proto__":{"a":1},"seed":18446744073709551615,"steps":30}';
     const answer = await sendParts(space, [text("steps", "40"), text("input", input)]);
@@ -186,7 +190,7 @@ describe("a submit as a form", () => {
     expect(problem).toMatchObject({ code: "invalid_request", errors: [{ path: option }] });
   });
 
-  it("with an option that stands twice is refused, except for `requires`, which is a list (H6f)", async () => {
+  it("with an option that stands twice is refused, except for `requires`, which is a list (H6i)", async () => {
     const space = await makeFormSpace();
     const twice = [text("priority", "1"), text("priority", "2")];
     expect((await problemOf(422, sendParts(space, twice))).detail).toContain("priority");
@@ -226,6 +230,18 @@ describe("a submit as a form", () => {
   });
 });
 
+describe("the size of a form", () => {
+  it("may be that of the largest upload, and not one byte more", async () => {
+    const space = await makeFormSpace();
+    const empty = write([file("image", "a", "a/b", new Uint8Array())]).body.length;
+    const most = LIMITS.uploadBytes - empty;
+    const { files } = await accept(space, [file("image", "a", "a/b", new Uint8Array(most))]);
+    expect(files).toMatchObject([{ size: most }]);
+    const over = sendParts(space, [file("image", "a", "a/b", new Uint8Array(most + 1))]);
+    expect(await problemOf(413, over)).toMatchObject({ code: "payload_too_large" });
+  });
+});
+
 describe("the type of a file", () => {
   it.each([
     ["audio/webm;codecs=opus", "audio/webm;codecs=opus"],
@@ -241,7 +257,7 @@ describe("the type of a file", () => {
     ["text", "application/octet-stream"],
     ["", "application/octet-stream"],
     [`text/${"x".repeat(200)}`, "application/octet-stream"],
-  ])("%j is kept as %j (H6g)", async (sent, kept) => {
+  ])("%j is kept as %j (H6k)", async (sent, kept) => {
     const { files } = await accept(await makeFormSpace(), [file("image", "a", sent)]);
     expect(files).toMatchObject([{ content_type: kept }]);
   });

@@ -47,7 +47,7 @@ describe("what a program writes", () => {
   });
 
   test("numbers that JavaScript can't keep reach the program and the edge as they were written (H18)", async () => {
-    const exact = '{"seed":18446744073709551615,"big":1e400,"float":1.0}';
+    const exact = '{"seed":18446744073709551615,"big":1e400,"float":1.0,"__proto__":{"a":1}}';
     const { connection } = await serveScript(`
       const line = require("fs").readFileSync(0, "utf8");
       const input = line.slice(line.indexOf('"input":') + 8, line.lastIndexOf("}"));
