@@ -1,0 +1,444 @@
+"""A remote worker for Dialout in one file. Put your model into `perform`, then:
+
+    DIALOUT_URL=https://dialout.example DIALOUT_SPACE=my-space DIALOUT_TOKEN=dow_… python3 worker.py
+
+The comments name the rules of protocol.md (W20 …) that the code beside them follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+import traceback
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Coroutine, Iterator
+from decimal import Decimal
+from typing import Any
+
+try:
+    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+    from websockets.version import version
+except ImportError:
+    version = "0"
+if sys.version_info < (3, 11) or int(version.split(".")[0]) < 10:
+    sys.exit(
+        "Needed: Python 3.11 and websockets 10, or newer (python3 -m pip install -U websockets)"
+    )
+CONCURRENCY = 1  # how many jobs run at once
+DRAIN_S = 30  # how long running jobs may go on when the worker is stopped
+PROTOCOL = "dialout.worker.v1"
+FINAL_STATUSES = {401, 403, 404, 409, 426}  # W4: dialing again would not help
+FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409}  # W30: nor after these
+JSON: Any = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
+
+
+def perform(job: Job) -> Any:
+    """The model: here it streams each word of the prompt in capitals, one a second.
+
+    It has a thread of its own, so it may block. What it returns is the result: any JSON.
+    """
+    words = str(job.input.get("prompt", "")).split()
+    for number, word in enumerate(words, 1):
+        job.output(word.upper() + " ")  # raises Canceled if nobody wants the job any more
+        job.progress(100 * number / len(words), word)
+        job.canceled.wait(1)  # stands for the work; `canceled` is a threading.Event
+    return {"words": len(words), "files": [len(job.fetch(file)) for file in job.files]}
+
+
+class Failure(Exception):
+    """Fails the job with this message. With `retry` another attempt may follow (W19)."""
+
+    def __init__(self, message: str, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
+
+
+class Canceled(Exception):
+    """The job was canceled, or is no longer this worker's."""
+
+
+class Job:
+    """One attempt: what `perform` needs, and what the edge may have to be sent again."""
+
+    def __init__(self, worker: Worker, frame: dict[str, Any]) -> None:
+        self.worker = worker
+        self.ref = {"job_id": frame["job_id"], "attempt": frame["attempt"]}
+        self.input: dict[str, Any] = frame["input"]
+        self.files: list[dict[str, Any]] = frame["files"]
+        self.canceled = threading.Event()
+        self.outputs: list[str] = []  # W26a: kept until the end is acknowledged
+        self.sent = 0
+        self.latest: str | None = None  # the latest progress
+        self.shown: str | None = None  # the progress that was sent last
+        self.end: str | None = None
+        self.end_sent = False
+
+    def output(self, delta: Any) -> None:
+        """Streams a piece of output: text, or any JSON."""
+        self.check()
+        self.outputs.append(self.encode("A piece of output", type="output", delta=delta))
+        self.worker.wake()
+
+    def progress(self, percent: float, message: str = "") -> None:
+        self.check()
+        known = min(100.0, max(0.0, float(percent)))  # NaN becomes 0
+        frame = {"type": "progress", "progress": known, "message": str(message)[:1000]}
+        self.latest = self.encode("The progress", **frame)
+        self.worker.wake()
+
+    def fetch(self, file: dict[str, Any]) -> bytes:
+        """Fetches a file. Its name comes from a stranger: never use it as a path (W13)."""
+        why = ""
+        for delay in (1, 3, 0):
+            self.check()
+            try:
+                url = urllib.parse.urljoin(self.worker.base, file["url"])  # W14: signed, no token
+                with urllib.request.urlopen(url, timeout=20) as answer:
+                    content: bytes = answer.read(file["size"] + 1)
+                if len(content) == file["size"]:
+                    return content
+                why = f"it should have {file['size']:,} bytes, {len(content):,} came"
+            except urllib.error.HTTPError as error:
+                why = f"the edge answered with status {error.code}"
+                if error.code in (403, 404):
+                    break
+            except (OSError, http.client.HTTPException) as error:
+                why = str(error) or type(error).__name__
+            self.canceled.wait(delay)
+        raise Failure(f"The file {file['name'][:100]!r} could not be fetched: {why}.", retry=True)
+
+    def check(self) -> None:
+        if self.canceled.is_set():
+            raise Canceled
+
+    def run(self) -> None:
+        with self.worker.places:  # a canceled model that still runs keeps its place
+            try:
+                self.check()
+                output = perform(self)
+                self.check()
+                self.end = self.encode("The result", type="result", output=output)
+            except Canceled:
+                self.fail("Stopped before its end.", code="canceled")  # W23
+            except Failure as error:
+                self.fail(str(error), retryable=error.retry)
+            except BaseException as error:  # noqa: BLE001 (also SystemExit: no job may end the worker)
+                traceback.print_exc()
+                self.fail("".join(traceback.format_exception_only(error)).strip())
+        self.worker.wake()
+
+    def fail(self, message: str, code: str = "worker_error", retryable: bool = False) -> None:
+        frame = {"type": "fail", "code": code, "message": message[:2000], "retryable": retryable}
+        self.end = self.encode("The failure", **frame)
+
+    def encode(self, what: str, **frame: Any) -> str:
+        """Writes a frame as JSON; what the edge would refuse fails the job, not the connection."""
+        try:
+            if is_deeper(frame, 64):
+                raise ValueError("it is nested too deep")
+            text = json.dumps({**self.ref, **frame}, **JSON)
+        except (TypeError, ValueError) as error:  # NaN, bytes, a set, a number of numpy …
+            raise Failure(f"{what} can't be sent as JSON: {error}.") from None
+        data = text.encode("utf-8", "backslashreplace")  # half a surrogate pair becomes \udXXX
+        if len(data) > self.worker.max_bytes:
+            limit = self.worker.max_bytes
+            raise Failure(f"{what} takes {len(data):,} bytes; the edge accepts {limit:,}.")
+        return data.decode()
+
+    def unsent(self) -> Iterator[str]:
+        """Yields the frames to send: outputs in order, the latest progress, then the end (W21)."""
+        end = self.end  # read first: no output follows it
+        while self.sent < len(self.outputs):
+            self.sent += 1
+            yield self.outputs[self.sent - 1]
+        if self.latest is not None and self.latest is not self.shown:
+            self.shown = self.latest
+            yield self.shown
+        if end is not None and not self.end_sent:
+            self.end_sent = True
+            yield end
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, (list, tuple)):
+        return False
+    return levels == 0 or any(is_deeper(inner, levels - 1) for inner in value)
+
+
+class Worker:
+    """Keeps the connection to the edge, and the jobs whose end is not acknowledged yet."""
+
+    def __init__(self, base: str, space: str, token: str, worker_id: str) -> None:
+        path = f"/api/spaces/{urllib.parse.quote(space, safe='')}/connect"
+        self.base, self.space, self.worker_id = base, space, worker_id
+        self.url = re.sub("^http", "ws", base) + path
+        self.headers = {"Authorization": f"Bearer {token}"}
+        self.held: dict[tuple[str, int], Job] = {}
+        self.places = threading.Semaphore(CONCURRENCY)
+        self.max_bytes = 1_048_576
+        self.loop = asyncio.get_running_loop()
+        self.news = asyncio.Event()  # there may be something to send
+        self.stopping = asyncio.Event()
+        self.hurry = False
+
+    async def run(self) -> int:
+        """Serves until the edge refuses this worker for good, or until a signal stops it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # on Windows
+                self.loop.add_signal_handler(number, self.stop)
+        code: int = await first_of(self.stay_connected(), self.leave())
+        return code
+
+    def stop(self) -> None:
+        self.hurry = self.stopping.is_set()
+        self.stopping.set()
+        self.news.set()
+
+    def wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the worker has ended
+            self.loop.call_soon_threadsafe(self.news.set)
+
+    async def leave(self) -> int:
+        """Lets the running jobs finish. When it returns, the connection is closed (W28)."""
+        await self.stopping.wait()
+        say(f"stopping; jobs to finish: {len(self.held)}; a second signal gives them back")
+        until = time.monotonic() + DRAIN_S
+        while self.held and not self.hurry and time.monotonic() < until:
+            await asyncio.sleep(0.05)
+        return 1 if self.held else 0
+
+    async def stay_connected(self) -> int:
+        failures = 0  # connections in a row that did not reach `registered`
+        while True:
+            socket = None
+            try:
+                # Short at first, so that several dials fit into the grace of 15 s (W24).
+                socket = await dial(self.url, self.headers, min(15, 5 * (failures + 1)))
+                heartbeat_s, lease_s = await self.register(socket)
+                failures = 0
+                say(f"connected: serving the space {self.space} as {self.worker_id}")
+                pings = send_pings(socket, heartbeat_s)
+                await first_of(self.read(socket, lease_s), self.write(socket), pings)
+            except asyncio.CancelledError:
+                if socket:
+                    await socket.close(1000)  # W28a: jobs that it still holds go back at once
+                raise
+            except Refused as refused:
+                say(f"the edge refused this worker: {refused}")
+                if refused.is_final:
+                    return 1
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd else 1006
+                say(f"disconnected ({code})")
+                if code in FINAL_CODES:
+                    return 1
+            except (OSError, EOFError, WebSocketException) as error:  # also timeouts
+                say(f"no connection to {self.base}: {error or type(error).__name__}")
+            except (LookupError, TypeError, ValueError):  # a frame unlike those of the protocol
+                traceback.print_exc()
+            finally:
+                if socket:
+                    socket.transport.abort()  # a closing handshake could wait for minutes
+            delay = random.random() * min(10, 2**failures)  # W31
+            failures = min(failures + 1, 10)
+            say(f"dialing again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+
+    async def register(self, socket: Any) -> tuple[float, float]:
+        hello = await receive(socket, 15)
+        if hello.get("protocol") != PROTOCOL:  # W5
+            raise Refused(f"it speaks {hello.get('protocol')}, not {PROTOCOL}", is_final=True)
+        self.max_bytes = hello["max_frame_bytes"]
+        resume = [job.ref for job in self.held.values()]  # W25
+        register = {"type": "register", "worker_id": self.worker_id, "concurrency": CONCURRENCY}
+        await send(socket, {**register, "resume": resume})
+        answer: dict[str, Any] = {}
+        while answer.get("type") != "registered":
+            answer = await receive(socket, 15)
+        stored = {key_of(entry): entry["outputs"] for entry in answer["resumed"]}
+        for key, job in list(self.held.items()):
+            if key in stored:
+                job.sent, job.shown, job.end_sent = stored[key], None, False  # W26
+            else:
+                self.forget(key)  # W25a
+        self.news.set()
+        return hello["heartbeat_s"], hello["lease_s"]
+
+    async def read(self, socket: Any, lease_s: float) -> None:
+        while True:
+            frame = await receive(socket, lease_s)  # W10
+            kind = frame.get("type")
+            if kind == "job":
+                await self.start(socket, frame)
+            elif kind in ("ack", "stale"):
+                self.forget(key_of(frame))  # W20a, W22
+            elif kind == "cancel" and key_of(frame) in self.held:
+                self.held[key_of(frame)].canceled.set()
+            elif kind == "cancel":
+                job_id, attempt = key_of(frame)
+                fail = {"type": "fail", "code": "canceled", "message": "Not held here."}
+                await send(socket, {**fail, "job_id": job_id, "attempt": attempt})
+
+    async def start(self, socket: Any, frame: dict[str, Any]) -> None:
+        job_id, attempt = key = key_of(frame)
+        await send(socket, {"type": "accept", "job_id": job_id, "attempt": attempt})
+        if key in self.held:
+            return
+        for older in [held for held in self.held if held[0] == job_id]:
+            self.forget(older)
+        job = self.held[key] = Job(self, frame)
+        # The thread is a daemon, so that a model that never returns can't keep the process alive.
+        threading.Thread(target=job.run, daemon=True).start()
+
+    def forget(self, key: tuple[str, int]) -> None:
+        if job := self.held.pop(key, None):
+            job.canceled.set()
+
+    async def write(self, socket: Any) -> None:
+        drains = False
+        while True:
+            await self.news.wait()
+            self.news.clear()
+            if self.stopping.is_set() and not drains:
+                drains = True
+                await send(socket, {"type": "drain", "reason": "The worker is being stopped."})
+            for key, job in list(self.held.items()):
+                for text in job.unsent():
+                    if key in self.held:
+                        await send(socket, text)
+
+
+class Refused(Exception):
+    """The edge refuses this worker; if `is_final`, for good."""
+
+    def __init__(self, why: str, is_final: bool) -> None:
+        super().__init__(why)
+        self.is_final = is_final
+
+
+def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refused:
+    """What answered is the edge, which gives its reason (W3), or something in front of it."""
+    why = f"status {status}"
+    if problem := re.search(rb"\{.*\}", body or b"", re.DOTALL):
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            why += f": {json.loads(problem[0])['detail']}"
+    if location := headers.get("Location"):
+        why += f", a redirect: set DIALOUT_URL to where {location[:200]} is"
+    return Refused(why, is_final=status in FINAL_STATUSES)
+
+
+DIAL: dict[str, Any] = {"subprotocols": [PROTOCOL], "close_timeout": 1, "ping_interval": None}
+DIAL |= {"compression": None, "max_size": 8 << 20}  # C4
+try:
+    from websockets.asyncio.client import connect
+
+    class Dial(connect):
+        def process_redirect(self, exc: Exception) -> Exception:
+            return exc  # following a redirect could hand the token to another host
+
+    async def dial(url: str, headers: dict[str, str], timeout: float) -> Any:
+        try:
+            return await Dial(url, additional_headers=headers, open_timeout=timeout, **DIAL)
+        except InvalidStatus as error:
+            answer = error.response
+            raise refusal(answer.status_code, answer.headers, answer.body) from None
+
+except ImportError:  # websockets 10 to 12
+    import websockets
+
+    class Protocol(websockets.WebSocketClientProtocol):  # type: ignore[name-defined,misc]
+        async def read_http_response(self) -> Any:
+            status, headers = await super().read_http_response()
+            if status == 101:
+                return status, headers
+            body = b""
+            with contextlib.suppress(TimeoutError):
+                body = await asyncio.wait_for(self.reader.read(65_536), 1)
+            raise refusal(status, headers, body)
+
+    async def dial(url: str, headers: dict[str, str], timeout: float) -> Any:
+        options = {"extra_headers": headers, "open_timeout": timeout, **DIAL}
+        return await websockets.connect(url, create_protocol=Protocol, **options)
+
+
+async def send(socket: Any, frame: dict[str, Any] | str) -> None:
+    with contextlib.suppress(ConnectionClosed):  # `receive` reports it
+        await socket.send(frame if isinstance(frame, str) else json.dumps(frame))
+
+
+async def send_pings(socket: Any, seconds: float) -> None:
+    while True:  # W9: as text; a ping frame of WebSocket does not count
+        await asyncio.sleep(seconds)
+        await send(socket, "ping")
+
+
+async def receive(socket: Any, seconds: float) -> dict[str, Any]:
+    while True:
+        try:
+            text = await asyncio.wait_for(socket.recv(), seconds)
+        except TimeoutError:
+            raise TimeoutError(f"nothing came for {seconds:.0f} s") from None
+        if text != "pong":
+            break
+    frame: dict[str, Any] = json.loads(text, parse_int=parse_int)
+    if frame.get("type") == "error":
+        say(f"the edge says: {frame.get('message')}")
+    return frame
+
+
+def parse_int(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < 4000 else Decimal(digits)  # int() refuses longer ones
+
+
+def key_of(frame: dict[str, Any]) -> tuple[str, int]:
+    return frame["job_id"], frame["attempt"]
+
+
+async def first_of(*coroutines: Coroutine[Any, Any, Any]) -> Any:
+    """Runs them together until one of them ends, and returns what that one returned."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def say(words: str) -> None:
+    print(time.strftime("%H:%M:%S"), words, file=sys.stderr, flush=True)
+
+
+def setting(name: str, pattern: str, what: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not re.fullmatch(pattern, value):
+        sys.exit(f"{name} must be {what}.")
+    return value
+
+
+async def main() -> int:
+    base = setting("DIALOUT_URL", r"(https?|wss?)://\S+", "an address with http:// or https://")
+    space = setting("DIALOUT_SPACE", ".+", "the name of the space")
+    token = setting("DIALOUT_TOKEN", "[!-~]+", "a worker token of the space")
+    # W6b: give it a fixed name if only one such process ever runs at a time.
+    worker_id = os.environ.get("DIALOUT_WORKER_ID") or f"python-{uuid.uuid4().hex[:8]}"
+    return await Worker(re.sub("^ws", "http", base.rstrip("/")), space, token, worker_id).run()
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

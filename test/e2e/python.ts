@@ -1,0 +1,28 @@
+import { join } from "node:path";
+import { onTestFinished } from "vitest";
+import { ROOT } from "../../scripts/local.ts";
+import { Program } from "../support/program.ts";
+
+/** To run the tests with another Python, such as one that has a newer `websockets`. */
+export const PYTHON = process.env.PYTHON ?? "/usr/bin/python3";
+export const PYTHON_WORKER = join(ROOT, "docs/examples/worker.py");
+const WITH_MODELS = join(import.meta.dirname, "models.py");
+
+/** Starts the Python worker of docs/protocol.md with the models of `models.py`; it is killed when the test ends. */
+export function launchPythonWorker(
+  edge: { url: string; space: string; token: string },
+  { script = WITH_MODELS, args = [] as string[] } = {},
+): Program {
+  const env = {
+    DIALOUT_URL: edge.url,
+    DIALOUT_SPACE: edge.space,
+    DIALOUT_TOKEN: edge.token,
+    PYTHONDONTWRITEBYTECODE: "1",
+  };
+  const [first = script, ...rest] = [...args, script];
+  const worker = new Program(first, rest, env, PYTHON);
+  onTestFinished(async () => {
+    await worker.stop("SIGKILL");
+  });
+  return worker;
+}
