@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../../src/queue/admission.ts";
-import type { SpaceSnapshot } from "../../src/queue/status.ts";
+import type { Candidate } from "../../src/queue/dispatch.ts";
 
 const OPEN: SpaceSettings = {
   ...DEFAULT_SETTINGS,
@@ -44,14 +44,12 @@ describe("an input", () => {
   });
 });
 
-function worker(
-  more: Partial<SpaceSnapshot["workers"][number]> = {},
-): SpaceSnapshot["workers"][number] {
+function worker(more: Partial<Candidate> = {}): Candidate {
   const idle = { slots: 1, busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
-  return { id: "w", name: null, ...idle, ...more };
+  return { id: "w", ...idle, ...more };
 }
 
-function snapshotOf(workers: SpaceSnapshot["workers"]) {
+function snapshotOf(workers: readonly Candidate[]) {
   return { workers, queued: 0 };
 }
 

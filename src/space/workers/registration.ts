@@ -36,6 +36,7 @@ export class Registration {
       offered: frame.concurrency,
       capabilities: frame.capabilities,
       load: 0,
+      isSilent: false,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
