@@ -9,6 +9,7 @@ import {
   SUBSCRIBER_PROTOCOL,
   serverFrame,
 } from "../protocol/subscriber-frames.ts";
+import { HEARTBEAT_MS, SocketHeartbeat } from "./socket-heartbeat.ts";
 
 export interface SpaceSocketHandlers {
   onOpen(): void;
@@ -32,6 +33,7 @@ export function dialSpace(
   handlers: SpaceSocketHandlers,
 ): SpaceSocket {
   let open = false;
+  const heartbeat = new SocketHeartbeat();
   const socket = new ReconnectingWebSocket(() => addressOf(space, since()), SUBSCRIBER_PROTOCOL, {
     // Each page waits a different time, so that they don't all reconnect at once.
     minReconnectionDelay: 300 + Math.random() * 700,
@@ -42,6 +44,7 @@ export function dialSpace(
   });
   socket.onopen = () => {
     open = true;
+    heartbeat.onReceived();
     handlers.onOpen();
   };
   socket.onclose = (event) => {
@@ -51,6 +54,8 @@ export function dialSpace(
     else handlers.onDisconnect(neverOpened);
   };
   socket.onmessage = (event: MessageEvent<unknown>) => {
+    heartbeat.onReceived();
+    if (event.data === "pong") return;
     const text = typeof event.data === "string" ? event.data : "";
     const parsed = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
     if (!parsed.ok) return;
@@ -58,6 +63,11 @@ export function dialSpace(
     // Frames that a newer edge may send are ignored (C1).
     if (read.success) handlers.onFrame(read.data);
   };
+  setInterval(() => {
+    if (!open) return;
+    if (heartbeat.beat() === "ping") socket.send("ping");
+    else socket.reconnect();
+  }, HEARTBEAT_MS);
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
     redial: () => socket.reconnect(),

@@ -33,8 +33,18 @@ export function pillOf(state: Pick<PageState, "link" | "space" | "status">): Pil
   return workerPill(state.status);
 }
 
-export function workerPill(status: SpaceStatus): Pill {
-  return PILLS[status.worker];
+export function workerPill({ worker, worker_silent_s: silentS }: SpaceStatus): Pill {
+  if (worker !== "connected" || silentS === undefined) return PILLS[worker];
+  return { state: "reconnecting", text: `Not heard of for ${formatSeconds(silentS)}` };
+}
+
+/** How long a job that is submitted now would wait; `undefined` if there is no worker for it. */
+export function waitText(status: SpaceStatus | null): string | undefined {
+  if (status === null) return undefined;
+  const { worker, estimated_wait_s: wait } = status;
+  if (wait === null) return worker === "connected" ? "unknown" : undefined;
+  if (wait === 0) return "none";
+  return wait < 1 ? formatSeconds(wait) : `about ${formatSeconds(wait)}`;
 }
 
 /** Explains why the edge closed the page's socket for good. */
@@ -72,6 +82,7 @@ export function submitHint(
 function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): boolean {
   const { status } = state;
   if (status?.worker !== "connected" || status.queue_size > 0) return false;
+  if (status.worker_silent_s !== undefined) return false;
   // The status arrives shortly after a job's end, and sometimes before the answer to a submit.
   return status.processing <= Math.max(state.ownInStatus, unfinished(state));
 }
