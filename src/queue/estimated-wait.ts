@@ -59,8 +59,9 @@ export function estimatedWait(
 }
 
 /** Seconds that an attempt will still take. */
-function leftOf({ ranS, report, limitS }: RunningAttempt, runS: number): number {
-  const reported = report === null ? [] : reportedTotals(ranS, report);
+function leftOf(attempt: RunningAttempt, runS: number): number {
+  const { ranS, limitS } = attempt;
+  const reported = reportedTotals(attempt);
   const latest = reported.length > 0 ? Math.max(...reported) : runS;
   const totalS = reported.find((total) => total > ranS) ?? latest;
   const leftS = totalS - ranS;
@@ -69,20 +70,22 @@ function leftOf({ ranS, report, limitS }: RunningAttempt, runS: number): number 
 }
 
 /** How long the attempt takes in all, by its own reports, the most reliable first. */
-function reportedTotals(ranS: number, { agoS, progress, remainingS }: AttemptReport): number[] {
+function reportedTotals({ ranS, report, limitS }: RunningAttempt): number[] {
+  if (report === null) return [];
+  const { agoS, progress, remainingS } = report;
   const ranThenS = Math.max(0, ranS - agoS);
   const totals: number[] = [];
   if (remainingS !== null) totals.push(ranThenS + remainingS);
   if (progress > 0) totals.push((ranThenS * 100) / progress);
-  return totals;
+  return totals.map((totalS) => Math.min(totalS, ranS + Math.max(0, limitS)));
 }
 
 /** The mean of how long the running attempts take in all, by their own reports; `null` if none reported. */
 function meanReported(workers: readonly WorkerPlaces[]): number | null {
   let sum = 0;
   let count = 0;
-  for (const { ranS, report } of workers.flatMap(({ attempts }) => attempts)) {
-    const [totalS] = report === null ? [] : reportedTotals(ranS, report);
+  for (const attempt of workers.flatMap(({ attempts }) => attempts)) {
+    const [totalS] = reportedTotals(attempt);
     if (totalS === undefined) continue;
     sum += totalS;
     count += 1;

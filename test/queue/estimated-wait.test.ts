@@ -23,7 +23,7 @@ const attempts: fc.Arbitrary<RunningAttempt> = fc.record({
   report: fc.option(
     fc.record({
       agoS: seconds,
-      progress: fc.integer({ min: 0, max: 100 }),
+      progress: fc.oneof(fc.integer({ min: 0, max: 100 }), fc.constant(1e-300)),
       remainingS: fc.option(seconds),
     }),
   ),
@@ -95,6 +95,7 @@ describe("the estimated wait", () => {
         const wait = estimatedWait(space, ahead, mean);
         expect(wait === 0).toBe(hasFreePlace(space));
         expect(wait ?? 0).toBeGreaterThanOrEqual(0);
+        expect(wait ?? 0).toBeLessThan(Number.POSITIVE_INFINITY);
       }),
     );
   });

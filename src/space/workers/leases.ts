@@ -30,7 +30,7 @@ export class Leases {
     return now >= this.endsAt(worker);
   }
 
-  /** For how many whole seconds nothing came from the worker, if its ping is overdue; otherwise `null`. */
+  /** For how many whole seconds nothing came from the worker; `null` if its ping is not overdue. */
   silenceOf(worker: WorkerConnection, now: number): number | null {
     const silentS = Math.floor((now - this.lastSignAt(worker)) / 1_000);
     return silentS >= SILENT_S ? silentS : null;

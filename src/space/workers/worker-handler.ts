@@ -117,11 +117,12 @@ export class WorkerHandler {
    */
   checkLeases(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      if (this.core.leases.hasExpired(worker, now)) {
+      const silentS = this.core.leases.silenceOf(worker, now);
+      if (silentS !== null && silentS >= LEASE_S) {
         this.dismiss(worker, "goingAway", `No frame and no ping came for ${LEASE_S} s.`, now);
         continue;
       }
-      const isSilent = this.core.leases.silenceOf(worker, now) !== null;
+      const isSilent = silentS !== null;
       if (isSilent !== worker.attachment.state.isSilent) this.updateState(worker, { isSilent });
     }
   }
