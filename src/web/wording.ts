@@ -1,5 +1,5 @@
 import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
-import type { Phase } from "./job-state.ts";
+import type { Phase, TabJob } from "./job-state.ts";
 import { type PageLink, type PageState, unfinished } from "./page-state.ts";
 
 export type PillState =
@@ -90,12 +90,24 @@ function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): bo
 function waitingHint(resource: SpaceResource, status: SpaceStatus | null): string | null {
   if (status === null || status.worker === "connected") return status?.waiting_reason ?? null;
   if (status.worker === "draining") {
-    return status.waiting_reason ?? "The worker is finishing its jobs and takes no new ones.";
+    return status.waiting_reason ?? "The worker takes no new jobs.";
   }
   if (resource.offline === "queue") {
     return "No worker is connected. A job sent now waits in the queue until one is.";
   }
   return "No worker is connected, and this space refuses jobs until one is.";
+}
+
+/**
+ * Why a job waits. What its own state says of a job that was never dispatched was true when the page got it, and isn't
+ * sent again: the current reason of the space replaces it.
+ */
+export function queuedMessage(
+  { attempt, phase }: Pick<TabJob, "attempt" | "phase">,
+  status: SpaceStatus | null,
+): string | null {
+  if (phase.status !== "queued" || phase.message === null) return null;
+  return attempt > 0 ? phase.message : (status?.waiting_reason ?? phase.message);
 }
 
 export function statusWord(status: Phase["status"]): string {

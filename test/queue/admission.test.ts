@@ -61,6 +61,18 @@ describe("a submit", () => {
     expect(admitNow(OPEN, snapshotOf([]), [])).toEqual({ ok: true });
   });
 
+  it("is refused with the worker's state if it takes no new jobs", () => {
+    const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
+    const leaving = worker({ capabilities: new Set(["gpu"]), draining: true });
+    const why = (workers: Candidate[], requires: string[]) => {
+      const admission = admitNow(refusing, snapshotOf(workers), requires);
+      return admission.ok ? "" : admission.message.split(",")[0];
+    };
+    expect(why([leaving], [])).toBe("The worker of this space takes no new jobs");
+    expect(why([leaving, worker()], ["gpu"])).toBe("The worker with gpu takes no new jobs");
+    expect(why([leaving, worker()], ["fp8"])).toBe("No connected worker has fp8");
+  });
+
   it("that requires what no worker has is refused as if there were no worker, and says what is missing (W32)", () => {
     const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
     const workers = [worker({ capabilities: new Set(["gpu"]) }), worker({ draining: true })];

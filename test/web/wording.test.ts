@@ -6,7 +6,7 @@ import {
 } from "../../src/protocol/resources.ts";
 import type { ServerFrame } from "../../src/protocol/subscriber-frames.ts";
 import { initialState, type PageState, reduce } from "../../src/web/page-state.ts";
-import { submitHint, waitText, workerPill } from "../../src/web/wording.ts";
+import { queuedMessage, submitHint, waitText, workerPill } from "../../src/web/wording.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 const JOB = "attic.01JADE00000000000000000001";
@@ -122,4 +122,23 @@ test("the wait for a new job is none, a time, unknown, or not shown without a wo
   ]);
   expect(waitText({ ...idle, worker: "disconnected", estimated_wait_s: null })).toBeUndefined();
   expect(waitText(null)).toBeUndefined();
+});
+
+describe("a job that waits", () => {
+  const queued = (message: string | null) => ({ status: "queued", position: 1, message }) as const;
+  const silent = { ...idle, waiting_reason: "The worker has not been heard of for 18 s." };
+
+  test("shows the space's reason of now instead of the one that the page got with the job", () => {
+    const job = { attempt: 0, phase: queued(BUSY) };
+    expect(queuedMessage(job, { ...idle, waiting_reason: BUSY })).toBe(BUSY);
+    expect(queuedMessage(job, silent)).toBe(silent.waiting_reason);
+    expect(queuedMessage(job, idle)).toBe(BUSY);
+    expect(queuedMessage(job, null)).toBe(BUSY);
+    expect(queuedMessage({ attempt: 0, phase: queued(null) }, silent)).toBeNull();
+  });
+
+  test("shows why it is queued again, whatever the space says", () => {
+    const again = { attempt: 1, phase: queued("oom: no room (tried again in 2 s)") };
+    expect(queuedMessage(again, silent)).toBe("oom: no room (tried again in 2 s)");
+  });
 });
