@@ -189,11 +189,25 @@ describe("a worker from which nothing comes", () => {
     expect(await messageOf(id)).toBe("No worker is connected.");
   });
 
-  it("is reported to the sockets of the space without anybody asking (W9b, S19b, S19c)", async () => {
+  it("is reported to the sockets of the space at the end of its lease (W9b, S19c)", async () => {
     const space = await makeSpace();
     const worker = await connectIdle(space);
     const viewer = await watch(space);
     expect(await viewer.next("space.status")).toMatchObject({ worker: "connected" });
+    expect(await alarmIn(space)).toBeLessThanOrEqual(LEASE_S);
+    await silence(space, LEASE_S);
+    expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
+    await viewer.next((frame) => frame.worker === "disconnected");
+    expect((await worker.closed).code).toBe(1001);
+    expect(await alarmIn(space)).toBeNull();
+  });
+
+  it("is reported to them earlier while jobs run or wait, and then at the end of its lease (S19b, S19c)", async () => {
+    const space = await makeSpace();
+    const worker = await connectIdle(space);
+    const viewer = await watch(space);
+    await submit(space.name);
+    await viewer.next((frame) => frame.processing === 1);
     expect(await alarmIn(space)).toBeLessThanOrEqual(SILENT_S);
     await silence(space, SILENT_S);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
@@ -202,9 +216,8 @@ describe("a worker from which nothing comes", () => {
     expect(await alarmIn(space)).toBeLessThanOrEqual(5);
     await silence(space, LEASE_S);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    expect(await viewer.next(({ worker }) => worker === "disconnected")).not.toHaveProperty(
-      "worker_silent_s",
-    );
+    const gone = await viewer.next((frame) => frame.worker === "reconnecting");
+    expect(gone).not.toHaveProperty("worker_silent_s");
     expect((await worker.closed).code).toBe(1001);
   });
 
@@ -212,6 +225,8 @@ describe("a worker from which nothing comes", () => {
     const space = await makeSpace();
     const worker = await connectIdle(space);
     const viewer = await watch(space);
+    await submit(space.name);
+    await viewer.next((frame) => frame.processing === 1);
     await silence(space, SILENT_S);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     await viewer.next((frame) => frame.worker_silent_s !== undefined);
@@ -227,7 +242,7 @@ describe("a worker from which nothing comes", () => {
     await evictDurableObject(objectOf(space));
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     const back = await viewer.next(({ type }) => type === "space.status");
-    expect(back).toMatchObject({ worker: "connected", estimated_wait_s: 0 });
+    expect(back).toMatchObject({ worker: "connected", waiting_reason: "Every worker is busy." });
     expect(back).not.toHaveProperty("worker_silent_s");
   });
 

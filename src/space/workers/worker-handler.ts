@@ -142,16 +142,20 @@ export class WorkerHandler {
 
   /**
    * When something is due for the workers, milliseconds since 1970: the time for `register`, the leases of those that
-   * have attempts, and while somebody watches the space, a look at each (decision 0036).
+   * have attempts, and while somebody watches the space, a look at each: at the end
+   * of its lease, or earlier if somebody may wait for it (decision 0036).
    */
   dueAt(now: number): number[] {
-    const { connections, leases } = this.core;
+    const { connections, jobs, leases } = this.core;
+    const { isWatched } = connections;
+    const isBusy = isWatched && (jobs.queue.size > 0 || jobs.runningJobs().length > 0);
     return connections.workers().flatMap((worker) => {
-      const { state, openedAt } = worker.attachment;
-      if (state.phase === "new") return [openedAt + LIMITS.registerMs];
+      if (worker.attachment.state.phase === "new")
+        return [worker.attachment.openedAt + LIMITS.registerMs];
       if (!isReady(worker)) return [];
-      if (connections.isWatched) return [leases.nextCheckAt(worker, now)];
-      return this.hasAttempts(worker) ? [leases.endsAt(worker)] : [];
+      if (isBusy || (isWatched && worker.attachment.state.isSilent))
+        return [leases.nextCheckAt(worker, now)];
+      return isWatched || this.hasAttempts(worker) ? [leases.endsAt(worker)] : [];
     });
   }
 
