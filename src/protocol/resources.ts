@@ -79,6 +79,8 @@ export const WORKER_STATES = ["connected", "disconnected", "reconnecting", "drai
 export const spaceStatus = z.object({
   worker: z.enum(WORKER_STATES),
   worker_name: z.string().optional(),
+  /** For how many seconds nothing came from any worker that takes jobs, if their pings are overdue. */
+  worker_silent_s: z.int().optional(),
   queue_size: z.int(),
   processing: z.int(),
   /** Seconds until a job that is submitted now would start; `null` if that can't be estimated. */

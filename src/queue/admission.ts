@@ -52,12 +52,7 @@ export function admitNow(
 ): Admission {
   const serving = workers.filter(({ draining }) => !draining);
   if (settings.offline === "refuse" && !serving.some((worker) => covers(worker, requires))) {
-    const why =
-      serving.length > 0
-        ? `No connected worker has ${requires.join(", ")}`
-        : workers.length > 0
-          ? "The worker of this space is finishing its jobs and takes no new ones"
-          : "No worker is connected to this space";
+    const why = refusalReason(workers, serving.length > 0, requires);
     return refused(
       "worker_not_connected",
       `${why}, so the job was not accepted. Try again when one is connected.`,
@@ -70,6 +65,20 @@ export function admitNow(
     );
   }
   return ADMITTED;
+}
+
+function refusalReason(
+  workers: readonly AdmittingWorker[],
+  isServed: boolean,
+  requires: readonly string[],
+): string {
+  if (workers.length === 0) return "No worker is connected to this space";
+  if (!isServed) return "The worker of this space takes no new jobs";
+  const isLeaving = workers.some((worker) => covers(worker, requires));
+  const named = requires.join(", ");
+  return isLeaving
+    ? `The worker with ${named} takes no new jobs`
+    : `No connected worker has ${named}`;
 }
 
 /** Checks the size of an input: it shares one row of the store with the job's result. */

@@ -21,7 +21,7 @@ export function limitsOf(job: QueuedJob | ProcessingJob): Limit[] {
 export function dueAt(job: QueuedJob | ProcessingJob): Instant | null {
   const dues = limitsOf(job).map((limit) => limit.dueAt);
   if (job.status === "processing" && job.cancel) {
-    dues.push(job.cancel.requestedAt + CANCEL_CONFIRM_S * 1_000);
+    dues.push(cancelDeadline(job.cancel));
   }
   return dues.length === 0 ? null : Math.min(...dues);
 }
@@ -78,6 +78,16 @@ function processingLimits(job: ProcessingJob): Limit[] {
  */
 export function extraMs(job: ProcessingJob, awayMs: number): number {
   return awayMs + wholeMs(job.limits.reconnectGraceS);
+}
+
+/** When the attempt has ended at the latest, however much its worker still sends. */
+export function latestEnd(job: ProcessingJob): Instant {
+  const deadline = attemptDeadline(job);
+  return job.cancel === null ? deadline : Math.min(deadline, cancelDeadline(job.cancel));
+}
+
+function cancelDeadline({ requestedAt }: { requestedAt: Instant }): Instant {
+  return requestedAt + CANCEL_CONFIRM_S * 1_000;
 }
 
 /** Seconds, possibly fractional, as whole milliseconds, rounded up so that no limit ends early. */

@@ -113,6 +113,8 @@ export interface LiveProgress {
   outputs: number;
   /** When the attempt last sent progress or output; `null` before the first. */
   lastFrameAt: Instant | null;
+  /** When the attempt last sent progress; `null` before the first. */
+  reportedAt: Instant | null;
 }
 
 interface EndedJobBase extends JobBase {

@@ -193,7 +193,12 @@ function afterFrame(job: ProcessingJob, command: FencedCommand, now: Instant): O
       const attempt = job.attempts;
       const reported = { progress, message, estimatedRemaining };
       const log: LogEvent = { kind: "progress", offset, at: now, attempt, ...reported };
-      const next = { ...job, offset, updatedAt: now, live: { ...live, ...reported } };
+      const next = {
+        ...job,
+        offset,
+        updatedAt: now,
+        live: { ...live, ...reported, reportedAt: now },
+      };
       return appliedWithLog(next, log);
     }
     case "output": {
@@ -291,6 +296,7 @@ function dispatched(
         estimatedRemaining: null,
         outputs: 0,
         lastFrameAt: null,
+        reportedAt: null,
       },
     },
     null,

@@ -32,6 +32,8 @@ const workerAttachment = z.object({
       load: z.number().default(0),
       /** Frames about attempts that could not be taken, on this connection. */
       refusedFrames: z.number().default(0),
+      /** Its ping was overdue when this was last looked at. */
+      isSilent: z.boolean().default(false),
     }),
     z.object({ phase: z.literal("gone") }),
   ]),
@@ -90,6 +92,8 @@ export class Connections extends ObjectSockets<Attachment> {
   private readonly byId = new Map<string, Connection>();
   /** The workers among them: few among many, and looked up for each job. */
   private readonly workersById = new Map<string, WorkerConnection>();
+  /** The ids of the sockets that follow the space itself, and so its status. */
+  private readonly watchers = new Set<string>();
   /** While frames are gathered: the texts for each socket that reads batches. */
   private gathered: Map<ObjectSocket<Attachment>, string[]> | null = null;
 
@@ -123,6 +127,11 @@ export class Connections extends ObjectSockets<Attachment> {
 
   subscribers(): SubscriberConnection[] {
     return [...this.byId.values()].filter(isSubscriber);
+  }
+
+  /** Whether somebody is sent the status of the space. */
+  get isWatched(): boolean {
+    return this.watchers.size > 0;
   }
 
   override sendText(connection: ObjectSocket<Attachment>, text: string): void {
@@ -164,6 +173,7 @@ export class Connections extends ObjectSockets<Attachment> {
     super.remove(connection);
     this.byId.delete(connection.attachment.id);
     this.workersById.delete(connection.attachment.id);
+    this.watchers.delete(connection.attachment.id);
   }
 
   /** Sends what is gathered for a socket at once: nothing can be sent after a close. */
@@ -177,6 +187,7 @@ export class Connections extends ObjectSockets<Attachment> {
   private index(connection: Connection): void {
     this.byId.set(connection.attachment.id, connection);
     if (isWorker(connection)) this.workersById.set(connection.attachment.id, connection);
+    if (isWatcher(connection)) this.watchers.add(connection.attachment.id);
   }
 }
 
@@ -199,6 +210,11 @@ export function isWorker(connection: Connection): connection is WorkerConnection
 
 export function isSubscriber(connection: Connection): connection is SubscriberConnection {
   return connection.attachment.kind === "subscriber";
+}
+
+/** Whether it follows the space itself, not one job. */
+export function isWatcher(connection: Connection): boolean {
+  return isSubscriber(connection) && connection.attachment.jobUlid === null;
 }
 
 export function isReady(connection: WorkerConnection): connection is ReadyWorker {

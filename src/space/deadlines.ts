@@ -41,8 +41,18 @@ export class Deadlines {
       return [delayed, dueAt(job)];
     });
     if (changes.length > 0 && !isPolled()) dues.push(now + REPORT_BY_MS);
-    if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt());
+    if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt(now));
     this.armFor([...dues, webhookDue], now);
+  }
+
+  /** Sets the alarm earlier if a worker is to be looked at before it goes off. Call this when somebody begins to watch. */
+  watchWorkers(now: number): void {
+    this.armFor(this.deps.workers.dueAt(now), now);
+  }
+
+  /** Sets the alarm for the end of the first lease, so that whoever looks now is sent the end of a worker once. */
+  watchLeases(now: number): void {
+    this.armFor([this.deps.workers.firstLeaseEnd()], now);
   }
 
   /** Derives the next deadline from the rows. Call this after the alarm went off, or when limits changed. */
@@ -51,7 +61,7 @@ export class Deadlines {
     const { store, jobs } = core;
     this.armFor(
       [
-        ...workers.dueAt(),
+        ...workers.dueAt(now),
         ...jobs.runningJobs().map(dueAt),
         store.earliestQueueDue(),
         store.earliestDelayed(now),

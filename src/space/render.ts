@@ -13,6 +13,8 @@ export interface JobContext {
   queuePosition: number | null;
   /** Why the job waits, for people; `null` if it does not wait, or is next. */
   waitingReason: string | null;
+  /** In how many seconds a job that failed may be tried again; `null` if it need not wait for that. */
+  delayS: number | null;
 }
 
 export function jobIdOf(space: string, ulid: string): string {
@@ -166,7 +168,7 @@ function progressOf(job: Job, context: JobContext) {
       return {
         progress: 0,
         estimated_remaining: null,
-        message: job.history.at(-1)?.message ?? context.waitingReason,
+        message: queuedMessage(job.history.at(-1)?.message ?? null, context),
       };
     case "processing":
       return {
@@ -183,6 +185,15 @@ function progressOf(job: Job, context: JobContext) {
         message: errorOf(job)?.message ?? null,
       };
   }
+}
+
+/** Why a job is queued again and when it is tried, or why it waits. */
+function queuedMessage(
+  requeueReason: string | null,
+  { waitingReason, delayS }: JobContext,
+): string | null {
+  if (requeueReason === null) return waitingReason;
+  return delayS === null ? requeueReason : `${requeueReason} (tried again in ${delayS} s)`;
 }
 
 function endOf(job: Job): { result?: Json; error?: JobError } {

@@ -4,6 +4,7 @@ import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connections } from "./connections.ts";
 import type { UnitOfWork } from "./jobs/unit-of-work.ts";
 import type { SendBuffer } from "./send-buffer.ts";
+import type { Leases } from "./workers/leases.ts";
 
 /** What the parts of a space share while its object is in memory. */
 export interface SpaceCore {
@@ -13,6 +14,7 @@ export interface SpaceCore {
   readonly webhooks: WebhookStore;
   readonly jobs: UnitOfWork;
   readonly connections: Connections;
+  readonly leases: Leases;
   readonly sendBuffer: SendBuffer;
   /** Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970. */
   readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;

@@ -67,7 +67,7 @@ export class SpaceEngine {
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
-      this.parts.workers.leases.renew(connection, Date.now());
+      this.core.leases.renew(connection, Date.now());
       const frames = this.parts.workers.decode(connection, raw);
       await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
     } else {
@@ -149,9 +149,10 @@ export class SpaceEngine {
   openSubscriber(socket: WebSocket, subscriber: NewSubscriber, since: Position | null): boolean {
     const { jobUlid } = subscriber;
     if (jobUlid !== null) this.flushIfDeferred(jobUlid);
+    // Before the job is read, because its worker may be one of them.
+    this.dropSilentWorkers();
     const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
     if (jobUlid !== null && job === null) return false;
-    this.dropSilentWorkers();
     this.parts.status.publish(Date.now());
     const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
       kind: "subscriber",
@@ -163,6 +164,7 @@ export class SpaceEngine {
     this.deps.onChange();
     if (job === null) {
       this.parts.status.open(connection, since, Date.now());
+      this.parts.deadlines.watchWorkers(Date.now());
       return true;
     }
     this.parts.followers.catchUp(connection, job, since);
@@ -190,6 +192,11 @@ export class SpaceEngine {
   dropSilentWorkers(): void {
     if (!this.parts.workers.anySilent(Date.now())) return;
     this.runNow(() => () => null);
+  }
+
+  /** Call this when the monitor asks, which it does while somebody watches it: it is told when a lease expires. */
+  watchLeases(): void {
+    this.parts.deadlines.watchLeases(Date.now());
   }
 
   /** Shuts the space down: handles what is queued, then cancels every pending timer. */
@@ -257,7 +264,7 @@ export class SpaceEngine {
     let changes: Change[];
     let webhookDue: number | null = null;
     try {
-      this.parts.workers.dropSilent(now);
+      this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
       this.parts.dispatcher.dispatch(now);
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);

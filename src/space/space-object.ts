@@ -111,6 +111,8 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
   async getReport(): Promise<Report | null> {
+    this.engine?.dropSilentWorkers();
+    this.engine?.watchLeases();
     const report = this.currentReport();
     this.reporter.noteDelivered(report);
     return report;
@@ -146,6 +148,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** The job as `GET /api/jobs/:id` shows it. */
   async job(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
+    this.engine?.dropSilentWorkers();
     return this.answer(caller, (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
@@ -154,6 +157,7 @@ export class SpaceObject extends DurableObject<Env> {
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
   ): Promise<Reply> {
+    this.engine?.dropSilentWorkers();
     return this.answer(caller, (engine) => engine.parts.reads.page(filter));
   }
 

@@ -10,11 +10,12 @@ import { JobFollowers } from "./subscribers/job-followers.ts";
 import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
 import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
 import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
+import { Leases } from "./workers/leases.ts";
 import { WorkerDispatch } from "./workers/worker-dispatch.ts";
 import { WorkerHandler } from "./workers/worker-handler.ts";
 
 /** What a space needs from its object and from the platform. */
-export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
+export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
   localRights: boolean;
   /** Counts submits over sockets (decision 0026). */
@@ -44,7 +45,8 @@ export function connectSpaceParts(
   deps: SpaceDeps,
   runIfOpen: (step: (now: number) => void) => void,
 ) {
-  const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store) };
+  const leases = new Leases(deps.connections);
+  const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases };
   const gate = new SubmitGate(deps.submits, deps.localRights);
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);

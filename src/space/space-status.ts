@@ -1,7 +1,9 @@
 import { iso } from "../protocol/iso.ts";
-import type { SpaceSettings } from "../protocol/resources.ts";
+import type { SpaceSettings, SpaceStatus } from "../protocol/resources.ts";
+import { latestEnd } from "../queue/deadline.ts";
 import { slotsOf } from "../queue/dispatch.ts";
-import type { Job } from "../queue/job.ts";
+import type { RunningAttempt } from "../queue/estimated-wait.ts";
+import type { Job, ProcessingJob } from "../queue/job.ts";
 import { type SpaceSnapshot, spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
 import type { ReadyWorker } from "./connections.ts";
 import type { ServingWorker } from "./jobs/unit-of-work.ts";
@@ -10,16 +12,19 @@ import type { SpaceCore } from "./space-core.ts";
 
 /** The workers that are connected and registered, and what they can do. */
 export function presentWorkers({ connections }: SpaceCore) {
-  return connections.readyWorkers().map(({ attachment: { state } }) => ({
-    state,
-    capabilities: new Set(state.capabilities),
-    draining: state.phase === "draining",
-  }));
+  return connections.readyWorkers().map((worker) => {
+    const { state } = worker.attachment;
+    const capabilities = new Set(state.capabilities);
+    return { worker, state, capabilities, draining: state.phase === "draining" };
+  });
 }
 
 /** The registered workers with their free slots, as `dispatch` needs them. */
-export function servingWorkers(core: SpaceCore): ServingWorker[] {
-  const running = core.jobs.runningJobs();
+export function servingWorkers(core: SpaceCore): (ServingWorker & { worker: ReadyWorker })[] {
+  const busy = new Map<number, number>();
+  for (const { generation } of core.jobs.runningJobs()) {
+    busy.set(generation, (busy.get(generation) ?? 0) + 1);
+  }
   return presentWorkers(core).map(({ state, ...present }) => ({
     ...present,
     id: state.workerId,
@@ -27,21 +32,52 @@ export function servingWorkers(core: SpaceCore): ServingWorker[] {
     generation: state.generation,
     slots: slotsOf(state.offered, core.record.settings.concurrency),
     load: state.load,
-    busy: running.filter((job) => job.generation === state.generation).length,
+    busy: busy.get(state.generation) ?? 0,
   }));
 }
 
-/** The counts from which a space's status is made. */
-export function snapshotOf(core: SpaceCore): SpaceSnapshot {
+/** The counts from which the reasons for waiting are found. */
+function snapshotOf(core: SpaceCore, now: number): SpaceSnapshot {
   const running = core.jobs.runningJobs();
   return {
-    workers: servingWorkers(core),
+    workers: servingWorkers(core).map(({ worker, ...serving }) => ({
+      ...serving,
+      offered: worker.attachment.state.offered,
+      silentS: core.leases.silenceOf(worker, now),
+    })),
+    maxWorkers: core.record.settings.max_workers,
     queued: core.jobs.queue.size,
-    requested: core.jobs.queue.requested,
+    classes: core.jobs.queue.waitingClasses,
     processing: running.length,
     detached: running.filter((job) => job.detachedAt !== null).length,
-    meanRunS: core.jobs.meanRunS,
   };
+}
+
+/** The status of the space now. */
+export function statusOf(core: SpaceCore, now: number): SpaceStatus {
+  const attempts = new Map<number, RunningAttempt[]>();
+  for (const job of core.jobs.runningJobs()) {
+    const attempt = attemptOf(job, now);
+    const others = attempts.get(job.generation);
+    if (others) others.push(attempt);
+    else attempts.set(job.generation, [attempt]);
+  }
+  return spaceStatusOf(snapshotOf(core, now), { attempts, meanRunS: core.jobs.meanRunS });
+}
+
+function attemptOf(job: ProcessingJob, now: number): RunningAttempt {
+  const { reportedAt, progress, estimatedRemaining: remainingS } = job.live;
+  return {
+    ranS: secondsSince(job.dispatchedAt, now),
+    report:
+      reportedAt === null ? null : { agoS: secondsSince(reportedAt, now), progress, remainingS },
+    limitS: (latestEnd(job) - now) / 1_000,
+  };
+}
+
+/** 0 if the clock was set back. */
+function secondsSince(at: number, now: number): number {
+  return Math.max(0, now - at) / 1_000;
 }
 
 /** The settings that a worker is sent in `registered` and `config`. */
@@ -64,7 +100,7 @@ export function spaceBody(core: SpaceCore): string {
     ...settings,
     created_at: iso(createdAt),
     updated_at: iso(updatedAt),
-    status: spaceStatusOf(snapshotOf(core)),
+    status: statusOf(core, Date.now()),
     urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
   });
 }
@@ -72,7 +108,12 @@ export function spaceBody(core: SpaceCore): string {
 /** The job's place in the queue, and why it waits. */
 export function jobContextOf(core: SpaceCore, job: Job): JobContext {
   const { record, jobs } = core;
-  const waitingReason =
-    job.status === "queued" ? waitingReasonFor(snapshotOf(core), job.requires) : null;
-  return { space: record.name, queuePosition: jobs.queue.position(job), waitingReason };
+  const now = Date.now();
+  const isQueued = job.status === "queued";
+  return {
+    space: record.name,
+    queuePosition: jobs.queue.position(job),
+    waitingReason: isQueued ? waitingReasonFor(snapshotOf(core, now), job.requires) : null,
+    delayS: isQueued && job.availableAt > now ? Math.ceil((job.availableAt - now) / 1_000) : null,
+  };
 }

@@ -36,6 +36,7 @@ const NOTHING_REPORTED: LiveProgress = {
   estimatedRemaining: null,
   outputs: 0,
   lastFrameAt: null,
+  reportedAt: null,
 };
 
 function stateOfLatestAttempt(
@@ -52,14 +53,15 @@ function attemptStateAfter(
   attempt: number,
   events: readonly LogEvent[],
 ): AttemptState {
-  let live = before?.attempt === attempt ? before.live : NOTHING_REPORTED;
+  let live =
+    before?.attempt === attempt ? { ...NOTHING_REPORTED, ...before.live } : NOTHING_REPORTED;
   for (const event of events) {
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {
       live = { ...live, outputs: live.outputs + 1, lastFrameAt: event.at };
     } else {
       const { progress, message, estimatedRemaining, at } = event;
-      live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at };
+      live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at, reportedAt: at };
     }
   }
   return { attempt, live };

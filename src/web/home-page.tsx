@@ -11,6 +11,8 @@ import { workerPill } from "./wording.ts";
  * space it shows: longer than the 10 seconds after which they sleep.
  */
 const REFRESH_MS = 30_000;
+/** How long an answer may take, milliseconds. */
+const ANSWER_MS = 10_000;
 
 const spaceList = z.object({ spaces: z.array(spaceResource) });
 type Listed = CallResult<z.infer<typeof spaceList>>;
@@ -71,9 +73,14 @@ function SpaceItem({ space }: { space: SpaceResource }) {
   );
 }
 
+/** An answer that hangs must not leave the last one on the page, as if it were true now. */
+function list(): Promise<Listed> {
+  return call("/api/spaces", spaceList, { signal: AbortSignal.timeout(ANSWER_MS) });
+}
+
 function keepListing(show: (answer: Listed) => void): () => void {
   const refresh = async () => {
-    if (document.visibilityState === "visible") show(await call("/api/spaces", spaceList));
+    if (document.visibilityState === "visible") show(await list());
   };
   void refresh();
   const timer = setInterval(refresh, REFRESH_MS);

@@ -7,15 +7,17 @@ import { formatSeconds, ordinal, statusWord } from "./wording.ts";
 
 interface JobCardProps {
   job: TabJob;
+  /** Why the job waits; `null` if it doesn't, or if that isn't known. */
+  waiting: string | null;
   session: PageSession;
 }
 
-/** Renders again only if its own job changed, because other jobs may be streaming. */
-export function JobCard({ job, session }: JobCardProps) {
-  return useMemo(() => <Card job={job} session={session} />, [job, session]);
+/** Renders again only if its own job or its reason for waiting changed, because other jobs may be streaming. */
+export function JobCard({ job, waiting, session }: JobCardProps) {
+  return useMemo(() => <Card {...{ job, waiting, session }} />, [job, waiting, session]);
 }
 
-function Card({ job, session }: JobCardProps) {
+function Card({ job, waiting, session }: JobCardProps) {
   const { phase } = job;
   return (
     <article
@@ -28,7 +30,7 @@ function Card({ job, session }: JobCardProps) {
       <p class="job-label">{job.label === "" ? "Job" : job.label}</p>
       <StatusLine job={job} />
       {phase.status === "processing" && <ProgressBar progress={phase.progress} />}
-      <Message phase={phase} />
+      <Message text={phase.status === "processing" ? phase.message : waiting} />
       {job.note !== null && <p class="hint">{job.note}</p>}
       {job.output !== "" && <JobOutput job={job} />}
       {phase.status === "completed" && <JobResult phase={phase} />}
@@ -79,12 +81,11 @@ function ProgressBar({ progress }: { progress: number }) {
   );
 }
 
-function Message({ phase }: { phase: Phase }) {
-  if (phase.status !== "queued" && phase.status !== "processing") return null;
-  if (phase.message === null || phase.message === "") return null;
+function Message({ text }: { text: string | null }) {
+  if (text === null || text === "") return null;
   return (
     <p class="job-message" data-testid="job-message">
-      {phase.message}
+      {text}
     </p>
   );
 }
@@ -100,7 +101,7 @@ function Failure({ phase }: { phase: Phase }) {
   );
 }
 
-function Actions({ job, session }: JobCardProps) {
+function Actions({ job, session }: Omit<JobCardProps, "waiting">) {
   const ended = isTerminal(job);
   const asked = job.cancel.kind === "asked";
   return (

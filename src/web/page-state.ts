@@ -204,10 +204,10 @@ function takeStatus(
   frame: Extract<ServerFrame, { type: "space.status" }>,
 ): PageState {
   if (state.position === null || frame.offset < state.position.offset) return state;
-  const { worker, worker_name, queue_size, processing, estimated_wait_s, waiting_reason } = frame;
+  const { type: _t, space: _s, offset: _o, timestamp: _at, ...status } = frame;
   return {
     ...state,
-    status: { worker, worker_name, queue_size, processing, estimated_wait_s, waiting_reason },
+    status,
     ownInStatus: unfinished(state),
     position: { epoch: state.position.epoch, offset: frame.offset },
   };

@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import type { PageState } from "./page-state.ts";
-import { formatSeconds, pillOf } from "./wording.ts";
+import { pillOf, waitText } from "./wording.ts";
 
 /** The space's title, the state of its worker, and its queue. */
 export function SpaceHeader({ name, state }: { name: string; state: PageState }) {
@@ -38,16 +38,11 @@ export function SpaceHeader({ name, state }: { name: string; state: PageState })
 function Counts({ state, offline }: { state: PageState; offline: boolean }) {
   const { status } = state;
   if (state.space.kind === "unavailable") return null;
-  const wait = status?.estimated_wait_s ?? null;
   return (
     <dl class={offline ? "counts stale" : "counts"}>
       <Count label="In the queue" testid="queue-size" value={status?.queue_size} />
       <Count label="Processing" testid="processing" value={status?.processing} />
-      <Count
-        label="Estimated wait"
-        testid="estimated-wait"
-        value={wait === null ? undefined : wait === 0 ? "none" : formatSeconds(wait)}
-      />
+      <Count label="Wait for a new job" testid="estimated-wait" value={waitText(status)} />
     </dl>
   );
 }

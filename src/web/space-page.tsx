@@ -6,7 +6,7 @@ import { JobForm } from "./job-form.tsx";
 import { PageSession } from "./page-session.ts";
 import type { Notice } from "./page-state.ts";
 import { SpaceHeader } from "./space-header.tsx";
-import { closeReason } from "./wording.ts";
+import { closeReason, queuedMessage } from "./wording.ts";
 
 function SpacePage({ session }: { session: PageSession }) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
@@ -46,7 +46,7 @@ function SpacePage({ session }: { session: PageSession }) {
 }
 
 function JobList({ session }: { session: PageSession }) {
-  const { jobs, notices } = session.state;
+  const { jobs, notices, status } = session.state;
   return (
     <section class="jobs" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Jobs of this tab</h2>
@@ -57,7 +57,7 @@ function JobList({ session }: { session: PageSession }) {
       </div>
       {jobs.length === 0 && <p class="quiet empty">Nothing yet. What you submit shows up here.</p>}
       {jobs.map((job) => (
-        <JobCard key={job.id} job={job} session={session} />
+        <JobCard key={job.id} job={job} waiting={queuedMessage(job, status)} session={session} />
       ))}
     </section>
   );

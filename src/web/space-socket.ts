@@ -9,6 +9,7 @@ import {
   SUBSCRIBER_PROTOCOL,
   serverFrame,
 } from "../protocol/subscriber-frames.ts";
+import { HEARTBEAT_MS, SocketHeartbeat } from "./socket-heartbeat.ts";
 
 export interface SpaceSocketHandlers {
   onOpen(): void;
@@ -25,12 +26,6 @@ export interface SpaceSocket {
   close(): void;
 }
 
-/**
- * After this much silence a `ping` is sent: many proxies close a socket that is silent for a minute. After as much
- * again the connection is considered dead.
- */
-const HEARTBEAT_MS = 20_000;
-
 /** Opens the page's socket to its space. It reconnects until the edge closes it with a final code. */
 export function dialSpace(
   space: string,
@@ -38,6 +33,7 @@ export function dialSpace(
   handlers: SpaceSocketHandlers,
 ): SpaceSocket {
   let open = false;
+  const heartbeat = new SocketHeartbeat();
   const socket = new ReconnectingWebSocket(() => addressOf(space, since()), SUBSCRIBER_PROTOCOL, {
     // Each page waits a different time, so that they don't all reconnect at once.
     minReconnectionDelay: 300 + Math.random() * 700,
@@ -46,28 +42,20 @@ export function dialSpace(
     maxEnqueuedMessages: 0,
     shouldReconnectOnClose: (event) => !isFinal(event),
   });
-  let hasReceived = true;
-  let heartbeat: ReturnType<typeof setInterval> | undefined;
   socket.onopen = () => {
     open = true;
-    hasReceived = true;
-    clearInterval(heartbeat);
-    heartbeat = setInterval(() => {
-      if (!hasReceived) return socket.reconnect();
-      hasReceived = false;
-      socket.send("ping");
-    }, HEARTBEAT_MS);
+    heartbeat.onReceived();
     handlers.onOpen();
   };
   socket.onclose = (event) => {
-    clearInterval(heartbeat);
     const neverOpened = !open;
     open = false;
     if (isFinal(event)) handlers.onClose(event.code, event.reason);
     else handlers.onDisconnect(neverOpened);
   };
   socket.onmessage = (event: MessageEvent<unknown>) => {
-    hasReceived = true;
+    heartbeat.onReceived();
+    if (event.data === "pong") return;
     const text = typeof event.data === "string" ? event.data : "";
     const parsed = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
     if (!parsed.ok) return;
@@ -75,13 +63,15 @@ export function dialSpace(
     // Frames that a newer edge may send are ignored (C1).
     if (read.success) handlers.onFrame(read.data);
   };
+  setInterval(() => {
+    if (!open) return;
+    if (heartbeat.beat() === "ping") socket.send("ping");
+    else socket.reconnect();
+  }, HEARTBEAT_MS);
   return {
     send: (frame) => socket.send(JSON.stringify(frame)),
     redial: () => socket.reconnect(),
-    close: () => {
-      clearInterval(heartbeat);
-      socket.close();
-    },
+    close: () => socket.close(),
   };
 }
 

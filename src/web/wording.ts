@@ -1,5 +1,5 @@
 import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
-import type { Phase } from "./job-state.ts";
+import type { Phase, TabJob } from "./job-state.ts";
 import { type PageLink, type PageState, unfinished } from "./page-state.ts";
 
 export type PillState =
@@ -33,8 +33,18 @@ export function pillOf(state: Pick<PageState, "link" | "space" | "status">): Pil
   return workerPill(state.status);
 }
 
-export function workerPill(status: SpaceStatus): Pill {
-  return PILLS[status.worker];
+export function workerPill({ worker, worker_silent_s: silentS }: SpaceStatus): Pill {
+  if (worker !== "connected" || silentS === undefined) return PILLS[worker];
+  return { state: "reconnecting", text: `Not heard of for ${formatSeconds(silentS)}` };
+}
+
+/** How long a job that is submitted now would wait; `undefined` if there is no worker for it. */
+export function waitText(status: SpaceStatus | null): string | undefined {
+  if (status === null) return undefined;
+  const { worker, estimated_wait_s: wait } = status;
+  if (wait === null) return worker === "connected" ? "unknown" : undefined;
+  if (wait === 0) return "none";
+  return wait < 1 ? formatSeconds(wait) : `about ${formatSeconds(wait)}`;
 }
 
 /** Explains why the edge closed the page's socket for good. */
@@ -72,6 +82,7 @@ export function submitHint(
 function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): boolean {
   const { status } = state;
   if (status?.worker !== "connected" || status.queue_size > 0) return false;
+  if (status.worker_silent_s !== undefined) return false;
   // The status arrives shortly after a job's end, and sometimes before the answer to a submit.
   return status.processing <= Math.max(state.ownInStatus, unfinished(state));
 }
@@ -79,12 +90,24 @@ function isOwnRun(state: Pick<PageState, "status" | "jobs" | "ownInStatus">): bo
 function waitingHint(resource: SpaceResource, status: SpaceStatus | null): string | null {
   if (status === null || status.worker === "connected") return status?.waiting_reason ?? null;
   if (status.worker === "draining") {
-    return status.waiting_reason ?? "The worker is finishing its jobs and takes no new ones.";
+    return status.waiting_reason ?? "The worker takes no new jobs.";
   }
   if (resource.offline === "queue") {
     return "No worker is connected. A job sent now waits in the queue until one is.";
   }
   return "No worker is connected, and this space refuses jobs until one is.";
+}
+
+/**
+ * Why a job waits. What its own state says of a job that was never dispatched was true when the page got it, and isn't
+ * sent again: the current reason of the space replaces it.
+ */
+export function queuedMessage(
+  { attempt, phase }: Pick<TabJob, "attempt" | "phase">,
+  status: SpaceStatus | null,
+): string | null {
+  if (phase.status !== "queued" || phase.message === null) return null;
+  return attempt > 0 ? phase.message : (status?.waiting_reason ?? phase.message);
 }
 
 export function statusWord(status: Phase["status"]): string {

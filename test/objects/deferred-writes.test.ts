@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { DEFER_MS } from "../../src/space/jobs/deferred-writes.ts";
+import { LEASE_S } from "../../src/space/workers/leases.ts";
 import {
   call,
   connectWorker,
@@ -49,6 +50,10 @@ async function submitToWorker({ client, worker }: Peers, more: object = {}): Pro
 async function storedStatuses(space: WorkerSpace): Promise<unknown[]> {
   const rows = await runSql(space, "SELECT status FROM jobs ORDER BY ulid");
   return rows.slice(1).map(({ status }) => status);
+}
+
+function alarmOf(space: WorkerSpace): Promise<number | null> {
+  return runInDurableObject(objectOf(space), (_object, { storage }) => storage.getAlarm());
 }
 
 /** Advances the clock and the timers of the space's object. */
@@ -227,13 +232,25 @@ describe("a job of a space whose jobs end within milliseconds", () => {
   });
 
   it("sets no alarm, because the monitor asks a space with a worker on its own", async () => {
+    const { space, worker, client } = await makeSpaceWithHistory(1);
+    client.close();
+    await client.closed;
+    await runDurableObjectAlarm(objectOf(space));
+    const before = await alarmOf(space);
+    const submitted = submit(space.name);
+    await finish(worker, String((await worker.next("job")).job_id));
+    await submitted;
+    expect(await alarmOf(space)).toBe(before);
+    expect(Number(before) - Date.now()).toBeGreaterThan(A_DAY_MS / 2);
+  });
+
+  it("sets no alarm besides the one for those who watch the space (decision 0036)", async () => {
     const { space, ...peers } = await makeSpaceWithHistory(1);
     await runDurableObjectAlarm(objectOf(space));
-    const alarm = () => runInDurableObject(objectOf(space), (_, { storage }) => storage.getAlarm());
-    const before = await alarm();
+    const before = await alarmOf(space);
+    expect(Number(before) - Date.now()).toBeLessThanOrEqual(LEASE_S * 1_000);
     await finish(peers.worker, await submitToWorker(peers));
-    expect(await alarm()).toBe(before);
-    expect(Number(before) - Date.now()).toBeGreaterThan(A_DAY_MS / 2);
+    expect(await alarmOf(space)).toBe(before);
   });
 
   it("answers a submit by HTTP once it is stored (H5)", async () => {

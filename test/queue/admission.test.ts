@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../../src/queue/admission.ts";
-import type { SpaceSnapshot } from "../../src/queue/status.ts";
+import type { Candidate } from "../../src/queue/dispatch.ts";
 
 const OPEN: SpaceSettings = {
   ...DEFAULT_SETTINGS,
@@ -46,14 +46,12 @@ describe("an input", () => {
   });
 });
 
-function worker(
-  more: Partial<SpaceSnapshot["workers"][number]> = {},
-): SpaceSnapshot["workers"][number] {
+function worker(more: Partial<Candidate> = {}): Candidate {
   const idle = { slots: 1, busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
-  return { id: "w", name: null, ...idle, ...more };
+  return { id: "w", ...idle, ...more };
 }
 
-function snapshotOf(workers: SpaceSnapshot["workers"]) {
+function snapshotOf(workers: readonly Candidate[]) {
   return { workers, queued: 0 };
 }
 
@@ -63,6 +61,18 @@ describe("a submit", () => {
     expect(admitNow(refusing, snapshotOf([]), [])).toMatchObject({ code: "worker_not_connected" });
     expect(admitNow(refusing, snapshotOf([worker()]), [])).toEqual({ ok: true });
     expect(admitNow(OPEN, snapshotOf([]), [])).toEqual({ ok: true });
+  });
+
+  it("is refused with the worker's state if it takes no new jobs", () => {
+    const refusing: SpaceSettings = { ...OPEN, offline: "refuse" };
+    const leaving = worker({ capabilities: new Set(["gpu"]), draining: true });
+    const why = (workers: Candidate[], requires: string[]) => {
+      const admission = admitNow(refusing, snapshotOf(workers), requires);
+      return admission.ok ? "" : admission.message.split(",")[0];
+    };
+    expect(why([leaving], [])).toBe("The worker of this space takes no new jobs");
+    expect(why([leaving, worker()], ["gpu"])).toBe("The worker with gpu takes no new jobs");
+    expect(why([leaving, worker()], ["fp8"])).toBe("No connected worker has fp8");
   });
 
   it("that requires what no worker has is refused as if there were no worker, and says what is missing (W32)", () => {

@@ -192,6 +192,7 @@ export function jobLogContract(withSql: WithSql): void {
           estimatedRemaining: null,
           outputs: 0,
           lastFrameAt: null,
+          reportedAt: null,
         });
       }));
 
@@ -206,6 +207,7 @@ export function jobLogContract(withSql: WithSql): void {
           estimatedRemaining: 80,
           outputs: 2,
           lastFrameAt: 10,
+          reportedAt: 9,
         });
       }));
 
@@ -248,6 +250,7 @@ export function jobLogContract(withSql: WithSql): void {
           estimatedRemaining: 60,
           outputs: 7,
           lastFrameAt: 9,
+          reportedAt: 2,
         });
       }));
 

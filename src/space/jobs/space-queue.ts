@@ -1,4 +1,5 @@
 import type { Instant, Job, QueuedJob } from "../../queue/job.ts";
+import type { WaitingClass } from "../../queue/status.ts";
 import { classOf } from "../../storage/job-row.ts";
 import type { JobStore, Waiting } from "../../storage/job-store.ts";
 
@@ -45,6 +46,15 @@ export class SpaceQueue {
   /** The distinct capability sets that waiting jobs require. */
   get requested(): (readonly string[])[] {
     return [...this.classes.values()].map(({ requires }) => requires);
+  }
+
+  /** The waiting jobs of each class, and how many of them come before a new job of priority 0. */
+  get waitingClasses(): WaitingClass[] {
+    return [...this.classes.values()].map(({ requires, priorities }) => {
+      let ahead = 0;
+      for (const [priority, count] of priorities) if (priority >= 0) ahead += count;
+      return { requires, ahead };
+    });
   }
 
   /** A job's position in the queue, 1 being next; `null` if it does not wait. Only correct between batches. */

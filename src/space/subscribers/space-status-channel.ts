@@ -1,10 +1,10 @@
 import { openingFrames, type ReplayableLog } from "../../channel/opening.ts";
 import type { Position } from "../../channel/position.ts";
 import { iso } from "../../protocol/iso.ts";
-import { spaceStatusOf } from "../../queue/status.ts";
+import { type DatedStatus, isNews } from "../../queue/status.ts";
 import type { SubscriberConnection } from "../connections.ts";
 import type { SpaceCore } from "../space-core.ts";
-import { snapshotOf } from "../space-status.ts";
+import { statusOf } from "../space-status.ts";
 
 /** Least time between two status frames if only counts have changed, milliseconds. */
 const STATUS_EVERY_MS = 100;
@@ -20,8 +20,8 @@ export class SpaceStatusChannel {
   private readonly epoch = crypto.randomUUID().slice(0, 8);
   /** Of the last status. */
   private offset = 0;
-  private statusText = "";
-  private changedAt = 0;
+  /** What the sockets were sent last; `null` if that isn't known. */
+  private last: DatedStatus | null;
   private timer: ReturnType<typeof setTimeout> | null = null;
   private lastServing: string;
   /** Sockets of the space that have been sent the current epoch. */
@@ -30,6 +30,7 @@ export class SpaceStatusChannel {
   constructor(core: SpaceCore) {
     this.core = core;
     this.lastServing = this.serving();
+    this.last = this.sentBefore();
   }
 
   /**
@@ -37,15 +38,18 @@ export class SpaceStatusChannel {
    * status.
    */
   open(subscriber: SubscriberConnection, since: Position | null, now: number): void {
+    if (this.offset === 0) this.take({ status: statusOf(this.core, now), at: now });
     this.greeted.add(subscriber);
     for (const frame of openingFrames(this.log(now), since)) {
       this.core.connections.send(subscriber, frame);
     }
   }
 
-  /** Sends the status to every socket of the space, if it has changed. */
+  /** Sends the status to every socket of the space, if it tells them anything new. */
   publish(now: number): void {
-    if (!this.refresh(now)) return;
+    const current = { status: statusOf(this.core, now), at: now };
+    if (this.last !== null && !isNews(this.last, current)) return;
+    this.take(current);
     const text = JSON.stringify(this.frame());
     for (const subscriber of this.core.connections.subscribers()) {
       if (subscriber.attachment.jobUlid !== null) continue;
@@ -98,26 +102,37 @@ export class SpaceStatusChannel {
 
   private serving(): string {
     const workers = this.core.connections.readyWorkers();
-    return workers.map(({ attachment: { state } }) => `${state.generation} ${state.phase}`).join();
+    return workers
+      .map(({ attachment: { state } }) => `${state.generation} ${state.phase} ${state.isSilent}`)
+      .join();
   }
 
-  /** Gives a changed status its offset; `false` if nothing has changed. */
-  private refresh(now: number): boolean {
-    const text = JSON.stringify(spaceStatusOf(snapshotOf(this.core)));
-    if (text === this.statusText) return false;
-    this.statusText = text;
+  /**
+   * What the sockets were sent before the memory was lost: the status as it would be then, from the rows and the
+   * attachments, because changes are sent before the object can sleep. So an alarm that finds nothing new sends
+   * nothing (decision 0036). `null` if they were told that a worker is silent. `at` is long ago, so that an estimate
+   * which differs is sent.
+   */
+  private sentBefore(): DatedStatus | null {
+    const workers = this.core.connections.readyWorkers();
+    if (workers.some(({ attachment: { state } }) => state.isSilent)) return null;
+    return { status: statusOf(this.core, 0), at: 0 };
+  }
+
+  /** Gives a status its offset. */
+  private take(status: DatedStatus): void {
+    this.last = status;
     this.offset += 1;
-    this.changedAt = now;
-    return true;
   }
 
   private frame(): object {
+    const { last } = this;
     return {
       type: "space.status",
       space: this.core.record.name,
-      ...JSON.parse(this.statusText),
+      ...last?.status,
       offset: this.offset,
-      timestamp: iso(this.changedAt),
+      timestamp: iso(last?.at ?? 0),
     };
   }
 }

@@ -40,6 +40,7 @@ export class Registration {
       capabilities: frame.capabilities,
       load: 0,
       refusedFrames: 0,
+      isSilent: false,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;

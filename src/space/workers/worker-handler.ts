@@ -8,7 +8,7 @@ import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
 import { type AttemptFrame, commandOf } from "./attempt-frames.ts";
-import { HEARTBEAT_S, LEASE_S, Leases } from "./leases.ts";
+import { HEARTBEAT_S, LEASE_S } from "./leases.ts";
 import {
   type AttemptRef,
   failureMessage,
@@ -22,14 +22,12 @@ import type { WorkerDispatch } from "./worker-dispatch.ts";
 /** Handles the frames of remote workers, and the opening and closing of their sockets. */
 export class WorkerHandler {
   private readonly core: SpaceCore;
-  readonly leases: Leases;
   private readonly dispatcher: WorkerDispatch;
   private readonly registration: Registration;
 
   constructor(core: SpaceCore, dispatcher: WorkerDispatch) {
     this.core = core;
     this.dispatcher = dispatcher;
-    this.leases = new Leases(core.connections);
     this.registration = new Registration(core, dispatcher, (worker, code, message, now) =>
       this.dismissWithError(worker, code, "occupied", message, now),
     );
@@ -72,7 +70,7 @@ export class WorkerHandler {
    * (decision 0010).
    */
   onClose(worker: WorkerConnection, saidGoodbye: boolean, now: number): void {
-    this.leases.forget(worker);
+    this.core.leases.forget(worker);
     const generation = isReady(worker) ? worker.attachment.state.generation : null;
     worker.attachment.state = { phase: "gone" };
     if (generation === null) return;
@@ -116,17 +114,22 @@ export class WorkerHandler {
   anySilent(now: number): boolean {
     return this.core.connections
       .readyWorkers()
-      .some((worker) => this.leases.hasExpired(worker, now));
+      .some((worker) => this.core.leases.hasExpired(worker, now));
   }
 
   /**
-   * Disconnects workers whose lease has expired. Call it before jobs are handed out or the status is reported,
-   * so that no dead worker counts (decision 0010).
+   * Disconnects workers whose lease has expired, and marks those that are silent. Call it before jobs are handed out
+   * or the status is reported, so that no dead worker counts (decision 0010).
    */
-  dropSilent(now: number): void {
+  checkLeases(now: number): void {
     for (const worker of this.core.connections.readyWorkers()) {
-      if (!this.leases.hasExpired(worker, now)) continue;
-      this.dismiss(worker, "goingAway", `No frame and no ping came for ${LEASE_S} s.`, now);
+      const silentS = this.core.leases.silenceOf(worker, now);
+      if (silentS !== null && silentS >= LEASE_S) {
+        this.dismiss(worker, "goingAway", `No frame and no ping came for ${LEASE_S} s.`, now);
+        continue;
+      }
+      const isSilent = silentS !== null;
+      if (isSilent !== worker.attachment.state.isSilent) this.updateState(worker, { isSilent });
     }
   }
 
@@ -143,14 +146,31 @@ export class WorkerHandler {
     }
   }
 
-  /** When leases of busy workers and times for `register` run out, milliseconds since 1970. */
-  dueAt(): number[] {
-    return this.core.connections.workers().flatMap((worker) => {
+  /**
+   * When something is due for the workers, milliseconds since 1970: the time for `register`, the leases of those that
+   * have attempts, and while somebody watches the space, a look at each: at the end
+   * of its lease, or earlier if somebody may wait for it (decision 0036).
+   */
+  dueAt(now: number): number[] {
+    const { connections, jobs, leases } = this.core;
+    const { isWatched } = connections;
+    const isBusy = isWatched && (jobs.queue.size > 0 || jobs.runningJobs().length > 0);
+    return connections.workers().flatMap((worker) => {
       if (worker.attachment.state.phase === "new")
         return [worker.attachment.openedAt + LIMITS.registerMs];
-      if (!isReady(worker) || !this.hasAttempts(worker)) return [];
-      return [this.leases.endsAt(worker)];
+      if (!isReady(worker)) return [];
+      if (isBusy || (isWatched && worker.attachment.state.isSilent))
+        return [leases.nextCheckAt(worker, now)];
+      return isWatched || this.hasAttempts(worker) ? [leases.endsAt(worker)] : [];
     });
+  }
+
+  /** When the first lease expires, milliseconds since 1970; `null` without a worker. */
+  firstLeaseEnd(): number | null {
+    const ends = this.core.connections
+      .readyWorkers()
+      .map((worker) => this.core.leases.endsAt(worker));
+    return ends.length === 0 ? null : Math.min(...ends);
   }
 
   /** Asks the workers to finish what they have. They get no new jobs on these connections. */
