@@ -8,8 +8,15 @@ const PAUSE_MS = 1_000;
 /** Stored while users may come back, so that the next instance of the object knows that this one stopped meanwhile. */
 const KEY = "dropped";
 
+/** The part of an object's storage that this uses. */
+type RecoveryStorage = {
+  get(key: string): unknown;
+  put(key: string, value: unknown): void;
+  delete(key: string): boolean;
+};
+
 interface PresenceRecoveryDeps {
-  storage: DurableObjectStorage;
+  kv: RecoveryStorage;
   /** Makes the object call `onAlarm` at this time, milliseconds since 1970. */
   arm: (at: number) => void;
   /** Makes a room ask this gateway who is there. */
@@ -28,7 +35,7 @@ export class PresenceRecovery {
 
   constructor(deps: PresenceRecoveryDeps) {
     this.deps = deps;
-    this.isStored = deps.storage.kv.get(KEY) !== undefined;
+    this.isStored = deps.kv.get(KEY) !== undefined;
   }
 
   /** Whether the instance before this one stopped while users could come back. */
@@ -46,7 +53,7 @@ export class PresenceRecovery {
 
   /** Users are awaited until `endsAt`, milliseconds since 1970. */
   onGrace(endsAt: number): void {
-    if (!this.isStored) this.deps.storage.kv.put(KEY, true);
+    if (!this.isStored) this.deps.kv.put(KEY, true);
     this.isStored = true;
     this.deps.arm(endsAt);
   }
@@ -61,7 +68,7 @@ export class PresenceRecovery {
     }
     if (this.unchecked.size > 0) this.deps.arm(Math.max(this.startsAt, now + PAUSE_MS));
     else if (this.isStored && !isWaiting) {
-      this.deps.storage.kv.delete(KEY);
+      this.deps.kv.delete(KEY);
       this.isStored = false;
     }
     return checked.filter((room) => !this.unchecked.has(room));

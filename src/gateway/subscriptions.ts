@@ -59,7 +59,8 @@ export class Subscriptions {
   constructor(deps: SubscriptionsDeps) {
     this.deps = deps;
     this.recovery = new PresenceRecovery({
-      ...deps,
+      kv: deps.storage.kv,
+      arm: deps.arm,
       check: (room) => deps.roomCalls(room).checkPresence(deps.gateway),
     });
     for (const client of deps.sockets.all()) this.restore(client);

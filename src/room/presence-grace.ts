@@ -10,7 +10,8 @@ export function isDeparture(closeCode: number): boolean {
 
 /**
  * The users whose sockets dropped a moment ago. They count as present until their time to come back is over
- * (decision 0038). Only memory has them; whoever loses it has to find out otherwise who is missing.
+ * (decision 0038). Only memory has them. An object does not hibernate before their time is over, but it may
+ * stop: the next instance has to find out otherwise who is missing.
  */
 export class PresenceGrace {
   /** When each user's time is over, milliseconds since 1970, the earliest first. */

@@ -45,11 +45,14 @@ export class RoomPresence {
   /** Looks for users whose sockets were lost when the object stopped: nobody saw them close. */
   restore(): void {
     const { members, sockets } = this.deps;
-    const known = new Set([OWN_SOCKETS, ...members.gateways()]);
+    const present = sockets.present();
+    const users = new Set(present.map(({ userId }) => userId));
+    const gateways = new Set(members.gateways());
     for (const { userId, via } of members.connections()) {
-      if (!known.has(via)) this.grace.start(keyOf(userId, via), Date.now());
+      const isKnown = via === OWN_SOCKETS ? users.has(userId) : gateways.has(via);
+      if (!isKnown) this.grace.start(keyOf(userId, via), Date.now());
     }
-    this.replace(OWN_SOCKETS, sockets.present());
+    this.store((now) => this.change(OWN_SOCKETS, present, now));
   }
 
   /** @param gateways those that are told; all if not given */

@@ -225,6 +225,48 @@ describe("the client with rooms", () => {
     );
   });
 
+  it("begins with the newest events while others are published, each once and in order (R18b)", async () => {
+    const room = clientOf({ token: operatorKey() }).room(roomOf());
+    const publish = (n: number) => room.publish({ type: "step.done", data: { n } });
+    for (let n = 1; n <= 30; n += 1) await publish(n);
+    const received: (RoomEvent | Gap)[] = [];
+    const onItem = (item: RoomEvent | Gap) => void received.push(item);
+    const following = room.subscribe({ last: 20, onEvent: onItem, onGap: onItem });
+    for (let n = 31; n <= 80; n += 1) await publish(n);
+    const numbers = () => received.map((item) => (item.type === "gap" ? "gap" : item.data.n));
+    await expect.poll(() => numbers().at(-1), { timeout: 20_000 }).toBe(80);
+    following.close();
+    const first = Number(numbers()[0]);
+    expect(received.length).toBeGreaterThanOrEqual(20);
+    expect(numbers()).toEqual(Array.from({ length: 81 - first }, (_, index) => first + index));
+    const { events, next } = await room.history({ last: 2 });
+    expect(events.map(({ data }) => data.n)).toEqual([79, 80]);
+    const before = await room.history({ last: 1, before: next });
+    expect(before.events.map(({ data }) => data.n)).toEqual([78]);
+    const back = await all(room.pastEvents({ order: "desc" }));
+    expect(back.map((item) => "data" in item && item.data.n)).toEqual(
+      Array.from({ length: 80 }, (_, index) => 80 - index),
+    );
+  });
+
+  it("knows who is in a room, and learns of each user who comes and goes (R10)", async () => {
+    const name = roomOf();
+    const tokenFor = (user: string) => tokenOf(secret("JWT_SECRET"), user, { rooms: [name] });
+    const lists: string[] = [];
+    clientOf({ token: await tokenFor("ada") })
+      .room(name)
+      .watchPresence({
+        onUsers: (users) => lists.push(users.map(({ user_id }) => user_id).join()),
+      });
+    await expect.poll(() => lists.at(-1)).toBe("ada");
+    const visit = clientOf({ token: await tokenFor("bo") })
+      .room(name)
+      .subscribe({});
+    await expect.poll(() => lists.at(-1)).toBe("ada,bo");
+    visit.close();
+    await expect.poll(() => lists.at(-1)).toBe("ada");
+  });
+
   it("is refused a room that its token does not name, and receives events of the others", async () => {
     const client = clientOf({ token: await userToken({ rooms: ["agent:7"] }) });
     const refused = client.room("project:42").subscribe({});

@@ -12,7 +12,7 @@ import {
   subscribe,
   userToken,
 } from "./rooms-support.ts";
-import { type Frame, TestSocket } from "./support.ts";
+import { type Frame, OPERATOR, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 /** The close code of a page that is reloaded or closed; after other losses of a connection there is none at all. */
@@ -189,6 +189,18 @@ describe("a user in a room", () => {
     expect(await presenceBefore(watcher, room)).toEqual([]);
     await over.changePresence("grace-test-4", [{ userId: "ann", connections: 0 }]);
     expect(await watcher.next(isAbout("ann"))).toMatchObject({ type: "presence.left" });
+  });
+
+  it("is none if the socket was opened with the operator's key (R10d)", async () => {
+    const room = freshRoom();
+    const watcher = await openDirect(room, "watcher", true);
+    await TestSocket.open(`/api/rooms/${room}/ws`, OPERATOR);
+    const over = await TestSocket.open("/ws", OPERATOR);
+    await over.next("connection.established");
+    await subscribe(over, room);
+    over.close();
+    expect(await present(room)).toEqual(["watcher"]);
+    expect(await presenceBefore(watcher, room)).toEqual([["presence.joined", "watcher"]]);
   });
 
   it("who unsubscribes is reported at once (R10b)", async () => {
