@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { WebSocket } from "ws";
 import { operatorKey, secret } from "../../scripts/local.ts";
 import { Broadcaster } from "../../src/client/broadcaster.ts";
 import {
@@ -265,6 +266,40 @@ describe("the client with rooms", () => {
     await expect.poll(() => lists.at(-1)).toBe("ada,bo");
     visit.close();
     await expect.poll(() => lists.at(-1)).toBe("ada");
+  });
+
+  it("does not learn of a user whose connection is cut and who comes back, but of who stays away (R10a)", async () => {
+    const name = roomOf();
+    const tokenFor = (user: string) => tokenOf(secret("JWT_SECRET"), user, { rooms: [name] });
+    const about: string[] = [];
+    clientOf({ token: await tokenFor("ada") })
+      .room(name)
+      .subscribe({
+        onPresence: ({ type, user_id }) => user_id === "bo" && about.push(type),
+      });
+    const protocols = ["dialout.v1", `dialout.token.${await tokenFor("bo")}`];
+    const visit = async () => {
+      const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, protocols);
+      await new Promise((resolve) => socket.once("open", resolve));
+      socket.send(JSON.stringify({ type: "subscribe", room: name, ref: 1 }));
+      await new Promise<void>((resolve) => {
+        socket.on("message", (data) => {
+          const { type, ref } = JSON.parse(String(data));
+          if (type === "subscribed" && ref === 1) resolve();
+        });
+      });
+      return socket;
+    };
+    const first = await visit();
+    await expect.poll(() => about).toEqual(["presence.joined"]);
+    first.terminate();
+    const second = await visit();
+    second.terminate();
+    const cutAt = Date.now();
+    await expect
+      .poll(() => about, { timeout: 20_000 })
+      .toEqual(["presence.joined", "presence.left"]);
+    expect(Date.now() - cutAt).toBeGreaterThan(4_000);
   });
 
   it("is refused a room that its token does not name, and receives events of the others", async () => {
