@@ -20,14 +20,16 @@ export type {
 export type { AnyJob } from "./job-resource.ts";
 export { type HistoryPage, isEvent, type RoomEvent, type RoomEventOf } from "./room-events.ts";
 export type {
-  HistoryOptions,
+  PresenceHandlers,
   PublishedEvent,
   RoomHandle,
   RoomHandlers,
   RoomPresence,
   SubscribeOptions,
 } from "./room-handle.ts";
+export type { HistoryOptions, HistoryRange } from "./room-history.ts";
 export type { Presence } from "./room-subscriber.ts";
+export type { RoomUser } from "./room-users.ts";
 export type { JobToSubmit, SpaceHandle, SpaceHandlers, Submitted } from "./space-handle.ts";
 export type { SubmitFiles, SubmitOptions, SubmitSettings } from "./submit-form.ts";
 export type { LinkHandlers, Subscription } from "./subscription.ts";

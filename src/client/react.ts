@@ -1,5 +1,6 @@
-import { useSyncExternalStore } from "react";
+import { useCallback, useMemo, useSyncExternalStore } from "react";
 import type { SpaceStatus } from "../protocol/resources.ts";
+import type { PublishedEventInput } from "../protocol/room-events.ts";
 import type { EventFilter } from "../protocol/room-frames.ts";
 import type { DialoutClient } from "./dialout-client.ts";
 import type { LinkState } from "./edge-socket.ts";
@@ -7,6 +8,8 @@ import type { DialoutError } from "./errors.ts";
 import type { Gap, JobEvent } from "./job-channel.ts";
 import { type JobView, NO_JOB, viewEvent } from "./job-view.ts";
 import type { RoomEvent } from "./room-events.ts";
+import type { PublishedEvent, RoomHandle } from "./room-handle.ts";
+import type { RoomUser } from "./room-users.ts";
 import { makeStore, type Store } from "./store.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -25,18 +28,28 @@ export interface RoomView {
   events: readonly RoomEvent[];
   /** Ranges of events that were lost, oldest first. */
   gaps: readonly Gap[];
+  /** Who is in the room, with the option `presence`; empty until that is known. */
+  users: readonly RoomUser[];
   link: LinkState;
+  /** Why the room can't be followed. */
   error: DialoutError | null;
 }
 
+/** Publishes an event to the room. The promise rejects with a `DialoutError` if it is not stored. */
+export type PublishToRoom = (event: PublishedEventInput) => Promise<PublishedEvent>;
+
 export interface RoomViewOptions {
   filter?: EventFilter;
-  /** Number of events and gaps kept; 100 if not given. */
+  /** Starts with this many of the newest events that are stored; with none if not given. */
+  last?: number;
+  /** Number of events and gaps kept; 100 if not given, or `last` if that is more. */
   limit?: number;
+  /** Whether to show who is in the room. */
+  presence?: boolean;
 }
 
 const NO_SPACE: SpaceView = { status: null, link: "connecting", error: null };
-const NO_ROOM: RoomView = { events: [], gaps: [], link: "connecting", error: null };
+const NO_ROOM: RoomView = { events: [], gaps: [], users: [], link: "connecting", error: null };
 
 /** A space's status as it changes. */
 export function useSpace(client: DialoutClient, name: string): SpaceView {
@@ -66,25 +79,55 @@ export function useJob(client: DialoutClient, id: string | null | undefined): Jo
   });
 }
 
-/** A room's newest events, starting when the first component subscribes. */
+/**
+ * A room's newest events, from those that are stored (`last`) or the next one on, who is in it (`presence`), and
+ * a function that publishes to it, which stays the same as long as client and room do.
+ */
 export function useRoom(
   client: DialoutClient,
   room: string,
-  { filter, limit = 100 }: RoomViewOptions = {},
-): RoomView {
-  const key = `room:${JSON.stringify([room, filter, limit])}`;
-  return useStore(client, key, NO_ROOM, (update) => {
-    const change = (changed: Partial<RoomView>) => update((view) => ({ ...view, ...changed }));
-    const newest = <T>(items: readonly T[], item: T) => [...items, item].slice(-limit);
-    return client.room(room).subscribe({
-      filter,
-      onEvent: (event) => update((view) => ({ ...view, events: newest(view.events, event) })),
-      onGap: (gap) => update((view) => ({ ...view, gaps: newest(view.gaps, gap) })),
-      onLink: (link) => change({ link }),
-      onError: (error) => change({ error }),
-    });
-  });
+  options: RoomViewOptions = {},
+): RoomView & { publish: PublishToRoom } {
+  const { filter, last = 0, limit = Math.max(last, 100), presence = false } = options;
+  const key = `room:${JSON.stringify([room, filter, last, limit, presence])}`;
+  const view = useStore(client, key, NO_ROOM, (update) =>
+    followRoom(client.room(room), { filter, last, limit, presence }, update),
+  );
+  const publish = useCallback<PublishToRoom>(
+    (event) => client.room(room).publish(event),
+    [client, room],
+  );
+  return useMemo(() => ({ ...view, publish }), [view, publish]);
 }
+
+function followRoom(
+  room: RoomHandle,
+  { filter, last, limit, presence }: RoomViewOptions & { last: number; limit: number },
+  update: (change: (view: RoomView) => RoomView) => void,
+): Closable {
+  const change = (changed: Partial<RoomView>) => update((view) => ({ ...view, ...changed }));
+  const newest = <T>(items: readonly T[], item: T) => [...items, item].slice(-limit);
+  const onError = (error: DialoutError) => change({ error });
+  const events = room.subscribe({
+    filter,
+    last: Math.min(last, limit),
+    onEvent: (event) => update((view) => ({ ...view, events: newest(view.events, event) })),
+    onGap: (gap) => update((view) => ({ ...view, gaps: newest(view.gaps, gap) })),
+    onLink: (link) => change({ link }),
+    onError,
+  });
+  const users = presence
+    ? room.watchPresence({ onUsers: (users) => change({ users }), onError })
+    : null;
+  return {
+    close() {
+      events.close();
+      users?.close();
+    },
+  };
+}
+
+type Closable = Pick<Subscription, "close">;
 
 const stores = new WeakMap<DialoutClient, Map<string, Store<unknown>>>();
 
@@ -93,7 +136,7 @@ function useStore<S>(
   client: DialoutClient,
   key: string,
   initial: S,
-  follow: (update: (change: (state: S) => S) => void) => Subscription | null,
+  follow: (update: (change: (state: S) => S) => void) => Closable | null,
 ): S {
   const known = stores.get(client) ?? new Map<string, Store<unknown>>();
   stores.set(client, known);

@@ -49,9 +49,18 @@ function isEventName(type: string): type is EventName {
 }
 
 export const historySchema = historyResource;
-export type HistoryPage = Omit<z.infer<typeof historySchema>, "events"> & { events: RoomEvent[] };
+export type HistoryPage = Omit<z.infer<typeof historySchema>, "events" | "more"> & {
+  events: RoomEvent[];
+  /** Whether the next page has any events. */
+  more: boolean;
+};
 
-export function pageOf({ events, ...page }: z.infer<typeof historySchema>): HistoryPage {
+export function pageOf({ events, more, ...page }: z.infer<typeof historySchema>): HistoryPage {
   const { epoch } = page;
-  return { ...page, events: events.flatMap((event) => roomEventOf(event, epoch) ?? []) };
+  return {
+    ...page,
+    // An older edge does not say; the page after its last event is empty.
+    more: more ?? events.length > 0,
+    events: events.flatMap((event) => roomEventOf(event, epoch) ?? []),
+  };
 }

@@ -137,10 +137,11 @@ export class RoomFeed {
   }
 
   /** Whether the current subscription already delivers everything this subscriber needs. */
-  #covers({ cursor, filter, wantsPresence }: RoomSubscriber): boolean {
+  #covers({ cursor, filter, wantsPresence, wantsEvents }: RoomSubscriber): boolean {
     const upstream = this.#upstream;
     if (upstream === null || this.#logEnd === null || cursor !== null) return false;
     if (wantsPresence && !upstream.presence) return false;
+    if (!wantsEvents) return true;
     return upstream.filter === undefined || sameFilter(upstream.filter, filter ?? undefined);
   }
 
@@ -165,9 +166,19 @@ function earliestCursor(subscribers: readonly RoomSubscriber[], epoch: string | 
   return comparable.sort((a, b) => a.offset - b.offset)[0] ?? null;
 }
 
-/** The filter all subscribers share. If they differ, the edge sends everything and each filters locally. */
+/** No event passes it: types begin with a letter. */
+const NO_EVENTS: EventFilter = { types: ["-"] };
+
+/**
+ * The filter that all subscribers of events share. If they differ, the edge sends everything and each filters
+ * locally.
+ */
 function commonFilter(subscribers: readonly RoomSubscriber[]): EventFilter | undefined {
-  const [first, ...others] = subscribers.map(({ filter }) => filter ?? undefined);
+  const filters = subscribers
+    .filter(({ wantsEvents }) => wantsEvents)
+    .map(({ filter }) => filter ?? undefined);
+  if (filters.length === 0) return NO_EVENTS;
+  const [first, ...others] = filters;
   return others.every((other) => sameFilter(first, other)) ? first : undefined;
 }
 

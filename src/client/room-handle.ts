@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { Position } from "../channel/position.ts";
 import {
   type PublishedEventInput,
   type PublishedResource,
@@ -10,13 +11,28 @@ import { EventStream } from "./event-stream.ts";
 import { freshId } from "./fresh-id.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Gap } from "./job-channel.ts";
-import { type HistoryPage, historySchema, pageOf, type RoomEvent } from "./room-events.ts";
-import { type Presence, type RoomEventHandlers, RoomSubscriber } from "./room-subscriber.ts";
-import { closeOn, type LinkHandlers, OpenSubscription, type Subscription } from "./subscription.ts";
+import type { HistoryPage, RoomEvent } from "./room-events.ts";
+import { type HistoryOptions, type HistoryRange, RoomHistory } from "./room-history.ts";
+import {
+  type Presence,
+  type RoomEventHandlers,
+  RoomSubscriber,
+  type SubscriberOptions,
+} from "./room-subscriber.ts";
+import { type RoomUser, RoomUsers } from "./room-users.ts";
+import {
+  callHandler,
+  closeOn,
+  type LinkHandlers,
+  OpenSubscription,
+  type Subscription,
+} from "./subscription.ts";
 
 export interface SubscribeOptions {
   /** The `position` of the last event received. Without it, following starts with the next event. */
   since?: string;
+  /** Starts with this many of the newest events (that pass the filter), oldest first, unless `since` is given. */
+  last?: number;
   filter?: EventFilter;
   /** Fetches lost events from the room's history, if it still has them. */
   fillGaps?: boolean;
@@ -31,10 +47,9 @@ export interface RoomHandlers extends SubscribeOptions, LinkHandlers {
   onPresence?(presence: Presence): void;
 }
 
-export interface HistoryOptions {
-  since?: string;
-  /** Most events in a page, up to 1,000. */
-  limit?: number;
+export interface PresenceHandlers extends LinkHandlers {
+  /** The users who are in the room: called once they are known, and on every change. */
+  onUsers?(users: readonly RoomUser[]): void;
   signal?: AbortSignal;
 }
 
@@ -59,11 +74,13 @@ export class RoomHandle {
   readonly name: string;
   readonly #edge: Edge;
   readonly #gateway: Gateway;
+  readonly #history: RoomHistory;
 
   constructor(edge: Edge, gateway: Gateway, name: string) {
     this.#edge = edge;
     this.#gateway = gateway;
     this.name = name;
+    this.#history = new RoomHistory(edge, name);
   }
 
   /** Calls the handlers for the room's events. All rooms of a client share one socket. */
@@ -96,15 +113,51 @@ export class RoomHandle {
     return publishEvent(this.#edge, this.name, event, { retry: "safe", signal });
   }
 
-  /** Returns one page of the events after `since`, oldest first. */
-  async history({ since, limit, signal }: HistoryOptions = {}): Promise<HistoryPage> {
-    const call = { path: `${this.#path}/history`, query: { since, limit }, signal };
-    return pageOf(await this.#edge.http.call(call, historySchema));
+  /** Returns one page of the room's stored events; without options the oldest ones. */
+  history(options: HistoryOptions = {}): Promise<HistoryPage> {
+    return this.#history.page(options);
   }
 
-  /** Returns the users who follow the room now. */
+  /** All of the room's stored events in a range, read page by page, with a `gap` in the place of lost ones. */
+  pastEvents(range: HistoryRange = {}): AsyncGenerator<RoomEvent | Gap, void, undefined> {
+    return this.#history.events(range);
+  }
+
+  /** Returns the users who are in the room now. */
   presence({ signal }: { signal?: AbortSignal } = {}): Promise<RoomPresence> {
-    return this.#edge.http.call({ path: `${this.#path}/presence`, signal }, presenceResource);
+    const path = `/api/rooms/${segment(this.name)}/presence`;
+    return this.#edge.http.call({ path, signal }, presenceResource);
+  }
+
+  /** Calls `onUsers` with the users who are in the room, now and on every change. */
+  watchPresence(handlers: PresenceHandlers): Subscription {
+    const stopped = new AbortController();
+    const users = new RoomUsers({
+      fetch: () => this.presence({ signal: stopped.signal }),
+      onUsers: (list) => callHandler(() => handlers.onUsers?.(list)),
+      onError: (error) => subscription.finish(error),
+    });
+    const subscription = this.#follow(
+      {
+        onLink: (state, error) => {
+          if (state === "open") void users.refresh();
+          handlers.onLink?.(state, error);
+        },
+        onError: (error) => handlers.onError?.(error),
+      },
+      { since: undefined, filter: null, history: null, wantsEvents: false },
+      {
+        onEvent: () => undefined,
+        onGap: () => undefined,
+        onPresence: (presence) => users.onPresence(presence),
+      },
+      () => {
+        users.stop();
+        stopped.abort();
+      },
+    );
+    closeOn(handlers.signal, subscription);
+    return subscription;
   }
 
   #join(
@@ -112,19 +165,40 @@ export class RoomHandle {
     linkHandlers: LinkHandlers,
     eventHandlers: RoomEventHandlers,
   ): Subscription {
+    const { since, last, filter, fillGaps } = options;
+    const stopped = new AbortController();
+    const { signal } = stopped;
+    const history = (since: string) => this.history({ since, limit: 1_000, signal });
+    const past = (end: Position) => this.#history.endingAt(end, last ?? 0, { filter, signal });
+    return this.#follow(
+      linkHandlers,
+      {
+        since,
+        filter: filter ?? null,
+        history: fillGaps ? history : null,
+        past: last === undefined || last < 1 ? undefined : past,
+      },
+      eventHandlers,
+      () => stopped.abort(),
+    );
+  }
+
+  #follow(
+    linkHandlers: LinkHandlers,
+    options: SubscriberOptions,
+    eventHandlers: RoomEventHandlers,
+    onStop: () => void,
+  ): OpenSubscription {
     const subscription = new OpenSubscription(this.#edge, {
       onLink: (state, error) => linkHandlers.onLink?.(state, error),
       onError: (error) => linkHandlers.onError?.(error),
     });
-    const { since, filter = null, fillGaps } = options;
-    const history = fillGaps ? (since: string) => this.history({ since, limit: 1_000 }) : null;
-    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, eventHandlers);
+    const subscriber = new RoomSubscriber(subscription, options, eventHandlers);
     this.#gateway.join(this.name, subscriber);
-    subscription.onStop(() => this.#gateway.leave(this.name, subscriber));
+    subscription.onStop(() => {
+      onStop();
+      this.#gateway.leave(this.name, subscriber);
+    });
     return subscription;
-  }
-
-  get #path(): string {
-    return `/api/rooms/${segment(this.name)}`;
   }
 }

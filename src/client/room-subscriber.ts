@@ -29,24 +29,36 @@ export interface RoomEventHandlers {
   onPresence?(presence: Presence): void;
 }
 
-interface SubscriberOptions {
+export interface SubscriberOptions {
   since: string | undefined;
   filter: EventFilter | null;
   /** Fetches a page of the room's history to fill gaps; `null` if gaps are only reported. */
   history: ((since: string) => Promise<HistoryPage>) | null;
+  /** Reads the events up to this position with which to begin; if not given, begins with the next event. */
+  past?: ((end: Position) => Promise<RoomEvent[]>) | undefined;
+  /** `false`: it follows presence only. */
+  wantsEvents?: boolean;
+}
+
+/** Stands for the past events up to this position, in their place before later ones. */
+interface Past {
+  type: "past";
+  end: Position;
 }
 
 /** One local subscriber of a room; several may share the room's subscription at the edge. */
 export class RoomSubscriber {
   readonly filter: EventFilter | null;
   readonly wantsPresence: boolean;
+  readonly wantsEvents: boolean;
   readonly #handlers: RoomEventHandlers;
   readonly #subscription: OpenSubscription;
   readonly #history: SubscriberOptions["history"];
+  readonly #past: SubscriberOptions["past"];
   #cursor: RoomCursor;
   #isLive = false;
-  /** While a gap is being filled, later events wait here so that the order is kept. */
-  #waiting: (RoomEvent | Gap)[] = [];
+  /** While past events are being read, later ones wait here so that the order is kept. */
+  #waiting: (RoomEvent | Gap | Past)[] = [];
   #isFilling = false;
 
   constructor(
@@ -56,7 +68,9 @@ export class RoomSubscriber {
   ) {
     this.filter = options.filter;
     this.wantsPresence = handlers.onPresence !== undefined;
+    this.wantsEvents = options.wantsEvents ?? true;
     this.#history = options.history;
+    this.#past = options.past;
     this.#cursor = parsePosition(options.since);
     this.#subscription = subscription;
     this.#handlers = handlers;
@@ -64,14 +78,16 @@ export class RoomSubscriber {
 
   /** The position to continue from; `null` to start with the next event. */
   get cursor(): RoomCursor {
-    return this.#cursor;
+    return this.wantsEvents ? this.#cursor : null;
   }
 
   onSubscribed(frame: Subscribed, asked: Position | null): void {
-    const { cursor, gap } = readSubscribed(this.#cursor, frame, asked);
+    const isFirst = this.cursor === null;
+    const { cursor, gap } = readSubscribed(this.cursor, frame, asked);
     this.#cursor = cursor;
     this.#isLive = true;
     this.#subscription.link("open");
+    if (isFirst && cursor !== null && this.#past) this.#enqueue({ type: "past", end: cursor });
     if (gap) this.#enqueue(gap);
   }
 
@@ -86,7 +102,7 @@ export class RoomSubscriber {
 
   onEvent(frame: RoomEventFrame, isWhole: boolean): void {
     const before = this.#cursor;
-    if (!this.#isLive || before === null) return;
+    if (!this.#isLive || before === null || !this.wantsEvents) return;
     const { cursor, gap } = readEvent(before, frame.offset, isWhole);
     if (cursor === before || cursor === null) return;
     this.#cursor = cursor;
@@ -99,28 +115,42 @@ export class RoomSubscriber {
     if (this.#isLive) callHandler(() => this.#handlers.onPresence?.(presence));
   }
 
-  #enqueue(item: RoomEvent | Gap): void {
-    if (this.#history === null) {
+  #enqueue(item: RoomEvent | Gap | Past): void {
+    const isRead = item.type === "past" || (item.type === "gap" && this.#history !== null);
+    if (item.type !== "past" && !isRead && !this.#isFilling) {
       this.#deliver(item);
       return;
     }
     this.#waiting.push(item);
     if (this.#waiting.length > MOST_UNREAD) {
       this.fail(
-        new DialoutError("too_slow", "A gap could not be filled before too much came after it."),
+        new DialoutError(
+          "too_slow",
+          "Past events could not be read before too much came after them.",
+        ),
       );
     }
-    if (!this.#isFilling) void this.#drain(this.#history);
+    if (!this.#isFilling) void this.#drain();
   }
 
-  async #drain(history: NonNullable<SubscriberOptions["history"]>): Promise<void> {
+  async #drain(): Promise<void> {
     this.#isFilling = true;
     for (let item = this.#waiting.shift(); item; item = this.#waiting.shift()) {
       if (this.#subscription.isOver) return;
-      if (item.type !== "gap") this.#deliver(item);
-      else for await (const found of readMissing(item, history)) this.#deliver(found);
+      for await (const found of this.#read(item)) this.#deliver(found);
     }
     this.#isFilling = false;
+  }
+
+  /** Yields an item, or the past events for which it stands. If they can't be read, there is a gap instead. */
+  async *#read(item: RoomEvent | Gap | Past): AsyncGenerator<RoomEvent | Gap> {
+    if (item.type === "past") {
+      const { end } = item;
+      const events = await this.#past?.(end).catch(() => null);
+      if (events) yield* events;
+      else if (end.offset > 0) yield gapBetween({ ...end, offset: 0 }, end);
+    } else if (item.type === "gap" && this.#history) yield* readMissing(item, this.#history);
+    else yield item as RoomEvent | Gap;
   }
 
   #deliver(item: RoomEvent | Gap): void {

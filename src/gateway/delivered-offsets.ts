@@ -31,6 +31,11 @@ export class DeliveredOffsets {
     this.storage.kv.delete(PREFIX + room);
   }
 
+  /** The rooms that this gateway has joined and not forgotten. */
+  rooms(): string[] {
+    return [...this.storage.kv.list({ prefix: PREFIX })].map(([key]) => key.slice(PREFIX.length));
+  }
+
   /** Removes the offsets of all rooms but these: nobody follows the others here any more. */
   keepOnly(rooms: { has(room: string): boolean }): void {
     for (const [key] of this.storage.kv.list({ prefix: PREFIX })) {

@@ -24,6 +24,8 @@ interface GatewayHandlerDeps {
   roomCalls: (room: string) => RoomCalls;
   openChannel: OpenChannel;
   deliveredOffsets: DeliveredOffsets;
+  storage: DurableObjectStorage;
+  arm: (at: number) => void;
 }
 
 type FrameOf<T extends GatewayClientFrame["type"]> = Extract<GatewayClientFrame, { type: T }>;
@@ -104,8 +106,9 @@ export class GatewayHandler {
     }
   }
 
-  onClose(client: Client): void {
-    this.subscriptions.remove(client);
+  /** @param isLeaving the client is done; otherwise it may be back soon */
+  onClose(client: Client, isLeaving: boolean): void {
+    this.subscriptions.remove(client, isLeaving);
     this.deps.sockets.remove(client);
   }
 
@@ -176,7 +179,7 @@ export class GatewayHandler {
   }
 
   private dismiss(client: Client, close: keyof typeof CLOSE, reason: string): void {
-    this.onClose(client);
+    this.onClose(client, close === "notAllowed");
     this.deps.sockets.close(client, close, reason);
   }
 

@@ -10,6 +10,7 @@ import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { DeliveryAnswer, PresenceChange, RoomDelivery } from "../room/calls.ts";
+import { isDeparture } from "../room/presence-grace.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { DeliveredOffsets } from "./delivered-offsets.ts";
 import { GatewayHandler } from "./gateway-handler.ts";
@@ -40,8 +41,13 @@ export class GatewayObject extends DurableObject<Env> {
         return openChannel(env, address, { since, mayRead, principal, acks });
       },
       deliveredOffsets: new DeliveredOffsets(ctx.storage),
+      storage: ctx.storage,
+      arm: (at) => this.alarms.arm(at),
     });
-    ctx.blockConcurrencyWhile(() => this.alarms.load());
+    ctx.blockConcurrencyWhile(async () => {
+      await this.alarms.load();
+      this.handler.subscriptions.recover();
+    });
   }
 
   /** A room delivers its events here. */
@@ -87,29 +93,32 @@ export class GatewayObject extends DurableObject<Env> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
-    this.onSocketGone(socket);
+    this.onSocketGone(socket, isDeparture(code));
     closeQuietly(socket, code, reason);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    this.onSocketGone(socket);
+    this.onSocketGone(socket, false);
   }
 
   override async alarm(): Promise<void> {
     this.alarms.forget();
-    this.handler.expire(Date.now());
+    const now = Date.now();
+    this.handler.expire(now);
+    await this.handler.subscriptions.settlePresence(now);
     this.alarms.arm(tokensDueAt(this.sockets.all()));
+    this.alarms.arm(this.handler.subscriptions.presenceDueAt());
   }
 
-  private onSocketGone(socket: WebSocket): void {
+  private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const client = this.sockets.of(socket);
     if (client) {
-      this.handler.onClose(client);
+      this.handler.onClose(client, isLeaving);
       return;
     }
     // The runtime does not list a socket whose close woke the object: all there is is what it kept.
     const departed = this.sockets.remembered(socket);
-    if (departed) this.handler.subscriptions.onLateClose(departed);
+    if (departed) this.handler.subscriptions.onLateClose(departed, isLeaving);
     this.reporter.markChanged();
   }
 

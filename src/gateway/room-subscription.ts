@@ -14,6 +14,7 @@ export interface RoomCalls {
   join(gateway: string, present: PresenceChange[], isWatched: boolean): Promise<RoomLogEnd>;
   read(since: Position): Promise<RoomLog>;
   changePresence(gateway: string, changes: PresenceChange[]): Promise<void>;
+  checkPresence(gateway: string): Promise<void>;
 }
 
 interface RoomSubscriptionDeps {
@@ -26,6 +27,8 @@ interface RoomSubscriptionDeps {
   ackWindow: AckWindow<Client>;
   /** Closes a client that is too far behind to be sent more. */
   cutOff: (client: Client) => void;
+  /** Users who dropped are awaited until this time, milliseconds since 1970. */
+  onGrace: (endsAt: number) => void;
 }
 
 /** A client that follows the room. */
@@ -57,12 +60,26 @@ export class RoomSubscription {
   constructor(deps: RoomSubscriptionDeps, logEnd: Position | null) {
     this.deps = deps;
     this.logEnd = logEnd;
-    const { room, gateway } = deps;
-    this.presence = new RoomUsers(room, (changes) => deps.calls().changePresence(gateway, changes));
+    const { room, gateway, onGrace } = deps;
+    this.presence = new RoomUsers({
+      room,
+      report: (changes) => deps.calls().changePresence(gateway, changes),
+      onGrace,
+    });
   }
 
-  get size(): number {
-    return this.followers.size;
+  /** Whether the room is to call this gateway on: it has followers, or changes that are not reported yet. */
+  get isNeeded(): boolean {
+    return this.followers.size > 0 || this.presence.isUnsettled;
+  }
+
+  /** When `settlePresence` is due, milliseconds since 1970; `null` if nobody is awaited. */
+  get presenceDueAt(): number | null {
+    return this.presence.dueAt();
+  }
+
+  settlePresence(now: number): void {
+    this.presence.settle(now);
   }
 
   /** Adds a client whose socket stayed open while the gateway hibernated. */
@@ -72,8 +89,10 @@ export class RoomSubscription {
   }
 
   /** The socket of a client closed while the gateway was hibernating: the room has yet to learn that. */
-  onLateClose(client: Client): void {
-    this.presence.change(userIdOf(client.attachment.principal), 0);
+  onLateClose(client: Client, isLeaving: boolean): void {
+    const userId = userIdOf(client.attachment.principal);
+    if (isLeaving) this.presence.change(userId, 0);
+    else this.presence.drop(userId, 0);
   }
 
   /**
@@ -99,15 +118,18 @@ export class RoomSubscription {
       if (isCurrent()) this.start(client, follower, since, missed, ref);
     } catch (error) {
       if (!isCurrent()) return;
-      this.remove(client);
+      this.remove(client, true);
       throw error;
     }
   }
 
-  remove(client: Client): void {
+  /** @param isLeaving the client is done here; otherwise it may be back soon */
+  remove(client: Client, isLeaving: boolean): void {
     if (!this.followers.delete(client)) return;
     this.deps.ackWindow.forget(client, this.deps.room);
-    this.presence.change(userIdOf(client.attachment.principal), -1);
+    const userId = userIdOf(client.attachment.principal);
+    if (isLeaving) this.presence.change(userId, -1);
+    else this.presence.drop(userId, 1);
   }
 
   /** Sends a batch on, after the batches before it; resolves to the number of followers. */
@@ -179,7 +201,7 @@ export class RoomSubscription {
         sendFrames(targetOf(client), presence);
       }
     }
-    return this.size;
+    return this.followers.size;
   }
 
   /**

@@ -13,6 +13,7 @@ import {
   type GatewaySockets,
   subscriptionOf,
 } from "./gateway-sockets.ts";
+import { PresenceRecovery } from "./presence-recovery.ts";
 import {
   type ChannelAddress,
   type OpenChannel,
@@ -27,6 +28,9 @@ interface SubscriptionsDeps {
   roomCalls: (room: string) => RoomCalls;
   openChannel: OpenChannel;
   deliveredOffsets: DeliveredOffsets;
+  storage: DurableObjectStorage;
+  /** Makes the object call `settlePresence` at this time, milliseconds since 1970. */
+  arm: (at: number) => void;
   /** Closes a client that is too far behind in a room to be sent more. */
   cutOff: (client: Client, room: string) => void;
 }
@@ -50,18 +54,47 @@ export class Subscriptions {
   private readonly deps: SubscriptionsDeps;
   private readonly rooms = new Map<string, RoomSubscription>();
   private readonly channels = new ProxiedChannels();
+  private readonly recovery: PresenceRecovery;
 
   constructor(deps: SubscriptionsDeps) {
     this.deps = deps;
+    this.recovery = new PresenceRecovery({
+      kv: deps.storage.kv,
+      arm: deps.arm,
+      check: (room) => deps.roomCalls(room).checkPresence(deps.gateway),
+    });
     for (const client of deps.sockets.all()) this.restore(client);
-    deps.deliveredOffsets.keepOnly(this.rooms);
+  }
+
+  /** Call this once, before anything else. Finds out who was lost while the object did not run. */
+  recover(): void {
+    const { deliveredOffsets, sockets } = this.deps;
+    // Without sockets, either all were lost when the object stopped, or there is little to check.
+    const isSuspect = this.recovery.wasInterrupted || sockets.all().length === 0;
+    if (isSuspect) this.recovery.begin(deliveredOffsets.rooms());
+    else deliveredOffsets.keepOnly(this.rooms);
+  }
+
+  /** Reports who has not come back in time. */
+  async settlePresence(now: number): Promise<void> {
+    for (const subscription of this.rooms.values()) subscription.settlePresence(now);
+    const checked = await this.recovery.onAlarm(now, this.presenceDueAt() !== null);
+    for (const room of checked) if (!this.rooms.has(room)) this.deps.deliveredOffsets.remove(room);
+  }
+
+  /** When `settlePresence` is due, milliseconds since 1970; `null` if nobody is awaited. */
+  presenceDueAt(): number | null {
+    const times = [...this.rooms.values()].flatMap(({ presenceDueAt }) => presenceDueAt ?? []);
+    return times.length > 0 ? times.reduce((first, at) => Math.min(first, at)) : null;
   }
 
   async deliver(delivery: RoomDelivery): Promise<DeliveryAnswer> {
     const subscription = this.rooms.get(delivery.room);
     if (!subscription) return { subscribers: 0 };
     const subscribers = await subscription.deliver(delivery);
-    return this.isFollowed(delivery.room, subscription) ? { subscribers } : { subscribers: 0 };
+    if (!this.isFollowed(delivery.room, subscription)) return { subscribers: 0 };
+    // Without any the room would forget this gateway, and a user who is awaited here with it.
+    return { subscribers: Math.max(1, subscribers) };
   }
 
   /** The users who follow a room over this gateway; `null` if it has no followers here. */
@@ -75,7 +108,7 @@ export class Subscriptions {
    * subscription is forgotten then, so that the next follower joins the room again.
    */
   private isFollowed(room: string, subscription: RoomSubscription): boolean {
-    if (subscription.size > 0) return true;
+    if (subscription.isNeeded) return true;
     subscription.stop();
     if (this.rooms.get(room) === subscription) {
       this.rooms.delete(room);
@@ -85,16 +118,19 @@ export class Subscriptions {
   }
 
   /** A socket closed while this object was hibernating, so no subscription here has its client. */
-  onLateClose(client: Client): void {
+  onLateClose(client: Client, isLeaving: boolean): void {
     for (const { room } of client.attachment.subscriptions) {
       if (parseAddress(room)?.kind === "room") {
-        this.resumeRoom(room).onLateClose(client);
+        this.resumeRoom(room).onLateClose(client, isLeaving);
       }
     }
   }
 
-  remove(client: Client): void {
-    for (const { room } of client.attachment.subscriptions) this.rooms.get(room)?.remove(client);
+  /** @param isLeaving the client is done; otherwise it may be back soon */
+  remove(client: Client, isLeaving: boolean): void {
+    for (const { room } of client.attachment.subscriptions) {
+      this.rooms.get(room)?.remove(client, isLeaving);
+    }
     this.channels.closeAll(client);
   }
 
@@ -157,7 +193,7 @@ export class Subscriptions {
 
   unsubscribe(client: Client, room: string): void {
     if (subscriptionOf(client, room) === null) return;
-    this.rooms.get(room)?.remove(client);
+    this.rooms.get(room)?.remove(client, true);
     this.channels.close(client, room);
     const subscriptions = client.attachment.subscriptions.filter(
       (subscription) => subscription.room !== room,
@@ -223,6 +259,7 @@ export class Subscriptions {
       storeLogEnd: (position: Position) => deliveredOffsets.write(room, position),
       ackWindow: sockets.ackWindow,
       cutOff: (client: Client) => this.deps.cutOff(client, room),
+      onGrace: (endsAt: number) => this.recovery.onGrace(endsAt),
     };
     const made = new RoomSubscription(roomDeps, logEnd);
     this.rooms.set(room, made);

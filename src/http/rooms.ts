@@ -11,6 +11,7 @@ import {
   type PublishedResource,
   publishBody,
 } from "../protocol/room-events.ts";
+import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson } from "./context.ts";
@@ -41,12 +42,21 @@ export const rooms = new Hono<AppEnv>()
   .get("/:room/history", async (c) => {
     const room = roomParam(c);
     requireSubscribe(await principalOf(c), room);
-    const { since, limit } = validate(historyQuery, c.req.query());
-    const log = await new RoomStub(c.env, room).history(parsePosition(since), limit);
-    const { epoch, last: offset, recovered, events } = log;
-    const end = events.at(-1)?.offset ?? offset;
+    const {
+      since: after,
+      before: until,
+      order: named,
+      limit,
+    } = validate(historyQuery, c.req.query());
+    const [since, before] = [parsePosition(after), parsePosition(until)];
+    // Whoever names only where to end wants the events just before it.
+    const order = named ?? (before !== null && since === null ? "desc" : "asc");
+    const options = { before, order, filter: historyFilterOf(c) };
+    const page = await new RoomStub(c.env, room).history(since, limit, options);
+    const { last: offset, recovered, end, more, events } = page;
+    const epoch = page.epoch || NO_EPOCH;
     const next = formatPosition({ epoch, offset: end });
-    const fields = JSON.stringify({ room, epoch, offset, recovered, next });
+    const fields = JSON.stringify({ room, epoch, offset, recovered, next, more });
     return answerJson(
       c,
       `${fields.slice(0, -1)},"events":[${events.map(({ text }) => text).join()}]}`,
@@ -85,6 +95,20 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   });
   stream.onReaderLeft(() => stop("goingAway"));
   return c.body(stream.readable, 200, STREAM_HEADERS);
+}
+
+/** The epoch in the history of a room that nobody has used yet, so that `next` is a position all the same. */
+const NO_EPOCH = "none";
+
+/** The filter of a page of history: `?filter=`, `?types=`, or both. */
+function historyFilterOf(c: AppContext): EventFilter | null {
+  const filter = filterOf(c);
+  const types = c.req.queries("types")?.flatMap((list) => list.split(","));
+  if (types === undefined) return filter;
+  if (filter?.types) {
+    throw new ProblemError("invalid_request", "types: `filter` has `types` too; send only one.");
+  }
+  return validate(eventFilter, { ...filter, types });
 }
 
 const roomPath = z.object({ room: roomName });

@@ -49,6 +49,8 @@ export const LIMITS = {
   registerMs: 10_000,
   /** Most data that a slow reader of a stream may leave unread, bytes: it is in memory. */
   unreadBytes: 8_388_608,
+  /** How long a user whose socket dropped still counts as present in a room, milliseconds: clients reconnect sooner. */
+  presenceGraceMs: 5_000,
   /** Longest `Prefer: wait`, seconds: proxies cut idle requests after about 100. */
   waitSeconds: 60,
 } as const;

@@ -124,7 +124,23 @@ export const publishedResource = z.discriminatedUnion("repeated", [
 ]);
 export type PublishedResource = z.infer<typeof publishedResource>;
 
+const position = z
+  .string()
+  .regex(
+    /^[\w-]{1,40}:\d{1,15}$/,
+    "must be a position, <epoch>:<offset>, such as `next` of another page",
+  );
+
+/** The parameters of `GET /api/rooms/:room/history`. */
 export const historyQuery = z.strictObject({
-  since: z.string().max(60).optional(),
+  since: position.optional(),
+  before: position.optional(),
+  order: z.enum(["asc", "desc"]).optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
+  /** JSON of an `eventFilter`. */
+  filter: z.string().optional(),
+  /** The `types` of a filter, separated by commas. */
+  types: z.string().optional(),
+  /** The caller's token, which may also be in `Authorization`. */
+  token: z.string().optional(),
 });

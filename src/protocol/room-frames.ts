@@ -105,9 +105,11 @@ export const historyResource = z.object({
   epoch: z.string(),
   /** The offset of the room's last event. */
   offset: z.int(),
-  /** `false`: some events after `since` are no longer kept; `events` starts with the first that still is. */
+  /** `true`: the page begins right at the position that was named, and no event between is lost. */
   recovered: z.boolean(),
-  /** The position to read on from, as the next `since`. */
+  /** Where the next page begins: its `since` if the order is `asc`, its `before` if it is `desc`. */
   next: z.string(),
+  /** Whether the next page has any events. */
+  more: z.boolean().optional(),
   events: z.array(roomEventFrame),
 });

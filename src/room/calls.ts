@@ -1,3 +1,7 @@
+import type { LogPage, PageOrder } from "../channel/log-page.ts";
+import type { Position } from "../channel/position.ts";
+import type { EventFilter } from "../protocol/room-frames.ts";
+
 /** Calls between rooms, gateways and the Worker. */
 
 /** An event on its way to subscribers; `text` is its frame. */
@@ -34,6 +38,18 @@ export interface RoomLogEnd {
   epoch: string;
   last: number;
 }
+
+/** Which events of a room a page is to have. */
+export interface HistoryQuery {
+  since: Position | null;
+  before: Position | null;
+  order: PageOrder;
+  limit: number;
+  filter: EventFilter | null;
+}
+
+/** A page of a room's events. */
+export type HistoryPage = RoomLogEnd & LogPage<Relayed> & { recovered: boolean };
 
 /** The events a room still has after a position. */
 export interface RoomLog extends RoomLogEnd {

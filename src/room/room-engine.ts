@@ -1,5 +1,5 @@
-import { userIdOf } from "../auth/session.ts";
 import { wants } from "../channel/filter.ts";
+import { pageRange, readPage } from "../channel/log-page.ts";
 import { type Position, recover } from "../channel/position.ts";
 import { BurstDetector } from "../objects/burst-detector.ts";
 import { type BatchStep, Inbox } from "../objects/inbox.ts";
@@ -10,8 +10,9 @@ import type { EventToPublish, RoomEventFrame } from "../protocol/room-events.ts"
 import type { RoomStore, RoomStores, StoredRoomEvent } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type {
+  HistoryPage,
+  HistoryQuery,
   PresenceChange,
-  PresentUser,
   PublishedPosition,
   Relayed,
   RoomLog,
@@ -20,6 +21,7 @@ import type {
 import type { GatewayDeliveries } from "./gateway-deliveries.ts";
 import { PublishBatch } from "./publish-batch.ts";
 import type { PresenceEvent, RoomMembers } from "./room-members.ts";
+import { RoomPresence } from "./room-presence.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
 interface RoomEngineDeps {
@@ -31,6 +33,8 @@ interface RoomEngineDeps {
   members: RoomMembers;
   sockets: RoomSockets;
   deliveries: GatewayDeliveries;
+  /** Makes the object call `presence.settle` at this time, milliseconds since 1970. */
+  arm: (at: number) => void;
   /** Restarts the object, because its memory no longer agrees with what is stored. */
   crash: (error: unknown) => void;
 }
@@ -41,14 +45,15 @@ interface RoomEngineDeps {
  */
 const MANY_SUBSCRIBERS = 100;
 
-/** The connection of users whose sockets belong to the room itself; all others come over a gateway. */
-const OWN_SOCKETS = "";
-
 /** The offsets in the log of a room without events. */
 const NO_EVENTS = { first: 1, last: 0 };
 
+/** Stands for the epoch of a room that nobody has used yet; no room has it. */
+const NO_EPOCH = "";
+
 /** Events in order: those that arrive in one turn are stored in one transaction, then sent (decision 0006). */
 export class RoomEngine {
+  readonly presence: RoomPresence;
   private store: RoomStore | null;
   private readonly deps: RoomEngineDeps;
   private readonly burst = new BurstDetector();
@@ -61,6 +66,10 @@ export class RoomEngine {
   constructor(deps: RoomEngineDeps) {
     this.deps = deps;
     this.store = deps.stores.find(deps.shared);
+    this.presence = new RoomPresence({
+      ...deps,
+      send: (events, gateways) => this.sendPresence(events, gateways),
+    });
     this.inbox = new Inbox({
       sendBuffer: { after: (answer) => this.answers.push(answer) },
       isBurst: (now) => this.hasManySubscribers() || this.burst.isBurst(0, now),
@@ -68,11 +77,9 @@ export class RoomEngine {
     });
   }
 
-  /** Removes the presence of sockets that were lost when the object stopped: nobody saw them close. */
+  /** Looks for users whose sockets were lost when the object stopped. */
   restorePresence(): void {
-    const { members, sockets } = this.deps;
-    if (!this.exists()) return;
-    this.change((now) => members.replace(OWN_SOCKETS, sockets.present(), now));
+    if (this.exists()) this.presence.restore();
   }
 
   get logEnd(): RoomLogEnd {
@@ -90,14 +97,25 @@ export class RoomEngine {
     });
   }
 
-  /** The events after `since`, at most `count`. If some of them are no longer stored, starts with the oldest. */
-  read(since: Position | null, count?: number): RoomLog {
-    const epoch = this.deps.members.knownEpoch() ?? "";
-    const { range } = this;
+  /** The events after `since`. If some of them are no longer stored, starts with the oldest. */
+  read(since: Position | null): RoomLog {
+    const { epoch, range } = this.logState;
     const recovery = recover(since, { epoch, ...range });
     const after = recovery.recovered ? recovery.after : range.first - 1;
-    const events = (this.store?.after(after, count) ?? []).map((event) => this.relayedOf(event));
+    const events = (this.store?.after(after) ?? []).map((event) => this.relayedOf(event));
     return { epoch, last: range.last, recovered: recovery.recovered, events };
+  }
+
+  /** A page of the events that are stored. */
+  history({ since, before, order, limit, filter }: HistoryQuery): HistoryPage {
+    const { epoch, range } = this.logState;
+    const { recovered, ...bounds } = pageRange(since, before, { epoch, ...range });
+    const isWanted = (event: StoredRoomEvent) => wants(filter, event);
+    const query = { order, limit, wants: filter && isWanted };
+    const read = (first: number, last: number) => this.store?.between(first, last) ?? [];
+    const page = readPage(bounds, query, read);
+    const events = page.events.map((event) => this.relayedOf(event));
+    return { ...page, epoch, last: range.last, recovered, events };
   }
 
   /**
@@ -106,45 +124,16 @@ export class RoomEngine {
    * @param isWatched a subscriber over this gateway wants presence events, those of this join included
    */
   join(gateway: string, present: readonly PresenceChange[], isWatched: boolean): RoomLogEnd {
-    const { deliveries, members } = this.deps;
-    deliveries.noteJoin(gateway);
-    const known = this.gateways();
-    const others = known.filter((name) => name !== gateway);
-    const recipients = isWatched ? [...others, gateway] : others;
-    this.change((now) => {
-      if (known.includes(gateway)) return members.replace(gateway, present, now);
-      members.addGateway(gateway);
-      return members.change(gateway, present, now);
-    }, recipients);
+    this.deps.deliveries.noteJoin(gateway);
+    const others = this.gateways().filter((name) => name !== gateway);
+    this.presence.join(gateway, present, isWatched ? [...others, gateway] : others);
     return this.logEnd;
   }
 
-  /** Removes a gateway that has no subscribers any more, and its users with it. */
-  leave(gateway: string): void {
-    const { deliveries, members } = this.deps;
-    deliveries.forget(gateway);
-    this.change((now) => {
-      members.dropGateway(gateway);
-      return members.replace(gateway, [], now);
-    });
-  }
-
-  /** Replaces the users who are in the room over a gateway. */
-  replacePresence(gateway: string, present: readonly PresenceChange[]): void {
-    this.change((now) => this.deps.members.replace(gateway, present, now));
-  }
-
-  /** Users joined or left over a gateway. */
-  changePresence(gateway: string, changes: readonly PresenceChange[]): void {
-    if (!this.gateways().includes(gateway)) return;
-    this.change((now) => this.deps.members.change(gateway, changes, now));
-  }
-
-  /** The users in the room, the one who joined first first. */
-  roster(): PresentUser[] {
-    return this.deps.members.roster().map(({ userId: user_id, connections, since }) => {
-      return { user_id, connections, since: iso(since) };
-    });
+  /** Removes a gateway that has no subscribers any more. @param isSure its users will not come back over it */
+  leave(gateway: string, isSure = false): void {
+    this.deps.deliveries.forget(gateway);
+    this.presence.dropGateway(gateway, isSure);
   }
 
   gateways(): string[] {
@@ -165,12 +154,13 @@ export class RoomEngine {
     const wanted = missed.filter((event) => wants(subscriber.attachment.filter, event));
     const texts = wanted.map((event) => this.relayedOf(event).text);
     sockets.sendTexts(subscriber, texts);
-    this.updateOwnPresence(subscriber);
+    this.presence.onOpen(subscriber);
   }
 
-  onClose(subscriber: RoomSocket): void {
+  /** @param isLeaving the client is done; otherwise it may be back soon */
+  onClose(subscriber: RoomSocket, isLeaving = false): void {
     this.deps.sockets.remove(subscriber);
-    this.updateOwnPresence(subscriber);
+    this.presence.onClose(subscriber, isLeaving);
   }
 
   expire(now: number): void {
@@ -180,7 +170,8 @@ export class RoomEngine {
 
   /** Whether memory holds nothing that is not stored, and nobody follows the room. */
   isIdle(): boolean {
-    return this.nextBatch === null && this.deps.sockets.size === 0 && this.gateways().length === 0;
+    if (this.nextBatch !== null || this.presence.isWaiting) return false;
+    return this.deps.sockets.size === 0 && this.gateways().length === 0;
   }
 
   /** Whether the log has no events. */
@@ -203,6 +194,10 @@ export class RoomEngine {
       members.erase();
     });
     this.store = null;
+  }
+
+  private get logState() {
+    return { epoch: this.deps.members.knownEpoch() ?? NO_EPOCH, range: this.range };
   }
 
   /** The first and the last offset in the log. */
@@ -291,18 +286,9 @@ export class RoomEngine {
     } else if (!sockets.sendCounted(subscriber, name, wanted)) this.onClose(subscriber);
   }
 
-  private updateOwnPresence({ attachment }: RoomSocket): void {
-    const userId = userIdOf(attachment.principal);
-    if (userId === null) return;
-    const { members, sockets } = this.deps;
-    const connections = sockets.countOf(userId);
-    this.change((now) => members.change(OWN_SOCKETS, [{ userId, connections }], now));
-  }
-
-  /** Stores a change of presence and sends its events. In `global`, where everyone is, nobody is told. */
-  private change(store: (now: number) => PresenceEvent[], gateways?: readonly string[]): void {
-    const presenceEvents = this.deps.sql.transaction(() => store(Date.now()));
-    if (this.deps.name !== GLOBAL_ROOM) this.broadcast([], presenceEvents, gateways);
+  /** Sends who joined and left. In `global`, where everyone is, nobody is told. */
+  private sendPresence(events: readonly PresenceEvent[], gateways?: readonly string[]): void {
+    if (this.deps.name !== GLOBAL_ROOM) this.broadcast([], events, gateways);
   }
 
   private relayedOf({ type, id, offset, at, data }: StoredRoomEvent): Relayed {

@@ -113,7 +113,7 @@ export class RoomHandler {
   }
 
   private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {
-    this.engine.onClose(subscriber);
+    this.engine.onClose(subscriber, close === "notAllowed");
     this.sockets.close(subscriber, close, reason);
   }
 

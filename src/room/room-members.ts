@@ -100,12 +100,11 @@ export class RoomMembers {
     });
   }
 
-  /** The same, for a list of all users over `via`: everybody else has left there. */
-  replace(via: string, present: readonly PresenceChange[], now: number): PresenceEvent[] {
+  /** The users who are stored as present over `via`, and missing from the list of those who are. */
+  absent(via: string, present: readonly PresenceChange[]): string[] {
     const named = new Set(present.map(({ userId }) => userId));
-    const left = this.connections().filter((user) => user.via === via && !named.has(user.userId));
-    const changes = left.map(({ userId }) => ({ userId, connections: 0 }));
-    return this.change(via, [...changes, ...present], now);
+    const stored = this.connections().filter((user) => user.via === via);
+    return stored.map(({ userId }) => userId).filter((userId) => !named.has(userId));
   }
 
   /** Every user once, the one who joined first first. */
@@ -127,7 +126,8 @@ export class RoomMembers {
     return [...this.kv.list({ prefix: this.keyOf(userId, ""), limit: 1 })].length > 0;
   }
 
-  private connections(): ({ userId: string; via: string } & UserConnection)[] {
+  /** Every user once for each gateway, and once for the room's own sockets. */
+  connections(): ({ userId: string; via: string } & UserConnection)[] {
     const prefix = this.keys.present;
     // Read to the end: a list that is not keeps the tables locked.
     return [...this.kv.list({ prefix })].map(([key, value]) => {

@@ -16,6 +16,8 @@ import { objectSql } from "../storage/object-sql.ts";
 import { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import type {
+  HistoryPage,
+  HistoryQuery,
   PresenceChange,
   PresentUser,
   PublishedPosition,
@@ -23,8 +25,10 @@ import type {
   RoomLogEnd,
 } from "./calls.ts";
 import { isShared } from "./host.ts";
+import { isDeparture } from "./presence-grace.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
+import { roomNameOf } from "./room-sockets.ts";
 import { SweepSchedule } from "./sweep-schedule.ts";
 
 /** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
@@ -49,9 +53,11 @@ export class RoomObject extends DurableObject<Env> {
     this.sweeps = new SweepSchedule(ctx.storage.kv);
     this.sql = objectSql(ctx.storage);
     this.stores = new RoomStores(this.sql);
-    if (!this.isShared) this.room(name);
-    for (const socket of ctx.getWebSockets()) this.roomOf(socket);
-    ctx.blockConcurrencyWhile(() => this.alarms.load());
+    ctx.blockConcurrencyWhile(async () => {
+      await this.alarms.load();
+      if (!this.isShared) this.room(name);
+      for (const socket of ctx.getWebSockets()) this.roomOf(socket);
+    });
   }
 
   /** @param eventsText the JSON of a list of events that the caller has checked */
@@ -62,9 +68,13 @@ export class RoomObject extends DurableObject<Env> {
     return published;
   }
 
-  /** The room's events after a position: `limit` at most, all without a limit. */
-  async read(room: string, since: Position | null, limit?: number): Promise<RoomLog> {
-    return this.room(room).engine.read(since, limit);
+  /** All of the room's events after a position. */
+  async read(room: string, since: Position): Promise<RoomLog> {
+    return this.room(room).engine.read(since);
+  }
+
+  async history(room: string, query: HistoryQuery): Promise<HistoryPage> {
+    return this.room(room).engine.history(query);
   }
 
   async join(
@@ -79,7 +89,12 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   async changePresence(room: string, gateway: string, changes: PresenceChange[]): Promise<void> {
-    this.room(room).engine.changePresence(gateway, changes);
+    this.room(room).engine.presence.report(gateway, changes);
+  }
+
+  /** A gateway has lost track of who dropped: whoever is missing there has had time to come back. */
+  async checkPresence(room: string, gateway: string): Promise<void> {
+    await this.room(room).askGateway(gateway, true);
   }
 
   async presence(room: string): Promise<PresentUser[]> {
@@ -96,10 +111,12 @@ export class RoomObject extends DurableObject<Env> {
     const asked = readSocketRequest(request.headers, "room");
     const { principal, filter, presence, batch, acks, since } = asked;
     if (!principal) return new Response(null, { status: 401 });
-    const room = this.room(decodeURIComponent(new URL(request.url).pathname.slice(1)));
+    const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
+    const room = this.room(name);
     const { 0: client, 1: server } = new WebSocketPair();
     const subscriber = room.sockets.accept(server, {
       id: crypto.randomUUID(),
+      room: name,
       principal,
       filter,
       presence,
@@ -125,12 +142,12 @@ export class RoomObject extends DurableObject<Env> {
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
-    this.onSocketGone(socket);
+    this.onSocketGone(socket, isDeparture(code));
     closeQuietly(socket, code, reason);
   }
 
   override async webSocketError(socket: WebSocket): Promise<void> {
-    this.onSocketGone(socket);
+    this.onSocketGone(socket, false);
   }
 
   override async alarm(): Promise<void> {
@@ -163,20 +180,27 @@ export class RoomObject extends DurableObject<Env> {
     if (known) return known;
     const { ctx, env, sql, stores, isShared } = this;
     const changed = () => this.reporter.markChanged();
-    const made = new Room({ ctx, env, sql, stores, name, isShared, changed });
+    const arm = (at: number) => this.alarms.arm(at);
+    const made = new Room({ ctx, env, sql, stores, name, isShared, arm, changed });
     this.rooms.set(name, made);
     return made;
   }
 
   private roomOf(socket: WebSocket): Room | null {
-    const name = tagOf(this.ctx, socket);
+    const name = tagOf(this.ctx, socket) ?? roomNameOf(socket);
     return name === null ? null : this.room(name);
   }
 
-  private onSocketGone(socket: WebSocket): void {
+  private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
-    if (subscriber) room?.engine.onClose(subscriber);
+    if (subscriber) {
+      room?.engine.onClose(subscriber, isLeaving);
+      return;
+    }
+    // The runtime does not list a socket whose close woke the object: all there is is what it kept.
+    const departed = room?.sockets.remembered(socket);
+    if (departed && isLeaving) room?.engine.presence.onLateLeave(departed);
   }
 
   /** The rooms of which anything is stored. */
@@ -191,6 +215,7 @@ export class RoomObject extends DurableObject<Env> {
     for (const { engine } of rooms) {
       const expiresAt = engine.expiresAt();
       if (expiresAt !== null) this.alarms.arm(expiresAt + EXPIRY_SLACK_MS);
+      this.alarms.arm(engine.presence.dueAt());
     }
     this.alarms.arm(this.sweeps.dueAt(Date.now()));
   }

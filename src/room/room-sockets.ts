@@ -9,6 +9,8 @@ import type { PresenceChange, Relayed } from "./calls.ts";
 
 const attachment = z.object({
   id: z.string(),
+  /** The room; older sockets lack it, and have it as their tag alone. */
+  room: z.string().optional(),
   principal: sessionPrincipal,
   filter: eventFilter.nullable(),
   /** The client wants to know who joins and leaves. */
@@ -22,6 +24,11 @@ const attachment = z.object({
 });
 export type RoomAttachment = z.infer<typeof attachment>;
 export type RoomSocket = ObjectSocket<RoomAttachment>;
+
+/** The room of a socket, by its attachment; `null` if the socket was closed here. */
+export function roomNameOf(socket: WebSocket): string | null {
+  return attachment.safeParse(socket.deserializeAttachment()).data?.room ?? null;
+}
 
 /** The sockets of one room; each follows this room and nothing else. */
 export class RoomSockets extends ObjectSockets<RoomAttachment> {

@@ -2,6 +2,8 @@ import type { Position } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import type { EventToPublish } from "../protocol/room-events.ts";
 import type {
+  HistoryPage,
+  HistoryQuery,
   PresenceChange,
   PresentUser,
   PublishedPosition,
@@ -26,9 +28,14 @@ export class RoomStub {
     return this.host.publish(this.room, JSON.stringify(events));
   }
 
-  /** The events after a position, at most `limit`. */
-  history(since: Position | null, limit: number): Promise<RoomLog> {
-    return this.host.read(this.room, since, limit);
+  /** A page of at most `limit` events; without more options those after a position, oldest first. */
+  history(
+    since: Position | null,
+    limit: number,
+    options: Partial<Omit<HistoryQuery, "since" | "limit">> = {},
+  ): Promise<HistoryPage> {
+    const { before = null, order = "asc", filter = null } = options;
+    return this.host.history(this.room, { since, before, order, limit, filter });
   }
 
   /** All events after a position. They fit in one call: it carries 32 MiB, and a room keeps 4 MiB. */
@@ -47,6 +54,11 @@ export class RoomStub {
 
   changePresence(gateway: string, changes: PresenceChange[]): Promise<void> {
     return this.host.changePresence(this.room, gateway, changes);
+  }
+
+  /** Makes the room ask a gateway who is there, and take everybody else for gone. */
+  checkPresence(gateway: string): Promise<void> {
+    return this.host.checkPresence(this.room, gateway);
   }
 
   presence(): Promise<PresentUser[]> {

@@ -16,6 +16,8 @@ interface RoomDeps {
   name: string;
   /** The object keeps several rooms. */
   isShared: boolean;
+  /** Makes the object call `expire` at this time, milliseconds since 1970. */
+  arm: (at: number) => void;
   /** Called when a socket was opened or closed. */
   changed: () => void;
 }
@@ -29,7 +31,7 @@ export class Room {
   private readonly env: Env;
   private readonly deliveries: GatewayDeliveries;
 
-  constructor({ ctx, env, sql, stores, name, isShared, changed }: RoomDeps) {
+  constructor({ ctx, env, sql, stores, name, isShared, arm, changed }: RoomDeps) {
     this.name = name;
     this.env = env;
     this.sockets = new RoomSockets(ctx, name, changed);
@@ -49,6 +51,7 @@ export class Room {
       members: new RoomMembers(ctx.storage.kv, shared),
       sockets: this.sockets,
       deliveries: this.deliveries,
+      arm,
       crash: (error) => ctx.abort(String(error)),
     });
     this.engine.restorePresence();
@@ -61,23 +64,29 @@ export class Room {
    */
   async presence(): Promise<PresentUser[]> {
     await this.askGateways();
-    return this.engine.roster();
+    return this.engine.presence.roster();
   }
 
   /** Asks every gateway who is in the room there, and removes those without subscribers. */
   async askGateways(): Promise<void> {
-    const updates = this.engine.gateways().map(async (gateway) => {
-      const join = this.deliveries.joinOf(gateway);
-      const present = await this.env.GATEWAY.getByName(gateway).present(this.name);
-      if (present !== null) this.engine.replacePresence(gateway, present);
-      // A gateway that joined again while it was asked has subscribers by now.
-      else if (this.deliveries.joinOf(gateway) === join) this.engine.leave(gateway);
-    });
+    const updates = this.engine.gateways().map((gateway) => this.askGateway(gateway, false));
     await Promise.allSettled(updates);
+  }
+
+  /** @param isSure whoever is missing there has had time to come back */
+  async askGateway(gateway: string, isSure: boolean): Promise<void> {
+    const { deliveries, engine } = this;
+    if (!engine.gateways().includes(gateway)) return;
+    const join = deliveries.joinOf(gateway);
+    const present = await this.env.GATEWAY.getByName(gateway).present(this.name);
+    if (present !== null) engine.presence.replaceAll(gateway, present, isSure);
+    // A gateway that joined again while it was asked has subscribers by now.
+    else if (deliveries.joinOf(gateway) === join) engine.leave(gateway, isSure);
   }
 
   expire(now: number): void {
     this.engine.expire(now);
+    this.engine.presence.settle(now);
     this.handler.expire(now);
   }
 }

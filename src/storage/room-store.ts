@@ -99,6 +99,11 @@ export class RoomStore {
     return this.log.after(this.channel, offset, count);
   }
 
+  /** The stored events from offset `first` to offset `last`, in order. */
+  between(first: number, last: number): StoredRoomEvent[] {
+    return this.log.between(this.channel, first, last);
+  }
+
   /** Stores events in order. `named` are the ids that publishers chose; they are kept to recognize repeats. */
   append(events: readonly StoredRoomEvent[], named: ReadonlySet<string>): void {
     const { sql, channel } = this;

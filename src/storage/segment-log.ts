@@ -83,16 +83,27 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
 
   /** The events after `offset`, in order, at most `count` of them. */
   after(channel: string, offset: number, count = Number.POSITIVE_INFINITY): E[] {
-    // Every segment has at least one event, so `count` segments are enough.
+    if (!Number.isFinite(count)) return this.between(channel, offset + 1, Number.MAX_SAFE_INTEGER);
+    const start = Math.max(offset, this.trimmedTo(channel));
+    return this.between(channel, start + 1, start + count);
+  }
+
+  /** The stored events from offset `first` to offset `last`, in order. Reads only the rows that have some of them. */
+  between(channel: string, first: number, last: number): E[] {
+    // Offsets have no gaps, so the segment with `first` is the last one that does not begin after it.
     const segments = this.sql.all<Segment>(
       `SELECT first_offset, last_offset, bytes, events FROM channel_log
-       WHERE channel = ? AND first_offset > 0 AND last_offset > ? ORDER BY first_offset LIMIT ?`,
+       WHERE channel = ? AND first_offset <= ? AND first_offset >= coalesce((
+         SELECT first_offset FROM channel_log WHERE channel = ? AND first_offset BETWEEN 1 AND ?
+         ORDER BY first_offset DESC LIMIT 1), 1)
+       ORDER BY first_offset`,
       channel,
-      offset,
-      Number.isFinite(count) ? count : -1,
+      last,
+      channel,
+      first,
     );
     const events = segments.flatMap((segment) => this.eventsOf(segment));
-    return events.filter((event) => event.offset > offset).slice(0, count);
+    return events.filter(({ offset }) => offset >= first && offset <= last);
   }
 
   storedRange(channel: string): OffsetRange {

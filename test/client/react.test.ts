@@ -1,14 +1,15 @@
 // @vitest-environment happy-dom
+// @vitest-environment-options {"settings": {"fetch": {"disableSameOriginPolicy": true}}}
 import { createElement, StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, describe, expect, onTestFinished, test } from "vitest";
 import { WebSocket } from "ws";
 import type { DialoutClient } from "../../src/client/index.ts";
-import { useJob, useRoom, useSpace } from "../../src/client/react.ts";
-import { AT, type Frame } from "../support/fake-subscriber-edge.ts";
+import { type PublishToRoom, useJob, useRoom, useSpace } from "../../src/client/react.ts";
+import { AT, type Frame, problem } from "../support/fake-subscriber-edge.ts";
 import { completed, connection, output, progress } from "./jobs.ts";
-import { JOB_ID, startClient } from "./start.ts";
+import { clientOf, JOB_ID, startClient } from "./start.ts";
 
 const ROOM = "project:42";
 
@@ -131,5 +132,116 @@ describe("useRoom", () => {
     again.establish();
     expect(await again.subscribed({ offset: 9 })).toMatchObject({ since: "e:4" });
     await shows("open|2,4|1".repeat(2));
+  });
+
+  const historyOf = (...offsets: number[]) => {
+    const events = offsets.map((offset) => event(offset));
+    const place = { room: ROOM, epoch: "e", offset: offsets[0] ?? 0, recovered: true, more: false };
+    return { body: { ...place, next: "e:1", events } };
+  };
+
+  test("begins with the newest stored events, once in spite of strict mode, and shows who is there", async () => {
+    const { edge, client } = await start();
+    edge.answer = ({ path }) => {
+      if (path.endsWith("/history")) return historyOf(3, 2);
+      const users = [{ user_id: "ada", connections: 1, since: AT }];
+      return { body: { room: ROOM, users, connections: 1 } };
+    };
+    const { shows } = render(() => {
+      const { events, users, link } = useRoom(client, ROOM, { last: 2, presence: true });
+      const names = users.map(({ user_id }) => user_id);
+      return [link, events.map(({ offset }) => offset).join(), names.join()].join("|");
+    });
+    const socket = await edge.socket();
+    socket.establish();
+    expect(await socket.subscribed({ offset: 3 })).toMatchObject({ presence: true });
+    socket.send(event(4), { type: "presence.joined", room: ROOM, user_id: "bo", timestamp: AT });
+    await shows("open|2,3,4|ada,bo");
+    const paths = edge.requests.map(({ path }) => path.split("/").at(-1)).sort();
+    expect(paths).toEqual(["history", "presence"]);
+    expect(edge.unasked).toBe(0);
+  });
+
+  test("publishes with a function that stays the same, and passes on why it failed", async () => {
+    const { edge, client } = await start();
+    edge.answer = (request) =>
+      request.json().type === "a.b"
+        ? { status: 201, body: { room: ROOM, id: "1", offset: 1, timestamp: AT, repeated: true } }
+        : problem(403, "not_allowed", "Not yours.");
+    const given = new Set<PublishToRoom>();
+    const { shows } = render(() => {
+      const { publish, link, events } = useRoom(client, ROOM);
+      given.add(publish);
+      return `${link} ${events.length}`;
+    });
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed();
+    socket.send(event(1));
+    await shows("open 1");
+    expect(given.size).toBeLessThanOrEqual(2);
+    const publish = [...given].at(-1);
+    expect(await publish?.({ type: "a.b" })).toMatchObject({ offset: 1 });
+    await expect(publish?.({ type: "a.c" })).rejects.toMatchObject({ code: "not_allowed" });
+  });
+
+  test("follows another room, or another client's, once it is given that", async () => {
+    const { edge, client } = await start();
+    const other = clientOf(edge, { WebSocket });
+    const container = document.body.appendChild(document.createElement("div"));
+    const root = createRoot(container);
+    onTestFinished(() => root.unmount());
+    const show = (of: DialoutClient, room: string) =>
+      root.render(
+        createElement(Shown, {
+          of: () => {
+            const { events, link } = useRoom(of, room);
+            return [link, events.map(({ room, offset }) => `${room} ${offset}`)].join("|");
+          },
+        }),
+      );
+    const shows = (text: string) =>
+      expect.poll(() => container.textContent, { timeout: 5_000 }).toBe(text);
+    show(client, ROOM);
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed();
+    socket.send(event(1));
+    await shows(`open|${ROOM} 1`);
+    show(client, "project:43");
+    await shows("connecting|");
+    await socket.subscribed();
+    socket.send(event(2), { ...event(7), room: "project:43" });
+    await shows("open|project:43 7");
+    expect(await socket.next("unsubscribe")).toMatchObject({ room: ROOM });
+    show(other, "project:43");
+    const next = await edge.socket();
+    next.establish();
+    await next.subscribed();
+    next.send({ ...event(8), room: "project:43" });
+    await shows("open|project:43 8");
+    expect(await socket.closed).toBe(1000);
+  });
+
+  test("begins anew after the last component that shows the room was gone for a while", async () => {
+    const { edge, client } = await start();
+    edge.answer = () => historyOf(5);
+    const list = () => {
+      const { events } = useRoom(client, ROOM, { last: 1 });
+      return events.map(({ offset }) => offset).join();
+    };
+    const first = render(list);
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed({ offset: 5 });
+    await first.shows("5");
+    first.unmount();
+    expect(await socket.closed).toBe(1000);
+    edge.answer = () => historyOf(8);
+    const second = render(list);
+    const again = await edge.socket();
+    again.establish();
+    expect(await again.subscribed({ offset: 8 })).not.toHaveProperty("since");
+    await second.shows("8");
   });
 });

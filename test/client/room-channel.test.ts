@@ -10,6 +10,8 @@ const TYPES = ["project.updated", "project.deleted", "pr.created"];
 const filter = fc.option(fc.subarray(TYPES, { minLength: 1 }).map((types) => ({ types })));
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 const fills = fc.boolean();
+/** How many past events a subscriber begins with. */
+const last = fc.constantFrom(0, 3);
 const type = fc.constantFrom(...TYPES);
 
 function stepFor(whole: boolean): fc.Arbitrary<Step> {
@@ -37,8 +39,8 @@ function stepFor(whole: boolean): fc.Arbitrary<Step> {
       : []),
     {
       weight: 2,
-      arbitrary: fc.tuple(wanted, fills).map(([asked, fill]) => (model: RoomModel) => {
-        model.follow(asked, undefined, fill);
+      arbitrary: fc.tuple(wanted, fills, last).map(([asked, fill, past]) => (model: RoomModel) => {
+        model.follow(asked, undefined, fill, past);
       }),
     },
     {
@@ -101,6 +103,9 @@ describe("a room's subscribers, under random drops, reconnects, repeats, losses 
             expect(subscriber.cursor?.epoch).toBe(epoch);
             if (whole) expect(subscriber.cursor?.offset).toBe(model.log.length);
             const first = start?.epoch === epoch ? start.offset : 0;
+            if (start?.epoch === epoch) {
+              expect(seen.filter((offset) => offset <= first)).toEqual(follower.past);
+            }
             for (const event of model.log) {
               const { offset } = event;
               if (offset <= first || !wants(follower.filter, event)) continue;

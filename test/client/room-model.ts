@@ -24,6 +24,8 @@ export interface Follower {
   /** The position at which it started; `null` until then. */
   start: Position | null;
   told: (RoomEvent | Gap)[];
+  /** The offsets of the past events with which it was to begin. */
+  past: number[];
 }
 
 /** Models a room at the edge, one client's socket, and a network that delivers on demand. */
@@ -51,14 +53,23 @@ export class RoomModel {
     return `e${this.epochs}`;
   }
 
-  follow(filter: EventFilter | null, since: string | undefined, fills: boolean): void {
+  /** @param last how many past events it begins with */
+  follow(filter: EventFilter | null, since: string | undefined, fills: boolean, last = 0): void {
     const told: (RoomEvent | Gap)[] = [];
+    const past = async (end: Position) => {
+      const events = this.pastOf(end, last, filter);
+      follower.past = events.map(({ offset }) => offset);
+      return events;
+    };
     const push = (item: RoomEvent | Gap) => void told.push(item);
     const history = fills ? async (since: string) => this.history(since) : null;
     const subscription = new OpenSubscription(this.edge, {});
     const sink = { onEvent: push, onGap: push };
-    const subscriber = new RoomSubscriber(subscription, { since, filter, history }, sink);
-    this.followers.push({ filter, subscriber, told, start: subscriber.cursor });
+    const options = { since, filter, history, past: last > 0 ? past : undefined };
+    const subscriber = new RoomSubscriber(subscription, options, sink);
+    const start = subscriber.cursor;
+    const follower: Follower = { filter, subscriber, told, start, past: [] };
+    this.followers.push(follower);
     this.feed.add(subscriber);
     this.note();
   }
@@ -151,6 +162,14 @@ export class RoomModel {
     const { epoch } = this;
     const next = `${epoch}:${after + events.length}`;
     return pageOf({ room: ROOM, epoch, offset: this.log.length, recovered, next, events });
+  }
+
+  private pastOf(end: Position, count: number, filter: EventFilter | null): RoomEvent[] {
+    if (end.epoch !== this.epoch) return [];
+    const stored = this.log.slice(this.trimmedTo, end.offset);
+    const wanted = stored.filter((event) => wants(filter, event)).slice(-count);
+    const page = { room: ROOM, epoch: this.epoch, offset: this.log.length, recovered: true };
+    return pageOf({ ...page, next: "", events: wanted }).events;
   }
 
   private subscribe(frame: Subscribe): void {

@@ -1,6 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { type Gap, isEvent, type Presence, type RoomEvent } from "../../src/client/index.ts";
-import { AT, type FakeRequest, type Frame } from "../support/fake-subscriber-edge.ts";
+import {
+  type DialoutClient,
+  type Gap,
+  type HistoryRange,
+  isEvent,
+  type Presence,
+  type RoomEvent,
+  type RoomUser,
+} from "../../src/client/index.ts";
+import { AT, type FakeRequest, type Frame, problem } from "../support/fake-subscriber-edge.ts";
 import { startClient } from "./start.ts";
 
 const ROOM = "project:42";
@@ -203,6 +211,62 @@ describe("following rooms", () => {
     await expect.poll(() => presences).toEqual([joined]);
   });
 
+  test("a subscriber begins with the newest events, and those that arrive meanwhile follow them", async () => {
+    const { edge, client } = await startClient();
+    const { told, offsets, handlers } = notes();
+    const filter = { types: ["project.*"] };
+    edge.answer = ({ query }: FakeRequest) => {
+      expect(query.get("order")).toBe("desc");
+      expect(JSON.parse(query.get("filter") ?? "")).toEqual(filter);
+      const before = Number(query.get("before")?.split(":")[1]);
+      const events = [before - 1, before - 2].map((offset) => event(offset));
+      const more = before > 8;
+      const place = { room: ROOM, epoch: "e", offset: 11, recovered: true, more };
+      return { body: { ...place, next: `e:${before - 2}`, events } };
+    };
+    client.room(ROOM).subscribe({ ...handlers, filter, last: 3 });
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed({ offset: 10 });
+    socket.send(event(11), event(12));
+    await expect.poll(offsets).toEqual([7, 8, 9, 10, 11, 12]);
+    expect(told[0]).toMatchObject({ position: "e:7" });
+    expect(edge.requests.map(({ query }) => query.get("before"))).toEqual(["e:11", "e:9"]);
+    socket.drop();
+    const again = await edge.socket();
+    again.establish();
+    expect(await again.subscribed({ offset: 12, recovered: true })).toMatchObject({
+      since: "e:12",
+    });
+    again.send(event(13));
+    await expect.poll(offsets).toEqual([7, 8, 9, 10, 11, 12, 13]);
+    expect(edge.requests).toHaveLength(2);
+  });
+
+  test("newest events that can't be read are a gap, and later ones follow it", async () => {
+    const { edge, client } = await startClient();
+    const { told, handlers } = notes();
+    client.room(ROOM).subscribe({ ...handlers, last: 5 });
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed({ offset: 10 });
+    socket.send(event(11));
+    await expect.poll(() => told.length).toBe(2);
+    expect(told).toMatchObject([{ type: "gap", after: "e:0", until: "e:10" }, { offset: 11 }]);
+  });
+
+  test("a subscriber that names a position does not begin with older events", async () => {
+    const { edge, client } = await startClient();
+    const { offsets, handlers } = notes();
+    client.room(ROOM).subscribe({ ...handlers, since: "e:4", last: 5 });
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed({ offset: 4, recovered: true });
+    socket.send(event(5));
+    await expect.poll(offsets).toEqual([5]);
+    expect(edge.requests).toEqual([]);
+  });
+
   test("an iterator returns events and gaps in order", async () => {
     const { edge, client } = await startClient();
     const events = client.room(ROOM).events({ since: "e:1" });
@@ -255,5 +319,135 @@ describe("rooms over HTTP", () => {
     expect(page).toMatchObject({ recovered: true, events: [{ offset: 9, position: "e:9" }] });
     expect(Object.fromEntries(edge.requests[0]?.query ?? [])).toEqual({ since: "e:8", limit: "5" });
     expect(await client.room(ROOM).presence()).toMatchObject({ connections: 2 });
+  });
+
+  test("the newest events of a history are returned oldest first", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => {
+      const place = { room: ROOM, epoch: "e", offset: 9, recovered: false, more: true };
+      return { body: { ...place, next: "e:8", events: [event(9), event(8)] } };
+    };
+    const page = await client.room(ROOM).history({ last: 2 });
+    expect(page).toMatchObject({ next: "e:8", more: true, events: [{ offset: 8 }, { offset: 9 }] });
+    const query = Object.fromEntries(edge.requests[0]?.query ?? []);
+    expect(query).toEqual({ order: "desc", limit: "2" });
+  });
+
+  test("all past events are read page by page in either direction, with a gap for dropped ones", async () => {
+    const { edge, client } = await startClient();
+    const pages = new Map([
+      ["asc null", { recovered: false, next: "e:2", more: true, events: [event(1), event(2)] }],
+      ["asc e:2", { recovered: false, next: "e:6", more: false, events: [event(6)] }],
+      ["desc null", { recovered: false, next: "e:5", more: true, events: [event(6), event(5)] }],
+      ["desc e:5", { recovered: false, next: "e:5", more: false, events: [] }],
+    ]);
+    edge.answer = ({ query }) => {
+      const order = query.get("order");
+      const page = pages.get(`${order} ${query.get(order === "asc" ? "since" : "before")}`);
+      return { body: { room: ROOM, epoch: "e", offset: 6, ...page } };
+    };
+    const read = async (range: HistoryRange) => {
+      const items: unknown[] = [];
+      for await (const item of client.room(ROOM).pastEvents(range)) {
+        items.push(item.type === "gap" ? `${item.after}-${item.until}` : item.offset);
+      }
+      return items;
+    };
+    expect(await read({})).toEqual([1, 2, "e:2-e:5", 6]);
+    expect(await read({ order: "desc" })).toEqual([6, 5]);
+  });
+});
+
+describe("the users in a room", () => {
+  const joined = (user_id: string) => {
+    return { type: "presence.joined", room: ROOM, user_id, timestamp: AT };
+  };
+  const left = (user_id: string) => ({ ...joined(user_id), type: "presence.left" });
+
+  /** Answers with these users; `release` lets a held answer go. */
+  function listOf(...users: string[]) {
+    const list = users.map((user_id) => ({ user_id, connections: 1, since: AT }));
+    return { body: { room: ROOM, users: list, connections: users.length } };
+  }
+
+  function watch(client: DialoutClient) {
+    const lists: string[] = [];
+    const onUsers = (users: readonly RoomUser[]) =>
+      lists.push(users.map(({ user_id }) => user_id).join());
+    return { lists, subscription: client.room(ROOM).watchPresence({ onUsers }) };
+  }
+
+  test("are known from the start, and kept up to date, without any event being asked for", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => listOf("ada");
+    const { lists, subscription } = watch(client);
+    const socket = await edge.socket();
+    socket.establish();
+    const { presence, filter } = await socket.subscribed();
+    expect([presence, filter]).toEqual([true, { types: ["-"] }]);
+    await expect.poll(() => lists).toEqual(["ada"]);
+    socket.send(joined("bo"), joined("bo"), left("ada"));
+    await expect.poll(() => lists).toEqual(["ada", "ada,bo", "ada,bo", "bo"]);
+    subscription.close();
+    expect(await socket.closed).toBe(1000);
+  });
+
+  test("are right even if somebody joins or leaves before the list arrives", async () => {
+    const { edge, client } = await startClient();
+    let answer: ReturnType<typeof listOf> | null = null;
+    edge.answer = () => answer ?? { status: 503, body: { code: "temporarily_unavailable" } };
+    const { lists } = watch(client);
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed();
+    socket.send(joined("bo"), left("ada"));
+    await socket.read();
+    answer = listOf("ada", "cy");
+    await expect.poll(() => lists, { timeout: 5_000 }).toEqual(["cy,bo"]);
+  });
+
+  test("are fetched again after a broken connection", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => listOf("ada", "bo");
+    const { lists } = watch(client);
+    const first = await edge.socket();
+    first.establish();
+    await first.subscribed();
+    await expect.poll(() => lists).toEqual(["ada,bo"]);
+    first.drop();
+    edge.answer = () => listOf("ada", "cy");
+    const second = await edge.socket();
+    second.establish();
+    expect(await second.subscribed()).not.toHaveProperty("since");
+    await expect.poll(() => lists).toEqual(["ada,bo", "ada,cy"]);
+  });
+
+  test("that may not be read end the watching with the edge's reason", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => problem(403, "not_allowed", "Not yours.");
+    const { subscription } = watch(client);
+    const socket = await edge.socket();
+    socket.establish();
+    await socket.subscribed();
+    expect(await subscription.closed).toMatchObject({ code: "not_allowed" });
+  });
+
+  test("are watched beside events with a filter of their own", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => listOf("ada");
+    const { offsets, handlers } = notes();
+    const filter = { types: ["project.deleted"] };
+    client.room(ROOM).subscribe({ ...handlers, filter });
+    const { lists } = watch(client);
+    const socket = await edge.socket();
+    socket.establish();
+    expect(await socket.subscribed()).toMatchObject({ presence: true, filter });
+    socket.send(event(2, { type: "project.deleted" }), joined("bo"));
+    await expect.poll(offsets).toEqual([2]);
+    await expect.poll(() => lists.at(-1)).toBe("ada,bo");
+    socket.drop();
+    const again = await edge.socket();
+    again.establish();
+    expect(await again.subscribed({ offset: 2, recovered: true })).toMatchObject({ since: "e:2" });
   });
 });

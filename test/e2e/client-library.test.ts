@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, inject, it, onTestFinished } from "vitest";
+import { WebSocket } from "ws";
 import { operatorKey, secret } from "../../scripts/local.ts";
 import { Broadcaster } from "../../src/client/broadcaster.ts";
 import {
@@ -223,6 +224,82 @@ describe("the client with rooms", () => {
     expect(received.map((event) => (event.type === "gap" ? "gap" : event.data.n))).toEqual(
       Array.from({ length: 1_501 }, (_, index) => index + 1),
     );
+  });
+
+  it("begins with the newest events while others are published, each once and in order (R18b)", async () => {
+    const room = clientOf({ token: operatorKey() }).room(roomOf());
+    const publish = (n: number) => room.publish({ type: "step.done", data: { n } });
+    for (let n = 1; n <= 30; n += 1) await publish(n);
+    const received: (RoomEvent | Gap)[] = [];
+    const onItem = (item: RoomEvent | Gap) => void received.push(item);
+    const following = room.subscribe({ last: 20, onEvent: onItem, onGap: onItem });
+    for (let n = 31; n <= 80; n += 1) await publish(n);
+    const numbers = () => received.map((item) => (item.type === "gap" ? "gap" : item.data.n));
+    await expect.poll(() => numbers().at(-1), { timeout: 20_000 }).toBe(80);
+    following.close();
+    const first = Number(numbers()[0]);
+    expect(received.length).toBeGreaterThanOrEqual(20);
+    expect(numbers()).toEqual(Array.from({ length: 81 - first }, (_, index) => first + index));
+    const { events, next } = await room.history({ last: 2 });
+    expect(events.map(({ data }) => data.n)).toEqual([79, 80]);
+    const before = await room.history({ last: 1, before: next });
+    expect(before.events.map(({ data }) => data.n)).toEqual([78]);
+    const back = await all(room.pastEvents({ order: "desc" }));
+    expect(back.map((item) => "data" in item && item.data.n)).toEqual(
+      Array.from({ length: 80 }, (_, index) => 80 - index),
+    );
+  });
+
+  it("knows who is in a room, and learns of each user who comes and goes (R10)", async () => {
+    const name = roomOf();
+    const tokenFor = (user: string) => tokenOf(secret("JWT_SECRET"), user, { rooms: [name] });
+    const lists: string[] = [];
+    clientOf({ token: await tokenFor("ada") })
+      .room(name)
+      .watchPresence({
+        onUsers: (users) => lists.push(users.map(({ user_id }) => user_id).join()),
+      });
+    await expect.poll(() => lists.at(-1)).toBe("ada");
+    const visit = clientOf({ token: await tokenFor("bo") })
+      .room(name)
+      .subscribe({});
+    await expect.poll(() => lists.at(-1)).toBe("ada,bo");
+    visit.close();
+    await expect.poll(() => lists.at(-1)).toBe("ada");
+  });
+
+  it("does not learn of a user whose connection is cut and who comes back, but of who stays away (R10a)", async () => {
+    const name = roomOf();
+    const tokenFor = (user: string) => tokenOf(secret("JWT_SECRET"), user, { rooms: [name] });
+    const about: string[] = [];
+    clientOf({ token: await tokenFor("ada") })
+      .room(name)
+      .subscribe({
+        onPresence: ({ type, user_id }) => user_id === "bo" && about.push(type),
+      });
+    const protocols = ["dialout.v1", `dialout.token.${await tokenFor("bo")}`];
+    const visit = async () => {
+      const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, protocols);
+      await new Promise((resolve) => socket.once("open", resolve));
+      socket.send(JSON.stringify({ type: "subscribe", room: name, ref: 1 }));
+      await new Promise<void>((resolve) => {
+        socket.on("message", (data) => {
+          const { type, ref } = JSON.parse(String(data));
+          if (type === "subscribed" && ref === 1) resolve();
+        });
+      });
+      return socket;
+    };
+    const first = await visit();
+    await expect.poll(() => about).toEqual(["presence.joined"]);
+    first.terminate();
+    const second = await visit();
+    second.terminate();
+    const cutAt = Date.now();
+    await expect
+      .poll(() => about, { timeout: 20_000 })
+      .toEqual(["presence.joined", "presence.left"]);
+    expect(Date.now() - cutAt).toBeGreaterThan(4_000);
   });
 
   it("is refused a room that its token does not name, and receives events of the others", async () => {

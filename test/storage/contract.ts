@@ -1,6 +1,7 @@
 import { backendJobContract } from "./backend-job-contract.ts";
 import { jobLogContract } from "./job-log-contract.ts";
 import { jobStoreContract } from "./job-store-contract.ts";
+import { logPageContract } from "./log-page-contract.ts";
 import { queueContract } from "./queue-contract.ts";
 import { ranksContract } from "./ranks-contract.ts";
 import { roomStoreContract } from "./room-store-contract.ts";
@@ -24,4 +25,5 @@ export function storageContract(withSql: WithSql): void {
   roomStoreContract(withSql);
   sourceStoreContract(withSql);
   segmentLogContract(withSql);
+  logPageContract(withSql);
 }
