@@ -9,6 +9,7 @@ import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { iso } from "../protocol/iso.ts";
+import { isPingText } from "../protocol/ping-text.ts";
 import type { BackendJobEngine } from "./backend-job-engine.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
 import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
@@ -93,12 +94,13 @@ export class BackendJobHandler {
   }
 
   private onFrame(socket: BackendJobSocket, raw: string | ArrayBuffer, now: number): void {
+    if (isPingText(raw)) {
+      if (!this.isOverLimit(socket, now)) this.noteHeard(socket, now);
+      return;
+    }
     const decoded = decodeFrame<BackendClientFrame>(raw, backendClientFrame);
     if (!this.isWellFormed(socket, decoded)) return;
-    if (now - socket.attachment.heardAt >= STORE_LAST_FRAME_MS) {
-      socket.attachment.heardAt = now;
-      this.sockets.remember(socket);
-    }
+    this.noteHeard(socket, now);
     const { frame } = decoded;
     if (frame.type !== "ack" && this.isOverLimit(socket, now)) return;
     switch (frame.type) {
@@ -113,6 +115,12 @@ export class BackendJobHandler {
       default:
         this.report(socket, frame, now);
     }
+  }
+
+  private noteHeard(socket: BackendJobSocket, now: number): void {
+    if (now - socket.attachment.heardAt < STORE_LAST_FRAME_MS) return;
+    socket.attachment.heardAt = now;
+    this.sockets.remember(socket);
   }
 
   private report(socket: BackendJobSocket, { ref, ...report }: ReportFrame, now: number): void {

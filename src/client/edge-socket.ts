@@ -113,6 +113,8 @@ export class EdgeSocket {
   #onOpen(): void {
     this.#hasReceived = true;
     clearInterval(this.#heartbeat);
+    // Without any text from this side the connection would end seconds after the edge has closed it (decision 0037).
+    this.#socket.send("ping");
     this.#heartbeat = setInterval(() => {
       if (!this.#hasReceived) return this.redial();
       this.#hasReceived = false;

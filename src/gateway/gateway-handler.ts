@@ -3,17 +3,20 @@ import { renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
+import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { isPingText } from "../protocol/ping-text.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
 import { type Client, type GatewaySockets, subscriptionOf } from "./gateway-sockets.ts";
 import type { OpenChannel } from "./proxied-channel.ts";
+import { Publisher } from "./publisher.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
@@ -29,6 +32,8 @@ interface GatewayHandlerDeps {
 }
 
 type FrameOf<T extends GatewayClientFrame["type"]> = Extract<GatewayClientFrame, { type: T }>;
+/** The frames that are answered in their order (R4d). */
+type OrderedFrame = Exclude<GatewayClientFrame, { type: "ping" | "ack" }>;
 
 /** How long `connection.established` waits for the client's own rooms, milliseconds. */
 const MAX_JOIN_WAIT_MS = 2_000;
@@ -41,11 +46,16 @@ export class GatewayHandler {
   readonly subscriptions: Subscriptions;
   private readonly deps: GatewayHandlerDeps;
   private readonly frameLimiter = clientFrameLimiter<Client>();
+  private readonly order = new FrameOrder<Client>();
+  private readonly publisher: Publisher<Client>;
+  /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
+  private readonly closing = new WeakSet<Client>();
 
   constructor(deps: GatewayHandlerDeps) {
     this.deps = deps;
     const cutOff = (client: Client, room: string) => this.cutOff(client, room);
     this.subscriptions = new Subscriptions({ ...deps, cutOff });
+    this.publisher = new Publisher((room, events) => new RoomStub(deps.env, room).publish(events));
   }
 
   /** Joins a client's own rooms and sends `connection.established`, then subscribes the client to them. */
@@ -75,10 +85,11 @@ export class GatewayHandler {
   }
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
-    if (!this.deps.sockets.has(client) || this.isOverLimit(client, 1)) return;
+    if (!this.deps.sockets.has(client) || this.closing.has(client)) return;
+    if (this.isOverLimit(client, 1) || isPingText(raw)) return;
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
-      this.onMalformed(client, decoded);
+      await this.onMalformed(client, decoded);
       return;
     }
     if (client.attachment.malformed > 0) this.deps.sockets.change(client, { malformed: 0 });
@@ -88,10 +99,28 @@ export class GatewayHandler {
       case "ping":
         this.send(client, { type: "pong", timestamp: iso(Date.now()), ref: frame.ref });
         return;
+      case "ack":
+        this.subscriptions.onAck(client, frame.room, frame.offset);
+        return;
+      default:
+        await this.inOrder(client, scopeOf(frame), lengthOf(raw), (answered) =>
+          this.onOrdered(client, frame, answered),
+        );
+    }
+  }
+
+  /** @param answered resolves once the frames before this one are answered */
+  private async onOrdered(
+    client: Client,
+    frame: OrderedFrame,
+    answered: Promise<unknown>,
+  ): Promise<void> {
+    switch (frame.type) {
       case "subscribe":
-        await this.subscriptions.subscribe(client, frame);
+        await this.subscriptions.subscribe(client, frame, answered);
         return;
       case "unsubscribe":
+        await answered;
         this.subscriptions.unsubscribe(client, frame.room);
         this.send(client, { type: "unsubscribed", room: frame.room, ref: frame.ref });
         return;
@@ -99,10 +128,7 @@ export class GatewayHandler {
         await this.authenticate(client, frame);
         return;
       case "publish":
-        await this.publish(client, frame);
-        return;
-      case "ack":
-        this.subscriptions.onAck(client, frame.room, frame.offset);
+        await this.publish(client, frame, answered);
     }
   }
 
@@ -138,30 +164,56 @@ export class GatewayHandler {
     );
   }
 
-  private async publish(client: Client, { room, event, ref }: FrameOf<"publish">): Promise<void> {
+  private async publish(
+    client: Client,
+    { room, event, ref }: FrameOf<"publish">,
+    answered: Promise<unknown>,
+  ): Promise<void> {
     if (!mayPublish(client.attachment.principal, room)) {
       const message = `Your token does not let you publish to ${room}.`;
+      await answered;
       this.deps.sockets.error(client, "not_allowed", message, { room, ref });
       return;
     }
     try {
-      const [published] = await new RoomStub(this.deps.env, room).publish([event]);
-      if (!published) return;
-      const { id, offset } = published;
+      const { id, offset } = await this.publisher.publish(client, room, event);
+      await answered;
       this.send(client, { type: "published", room, id, offset, ref });
     } catch (error) {
       console.error(`an event could not be published to ${room}`, error);
+      await answered;
       const message = "The room can't be reached now: publish again, with the same id.";
       this.deps.sockets.error(client, "temporarily_unavailable", message, { room, ref });
     }
   }
 
-  private onMalformed(client: Client, problem: MalformedFrame): void {
+  /** The error comes after the answers to earlier frames: it has no `ref`, so only its place says what it is about. */
+  private async onMalformed(client: Client, problem: MalformedFrame): Promise<void> {
     const { code, message } = problem;
-    this.deps.sockets.error(client, code, message);
     const { malformed, close } = afterMalformed(problem, client.attachment.malformed);
     this.deps.sockets.change(client, { malformed });
-    if (close) this.dismiss(client, close.as, close.reason);
+    if (close) this.closing.add(client);
+    await this.order.run(client, { on: "nothing" }, 0, async (answered) => {
+      await answered;
+      if (!this.deps.sockets.has(client)) return;
+      this.deps.sockets.error(client, code, message);
+      if (close) this.dismiss(client, close.as, close.reason);
+    });
+  }
+
+  /** Handles a frame when it is its turn. A client that sends on and on without its frames being answered is closed. */
+  private async inOrder(
+    client: Client,
+    scope: FrameScope,
+    length: number,
+    handle: (answered: Promise<unknown>) => Promise<void>,
+  ): Promise<void> {
+    if (this.order.unansweredLength(client) + length <= LIMITS.unansweredLength) {
+      await this.order.run(client, scope, length, handle);
+      return;
+    }
+    this.deps.sockets.error(client, "rate_limited", TOO_MUCH_UNANSWERED);
+    this.dismiss(client, "tooMany", TOO_MUCH_UNANSWERED);
   }
 
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
@@ -187,3 +239,15 @@ export class GatewayHandler {
     this.deps.sockets.send(client, frame);
   }
 }
+
+/** What a frame changes. Publishes of one room don't wait for each other: the publisher keeps their order. */
+function scopeOf(frame: OrderedFrame): FrameScope {
+  if (frame.type === "authenticate") return { on: "everything" };
+  return { on: "room", room: frame.room, together: frame.type === "publish" };
+}
+
+function lengthOf(raw: string | ArrayBuffer): number {
+  return typeof raw === "string" ? raw.length : raw.byteLength;
+}
+
+const TOO_MUCH_UNANSWERED = "Too many frames are not answered yet: wait for their answers.";

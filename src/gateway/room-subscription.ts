@@ -104,7 +104,7 @@ export class RoomSubscription {
     client: Client,
     since: Position | null,
     ref?: string | number,
-    after?: Promise<void>,
+    after?: Promise<unknown>,
   ): Promise<void> {
     const follower: Follower = { pending: [], after: 0 };
     this.followers.set(client, follower);

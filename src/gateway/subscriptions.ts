@@ -43,7 +43,7 @@ interface SubscriptionStart {
   since?: string | undefined;
   ref?: RequestRef | undefined;
   /** No frame of the subscription is sent before this resolves. */
-  after?: Promise<void>;
+  after?: Promise<unknown>;
 }
 
 /**
@@ -144,24 +144,31 @@ export class Subscriptions {
     return this.followRoom(room).join();
   }
 
-  /** Subscribes a client to a channel, or sends it the error that says why not. */
-  async subscribe(client: Client, frame: SubscribeFrame): Promise<void> {
+  /**
+   * Subscribes a client to a channel, or sends it the error that says why not.
+   *
+   * @param after nothing is sent before this resolves
+   */
+  async subscribe(client: Client, frame: SubscribeFrame, after: Promise<unknown>): Promise<void> {
+    if (!this.deps.sockets.has(client)) return;
     const { room, since, filter, presence, ref } = frame;
     const address = parseAddress(room);
     if (!address) {
       const message =
         "There is no such channel. Use `global`, <kind>:<id>, space:<name> or job:<id>.";
+      await after;
       this.deps.sockets.error(client, "room_not_found", message, { room, ref });
       return;
     }
     const isRoom = address.kind === "room";
     if (isRoom && !maySubscribe(client.attachment.principal, room)) {
       const message = `Your token does not let you follow ${room}.`;
+      await after;
       this.deps.sockets.error(client, "not_allowed", message, { room, ref });
       return;
     }
     this.unsubscribe(client, room);
-    await this.follow(client, { room, filter, presence }, { since, ref });
+    await this.follow(client, { room, filter, presence }, { since, ref, after });
   }
 
   /** Subscribes a client to a channel that it may follow. */
@@ -172,15 +179,20 @@ export class Subscriptions {
   ) {
     const { room } = requested;
     if (!this.remember(client, requested)) {
-      const message = "This socket can follow no more channels: unsubscribe from one first.";
-      this.deps.sockets.error(client, "too_many_rooms", message, { room, ref });
-      return;
+      // Perhaps there is a place once it is this frame's turn: one before it may leave a channel.
+      await after;
+      if (!this.deps.sockets.has(client)) return;
+      if (!this.remember(client, requested)) {
+        const message = "This socket can follow no more channels: unsubscribe from one first.";
+        this.deps.sockets.error(client, "too_many_rooms", message, { room, ref });
+        return;
+      }
     }
     try {
       const address = parseAddress(room);
       if (address?.kind === "room") {
         await this.followRoom(room).subscribe(client, parsePosition(since), ref, after);
-      } else if (address) await this.openChannel(client, address, requested, since, ref);
+      } else if (address) await this.openChannel(client, address, requested, { since, ref, after });
     } catch (error) {
       console.error(`a client could not be subscribed to ${room}`, error);
       await after;
@@ -205,11 +217,11 @@ export class Subscriptions {
     client: Client,
     address: ChannelAddress,
     requested: ClientSubscription,
-    since?: string,
-    ref?: RequestRef,
+    { since, ref, after }: SubscriptionStart,
   ): Promise<void> {
     const { room } = requested;
     const opened = await this.deps.openChannel(client, address, since);
+    await after;
     // Meanwhile the client may have left, or subscribed again.
     const isCurrent = subscriptionOf(client, room) === requested && this.deps.sockets.has(client);
     if (!(opened instanceof WebSocket)) {

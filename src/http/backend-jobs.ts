@@ -23,7 +23,7 @@ import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
-import { streamFrames } from "./job-events.ts";
+import { sinceOf, streamFrames } from "./job-events.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { openOrRefuse } from "./room-sockets.ts";
@@ -108,9 +108,8 @@ async function jobEvents(c: AppContext): Promise<Response> {
   const { text, principal } = await readJob(c);
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
-  const since = c.req.header("last-event-id") ?? c.req.query("since");
-  return streamFrames(c, isOver, async (handlers) => {
-    const response = await openSocket(c, principal, { mustExist: true, since });
+  return streamFrames(c, { isOver }, async (handlers) => {
+    const response = await openSocket(c, principal, { mustExist: true, since: sinceOf(c) });
     const { webSocket } = response;
     if (!webSocket) throw problemOf(await response.json<Refusal>(), principal);
     return readFrames(webSocket, handlers);

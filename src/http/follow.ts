@@ -42,8 +42,17 @@ type SocketResponse = Response & { webSocket: WebSocket };
 /** Receives the frames of a socket. `onEnd` may be called more than once. */
 export interface FrameHandlers {
   onFrame: (text: string) => void;
-  onEnd: () => void;
+  onEnd: (close: SocketClose) => void;
 }
+
+/** How a socket closed. */
+export interface SocketClose {
+  code: number;
+  reason: string;
+}
+
+/** The socket broke off without a close. */
+const BROKEN: SocketClose = { code: CLOSE.restart.code, reason: "" };
 
 /** Closes the socket that is being read, because everything was read or because the reader has left. */
 export type StopReading = (close?: "done" | "goingAway") => void;
@@ -65,11 +74,11 @@ export function readFrames(socket: WebSocket, { onFrame, onEnd }: FrameHandlers)
   socket.addEventListener("message", ({ data }) => {
     if (typeof data === "string") onFrame(data);
   });
-  socket.addEventListener("close", () => {
+  socket.addEventListener("close", ({ code, reason }) => {
     socket.close();
-    onEnd();
+    onEnd({ code, reason });
   });
-  socket.addEventListener("error", onEnd);
+  socket.addEventListener("error", () => onEnd(BROKEN));
   socket.accept();
   return (close = "done") => socket.close(CLOSE[close].code);
 }

@@ -1,8 +1,11 @@
+import { parseAccept } from "hono/utils/accept";
 import { z } from "zod";
+import { parsePosition } from "../channel/position.ts";
 import { jobResource } from "../protocol/resources.ts";
 import { type AppContext, callerOf, callJobForText, jobParam } from "./context.ts";
 import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { type FrameHandlers, followJob, type StopReading } from "./follow.ts";
+import { lastFrameOf } from "./stream-end.ts";
 
 /** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
 export async function jobEvents(c: AppContext): Promise<Response> {
@@ -11,13 +14,23 @@ export async function jobEvents(c: AppContext): Promise<Response> {
   const current = await callJobForText(c, job.space, (stub) => stub.job({ operator }, job.ulid));
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = jobResource.parse(JSON.parse(current)).completed_at !== null;
-  const since = c.req.header("last-event-id") ?? c.req.query("since");
-  return streamJob(c, { ...job, operator, since, isOver, cancelOnDisconnect: false });
+  return streamJob(c, { ...job, operator, since: sinceOf(c), isOver, cancelOnDisconnect: false });
 }
 
-/** Whether the client asks for a stream of events. */
+/** Whether the client asks for a stream of events: it must name that type, and prefer it to JSON or like it as much. */
 export function wantsStream(c: AppContext): boolean {
-  return /\btext\/event-stream\b/i.test(c.req.header("accept") ?? "");
+  const accepted = parseAccept(c.req.header("accept") ?? "");
+  const qualityOf = (type: string) =>
+    accepted.find((accept) => accept.type.toLowerCase() === type)?.q;
+  const stream = qualityOf("text/event-stream") ?? 0;
+  const json = qualityOf("application/json") ?? qualityOf("application/*") ?? qualityOf("*/*") ?? 0;
+  return stream > 0 && stream >= json;
+}
+
+/** The position that the client of a stream names: `Last-Event-ID`, or `?since=` if that is missing or unreadable. */
+export function sinceOf(c: AppContext): string | undefined {
+  const lastEventId = c.req.header("last-event-id");
+  return parsePosition(lastEventId) === null ? c.req.query("since") : lastEventId;
 }
 
 interface JobStreamRequest {
@@ -32,7 +45,8 @@ interface JobStreamRequest {
 }
 
 export function streamJob(c: AppContext, job: JobStreamRequest): Promise<Response> {
-  return streamFrames(c, job.isOver ?? false, (handlers) =>
+  const { isOver = false, cancelOnDisconnect: isWatched } = job;
+  return streamFrames(c, { isOver, isWatched }, (handlers) =>
     followJob(c, job, { ...job, ...handlers }),
   );
 }
@@ -49,10 +63,10 @@ const streamedFrame = z.object({
 /** Answers with the frames that `follow` reads, or with 204 if the job is over and the client has its last event. */
 export async function streamFrames(
   c: AppContext,
-  isOver: boolean,
+  { isOver, isWatched = false }: { isOver: boolean; isWatched?: boolean },
   follow: (handlers: FrameHandlers) => Promise<StopReading>,
 ): Promise<Response> {
-  const stream = new EventStreamWriter(true);
+  const stream = new EventStreamWriter(true, isWatched);
   const { promise: opened, resolve: open } = Promise.withResolvers<boolean>();
   const handlers: FrameHandlers = {
     onFrame: (text) => {
@@ -60,9 +74,11 @@ export async function streamFrames(
       stream.send(frame, text);
       if (!(isOver && frame.type === "connection" && frame.recovered)) open(true);
     },
-    onEnd: () => {
-      stream.end();
-      open(false);
+    onEnd: (close) => {
+      const lastFrame = lastFrameOf(close);
+      stream.end(lastFrame);
+      // If it did not end as planned, the client may lack something.
+      open(lastFrame !== null);
     },
   };
   const stop = await follow(handlers).catch((error) => {

@@ -108,7 +108,7 @@ async function waitForEnd(c: AppContext, wait: JobWait): Promise<void> {
   const stop = await followJob(c, wait, {
     operator: caller.operator,
     onFrame: () => undefined,
-    onEnd: resolve,
+    onEnd: () => resolve(),
   });
   const timer = setTimeout(resolve, until - Date.now());
   await promise;

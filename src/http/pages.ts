@@ -1,7 +1,8 @@
 import { Hono } from "hono";
 import { secureHeaders } from "hono/secure-headers";
-import type { AppContext, AppEnv } from "./context.ts";
+import { type AppContext, type AppEnv, callerOf, callSpaceForText, spaceParam } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
+import { ProblemError } from "./problems.ts";
 
 const contentSecurityPolicy = {
   defaultSrc: ["'self'"],
@@ -18,7 +19,7 @@ export const pages = new Hono<AppEnv>()
   .on("GET", ["/spaces", "/spaces/:space"], withoutSlash)
   .get("/", (c) => page(c, "/home"))
   .get("/spaces", (c) => c.redirect("/"))
-  .get("/spaces/:space", (c) => page(c, "/space"));
+  .get("/spaces/:space", async (c) => page(c, "/space", (await isRefused(c)) ? 404 : 200));
 
 /** A page has one address. The redirect names no host: the request's is whatever its sender says. */
 async function withoutSlash(
@@ -31,8 +32,24 @@ async function withoutSlash(
   return undefined;
 }
 
-async function page(c: AppContext, path: string): Promise<Response> {
+async function page(c: AppContext, path: string, status: 200 | 404 = 200): Promise<Response> {
   const asset = await c.env.ASSETS.fetch(new URL(path, c.req.url));
   // A copy, because the headers of a fetched answer can't be changed.
-  return new Response(asset.body, asset);
+  return asset.ok
+    ? new Response(asset.body, { headers: asset.headers, status })
+    : new Response(asset.body, asset);
+}
+
+/**
+ * Whether the space is missing or its visitor may not see it; both are answered in the same way. The page itself is
+ * sent in any case: it says what is wrong, and does so too if the space can't be reached now.
+ */
+async function isRefused(c: AppContext): Promise<boolean> {
+  try {
+    const caller = await callerOf(c);
+    await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller));
+    return false;
+  } catch (error) {
+    return error instanceof ProblemError && error.code !== "temporarily_unavailable";
+  }
 }

@@ -53,6 +53,7 @@ export function answerError(error: Error, c: Context): Response {
   const problem = known ? error : unexpected(error, requestId);
   const body = problemBody(problem);
   if (body.status === 401) c.header("www-authenticate", 'Bearer realm="dialout"');
+  if (body.status === 426) c.header("upgrade", "websocket");
   const retryAfter = RETRY_AFTER_S.get(problem.code);
   if (retryAfter !== undefined) c.header("retry-after", String(retryAfter));
   for (const [name, value] of Object.entries(problem.headers)) c.header(name, value);

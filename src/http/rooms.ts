@@ -17,9 +17,11 @@ import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson } from "./context.ts";
 import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
+import { sinceOf } from "./job-events.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { filterOf, openRoomSocket } from "./room-sockets.ts";
+import { lastFrameOf } from "./stream-end.ts";
 
 /** Rooms over HTTP: backends publish events, and clients that may follow a room read its history. */
 export const rooms = new Hono<AppEnv>()
@@ -73,14 +75,19 @@ export const rooms = new Hono<AppEnv>()
     const room = roomParam(c);
     const principal = await principalOf(c);
     requireSubscribe(principal, room);
+    const filter = filterOf(c);
     if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
-    return streamRoom(c, room, principal);
+    return streamRoom(c, room, principal, filter);
   });
 
 /** Answers with server-sent events: the frames of the room's socket, each with its position as `id`. */
-async function streamRoom(c: AppContext, room: string, principal: Principal): Promise<Response> {
-  const since = c.req.header("last-event-id") ?? c.req.query("since");
-  const options = { since, filter: filterOf(c), batch: false, acks: false };
+async function streamRoom(
+  c: AppContext,
+  room: string,
+  principal: Principal,
+  filter: EventFilter | null,
+): Promise<Response> {
+  const options = { since: sinceOf(c), filter, batch: false, acks: false };
   const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
   if (!socket)
@@ -91,7 +98,7 @@ async function streamRoom(c: AppContext, room: string, principal: Principal): Pr
   const stream = new EventStreamWriter(false);
   const stop = readFrames(socket, {
     onFrame: (text) => stream.send(JSON.parse(text), text),
-    onEnd: () => stream.end(),
+    onEnd: (close) => stream.end(lastFrameOf(close)),
   });
   stream.onReaderLeft(() => stop("goingAway"));
   return c.body(stream.readable, 200, STREAM_HEADERS);

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { ulid } from "ulid";
+import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { admitInput } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import type { Caller, SubmitCall, SubmitReply } from "../space/calls.ts";
+import { type Caller, PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
 import { isFromThisMachine } from "./client-request.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
@@ -88,12 +89,18 @@ export async function submitCalls(
   const { replies } = await callSpace(c, space, async (stub) => {
     const replies: SubmitReply[] = await stub.submit(submitter, calls);
     const [first] = replies;
-    // Returned as the refusal of the whole call, so that `callSpace` can create the object.
-    const isUnknown = first && !first.ok && first.code === "space_not_found";
-    return isUnknown ? first : { ok: true as const, replies };
+    // The whole call was refused: every reply says so. `callSpace` creates the object if only that is missing.
+    const isRefused = first && !first.ok && REFUSES_ALL.has(first.code);
+    return isRefused ? first : { ok: true as const, replies };
   });
   return replies;
 }
+
+/** A space that is missing, or that the caller may not use, refuses all jobs alike. */
+const REFUSES_ALL: ReadonlySet<string> = new Set<ProblemCode>([
+  "space_not_found",
+  PRIVATE_SPACE.code,
+]);
 
 /**
  * A submit's body in the form that the object expects. `cancel_on_disconnect` is left out: over HTTP only the

@@ -4,6 +4,7 @@ import { ObjectSockets } from "../objects/object-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
+import { isPingText } from "../protocol/ping-text.ts";
 
 /** Time between two frames to the watchers, milliseconds at least. */
 const MIN_INTERVAL_MS = 1_000;
@@ -42,7 +43,7 @@ export class Watchers {
 
   onMessage(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
     const watcher = this.sockets.of(socket);
-    if (watcher === null) return;
+    if (watcher === null || isPingText(raw)) return;
     const decoded = decodeFrame(raw, monitorClientFrame);
     if (decoded.ok) {
       this.sockets.change(watcher, { malformed: 0 });

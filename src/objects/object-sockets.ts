@@ -91,9 +91,14 @@ export class ObjectSockets<A extends object> {
   }
 
   close(kept: ObjectSocket<A>, close: keyof typeof CLOSE, reason: string): void {
+    this.forget(kept);
+    closeQuietly(kept.socket, CLOSE[close].code, reason);
+  }
+
+  /** Forgets a socket for good: nothing that it still sends is read. */
+  forget(kept: ObjectSocket<A>): void {
     this.remove(kept);
     kept.socket.serializeAttachment(null);
-    closeQuietly(kept.socket, CLOSE[close].code, reason);
   }
 
   /** Forgets a socket that is gone, or about to be closed. */

@@ -39,6 +39,8 @@ export const LIMITS = {
   framesPerSecond: 500,
   /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
+  /** Longest unanswered frames of one socket of `/ws` together, characters: they wait in memory for their turn. */
+  unansweredLength: 8_388_608,
   /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
   /** Most capabilities that one worker has, or that one job requires. */

@@ -2,11 +2,13 @@ import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { renewPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
+import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
+import { isPingText } from "../protocol/ping-text.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
@@ -19,6 +21,9 @@ export class RoomHandler {
   private readonly sockets: RoomSockets;
   private readonly engine: RoomEngine;
   private readonly frameLimiter = clientFrameLimiter<RoomSocket>();
+  private readonly order = new FrameOrder<RoomSocket>();
+  /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
+  private readonly closing = new WeakSet<RoomSocket>();
 
   constructor(env: Env, room: string, sockets: RoomSockets, engine: RoomEngine) {
     this.env = env;
@@ -28,32 +33,36 @@ export class RoomHandler {
   }
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
+    if (this.closing.has(subscriber)) return;
     if (!this.frameLimiter.admits(subscriber, Date.now())) {
       this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
       this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
       return;
     }
+    if (isPingText(raw)) return;
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
-      this.onMalformed(subscriber, decoded);
+      await this.onMalformed(subscriber, decoded);
       return;
     }
     if (subscriber.attachment.malformed > 0) this.sockets.change(subscriber, { malformed: 0 });
     const { frame } = decoded;
-    if (frame.type === "ack") {
-      this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
-      return;
-    }
-    const { ref } = frame;
     switch (frame.type) {
+      case "ack":
+        this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
+        return;
       case "ping":
-        this.sockets.send(subscriber, { type: "pong", timestamp: iso(Date.now()), ref });
+        this.sockets.send(subscriber, { type: "pong", timestamp: iso(Date.now()), ref: frame.ref });
         return;
       case "authenticate":
-        await this.authenticate(subscriber, frame.token, ref);
+        await this.order.run(subscriber, { on: "everything" }, 0, () =>
+          this.authenticate(subscriber, frame.token, frame.ref),
+        );
         return;
       case "publish":
-        await this.publish(subscriber, frame);
+        await this.order.run(subscriber, this.publishing, 0, (answered) =>
+          this.publish(subscriber, frame, answered),
+        );
     }
   }
 
@@ -64,6 +73,11 @@ export class RoomHandler {
       onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
       end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
     });
+  }
+
+  /** Publishes don't wait for each other: the engine keeps their order. */
+  private get publishing(): FrameScope {
+    return { on: "room", room: this.room, together: true };
   }
 
   private async authenticate(
@@ -92,24 +106,32 @@ export class RoomHandler {
   private async publish(
     subscriber: RoomSocket,
     { event, ref }: Extract<RoomClientFrame, { type: "publish" }>,
+    answered: Promise<unknown>,
   ): Promise<void> {
     const { room } = this;
     if (!mayPublish(subscriber.attachment.principal, room)) {
+      await answered;
       this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);
       return;
     }
     const [published] = await this.engine.publish([event]);
+    await answered;
     if (!published) return;
     const { id, offset } = published;
     this.sockets.send(subscriber, { type: "published", room, id, offset, ref });
   }
 
-  private onMalformed(subscriber: RoomSocket, problem: MalformedFrame): void {
+  /** The error comes after the answers to earlier frames: it has no `ref`, so only its place says what it is about. */
+  private async onMalformed(subscriber: RoomSocket, problem: MalformedFrame): Promise<void> {
     const { code, message } = problem;
-    this.error(subscriber, code, message);
     const { malformed, close } = afterMalformed(problem, subscriber.attachment.malformed);
     this.sockets.change(subscriber, { malformed });
-    if (close) this.dismiss(subscriber, close.as, close.reason);
+    if (close) this.closing.add(subscriber);
+    await this.order.run(subscriber, { on: "nothing" }, 0, async (answered) => {
+      await answered;
+      this.error(subscriber, code, message);
+      if (close) this.dismiss(subscriber, close.as, close.reason);
+    });
   }
 
   private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {

@@ -3,6 +3,7 @@ import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { isPingText } from "../protocol/ping-text.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
 import {
@@ -68,9 +69,10 @@ export class SpaceEngine {
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
       this.core.leases.renew(connection, Date.now());
+      if (isPingText(raw)) return;
       const frames = this.parts.workers.decode(connection, raw);
       await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
-    } else {
+    } else if (!isPingText(raw)) {
       const frames = this.parts.subscribers.decode(connection, raw);
       await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
     }
@@ -180,7 +182,7 @@ export class SpaceEngine {
       this.runNow((now) => {
         if (isWorker(connection)) this.parts.workers.onClose(connection, saidGoodbye, now);
         else this.parts.subscribers.onClose(connection, saidGoodbye, now);
-        return () => this.core.connections.close(connection, "done");
+        return () => this.core.connections.forget(connection);
       });
     };
     return isWorker(connection)

@@ -242,6 +242,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   override async webSocketError(socket: WebSocket): Promise<void> {
     await this.onSocketGone(socket, false);
+    closeQuietly(socket, CLOSE.goingAway.code, "");
   }
 
   override async alarm(): Promise<void> {

@@ -15,8 +15,11 @@ def report(channel, frame):
 
 async def follow_job():
     async with websockets.connect(f"{EDGE}/ws/{JOB}", subprotocols=["dialout.v1"]) as socket:
+        # One text, so that the connection ends as soon as the edge has closed the socket.
+        await socket.send("ping")
         async for text in socket:
-            report("job", json.loads(text))
+            if text != "pong":
+                report("job", json.loads(text))
         report("job", {"type": "closed", "code": socket.close_code})
 
 

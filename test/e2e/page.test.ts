@@ -3,24 +3,13 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { CHROMIUM } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 
 const TEXT = `Ada Lovelace wrote the first program in London. It is a wonderful piece of work!
 Nobody ran it for a hundred years. That is a sad story. Charles Babbage never finished his engine.`;
 const IMAGE = join(import.meta.dirname, "../support/words.png");
 const PICTURES = join(import.meta.dirname, "../output");
-const CHROMIUM = {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-};
 
 const edge = new EdgeClient(inject("edgeUrl"));
 let browser: Browser;

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it, vi } from "vitest";
+import fc from "fast-check";
+import { afterEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { SLOW_BYTES } from "../../src/channel/flow.ts";
 import { EventStreamWriter, type StreamedFrame } from "../../src/http/event-stream-writer.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
@@ -150,5 +151,66 @@ describe("a reader of a stream of events", () => {
     const received = await readAll(events);
     expect(onGone).not.toHaveBeenCalled();
     expect(received.at(-1)).toMatchObject({ id: "e:20001", data: { status: "failed" } });
+  });
+
+  it("is told by the last event why the stream ends, unless the channel has just said so (C12f)", async () => {
+    const last = '{"type":"error","code":"space_not_found"}';
+    const events = openStream();
+    send(events, progress(1));
+    events.end(last);
+    expect((await readAll(events)).slice(1)).toEqual([
+      { id: "e:1", event: "progress", data: progress(1) },
+      { event: "error", data: JSON.parse(last) },
+    ]);
+    for (const type of ["error", "connection.error"]) {
+      const told = openStream();
+      send(told, { type });
+      told.end(last);
+      expect((await readAll(told)).slice(1)).toEqual([{ event: type, data: { type } }]);
+    }
+  });
+
+  it("gets every event on one line, whatever characters its texts have (C12e)", async () => {
+    const text = fc.string({
+      unit: fc.constantFrom("a", "\\", "\r", "\n", "\u0085", "\u2028", "\u2029"),
+    });
+    const check = fc.asyncProperty(text, async (value) => {
+      const events = new EventStreamWriter(false);
+      events.send({ type: "step.done" }, JSON.stringify({ type: "step.done", data: value }));
+      events.end();
+      const [line = "", ...rest] = (await new Response(events.readable).text())
+        .split(/\r\n|[\r\n\u0085\u2028\u2029]/)
+        .slice(1);
+      expect(rest).toEqual(["", ""]);
+      expect(JSON.parse(line.slice("data: ".length))).toEqual({ type: "step.done", data: value });
+    });
+    await fc.assert(check);
+  });
+
+  it("gets a comment every 15 seconds, and every 5 if it matters that it leaves (C12b, H12a)", async () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    for (const [isWatched, comments] of [
+      [false, 2],
+      [true, 6],
+    ] as const) {
+      const events = new EventStreamWriter(true, isWatched);
+      vi.advanceTimersByTime(30_000);
+      events.end();
+      const text = await new Response(events.readable).text();
+      expect(text.split("\n\n")).toHaveLength(comments + 1);
+    }
+  });
+
+  it("is reported as gone as soon as it leaves, also to who asks only then (H12a)", async () => {
+    const events = openStream();
+    const gone = new Promise<void>((resolve) => {
+      events.onReaderLeft(resolve);
+    });
+    await events.readable.cancel();
+    await gone;
+    const onGone = vi.fn();
+    events.onReaderLeft(onGone);
+    expect(onGone).toHaveBeenCalledTimes(1);
   });
 });

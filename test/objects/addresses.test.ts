@@ -90,3 +90,25 @@ describe("the problem of an invalid request", () => {
     expect(keyed.detail).toMatch(/^`Idempotency-Key` must be 1 to 255/);
   });
 });
+
+describe("the page of a space", () => {
+  it("is answered 404 if the space is missing, and alike if its visitor may not see it (H20)", async () => {
+    const open = await makeSpace();
+    const hidden = await makeSpace({ visibility: "private" });
+    const get = async (name: string, headers = {}) => {
+      const answer = await call("GET", `/spaces/${name}`, undefined, headers);
+      const { status } = answer;
+      const kept = [...answer.headers].filter(([name]) => name !== "x-request-id");
+      return { status, headers: kept, text: await answer.text() };
+    };
+    const missing = await get("nope");
+    expect(missing.status).toBe(404);
+    expect(Object.fromEntries(missing.headers)["content-type"]).toMatch(/^text\/html/);
+    expect(missing.text).toContain("<html");
+    expect(await get(hidden.name)).toEqual(missing);
+    expect(await get("No%20Name")).toEqual(missing);
+    expect((await get(open.name)).status).toBe(200);
+    expect((await get(hidden.name, OPERATOR)).status).toBe(200);
+    expect((await call("HEAD", "/spaces/nope")).status).toBe(404);
+  });
+});

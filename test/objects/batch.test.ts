@@ -7,6 +7,7 @@ import {
   expectStatus,
   getJob,
   makeSpace,
+  OPERATOR,
   problemOf,
   runSql,
   submit,
@@ -24,6 +25,19 @@ async function submitBatch(space: string, jobs: unknown[]): Promise<BatchAnswer[
 }
 
 describe("a batch of submits", () => {
+  it("to a private space is refused to a stranger like a single submit, as a whole (H13b)", async () => {
+    const space = await makeSpace({ visibility: "private", offline: "queue" });
+    const path = `/api/spaces/${space.name}/jobs`;
+    const single = await call("POST", path, { input: {} });
+    for (const jobs of [[{ input: {} }, { input: {} }], [{ input: {} }, 7], [7]]) {
+      const batch = await call("POST", `${path}/batch`, { jobs });
+      expect(batch.status).toBe(single.status);
+      expect(await batch.json()).toMatchObject({ code: "not_authenticated" });
+    }
+    const allowed = await call("POST", `${path}/batch`, { jobs: [{ input: {} }] }, OPERATOR);
+    expect(allowed.status).toBe(202);
+  });
+
   it("is answered in order, and its jobs run in that order (H13)", async () => {
     const space = await makeSpace();
     const { socket: worker } = await connectWorker(space);
