@@ -3,9 +3,10 @@ export type { Json, JsonObject } from "../protocol/codec.ts";
 export type { JobResource, SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 export type { KnownEventType, PublishedEventInput } from "../protocol/room-events.ts";
 export type { EventFilter } from "../protocol/room-frames.ts";
+export type { ParseJson } from "./answer.ts";
+export type { Connection, LinkState } from "./connection.ts";
 export { type ClientOptions, DialoutClient } from "./dialout-client.ts";
 export type { WebSocketClass } from "./edge.ts";
-export type { LinkState } from "./edge-socket.ts";
 export { type ClientErrorCode, DialoutError, JobFailed } from "./errors.ts";
 export { EventStream, MOST_UNREAD } from "./event-stream.ts";
 export type { Fetch } from "./http.ts";
@@ -28,6 +29,7 @@ export type {
   SubscribeOptions,
 } from "./room-handle.ts";
 export type { Presence } from "./room-subscriber.ts";
+export type { Sending, SendOptions } from "./sending.ts";
 export type { JobToSubmit, SpaceHandle, SpaceHandlers, Submitted } from "./space-handle.ts";
 export type { SubmitFiles, SubmitOptions, SubmitSettings } from "./submit-form.ts";
 export type { LinkHandlers, Subscription } from "./subscription.ts";

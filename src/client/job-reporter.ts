@@ -38,25 +38,27 @@ export class JobReporter {
 
   /** Fields that are left out keep their value. */
   progress(report: ProgressReport): Promise<ReportReceipt> {
-    return this.#report("progress", report, reportReceipt, "safe");
+    return this.#report("progress", report, reportReceipt);
   }
 
-  /** Not retried if no answer arrives, because output that had arrived would then appear twice. */
+  /** Has an id, so that output sent again because no answer arrived appears once. */
   output(delta: Json): Promise<ReportReceipt> {
-    return this.#report("output", { delta }, reportReceipt);
+    return this.#report("output", { delta, id: freshId() }, reportReceipt);
   }
 
   complete(result: Json = null, more: CompleteReport = {}): Promise<BackendJobResource> {
-    return this.#report("complete", { result, ...more }, backendJobResource, "safe");
+    return this.#report("complete", { result, ...more }, backendJobResource);
   }
 
   fail(message: string, code = "worker_error"): Promise<BackendJobResource> {
-    return this.#report("fail", { message, code }, backendJobResource, "safe");
+    return this.#report("fail", { message, code }, backendJobResource);
   }
 
-  #report<T>(what: string, body: object, schema: z.ZodType<T>, retry?: "safe"): Promise<T> {
-    const path = `/api/jobs/${segment(this.id)}/${what}`;
-    const send = () => this.#edge.http.call({ method: "POST", path, body, retry }, schema);
+  #report<T>(what: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    const send = async () => {
+      const path = `/api/jobs/${segment(this.id)}/${what}`;
+      return this.#edge.http.call({ method: "POST", path, body, retry: "safe" }, schema);
+    };
     // A failed report rejects for its caller only; later reports are still sent.
     const answer = this.#last.then(send, send);
     this.#last = answer.catch(() => undefined);

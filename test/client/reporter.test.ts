@@ -46,8 +46,19 @@ describe("a backend's job", () => {
     expect(edge.requests.at(-1)?.json()).toEqual({ result: { frames: 30 } });
   });
 
-  test("a refused report does not hold back later ones, and output is never sent twice", async () => {
+  test("output without an answer is sent again with the same id (B4a)", async () => {
     const { edge, client } = await startClient();
+    edge.answer = () => (edge.requests.length < 3 ? "drop" : { body: receipt(2) });
+    await client.reporter("render-42").output("a");
+    const bodies = edge.requests.map((request) => request.json());
+    expect(bodies).toEqual(
+      Array(3).fill({ delta: "a", id: expect.stringMatching(/^[0-9a-f]{32}$/) }),
+    );
+    expect(new Set(bodies.map(({ id }) => id)).size).toBe(1);
+  });
+
+  test("a refused report does not hold back later ones, and neither does one without an answer", async () => {
+    const { edge, client } = await startClient({ timeout: 100 });
     edge.answer = ({ path }) => {
       if (path.endsWith("/output")) return "drop";
       if (path.endsWith("/fail")) return { body: backendJob("render-42") };
