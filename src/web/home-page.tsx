@@ -2,6 +2,8 @@ import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { z } from "zod";
+import type { DialoutError } from "../client/errors.ts";
+import type { Sending } from "../client/sending.ts";
 import { type SpaceResource, spaceResource } from "../protocol/resources.ts";
 import { type CallResult, call } from "./api.ts";
 import { workerPill } from "./wording.ts";
@@ -32,7 +34,7 @@ function HomePage() {
         {answer === null && <p class="quiet">Loading…</p>}
         {answer?.ok === false && (
           <p class="error" role="alert">
-            {answer.refusal.message}
+            {answer.error.message} Trying again…
           </p>
         )}
         {answer?.ok && <SpaceList spaces={answer.value.spaces} />}
@@ -72,8 +74,20 @@ function SpaceItem({ space }: { space: SpaceResource }) {
 }
 
 function keepListing(show: (answer: Listed) => void): () => void {
+  let isAsking = false;
+  const showTrouble = (error: DialoutError) => show({ ok: false, error });
   const refresh = async () => {
-    if (document.visibilityState === "visible") show(await call("/api/spaces", spaceList));
+    if (document.visibilityState !== "visible" || isAsking) return;
+    isAsking = true;
+    const sending = {
+      onSending: (now: Sending) => now.state === "waiting" && showTrouble(now.error),
+    };
+    const answer = await call(
+      { path: "/api/spaces", timeout: Number.POSITIVE_INFINITY, ...sending },
+      spaceList,
+    );
+    isAsking = false;
+    show(answer);
   };
   void refresh();
   const timer = setInterval(refresh, REFRESH_MS);
