@@ -8,7 +8,6 @@ import { isFinal } from "./answer.ts";
 import type { Edge } from "./edge.ts";
 import { asDialoutError, DialoutError } from "./errors.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { refusalFor } from "./http.ts";
 import { encodeJson } from "./json-body.ts";
 
 export interface SocketHandlers {
@@ -210,10 +209,10 @@ export class EdgeSocket {
     if (this.#isProbing) return;
     this.#isProbing = true;
     const { probe } = this.#target;
-    const refusal = await refusalFor(probe ?? (() => this.#probeAddress()));
+    const refusal = await this.#edge.refusalFor(probe ?? (() => this.#probeEdge()));
     this.#isProbing = false;
     if (this.#isOver || this.#greeted) return;
-    if (refusal === null || refusal.code === "upgrade_required") {
+    if (refusal === null || (probe === undefined && isFinal(refusal))) {
       const message =
         "The edge answers, but no WebSocket to it could be opened: something in between may not let it through.";
       this.#handlers.onDisconnect(new DialoutError("socket_refused", message));
@@ -221,11 +220,9 @@ export class EdgeSocket {
     else this.#handlers.onDisconnect(refusal);
   }
 
-  /** An edge answers `upgrade_required` here, whatever the socket is for. */
-  #probeAddress(): Promise<unknown> {
-    const base = this.#edge.url.pathname.replace(/\/+$/, "");
-    const path = this.#target.address().pathname.slice(base.length);
-    return this.#edge.http.call({ path, ...PROBE }, z.unknown());
+  /** There is nothing here, which an edge says with a problem of its own, also to pages of other origins (H9). */
+  #probeEdge(): Promise<unknown> {
+    return this.#edge.http.call({ path: "/api", ...PROBE }, z.unknown());
   }
 
   #finish(error: DialoutError | null): void {

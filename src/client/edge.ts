@@ -1,7 +1,8 @@
 import type { ParseJson } from "./answer.ts";
 import { addressUnder, edgeAddress, isMixedContent } from "./edge-address.ts";
-import { DialoutError } from "./errors.ts";
+import { asDialoutError, DialoutError } from "./errors.ts";
 import { type Fetch, Http } from "./http.ts";
+import { withinLimits } from "./time-limit.ts";
 import { type Token, TokenSource } from "./token-source.ts";
 
 /** The `WebSocket` class of the browser, of Node.js or of the package `ws`. */
@@ -31,6 +32,8 @@ export interface EdgeOptions {
 }
 
 const REQUEST_MS = 20_000;
+/** The limit for a request whose answer is not read, milliseconds. */
+const BLIND_MS = 5_000;
 
 /** The connection settings that all handles of one client share. */
 export class Edge {
@@ -39,6 +42,7 @@ export class Edge {
   readonly http: Http;
   readonly parse: ParseJson;
   readonly WebSocket: WebSocketClass | undefined;
+  readonly #fetch: Fetch;
   readonly #open = new Set<{ close(): void }>();
   #closing = new AbortController();
 
@@ -49,11 +53,12 @@ export class Edge {
     this.tokens = new TokenSource(options.token, requestTimeout);
     this.parse = checkedParser(options.parseJson);
     this.WebSocket = options.WebSocket;
+    // Looked up on each call, because tests and frameworks may replace the global `fetch` later.
+    this.#fetch = options.fetch ?? ((address, init) => globalThis.fetch(address, init));
     this.http = new Http({
       base: this.url,
       tokens: this.tokens,
-      // Looked up on each call, because tests and frameworks may replace the global `fetch` later.
-      fetch: options.fetch ?? ((address, init) => globalThis.fetch(address, init)),
+      fetch: this.#fetch,
       parse: this.parse,
       isMixedContent: isMixedContent(this.url, page),
       timeout: duration("timeout", options.timeout),
@@ -80,6 +85,37 @@ export class Edge {
     throw new DialoutError("no_websocket", message);
   }
 
+  /**
+   * Asks over HTTP why a socket could not be opened, because scripts don't learn why a handshake failed. Never
+   * rejects; `null` if the edge answers without refusing.
+   */
+  async refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
+    try {
+      await probe();
+      return null;
+    } catch (cause) {
+      const error = asDialoutError(cause, "unreachable");
+      return error.code === "unreachable" && (await this.#answersSomebodyElse())
+        ? notAnEdge(this.url)
+        : error;
+    }
+  }
+
+  /**
+   * Browsers let a page read an answer of another origin only if that allows it, as an edge does. Any other
+   * server looks as if it could not be reached, unless it is asked for an answer that nobody reads.
+   */
+  async #answersSomebodyElse(): Promise<boolean> {
+    const page = pageAddress();
+    if (page === null || page.origin === this.url.origin) return false;
+    const init = { mode: "no-cors", cache: "no-store", credentials: "omit" } as const;
+    const limits = { ms: BLIND_MS, late: () => null, signals: [this.#closing.signal] };
+    return withinLimits((signal) => this.#fetch(this.url.href, { ...init, signal }), limits).then(
+      () => true,
+      () => false,
+    );
+  }
+
   /** Remembers an open subscription, so that closing the client closes it too. */
   register(subscription: { close(): void }): void {
     this.#open.add(subscription);
@@ -95,6 +131,11 @@ export class Edge {
     this.#closing.abort(new DialoutError("connection_closed", message));
     this.#closing = new AbortController();
   }
+}
+
+function notAnEdge(url: URL): DialoutError {
+  const message = `Something answers at ${url.origin}, but it is not an edge: it lets no page of another origin read its answers.`;
+  return new DialoutError("not_an_edge", message);
 }
 
 /** `null` outside of a page, and in pages without an origin, such as those of `file:`. */

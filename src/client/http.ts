@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { isFinal, isRefusal, type ParseJson, readAnswer, unreachable } from "./answer.ts";
 import { addressUnder } from "./edge-address.ts";
-import { asDialoutError, DialoutError } from "./errors.ts";
+import { DialoutError } from "./errors.ts";
 import { encodeJson } from "./json-body.ts";
 import type { SendOptions } from "./sending.ts";
 import { sleep, withinLimits } from "./time-limit.ts";
@@ -203,17 +203,4 @@ function waitBefore(attempt: number, { retryAfterMs }: DialoutError): number {
   const backoff =
     Math.min(FIRST_WAIT_MS * 2 ** attempt, LONGEST_BACKOFF_MS) * (0.5 + Math.random());
   return Math.min(Math.max(backoff, retryAfterMs ?? 0), LONGEST_WAIT_MS);
-}
-
-/**
- * Asks over HTTP why a socket could not be opened, because scripts don't learn why a handshake failed. Never
- * rejects; `null` if the edge answers without refusing.
- */
-export async function refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
-  try {
-    await probe();
-    return null;
-  } catch (error) {
-    return asDialoutError(error, "unreachable");
-  }
 }

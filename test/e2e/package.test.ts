@@ -29,6 +29,7 @@ const run = promisify(execFile);
 let folder: string;
 let app: string;
 let browser: Browser;
+let printed: string;
 let packed: { filename: string; size: number; files: { path: string }[] };
 
 beforeAll(async () => {
@@ -44,7 +45,9 @@ beforeAll(async () => {
   const dependencies = { ...Object.fromEntries(versions), dialout: `file:../${packed.filename}` };
   const about = { name: "app", private: true, type: "module", dependencies };
   await writeFile(join(app, "package.json"), JSON.stringify(about));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: app });
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"];
+  const { stderr } = await run("npm", install, { cwd: app });
+  printed = stderr;
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
@@ -86,6 +89,24 @@ describe("the package as npm packs it", () => {
       expect(installed).not.toContain(name);
     }
     for (const name of ["zod", "partysocket", "ws"]) expect(installed).toContain(name);
+  });
+
+  it("can be installed with Node.js 20 without a warning", async () => {
+    expect(printed).not.toMatch(/EBADENGINE|dialout/);
+    const read = async (name: string) =>
+      JSON.parse(await readFile(join(app, "node_modules", name, "package.json"), "utf8"));
+    const needed = ["dialout"];
+    for (const name of needed) {
+      const { engines = {}, dependencies = {} } = await read(name);
+      const [, least = "0"] = String(engines.node ?? "").match(/^>=\s*(\d+)/) ?? [];
+      expect([name, engines.node, Number(least) <= 20]).toEqual([name, engines.node, true]);
+      expect(engines.node ?? ">=0").toMatch(/^>=/);
+      needed.push(...Object.keys(dependencies).filter((found) => !needed.includes(found)));
+    }
+    const { scripts } = await read("dialout");
+    for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
+      expect(Object.keys(scripts)).not.toContain(script);
+    }
   });
 
   it("type-checks in an app, including its own declarations", async () => {
