@@ -63,8 +63,13 @@ export class Edge {
       isMixedContent: isMixedContent(this.url, page),
       timeout: duration("timeout", options.timeout),
       requestTimeout,
-      closing: () => this.#closing.signal,
+      closing: () => this.closing,
     });
+  }
+
+  /** Aborts when the client is closed the next time. */
+  get closing(): AbortSignal {
+    return this.#closing.signal;
   }
 
   socketAddress(path: string, query: Record<string, string | null> = {}): URL {
@@ -109,7 +114,7 @@ export class Edge {
     const page = pageAddress();
     if (page === null || page.origin === this.url.origin) return false;
     const init = { mode: "no-cors", cache: "no-store", credentials: "omit" } as const;
-    const limits = { ms: BLIND_MS, late: () => null, signals: [this.#closing.signal] };
+    const limits = { ms: BLIND_MS, late: () => null, signals: [this.closing] };
     return withinLimits((signal) => this.#fetch(this.url.href, { ...init, signal }), limits).then(
       () => true,
       () => false,

@@ -10,7 +10,9 @@ import {
 import type { Json } from "../protocol/codec.ts";
 import { type Edge, segment } from "./edge.ts";
 import { freshId } from "./fresh-id.ts";
+import type { HttpCall } from "./http.ts";
 import { JobHandle } from "./job-handle.ts";
+import type { SendOptions } from "./sending.ts";
 
 type ReportOf<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
 
@@ -55,9 +57,11 @@ export class JobReporter {
   }
 
   #report<T>(what: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    // A report that still waits for its turn when the client is closed must not be sent afterwards.
+    const signal = this.#edge.closing;
     const send = async () => {
       const path = `/api/jobs/${segment(this.id)}/${what}`;
-      return this.#edge.http.call({ method: "POST", path, body, retry: "safe" }, schema);
+      return this.#edge.http.call({ method: "POST", path, body, retry: "safe", signal }, schema);
     };
     // A failed report rejects for its caller only; later reports are still sent.
     const answer = this.#last.then(send, send);
@@ -67,10 +71,14 @@ export class JobReporter {
 }
 
 /** Creates the job. Repeated with the same id and options, it returns the same job. */
-export async function createJob(edge: Edge, options: CreateJobOptions): Promise<JobReporter> {
+export async function createJob(
+  edge: Edge,
+  options: CreateJobOptions,
+  send: SendOptions,
+): Promise<JobReporter> {
   const path = "/api/jobs";
   const body = { ...options, id: options.id ?? freshId() };
-  const { http } = edge;
-  const job = await http.call({ method: "POST", path, body, retry: "safe" }, backendJobResource);
+  const call: HttpCall = { ...send, method: "POST", path, body, retry: "safe" };
+  const job = await edge.http.call(call, backendJobResource);
   return new JobReporter(edge, job.id);
 }

@@ -107,6 +107,7 @@ export class SpaceHandle {
     const bodies = jobs.map(({ idempotencyKey = freshId(), ...job }) => {
       return { ...job, idempotency_key: idempotencyKey };
     });
+    checkBatch(bodies);
     const path = `${this.#path}/jobs/batch`;
     const answer = await this.#edge.http.call(
       {
@@ -138,6 +139,17 @@ function checkInput(input: JsonObject): void {
   const bytes = byteLength(encodeJson(input));
   if (bytes <= LIMITS.inputBytes) return;
   const message = `The input has ${bytes} bytes as JSON; ${LIMITS.inputBytes} are allowed. Send large data as a file.`;
+  throw new DialoutError("payload_too_large", message);
+}
+
+function checkBatch(jobs: readonly object[]): void {
+  if (jobs.length === 0 || jobs.length > LIMITS.batchJobs) {
+    const message = `A batch has 1 to ${LIMITS.batchJobs} jobs, not ${jobs.length}.`;
+    throw new DialoutError("invalid_request", message);
+  }
+  const bytes = byteLength(encodeJson({ jobs }));
+  if (bytes <= LIMITS.batchBodyBytes) return;
+  const message = `The jobs have ${bytes} bytes as JSON; ${LIMITS.batchBodyBytes} are allowed in a batch.`;
   throw new DialoutError("payload_too_large", message);
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { unreachable } from "../../src/client/answer.ts";
 import { edgeAddress, isMixedContent } from "../../src/client/edge-address.ts";
 import { DialoutClient, DialoutError } from "../../src/client/index.ts";
 
@@ -88,6 +89,25 @@ describe("the address of the edge", () => {
     expect(isMixedContent(new URL("https://edge.example.com"), PAGE)).toBe(false);
     expect(isMixedContent(new URL("http://edge.example.com"), new URL("http://a"))).toBe(false);
     expect(isMixedContent(new URL("http://edge.example.com"), null)).toBe(false);
+  });
+});
+
+describe("a request without an answer", () => {
+  test("is explained by the scheme if the browser forbids http: to the page", () => {
+    const error = unreachable(new TypeError("Failed to fetch"), new URL("http://edge"), true);
+    expect(error.code).toBe("wrong_scheme");
+    expect(error.message).toContain("loaded over https:");
+  });
+
+  test.each([
+    ["https://edge", "ERR_SSL_WRONG_VERSION_NUMBER", "wrong_scheme"],
+    ["https://edge", "ERR_SSL_PACKET_LENGTH_TOO_LONG", "wrong_scheme"],
+    ["http://edge", "HPE_INVALID_CONSTANT", "wrong_scheme"],
+    ["https://edge", "ENOTFOUND", "unreachable"],
+  ])("of %s with the cause %s is %s", (url, code, expected) => {
+    const cause = Object.assign(new Error("why"), { code });
+    const error = unreachable(new TypeError("fetch failed", { cause }), new URL(url), false);
+    expect(error.code).toBe(expected);
   });
 });
 

@@ -23,7 +23,7 @@ const hanging = () => new Promise<Response>(() => undefined);
 describe("a call without an answer", () => {
   test("names the address and the cause", async () => {
     const port = await freePort();
-    const client = clientOf({ url: `http://127.0.0.1:${port}` }, { timeout: 100 });
+    const client = clientOf({ url: `http://127.0.0.1:${port}` }, { timeout: 2_000 });
     const error = await failureOf(client.job(JOB_ID).get());
     expect(error.code).toBe("unreachable");
     expect(error.message).toContain(`http://127.0.0.1:${port}`);
@@ -89,7 +89,7 @@ describe("a call without an answer", () => {
     const fetch = () => {
       throw new Error("no network here");
     };
-    const client = new DialoutClient({ url: "http://edge", fetch, timeout: 100 });
+    const client = new DialoutClient({ url: "http://edge", fetch, timeout: 2_000 });
     await expect(client.job(JOB_ID).get()).rejects.toMatchObject({ code: "unreachable" });
   });
 
@@ -129,7 +129,7 @@ describe("an answer that no edge sent", () => {
   );
 
   test("is named at last: there is no edge at this address", async () => {
-    const { edge, client } = await startClient({ timeout: 200 });
+    const { edge, client } = await startClient({ timeout: 2_000 });
     edge.answer = () => PORTAL;
     const error = await failureOf(client.space("demo").submit({}));
     expect(error).toMatchObject({ code: "not_an_edge", status: 200 });
@@ -163,7 +163,7 @@ describe("an answer that no edge sent", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     onTestFinished(() => void server.close());
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const error = await failureOf(clientOf({ url }, { timeout: 200 }).space("demo").submit({}));
+    const error = await failureOf(clientOf({ url }, { timeout: 2_000 }).space("demo").submit({}));
     expect(error.code).toBe("not_an_edge");
     expect(error.message).toContain(`leads to ${edge.url}`);
   });
@@ -191,7 +191,7 @@ describe("a submit", () => {
   });
 
   test("without an answer can go on with its key, and creates one job", async () => {
-    const { edge, client } = await startClient({ timeout: 100 });
+    const { edge, client } = await startClient({ timeout: 2_000 });
     edge.answer = () => "drop";
     const error = await failureOf(client.space("demo").submit({ n: 1 }));
     expect(error.code).toBe("unreachable");
@@ -247,6 +247,12 @@ describe("a submit", () => {
       [demo.submit(undefined as never), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "ключ" }), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "" }), "invalid_request"],
+      [demo.submitMany([]), "invalid_request"],
+      [demo.submitMany(Array(1_001).fill({ input: {} })), "invalid_request"],
+      [
+        demo.submitMany(Array(20).fill({ input: { text: "x".repeat(500_000) } })),
+        "payload_too_large",
+      ],
     ];
     for (const [work, code] of refused) expect(await failureOf(work)).toMatchObject({ code });
     expect(edge.requests).toHaveLength(0);

@@ -1,6 +1,8 @@
 /// <reference lib="dom" />
 import { execFile } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -159,5 +161,22 @@ describe("the package as npm packs it", () => {
     await expect.poll(() => shown("status"), { timeout: 30_000 }).toBe("completed");
     expect(await shown("output")).not.toBe("");
     expect(await shown("result")).toContain("{");
+    const answered: string[] = [];
+    const other = createServer(({ url = "" }, response) => {
+      answered.push(url);
+      response.end("<!doctype html><title>Another server</title>");
+    });
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void other.close());
+    const { port: otherPort } = other.address() as AddressInfo;
+    for (const [at, expected] of [
+      [`http://127.0.0.1:${otherPort}`, "not_an_edge"],
+      [`http://127.0.0.1:${await freePort()}`, "unreachable"],
+      [edge.url, "closed"],
+    ]) {
+      await page.goto(`http://127.0.0.1:${port}/?edge=${at}&space=no-such-space`);
+      await expect.poll(() => shown("connection"), { timeout: 20_000 }).toContain(expected);
+    }
+    expect(await shown("connection")).toContain("no-such-space");
   });
 });
