@@ -22,6 +22,13 @@ interface BackendJobBase {
   /** Percent. */
   progress: number;
   outputPath: string | null;
+  /** The latest outputs that were sent with an id, oldest first, to recognize repeats. */
+  recentOutputs?: readonly RecentOutput[];
+}
+
+export interface RecentOutput {
+  id: string;
+  offset: number;
 }
 
 export interface OpenBackendJob extends BackendJobBase {

@@ -7,6 +7,7 @@ import {
   type EndedBackendJob,
   isOver,
   type OpenBackendJob,
+  type RecentOutput,
 } from "./backend-job.ts";
 
 /** Makes a new job, and the first event of its log. */
@@ -38,15 +39,19 @@ export function created(
 
 /**
  * `changed`: the job after the report, with the new events. `same`: the report repeats the end that the job has.
- * `ended`: the job has already ended, and the report changes nothing.
+ * `repeated`: the output is stored already, at `offset`. `ended`: the job has already ended, and the report changes
+ * nothing.
  */
 export type ReportOutcome =
   | { kind: "changed"; job: BackendJob; events: BackendJobEvent[] }
   | { kind: "same"; job: EndedBackendJob }
+  | { kind: "repeated"; job: BackendJob; offset: number }
   | { kind: "ended"; job: EndedBackendJob };
 
 /** Computes what a report does to a job at `now`. Pure. */
 export function reported(job: BackendJob, report: BackendReport, now: number): ReportOutcome {
+  const known = report.type === "output" ? storedOutput(job, report.id) : undefined;
+  if (known) return { kind: "repeated", job, offset: known.offset };
   if (isOver(job)) return { kind: isRepeatedEnd(job, report) ? "same" : "ended", job };
   // Clocks may be set back; a job's log never goes back in time.
   const at = Math.max(now, job.updatedAt);
@@ -89,17 +94,33 @@ function progressed(
 /** Output of a queued job means that it is now being processed. */
 function streamed(
   job: OpenBackendJob,
-  { delta }: ReportOfType<"output">,
+  { delta, id }: ReportOfType<"output">,
   now: number,
 ): ReportOutcome {
   const isFirst = job.status === "queued";
   const started: OpenBackendJob = isFirst
     ? { ...inStatus(job, "processing", now), updatedAt: now, offset: job.offset + 1 }
     : job;
-  const next = { ...started, updatedAt: now, offset: started.offset + 1 };
-  const { offset, attempts: attempt } = next;
+  const offset = started.offset + 1;
+  const recent = id === undefined ? {} : { recentOutputs: remembered(job, { id, offset }) };
+  const next: OpenBackendJob = { ...started, ...recent, updatedAt: now, offset };
+  const { attempts: attempt } = next;
   const output: BackendJobEvent = { kind: "output", offset, at: now, attempt, delta };
   return { kind: "changed", job: next, events: isFirst ? [stateOf(started), output] : [output] };
+}
+
+/**
+ * How many ids of outputs are remembered. A client repeats an output before it sends the next one, so one for
+ * each program that reports would be enough.
+ */
+const MOST_RECENT = 16;
+
+function remembered(job: OpenBackendJob, output: RecentOutput): RecentOutput[] {
+  return [...(job.recentOutputs ?? []), output].slice(-MOST_RECENT);
+}
+
+function storedOutput(job: BackendJob, id: string | undefined): RecentOutput | undefined {
+  return id === undefined ? undefined : job.recentOutputs?.find((output) => output.id === id);
 }
 
 function ended(

@@ -140,7 +140,8 @@ export class BackendJobHandler {
     } else if (outcome.kind === "ended") {
       this.refuse(socket, JOB_ENDED.code, JOB_ENDED.detail, ref);
     } else {
-      const { id: job_id, offset } = outcome.job;
+      const { id: job_id } = outcome.job;
+      const { offset } = outcome.kind === "repeated" ? outcome : outcome.job;
       this.answer(socket, { type: "ack", of: report.type, job_id, offset, ref });
     }
   }

@@ -89,7 +89,7 @@ export class JobObject extends DurableObject<Env> {
         if (outcome.kind === "unknown") return NO_SUCH_JOB;
         if (outcome.kind === "ended") return JOB_ENDED;
         if (report.type === "progress" || report.type === "output") {
-          return { ok: true, body: JSON.stringify(receiptOf(outcome.job)) };
+          return { ok: true, body: JSON.stringify(receiptOf(outcome)) };
         }
         return { ok: true, body: this.engine.body() ?? "null" };
       };

@@ -43,9 +43,10 @@ export function resourceOf(
   };
 }
 
-/** The answer to a report over HTTP: how the job stands after it. */
-export function receiptOf(job: BackendJob): ReportReceipt {
-  const { id, status, attempts: attempt, offset } = job;
+/** The answer to a report over HTTP: how the job stands after it, and the offset of the report's event. */
+export function receiptOf(outcome: { job: BackendJob; offset?: number }): ReportReceipt {
+  const { job, offset = job.offset } = outcome;
+  const { id, status, attempts: attempt } = job;
   return { id, status, ...progressOf(job), attempt, updated_at: iso(job.updatedAt), offset };
 }
 

@@ -3,6 +3,7 @@ import { Gateway } from "./gateway.ts";
 import { JobHandle } from "./job-handle.ts";
 import { type CreateJobOptions, createJob, JobReporter } from "./job-reporter.ts";
 import { RoomHandle } from "./room-handle.ts";
+import type { SendOptions } from "./sending.ts";
 import { SpaceHandle } from "./space-handle.ts";
 
 export type ClientOptions = EdgeOptions;
@@ -26,8 +27,8 @@ export class DialoutClient {
   }
 
   /** Creates a job without a space; the caller does the work and reports its progress. */
-  createJob(options: CreateJobOptions = {}): Promise<JobReporter> {
-    return createJob(this.#edge, options);
+  createJob(options: CreateJobOptions = {}, send: SendOptions = {}): Promise<JobReporter> {
+    return createJob(this.#edge, options, send);
   }
 
   /** Continues reporting a job that was created earlier. */
@@ -39,7 +40,7 @@ export class DialoutClient {
     return new RoomHandle(this.#edge, this.#gateway, name);
   }
 
-  /** Closes every subscription and iterator. The client can be used again afterwards. */
+  /** Closes every subscription and iterator, and ends every call with `connection_closed`. The client can be used again afterwards. */
   close(): void {
     this.#edge.close();
   }

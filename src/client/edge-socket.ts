@@ -1,20 +1,23 @@
 import ReconnectingWebSocket, { CloseEvent as PartySocketClose } from "partysocket/ws";
+import { z } from "zod";
 import { type Json, type JsonObject, parseJson } from "../protocol/codec.ts";
 import { CLOSE, shouldReconnect } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
+import { isFinal } from "./answer.ts";
 import type { Edge } from "./edge.ts";
 import { asDialoutError, DialoutError } from "./errors.ts";
-import { refusalFor } from "./http.ts";
-
-/** `lost`: the client is about to reconnect. `closed`: it will not. */
-export type LinkState = "connecting" | "open" | "lost" | "closed";
+import { Heartbeat } from "./heartbeat.ts";
+import { encodeJson } from "./json-body.ts";
 
 export interface SocketHandlers {
   /** The edge's first frame arrived; called again after every reconnect. */
   onOpen(): void;
   onFrame(frame: JsonObject): void;
-  /** The connection broke and will be dialed again; `error` is the reason, if it is known. */
+  /**
+   * The connection broke, or a dial failed, and it will be dialed again; `error` is the reason, if it is known.
+   * Called again with the reason once it has been found out over HTTP.
+   */
   onDisconnect(error: DialoutError | null): void;
   /** The socket is closed for good; `null` if the edge had nothing more to send. */
   onClose(error: DialoutError | null): void;
@@ -23,12 +26,17 @@ export interface SocketHandlers {
 export interface DialTarget {
   /** Called before each dial, because the position to resume from changes. */
   address(): URL;
-  /** Requests the same resource over HTTP, because a failed WebSocket handshake gives scripts no reason. */
+  /**
+   * Requests the same resource over HTTP, because a failed WebSocket handshake gives scripts no reason. If the
+   * edge refuses it for good, so does the socket. Without it only the reason of passing failures is found out.
+   */
   probe?(): Promise<unknown>;
 }
 
-/** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
-const HEARTBEAT_MS = 20_000;
+/** After this long without its first frame, what answers is no edge. */
+const GREETING_MS = 15_000;
+/** How a socket that could not be opened is asked about over HTTP: once, because it is dialed again anyway. */
+export const PROBE = { retry: "never", timeout: 5_000 } as const;
 const GREETINGS = ["connection", "connection.established"];
 /** Characters allowed in a WebSocket subprotocol, and so in a token that is sent as one. */
 const PROTOCOL_TEXT = /^[\w!#$%&'*+.^`|~-]+$/;
@@ -39,11 +47,17 @@ export class EdgeSocket {
   readonly #handlers: SocketHandlers;
   readonly #target: DialTarget;
   readonly #socket: ReconnectingWebSocket;
-  #heartbeat: ReturnType<typeof setInterval> | undefined;
-  #hasReceived = false;
+  readonly #heartbeat = new Heartbeat({
+    ping: () => this.#socket.send("ping"),
+    onDead: () => this.redial(),
+  });
+  #greeting: ReturnType<typeof setTimeout> | undefined;
   #greeted = false;
   #isOver = false;
   #isProbing = false;
+  #hasToken = false;
+  /** Whether `#onClose` was called for the current dial. */
+  #isCloseHandled = false;
   /** The token of the current connection, and how many tokens in a row the edge refused. */
   #token: string | null = null;
   #refusals = 0;
@@ -51,10 +65,7 @@ export class EdgeSocket {
   #lastError: { code: string; message: string } | null = null;
 
   constructor(edge: Edge, target: DialTarget, handlers: SocketHandlers) {
-    if (edge.WebSocket === undefined && globalThis.WebSocket === undefined) {
-      const message = "There is no WebSocket here: give the client one, such as that of `ws`.";
-      throw new DialoutError("no_websocket", message);
-    }
+    edge.requireWebSocket();
     this.#edge = edge;
     this.#target = target;
     this.#handlers = handlers;
@@ -75,15 +86,18 @@ export class EdgeSocket {
     this.#socket.onopen = () => this.#onOpen();
     this.#socket.onmessage = (message) => this.#onMessage(message.data);
     this.#socket.onclose = (close) => this.#onClose(close);
+    this.#socket.onerror = () => this.#onError();
     globalThis.addEventListener?.("online", this.redial);
     globalThis.addEventListener?.("offline", this.redial);
   }
 
-  /** Drops the frame if the socket is not open: after a reconnect the caller sends its current state. */
-  send(frame: object): void {
-    if (!this.#isOver && this.#socket.readyState === ReconnectingWebSocket.OPEN) {
-      this.#socket.send(JSON.stringify(frame));
-    }
+  /**
+   * Drops the frame if the socket is not open: after a reconnect the caller sends its current state. Returns
+   * whether it was sent.
+   */
+  send(frame: object): boolean {
+    if (this.#isOver || this.#socket.readyState !== ReconnectingWebSocket.OPEN) return false;
+    return this.#socket.send(encodeJson(frame));
   }
 
   readonly redial = (): void => {
@@ -95,8 +109,11 @@ export class EdgeSocket {
   }
 
   async #protocols(): Promise<string[]> {
+    this.#hasToken = false;
+    this.#isCloseHandled = false;
     try {
       this.#token = await this.#edge.tokens.current();
+      this.#hasToken = true;
     } catch (error) {
       if (!this.#isOver) this.#handlers.onDisconnect(asDialoutError(error, "invalid_token"));
       // partysocket dials again after a while.
@@ -111,21 +128,25 @@ export class EdgeSocket {
   }
 
   #onOpen(): void {
-    this.#hasReceived = true;
-    clearInterval(this.#heartbeat);
     // Without any text from this side the connection would end seconds after the edge has closed it (decision 0037).
     this.#socket.send("ping");
-    this.#heartbeat = setInterval(() => {
-      if (!this.#hasReceived) return this.redial();
-      this.#hasReceived = false;
-      this.#socket.send("ping");
-    }, HEARTBEAT_MS);
+    this.#heartbeat.start();
+    clearTimeout(this.#greeting);
+    this.#greeting = setTimeout(() => {
+      const message = "What answers at this address opens a WebSocket, but is not an edge.";
+      this.#handlers.onDisconnect(new DialoutError("not_an_edge", message));
+      this.redial();
+    }, GREETING_MS);
   }
 
   #onMessage(data: unknown): void {
-    this.#hasReceived = true;
+    this.#heartbeat.onReceive();
     if (typeof data !== "string" || data === "pong") return;
-    const parsed = parseJson(data, LIMITS.jsonDepth + 8);
+    const parsed = parseJson(
+      data,
+      LIMITS.jsonDepth + 8,
+      this.#edge.parse as (text: string) => Json,
+    );
     if (parsed.ok) this.#handleFrame(parsed.value);
   }
 
@@ -138,6 +159,7 @@ export class EdgeSocket {
     }
     if (typeof type === "string" && GREETINGS.includes(type) && !this.#greeted) {
       this.#greeted = true;
+      clearTimeout(this.#greeting);
       this.#refusals = 0;
       this.#handlers.onOpen();
     }
@@ -158,9 +180,21 @@ export class EdgeSocket {
     return this.#refusals === 1;
   }
 
+  /**
+   * Comes after `#onClose`, or alone if there was nothing to close: the browser does not let this page open the
+   * socket.
+   */
+  #onError(): void {
+    if (this.#isOver || this.#isCloseHandled || !this.#hasToken) return;
+    this.#handlers.onDisconnect(null);
+    void this.#probeForRefusal();
+  }
+
   #onClose(close: { code: number; reason: string }): void {
-    clearInterval(this.#heartbeat);
+    this.#heartbeat.stop();
+    clearTimeout(this.#greeting);
     if (this.#isOver) return;
+    this.#isCloseHandled = true;
     const wasGreeted = this.#greeted;
     const lastError = this.#lastError;
     this.#greeted = false;
@@ -174,11 +208,23 @@ export class EdgeSocket {
   }
 
   async #probeForRefusal(): Promise<void> {
-    if (this.#isProbing || this.#target.probe === undefined) return;
+    if (this.#isProbing) return;
     this.#isProbing = true;
-    const refusal = await refusalFor(this.#target.probe);
+    const { probe } = this.#target;
+    const refusal = await this.#edge.refusalFor(probe ?? (() => this.#probeEdge()));
     this.#isProbing = false;
-    if (refusal !== null && !this.#greeted) this.#finish(refusal);
+    if (this.#isOver || this.#greeted) return;
+    if (refusal === null || (probe === undefined && isFinal(refusal))) {
+      const message =
+        "The edge answers, but no WebSocket to it could be opened: something in between may not let it through.";
+      this.#handlers.onDisconnect(new DialoutError("socket_refused", message));
+    } else if (probe !== undefined && isFinal(refusal)) this.#finish(refusal);
+    else this.#handlers.onDisconnect(refusal);
+  }
+
+  /** There is nothing here, which an edge says with a problem of its own, also to pages of other origins (H9). */
+  #probeEdge(): Promise<unknown> {
+    return this.#edge.http.call({ path: "/api", ...PROBE }, z.unknown());
   }
 
   #finish(error: DialoutError | null): void {
@@ -189,7 +235,8 @@ export class EdgeSocket {
 
   #end(): void {
     this.#isOver = true;
-    clearInterval(this.#heartbeat);
+    this.#heartbeat.stop();
+    clearTimeout(this.#greeting);
     globalThis.removeEventListener?.("online", this.redial);
     globalThis.removeEventListener?.("offline", this.redial);
     this.#socket.close();

@@ -3,17 +3,28 @@ import type { problem } from "../protocol/resources.ts";
 
 /** Error codes that the client itself produces, in addition to the edge's codes. */
 export type ClientErrorCode =
-  /** No answer arrived: the network failed, or there is no edge at this address. */
+  /** No answer arrived: the network failed, or nothing listens at this address. */
   | "unreachable"
+  /** No answer arrived in time. */
+  | "timed_out"
+  /** What answers at this address is not an edge. */
+  | "not_an_edge"
+  /** The address begins with `http:` where it must be `https:`, or the other way round. */
+  | "wrong_scheme"
+  /** The edge answers over HTTP, but opens no WebSocket: something in between may not let it through. */
+  | "socket_refused"
+  /** The client was created with an address, or an option, that can't be used. */
+  | "invalid_url"
+  | "invalid_option"
   /** The answer does not have the expected form. */
   | "malformed_answer"
-  /** The edge closed the socket for good, so the client does not reconnect. */
+  /** The edge closed the socket for good, so the client does not reconnect; or the client was closed. */
   | "connection_closed"
   /** An iterator was read too slowly and its buffer is full. */
   | "too_slow"
   /** Output already returned is void: another attempt began, or a part of it was lost. */
   | "output_restarted"
-  /** The token function failed, or its token has characters that can't be sent. */
+  /** The token function failed or took too long, or its token has characters that can't be sent. */
   | "invalid_token"
   /** There is no `WebSocket` here, and none was given. */
   | "no_websocket";
@@ -22,6 +33,7 @@ interface DialoutErrorDetails {
   status?: number | null;
   retryAfterMs?: number | null;
   errors?: z.infer<typeof problem>["errors"];
+  idempotencyKey?: string;
   cause?: unknown;
 }
 
@@ -36,6 +48,11 @@ export class DialoutError extends Error {
   readonly retryAfterMs: number | null;
   /** The problem with each field, if the code is `invalid_request`. */
   readonly errors: { path: string; message: string }[];
+  /**
+   * Set if a submit got no answer, so that the job may exist. With this key and the same input it can be
+   * submitted again without creating a second job.
+   */
+  readonly idempotencyKey: string | null;
 
   constructor(code: string, message: string, details: DialoutErrorDetails = {}) {
     super(message, { cause: details.cause });
@@ -43,6 +60,7 @@ export class DialoutError extends Error {
     this.status = details.status ?? null;
     this.retryAfterMs = details.retryAfterMs ?? null;
     this.errors = details.errors ?? [];
+    this.idempotencyKey = details.idempotencyKey ?? null;
   }
 }
 

@@ -22,6 +22,10 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
   #stop: () => void = () => undefined;
 
   constructor(open: OpenStream<T>, signal?: AbortSignal) {
+    if (signal?.aborted) {
+      this.#end = { error: signal.reason };
+      return;
+    }
     const close = open(this);
     const abort = () => {
       this.#items.length = 0;
@@ -36,8 +40,7 @@ export class EventStream<T> implements AsyncIterableIterator<T, undefined> {
       return;
     }
     this.#stop = stop;
-    if (signal?.aborted) abort();
-    else signal?.addEventListener("abort", abort, { once: true });
+    signal?.addEventListener("abort", abort, { once: true });
   }
 
   [Symbol.asyncIterator](): this {

@@ -1,102 +1,138 @@
 import type { z } from "zod";
-import { parseJson } from "../protocol/codec.ts";
-import { problem } from "../protocol/resources.ts";
-import { asDialoutError, DialoutError } from "./errors.ts";
+import { isFinal, isRefusal, type ParseJson, readAnswer, unreachable } from "./answer.ts";
+import { addressUnder } from "./edge-address.ts";
+import { DialoutError } from "./errors.ts";
+import { encodeJson } from "./json-body.ts";
+import type { SendOptions } from "./sending.ts";
+import { sleep, withinLimits } from "./time-limit.ts";
 import type { TokenSource } from "./token-source.ts";
 
 export type Fetch = (address: string, init: RequestInit) => Promise<Response>;
 
-export interface HttpCall {
+export interface HttpCall extends SendOptions {
   method?: "GET" | "POST";
   path: string;
   query?: Record<string, string | number | undefined>;
   /** A form is sent as it is, any other object as JSON. */
   body?: FormData | object;
   headers?: Record<string, string>;
-  signal?: AbortSignal;
   /**
-   * Set only for requests that have the same effect if they arrive twice. `safe` retries if no answer
-   * arrives or after a 5xx status; `patient` also after 429.
+   * Set only for requests that have the same effect if they arrive twice. `safe` repeats the request if no
+   * answer of an edge arrives, or after a 5xx status; `patient` also after 429; `never` not even a GET.
    */
-  retry?: "safe" | "patient";
+  retry?: "safe" | "patient" | "never";
 }
 
+export interface HttpSettings {
+  base: URL;
+  tokens: TokenSource;
+  fetch: Fetch;
+  parse: ParseJson;
+  /** Whether browsers forbid this page to make requests to `base`. */
+  isMixedContent: boolean;
+  /** The limit for a call with its repeats, milliseconds; `undefined`: the default. */
+  timeout: number | undefined;
+  /** The limit for one request, milliseconds. Large bodies get more time. */
+  requestTimeout: number;
+  /** Aborts when the client is closed. */
+  closing: () => AbortSignal;
+}
+
+/** How often and how long a call is tried if no `timeout` is given. */
 const ATTEMPTS = 5;
+const CALL_MS = 60_000;
 const FIRST_WAIT_MS = 250;
-/** Longest wait between two attempts of one call, even if the edge asks for more. */
+/** Longest wait between two attempts, by itself and if the edge asks for more. */
+const LONGEST_BACKOFF_MS = 8_000;
 const LONGEST_WAIT_MS = 30_000;
-/** Nesting allowed in an answer: a job resource nests its input deeper than a frame does. */
-const DEPTH = 80;
+/** Bodies get this much more time: a slow line sends about 16 KB a second. */
+const BYTES_PER_MS = 16;
 
 /** Makes HTTP calls to the edge, validates the answers and turns refusals into {@link DialoutError}s. */
 export class Http {
-  readonly #base: URL;
-  readonly #tokens: TokenSource;
-  readonly #fetch: Fetch;
+  readonly #settings: HttpSettings;
 
-  constructor(base: URL, tokens: TokenSource, fetch: Fetch) {
-    this.#base = base;
-    this.#tokens = tokens;
-    this.#fetch = fetch;
+  constructor(settings: HttpSettings) {
+    this.#settings = settings;
   }
 
-  /** @throws {DialoutError} if the edge refuses the call, or no valid answer arrives */
+  /** @throws {DialoutError} if the edge refuses the call, or no valid answer arrives in time */
   async call<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
-    const retry = call.retry ?? (call.method === "POST" ? undefined : "safe");
+    const request = { ...call, ...encode(call.body) };
+    const given = call.timeout ?? this.#settings.timeout;
+    const ms = given ?? CALL_MS + request.extraMs;
+    const state: CallState = { since: Date.now(), until: Date.now() + ms, last: null };
+    const late = () => state.last ?? timedOut(ms);
+    const attempts = given === undefined ? ATTEMPTS : Number.POSITIVE_INFINITY;
+    return withinLimits((signal) => this.#repeat({ ...request, signal }, schema, state, attempts), {
+      ms,
+      late,
+      signals: [call.signal, this.#settings.closing()],
+    });
+  }
+
+  async #repeat<T>(
+    request: HttpRequest,
+    schema: z.ZodType<T>,
+    state: CallState,
+    attempts: number,
+  ): Promise<T> {
+    const retry = request.retry ?? (request.method === "POST" ? "never" : "safe");
+    const { since } = state;
     for (let attempt = 1; ; attempt += 1) {
+      notify(request, { state: "sending", attempt, since });
       try {
-        return await this.#callWithToken(call, schema);
+        return await this.#callWithToken(request, schema);
       } catch (error) {
-        const isLast = attempt === ATTEMPTS || retry === undefined;
-        if (isLast || !(error instanceof DialoutError) || !isPassing(error, retry)) throw error;
-        await sleep(waitBefore(attempt, error), call.signal);
+        if (!(error instanceof DialoutError) || !isPassing(error, retry)) throw error;
+        state.last = error;
+        const retryAt = Date.now() + waitBefore(attempt, error);
+        if (attempt >= attempts || retryAt >= state.until) throw error;
+        notify(request, { state: "waiting", attempt, since, error, retryAt });
+        await sleep(retryAt - Date.now(), request.signal);
       }
     }
   }
 
-  /** The token may have expired: after a 401 the call is tried once more with a fresh token. */
-  async #callWithToken<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
-    const token = await this.#tokens.current();
+  /** The token may have expired: after the edge's 401 the call is tried once more with a fresh token. */
+  async #callWithToken<T>(request: HttpRequest, schema: z.ZodType<T>): Promise<T> {
+    const { tokens } = this.#settings;
+    const token = await tokens.current();
     try {
-      return await this.#callOnce(call, schema, token);
+      return await this.#callOnce(request, schema, token);
     } catch (error) {
-      const isRefused = error instanceof DialoutError && error.status === 401;
-      if (!isRefused || !this.#tokens.canRenew) throw error;
-      this.#tokens.refuse(token);
-      const fresh = await this.#tokens.current();
+      const wasRefused =
+        error instanceof DialoutError && isFinal(error) && error.code === "not_authenticated";
+      if (!wasRefused || !tokens.canRenew) throw error;
+      tokens.refuse(token);
+      const fresh = await tokens.current();
       if (fresh === token) throw error;
-      return this.#callOnce(call, schema, fresh);
+      return this.#callOnce(request, schema, fresh);
     }
   }
 
-  async #callOnce<T>(call: HttpCall, schema: z.ZodType<T>, token: string | null): Promise<T> {
-    const { method = "GET", body, signal } = call;
-    const isForm = body instanceof FormData;
-    const headers: Record<string, string> = { accept: "application/json", ...call.headers };
-    if (token !== null) headers.authorization = `Bearer ${token}`;
-    if (body !== undefined && !isForm) headers["content-type"] = "application/json";
-    const sent = body === undefined || isForm ? body : JSON.stringify(body);
-    let response: Response;
-    let text: string;
-    try {
-      response = await this.#fetch(this.#address(call), { method, headers, body: sent, signal });
-      text = await response.text();
-    } catch (cause) {
-      if (signal?.aborted) throw signal.reason;
-      throw new DialoutError("unreachable", "The edge could not be reached.", { cause });
-    }
-    const parsed = parseJson(text, DEPTH);
-    const value = parsed.ok ? parsed.value : undefined;
-    if (!response.ok) throw refusalOf(response, value);
-    const read = schema.safeParse(value);
-    if (read.success) return read.data;
-    const message = "The edge answered something this client does not understand.";
-    const { status } = response;
-    throw new DialoutError("malformed_answer", message, { status, cause: read.error });
+  async #callOnce<T>(request: HttpRequest, schema: z.ZodType<T>, token: string | null): Promise<T> {
+    const { base, fetch, parse, isMixedContent, requestTimeout } = this.#settings;
+    const { method = "GET", sent } = request;
+    const headers = { accept: "application/json", ...request.contentType, ...request.headers };
+    const all = token === null ? headers : { ...headers, authorization: `Bearer ${token}` };
+    const address = this.#address(request);
+    const ms = requestTimeout + request.extraMs;
+    const answer = await withinLimits(
+      async (signal) => {
+        const response = await fetch(address, { method, headers: all, body: sent, signal });
+        return { response, text: await response.text(), method };
+      },
+      { ms, late: () => timedOut(ms), signals: [request.signal] },
+    ).catch((cause) => {
+      if (request.signal.aborted || cause instanceof DialoutError) throw cause;
+      throw unreachable(cause, base, isMixedContent);
+    });
+    return readAnswer(answer, schema, parse);
   }
 
   #address({ path, query }: HttpCall): string {
-    const address = addressUnder(this.#base, path);
+    const address = addressUnder(this.#settings.base, path);
     for (const [name, value] of Object.entries(query ?? {})) {
       if (value !== undefined) address.searchParams.set(name, String(value));
     }
@@ -104,70 +140,67 @@ export class Http {
   }
 }
 
-/** Appends `path` to the base address, which may have a path itself. */
-export function addressUnder(base: URL, path: string): URL {
-  const address = new URL(base);
-  address.pathname = base.pathname.replace(/\/+$/, "") + path;
-  address.search = "";
-  address.hash = "";
-  return address;
+interface Encoded {
+  sent: string | FormData | undefined;
+  contentType: Record<string, string>;
+  /** Additional time for a large body, milliseconds. */
+  extraMs: number;
 }
 
-function refusalOf(response: Response, body: unknown): DialoutError {
-  const { status } = response;
-  const retryAfterMs = retryAfterOf(response);
-  const read = problem.safeParse(body);
-  if (!read.success) {
-    return new DialoutError(`http_${status}`, `The edge answered ${status}.`, {
-      status,
-      retryAfterMs,
+type HttpRequest = HttpCall & Encoded & { signal: AbortSignal };
+
+interface CallState {
+  since: number;
+  until: number;
+  /** Why the latest attempt failed. */
+  last: DialoutError | null;
+}
+
+function encode(body: FormData | object | undefined): Encoded {
+  if (body === undefined) return { sent: undefined, contentType: {}, extraMs: 0 };
+  if (body instanceof FormData) {
+    const bytes = [...body.values()].reduce((sum, part) => sum + sizeOf(part), 0);
+    return { sent: body, contentType: {}, extraMs: bytes / BYTES_PER_MS };
+  }
+  const sent = encodeJson(body);
+  const contentType = { "content-type": "application/json" };
+  return { sent, contentType, extraMs: sent.length / BYTES_PER_MS };
+}
+
+function sizeOf(part: FormDataEntryValue): number {
+  return typeof part === "string" ? part.length : part.size;
+}
+
+/** A handler that throws must not look like a failed attempt. */
+function notify(
+  request: HttpCall,
+  sending: Parameters<NonNullable<HttpCall["onSending"]>>[0],
+): void {
+  try {
+    request.onSending?.(sending);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
     });
   }
-  const { code, title, detail, errors } = read.data;
-  return new DialoutError(code, detail === "" ? title : detail, { status, retryAfterMs, errors });
 }
 
-/** `Retry-After` in its two forms: seconds, or a date. */
-function retryAfterOf(response: Response): number | null {
-  const text = response.headers.get("retry-after");
-  if (text === null) return null;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - Date.now();
-  return Number.isNaN(ms) ? null : Math.max(ms, 0);
+function timedOut(ms: number): DialoutError {
+  const seconds = Math.round(ms / 100) / 10;
+  return new DialoutError("timed_out", `No answer came within ${seconds} s.`);
 }
 
-function isPassing({ code, status }: DialoutError, retry: "safe" | "patient"): boolean {
-  if (code === "unreachable") return true;
+/** Whether the same request may succeed later. What isn't an edge's answer may be something in between. */
+function isPassing(error: DialoutError, retry: "safe" | "patient" | "never"): boolean {
+  const { code, status } = error;
+  if (retry === "never" || code === "invalid_token" || code === "malformed_answer") return false;
+  if (!isRefusal(error)) return status !== 429 || retry === "patient";
   return status !== null && (status >= 500 || (status === 429 && retry === "patient"));
 }
 
 /** Exponential backoff with jitter, or the edge's `Retry-After` if that is longer; milliseconds. */
 function waitBefore(attempt: number, { retryAfterMs }: DialoutError): number {
-  const backoff = FIRST_WAIT_MS * 2 ** attempt * (0.5 + Math.random());
+  const backoff =
+    Math.min(FIRST_WAIT_MS * 2 ** attempt, LONGEST_BACKOFF_MS) * (0.5 + Math.random());
   return Math.min(Math.max(backoff, retryAfterMs ?? 0), LONGEST_WAIT_MS);
-}
-
-function sleep(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => {
-      clearTimeout(timer);
-      reject(signal?.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    if (signal?.aborted) onAbort();
-    else signal?.addEventListener("abort", onAbort, { once: true });
-  });
-}
-
-/** Returns the edge's refusal if the request fails with a final status (401, 403, 404); never rejects. */
-export async function refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
-  try {
-    await probe();
-    return null;
-  } catch (error) {
-    const refusal = asDialoutError(error, "unreachable");
-    return refusal.status !== null && [401, 403, 404].includes(refusal.status) ? refusal : null;
-  }
 }

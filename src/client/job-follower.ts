@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { Edge } from "./edge.ts";
 import { segment } from "./edge.ts";
-import { EdgeSocket } from "./edge-socket.ts";
+import { EdgeSocket, PROBE } from "./edge-socket.ts";
 import { asDialoutError, type DialoutError } from "./errors.ts";
 import {
   cursorAt,
@@ -31,12 +31,14 @@ export interface JobEventHandlers extends LinkHandlers {
 export function followJob(
   edge: Edge,
   id: string,
-  since: string | undefined,
+  { since, signal }: { since?: string; signal?: AbortSignal },
   handlers: JobEventHandlers,
 ): Subscription {
-  const subscription = new OpenSubscription(edge, handlers);
+  edge.requireWebSocket();
   const path = `/api/jobs/${segment(id)}`;
-  const probe = () => edge.http.call({ path }, jobSchema);
+  const subscription = new OpenSubscription(edge, handlers, signal);
+  if (subscription.isOver) return subscription;
+  const probe = () => edge.http.call({ path, ...PROBE }, jobSchema);
   let cursor = cursorAt(since);
   const handleFrame = (frame: z.infer<typeof jobFrame>) => {
     const read = readJobFrame(cursor, frame);
@@ -63,7 +65,7 @@ export function followJob(
       },
       onClose: (error) => {
         if (error !== null) subscription.finish(error);
-        else void deliverStoredEnd(subscription, handlers, probe, resumeFrom(cursor));
+        else void deliverStoredEnd(edge, path, subscription, handlers, resumeFrom(cursor));
       },
     },
   );
@@ -71,16 +73,23 @@ export function followJob(
   return subscription;
 }
 
-/** The job ended before `since`, so its socket did not send the end: fetches it over HTTP. */
+/**
+ * The job ended before `since`, so its socket did not send the end: fetches it over HTTP, for as long as that
+ * takes.
+ */
 async function deliverStoredEnd(
+  edge: Edge,
+  path: string,
   subscription: OpenSubscription,
   handlers: JobEventHandlers,
-  probe: () => Promise<AnyJob>,
   position: string | null,
 ): Promise<void> {
   let error: DialoutError | null = null;
+  const stop = new AbortController();
+  subscription.onStop(() => stop.abort());
+  const call = { path, timeout: Number.POSITIVE_INFINITY, signal: stop.signal };
   try {
-    const end = endEventOf(await probe(), position ?? "");
+    const end = endEventOf(await edge.http.call(call, jobSchema), position ?? "");
     if (!subscription.isOver) callHandler(() => handlers.onEvent(end));
   } catch (cause) {
     error = asDialoutError(cause, "unreachable");

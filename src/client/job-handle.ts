@@ -13,7 +13,8 @@ import {
 } from "./job-channel.ts";
 import { followJob } from "./job-follower.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
-import { closeOn, type LinkHandlers, type Subscription } from "./subscription.ts";
+import type { SendOptions } from "./sending.ts";
+import type { LinkHandlers, Subscription } from "./subscription.ts";
 
 export interface FollowOptions {
   /** The `position` of the last event received. Without it, following starts with the current state. */
@@ -48,32 +49,37 @@ export class JobHandle {
     this.id = id;
   }
 
-  get(options: { signal?: AbortSignal } = {}): Promise<AnyJob> {
-    return this.#edge.http.call({ path: this.#path, ...options }, jobSchema);
+  async get(options: SendOptions = {}): Promise<AnyJob> {
+    return this.#edge.http.call({ ...options, path: this.#path }, jobSchema);
   }
 
   /** A running job stays `processing` until its worker has stopped. */
-  cancel(options: { signal?: AbortSignal } = {}): Promise<AnyJob> {
+  async cancel(options: SendOptions = {}): Promise<AnyJob> {
     const path = `${this.#path}/cancel`;
-    return this.#edge.http.call({ method: "POST", path, retry: "safe", ...options }, jobSchema);
+    return this.#edge.http.call({ ...options, method: "POST", path, retry: "safe" }, jobSchema);
   }
 
   /** Calls the handlers for the job's events until it ends. */
   follow(handlers: JobHandlers): Subscription {
-    const subscription = followJob(this.#edge, this.id, handlers.since, {
-      onLink: (state, error) => handlers.onLink?.(state, error),
-      onError: (error) => handlers.onError?.(error),
-      onEvent: (event) => dispatch(handlers, event),
-    });
-    closeOn(handlers.signal, subscription);
-    return subscription;
+    const { since, signal } = handlers;
+    return followJob(
+      this.#edge,
+      this.id,
+      { since, signal },
+      {
+        onLink: (state, error) => handlers.onLink?.(state, error),
+        onConnection: (connection) => handlers.onConnection?.(connection),
+        onError: (error) => handlers.onError?.(error),
+        onEvent: (event) => dispatch(handlers, event),
+      },
+    );
   }
 
   /** The job's events; the iterator ends with the job. */
   events({ since, signal }: FollowOptions = {}): EventStream<JobEvent> {
     return new EventStream((stream) => {
       const onEvent = (event: JobEvent) => stream.push(event);
-      const subscription = followJob(this.#edge, this.id, since, { onEvent });
+      const subscription = followJob(this.#edge, this.id, { since }, { onEvent });
       void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
       return () => subscription.close();
     }, signal);

@@ -11,7 +11,9 @@ import type { Json } from "../protocol/codec.ts";
 import { cutPercent } from "../protocol/percent.ts";
 import { type Edge, segment } from "./edge.ts";
 import { freshId } from "./fresh-id.ts";
+import type { HttpCall } from "./http.ts";
 import { JobHandle } from "./job-handle.ts";
+import type { SendOptions } from "./sending.ts";
 
 type ReportOf<T extends string> = Omit<Extract<z.input<typeof backendReport>, { type: T }>, "type">;
 
@@ -41,25 +43,29 @@ export class JobReporter {
   progress(report: ProgressReport): Promise<ReportReceipt> {
     const { progress } = report;
     const cut = Number.isFinite(progress) ? { progress: cutPercent(progress ?? 0) } : {};
-    return this.#report("progress", { ...report, ...cut }, reportReceipt, "safe");
+    return this.#report("progress", { ...report, ...cut }, reportReceipt);
   }
 
-  /** Not retried if no answer arrives, because output that had arrived would then appear twice. */
+  /** Has an id, so that output sent again because no answer arrived appears once. */
   output(delta: Json): Promise<ReportReceipt> {
-    return this.#report("output", { delta }, reportReceipt);
+    return this.#report("output", { delta, id: freshId() }, reportReceipt);
   }
 
   complete(result: Json = null, more: CompleteReport = {}): Promise<BackendJobResource> {
-    return this.#report("complete", { result, ...more }, backendJobResource, "safe");
+    return this.#report("complete", { result, ...more }, backendJobResource);
   }
 
   fail(message: string, code = "worker_error"): Promise<BackendJobResource> {
-    return this.#report("fail", { message, code }, backendJobResource, "safe");
+    return this.#report("fail", { message, code }, backendJobResource);
   }
 
-  #report<T>(what: string, body: object, schema: z.ZodType<T>, retry?: "safe"): Promise<T> {
-    const path = `/api/jobs/${segment(this.id)}/${what}`;
-    const send = () => this.#edge.http.call({ method: "POST", path, body, retry }, schema);
+  #report<T>(what: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    // A report that still waits for its turn when the client is closed must not be sent afterwards.
+    const signal = this.#edge.closing;
+    const send = async () => {
+      const path = `/api/jobs/${segment(this.id)}/${what}`;
+      return this.#edge.http.call({ method: "POST", path, body, retry: "safe", signal }, schema);
+    };
     // A failed report rejects for its caller only; later reports are still sent.
     const answer = this.#last.then(send, send);
     this.#last = answer.catch(() => undefined);
@@ -68,10 +74,14 @@ export class JobReporter {
 }
 
 /** Creates the job. Repeated with the same id and options, it returns the same job. */
-export async function createJob(edge: Edge, options: CreateJobOptions): Promise<JobReporter> {
+export async function createJob(
+  edge: Edge,
+  options: CreateJobOptions,
+  send: SendOptions,
+): Promise<JobReporter> {
   const path = "/api/jobs";
   const body = { ...options, id: options.id ?? freshId() };
-  const { http } = edge;
-  const job = await http.call({ method: "POST", path, body, retry: "safe" }, backendJobResource);
+  const call: HttpCall = { ...send, method: "POST", path, body, retry: "safe" };
+  const job = await edge.http.call(call, backendJobResource);
   return new JobReporter(edge, job.id);
 }

@@ -1,5 +1,5 @@
 import type { Json } from "../protocol/codec.ts";
-import type { LinkState } from "./edge-socket.ts";
+import type { Connection, LinkState } from "./connection.ts";
 import type { DialoutError } from "./errors.ts";
 import type { JobEvent, JobProgress } from "./job-channel.ts";
 
@@ -24,7 +24,9 @@ export interface JobView {
   /** Why the job failed or was canceled. */
   failure: { code: string; message: string } | null;
   link: LinkState;
-  /** Why the job can't be followed. */
+  /** The connection with everything that a page may show. */
+  connection: Connection;
+  /** Why the job can't be followed now; if `link` is `closed`, for good. */
   error: DialoutError | null;
 }
 
@@ -39,6 +41,7 @@ export const NO_JOB: JobView = {
   result: null,
   failure: null,
   link: "connecting",
+  connection: { state: "connecting" },
   error: null,
 };
 

@@ -2,9 +2,9 @@ import { useCallback, useMemo, useSyncExternalStore } from "react";
 import type { SpaceStatus } from "../protocol/resources.ts";
 import type { PublishedEventInput } from "../protocol/room-events.ts";
 import type { EventFilter } from "../protocol/room-frames.ts";
+import { type Connection, connectionError, type LinkState } from "./connection.ts";
 import type { DialoutClient } from "./dialout-client.ts";
-import type { LinkState } from "./edge-socket.ts";
-import type { DialoutError } from "./errors.ts";
+import { asDialoutError, type DialoutError } from "./errors.ts";
 import type { Gap, JobEvent } from "./job-channel.ts";
 import { type JobView, NO_JOB, viewEvent } from "./job-view.ts";
 import type { RoomEvent } from "./room-events.ts";
@@ -19,7 +19,9 @@ export interface SpaceView {
   /** `null` until the first status arrives. */
   status: SpaceStatus | null;
   link: LinkState;
-  /** Why the space can't be followed. */
+  /** The connection with everything that a page may show. */
+  connection: Connection;
+  /** Why the space can't be followed now; if `link` is `closed`, for good. */
   error: DialoutError | null;
 }
 
@@ -48,7 +50,13 @@ export interface RoomViewOptions {
   presence?: boolean;
 }
 
-const NO_SPACE: SpaceView = { status: null, link: "connecting", error: null };
+const CONNECTING = { state: "connecting" } as const;
+const NO_SPACE: SpaceView = {
+  status: null,
+  link: "connecting",
+  connection: CONNECTING,
+  error: null,
+};
 const NO_ROOM: RoomView = { events: [], gaps: [], users: [], link: "connecting", error: null };
 
 /** A space's status as it changes. */
@@ -58,7 +66,7 @@ export function useSpace(client: DialoutClient, name: string): SpaceView {
     return client.space(name).watch({
       onStatus: (status) => change({ status }),
       onLink: (link) => change({ link }),
-      onError: (error) => change({ error }),
+      onConnection: (connection) => change({ connection, error: connectionError(connection) }),
     });
   });
 }
@@ -74,7 +82,8 @@ export function useJob(client: DialoutClient, id: string | null | undefined): Jo
       onRestart: onJobEvent,
       onGap: onJobEvent,
       onLink: (link) => update((view) => ({ ...view, link })),
-      onError: (error) => update((view) => ({ ...view, error })),
+      onConnection: (connection) =>
+        update((view) => ({ ...view, connection, error: connectionError(connection) })),
     });
   });
 }
@@ -129,10 +138,32 @@ function followRoom(
 
 type Closable = Pick<Subscription, "close">;
 
+/** What the views of all hooks have. */
+interface FollowedView {
+  link: LinkState;
+  connection?: Connection;
+  error: DialoutError | null;
+}
+
+/** An empty name, or an environment without WebSocket, is an error to show, not one that ends the whole page. */
+function followOrFail<S extends FollowedView>(
+  follow: (update: (change: (state: S) => S) => void) => Closable | null,
+  update: (change: (state: S) => S) => void,
+): Closable | null {
+  try {
+    return follow(update);
+  } catch (cause) {
+    const error = asDialoutError(cause, "invalid_option");
+    const link = "closed";
+    update((view) => ({ ...view, link, connection: { state: link, error }, error }));
+    return null;
+  }
+}
+
 const stores = new WeakMap<DialoutClient, Map<string, Store<unknown>>>();
 
 /** Components that show the same space, job or room share one subscription. */
-function useStore<S>(
+function useStore<S extends FollowedView>(
   client: DialoutClient,
   key: string,
   initial: S,
@@ -143,7 +174,7 @@ function useStore<S>(
   let store = known.get(key) as Store<S> | undefined;
   if (store === undefined) {
     const start = (update: (change: (state: S) => S) => void) => {
-      const followed = follow(update);
+      const followed = followOrFail(follow, update);
       return () => followed?.close();
     };
     const onUnused = () => {

@@ -1,20 +1,25 @@
 import { z } from "zod";
-import type { JsonObject } from "../protocol/codec.ts";
+import { byteLength, type JsonObject } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import {
+  idempotencyKey as idempotencyKeySchema,
   jobResource,
   problem,
   type SpaceResource,
   type SpaceStatus,
   spaceResource,
 } from "../protocol/resources.ts";
+import { isRefusal } from "./answer.ts";
 import { type Edge, segment } from "./edge.ts";
 import { DialoutError } from "./errors.ts";
 import { EventStream } from "./event-stream.ts";
 import { freshId } from "./fresh-id.ts";
 import { JobHandle } from "./job-handle.ts";
-import { watchSpace } from "./space-watcher.ts";
+import { encodeJson } from "./json-body.ts";
+import type { SendOptions } from "./sending.ts";
+import { type SpaceStatusHandlers, watchSpace } from "./space-watcher.ts";
 import { formOf, type SubmitOptions, type SubmitSettings } from "./submit-form.ts";
-import { closeOn, type LinkHandlers, type Subscription } from "./subscription.ts";
+import type { LinkHandlers, Subscription } from "./subscription.ts";
 
 export interface SpaceHandlers extends LinkHandlers {
   /** The current status, then every change. */
@@ -43,23 +48,23 @@ export class SpaceHandle {
   }
 
   /** The space's settings and status. */
-  get(options: { signal?: AbortSignal } = {}): Promise<SpaceResource> {
-    return this.#edge.http.call({ path: this.#path, ...options }, spaceResource);
+  async get(options: SendOptions = {}): Promise<SpaceResource> {
+    return this.#edge.http.call({ ...options, path: this.#path }, spaceResource);
   }
 
-  async status(options: { signal?: AbortSignal } = {}): Promise<SpaceStatus> {
+  async status(options: SendOptions = {}): Promise<SpaceStatus> {
     return (await this.get(options)).status;
   }
 
   /** Calls the handlers with the space's status, now and on every change. */
   watch(handlers: SpaceHandlers): Subscription {
-    const subscription = watchSpace(this.#edge, this.name, {
+    const passed: SpaceStatusHandlers = {
       onStatus: (status) => handlers.onStatus?.(status),
       onLink: (state, error) => handlers.onLink?.(state, error),
+      onConnection: (connection) => handlers.onConnection?.(connection),
       onError: (error) => handlers.onError?.(error),
-    });
-    closeOn(handlers.signal, subscription);
-    return subscription;
+    };
+    return watchSpace(this.#edge, this.name, passed, handlers.signal);
   }
 
   /** The current status, then every change. */
@@ -73,34 +78,45 @@ export class SpaceHandle {
   }
 
   /**
-   * Submits a job, which is stored once the promise resolves. After a broken connection the submit is
-   * sent again; its idempotency key (random if none is given) keeps it from creating a second job.
+   * Submits a job, which is stored once the promise resolves. Without an answer the submit is sent again; its
+   * idempotency key (random if none is given) keeps it from creating a second job.
    *
-   * @throws {DialoutError} if the space refuses the job, for example with `worker_not_connected`
+   * @throws {DialoutError} if the space refuses the job, for example with `worker_not_connected`. If no answer
+   *   came in time, the error has the `idempotencyKey` to go on with.
    */
   async submit(input: JsonObject, options: SubmitOptions = {}): Promise<JobHandle> {
-    const { files, signal, idempotencyKey = freshId(), ...settings } = options;
+    const { files, idempotencyKey = freshId(), signal, timeout, onSending, ...settings } = options;
+    checkInput(input);
     const body = files ? formOf(input, files, settings) : { input, ...settings };
-    const headers = { "idempotency-key": idempotencyKey };
+    const headers = { "idempotency-key": checkedKey(idempotencyKey) };
     const path = `${this.#path}/jobs`;
-    const job = await this.#edge.http.call(
-      { method: "POST", path, body, headers, signal, retry: "safe" },
-      jobResource,
-    );
+    const send = { signal, timeout, onSending };
+    const job = await this.#edge.http
+      .call({ ...send, method: "POST", path, body, headers, retry: "safe" }, jobResource)
+      .catch((error) => {
+        throw error instanceof DialoutError ? withKey(error, idempotencyKey) : error;
+      });
     return new JobHandle(this.#edge, job.id);
   }
 
   /** Submits up to 1,000 jobs at once. Returns one outcome per job, in the same order. */
   async submitMany(
     jobs: readonly JobToSubmit[],
-    { signal }: { signal?: AbortSignal } = {},
+    { signal, timeout, onSending }: SendOptions = {},
   ): Promise<Submitted[]> {
     const bodies = jobs.map(({ idempotencyKey = freshId(), ...job }) => {
       return { ...job, idempotency_key: idempotencyKey };
     });
+    checkBatch(bodies);
     const path = `${this.#path}/jobs/batch`;
     const answer = await this.#edge.http.call(
-      { method: "POST", path, body: { jobs: bodies }, signal, retry: "safe" },
+      {
+        method: "POST",
+        path,
+        body: { jobs: bodies },
+        retry: "safe",
+        ...{ signal, timeout, onSending },
+      },
       batchAnswer,
     );
     return answer.jobs.map((answered) => {
@@ -113,4 +129,40 @@ export class SpaceHandle {
   get #path(): string {
     return `/api/spaces/${segment(this.name)}`;
   }
+}
+
+/** Refuses what the edge would refuse too, because it closes the connection on a body that is far too large. */
+function checkInput(input: JsonObject): void {
+  if (typeof input !== "object" || input === null || Array.isArray(input)) {
+    throw new DialoutError("invalid_request", "The input of a job must be an object.");
+  }
+  const bytes = byteLength(encodeJson(input));
+  if (bytes <= LIMITS.inputBytes) return;
+  const message = `The input has ${bytes} bytes as JSON; ${LIMITS.inputBytes} are allowed. Send large data as a file.`;
+  throw new DialoutError("payload_too_large", message);
+}
+
+function checkBatch(jobs: readonly object[]): void {
+  if (jobs.length === 0 || jobs.length > LIMITS.batchJobs) {
+    const message = `A batch has 1 to ${LIMITS.batchJobs} jobs, not ${jobs.length}.`;
+    throw new DialoutError("invalid_request", message);
+  }
+  const bytes = byteLength(encodeJson({ jobs }));
+  if (bytes <= LIMITS.batchBodyBytes) return;
+  const message = `The jobs have ${bytes} bytes as JSON; ${LIMITS.batchBodyBytes} are allowed in a batch.`;
+  throw new DialoutError("payload_too_large", message);
+}
+
+function checkedKey(key: string): string {
+  const read = idempotencyKeySchema.safeParse(key);
+  if (read.success) return read.data;
+  const message = "An idempotency key is 1 to 255 printable ASCII characters.";
+  throw new DialoutError("invalid_request", message);
+}
+
+/** The edge's own refusals are certain: then there is no job. */
+function withKey(error: DialoutError, idempotencyKey: string): DialoutError {
+  if (isRefusal(error) && error.status !== null && error.status < 500) return error;
+  const { code, message, status, retryAfterMs, errors, cause } = error;
+  return new DialoutError(code, message, { status, retryAfterMs, errors, cause, idempotencyKey });
 }

@@ -2,7 +2,7 @@ import { formatPosition, type Position } from "../channel/position.ts";
 import { type SpaceStatus, spaceResource, spaceStatus } from "../protocol/resources.ts";
 import { serverFrame } from "../protocol/subscriber-frames.ts";
 import { type Edge, segment } from "./edge.ts";
-import { EdgeSocket } from "./edge-socket.ts";
+import { EdgeSocket, PROBE } from "./edge-socket.ts";
 import {
   callHandler,
   type LinkHandlers,
@@ -15,9 +15,16 @@ export interface SpaceStatusHandlers extends LinkHandlers {
 }
 
 /** Follows a space's status. Each status replaces the one before, so gaps don't matter. */
-export function watchSpace(edge: Edge, name: string, handlers: SpaceStatusHandlers): Subscription {
-  const subscription = new OpenSubscription(edge, handlers);
+export function watchSpace(
+  edge: Edge,
+  name: string,
+  handlers: SpaceStatusHandlers,
+  signal?: AbortSignal,
+): Subscription {
+  edge.requireWebSocket();
   const path = `/api/spaces/${segment(name)}`;
+  const subscription = new OpenSubscription(edge, handlers, signal);
+  if (subscription.isOver) return subscription;
   let epoch = "";
   let last: Position | null = null;
   const since = () => (last === null ? null : formatPosition(last));
@@ -36,7 +43,7 @@ export function watchSpace(edge: Edge, name: string, handlers: SpaceStatusHandle
     edge,
     {
       address: () => edge.socketAddress(`${path}/ws`, { since: since(), batch: "1" }),
-      probe: () => edge.http.call({ path }, spaceResource),
+      probe: () => edge.http.call({ path, ...PROBE }, spaceResource),
     },
     {
       onOpen: () => subscription.link("open"),

@@ -1,7 +1,10 @@
 import type { z } from "zod";
 import type { JsonObject } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { submitJobBody } from "../protocol/resources.ts";
 import { DialoutError } from "./errors.ts";
+import { encodeJson } from "./json-body.ts";
+import type { SendOptions } from "./sending.ts";
 
 type SubmitBody = z.input<typeof submitJobBody>;
 
@@ -11,17 +14,16 @@ export type SubmitSettings = Omit<SubmitBody, "input" | "idempotency_key" | "can
 /** Files by form field. A space has separate switches for the fields `audio` and `video`. */
 export type SubmitFiles = Record<string, Blob | readonly Blob[]>;
 
-export interface SubmitOptions extends SubmitSettings {
+export interface SubmitOptions extends SubmitSettings, SendOptions {
   files?: SubmitFiles;
   /** Two submits with the same key create one job. */
   idempotencyKey?: string;
-  signal?: AbortSignal;
 }
 
 /** Builds a form. It can only hold text and files, so settings that are objects are refused. */
 export function formOf(input: JsonObject, files: SubmitFiles, settings: SubmitSettings): FormData {
   const form = new FormData();
-  form.append("input", JSON.stringify(input));
+  form.append("input", encodeJson(input));
   for (const [name, value] of Object.entries(settings)) {
     if (value === undefined || value === null) continue;
     if (Array.isArray(value)) form.append(name, value.join());
@@ -31,10 +33,31 @@ export function formOf(input: JsonObject, files: SubmitFiles, settings: SubmitSe
       throw new DialoutError("invalid_request", message);
     }
   }
-  for (const [field, given] of Object.entries(files)) {
-    for (const file of given instanceof Blob ? [given] : given) {
-      form.append(field, file, "name" in file ? String(file.name) : field);
-    }
-  }
+  const found = Object.entries(files).flatMap(([field, given]) => {
+    return (Array.isArray(given) ? given : [given]).map((file) => ({
+      field,
+      file: blobOf(field, file),
+    }));
+  });
+  checkSize(found.map(({ file }) => file));
+  for (const { field, file } of found) form.append(field, file, nameOf(file) || field);
   return form;
+}
+
+function blobOf(field: string, file: unknown): Blob {
+  if (file instanceof Blob) return file;
+  const message = `\`files.${field}\` must be a File or Blob: make one of bytes or text with new Blob([…]).`;
+  throw new DialoutError("invalid_request", message);
+}
+
+function nameOf(file: Blob): string {
+  return "name" in file ? String(file.name) : "";
+}
+
+/** The edge refuses it too, but closes the connection on a body that is far too large, before it is sent. */
+function checkSize(files: readonly Blob[]): void {
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  if (bytes <= LIMITS.uploadBytes) return;
+  const message = `The files have ${bytes} bytes; ${LIMITS.uploadBytes} are allowed for one job.`;
+  throw new DialoutError("payload_too_large", message);
 }

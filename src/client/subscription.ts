@@ -1,5 +1,5 @@
+import { type Connection, type LinkState, nextConnection } from "./connection.ts";
 import type { Edge } from "./edge.ts";
-import type { LinkState } from "./edge-socket.ts";
 import type { DialoutError } from "./errors.ts";
 
 /** Following a space, job or room, until `close()` is called or it ends by itself. */
@@ -13,6 +13,8 @@ export interface Subscription {
 export interface LinkHandlers {
   /** The connection's state changed; `error` is the reason, if it is known. */
   onLink?(state: LinkState, error: DialoutError | null): void;
+  /** Like `onLink`, with everything that a page may show; also called when another dial has failed. */
+  onConnection?(connection: Connection): void;
   /** Following has ended with this error and is not tried again. */
   onError?(error: DialoutError): void;
 }
@@ -25,15 +27,21 @@ export class OpenSubscription implements Subscription {
   #resolveClosed: (error: DialoutError | null) => void = () => undefined;
   #stop: () => void = () => undefined;
   #link: LinkState = "connecting";
+  #connection: Connection = { state: "connecting" };
+  readonly #since = Date.now();
+  /** Code of the error that was reported last. */
+  #reported: string | null = null;
   #ended = false;
 
-  constructor(edge: Edge, handlers: LinkHandlers) {
+  /** @param signal closes the subscription; if it has aborted already, the subscription is over at once */
+  constructor(edge: Edge, handlers: LinkHandlers, signal?: AbortSignal) {
     this.#edge = edge;
     this.#handlers = handlers;
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
     edge.register(this);
+    closeOn(signal, this);
   }
 
   get isOver(): boolean {
@@ -46,10 +54,19 @@ export class OpenSubscription implements Subscription {
     else this.#stop = stop;
   }
 
+  /** Call when the state of the connection changes, and after each dial that failed. */
   link(state: LinkState, error: DialoutError | null = null): void {
-    if (this.#ended || (state === this.#link && error === null)) return;
+    if (this.#ended) return;
+    const before = this.#connection;
+    const times = { now: Date.now(), since: this.#since };
+    this.#connection = nextConnection(before, state, error, times);
+    const isNews = state !== this.#link || (error !== null && error.code !== this.#reported);
     this.#link = state;
-    callHandler(() => this.#handlers.onLink?.(state, error));
+    this.#reported = state === "lost" ? (error?.code ?? this.#reported) : null;
+    if (isNews) callHandler(() => this.#handlers.onLink?.(state, error));
+    if (this.#connection.state !== before.state || error !== null) {
+      callHandler(() => this.#handlers.onConnection?.(this.#connection));
+    }
   }
 
   close(): void {

@@ -1,19 +1,25 @@
 import { DialoutError } from "./errors.ts";
+import { withinLimits } from "./time-limit.ts";
 
 /** A token, or a function that is called whenever a fresh token is needed. */
 export type Token = string | (() => string | null | Promise<string | null>);
 
 /** A token that expires sooner than this is replaced before use, milliseconds. */
 const MARGIN_MS = 5_000;
+/** Characters that the header `Authorization` may contain; without them `fetch` sends nothing. */
+const HEADER_TEXT = /^[\x21-\x7e\x80-\xff]+( [\x21-\x7e\x80-\xff]+)*$/;
 
 /** Caches one client's token until it expires or the edge refuses it. */
 export class TokenSource {
   readonly #given: Token | null;
+  readonly #limitMs: number;
   #kept: string | null = null;
   #asking: Promise<string | null> | null = null;
 
-  constructor(given: Token | null | undefined) {
-    this.#given = given ?? null;
+  /** @param limitMs how long the token function may take, milliseconds */
+  constructor(given: Token | null | undefined, limitMs: number) {
+    this.#given = typeof given === "function" ? given : checked(given);
+    this.#limitMs = limitMs;
   }
 
   /** Whether a different token may be available: only if a function was given. */
@@ -43,13 +49,30 @@ export class TokenSource {
   }
 
   async #ask(): Promise<string | null> {
-    try {
-      this.#kept = (typeof this.#given === "function" ? await this.#given() : this.#given) || null;
-      return this.#kept;
-    } catch (cause) {
-      throw new DialoutError("invalid_token", "No token could be obtained.", { cause });
-    }
+    const given = this.#given;
+    if (typeof given !== "function") return given;
+    this.#kept = await withinLimits(async () => checked(await given()), {
+      ms: this.#limitMs,
+      late: () => invalid(`The token function returned none within ${this.#limitMs / 1_000} s.`),
+      signals: [],
+    }).catch((cause) => {
+      if (cause instanceof DialoutError) throw cause;
+      throw invalid("No token could be obtained: the token function failed.", cause);
+    });
+    return this.#kept;
   }
+}
+
+/** The error never contains the token. */
+function checked(token: unknown): string | null {
+  if (token === null || token === undefined || token === "") return null;
+  if (typeof token !== "string") throw invalid(`A token is a text or null, not a ${typeof token}.`);
+  if (HEADER_TEXT.test(token)) return token;
+  throw invalid("The token has characters that can't be sent, such as a line break at its end.");
+}
+
+function invalid(message: string, cause?: unknown): DialoutError {
+  return new DialoutError("invalid_token", message, { cause });
 }
 
 /**

@@ -51,7 +51,8 @@ const REPORTS = {
     /** Where the backend stores its output. The edge only passes it on and never opens it. */
     output_path: outputPath.optional(),
   },
-  output: { delta: json },
+  /** `id`: the same output sent again, because no answer arrived, is stored once. */
+  output: { delta: json, id: text(100).min(1).optional() },
   complete: {
     result: json.default(null),
     output_path: outputPath.optional(),

@@ -1,4 +1,9 @@
-import { type BackendJob, type BackendJobEvent, isOver } from "../backend-job-model/backend-job.ts";
+import {
+  type BackendJob,
+  type BackendJobEvent,
+  isOver,
+  type RecentOutput,
+} from "../backend-job-model/backend-job.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -39,6 +44,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     ) STRICT`,
     CHANNEL_LOG_TABLE,
   ],
+  ["ALTER TABLE job_state ADD COLUMN recent_outputs TEXT NOT NULL DEFAULT '[]'"],
 ];
 
 type FixedRow = {
@@ -66,6 +72,7 @@ type StateRow = {
   result: string | null;
   metrics: string | null;
   error_code: string | null;
+  recent_outputs: string;
 };
 
 /** The attempt to which the latest dropped output belonged. */
@@ -141,6 +148,7 @@ function stateOf(job: BackendJob): StateRow {
     log_offset: job.offset,
     progress: job.progress,
     output_path: job.outputPath,
+    recent_outputs: JSON.stringify(job.recentOutputs ?? []),
   };
   const { message, estimatedRemaining: estimated_remaining } = isOver(job) ? NOTHING_OPEN : job;
   const none = { completed_at: null, result: null, metrics: null, error_code: null };
@@ -161,6 +169,11 @@ function stateOf(job: BackendJob): StateRow {
 
 const NOTHING_OPEN = { message: null, estimatedRemaining: null };
 
+function recentOutputsOf({ recent_outputs }: StateRow): Pick<BackendJob, "recentOutputs"> {
+  const recentOutputs = JSON.parse(recent_outputs) as RecentOutput[];
+  return recentOutputs.length === 0 ? {} : { recentOutputs };
+}
+
 function jobOf(row: FixedRow & StateRow): BackendJob {
   const base = {
     id: row.id,
@@ -177,6 +190,7 @@ function jobOf(row: FixedRow & StateRow): BackendJob {
     offset: row.log_offset,
     progress: row.progress,
     outputPath: row.output_path,
+    ...recentOutputsOf(row),
   };
   const { message, estimated_remaining: estimatedRemaining } = row;
   const over = { ...base, completedAt: row.completed_at ?? row.updated_at };

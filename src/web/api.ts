@@ -1,90 +1,101 @@
 import type { z } from "zod";
-import { type JsonObject, parseJson } from "../protocol/codec.ts";
+import { Edge, segment } from "../client/edge.ts";
+import { asDialoutError, type DialoutError } from "../client/errors.ts";
+import type { HttpCall } from "../client/http.ts";
+import type { SendOptions } from "../client/sending.ts";
+import { formOf } from "../client/submit-form.ts";
+import type { JsonObject } from "../protocol/codec.ts";
 import { parseMessage } from "../protocol/exact-json.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import {
   type JobResource,
   jobResource,
-  problem,
   type SpaceResource,
   spaceResource,
 } from "../protocol/resources.ts";
 import type { FileField } from "./draft.ts";
+import { fetchWithProgress } from "./upload.ts";
 
-/** Why a call failed; `status` is `null` if no answer arrived. */
-export interface CallRefusal {
-  status: number | null;
-  code: string;
-  message: string;
-}
-
-export type CallResult<T> = { ok: true; value: T } | { ok: false; refusal: CallRefusal };
+export type CallResult<T> = { ok: true; value: T } | { ok: false; error: DialoutError };
 
 export interface FileAttachment {
   field: FileField;
   file: File;
 }
 
-export function getSpace(space: string): Promise<CallResult<SpaceResource>> {
-  return call(`/api/spaces/${encodeURIComponent(space)}`, spaceResource);
+/** How long one request may take, milliseconds: the page should soon say that the edge can't be reached. */
+const REQUEST_MS = 10_000;
+
+let pageEdge: Edge | null = null;
+
+/** The edge that served this page, used as any other program would use it. */
+export function edgeOfPage(): Edge {
+  pageEdge ??= new Edge({ parseJson: parseMessage, requestTimeout: REQUEST_MS });
+  return pageEdge;
+}
+
+export function getSpace(space: string, options: SendOptions): Promise<SpaceResource> {
+  return edgeOfPage().http.call(
+    { ...options, path: `/api/spaces/${segment(space)}` },
+    spaceResource,
+  );
 }
 
 export function getJob(id: string): Promise<CallResult<JobResource>> {
-  return call(`/api/jobs/${encodeURIComponent(id)}`, jobResource);
+  return call({ path: `/api/jobs/${segment(id)}` }, jobResource);
 }
 
 export function cancelJob(id: string): Promise<CallResult<JobResource>> {
-  return call(`/api/jobs/${encodeURIComponent(id)}/cancel`, jobResource, { method: "POST" });
+  const path = `/api/jobs/${segment(id)}/cancel`;
+  return call({ method: "POST", path, retry: "safe" }, jobResource);
 }
 
-export function submitJob(space: string, input: JsonObject): Promise<CallResult<JobResource>> {
-  const headers = { "content-type": "application/json" };
-  const init = { method: "POST", headers, body: JSON.stringify({ input }) };
-  return call(`/api/spaces/${encodeURIComponent(space)}/jobs`, jobResource, init);
+/** A submit as the form made it. It may be sent several times, but its key lets it create only one job. */
+export interface Submit {
+  input: JsonObject;
+  attachments: FileAttachment[];
+  idempotencyKey: string;
 }
 
-export function uploadJob(
+/** Goes on trying until the edge answers or the signal aborts. */
+export function submitJob(
   space: string,
-  prompt: string,
-  attachments: FileAttachment[],
+  { input, attachments, idempotencyKey }: Submit,
+  options: SendOptions,
 ): Promise<CallResult<JobResource>> {
-  const body = new FormData();
-  if (prompt.trim() !== "") body.append("prompt", prompt);
-  for (const { field, file } of attachments) body.append(field, file, file.name);
-  const path = `/api/spaces/${encodeURIComponent(space)}/jobs`;
-  return call(path, jobResource, { method: "POST", body });
+  const files = Object.fromEntries(attachments.map(({ field, file }) => [field, file]));
+  const isUpload = attachments.length > 0;
+  const request: HttpCall = {
+    ...options,
+    timeout: Number.POSITIVE_INFINITY,
+    method: "POST",
+    path: `/api/spaces/${segment(space)}/jobs`,
+    body: isUpload ? formOf(input, files, {}) : { input },
+    headers: { "idempotency-key": idempotencyKey },
+    retry: "safe",
+  };
+  return call(request, jobResource, isUpload ? edgeOfUploads() : edgeOfPage());
 }
 
-/** Sends one request and validates the answer; failures are returned, never thrown. */
+let uploadEdge: Edge | null = null;
+
+function edgeOfUploads(): Edge {
+  uploadEdge ??= new Edge({
+    parseJson: parseMessage,
+    requestTimeout: Number.POSITIVE_INFINITY,
+    fetch: fetchWithProgress,
+  });
+  return uploadEdge;
+}
+
+/** Sends one request; failures are returned, never thrown. */
 export async function call<T>(
-  path: string,
+  request: HttpCall,
   schema: z.ZodType<T>,
-  init?: RequestInit & { headers?: Record<string, string> },
+  edge = edgeOfPage(),
 ): Promise<CallResult<T>> {
-  let response: Response;
-  let text: string;
   try {
-    response = await fetch(path, {
-      ...init,
-      headers: { accept: "application/json", ...init?.headers },
-    });
-    text = await response.text();
-  } catch {
-    const message = "The edge could not be reached.";
-    return { ok: false, refusal: { status: null, code: "unreachable", message } };
+    return { ok: true, value: await edge.http.call(request, schema) };
+  } catch (error) {
+    return { ok: false, error: asDialoutError(error, "unreachable") };
   }
-  const body = parseJson(text, LIMITS.jsonDepth + 8, parseMessage);
-  if (!response.ok) return { ok: false, refusal: readProblem(response.status, body) };
-  const value = schema.safeParse(body.ok ? body.value : undefined);
-  if (value.success) return { ok: true, value: value.data };
-  const message = "The edge sent an answer that this page does not understand.";
-  return { ok: false, refusal: { status: response.status, code: "malformed_answer", message } };
-}
-
-function readProblem(status: number, body: ReturnType<typeof parseJson>): CallRefusal {
-  const read = problem.safeParse(body.ok ? body.value : undefined);
-  if (!read.success)
-    return { status, code: `http_${status}`, message: `The edge answered ${status}.` };
-  const { code, title, detail } = read.data;
-  return { status, code, message: detail === "" ? title : detail };
 }

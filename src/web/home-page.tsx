@@ -2,6 +2,8 @@ import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { z } from "zod";
+import type { DialoutError } from "../client/errors.ts";
+import type { Sending } from "../client/sending.ts";
 import { type SpaceResource, spaceResource } from "../protocol/resources.ts";
 import { type CallResult, call } from "./api.ts";
 import { workerPill } from "./wording.ts";
@@ -11,8 +13,6 @@ import { workerPill } from "./wording.ts";
  * space it shows: longer than the 10 seconds after which they sleep.
  */
 const REFRESH_MS = 30_000;
-/** How long an answer may take, milliseconds. */
-const ANSWER_MS = 10_000;
 
 const spaceList = z.object({ spaces: z.array(spaceResource) });
 type Listed = CallResult<z.infer<typeof spaceList>>;
@@ -34,7 +34,7 @@ function HomePage() {
         {answer === null && <p class="quiet">Loading…</p>}
         {answer?.ok === false && (
           <p class="error" role="alert">
-            {answer.refusal.message}
+            {answer.error.message} Trying again…
           </p>
         )}
         {answer?.ok && <SpaceList spaces={answer.value.spaces} />}
@@ -73,14 +73,21 @@ function SpaceItem({ space }: { space: SpaceResource }) {
   );
 }
 
-/** An answer that hangs must not leave the last one on the page, as if it were true now. */
-function list(): Promise<Listed> {
-  return call("/api/spaces", spaceList, { signal: AbortSignal.timeout(ANSWER_MS) });
-}
-
 function keepListing(show: (answer: Listed) => void): () => void {
+  let isAsking = false;
+  const showTrouble = (error: DialoutError) => show({ ok: false, error });
   const refresh = async () => {
-    if (document.visibilityState === "visible") show(await list());
+    if (document.visibilityState !== "visible" || isAsking) return;
+    isAsking = true;
+    const sending = {
+      onSending: (now: Sending) => now.state === "waiting" && showTrouble(now.error),
+    };
+    const answer = await call(
+      { path: "/api/spaces", timeout: Number.POSITIVE_INFINITY, ...sending },
+      spaceList,
+    );
+    isAsking = false;
+    show(answer);
   };
   void refresh();
   const timer = setInterval(refresh, REFRESH_MS);

@@ -4,7 +4,7 @@ import { type FileField, fileFieldsOf } from "./draft.ts";
 import { FileInput } from "./file-input.tsx";
 import type { PageSession } from "./page-session.ts";
 import type { PageState } from "./page-state.ts";
-import { submitHint } from "./wording.ts";
+import { shownRefusal, submitHint, submitTrouble } from "./wording.ts";
 
 interface JobFormProps {
   session: PageSession;
@@ -59,7 +59,10 @@ export function JobForm({ session, resource, state }: JobFormProps) {
       {!resource.enable_prompt && fields.length === 0 && (
         <p class="quiet">This space asks for no input.</p>
       )}
-      <SubmitLine sending={sending} />
+      <SubmitLine
+        sending={sending}
+        onStop={submitTrouble(state) === null ? null : () => session.stopSending()}
+      />
       <FormMessages {...{ resource, state }} />
     </form>
   );
@@ -81,12 +84,17 @@ function PromptInput({ value, onInput }: { value: string; onInput: (text: string
 }
 
 /** The button is never disabled, because that would lose the focus; clicks while sending are ignored. */
-function SubmitLine({ sending }: { sending: boolean }) {
+function SubmitLine({ sending, onStop }: { sending: boolean; onStop: (() => void) | null }) {
   return (
     <div class="submit-line">
       <button type="submit" class="primary" data-testid="submit" aria-disabled={sending}>
         {sending ? "Sending…" : "Submit"}
       </button>
+      {onStop !== null && (
+        <button type="button" class="plain" data-testid="submit-stop" onClick={onStop}>
+          Stop
+        </button>
+      )}
       <span class="quiet keys">
         <kbd>Ctrl</kbd> or <kbd>⌘</kbd> + <kbd>Enter</kbd>
       </span>
@@ -96,12 +104,18 @@ function SubmitLine({ sending }: { sending: boolean }) {
 
 function FormMessages({ resource, state }: Omit<JobFormProps, "session">) {
   const hint = submitHint(state, resource);
-  const { submission } = state;
+  const refusal = shownRefusal(state);
+  const trouble = submitTrouble(state);
   return (
     <>
-      {submission.kind === "refused" && (
-        <p class="error" role="alert" data-testid="form-error" data-code={submission.code}>
-          {submission.message}
+      {refusal !== null && (
+        <p class="error" role="alert" data-testid="form-error" data-code={refusal.code}>
+          {refusal.message}
+        </p>
+      )}
+      {trouble !== null && (
+        <p class="error" role="alert" data-testid="form-trouble">
+          {trouble}
         </p>
       )}
       <p class="hint" role="status" data-testid="form-hint">

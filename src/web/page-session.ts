@@ -1,16 +1,10 @@
+import { isFinal } from "../client/answer.ts";
+import { asDialoutError, type DialoutError } from "../client/errors.ts";
+import { freshId } from "../client/fresh-id.ts";
+import { sleep } from "../client/time-limit.ts";
 import type { JsonObject } from "../protocol/codec.ts";
-import type { JobResource } from "../protocol/resources.ts";
-import type { ServerFrame } from "../protocol/subscriber-frames.ts";
 import { jobId } from "../protocol/values.ts";
-import {
-  type CallResult,
-  cancelJob,
-  type FileAttachment,
-  getJob,
-  getSpace,
-  submitJob,
-  uploadJob,
-} from "./api.ts";
+import { cancelJob, type FileAttachment, getJob, getSpace, type Submit, submitJob } from "./api.ts";
 import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import {
@@ -26,8 +20,8 @@ import { dialSpace, type SpaceSocket } from "./space-socket.ts";
 /** Shortest time between two redraws, milliseconds: thousands of frames may arrive per second. */
 const DRAW_MS = 30;
 
-/** HTTP statuses after which a retry is pointless. */
-const FINAL_STATUS = [401, 403, 404];
+/** Shortest time between two attempts to load the space after an answer that no retry is meant for. */
+const RELOAD_MS = 5_000;
 
 /** Updates the page's state from frames, answers and clicks, and performs the resulting requests. */
 export class PageSession {
@@ -38,6 +32,11 @@ export class PageSession {
   private socket: SpaceSocket | null = null;
   private drawTimer: number | null = null;
   private refs = 0;
+  /** The loading of the space that is under way; another one replaces it. */
+  private loading: AbortController | null = null;
+  private sending: AbortController | null = null;
+  /** The last submit without an answer. If the same is submitted again, it must not become a second job. */
+  private unanswered: Submit | null = null;
 
   constructor(space: string, storage: TabStorage) {
     this.space = space;
@@ -53,20 +52,20 @@ export class PageSession {
   /** Loads the space first, so that a missing space is reported at once and no socket is opened. */
   async start(): Promise<void> {
     await this.loadSpace();
-    if (this.state.space.kind === "unavailable") return;
-    this.socket = dialSpace(this.space, () => spaceSince(this.state), {
-      onOpen: () => this.onOpen(),
-      onDisconnect: (neverOpened) => this.onDisconnect(neverOpened),
-      onClose: (code, reason) => this.dispatch({ kind: "link.closed", code, reason }),
-      onFrame: (frame) => this.onFrame(frame),
-    });
-    // These events report a network change at once; a silent socket would notice much later.
-    addEventListener("online", () => this.onNetworkChange());
-    addEventListener("offline", () => this.onNetworkChange());
+    this.redial();
   }
 
+  /** Opens the socket, also after the edge closed it for good. */
   redial(): void {
-    if (this.state.space.kind !== "unavailable") this.socket?.redial();
+    if (this.state.space.kind === "unavailable") return;
+    this.socket?.close();
+    this.socket = dialSpace(this.space, () => spaceSince(this.state), {
+      onOpen: () => this.onOpen(),
+      onDisconnect: (error) =>
+        this.dispatch({ kind: "link.lost", reason: error === null ? null : reasonOf(error) }),
+      onClose: (error) => this.onClose(error),
+      onFrame: (frame) => this.dispatch({ kind: "frame", frame }),
+    });
   }
 
   /** Submits the form's content. If it can't be sent, the state contains the reason. */
@@ -80,9 +79,12 @@ export class PageSession {
     const draft = { prompt, files };
     const problem = checkDraft(draft, this.state.space.resource);
     if (problem !== null) this.dispatch({ kind: "submit.refused", ...problem });
-    else if (attachments.length > 0)
-      void this.sendByHttp(draft, () => uploadJob(this.space, prompt, attachments));
-    else this.send(draft);
+    else void this.send(draft, attachments);
+  }
+
+  /** Gives up the submit that has no answer yet. */
+  stopSending(): void {
+    this.sending?.abort();
   }
 
   /** Removes a shown refusal, because it was about the form's earlier content. */
@@ -94,7 +96,7 @@ export class PageSession {
     this.dispatch({ kind: "cancel.asked", id });
     const answer = await cancelJob(id);
     if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
-    else this.dispatch({ kind: "cancel.refused", id, message: answer.refusal.message });
+    else this.dispatch({ kind: "cancel.refused", id, message: answer.error.message });
   }
 
   /** Adds the job named in the address (`#job=<id>`), which this tab did not submit. */
@@ -119,29 +121,43 @@ export class PageSession {
     this.dispatch({ kind: "notice.dismissed", id });
   }
 
-  /** Sends over the page's socket, or by a call of its own while the socket is not open. */
-  private send(draft: Draft): void {
+  /**
+   * Submits by HTTP: an answer that was lost with a socket could not be asked for again, and a file can't be
+   * sent over one.
+   */
+  private async send(draft: Draft, attachments: FileAttachment[]): Promise<void> {
     const input: JsonObject = draft.prompt.trim() === "" ? {} : { prompt: draft.prompt };
+    const submit = this.withKey(input, attachments);
     const ref = this.nextRef();
-    const isSent =
-      this.state.link.kind === "open" && this.socket?.send({ type: "submit", ref, input });
-    if (isSent !== true) void this.sendByHttp(draft, () => submitJob(this.space, input));
-    else this.dispatch({ kind: "submit.sent", ref, by: "socket", label: labelOfDraft(draft) });
-  }
-
-  private async sendByHttp(
-    draft: Draft,
-    call: () => Promise<CallResult<JobResource>>,
-  ): Promise<void> {
-    const ref = this.nextRef();
-    this.dispatch({ kind: "submit.sent", ref, by: "http", label: labelOfDraft(draft) });
-    const answer = await call();
-    if (!answer.ok) return this.refused(ref, answer.refusal.code, answer.refusal.message);
+    const stop = new AbortController();
+    this.sending = stop;
+    this.unanswered = submit;
+    this.dispatch({ kind: "submit.sent", ref, label: labelOfDraft(draft) });
+    const answer = await submitJob(this.space, submit, {
+      signal: stop.signal,
+      onSending: (sending) => {
+        const trouble = sending.state === "waiting" ? reasonOf(sending.error) : null;
+        if (trouble !== null) this.dispatch({ kind: "submit.delayed", ref, trouble });
+      },
+    });
+    if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
+    this.unanswered = null;
+    if (!answer.ok) return this.refused(ref, answer.error);
     this.dispatch({ kind: "submit.answered", ref, job: answer.value });
     this.socket?.send({ type: "follow", job_id: answer.value.id });
   }
 
-  private refused(ref: string, code: string, message: string): void {
+  private withKey(input: JsonObject, attachments: FileAttachment[]): Submit {
+    const before = this.unanswered;
+    const isSame =
+      before !== null &&
+      before.input.prompt === input.prompt &&
+      before.attachments.length === attachments.length &&
+      before.attachments.every(({ file }, index) => file === attachments[index]?.file);
+    return isSame ? before : { input, attachments, idempotencyKey: freshId() };
+  }
+
+  private refused(ref: string, { code, message }: DialoutError): void {
     this.dispatch({ kind: "submit.refused", ref, code, message });
     // The space's settings have changed since the form was drawn.
     if (code.endsWith("_not_enabled")) void this.loadSpace();
@@ -155,29 +171,42 @@ export class PageSession {
     for (const follow of followsDue(this.state)) this.socket?.send(follow);
   }
 
-  private onDisconnect(neverOpened: boolean): void {
-    this.dispatch({ kind: "link.lost" });
-    // Scripts don't learn why a handshake failed; loading the space shows whether it still exists.
-    if (neverOpened && navigator.onLine) void this.loadSpace();
+  private onClose(error: DialoutError | null): void {
+    // A reason with a status was given to a request for the space itself: there is nothing to show.
+    if (error !== null && isFinal(error)) this.onUnavailable(error.message);
+    else this.dispatch({ kind: "link.closed", error });
   }
 
-  private onNetworkChange(): void {
-    if (this.state.link.kind !== "closed") this.redial();
-  }
-
-  private onFrame(frame: ServerFrame): void {
-    if (frame.type === "error" && frame.ref !== undefined) {
-      this.refused(String(frame.ref), frame.code, frame.message);
-    } else this.dispatch({ kind: "frame", frame });
-  }
-
-  private async loadSpace(): Promise<void> {
-    const answer = await getSpace(this.space);
-    if (answer.ok) return this.dispatch({ kind: "space.loaded", resource: answer.value });
-    const { status, message } = answer.refusal;
-    if (status === null || !FINAL_STATUS.includes(status)) return;
+  private onUnavailable(message: string): void {
     this.dispatch({ kind: "space.unavailable", message });
+    this.loading?.abort();
     this.socket?.close();
+  }
+
+  /** Loads the space, for as long as it takes; only the edge's own refusal ends it. */
+  private async loadSpace(): Promise<void> {
+    this.loading?.abort();
+    const loading = new AbortController();
+    this.loading = loading;
+    while (!loading.signal.aborted) {
+      try {
+        const resource = await getSpace(this.space, {
+          signal: loading.signal,
+          timeout: Number.POSITIVE_INFINITY,
+          onSending: (sending) => {
+            if (sending.state !== "waiting") return;
+            this.dispatch({ kind: "space.delayed", trouble: reasonOf(sending.error) });
+          },
+        });
+        return this.dispatch({ kind: "space.loaded", resource });
+      } catch (cause) {
+        if (loading.signal.aborted) return;
+        const error = asDialoutError(cause, "unreachable");
+        if (isFinal(error)) return this.onUnavailable(error.message);
+        this.dispatch({ kind: "space.delayed", trouble: reasonOf(error) });
+        await sleep(RELOAD_MS, loading.signal).catch(() => undefined);
+      }
+    }
   }
 
   private dispatch(event: PageEvent): void {
@@ -207,4 +236,9 @@ export class PageSession {
     this.refs += 1;
     return `page-${this.refs}`;
   }
+}
+
+/** Why the page waits, in words. What isn't about the way to the edge has words of its own. */
+function reasonOf({ code, message }: DialoutError): string {
+  return code === "unreachable" || code === "timed_out" ? "The edge can't be reached." : message;
 }

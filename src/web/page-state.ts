@@ -17,18 +17,21 @@ import {
 export type PageLink =
   | { kind: "connecting" }
   | { kind: "open" }
-  | { kind: "lost" }
-  | { kind: "closed"; code: number; reason: string };
+  /** `reason`: why the edge can't be reached, if that is known. */
+  | { kind: "lost"; reason: string | null }
+  /** `error`: why the edge closed it for good; `null` if it gave no reason. */
+  | { kind: "closed"; error: { code: string; message: string } | null };
 
 export type SpaceState =
-  | { kind: "loading" }
+  /** `trouble`: why the first answer has not come yet. */
+  | { kind: "loading"; trouble: string | null }
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
 
-/** The current submit. If sent by socket, its answer is lost with the socket; that of a call of its own is not. */
+/** The current submit. `trouble`: why it has not arrived yet; it is sent again. */
 export type Submission =
   | { kind: "idle" }
-  | { kind: "sending"; ref: string; by: "socket" | "http"; label: string }
+  | { kind: "sending"; ref: string; label: string; trouble: string | null }
   | { kind: "refused"; code: string; message: string };
 
 export interface Notice {
@@ -60,12 +63,15 @@ export interface RememberedJob {
 
 export type PageEvent =
   | { kind: "link.opened" }
-  | { kind: "link.lost" }
-  | { kind: "link.closed"; code: number; reason: string }
+  | { kind: "link.lost"; reason: string | null }
+  | { kind: "link.closed"; error: { code: string; message: string } | null }
+  | { kind: "space.delayed"; trouble: string }
   | { kind: "space.loaded"; resource: SpaceResource }
   | { kind: "space.unavailable"; message: string }
   | { kind: "frame"; frame: ServerFrame }
-  | { kind: "submit.sent"; ref: string; by: "socket" | "http"; label: string }
+  | { kind: "submit.sent"; ref: string; label: string }
+  | { kind: "submit.delayed"; ref: string; trouble: string }
+  | { kind: "submit.stopped"; ref: string }
   | { kind: "submit.answered"; ref: string; job: JobResource }
   | { kind: "submit.refused"; ref?: string; code: string; message: string }
   | { kind: "draft.changed" }
@@ -80,7 +86,7 @@ export type PageEvent =
 export function initialState(remembered: RememberedJob[]): PageState {
   return {
     link: { kind: "connecting" },
-    space: { kind: "loading" },
+    space: { kind: "loading", trouble: null },
     status: null,
     ownInStatus: 0,
     position: null,
@@ -96,11 +102,16 @@ export function initialState(remembered: RememberedJob[]): PageState {
 export function reduce(state: PageState, event: PageEvent): PageState {
   switch (event.kind) {
     case "link.opened":
-      return { ...state, link: { kind: "open" } };
+      return openLink(state);
     case "link.lost":
-      return withoutSocket(state, { kind: "lost" });
+      // The same break is reported again once its reason is known.
+      if (state.link.kind === "lost" && event.reason === null) return state;
+      return { ...state, link: { kind: "lost", reason: event.reason } };
     case "link.closed":
-      return withoutSocket(state, { kind: "closed", code: event.code, reason: event.reason });
+      return { ...state, link: { kind: "closed", error: event.error } };
+    case "space.delayed":
+      if (state.space.kind !== "loading") return state;
+      return { ...state, space: { kind: "loading", trouble: event.trouble } };
     case "space.loaded":
       return loadSpace(state, event.resource);
     case "space.unavailable":
@@ -110,8 +121,12 @@ export function reduce(state: PageState, event: PageEvent): PageState {
     case "submit.sent":
       return {
         ...state,
-        submission: { kind: "sending", ref: event.ref, by: event.by, label: event.label },
+        submission: { kind: "sending", ref: event.ref, label: event.label, trouble: null },
       };
+    case "submit.delayed":
+      return delay(state, event.ref, event.trouble);
+    case "submit.stopped":
+      return refuse(state, event.ref, "stopped", STOPPED);
     case "submit.answered":
       return takeAnswer(state, event.ref, event.job);
     case "submit.refused":
@@ -154,13 +169,23 @@ export function spaceSince(state: PageState): string | null {
   return state.position === null ? null : formatPosition(state.position);
 }
 
-function withoutSocket(state: PageState, link: PageLink): PageState {
+const STOPPED =
+  "Stopped. The job may have been accepted or not; if you submit the same again, it runs only once.";
+
+/** What was refused for lack of a connection can be asked again. */
+function openLink(state: PageState): PageState {
+  const jobs = state.jobs.map((job) =>
+    job.cancel.kind === "refused" ? { ...job, cancel: { kind: "none" } as const } : job,
+  );
   const { submission } = state;
-  if (submission.kind !== "sending" || submission.by !== "socket") return { ...state, link };
-  const message =
-    "The connection was lost before the edge answered. The job may have been accepted or not; " +
-    "what you wrote is kept.";
-  return { ...state, link, submission: { kind: "refused", code: "connection_lost", message } };
+  const trouble = submission.kind === "sending" ? { ...submission, trouble: null } : submission;
+  return { ...state, jobs, submission: trouble, link: { kind: "open" } };
+}
+
+function delay(state: PageState, ref: string, trouble: string): PageState {
+  const { submission } = state;
+  if (submission.kind !== "sending" || submission.ref !== ref) return state;
+  return { ...state, submission: { ...submission, trouble } };
 }
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
@@ -179,7 +204,7 @@ function takeFrame(state: PageState, frame: ServerFrame): PageState {
     case "space.status":
       return takeStatus(state, frame);
     case "accepted":
-      return accept(state, frame);
+      return state; // The page submits by HTTP.
     case "progress":
     case "output":
     case "gap":
@@ -213,14 +238,6 @@ function takeStatus(
   };
 }
 
-function accept(state: PageState, frame: Extract<ServerFrame, { type: "accepted" }>): PageState {
-  const { submission } = state;
-  if (submission.kind !== "sending" || submission.ref !== frame.ref) return state;
-  const phase = { status: "queued", position: frame.queue_position, message: null } as const;
-  const job = newJob(frame.job_id, submission.label, phase);
-  return addAccepted(state, { ...job, cursor: { ...job.cursor, epoch: frame.epoch } });
-}
-
 function takeAnswer(state: PageState, ref: string, job: JobResource): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
@@ -235,7 +252,6 @@ function addAccepted(state: PageState, job: TabJob): PageState {
 }
 
 function takeError(state: PageState, frame: Extract<ServerFrame, { type: "error" }>): PageState {
-  if (frame.ref !== undefined) return refuse(state, String(frame.ref), frame.code, frame.message);
   const id = frame.job_id;
   if (id === undefined) return addNotice(state, frame.message);
   const job = state.jobs.find((known) => known.id === id);

@@ -36,7 +36,9 @@ function SpacePage({ session }: { session: PageSession }) {
           {space.kind === "ready" ? (
             <JobForm session={session} resource={space.resource} state={state} />
           ) : (
-            <section class="card quiet">Loading…</section>
+            <section class="card quiet" role="status" data-testid="loading">
+              {space.trouble === null ? "Loading…" : `${space.trouble} Trying again…`}
+            </section>
           )}
           <JobList session={session} />
         </main>

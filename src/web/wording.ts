@@ -47,17 +47,35 @@ export function waitText(status: SpaceStatus | null): string | undefined {
   return wait < 1 ? formatSeconds(wait) : `about ${formatSeconds(wait)}`;
 }
 
+/** What the form says while a submit has not arrived; `null` if there is no trouble. */
+export function submitTrouble({ submission }: Pick<PageState, "submission">): string | null {
+  if (submission.kind !== "sending" || submission.trouble === null) return null;
+  return `${submission.trouble} Trying again…`;
+}
+
+/** The refusal of the last submit; `null` if there is none, or its reason is gone. */
+export function shownRefusal({
+  submission,
+  status,
+}: Pick<PageState, "submission" | "status">): { code: string; message: string } | null {
+  if (submission.kind !== "refused") return null;
+  const isGone = submission.code === "worker_not_connected" && status?.worker === "connected";
+  return isGone ? null : submission;
+}
+
 /** Explains why the edge closed the page's socket for good. */
 export function closeReason(link: Extract<PageLink, { kind: "closed" }>): string {
-  const known: Record<number, string> = {
-    1000: "The edge ended the connection.",
-    4400: "The edge did not understand this page.",
-    4401: "The edge asks for a sign-in.",
-    4403: "The edge does not allow this page to follow the space.",
-    4404: "The space does not exist any more.",
+  const { error } = link;
+  if (error === null) return "The edge ended the connection.";
+  const known: Record<string, string> = {
+    malformed_frame: "The edge did not understand this page.",
+    not_authenticated: "The edge asks for a sign-in.",
+    not_allowed: "The edge does not allow this page to follow the space.",
+    not_found: "The space does not exist any more.",
+    space_not_found: "The space does not exist any more.",
   };
-  const text = known[link.code] ?? "The edge ended the connection for good.";
-  return link.reason === "" ? `${text} (${link.code})` : `${text} (${link.code}: ${link.reason})`;
+  const text = known[error.code] ?? "The edge ended the connection for good.";
+  return `${text} (${error.code}: ${error.message})`;
 }
 
 /** Warns if a job submitted now would wait, be refused or not be sent; otherwise `null`. */
@@ -67,7 +85,8 @@ export function submitHint(
 ): string | null {
   const { link, status, submission } = state;
   if (link.kind === "lost") {
-    return "The page has lost the edge and keeps trying to reach it. Until then nothing can be sent.";
+    const why = link.reason ?? "The page has lost the edge.";
+    return `${why} The page keeps trying; until then it shows no news.`;
   }
   if (link.kind === "closed") return closeReason(link);
   const noWorker = submission.kind === "refused" && submission.code === "worker_not_connected";

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isOver } from "../../src/backend-job-model/backend-job.ts";
+import { type BackendJob, isOver } from "../../src/backend-job-model/backend-job.ts";
 import { reported } from "../../src/backend-job-model/report.ts";
 import {
   endReports,
@@ -72,6 +72,28 @@ describe("a job whose progress its backend reports", () => {
         expect(reported(job, late, START + 1)).toEqual({ kind: "ended", job });
       }),
     );
+  });
+
+  it("stores output that comes again with its id once, also after its end (B4a)", () => {
+    const output = reportOf({ type: "output", delta: "a", id: "one" });
+    const { job } = reported(newJob().job, output, START);
+    expect(job.offset).toBe(3);
+    const later = reported(job, reportOf({ type: "output", delta: "b" }), START).job;
+    expect(reported(later, output, START)).toEqual({ kind: "repeated", job: later, offset: 3 });
+    const { job: over } = reported(later, reportOf({ type: "cancel" }), START);
+    expect(reported(over, output, START)).toEqual({ kind: "repeated", job: over, offset: 3 });
+    const other = reportOf({ type: "output", delta: "a", id: "two" });
+    expect(reported(later, other, START)).toMatchObject({ kind: "changed", job: { offset: 5 } });
+    expect(reported(over, other, START).kind).toBe("ended");
+  });
+
+  it("remembers the ids of its latest 16 outputs that have one (B4b)", () => {
+    let { job }: { job: BackendJob } = newJob();
+    const output = (n: number) => reportOf({ type: "output", delta: n, id: `output-${n}` });
+    for (let n = 0; n < 17; n += 1) job = reported(job, output(n), START).job;
+    expect(job.recentOutputs).toHaveLength(16);
+    expect(reported(job, output(1), START).kind).toBe("repeated");
+    expect(reported(job, output(0), START).kind).toBe("changed");
   });
 
   it("has the state of its last progress report", () => {

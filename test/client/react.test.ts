@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import type { DialoutClient } from "../../src/client/index.ts";
 import { type PublishToRoom, useJob, useRoom, useSpace } from "../../src/client/react.ts";
 import { AT, type Frame, problem } from "../support/fake-subscriber-edge.ts";
+import { freePort } from "../support/port.ts";
 import { completed, connection, output, progress } from "./jobs.ts";
 import { clientOf, JOB_ID, startClient } from "./start.ts";
 
@@ -107,6 +108,48 @@ describe("useSpace", () => {
     await shows("open|connected|3|");
     socket.close(4401);
     await shows("closed|connected|3|not_authenticated");
+  });
+});
+
+describe("useSpace in trouble", () => {
+  const describeSpace = (client: DialoutClient, name: string) => () => {
+    const { connection, error } = useSpace(client, name);
+    return [connection.state, error?.code].join("|");
+  };
+
+  test("shows that nothing answers at the address, and no longer once the edge does", async () => {
+    const html = { status: 404, headers: { "content-type": "text/html" } };
+    const fetch = async () => new Response("<h1>Nothing here</h1>", html);
+    const { edge, client } = await startClient({ WebSocket, fetch });
+    edge.refuse(404);
+    const { shows } = render(describeSpace(client, "demo"));
+    await shows("not_an_edge|not_an_edge");
+    const socket = await edge.socket();
+    const about = { space: "demo", epoch: "e", recovered: false, timestamp: AT };
+    socket.send({ type: "connection", ...about, offset: 1 });
+    await shows("open|");
+  });
+
+  test("shows that an address can't be reached, and that a space does not exist", async () => {
+    const fails = () => Promise.reject(new TypeError("Failed to fetch"));
+    const url = `http://127.0.0.1:${await freePort()}`;
+    const nowhere = clientOf({ url }, { WebSocket, fetch: fails });
+    await render(describeSpace(nowhere, "demo")).shows("unreachable|unreachable");
+    const refusal = { code: "space_not_found", title: "No such space", detail: "", status: 404 };
+    const fetch = async () => Response.json({ ...refusal, type: "about:blank" }, { status: 404 });
+    const { edge, client } = await startClient({ WebSocket, fetch });
+    edge.refuse(404);
+    await render(describeSpace(client, "demo")).shows("closed|space_not_found");
+  });
+
+  test("shows what is wrong with a name, or that there is no WebSocket, and the page goes on", async () => {
+    const { client } = await start();
+    await render(describeSpace(client, "")).shows("closed|invalid_request");
+    const { WebSocket: native } = globalThis;
+    Reflect.deleteProperty(globalThis, "WebSocket");
+    onTestFinished(() => void Object.assign(globalThis, { WebSocket: native }));
+    const without = clientOf({ url: "http://edge" });
+    await render(describeSpace(without, "demo")).shows("closed|no_websocket");
   });
 });
 

@@ -55,8 +55,37 @@ describe("a backend's job", () => {
     expect(sent).toEqual([100, 0, 40, undefined]);
   });
 
-  test("a refused report does not hold back later ones, and output is never sent twice", async () => {
+  test("output without an answer is sent again with the same id (B4a)", async () => {
     const { edge, client } = await startClient();
+    edge.answer = () => (edge.requests.length < 3 ? "drop" : { body: receipt(2) });
+    await client.reporter("render-42").output("a");
+    const bodies = edge.requests.map((request) => request.json());
+    expect(bodies).toEqual(
+      Array(3).fill({ delta: "a", id: expect.stringMatching(/^[0-9a-f]{32}$/) }),
+    );
+    expect(new Set(bodies.map(({ id }) => id)).size).toBe(1);
+  });
+
+  test("reports that wait for their turn when the client is closed are not sent", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => "hang";
+    const job = client.reporter("render-42");
+    const reports = [job.progress({ progress: 1 }), job.output("a"), job.complete()];
+    await expect.poll(() => edge.requests).toHaveLength(1);
+    client.close();
+    for (const report of reports) {
+      await expect(report).rejects.toMatchObject({ code: "connection_closed" });
+    }
+    edge.answer = () => ({ body: receipt(2) });
+    await client.reporter("render-43").output("b");
+    expect(edge.requests.map(({ path }) => path)).toEqual([
+      "/api/jobs/render-42/progress",
+      "/api/jobs/render-43/output",
+    ]);
+  });
+
+  test("a refused report does not hold back later ones, and neither does one without an answer", async () => {
+    const { edge, client } = await startClient({ timeout: 2_000 });
     edge.answer = ({ path }) => {
       if (path.endsWith("/output")) return "drop";
       if (path.endsWith("/fail")) return { body: backendJob("render-42") };
@@ -70,7 +99,8 @@ describe("a backend's job", () => {
     await expect(unanswered).rejects.toMatchObject({ code: "unreachable" });
     await failed;
     const kinds = edge.requests.map(({ path }) => path.split("/").at(-1));
-    expect(kinds).toEqual(["progress", "output", "fail"]);
+    expect([...new Set(kinds)]).toEqual(["progress", "output", "fail"]);
+    expect(kinds.filter((kind) => kind !== "output")).toHaveLength(2);
     expect(edge.requests.at(-1)?.json()).toEqual({ message: "No disk.", code: "disk_full" });
   });
 });

@@ -177,7 +177,8 @@ describe("the client with rooms", () => {
     const present: string[] = [];
     const events = room.events();
     room.subscribe({ onPresence: ({ type, user_id }) => present.push(`${type} ${user_id}`) });
-    await expect.poll(async () => (await room.presence()).users).toHaveLength(1);
+    const users = async () => (await room.presence()).users;
+    await expect.poll(users, { timeout: 10_000 }).toHaveLength(1);
     const sent = await broadcaster().broadcastProjectUpdated(id, { name: "Engine" });
     const { value } = await events.next();
     if (!value || value.type === "gap" || !isEvent(value, "project.updated")) {

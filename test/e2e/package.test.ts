@@ -1,6 +1,8 @@
 /// <reference lib="dom" />
 import { execFile } from "node:child_process";
 import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -29,6 +31,7 @@ const run = promisify(execFile);
 let folder: string;
 let app: string;
 let browser: Browser;
+let printed: string;
 let packed: { filename: string; size: number; files: { path: string }[] };
 
 beforeAll(async () => {
@@ -44,7 +47,9 @@ beforeAll(async () => {
   const dependencies = { ...Object.fromEntries(versions), dialout: `file:../${packed.filename}` };
   const about = { name: "app", private: true, type: "module", dependencies };
   await writeFile(join(app, "package.json"), JSON.stringify(about));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund"], { cwd: app });
+  const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"];
+  const { stderr } = await run("npm", install, { cwd: app });
+  printed = stderr;
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"],
@@ -86,6 +91,24 @@ describe("the package as npm packs it", () => {
       expect(installed).not.toContain(name);
     }
     for (const name of ["zod", "partysocket", "ws"]) expect(installed).toContain(name);
+  });
+
+  it("can be installed with Node.js 20 without a warning", async () => {
+    expect(printed).not.toMatch(/EBADENGINE|dialout/);
+    const read = async (name: string) =>
+      JSON.parse(await readFile(join(app, "node_modules", name, "package.json"), "utf8"));
+    const needed = ["dialout"];
+    for (const name of needed) {
+      const { engines = {}, dependencies = {} } = await read(name);
+      const [, least = "0"] = String(engines.node ?? "").match(/^>=\s*(\d+)/) ?? [];
+      expect([name, engines.node, Number(least) <= 20]).toEqual([name, engines.node, true]);
+      expect(engines.node ?? ">=0").toMatch(/^>=/);
+      needed.push(...Object.keys(dependencies).filter((found) => !needed.includes(found)));
+    }
+    const { scripts } = await read("dialout");
+    for (const script of ["preinstall", "install", "postinstall", "prepare"]) {
+      expect(Object.keys(scripts)).not.toContain(script);
+    }
   });
 
   it("type-checks in an app, including its own declarations", async () => {
@@ -138,5 +161,22 @@ describe("the package as npm packs it", () => {
     await expect.poll(() => shown("status"), { timeout: 30_000 }).toBe("completed");
     expect(await shown("output")).not.toBe("");
     expect(await shown("result")).toContain("{");
+    const answered: string[] = [];
+    const other = createServer(({ url = "" }, response) => {
+      answered.push(url);
+      response.end("<!doctype html><title>Another server</title>");
+    });
+    await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void other.close());
+    const { port: otherPort } = other.address() as AddressInfo;
+    for (const [at, expected] of [
+      [`http://127.0.0.1:${otherPort}`, "not_an_edge"],
+      [`http://127.0.0.1:${await freePort()}`, "unreachable"],
+      [edge.url, "closed"],
+    ]) {
+      await page.goto(`http://127.0.0.1:${port}/?edge=${at}&space=no-such-space`);
+      await expect.poll(() => shown("connection"), { timeout: 20_000 }).toContain(expected);
+    }
+    expect(await shown("connection")).toContain("There is no such space");
   });
 });

@@ -51,6 +51,19 @@ describe("a backend on the job's socket", () => {
     expect(await readJob(id)).toMatchObject({ progress: 0 });
   });
 
+  it("may send output again with its id: it is stored once, by HTTP and by socket (B4a)", async () => {
+    const id = await makeJob();
+    const backend = await followCaughtUp(id, "", OPERATOR);
+    const first = await reportOk(id, "output", { delta: "a", id: "one" });
+    expect(await reportOk(id, "output", { delta: "b" })).toMatchObject({ offset: 4 });
+    expect(await reportOk(id, "output", { delta: "a", id: "one" })).toMatchObject({
+      offset: first.offset,
+    });
+    backend.send({ type: "output", delta: "a", id: "one", ref: 1 });
+    expect(await backend.next("ack")).toMatchObject({ ref: 1, offset: first.offset });
+    expect(await readJob(id)).toMatchObject({ output: "ab" });
+  });
+
   it("may send many reports in one turn: each is stored and acknowledged, in order (B9, B9a)", async () => {
     const id = await makeJob();
     const backend = await followCaughtUp(id, "", OPERATOR);

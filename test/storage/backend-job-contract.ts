@@ -55,6 +55,19 @@ export function backendJobContract(withSql: WithSql): void {
         );
       }));
 
+    it("remembers the ids of outputs, before and after the end (B4a)", () =>
+      withSql((sql) => {
+        const store = openStore(sql);
+        const output = reportOf({ type: "output", delta: "a", id: "one" });
+        const { job, events } = play([{ wait: 1, report: output }]);
+        store.add(job, events);
+        expect(store.read()?.recentOutputs).toEqual([{ id: "one", offset: 3 }]);
+        const { job: over } = reported(job, reportOf({ type: "complete" }), START);
+        store.update(over, []);
+        expect(store.read()).toEqual(over);
+        expect(store.read()?.recentOutputs).toEqual([{ id: "one", offset: 3 }]);
+      }));
+
     it("stores one report after the other", () =>
       withSql((sql) => {
         const store = openStore(sql);

@@ -92,16 +92,20 @@ export interface FakeRequest {
   json(): Record<string, unknown>;
 }
 
-/** The answer to one request; `drop` cuts the connection instead. */
+/** The answer to one request, as JSON or as a page of another server; `drop` cuts the connection instead. */
 export type FakeAnswer =
   | { status?: number; body?: unknown; headers?: Record<string, string> }
-  | "drop";
+  | { status?: number; html: string }
+  | "drop"
+  | "hang";
 
 /** A server for `dialout.v1` on real sockets. It sends only what a test gives it. */
 export class FakeSubscriberEdge {
   readonly url: string;
   readonly requests: FakeRequest[] = [];
   answer: (request: FakeRequest) => FakeAnswer = () => problem(404, "not_found");
+  /** JSON text with which every request is answered, if it is set. */
+  text: string | null = null;
   private readonly server: Server;
   private readonly sockets = new WebSocketServer({
     noServer: true,
@@ -121,9 +125,19 @@ export class FakeSubscriberEdge {
       const { method = "", headers } = request;
       const received = { method, path, query, headers, body, json: () => JSON.parse(String(body)) };
       this.requests.push(received);
+      if (this.text !== null) {
+        response.end(this.text);
+        return;
+      }
       const answer = this.answer(received);
+      if (answer === "hang") return;
       if (answer === "drop") {
         request.socket.destroy();
+        return;
+      }
+      if ("html" in answer) {
+        response.writeHead(answer.status ?? 200, { "content-type": "text/html" });
+        response.end(answer.html);
         return;
       }
       response.writeHead(answer.status ?? 200, answer.headers);

@@ -39,7 +39,7 @@ test("the pill shows the worker's state, or the page's own state without a conne
     status: { worker: "reconnecting", queue_size: 0, processing: 0, estimated_wait_s: null },
   };
   expect(pillOf(state).text).toBe("Reconnecting — not connected");
-  expect(pillOf({ ...state, link: { kind: "lost" } }).text).toBe(
+  expect(pillOf({ ...state, link: { kind: "lost", reason: null } }).text).toBe(
     "Offline: trying to reach the edge",
   );
 });

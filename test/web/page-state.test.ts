@@ -14,6 +14,7 @@ import {
   reduce,
   spaceSince,
 } from "../../src/web/page-state.ts";
+import { shownRefusal, submitTrouble } from "../../src/web/wording.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 const JOB = "attic.01JADE00000000000000000001";
@@ -66,7 +67,7 @@ const attached = run(
   spaceConnection("s1", 4, false),
   status(4, 2),
 );
-const sending = run(attached, { kind: "submit.sent", ref: "r1", by: "socket", label: "a poem" });
+const sending = run(attached, { kind: "submit.sent", ref: "r1", label: "a poem" });
 
 function jobOf(state: PageState, id = JOB): TabJob {
   const job = state.jobs.find((known) => known.id === id);
@@ -92,7 +93,11 @@ describe("the state of the space", () => {
   });
 
   test("a recovered socket continues where the last one stopped (C9)", () => {
-    const after = run(attached, { kind: "link.lost" }, spaceConnection("s1", 9, true));
+    const after = run(
+      attached,
+      { kind: "link.lost", reason: null },
+      spaceConnection("s1", 9, true),
+    );
     expect(spaceSince(after)).toBe("s1:4");
   });
 
@@ -144,7 +149,12 @@ describe("a followed job", () => {
   });
 
   test("recovered: true keeps the old output and continues after it (C9)", () => {
-    const again = run(begun, { kind: "link.lost" }, connection(5, true), output(4, " a"));
+    const again = run(
+      begun,
+      { kind: "link.lost", reason: null },
+      connection(5, true),
+      output(4, " a"),
+    );
     expect(jobOf(again).output).toBe("Once upon a");
   });
 
@@ -243,48 +253,82 @@ describe("what is followed after a reconnect", () => {
 });
 
 describe("submitting", () => {
+  const job = { id: OTHER, queue_position: 3, input: {}, files: [] } as unknown as JobResource;
+  const no = { code: "worker_not_connected", message: "No worker is connected." };
+
   test("an accepted job is the newest of the list", () => {
-    const frame = {
-      type: "accepted",
-      ref: "r1",
-      job_id: OTHER,
-      queue_position: 3,
-      epoch: "e",
-    } as const;
-    const taken = run(sending, frame);
-    expect(taken.jobs.map((job) => job.id)).toEqual([OTHER, JOB]);
+    const answer = { kind: "submit.answered", ref: "r1", job } as const;
+    const taken = run(sending, answer);
+    expect(taken.jobs.map(({ id }) => id)).toEqual([OTHER, JOB]);
     expect(jobOf(taken, OTHER)).toMatchObject({ label: "a poem", phase: { position: 3 } });
     expect(taken).toMatchObject({ submission: { kind: "idle" }, accepted: 1 });
-    expect(run(taken, frame)).toBe(taken);
+    expect(run(taken, answer)).toBe(taken);
   });
 
   test("a refusal names its reason and accepts nothing", () => {
-    const refused = run(sending, refusal({ ref: "r1", message: "No worker is connected." }));
+    const refused = run(sending, { kind: "submit.refused", ref: "r1", ...no });
     const submission = { kind: "refused", code: "worker_not_connected" };
     expect(refused).toMatchObject({ submission, accepted: 0 });
   });
 
   test("the answer to another submit changes nothing", () => {
-    expect(run(sending, refusal({ ref: "r0" }))).toBe(sending);
+    expect(run(sending, { kind: "submit.refused", ref: "r0", ...no })).toBe(sending);
+    expect(run(sending, { kind: "submit.delayed", ref: "r0", trouble: "Slow." })).toBe(sending);
   });
 
-  test("a socket lost before the answer leaves it open whether the job was taken", () => {
-    const lost = run(sending, { kind: "link.lost" });
-    expect(lost.submission).toMatchObject({ kind: "refused", code: "connection_lost" });
+  test("a submit outlives the socket, and says why it has not arrived until it can again", () => {
+    const delayed = run(
+      sending,
+      { kind: "link.lost", reason: null },
+      { kind: "submit.delayed", ref: "r1", trouble: "The edge can't be reached." },
+    );
+    expect(submitTrouble(delayed)).toBe("The edge can't be reached. Trying again…");
+    const back = run(delayed, { kind: "link.opened" });
+    expect(submitTrouble(back)).toBeNull();
+    expect(back.submission.kind).toBe("sending");
+    expect(run(back, { kind: "submit.answered", ref: "r1", job }).accepted).toBe(1);
   });
 
-  test("an upload outlives the socket", () => {
-    const event = { kind: "submit.sent", ref: "r2", by: "http", label: "cat.png" } as const;
-    const uploading = run(attached, event, { kind: "link.lost" });
-    expect(uploading.submission.kind).toBe("sending");
-    const job = { id: OTHER, queue_position: 1, input: {}, files: [] } as unknown as JobResource;
-    const taken = run(uploading, { kind: "submit.answered", ref: "r2", job });
-    expect(jobOf(taken, OTHER).label).toBe("cat.png");
+  test("a submit that was stopped leaves the form as it is", () => {
+    const stopped = run(sending, { kind: "submit.stopped", ref: "r1" });
+    expect(stopped).toMatchObject({
+      submission: { kind: "refused", code: "stopped" },
+      accepted: 0,
+    });
   });
 
   test("changing the draft removes the refusal", () => {
-    const refused = run(sending, refusal({ ref: "r1" }));
+    const refused = run(sending, { kind: "submit.refused", ref: "r1", ...no });
     expect(run(refused, { kind: "draft.changed" }).submission.kind).toBe("idle");
     expect(run(sending, { kind: "draft.changed" })).toBe(sending);
+  });
+
+  test("a refusal for lack of a worker is not shown while one is connected", () => {
+    const refused = run(sending, { kind: "submit.refused", ref: "r1", ...no });
+    expect(shownRefusal(refused)).toBeNull();
+    expect(shownRefusal({ ...refused, status: null })).toMatchObject(no);
+  });
+});
+
+describe("the connection", () => {
+  test("keeps the reason of a break while it is dialed again", () => {
+    const reason = "The edge can't be reached.";
+    const lost = run(attached, { kind: "link.lost", reason: null }, { kind: "link.lost", reason });
+    expect(run(lost, { kind: "link.lost", reason: null })).toBe(lost);
+    expect(lost.link).toEqual({ kind: "lost", reason });
+    expect(run(lost, { kind: "link.opened" }).link).toEqual({ kind: "open" });
+  });
+
+  test("says why the space has not loaded, until it has", () => {
+    const waiting = run(initialState([]), { kind: "space.delayed", trouble: "Nobody answers." });
+    expect(waiting.space).toEqual({ kind: "loading", trouble: "Nobody answers." });
+    const resource = { ...DEFAULT_SETTINGS, name: "attic" } as SpaceResource;
+    const loaded = run(waiting, { kind: "space.loaded", resource });
+    expect(run(loaded, { kind: "space.delayed", trouble: "Again." })).toBe(loaded);
+  });
+
+  test("a cancel that was refused can be asked again once there is a connection", () => {
+    const refused = run(attached, { kind: "cancel.refused", id: JOB, message: "No." });
+    expect(jobOf(run(refused, { kind: "link.opened" })).cancel.kind).toBe("none");
   });
 });

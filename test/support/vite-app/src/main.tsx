@@ -8,7 +8,7 @@ const client = new DialoutClient({ url: query.get("edge") ?? "" });
 const space = query.get("space") ?? "";
 
 function App() {
-  const { status, link } = useSpace(client, space);
+  const { status, link, connection, error } = useSpace(client, space);
   const [job, setJob] = useState<JobHandle | null>(null);
   const [problem, setProblem] = useState("");
   const submit = async () => {
@@ -21,6 +21,9 @@ function App() {
   return (
     <main>
       <p data-testid="worker">{status?.worker ?? link}</p>
+      <p data-testid="connection">
+        {connection.state} {error?.message}
+      </p>
       <button type="button" data-testid="submit" onClick={submit}>
         Submit
       </button>

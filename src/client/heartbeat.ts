@@ -1,0 +1,83 @@
+/** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
+const HEARTBEAT_MS = 20_000;
+/** How often the clock is read. A machine that slept reads a much later time than it expects. */
+const TICK_MS = 5_000;
+/** How long the answer to a ping may take if there is a reason to doubt the connection. */
+const DOUBT_MS = 5_000;
+
+interface HeartbeatHandlers {
+  ping(): void;
+  /** Nothing came back: the connection is dead, although nobody closed it. */
+  onDead(): void;
+}
+
+/** Finds out that a connection is dead. A socket itself may not notice for many minutes. */
+export class Heartbeat {
+  readonly #handlers: HeartbeatHandlers;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #doubt: ReturnType<typeof setTimeout> | undefined;
+  #hasReceived = false;
+  #ticks = 0;
+  #tickedAt = 0;
+
+  constructor(handlers: HeartbeatHandlers) {
+    this.#handlers = handlers;
+  }
+
+  /** Call when a connection has opened. */
+  start(): void {
+    this.stop();
+    this.#hasReceived = true;
+    this.#ticks = 0;
+    this.#tickedAt = Date.now();
+    this.#timer = setInterval(() => this.#onTick(), TICK_MS);
+    globalThis.document?.addEventListener("visibilitychange", this.#onVisible);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#trust();
+    globalThis.document?.removeEventListener("visibilitychange", this.#onVisible);
+  }
+
+  /** Call for everything that arrives. */
+  onReceive(): void {
+    this.#hasReceived = true;
+    this.#trust();
+  }
+
+  readonly #onVisible = (): void => {
+    if (globalThis.document?.visibilityState === "visible") this.#check();
+  };
+
+  #onTick(): void {
+    const now = Date.now();
+    const late = now - this.#tickedAt - TICK_MS;
+    this.#tickedAt = now;
+    if (late > TICK_MS) this.#check();
+    this.#ticks += 1;
+    if (this.#ticks % (HEARTBEAT_MS / TICK_MS) !== 0) return;
+    if (!this.#hasReceived) {
+      this.#handlers.onDead();
+      return;
+    }
+    this.#hasReceived = false;
+    this.#handlers.ping();
+  }
+
+  /** The page was hidden, or the machine slept: the connection may have died meanwhile. */
+  #check(): void {
+    if (this.#doubt !== undefined || this.#timer === undefined) return;
+    this.#doubt = setTimeout(() => {
+      this.#doubt = undefined;
+      this.#handlers.onDead();
+    }, DOUBT_MS);
+    this.#handlers.ping();
+  }
+
+  #trust(): void {
+    clearTimeout(this.#doubt);
+    this.#doubt = undefined;
+  }
+}
