@@ -35,7 +35,7 @@ export function exceededLimit(job: QueuedJob | ProcessingJob, now: Instant): Lim
 
 /** The latest time at which the attempt is taken back: the `deadline` in the worker's `job` frame. */
 export function attemptDeadline(job: ProcessingJob): Instant {
-  return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS);
+  return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS) + job.awayMs;
 }
 
 function queuedLimits(job: QueuedJob): Limit[] {
@@ -80,6 +80,14 @@ export function latestEnd(job: ProcessingJob): Instant {
 
 function cancelDeadline({ requestedAt }: { requestedAt: Instant }): Instant {
   return requestedAt + CANCEL_CONFIRM_S * 1_000;
+}
+
+/**
+ * How much more time an attempt gets because the edge was away for `awayMs`. The grace counts too: its worker
+ * may need all of it to come back.
+ */
+export function extraMs(job: ProcessingJob, awayMs: number): number {
+  return awayMs + wholeMs(job.limits.reconnectGraceS);
 }
 
 /** Seconds, possibly fractional, as whole milliseconds, rounded up so that no limit ends early. */
