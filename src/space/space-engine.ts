@@ -152,7 +152,7 @@ export class SpaceEngine {
     const { jobUlid } = subscriber;
     if (jobUlid !== null) this.flushIfDeferred(jobUlid);
     // Before the job is read, because its worker may be one of them.
-    this.dropSilentWorkers();
+    this.checkWorkers();
     const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
     if (jobUlid !== null && job === null) return false;
     this.parts.status.publish(Date.now());
@@ -190,10 +190,10 @@ export class SpaceEngine {
       : this.parts.gate.pass(connection, false, handleClose);
   }
 
-  /** Drops workers whose lease has expired before the status is reported (decision 0010). */
-  dropSilentWorkers(): void {
-    if (!this.parts.workers.anySilent(Date.now())) return;
-    this.runNow(() => () => null);
+  /** Drops workers whose lease has expired before the status is reported (decision 0010), and tells those who watch. */
+  checkWorkers(): void {
+    if (!this.parts.workers.needsCheck(Date.now())) return;
+    this.runNow((now) => () => this.parts.deadlines.watchWorkers(now));
   }
 
   /** Call this when the monitor asks, which it does while somebody watches it: it is told when a lease expires. */

@@ -79,7 +79,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The space as `GET /api/spaces/:space` shows it. */
   async describe(caller: Caller): Promise<Reply> {
-    this.engine?.dropSilentWorkers();
+    this.engine?.checkWorkers();
     return this.answer(caller, (engine) => spaceBody(engine.core));
   }
 
@@ -111,7 +111,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
   async getReport(): Promise<Report | null> {
-    this.engine?.dropSilentWorkers();
+    this.engine?.checkWorkers();
     this.engine?.watchLeases();
     const report = this.currentReport();
     this.reporter.noteDelivered(report);
@@ -148,7 +148,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** The job as `GET /api/jobs/:id` shows it. */
   async job(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
-    this.engine?.dropSilentWorkers();
+    this.engine?.checkWorkers();
     return this.answer(caller, (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB);
   }
 
@@ -157,7 +157,7 @@ export class SpaceObject extends DurableObject<Env> {
     caller: Caller,
     filter: { status?: JobStatus; before?: string; limit: number },
   ): Promise<Reply> {
-    this.engine?.dropSilentWorkers();
+    this.engine?.checkWorkers();
     return this.answer(caller, (engine) => engine.parts.reads.page(filter));
   }
 

@@ -221,6 +221,16 @@ describe("a worker from which nothing comes", () => {
     expect((await worker.closed).code).toBe(1001);
   });
 
+  it("is told to the sockets of the space when somebody else's look shows its silence", async () => {
+    const space = await makeSpace();
+    await connectIdle(space);
+    const viewer = await watch(space);
+    await silence(space, SILENT_S);
+    expect((await statusOf(space)).worker_silent_s).toBeGreaterThanOrEqual(SILENT_S);
+    await viewer.next((frame) => frame.worker_silent_s !== undefined);
+    expect(await alarmIn(space)).toBeLessThanOrEqual(5);
+  });
+
   it("is reported again when its next ping has come, although pings don't wake the object (S19c)", async () => {
     const space = await makeSpace();
     const worker = await connectIdle(space);

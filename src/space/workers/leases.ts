@@ -26,10 +26,6 @@ export class Leases {
     this.lastFrameAt.delete(worker.attachment.id);
   }
 
-  hasExpired(worker: WorkerConnection, now: number): boolean {
-    return now >= this.endsAt(worker);
-  }
-
   /** For how many whole seconds nothing came from the worker; `null` if its ping is not overdue. */
   silenceOf(worker: WorkerConnection, now: number): number | null {
     const silentS = Math.floor((now - this.lastSignAt(worker)) / 1_000);

@@ -110,11 +110,13 @@ export class WorkerHandler {
     }
   }
 
-  /** Whether any worker's lease has expired. */
-  anySilent(now: number): boolean {
-    return this.core.connections
-      .readyWorkers()
-      .some((worker) => this.core.leases.hasExpired(worker, now));
+  /** Whether `checkLeases` would change anything. */
+  needsCheck(now: number): boolean {
+    return this.core.connections.readyWorkers().some((worker) => {
+      const silentS = this.core.leases.silenceOf(worker, now);
+      const { isSilent } = worker.attachment.state;
+      return (silentS !== null) !== isSilent || (silentS !== null && silentS >= LEASE_S);
+    });
   }
 
   /**
