@@ -167,7 +167,11 @@ function parseList(value: string): string[] {
 }
 
 function parseExitCodes(value: string): number[] {
-  return value.split(",").map((code) => parseWholeNumber(code.trim()));
+  return value.split(",").map((text) => {
+    const code = /^\s*\d{1,3}\s*$/.test(text) ? Number(text) : 0;
+    if (code >= 1 && code <= 255) return code;
+    throw new InvalidArgumentError("Exit codes are whole numbers from 1 to 255.");
+  });
 }
 
 try {

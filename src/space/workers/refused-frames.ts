@@ -23,7 +23,8 @@ export interface RefusedFrame extends Undecoded {
   frameType: Json | undefined;
 }
 
-export type ReadFrame = { ok: true; frame: WorkerFrame } | RefusedFrame;
+type TakenFrame = { ok: true; frame: WorkerFrame };
+export type ReadFrame = TakenFrame | RefusedFrame;
 
 /**
  * Reads the frames of a worker's message. Of a frame that can't be taken it finds out which attempt it is about,
@@ -31,6 +32,7 @@ export type ReadFrame = { ok: true; frame: WorkerFrame } | RefusedFrame;
  */
 export function readWorkerFrames(raw: string | ArrayBuffer, isBatch: boolean): ReadFrame[] {
   const decoded = isBatch ? decodeFrames(raw, workerFrame) : [decodeFrame(raw, workerFrame)];
+  if (decoded.every((frame): frame is TakenFrame => frame.ok)) return decoded;
   return decoded.flatMap((frame) => (frame.ok ? [frame] : readRefused(frame, raw, isBatch)));
 }
 
