@@ -97,9 +97,11 @@ const REPORTED_LENGTH = 1_000;
 export function failureMessage({ message, given, frameType }: RefusedFrame): string {
   const type = TYPES.includes(frameType) ? `\`${frameType}\`` : "frame";
   const { message: reported } = fieldsOf(given ?? null);
-  const words =
-    frameType === "fail" && typeof reported === "string"
-      ? ` The worker reported: ${reported.slice(0, REPORTED_LENGTH)}…`
-      : "";
+  const isReport = frameType === "fail" && typeof reported === "string";
+  const words = isReport ? ` The worker reported: ${shorten(reported)}` : "";
   return `The edge can't take a ${type} of the worker: ${message.replace(/\.$/, "")}.${words}`;
+}
+
+function shorten(text: string): string {
+  return text.length > REPORTED_LENGTH ? `${text.slice(0, REPORTED_LENGTH)}…` : text;
 }
