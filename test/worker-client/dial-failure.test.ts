@@ -16,7 +16,7 @@ async function firstWords(url: string): Promise<string> {
   const { ended, logged } = startWorker({ url }, { handler: async () => null });
   const refusal = ended.then((error) => (error instanceof Error ? error.message : ""));
   const line = expect
-    .poll(() => logged.find((line) => line.includes("trying again")))
+    .poll(() => logged.find((line) => line.includes("trying again")), { timeout: 20_000 })
     .toBeDefined()
     .then(() => logged.find((line) => line.includes("trying again")) ?? "");
   return Promise.race([refusal, line]);
