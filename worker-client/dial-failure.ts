@@ -77,8 +77,8 @@ const NETWORK_MESSAGES: Record<string, string> = {
   ECONNRESET: "connection reset by",
 };
 
-/** The codes of OpenSSL if what answers `https:` does not speak TLS. */
-const NOT_TLS = /^(EPROTO|ERR_SSL_(WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|HTTP_REQUEST))$/;
+/** What OpenSSL says if what answers `https:` does not speak TLS. */
+const NOT_TLS = /wrong version number|packet length too long|http request/i;
 
 /** The codes of a certificate that is not trusted, or not of this host. */
 const CERTIFICATE = /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ISSUER|ERR_TLS_CERT_ALTNAME_INVALID/;
@@ -88,11 +88,15 @@ export function describeFailure(error: Error, url: string): string {
   const code = "code" in error ? String(error.code) : "";
   const { host, protocol } = new URL(url);
   const isSecure = protocol === "https:";
-  if (isSecure && NOT_TLS.test(code)) return speaks("http", url);
+  if (isSecure && NOT_TLS.test(error.message)) return speaks("http", url);
+  if (code === "EPROTO") return `the TLS handshake with ${host} failed: ${lastPart(error.message)}`;
   if (!isSecure && code.startsWith("HPE_")) return speaks("https", url);
   if (isSecure && CERTIFICATE.test(code)) {
     const trust = "NODE_EXTRA_CA_CERTS=<file> makes this machine trust another authority";
     return `the certificate of ${host} is not accepted: ${error.message} (${code}); ${trust}`;
+  }
+  if (/subprotocol|sec-websocket/i.test(error.message)) {
+    return `${host} answers, but is no Dialout edge (${error.message})`;
   }
   const words = NETWORK_MESSAGES[code];
   if (words === undefined) return error.message || code || "the connection failed";
@@ -106,7 +110,17 @@ function withoutQuery(url: string): string {
 }
 
 function speaks(protocol: "http" | "https", url: string): string {
-  return `${new URL(url).host} speaks ${protocol}: use ${withProtocol(protocol, url)}`;
+  return `${new URL(url).host} speaks ${protocol}, it seems: use ${withProtocol(protocol, url)}`;
+}
+
+/** OpenSSL's messages are lists of places in its code, and end with what is wrong. */
+function lastPart(message: string): string {
+  return (
+    message
+      .trim()
+      .split(":")
+      .findLast((part) => /[a-z] [a-z]/i.test(part)) ?? message
+  );
 }
 
 function withProtocol(protocol: "http" | "https", url: string): string {

@@ -4,6 +4,7 @@ import { closeQuietly } from "../objects/close-quietly.ts";
 import { socketHeaders } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
+import { whyNotJson } from "../protocol/broken-json.ts";
 import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
@@ -93,7 +94,8 @@ function parseFilterJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw new ProblemError("invalid_request", "filter: must be JSON.");
+    const detail = `filter: must be JSON: ${whyNotJson(text)}.`;
+    throw new ProblemError("invalid_request", detail);
   }
 }
 

@@ -50,8 +50,8 @@ function endOfString(text: string, start: number): number {
   return -1;
 }
 
-/** A field of an object; its name may lack the quotes, as in JavaScript. */
-const FIELD = /^\s*(?:"([^"\\]{0,60})"|'([^'\\]{0,60})'|([A-Za-z_]\w{0,59}))\s*:\s*/;
+/** A field of an object; its name may lack the quotes, as in JavaScript, and Ruby writes `=>`. */
+const FIELD = /^\s*(?:"([^"\\]{0,60})"|'([^'\\]{0,60})'|([A-Za-z_]\w{0,59}))\s*(?::|=>)\s*/;
 
 /** What stands for each field of the object that a text begins with. Fields that are cut off are left out. */
 export function readFields(text: string): Map<string, string[]> {
@@ -97,7 +97,7 @@ export function whyNotJson(text: string): string {
   const { bare, isWhole } = withoutStrings(text);
   const literal = LITERAL.exec(bare)?.[1];
   if (bare.includes("''")) {
-    return "it has single quotes: JSON has double quotes, as Python's json.dumps() writes them";
+    return "it has single quotes: JSON has double quotes, as json.dumps() and JSON.stringify() write them";
   }
   if (literal !== undefined)
     return `it has ${literal}, which JSON doesn't have: send null or a text`;

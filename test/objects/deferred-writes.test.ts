@@ -99,6 +99,22 @@ describe("a job of a space whose jobs end within milliseconds", () => {
     expect(await getJob(id)).toMatchObject({ status: "completed", result: "done", attempt: 1 });
   });
 
+  it("is stored with its failure if its worker sends a result that can't be taken (W30a)", async () => {
+    const { space, ...peers } = await makeSpaceWithHistory(1);
+    const id = await submitToWorker(peers);
+    expect(await storedStatuses(space)).toEqual([]);
+    peers.worker.send(`{"type":"result","job_id":"${id}","attempt":1,"output":NaN}`);
+    expect(await peers.worker.next("stale")).toMatchObject({ job_id: id });
+    expect(await storedStatuses(space)).toEqual(["failed"]);
+    const frames = await peers.client.until(({ status }) => status === "failed");
+    expect(frames.filter(isAbout(id)).map(({ type }) => type)).toEqual([
+      "accepted",
+      "progress",
+      "progress",
+      "progress",
+    ]);
+  });
+
   it("is stored and accepted without its result if the result is late (S9)", async () => {
     const { space, ...peers } = await makeSpaceWithHistory(1);
     const id = await submitToWorker(peers);

@@ -33,6 +33,7 @@ async function expectServing(space: { name: string }, worker: TestSocket): Promi
 }
 
 const nested = "[".repeat(70) + "]".repeat(70);
+const POLL = { timeout: 20_000 };
 const TOO_LARGE = "x".repeat(LIMITS.frameBytes + 1);
 
 describe("a frame about an attempt that the edge can't take", () => {
@@ -194,7 +195,7 @@ describe("a frame about an attempt that the edge can't take", () => {
     await worker.next("registered");
     const jobs = [await submit(space.name), await submit(space.name), await submit(space.name)];
     const [first, second, third] = jobs.map(({ id }) => id) as [string, string, string];
-    await expect.poll(async () => (await getJob(third)).status).toBe("processing");
+    await expect.poll(async () => (await getJob(third)).status, POLL).toBe("processing");
     const result = (job_id: string) =>
       JSON.stringify({ type: "result", job_id, attempt: 1, output: 1 });
     worker.send(`{"type":"batch","frames":[${result(first)},${nan(second)},${result(third)}]}`);
@@ -203,7 +204,7 @@ describe("a frame about an attempt that the edge can't take", () => {
       [second, "failed"],
       [third, "completed"],
     ] as const) {
-      await expect.poll(async () => (await getJob(id)).status).toBe(status);
+      await expect.poll(async () => (await getJob(id)).status, POLL).toBe(status);
     }
     const next = await submit(space.name);
     await worker.next((message) => JSON.stringify(message).includes(next.id));

@@ -65,6 +65,7 @@ describe("options", () => {
     ],
     [["demo", "--space", "a", "--token", TOKEN, "--url", "wss://e/x"], "write https://e/x"],
     [["demo", "--space", "a", "--token", TOKEN, "--url", "http://e/spaces/b"], "of the space b"],
+    [["exec", "--retryable-exit-codes", "75,300", ...ECHO], "from 1 to 255"],
     [["exec", "--", "no-such-program-anywhere"], "in no folder of PATH"],
     [["exec", "--", "no-such-program-anywhere --fast"], "each argument separately"],
     [["exec", "--", "./no-such-program"], "there is no file ./no-such-program"],

@@ -16,7 +16,7 @@ async function firstWords(url: string): Promise<string> {
   const { ended, logged } = startWorker({ url }, { handler: async () => null });
   const refusal = ended.then((error) => (error instanceof Error ? error.message : ""));
   const line = expect
-    .poll(() => logged.find((line) => line.includes("trying again")))
+    .poll(() => logged.find((line) => line.includes("trying again")), { timeout: 20_000 })
     .toBeDefined()
     .then(() => logged.find((line) => line.includes("trying again")) ?? "");
   return Promise.race([refusal, line]);
@@ -26,7 +26,7 @@ describe("a worker that dials", () => {
   test("https: where http is spoken is told so", async () => {
     const host = await listen(createServer());
     expect(await firstWords(`https://${host}`)).toContain(
-      `${host} speaks http: use http://${host}`,
+      `${host} speaks http, it seems: use http://${host}`,
     );
   });
 
@@ -55,7 +55,7 @@ describe("a worker that dials", () => {
     [
       "a proxy that wants https",
       (_, response) => response.writeHead(400).end("The plain HTTP request was sent to HTTPS port"),
-      "speaks https: use https://",
+      "speaks https, it seems: use https://",
     ],
     [
       "a space that doesn't exist",
@@ -71,11 +71,29 @@ describe("a worker that dials", () => {
   });
 });
 
+const OPENSSL = "write EPROTO 00A7:error:0A00010B:SSL routines:ssl3_get_record";
+
+test.each([
+  [`${OPENSSL}:wrong version number:`, "speaks http, it seems: use http://edge.example/x"],
+  [
+    `${OPENSSL}:tlsv1 alert internal error:`,
+    "the TLS handshake with edge.example failed: tlsv1 alert",
+  ],
+])("the failure of TLS %s is told in words", (message, words) => {
+  const error = Object.assign(new Error(message), { code: "EPROTO" });
+  expect(describeFailure(error, "https://edge.example/x?token=secret")).toContain(words);
+});
+
+test("an answer that is no upgrade to the protocol is told in words", () => {
+  expect(describeFailure(new Error("Server sent no subprotocol"), "http://edge.example")).toContain(
+    "edge.example answers, but is no Dialout edge",
+  );
+});
+
 test.each([
   ["DEPTH_ZERO_SELF_SIGNED_CERT", "the certificate of edge.example is not accepted"],
   ["CERT_HAS_EXPIRED", "the certificate of edge.example is not accepted"],
   ["ERR_TLS_CERT_ALTNAME_INVALID", "the certificate of edge.example is not accepted"],
-  ["EPROTO", "edge.example speaks http: use http://edge.example/x"],
   ["ECONNREFUSED", "nothing listens at edge.example"],
   ["ESTRANGE", "strange"],
 ])("the failure %s is told in words", (code, words) => {

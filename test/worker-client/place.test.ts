@@ -19,7 +19,7 @@ describe("a worker that finds every place taken", () => {
     const { worker, ended, logged } = startWorker(edge, { handler, waitForPlace: true });
     for (let dial = 0; dial < 3; dial += 1) await refusePlace(await edge.connection());
     await (await edge.connection()).welcome();
-    await expect.poll(() => logged.join("\n")).toContain("connected: serving");
+    await expect.poll(() => logged.join("\n"), { timeout: 20_000 }).toContain("connected: serving");
     expect(logged.find((line) => line.includes("Waiting"))).toMatch(
       /^Another worker serves the space echo\. Waiting until there is a place for this one; dialing again in 0\.0 s$/,
     );

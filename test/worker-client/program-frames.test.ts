@@ -22,6 +22,9 @@ describe("a line that is meant as a frame and isn't one", () => {
     ['{"type":"result","output":1,}', "malformed", "comma"],
     ['{"type":"result","output":{"a":1}', "malformed", "too early"],
     ['{"type":"result"', "malformed", "too early"],
+    ['{"type":"result', "malformed", "too early"],
+    ["{ type: 'result', output: [ 1 ] }", "malformed", "JSON.stringify()"],
+    ['{"type"=>"result", "output"=>1}', "malformed", "not valid JSON"],
     ['{"type":"output","delta":"cut o', "malformed", "too early"],
     ['{"type":"output","delta":1}{"type":"result","output":2}', "malformed", "after its end"],
     ['{type:"result",output:1}', "malformed", "double quotes"],
@@ -43,6 +46,10 @@ describe("a line that is meant as a frame and isn't one", () => {
     });
   });
 
+  test("is an error if JavaScript printed an object over several lines", () => {
+    expect(read("{\r\n", "  type: 'result',\r\n")).toMatchObject({ type: "malformed" });
+  });
+
   test("is shown shortened if it is long", () => {
     const found = read(`{"type":"result","output":"${"x".repeat(9_000)}`);
     expect(found?.type === "malformed" && found.message.length).toBeLessThan(300);
@@ -55,6 +62,8 @@ describe("a line of text", () => {
     "{",
     "{}",
     '{"type":"weather"}',
+    '{"type":"resul',
+    '{"type":"results',
     '{"type":"weather","output":NaN}',
     '{"kind":"result","output":NaN}',
     '{"a":{"type":"result"},"b":NaN}',

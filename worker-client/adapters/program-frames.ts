@@ -34,7 +34,10 @@ const TYPES: readonly unknown[] = programFrame.options.map((option) => option.sh
 const TEXT: ProgramLine = { type: "text" };
 
 /** The line of a frame that is written over several lines which has its type, if it is the first after the `{`. */
-const TYPE_LINE = /^\s*["']type["']\s*:\s*("\w+"|'\w+')\s*,?\s*$/;
+const TYPE_LINE = /^\s*["']?type["']?\s*:\s*("\w+"|'\w+')\s*,?\s*$/;
+
+/** A line that is cut off in its type, right before the closing quote. */
+const CUT_LINE = /^\s*\{\s*["']?type["']?\s*:\s*["'](\w+)\s*$/;
 
 /** Reads the lines of one program, in order. */
 export class ProgramLineReader {
@@ -56,7 +59,7 @@ export class ProgramLineReader {
 function readObject(line: string): ProgramLine {
   const parsed = parseJson(line);
   if (!parsed.ok) {
-    const type = readString(readFields(line).get("type")?.[0]);
+    const type = readString(readFields(line).get("type")?.[0]) ?? CUT_LINE.exec(line)?.[1];
     if (!TYPES.includes(type)) return TEXT;
     const why = parsed.message === NOT_JSON ? whyNotJson(line) : parsed.message;
     return malformed(type, why, line);

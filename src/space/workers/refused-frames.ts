@@ -23,7 +23,8 @@ export interface RefusedFrame extends Undecoded {
   frameType: Json | undefined;
 }
 
-export type ReadFrame = { ok: true; frame: WorkerFrame } | RefusedFrame;
+type TakenFrame = { ok: true; frame: WorkerFrame };
+export type ReadFrame = TakenFrame | RefusedFrame;
 
 /**
  * Reads the frames of a worker's message. Of a frame that can't be taken it finds out which attempt it is about,
@@ -31,6 +32,7 @@ export type ReadFrame = { ok: true; frame: WorkerFrame } | RefusedFrame;
  */
 export function readWorkerFrames(raw: string | ArrayBuffer, isBatch: boolean): ReadFrame[] {
   const decoded = isBatch ? decodeFrames(raw, workerFrame) : [decodeFrame(raw, workerFrame)];
+  if (decoded.every((frame): frame is TakenFrame => frame.ok)) return decoded;
   return decoded.flatMap((frame) => (frame.ok ? [frame] : readRefused(frame, raw, isBatch)));
 }
 
@@ -95,9 +97,11 @@ const REPORTED_LENGTH = 1_000;
 export function failureMessage({ message, given, frameType }: RefusedFrame): string {
   const type = TYPES.includes(frameType) ? `\`${frameType}\`` : "frame";
   const { message: reported } = fieldsOf(given ?? null);
-  const words =
-    frameType === "fail" && typeof reported === "string"
-      ? ` The worker reported: ${reported.slice(0, REPORTED_LENGTH)}…`
-      : "";
+  const isReport = frameType === "fail" && typeof reported === "string";
+  const words = isReport ? ` The worker reported: ${shorten(reported)}` : "";
   return `The edge can't take a ${type} of the worker: ${message.replace(/\.$/, "")}.${words}`;
+}
+
+function shorten(text: string): string {
+  return text.length > REPORTED_LENGTH ? `${text.slice(0, REPORTED_LENGTH)}…` : text;
 }
