@@ -37,6 +37,11 @@ export function checkOptions({ url, space, token, concurrency = 1 }: RemoteWorke
   if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol)) {
     throw new InvalidOptions(`The edge's address must be an http: or https: URL, not "${url}".`);
   }
+  if (new URL(url).pathname !== "/") {
+    throw new InvalidOptions(
+      `The edge's address must have no path, such as https://dialout.example, and not "${url}": an edge is served at the root of a host name.`,
+    );
+  }
   const parsed = spaceName.safeParse(space);
   if (!parsed.success) {
     throw new InvalidOptions(
