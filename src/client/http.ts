@@ -161,13 +161,18 @@ function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   });
 }
 
-/** Returns the edge's refusal if the request fails with a final status (401, 403, 404); never rejects. */
+/**
+ * Returns the edge's refusal if the request fails with a final status (401, 403, 404); never rejects. An answer that
+ * is no problem (H2) comes from a proxy in between, for example while the edge behind it restarts.
+ */
 export async function refusalFor(probe: () => Promise<unknown>): Promise<DialoutError | null> {
   try {
     await probe();
     return null;
   } catch (error) {
     const refusal = asDialoutError(error, "unreachable");
-    return refusal.status !== null && [401, 403, 404].includes(refusal.status) ? refusal : null;
+    const { status, code } = refusal;
+    const isFinal = status !== null && [401, 403, 404].includes(status);
+    return isFinal && code !== `http_${status}` ? refusal : null;
   }
 }

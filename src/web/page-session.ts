@@ -174,8 +174,9 @@ export class PageSession {
   private async loadSpace(): Promise<void> {
     const answer = await getSpace(this.space);
     if (answer.ok) return this.dispatch({ kind: "space.loaded", resource: answer.value });
-    const { status, message } = answer.refusal;
-    if (status === null || !FINAL_STATUS.includes(status)) return;
+    const { status, code, message } = answer.refusal;
+    // An answer that is no problem (H2) comes from a proxy in between, and may be another one soon.
+    if (status === null || !FINAL_STATUS.includes(status) || code === `http_${status}`) return;
     this.dispatch({ kind: "space.unavailable", message });
     this.socket?.close();
   }
