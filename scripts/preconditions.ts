@@ -1,6 +1,7 @@
 /** What must hold before the edge can start; each failure ends the program with what to do about it. */
-import { accessSync, constants, mkdirSync } from "node:fs";
-import { createServer } from "node:net";
+import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HOST, PORT, STATE_FOLDER } from "./local.ts";
@@ -43,8 +44,32 @@ function describe({ code, message }: NodeJS.ErrnoException): string {
   }
 }
 
-/** Makes the folder of the edge's data if it is missing. */
-export function requireStateFolder(): void {
+/** Makes the folder of the edge's data if it is missing, and holds it: two edges would spoil each other's data. */
+export async function requireStateFolder(): Promise<void> {
+  requireWritable();
+  // A socket ends with the process that listens on it, even after a kill -9, while a file with a pid would stay.
+  const path = join(STATE_FOLDER, "in-use");
+  if (await answers(path)) {
+    fail(
+      `Another edge uses the data in ${STATE_FOLDER}. End it, or choose another folder: ` +
+        "DIALOUT_STATE=/path/to/folder npm start",
+    );
+  }
+  rmSync(path, { force: true });
+  // Where the path is too long for a socket, the folder is not held.
+  const holder = createServer((socket) => socket.end()).on("error", () => undefined);
+  holder.listen(path).unref();
+}
+
+function answers(path: string): Promise<boolean> {
+  const socket = connect(path);
+  return new Promise((resolve) => {
+    socket.once("connect", () => resolve(true)).once("error", () => resolve(false));
+    socket.once("close", () => resolve(false));
+  });
+}
+
+function requireWritable(): void {
   try {
     mkdirSync(STATE_FOLDER, { recursive: true });
     accessSync(STATE_FOLDER, constants.R_OK | constants.W_OK | constants.X_OK);

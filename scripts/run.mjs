@@ -17,7 +17,9 @@ if (major < LEAST[0] || (major === LEAST[0] && minor < LEAST[1])) {
   const newer = existsSync(new URL("../node_modules/.bin/node", import.meta.url))
     ? "there is one in node_modules, and `npm start`, `npm run` and `npm test` use it."
     : "run `npm install`, which puts one into node_modules; `npm start`, `npm run` and `npm test` use it.";
-  fail(`This needs Node.js ${LEAST.join(".")} or newer, and this is ${process.version}: ${newer}`);
+  fail(
+    `This needs Node.js ${LEAST.join(".")} or newer, and this is v${process.versions.node}: ${newer}`,
+  );
 }
 
 const [, , program, ...args] = process.argv;

@@ -5,7 +5,10 @@
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
 import process from "node:process";
+import { createInterface } from "node:readline";
+import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { stripVTControlCharacters } from "node:util";
 import { readSettings } from "./edge-settings.ts";
 import {
   DEMO_SPACE,
@@ -69,7 +72,7 @@ function readArguments(): boolean {
 
 async function main(): Promise<void> {
   await requireFreePort();
-  requireStateFolder();
+  await requireStateFolder();
   await migrate();
   if (!(await bringUp())) return;
   await ensureDemoSpace().catch((error: unknown) => {
@@ -131,10 +134,23 @@ function startEdge(): ChildProcess {
   // Any free port: two edges that start at once would choose the same one, and one of them fail.
   args.push("--inspector-port", "0");
   for (const [name, value] of Object.entries(settings)) args.push("--var", `${name}:${value}`);
-  const child = launch(WRANGLER, [...args, "--show-interactive-dev-session=false"], { env: QUIET });
+  args.push("--show-interactive-dev-session=false");
+  const child = launch(WRANGLER, args, { env: QUIET, isQuiet: true });
+  // This program's own checks, one a second, would fill the log.
+  const isCheck = /GET \/healthz .*200 OK/;
+  showLines(child.stdout, process.stdout, isCheck);
+  showLines(child.stderr, process.stderr, isCheck);
   // Its workerd must end with it, or it would keep the port.
   child.once("exit", () => killGroup(child));
   return child;
+}
+
+/** Passes on the lines that a program prints, without those that match `hidden`. */
+function showLines(from: Readable | null, to: Writable, hidden: RegExp): void {
+  if (from === null) return;
+  createInterface({ input: from }).on("line", (line) => {
+    if (!hidden.test(stripVTControlCharacters(line))) to.write(`${line}\n`);
+  });
 }
 
 /** Restarts the edge when it was killed or hangs: wrangler itself does not always recover. */

@@ -2,7 +2,9 @@
 // Checks the version before it loads what an older Node.js can't read, and could only print a stack about.
 const LEAST = 20;
 if (Number.parseInt(process.versions.node, 10) < LEAST) {
-  console.error(`dialout-worker needs Node.js ${LEAST} or newer, and this is ${process.version}.`);
+  console.error(
+    `dialout-worker needs Node.js ${LEAST} or newer, and this is v${process.versions.node}.`,
+  );
   process.exit(2);
 }
 await import("./program.ts");

@@ -6,7 +6,7 @@ import { describeFailure, describeRefusal } from "./dial-failure.ts";
 import type { LinkClose } from "./refusal.ts";
 
 export interface LinkTarget {
-  /** The edge's address, `http:` or `https:`, with a path if the edge is served under a path. */
+  /** The edge's address, `http:` or `https:`. */
   url: string;
   space: string;
   token: string;
@@ -59,8 +59,7 @@ export function connectAddress(target: Pick<LinkTarget, "url" | "space">): strin
   const address = new URL(target.url);
   address.protocol = address.protocol.replace("http", "ws");
   address.search = "?batch=1";
-  address.hash = "";
-  address.pathname = `${address.pathname.replace(/\/+$/, "")}/api/spaces/${target.space}/connect`;
+  address.pathname = `/api/spaces/${target.space}/connect`;
   return address.href;
 }
 

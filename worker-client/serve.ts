@@ -1,5 +1,6 @@
 import type { Adapter } from "./adapters/adapter.ts";
 import type { Log } from "./log.ts";
+import { whenNpxEnds } from "./npx.ts";
 import { WorkerRefused } from "./refusal.ts";
 import { describeStatistics } from "./statistics.ts";
 import { RemoteWorker } from "./worker.ts";
@@ -21,6 +22,10 @@ export async function serve(
     } else void worker.drain(signal).catch(() => {}); // run() reports the same error.
   };
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal);
+  // After a Ctrl-C in a terminal, which reaches both, npx ends while this worker drains.
+  whenNpxEnds(() => {
+    if (signals === 0) onSignal("SIGTERM");
+  });
   let refused = false;
   try {
     await worker.run();

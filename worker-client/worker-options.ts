@@ -52,6 +52,11 @@ export function checkOptions(options: RemoteWorkerOptions): void {
       `The edge's address is ${address.url}, without the path to a space: give the space as \`space\`.`,
     );
   }
+  if (new URL(url).pathname !== "/") {
+    throw new InvalidOptions(
+      `The edge's address must have no path, such as https://dialout.example, and not "${url}": an edge is served at the root of a host name.`,
+    );
+  }
   const parsed = spaceName.safeParse(space);
   if (!parsed.success) {
     throw new InvalidOptions(

@@ -74,8 +74,7 @@ async function openJob(c: AppContext): Promise<Response> {
 
 function requireUpgrade(c: AppContext): void {
   if (c.req.header("upgrade")?.toLowerCase() === "websocket") return;
-  // For the client; if it did send this, a proxy dropped it, which is what proxies do unless told otherwise.
-  c.header("upgrade", "websocket");
+  // If the client did send them, a proxy dropped them, which is what proxies do unless told otherwise.
   const detail =
     "This address is a WebSocket: send `Upgrade: websocket` and `Connection: Upgrade`. A proxy in between must " +
     "pass both on, with HTTP/1.1: docs/own-server.md has the lines for nginx.";

@@ -125,6 +125,17 @@ describe("following a job", () => {
     expect(edge.unasked).toBe(0);
   });
 
+  test("a refusal by a proxy in between does not end the subscription (W4a)", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => ({ status: 404, body: "404 page not found" });
+    edge.refuse(404);
+    const following = client.job(JOB_ID).follow({});
+    const socket = await edge.socket();
+    socket.send(connection(0, false), completed(1, 42));
+    socket.close(1000);
+    expect(await following.closed).toBeNull();
+  });
+
   test("the end is delivered even if every event was received before", async () => {
     const { edge, client } = await startClient();
     edge.answer = () => ({

@@ -5,6 +5,7 @@ import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
 import { ROOT } from "../../scripts/local.ts";
@@ -119,6 +120,21 @@ describe("behind nginx with TLS, as docs/own-server.md has it", () => {
     await expect.poll(() => text, { timeout: 30_000 }).toContain("first");
     expect((await operator.job(id)).status).toBe("processing");
     await worker.stop("SIGKILL");
+  });
+
+  it("the page of a space works: its scripts, its form and its socket", async () => {
+    const space = await operator.makeSpace();
+    await launchWorker(space, "console.log('from the worker')").prints("serving");
+    const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+    const args = ["--no-sandbox", "--disable-gpu", "--disable-quic"];
+    const browser = await chromium.launch({ executablePath, args });
+    onTestFinished(() => browser.close());
+    const page = await browser.newPage({ ignoreHTTPSErrors: true });
+    await page.goto(`${place.url}/spaces/${space.name}/`);
+    expect(page.url()).toBe(`${place.url}/spaces/${space.name}`);
+    await page.getByTestId("prompt").fill("hello");
+    await page.getByTestId("submit").click();
+    await page.getByText("from the worker").first().waitFor();
   });
 
   it("strangers have no local rights (H9c)", async () => {

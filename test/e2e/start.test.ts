@@ -51,6 +51,9 @@ describe("npm start", () => {
     const followed = await paste("/events");
     expect(followed).toContain("event: output");
     expect(followed).toContain('"status":"completed"');
+    // Its own checks, one a second, would fill the log.
+    expect(edge.program.printed).toContain("POST /api/spaces/demo/jobs");
+    expect(edge.program.printed).not.toContain("/healthz");
   });
 
   it("ends in order on Ctrl-C, and still has its jobs after a restart", async () => {

@@ -128,6 +128,20 @@ describe("a running worker", () => {
     expect(stderr()).not.toContain("\u001b");
   });
 
+  test("drains when the npx that runs it is killed, which passes no signal on (W28)", async () => {
+    const edge = await startEdge();
+    // As npx does: a program that starts a shell, which starts the worker.
+    const worker = `"${process.execPath}" "${CLI}" exec --url ${edge.url} --space ${SPACE} -- cat; true`;
+    const npx = spawn("sh", ["-c", `sh -c '${worker}'; true`], {
+      env: { ...process.env, DIALOUT_TOKEN: TOKEN, npm_lifecycle_event: "npx" },
+    });
+    const connection = await edge.connection();
+    await connection.welcome();
+    npx.kill("SIGKILL");
+    expect(await connection.next("drain")).toMatchObject({ reason: "SIGTERM" });
+    expect(await connection.closed).toBe(1000);
+  });
+
   test("ends at once on the second signal, and leaves neither program nor files behind (W28a)", async () => {
     const { child, edge, connection, exited, stderr } = await connectCli(SLEEP);
     await connection.dispatch({ files: [edge.serve("a.txt", Buffer.from("a"))] });

@@ -233,6 +233,7 @@ describe("refusals", () => {
 describe("options", () => {
   test.each([
     [{ url: "gopher://edge" }, "http: or https: URL"],
+    [{ url: "https://host.example/dialout" }, "must have no path"],
     [{ space: "Not A Name" }, "must be 1 to 63"],
     [{ token: "two words" }, "token"],
     [{ concurrency: 0 }, "whole number from 1"],
