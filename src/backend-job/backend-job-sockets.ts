@@ -8,6 +8,8 @@ const attachment = z.object({
   publish: z.boolean(),
   read: z.boolean(),
   expiresAt: z.number().nullable(),
+  /** Sockets that were opened by an earlier release don't say when. */
+  openedAt: z.number().default(0),
   /** Since when the socket waits for a job that does not exist yet, and which epoch that job will have. */
   pending: z.object({ since: z.number(), epoch: z.string() }).nullable(),
   /** When the socket is next sent a `ping`; `null` means never. */

@@ -6,6 +6,8 @@ const UNREPORTED_MS = 604_800_000;
 const PENDING_MS = 3_600_000;
 /** A client that has pinged before counts as gone after this long without a frame or ping, milliseconds. */
 const SILENT_MS = 180_000;
+/** A ping this soon after the opening doesn't show that more will come: clients that only listen send one (C16a). */
+const OPENING_MS = 10_000;
 
 /** When the job is erased, milliseconds since 1970. */
 export function erasedAt(job: BackendJob): number {
@@ -15,6 +17,7 @@ export function erasedAt(job: BackendJob): number {
 
 /** The times of a socket on which its deadlines depend, milliseconds since 1970. */
 export interface SocketTimes {
+  openedAt: number;
   /** Since when it waits for a job that does not exist yet; `null` if the job exists. */
   pending: { since: number } | null;
   /** When it is next sent a `ping`; `null` if it gets none. */
@@ -53,7 +56,7 @@ export function dueOf(
   if (times.pending !== null && now >= times.pending.since + PENDING_MS) return "unmade";
   const expiresAt = expiryOf(times, job);
   if (expiresAt !== null && now >= expiresAt) return "expired";
-  if (lastPingAt !== null && now >= Math.max(lastPingAt, times.heardAt) + SILENT_MS)
-    return "silent";
+  const pings = lastPingAt !== null && lastPingAt >= times.openedAt + OPENING_MS;
+  if (pings && now >= Math.max(lastPingAt, times.heardAt) + SILENT_MS) return "silent";
   return times.ping !== null && now >= times.ping.at ? "ping" : null;
 }

@@ -199,6 +199,7 @@ function attachmentFor(
   return {
     id: crypto.randomUUID(),
     ...rights,
+    openedAt: now,
     pending: null,
     ping: pingS === null ? null : { everyMs, at: now + everyMs },
     heardAt: now,

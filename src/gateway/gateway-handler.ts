@@ -121,7 +121,7 @@ export class GatewayHandler {
         return;
       case "unsubscribe":
         await answered;
-        this.subscriptions.unsubscribe(client, frame.room);
+        await this.subscriptions.leave(client, frame.room);
         this.send(client, { type: "unsubscribed", room: frame.room, ref: frame.ref });
         return;
       case "authenticate":
@@ -177,6 +177,7 @@ export class GatewayHandler {
     }
     try {
       const { id, offset } = await this.publisher.publish(client, room, event);
+      this.subscriptions.onPublished(client, room, offset);
       await answered;
       this.send(client, { type: "published", room, id, offset, ref });
     } catch (error) {

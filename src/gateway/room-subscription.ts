@@ -139,6 +139,17 @@ export class RoomSubscription {
     return delivered;
   }
 
+  /** Sends on the events up to this offset now, even if their delivery is still under way. */
+  async sendUpTo(offset: number): Promise<void> {
+    const sent = this.lastDelivery.then(async () => {
+      if (this.logEnd !== null && this.logEnd.offset < offset) await this.sendMissing(offset);
+    });
+    this.lastDelivery = sent.catch((error) => {
+      console.error(`events of ${this.deps.room} could not be read`, error);
+    });
+    await this.lastDelivery;
+  }
+
   /** The users who follow the room over this gateway. */
   present(): PresenceChange[] {
     return this.presence.present();

@@ -55,6 +55,8 @@ export class Subscriptions {
   private readonly rooms = new Map<string, RoomSubscription>();
   private readonly channels = new ProxiedChannels();
   private readonly recovery: PresenceRecovery;
+  /** The offsets of the last events that clients have published in rooms that they follow. */
+  private readonly lastPublished = new WeakMap<Client, Map<string, number>>();
 
   constructor(deps: SubscriptionsDeps) {
     this.deps = deps;
@@ -203,9 +205,24 @@ export class Subscriptions {
     }
   }
 
+  /** Ends a subscription after the events that its client itself has published. */
+  async leave(client: Client, room: string): Promise<void> {
+    const offset = this.lastPublished.get(client)?.get(room);
+    if (offset !== undefined) await this.rooms.get(room)?.sendUpTo(offset);
+    this.unsubscribe(client, room);
+  }
+
+  /** Remembers that a client has published an event: if the client follows that room, it gets the event, too. */
+  onPublished(client: Client, room: string, offset: number): void {
+    if (subscriptionOf(client, room) === null) return;
+    const offsets = this.lastPublished.get(client) ?? new Map<string, number>();
+    this.lastPublished.set(client, offsets.set(room, offset));
+  }
+
   unsubscribe(client: Client, room: string): void {
     if (subscriptionOf(client, room) === null) return;
     this.rooms.get(room)?.remove(client, true);
+    this.lastPublished.get(client)?.delete(room);
     this.channels.close(client, room);
     const subscriptions = client.attachment.subscriptions.filter(
       (subscription) => subscription.room !== room,

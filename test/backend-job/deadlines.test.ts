@@ -6,12 +6,19 @@ import { newJob, reportOf, START } from "./example.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
-const QUIET: SocketTimes = { pending: null, ping: null, expiresAt: null, heardAt: START };
+const QUIET: SocketTimes = {
+  openedAt: START,
+  pending: null,
+  ping: null,
+  expiresAt: null,
+  heardAt: START,
+};
 const PUBLIC = newJob().job;
 const PRIVATE = newJob({ visibility: "private" }).job;
 
 const instants = fc.integer({ min: START, max: START + 7 * DAY_MS });
 const times: fc.Arbitrary<SocketTimes> = fc.record({
+  openedAt: instants,
   pending: fc.option(fc.record({ since: instants })),
   ping: fc.option(fc.record({ at: instants })),
   expiresAt: fc.option(instants),
@@ -63,11 +70,17 @@ describe("a socket of a backend's job", () => {
     expect(dueOf(socket, PUBLIC, null, START + MINUTE_MS)).toBeNull();
   });
 
-  it("counts as silent three minutes after its last ping or frame, if it ever sent a ping (B11b)", () => {
-    const late = START + 3 * MINUTE_MS;
+  it("counts as silent three minutes after its last ping or frame, if it sends pings (B11b)", () => {
+    const pingAt = START + MINUTE_MS;
+    const late = pingAt + 3 * MINUTE_MS;
     expect(dueOf(QUIET, PUBLIC, null, late)).toBeNull();
-    expect(dueOf(QUIET, PUBLIC, START, late - 1)).toBeNull();
-    expect(dueOf(QUIET, PUBLIC, START, late)).toBe("silent");
-    expect(dueOf({ ...QUIET, heardAt: START + 1 }, PUBLIC, START, late)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, pingAt, late - 1)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, pingAt, late)).toBe("silent");
+    expect(dueOf({ ...QUIET, heardAt: pingAt + 1 }, PUBLIC, pingAt, late)).toBeNull();
+  });
+
+  it("that sent one ping when it was opened, and only listens since, never counts as silent (B11b, C16a)", () => {
+    expect(dueOf(QUIET, PUBLIC, START + 9_999, START + DAY_MS)).toBeNull();
+    expect(dueOf(QUIET, PUBLIC, START + 10_000, START + DAY_MS)).toBe("silent");
   });
 });

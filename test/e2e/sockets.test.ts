@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
 import { operatorKey } from "../../scripts/local.ts";
+import { DialoutClient } from "../../src/client/index.ts";
 import { Program } from "../support/program.ts";
 import { OPCODE, RawSocket } from "../support/raw-socket.ts";
 import { EdgeClient } from "./client.ts";
@@ -63,6 +64,28 @@ describe("the connection of a socket that the edge closes", () => {
     expect(await timeOf(python.prints("closed with 1000"))).toBeLessThan(SOON_MS);
     expect(await python.exited).toBe(0);
   });
+
+  it.each([
+    ["`ws`", WebSocket as unknown as typeof globalThis.WebSocket],
+    ["the one of Node.js", globalThis.WebSocket],
+  ])(
+    "ends at once for Dialout's own client on %s, also if the job has ended before (C16a)",
+    async (_, Socket) => {
+      const { id } = await edge.submit(space.name, {});
+      const client = new DialoutClient({ url: edge.url, WebSocket: Socket });
+      onTestFinished(() => client.close());
+      const statuses: string[] = [];
+      const following = async () => {
+        for await (const event of client.job(id).events()) {
+          if (event.type === "progress") statuses.push(event.status);
+          if (event.type === "progress" && event.status === "queued") await cancelJob(id);
+        }
+      };
+      expect(await timeOf(following())).toBeLessThan(SOON_MS);
+      expect(await timeOf(following())).toBeLessThan(SOON_MS);
+      expect(statuses).toEqual(["queued", "canceled", "canceled"]);
+    },
+  );
 
   it("gets its close frame at once in any case, with the whole reason (C16)", async () => {
     const { id } = await edge.submit(space.name, {});

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { GatewayObject } from "../../src/gateway/gateway-object.ts";
 import { FrameOrder, type FrameScope } from "../../src/objects/frame-order.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { RoomObject } from "../../src/room/room-object.ts";
@@ -64,6 +65,30 @@ describe("the frames of one socket of `/ws`", () => {
       ["error", 4],
       ["published", 5],
     ]);
+  });
+
+  it("bring the client's own events before it unsubscribes, even if their delivery is slow (R4d)", async () => {
+    const room = freshRoom();
+    const socket = await connectUser("ann", ANY);
+    await subscribe(socket, room);
+    isHeld = true;
+    const { deliver } = GatewayObject.prototype;
+    vi.spyOn(GatewayObject.prototype, "deliver").mockImplementation(async function (
+      this: GatewayObject,
+      delivery,
+    ) {
+      while (isHeld && delivery.room === room) await scheduler.wait(5);
+      return deliver.call(this, delivery);
+    });
+    for (const n of [1, 2, 3]) socket.send({ type: "publish", room, event: event(n), ref: n });
+    socket.send({ type: "unsubscribe", room, ref: 4 });
+    const frames = await socket.until(({ ref }) => ref === 4);
+    const events = frames.filter(({ type }) => type === "step.done");
+    expect(events.map(({ offset }) => offset)).toEqual([1, 2, 3]);
+    isHeld = false;
+    await publish(room, "step.done", { n: 4 });
+    socket.send({ type: "ping", ref: 5 });
+    expect((await socket.until("pong")).map(({ ref }) => ref)).toEqual([5]);
   });
 
   it("publish in their order, even if the call with the first events is slow (R4d)", async () => {
