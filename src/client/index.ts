@@ -30,7 +30,13 @@ export type {
 } from "./room-handle.ts";
 export type { Presence } from "./room-subscriber.ts";
 export type { Sending, SendOptions } from "./sending.ts";
-export type { JobToSubmit, SpaceHandle, SpaceHandlers, Submitted } from "./space-handle.ts";
+export type {
+  JobToSubmit,
+  SpaceHandle,
+  SpaceHandlers,
+  StatusOptions,
+  Submitted,
+} from "./space-handle.ts";
 export type { SubmitFiles, SubmitOptions, SubmitSettings } from "./submit-form.ts";
 export type { LinkHandlers, Subscription } from "./subscription.ts";
 export type { Token } from "./token-source.ts";

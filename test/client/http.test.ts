@@ -247,6 +247,8 @@ describe("a submit", () => {
       [demo.submit(undefined as never), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "ключ" }), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "" }), "invalid_request"],
+      [demo.submit({}, { timeout: 0 }), "invalid_option"],
+      [demo.submit({}, { timeout: Number.NaN }), "invalid_option"],
       [demo.submitMany([]), "invalid_request"],
       [demo.submitMany(Array(1_001).fill({ input: {} })), "invalid_request"],
       [
