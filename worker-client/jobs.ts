@@ -32,7 +32,7 @@ export interface JobsOptions {
   onEmpty(): void;
 }
 
-/** The edge normally enforces the deadline first; this delay covers an edge that can't be reached. */
+/** The edge normally enforces the deadline first; this is in case its `cancel` does not arrive. */
 const DEADLINE_SLACK_MS = 1_000;
 
 /** The attempts that this worker holds, each from its `job` frame to its `ack`, across connections. */
@@ -142,6 +142,14 @@ export class Jobs {
     });
   }
 
+  /**
+   * Call this when the connection is lost. While the edge can't be reached, no attempt is aborted at its
+   * deadline: time in which the edge was away doesn't count, and only the edge knows whether it was (W26b).
+   */
+  onDisconnect(): void {
+    this.#runner.pauseDeadlines();
+  }
+
   /** Sends what the edge still lacks after a reconnect, and gives up the attempts it dropped. */
   resume({ resumed, dropped }: RegisteredFrame, frameLimit: number): void {
     this.#frameLimit = frameLimit;
@@ -149,7 +157,13 @@ export class Jobs {
     for (const entry of resumed) {
       unmentioned.delete(keyOf(entry));
       const held = this.#held.get(keyOf(entry));
-      if (held !== undefined) this.#replay(held, entry.outputs);
+      if (held === undefined) continue;
+      const { deadline } = entry;
+      this.#runner.setDeadline(
+        keyOf(entry),
+        deadline === undefined ? undefined : this.#deadlineOf(deadline),
+      );
+      this.#replay(held, entry.outputs);
     }
     for (const ref of dropped) {
       unmentioned.delete(keyOf(ref));
@@ -167,6 +181,12 @@ export class Jobs {
     this.#runner.abortAll("stopped");
   }
 
+  /** A time of the edge's clock on this machine's, milliseconds; `null` if it can't be read. */
+  #deadlineOf(edgeTime: string): number | null {
+    const deadline = Date.parse(edgeTime) + this.#clockAheadMs + DEADLINE_SLACK_MS;
+    return Number.isNaN(deadline) ? null : deadline;
+  }
+
   #overloadReason(): string | null {
     const busy = [...this.#held.values()].filter(
       (held) => held.phase === "running" && !this.#runner.isAborted(keyOf(held.ref)),
@@ -177,12 +197,11 @@ export class Jobs {
 
   #start(frame: ReceivedJob, { ref }: Attempt): "started" | "waiting" {
     const key = keyOf(ref);
-    const deadline = Date.parse(frame.deadline) + this.#clockAheadMs + DEADLINE_SLACK_MS;
     let metrics: JsonObject | undefined;
     const startedAt = performance.now();
     return this.#runner.start({
       key,
-      deadlineAt: Number.isNaN(deadline) ? null : deadline,
+      deadlineAt: this.#deadlineOf(frame.deadline),
       perform: (signal) =>
         this.#options.handler(
           createJob(frame, {

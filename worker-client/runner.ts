@@ -15,6 +15,7 @@ export interface HandlerRun {
 
 interface RunEntry {
   run: HandlerRun;
+  deadlineAt: number | null;
   controller: AbortController;
   timer: NodeJS.Timeout | null;
   started: boolean;
@@ -39,12 +40,11 @@ export class Runner {
 
   /** Starts the handler, or queues it if an aborted handler still occupies the slot. */
   start(run: HandlerRun): "started" | "waiting" {
-    const entry: RunEntry = { run, controller: new AbortController(), timer: null, started: false };
-    this.#entries.set(run.key, entry);
-    if (run.deadlineAt !== null) {
-      const ms = Math.min(Math.max(0, run.deadlineAt - Date.now()), MAX_TIMER_MS);
-      entry.timer = setTimeout(() => this.#abort(entry, "deadline"), ms);
-    }
+    const { key, deadlineAt } = run;
+    const controller = new AbortController();
+    const entry: RunEntry = { run, deadlineAt, controller, timer: null, started: false };
+    this.#entries.set(key, entry);
+    this.#watchDeadline(entry);
     if (this.#running >= this.#slots) {
       this.#waiting.push(entry);
       return "waiting";
@@ -62,6 +62,19 @@ export class Runner {
     for (const entry of [...this.#entries.values()]) this.#abort(entry, cause);
   }
 
+  /** Aborts no handler at its deadline from now on, until its deadline is set again. */
+  pauseDeadlines(): void {
+    for (const { timer } of this.#entries.values()) if (timer !== null) clearTimeout(timer);
+  }
+
+  /** @param deadlineAt `undefined`: the deadline that the handler had before the pause */
+  setDeadline(key: string, deadlineAt: number | null | undefined): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return;
+    if (deadlineAt !== undefined) entry.deadlineAt = deadlineAt;
+    this.#watchDeadline(entry);
+  }
+
   /** Whether the handler was aborted and has not ended yet. */
   isAborted(key: string): boolean {
     return this.#entries.get(key)?.controller.signal.aborted ?? false;
@@ -69,6 +82,13 @@ export class Runner {
 
   busySeconds(): number {
     return this.#clock.seconds(performance.now());
+  }
+
+  #watchDeadline(entry: RunEntry): void {
+    if (entry.timer !== null) clearTimeout(entry.timer);
+    if (entry.deadlineAt === null) return;
+    const ms = Math.min(Math.max(0, entry.deadlineAt - Date.now()), MAX_TIMER_MS);
+    entry.timer = setTimeout(() => this.#abort(entry, "deadline"), ms);
   }
 
   #abort(entry: RunEntry, cause: AbortCause): void {

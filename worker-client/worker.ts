@@ -185,6 +185,7 @@ export class RemoteWorker {
 
   #disconnect(): void {
     this.#link = null;
+    this.#jobs.onDisconnect();
     this.#heartbeat?.stop();
     this.#heartbeat = null;
     clearTimeout(this.#timer);

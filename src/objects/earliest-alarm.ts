@@ -15,6 +15,11 @@ export class EarliestAlarm {
     this.at = await this.storage.getAlarm();
   }
 
+  /** When the alarm goes off, milliseconds since 1970; `null` if it is not set, or going off. */
+  get dueAt(): number | null {
+    return this.at;
+  }
+
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. `null` does nothing. */
   arm(at: number | null): void {
     if (at === null || (this.at !== null && this.at <= at)) return;

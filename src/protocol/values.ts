@@ -18,10 +18,14 @@ export const jsonObject = z.custom<JsonObject>(
  */
 export const requestRef = z.union([
   z.string().max(200),
-  z.number(),
-  z.custom<number>((value) => isExactNumber(value) && JSON.stringify(value).length <= 200),
+  z.custom<number>(isNumber, "must be a number"),
 ]);
 export type RequestRef = z.infer<typeof requestRef>;
+
+function isNumber(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  return isExactNumber(value) && JSON.stringify(value).length <= 200;
+}
 
 /** A space's name. It is part of URLs and of every job's id, so few characters are allowed. */
 export const spaceName = z

@@ -102,8 +102,13 @@ export const registeredFrame = z.object({
   type: z.literal("registered"),
   generation: z.number(),
   config: workerConfig,
-  /** The attempts that go on; `outputs` is how many of the attempt's `output` frames are stored. */
-  resumed: z.array(z.object({ ...attemptRef, outputs: z.number() })),
+  /**
+   * The attempts that go on; `outputs` is how many of the attempt's `output` frames are stored, `deadline` when
+   * the edge takes it back now, ISO 8601.
+   */
+  resumed: z.array(
+    z.object({ ...attemptRef, outputs: z.number(), deadline: z.string().optional() }),
+  ),
   /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
   dropped: z.array(z.object(attemptRef)),
 });

@@ -35,7 +35,7 @@ export function exceededLimit(job: QueuedJob | ProcessingJob, now: Instant): Lim
 
 /** The latest time at which the attempt is taken back: the `deadline` in the worker's `job` frame. */
 export function attemptDeadline(job: ProcessingJob): Instant {
-  return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS);
+  return job.dispatchedAt + wholeMs(job.limits.jobTimeoutS) + job.awayMs;
 }
 
 function queuedLimits(job: QueuedJob): Limit[] {
@@ -70,6 +70,14 @@ function processingLimits(job: ProcessingJob): Limit[] {
     limits.push(timeout("stall_timeout_s", dueAt, stallTimeoutS, what));
   }
   return limits;
+}
+
+/**
+ * How much more time an attempt gets because the edge was away for `awayMs`. The grace counts too: its worker
+ * may need all of it to come back.
+ */
+export function extraMs(job: ProcessingJob, awayMs: number): number {
+  return awayMs + wholeMs(job.limits.reconnectGraceS);
 }
 
 /** Seconds, possibly fractional, as whole milliseconds, rounded up so that no limit ends early. */

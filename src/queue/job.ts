@@ -94,6 +94,8 @@ export interface ProcessingJob extends JobBase {
   dispatchedAt: Instant;
   /** When the worker's socket was lost; `null` while it is connected. */
   detachedAt: Instant | null;
+  /** Time in which the edge was away: it counts against none of the attempt's limits (decision 0040). */
+  awayMs: number;
   /** When the worker last resumed the attempt: limits on silence count from then, not from before its absence. */
   resumedAt: Instant | null;
   cancel: { requestedAt: Instant; reason: string } | null;

@@ -1,6 +1,6 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
-import { CANCEL_CONFIRM_S, exceededLimit } from "./deadline.ts";
+import { CANCEL_CONFIRM_S, exceededLimit, extraMs } from "./deadline.ts";
 import {
   type EndedJob,
   type Instant,
@@ -40,8 +40,11 @@ export type Command =
   | { type: "fail"; fence: Fence; code: string; message: string; retryable: boolean }
   | { type: "reject"; fence: Fence; reason: string }
   | { type: "resume"; fence: Fence }
-  /** The worker's socket was lost; its grace begins (decision 0010). */
-  | { type: "detach" }
+  /**
+   * The worker's socket was lost; its grace begins (decision 0010). `awayMs`: the edge was away for so long, and
+   * the socket was lost with it (decision 0040).
+   */
+  | { type: "detach"; awayMs?: number }
   /** The attempt is taken back: its worker left for good, or came back without the attempt. */
   | { type: "lose"; reason: string }
   | { type: "cancel"; reason: string }
@@ -153,7 +156,7 @@ function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Ou
   }
   switch (command.type) {
     case "detach":
-      return job.detachedAt === null ? applied({ ...job, detachedAt: now }) : UNCHANGED;
+      return detached(job, command.awayMs ?? 0, now);
     case "lose":
       return lost(job, command.reason, now);
     case "cancel":
@@ -232,6 +235,13 @@ function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
   return applied(requeued(job, "worker_lost", reason, now, 0));
 }
 
+function detached(job: ProcessingJob, awayMs: number, now: Instant): Outcome {
+  // If the edge was away, the worker could not come back meanwhile: its grace begins again.
+  if (job.detachedAt !== null && awayMs === 0) return UNCHANGED;
+  const more = awayMs === 0 ? 0 : extraMs(job, awayMs);
+  return applied({ ...job, detachedAt: now, awayMs: job.awayMs + more });
+}
+
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {
   if (job.cancel) return UNCHANGED;
   const next: ProcessingJob = { ...job, cancel: { requestedAt: now, reason } };
@@ -272,6 +282,7 @@ function dispatched(
       generation,
       dispatchedAt: now,
       detachedAt: null,
+      awayMs: 0,
       resumedAt: null,
       cancel: null,
       live: {
@@ -317,6 +328,7 @@ function requeued(
     generation: _g,
     dispatchedAt: _d,
     detachedAt: _t,
+    awayMs: _m,
     resumedAt: _r,
     cancel: _c,
     live: _l,
@@ -379,7 +391,15 @@ function ended(job: QueuedJob | ProcessingJob, now: Instant) {
     const { queuedAt: _q, availableAt: _a, status: _s, ...base } = job;
     return { ...base, completedAt: now, dispatchedAt: null, worker: null, generation: null };
   }
-  const { detachedAt: _t, resumedAt: _r, cancel: _c, live: _l, status: _s, ...base } = job;
+  const {
+    detachedAt: _t,
+    awayMs: _m,
+    resumedAt: _r,
+    cancel: _c,
+    live: _l,
+    status: _s,
+    ...base
+  } = job;
   return { ...base, completedAt: now };
 }
 

@@ -16,6 +16,7 @@ import {
   type WorkerAttachment,
   type WorkerConnection,
 } from "./connections.ts";
+import { absenceOf } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
@@ -300,18 +301,19 @@ export class SpaceEngine {
 
   /**
    * After a restart, sockets may be gone without a close event. The grace of an attempt whose worker's socket is
-   * gone begins now. A job with `cancel_on_disconnect` whose submitter's socket is gone is canceled.
+   * gone begins now, and the time in which the edge was away counts against no limit (decision 0040). A job with
+   * `cancel_on_disconnect` whose submitter's socket is gone is canceled.
    */
   private resolveOrphans(now: number): void {
     for (const { ulid, submitter } of this.core.store.canceledWithAnySocket()) {
       const isPresent = submitter !== null && this.core.connections.get(submitter) !== null;
       if (!isPresent) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
-    const present = new Set(
-      this.core.connections.readyWorkers().map(({ attachment }) => attachment.state.generation),
-    );
-    for (const job of this.core.jobs.runningJobs()) {
-      if (!present.has(job.generation)) this.core.jobs.apply(job.ulid, { type: "detach" }, now);
-    }
+    const { jobs, store, spaces } = this.core;
+    const { orphans, awayMs } = absenceOf(this.core, this.deps.alarmAt, now);
+    for (const { ulid } of orphans) jobs.apply(ulid, { type: "detach", awayMs }, now);
+    if (awayMs === 0) return;
+    store.extendQueueTimeouts(awayMs);
+    spaces.addAway(awayMs);
   }
 }

@@ -263,7 +263,7 @@ export class SpaceObject extends DurableObject<Env> {
     const spaces = new SpaceStore(sql);
     const record = spaces.read();
     if (!record) return;
-    const store = new JobStore(sql);
+    const store = new JobStore(sql, spaces.awayMs());
     const webhooks = new WebhookStore(sql);
     const { connections, env } = this;
     this.engine = new SpaceEngine({
@@ -277,6 +277,7 @@ export class SpaceObject extends DurableObject<Env> {
       connections,
       sendBuffer: new SendBuffer(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
+      alarmAt: this.alarms.dueAt,
       armAlarm: (at) => this.alarms.arm(at),
       // `engine` is still `null` while its constructor runs a first batch. What woke the object reports that
       // change, too.

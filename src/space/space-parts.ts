@@ -21,6 +21,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs"> {
   submits: SubmitCounter | null;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
+  /** When the alarm was to go off when the object started; `null` if none was set. */
+  alarmAt: number | null;
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
   armAlarm: (at: number) => void;
   /** Called when the space's report for the monitor may have changed. */

@@ -32,6 +32,7 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
   generation: undefined,
   dispatched_at: undefined,
   detached_at: undefined,
+  away_ms: undefined,
   resumed_at: undefined,
   cancel_requested_at: undefined,
   reason: undefined,

@@ -35,6 +35,7 @@ export type JobRow = {
   generation: number | null;
   dispatched_at: number | null;
   detached_at: number | null;
+  away_ms: number | null;
   resumed_at: number | null;
   cancel_requested_at: number | null;
   reason: string | null;
@@ -94,9 +95,13 @@ function sizeOf(value: Json | readonly StoredFile[]): number {
   return byteLength(JSON.stringify(value));
 }
 
-/** The columns of a new row; those that are missing are null or have their default. */
-export function rowOf(job: Job): Partial<JobRow> {
-  return { ...fixedColumns(job), ...commonColumns(job), ...statusColumns(job) };
+/**
+ * The columns of a new row; those that are missing are null or have their default.
+ *
+ * @param awayMs for how long the edge was away so far, see `JobStore`
+ */
+export function rowOf(job: Job, awayMs: number): Partial<JobRow> {
+  return { ...fixedColumns(job), ...commonColumns(job), ...statusColumns(job, awayMs) };
 }
 
 /** The columns that are set by the submit and never change. */
@@ -120,8 +125,8 @@ function fixedColumns(job: Job) {
 }
 
 /** The columns that may change after the submit. */
-export function changingColumns(job: Job) {
-  return { ...ABSENT, ...commonColumns(job), ...statusColumns(job) };
+export function changingColumns(job: Job, awayMs: number) {
+  return { ...ABSENT, ...commonColumns(job), ...statusColumns(job, awayMs) };
 }
 
 function commonColumns(job: Job) {
@@ -145,6 +150,7 @@ const ABSENT = {
   generation: null,
   dispatched_at: null,
   detached_at: null,
+  away_ms: null,
   resumed_at: null,
   cancel_requested_at: null,
   reason: null,
@@ -156,10 +162,12 @@ const ABSENT = {
   progress: 0,
 } satisfies Record<string, SqlValue>;
 
-function statusColumns(job: Job): Partial<JobRow> {
+function statusColumns(job: Job, awayMs: number): Partial<JobRow> {
   if (job.status === "queued") {
     const { queuedAt: queued_at, availableAt: available_at } = job;
-    return { queued_at, queue_due_at: dueAt(job), available_at, progress: 0 };
+    const due = dueAt(job);
+    const queue_due_at = due === null ? null : due - awayMs;
+    return { queued_at, queue_due_at, available_at, progress: 0 };
   }
   const worker = {
     worker_id: job.worker?.id ?? null,
@@ -171,6 +179,7 @@ function statusColumns(job: Job): Partial<JobRow> {
       ...worker,
       dispatched_at: job.dispatchedAt,
       detached_at: job.detachedAt,
+      away_ms: job.awayMs === 0 ? null : job.awayMs,
       resumed_at: job.resumedAt,
       cancel_requested_at: job.cancel?.requestedAt ?? null,
       reason: job.cancel?.reason ?? null,
@@ -243,6 +252,7 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
       generation: row.generation ?? 0,
       dispatchedAt: row.dispatched_at ?? row.updated_at,
       detachedAt: row.detached_at,
+      awayMs: row.away_ms ?? 0,
       resumedAt: row.resumed_at,
       cancel: requestedAt === null ? null : { requestedAt, reason: row.reason ?? "" },
       live: reported,

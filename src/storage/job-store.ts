@@ -31,9 +31,15 @@ export class JobStore {
   readonly ranks: QueueRanks;
 
   private readonly sql: Sql;
+  /**
+   * For how long the edge was away so far, milliseconds. `queue_due_at` is a time of a clock that stands still
+   * while the edge is away: so an outage costs one row and not a row for every waiting job (decision 0040).
+   */
+  private awayMs: number;
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, awayMs = 0) {
     this.sql = sql;
+    this.awayMs = awayMs;
     this.log = new JobLog(sql);
     this.ranks = new QueueRanks(sql);
   }
@@ -44,7 +50,7 @@ export class JobStore {
   }
 
   add(job: Job): void {
-    const { statement, bound } = insertionOf(rowOf(job));
+    const { statement, bound } = insertionOf(rowOf(job, this.awayMs));
     this.sql.run(statement, ...bound);
   }
 
@@ -53,9 +59,9 @@ export class JobStore {
    * be read back from the event log.
    */
   update(job: Job, before: Job): void {
-    const stored: Record<string, SqlValue> = changingColumns(before);
+    const stored: Record<string, SqlValue> = changingColumns(before, this.awayMs);
     let isChanged = false;
-    const columns = named(changingColumns(job)).filter(([name, value]) => {
+    const columns = named(changingColumns(job, this.awayMs)).filter(([name, value]) => {
       if (AHEAD.has(name)) return true;
       const differs = stored[name] !== value;
       isChanged ||= differs;
@@ -147,7 +153,7 @@ export class JobStore {
       `SELECT ulid, LENGTH(input) AS bytes FROM jobs
        WHERE status = 'queued' AND queue_due_at IS NOT NULL AND queue_due_at <= ?
        ORDER BY queue_due_at LIMIT ?`,
-      now,
+      now - this.awayMs,
       count,
     );
   }
@@ -157,7 +163,12 @@ export class JobStore {
       `SELECT MIN(queue_due_at) AS due FROM jobs
        WHERE status = 'queued' AND queue_due_at IS NOT NULL`,
     );
-    return row?.due ?? null;
+    return row?.due == null ? null : row.due + this.awayMs;
+  }
+
+  /** Gives waiting jobs more time, because the edge was away. The caller stores the sum of these times. */
+  extendQueueTimeouts(awayMs: number): void {
+    this.awayMs += awayMs;
   }
 
   /** Newest first; `before` is the last ULID of the page before. */

@@ -107,6 +107,16 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       failed = (SELECT COUNT(*) FROM jobs WHERE status = 'failed'),
       canceled = (SELECT COUNT(*) FROM jobs WHERE status = 'canceled')`,
   ],
+  [
+    // Time in which the edge was away, milliseconds: of all of the space's life, and of an attempt.
+    "ALTER TABLE space ADD COLUMN away_ms INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE jobs ADD COLUMN away_ms INTEGER",
+    // Messages of before have no receiver: they take turns as if they had one of their own.
+    "ALTER TABLE webhook_deliveries ADD COLUMN receiver TEXT NOT NULL DEFAULT ''",
+    "DROP INDEX webhook_deliveries_due",
+    `CREATE INDEX webhook_deliveries_due ON webhook_deliveries (receiver, due_at)
+      WHERE due_at IS NOT NULL`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

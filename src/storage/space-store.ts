@@ -83,6 +83,15 @@ export class SpaceStore {
     );
   }
 
+  /** For how long the edge was away in all of the space's life, milliseconds (decision 0040). */
+  awayMs(): number {
+    return this.sql.all<{ away: number }>("SELECT away_ms AS away FROM space")[0]?.away ?? 0;
+  }
+
+  addAway(ms: number): void {
+    this.sql.run("UPDATE space SET away_ms = away_ms + ?", ms);
+  }
+
   /** Returns a new generation for a worker's connection. Frames of connections before it are stale. */
   nextGeneration(): number {
     const [row] = this.sql.all<{ generation: number }>(

@@ -8,6 +8,8 @@ export type WebhookDelivery = {
   ulid: string;
   event: WebhookEvent;
   url: string;
+  /** The origin of `url`: receivers take turns. */
+  receiver: string;
   /** When it is sent next; `null` once it was delivered or given up. */
   dueAt: Instant | null;
   attempts: number;
@@ -18,8 +20,11 @@ export type WebhookDelivery = {
   updatedAt: Instant;
 };
 
-const COLUMNS = `id, ulid, event, url, due_at AS dueAt, attempts, status, error,
+const COLUMNS = `id, ulid, event, url, receiver, due_at AS dueAt, attempts, status, error,
   created_at AS createdAt, updated_at AS updatedAt`;
+
+/** More receivers than this don't take turns at once: choosing one must stay quick. */
+const MAX_RECEIVERS = 1_000;
 
 /** Stores the messages to webhooks, and what became of them. */
 export class WebhookStore {
@@ -36,29 +41,52 @@ export class WebhookStore {
    *   the job's state at the time it is sent
    */
   add(
-    delivery: Pick<WebhookDelivery, "id" | "ulid" | "event" | "url"> & { dueAt: Instant },
+    delivery: Pick<WebhookDelivery, "id" | "ulid" | "event" | "url" | "receiver"> & {
+      dueAt: Instant;
+    },
     now: Instant,
     once: boolean,
   ): void {
-    const { id, ulid, event, url, dueAt } = delivery;
+    const { id, ulid, event, url, receiver, dueAt } = delivery;
     if (once && this.isPending(ulid, event)) return;
     this.sql.run(
-      `INSERT INTO webhook_deliveries (id, ulid, event, url, due_at, attempts, created_at, updated_at)
-       VALUES (?, ?, ?, ?, ?, 0, ?, ?)`,
+      `INSERT INTO webhook_deliveries (id, ulid, event, url, receiver, due_at, attempts, created_at, updated_at)
+       VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)`,
       id,
       ulid,
       event,
       url,
+      receiver,
       dueAt,
       now,
       now,
     );
   }
 
-  /** The messages that are still to be sent, the earliest due first. */
-  pending(count: number): (WebhookDelivery & { dueAt: Instant })[] {
+  /** The receivers with messages that are still to be sent, and when the first message of each is due. */
+  waitingReceivers(): { receiver: string; dueAt: Instant }[] {
+    // Jumps from one receiver to the next in the index, however many messages each has.
+    return this.sql.all<{ receiver: string; dueAt: Instant }>(
+      `WITH RECURSIVE known (receiver) AS (
+         SELECT MIN(receiver) FROM webhook_deliveries WHERE due_at IS NOT NULL
+         UNION ALL
+         SELECT (SELECT MIN(receiver) FROM webhook_deliveries
+                 WHERE due_at IS NOT NULL AND receiver > known.receiver)
+         FROM known WHERE known.receiver IS NOT NULL LIMIT ?
+       )
+       SELECT receiver, (SELECT MIN(due_at) FROM webhook_deliveries AS pending
+                         WHERE pending.receiver = known.receiver AND due_at IS NOT NULL) AS dueAt
+       FROM known WHERE receiver IS NOT NULL`,
+      MAX_RECEIVERS,
+    );
+  }
+
+  /** The messages to a receiver that are still to be sent, the earliest due first. */
+  pendingOf(receiver: string, count: number): (WebhookDelivery & { dueAt: Instant })[] {
     return this.sql.all<WebhookDelivery & { dueAt: Instant }>(
-      `SELECT ${COLUMNS} FROM webhook_deliveries WHERE due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
+      `SELECT ${COLUMNS} FROM webhook_deliveries
+       WHERE receiver = ? AND due_at IS NOT NULL ORDER BY due_at LIMIT ?`,
+      receiver,
       count,
     );
   }
@@ -83,6 +111,11 @@ export class WebhookStore {
       now,
       id,
     );
+  }
+
+  /** Sends a message later, without counting an attempt. */
+  postpone(id: string, dueAt: Instant): void {
+    this.sql.run("UPDATE webhook_deliveries SET due_at = ? WHERE id = ?", dueAt, id);
   }
 
   private isPending(ulid: string, event: WebhookEvent): boolean {

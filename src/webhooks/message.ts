@@ -18,11 +18,16 @@ export interface WebhookMessage {
   job: string;
 }
 
-/** Sends a message, signed as standardwebhooks.com defines it. Redirects are not followed. */
+/**
+ * Sends a message, signed as standardwebhooks.com defines it. Redirects are not followed.
+ *
+ * @param stop gives up without waiting for the answer
+ */
 export async function sendMessage(
   message: WebhookMessage,
   secret: string,
   now: Date,
+  stop: AbortSignal,
 ): Promise<DeliveryOutcome> {
   const { id, url, event, job } = message;
   const body = `{"type":"job.${event}","timestamp":"${now.toISOString()}","data":${job}}`;
@@ -30,7 +35,7 @@ export async function sendMessage(
     const response = await fetch(url, {
       method: "POST",
       redirect: "manual",
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      signal: AbortSignal.any([AbortSignal.timeout(ANSWER_WITHIN_MS), stop]),
       headers: {
         "content-type": "application/json",
         "user-agent": "dialout-webhooks",

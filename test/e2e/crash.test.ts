@@ -53,6 +53,21 @@ describe("an edge that is killed with kill -9", () => {
     expect(ran.sort()).toEqual(jobs.map(({ id }) => id).sort());
   });
 
+  it("counts the time in which it was away against nobody: neither an attempt nor a waiting job (W24c, H19)", async () => {
+    const client = new EdgeClient(edge.url);
+    const space = await client.makeSpace({ job_timeout_s: 4, queue_timeout_s: 4 });
+    const slow = PROGRAM.replace("300", "2_500");
+    await client.startWorker(space, ["exec", "--", "node", "-e", slow, `${state}/runs`]);
+    const running = await client.submit(space.name, { prompt: "one" });
+    const waiting = await client.submit(space.name, { prompt: "two" });
+    await edge.program.killAll();
+    // The outage: both limits run out in it, and the worker's attempt ends.
+    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    edge = await runEdge(state, Number(new URL(edge.url).port));
+    expect(await client.ended(running.id)).toMatchObject({ attempt: 1, result: "did one" });
+    expect(await client.ended(waiting.id)).toMatchObject({ attempt: 1, result: "did two" });
+  });
+
   it("together with its worker loses no job: another worker runs the rest, an interrupted one as its next attempt", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ reconnect_grace_s: 1 });

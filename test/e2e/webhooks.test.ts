@@ -95,4 +95,28 @@ describe("a webhook", () => {
         { event: "completed", status: "delivered", attempts: 2, response_status: 204 },
       ]);
   });
+
+  it("that hangs delays the messages of no other receiver by more than a second (H14g)", async () => {
+    const hanging = createServer(() => undefined);
+    await new Promise<void>((resolve) => hanging.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => {
+      hanging.closeAllConnections();
+      hanging.close();
+    });
+    const hangs = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}/hook`;
+    const endpoint = await startEndpoint();
+    const space = await edge.makeSpace();
+    await edge.startWorker(space, ["exec", "--", "true"]);
+    const jobs = Array.from({ length: 30 }, () => ({ input: {}, webhook: hangs }));
+    await edge.call("POST", `/api/spaces/${space.name}/jobs/batch`, { jobs });
+    const { id } = await edge.submit(space.name, {});
+    await edge.ended(id);
+    const call = { input: {}, webhook: { url: endpoint.url, events: ["completed"] } };
+    const response = await edge.call("POST", `/api/spaces/${space.name}/jobs`, call);
+    await edge.ended(((await response.json()) as JobResource).id);
+    const endedAt = performance.now();
+    await endpoint.until(() => endpoint.received.length > 0);
+    // Six hanging connections of ten seconds would come first.
+    expect(performance.now() - endedAt).toBeLessThan(8_000);
+  });
 });

@@ -67,6 +67,34 @@ describe("numbers that JavaScript can't keep", () => {
     expect(textOf((await socket.next("accepted")).ref)).toBe("18446744073709551615");
   });
 
+  it("arrive exactly over a gateway that follows the job, and in the list of jobs (H18)", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const { socket: worker } = await connectWorker(space);
+    const jobs = `/api/spaces/${space.name}/jobs`;
+    const { id } = await bodyOf(call("POST", jobs, `{"input":${EXACT}}`), 202);
+    const gateway = await TestSocket.open("/ws", OPERATOR);
+    gateway.send({ type: "subscribe", room: `job:${id}` });
+    await gateway.next("subscribed");
+    worker.send(`{"type":"result","job_id":"${id}","attempt":1,"output":${EXACT}}`);
+    expect(textOf((await gateway.next((frame) => "result" in frame)).result)).toBe(EXACT);
+    const list = await bodyOf(call("GET", jobs, undefined, OPERATOR));
+    expect(textOf((list.jobs as { result: unknown }[])[0]?.result)).toBe(EXACT);
+  });
+
+  it("match a filter as the numbers that they are nearest to (R7)", async () => {
+    const room = `project:${crypto.randomUUID()}`;
+    const gateway = await TestSocket.open("/ws", OPERATOR);
+    gateway.send(
+      `{"type":"subscribe","room":"${room}","filter":{"where":{"result":1.0,"data.n":[2.50]}}}`,
+    );
+    await gateway.next("subscribed");
+    for (const data of ['{"result":2}', '{"result":1.00,"data":{"n":2.5}}']) {
+      const event = `{"type":"a.b","data":${data}}`;
+      await bodyOf(call("POST", `/api/rooms/${room}/events`, event, OPERATOR), 201);
+    }
+    expect(textOf((await gateway.next("a.b")).data)).toBe('{"result":1.00,"data":{"n":2.5}}');
+  });
+
   it("make two submits differ if only their last digits do (H10, H18)", async () => {
     const space = await makeSpace({ offline: "queue", cache_ttl_s: 60 });
     const { socket: worker } = await connectWorker(space);

@@ -267,7 +267,7 @@ describe("a space that restarts", () => {
     await restart(space);
     // The alarm that was set for the attempt wakes the object, which sets one for the grace.
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
-    await runSql(space, "UPDATE jobs SET detached_at = detached_at - 60000");
+    await runSql(space, "UPDATE jobs SET detached_at = detached_at - 15500");
     await hibernate(space);
     expect(await runDurableObjectAlarm(objectOf(space))).toBe(true);
     expect(await getJob(id)).toMatchObject({ status: "queued", attempt: 1 });

@@ -79,6 +79,9 @@ const BUGS: Record<string, Machine> = {
     const canceled = transition({ ...job, ...rest }, { type: "cancel", reason: "gone" }, now);
     return canceled.kind === "applied" ? canceled : right();
   }),
+  "9: time in which the edge was away counts": planted((job, command, right, now) =>
+    command.type === "detach" ? transition(job, { type: "detach" }, now) : right(),
+  ),
   "an event gets the offset of another": planted((_job, command, right) => {
     const outcome = right();
     if (command.type !== "output" || outcome.kind !== "applied") return outcome;

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { dueAt } from "../../src/queue/deadline.ts";
+import { attemptDeadline, dueAt } from "../../src/queue/deadline.ts";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import type { Command, Fence } from "../../src/queue/transition.ts";
 import type { Moment } from "./steps.ts";
@@ -139,6 +139,17 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
     }
     expect(after).toMatchObject({ status: "completed", result: command.output });
   }),
+
+  "time in which the edge was away counts against no attempt, and its worker has its whole grace to come back (W24c)":
+    eachMoment(({ before, command, now, after }) => {
+      if (command.type !== "detach" || command.awayMs === undefined) return;
+      if (before.status !== "processing" || after.status !== "processing") return;
+      const graceMs = after.limits.reconnectGraceS * 1_000;
+      const remaining = attemptDeadline(before) - (now - command.awayMs);
+      expect(attemptDeadline(after) - now).toBeGreaterThanOrEqual(remaining);
+      if (after.cancel !== null || remaining < 0) return;
+      expect(dueAt(after)).toBe(now + graceMs);
+    }),
 
   "nothing but a cancel cancels it": eachMoment(({ before, command, after }) => {
     const isCancelRequested = (job: Job) =>

@@ -138,6 +138,13 @@ const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ type: fc.constant("reject" as const), reason: text }) },
   { weight: 3, arbitrary: fc.constant({ type: "resume" as const }) },
   { weight: 3, arbitrary: fc.constant({ type: "detach" as const }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant("detach" as const),
+      awayMs: fc.integer({ min: 1, max: 90_000 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("lose" as const), reason: text }) },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("cancel" as const), reason: text }) },
   {

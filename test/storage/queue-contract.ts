@@ -116,6 +116,17 @@ export function queueContract(withSql: WithSql): void {
     const waiting = (n: number, queueTimeoutS: number | null) =>
       queuedAs(ulidAt(n), { limits: { queueTimeoutS } });
 
+    it("gets as much more time as the edge was away (H19)", () =>
+      withJobs((jobs) => {
+        jobs.add(waiting(1, 10));
+        jobs.extendQueueTimeouts(60_000);
+        jobs.add(waiting(2, 90));
+        expect(jobs.earliestQueueDue()).toBe(START + 70_000);
+        expect(jobs.overdue(START + 69_999, 9)).toEqual([]);
+        expect(jobs.overdue(START + 70_000, 9).map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
+        expect(jobs.overdue(START + 90_000, 9).map(({ ulid }) => ulid)).toEqual([1, 2].map(ulidAt));
+      }));
+
     it("is found from that time on, the longest overdue first", () =>
       withJobs((jobs) => {
         for (const job of [waiting(1, 30), waiting(2, 10), waiting(3, null), waiting(4, 20)]) {

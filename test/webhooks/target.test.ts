@@ -39,6 +39,23 @@ describe("the address of a webhook", () => {
     "https://[::ffff:127.0.0.1]/",
     "https://[::ffff:10.0.0.1]/",
     "https://[64:ff9b::7f00:1]/",
+    "https://[::127.0.0.1]/",
+    "https://[::10.0.0.1]/",
+    "https://[2002:7f00:1::]/",
+    "https://[fec0::1]/",
+    "https://[ff02::1]/",
+    "https://localhost../",
+    "https://LOCALHOST/",
+    "https://127.0.0.1.nip.io/",
+    "https://10-0-0-1.sslip.io/",
+    "https://a.localtest.me/",
+    "https://kubernetes.default.svc/",
+    "https://kubernetes.default.svc.cluster.local/",
+    "https://redis.docker/",
+    "https://intranet.corp/",
+    "https://user@example.com/",
+    "https://127。0。0。1/",
+    "https://①②⑦.0.0.1/",
   ])("must not be private or unencrypted: %s (H14f)", (url) => {
     expect(refusalOf(url, false)).toMatch(/^(is|must) /);
   });

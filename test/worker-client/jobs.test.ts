@@ -132,6 +132,23 @@ describe("a job", () => {
     await connection.dispatch({ deadline: new Date(Date.now() - 10_000).toISOString() });
     expect(await connection.next("fail")).toMatchObject({ code: "timeout" });
   });
+
+  test("has the deadline that the edge names when it is resumed (W26b)", async () => {
+    const edge = await startEdge();
+    startWorker(edge, {
+      handler: async (job) => {
+        throw await aborted(job.signal);
+      },
+    });
+    const first = await edge.connection();
+    await first.welcome();
+    await first.dispatch();
+    first.drop();
+    const deadline = new Date(Date.now() - 10_000).toISOString();
+    const second = await edge.connection();
+    await second.welcome({}, { resumed: [{ ...REF, outputs: 0, deadline }] });
+    expect(await second.next("fail")).toMatchObject({ ...REF, code: "timeout" });
+  });
 });
 
 describe("files", () => {

@@ -1,4 +1,6 @@
+import { iso } from "../../protocol/iso.ts";
 import type { RegisterFrame } from "../../protocol/worker-frames.ts";
+import { attemptDeadline } from "../../queue/deadline.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
@@ -86,7 +88,7 @@ export class Registration {
   /** Gives a worker the attempts back that it still runs, with how many outputs of each arrived (decision 0008). */
   private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
     const { workerId, generation } = worker.attachment.state;
-    const resumed: { job_id: string; attempt: number; outputs: number }[] = [];
+    const resumed: { job_id: string; attempt: number; outputs: number; deadline: string }[] = [];
     const dropped: { job_id: string; attempt: number }[] = [];
     for (const { job_id, attempt } of frame.resume) {
       const ulid = ulidOf(this.core.record.name, job_id);
@@ -94,7 +96,9 @@ export class Registration {
       const reaction =
         ulid === null ? null : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
       if (reaction?.kind === "applied" && reaction.job.status === "processing") {
-        resumed.push({ job_id, attempt, outputs: reaction.job.live.outputs });
+        const { job } = reaction;
+        const deadline = iso(attemptDeadline(job));
+        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline });
       } else dropped.push({ job_id, attempt });
     }
     for (const job of this.core.jobs.runningJobs()) {
