@@ -72,7 +72,7 @@ function foreignAnswer({ response, text }: Answer): DialoutError {
   const message =
     `There is no edge at this address: ${what} with the status ${status} came, not the JSON of an edge.` +
     (redirected ? ` The address leads to ${originOf(url)}.` : "") +
-    (status === 400 ? " If the edge is served over https:, the client's `url` must say so." : "");
+    (status === 400 ? ` ${MAYBE_TLS}` : "");
   return new DialoutError("not_an_edge", message, { status, retryAfterMs });
 }
 
@@ -115,9 +115,14 @@ export function unreachable(cause: unknown, edge: URL, isMixed: boolean): Dialou
     return new DialoutError("wrong_scheme", message, { cause });
   }
   const said = root instanceof Error && root !== cause && root.message !== "" ? root.message : code;
-  const message = `The edge at ${edge.origin} could not be reached${said === "" ? "." : `: ${said}.`}`;
+  const hint = edge.protocol === "http:" && HUNG_UP.test(code) ? ` ${MAYBE_TLS}` : "";
+  const message = `The edge at ${edge.origin} could not be reached${said === "" ? "." : `: ${said}.`}${hint}`;
   return new DialoutError("unreachable", message, { cause });
 }
+
+/** A server with TLS hangs up on a request without it, but so does one that is shutting down. */
+const HUNG_UP = /^(UND_ERR_SOCKET|ECONNRESET)$/;
+const MAYBE_TLS = "If the edge is served over https:, the client's `url` must say so.";
 
 /** How Node.js shows that a server with TLS was addressed without it, or the other way round. */
 function otherProtocol(edge: URL, code: string): "http:" | "https:" | null {

@@ -31,6 +31,8 @@ export interface DialTarget {
    * edge refuses it for good, so does the socket. Without it only the reason of passing failures is found out.
    */
   probe?(): Promise<unknown>;
+  /** After this much silence a `ping` is sent, after as much again the connection is dead; milliseconds. */
+  heartbeatMs?: number;
 }
 
 /** After this long without its first frame, what answers is no edge. */
@@ -47,10 +49,7 @@ export class EdgeSocket {
   readonly #handlers: SocketHandlers;
   readonly #target: DialTarget;
   readonly #socket: ReconnectingWebSocket;
-  readonly #heartbeat = new Heartbeat({
-    ping: () => this.#socket.send("ping"),
-    onDead: () => this.redial(),
-  });
+  readonly #heartbeat: Heartbeat;
   #greeting: ReturnType<typeof setTimeout> | undefined;
   #greeted = false;
   #isOver = false;
@@ -69,6 +68,10 @@ export class EdgeSocket {
     this.#edge = edge;
     this.#target = target;
     this.#handlers = handlers;
+    this.#heartbeat = new Heartbeat(
+      { ping: () => this.#socket.send("ping"), onDead: () => this.redial() },
+      target.heartbeatMs,
+    );
     this.#socket = new ReconnectingWebSocket(
       () => target.address().href,
       () => this.#protocols(),

@@ -1,7 +1,7 @@
 import type { ParseJson } from "./answer.ts";
 import { addressUnder, edgeAddress, isMixedContent } from "./edge-address.ts";
 import { asDialoutError, DialoutError } from "./errors.ts";
-import { type Fetch, Http } from "./http.ts";
+import { checkedDuration, type Fetch, Http } from "./http.ts";
 import { withinLimits } from "./time-limit.ts";
 import { type Token, TokenSource } from "./token-source.ts";
 
@@ -49,7 +49,7 @@ export class Edge {
   constructor(options: EdgeOptions) {
     const page = pageAddress();
     this.url = edgeAddress(options.url, page);
-    const requestTimeout = duration("requestTimeout", options.requestTimeout) ?? REQUEST_MS;
+    const requestTimeout = checkedDuration("requestTimeout", options.requestTimeout) ?? REQUEST_MS;
     this.tokens = new TokenSource(options.token, requestTimeout);
     this.parse = checkedParser(options.parseJson);
     this.WebSocket = options.WebSocket;
@@ -61,7 +61,7 @@ export class Edge {
       fetch: this.#fetch,
       parse: this.parse,
       isMixedContent: isMixedContent(this.url, page),
-      timeout: duration("timeout", options.timeout),
+      timeout: checkedDuration("timeout", options.timeout),
       requestTimeout,
       closing: () => this.closing,
     });
@@ -148,11 +148,6 @@ function pageAddress(): URL | null {
   const href = globalThis.location?.href;
   if (href === undefined || !/^https?:/.test(href)) return null;
   return new URL(href);
-}
-
-function duration(name: string, ms: number | undefined): number | undefined {
-  if (ms === undefined || (typeof ms === "number" && ms > 0)) return ms;
-  throw new DialoutError("invalid_option", `\`${name}\` must be a number of milliseconds above 0.`);
 }
 
 /** Also the protocol's own fields are read with it: if they weren't numbers, every frame would be ignored. */

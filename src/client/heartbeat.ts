@@ -14,14 +14,17 @@ interface HeartbeatHandlers {
 /** Finds out that a connection is dead. A socket itself may not notice for many minutes. */
 export class Heartbeat {
   readonly #handlers: HeartbeatHandlers;
+  readonly #beatTicks: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #doubt: ReturnType<typeof setTimeout> | undefined;
   #hasReceived = false;
   #ticks = 0;
   #tickedAt = 0;
 
-  constructor(handlers: HeartbeatHandlers) {
+  /** @param ms used instead of HEARTBEAT_MS; a multiple of TICK_MS */
+  constructor(handlers: HeartbeatHandlers, ms = HEARTBEAT_MS) {
     this.#handlers = handlers;
+    this.#beatTicks = ms / TICK_MS;
   }
 
   /** Call when a connection has opened. */
@@ -57,7 +60,7 @@ export class Heartbeat {
     this.#tickedAt = now;
     if (late > TICK_MS) this.#check();
     this.#ticks += 1;
-    if (this.#ticks % (HEARTBEAT_MS / TICK_MS) !== 0) return;
+    if (this.#ticks % this.#beatTicks !== 0) return;
     if (!this.#hasReceived) {
       this.#handlers.onDead();
       return;

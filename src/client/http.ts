@@ -59,7 +59,7 @@ export class Http {
   /** @throws {DialoutError} if the edge refuses the call, or no valid answer arrives in time */
   async call<T>(call: HttpCall, schema: z.ZodType<T>): Promise<T> {
     const request = { ...call, ...encode(call.body) };
-    const given = call.timeout ?? this.#settings.timeout;
+    const given = checkedDuration("timeout", call.timeout) ?? this.#settings.timeout;
     const ms = given ?? CALL_MS + request.extraMs;
     const state: CallState = { since: Date.now(), until: Date.now() + ms, last: null };
     const late = () => state.last ?? timedOut(ms);
@@ -183,6 +183,12 @@ function notify(
       throw error;
     });
   }
+}
+
+/** @throws {DialoutError} `invalid_option` if this is no time to wait */
+export function checkedDuration(name: string, ms: number | undefined): number | undefined {
+  if (ms === undefined || (typeof ms === "number" && ms > 0)) return ms;
+  throw new DialoutError("invalid_option", `\`${name}\` must be a number of milliseconds above 0.`);
 }
 
 function timedOut(ms: number): DialoutError {

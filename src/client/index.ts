@@ -32,7 +32,13 @@ export type { HistoryOptions, HistoryRange } from "./room-history.ts";
 export type { Presence } from "./room-subscriber.ts";
 export type { RoomUser } from "./room-users.ts";
 export type { Sending, SendOptions } from "./sending.ts";
-export type { JobToSubmit, SpaceHandle, SpaceHandlers, Submitted } from "./space-handle.ts";
+export type {
+  JobToSubmit,
+  SpaceHandle,
+  SpaceHandlers,
+  StatusOptions,
+  Submitted,
+} from "./space-handle.ts";
 export type { SubmitFiles, SubmitOptions, SubmitSettings } from "./submit-form.ts";
 export type { LinkHandlers, Subscription } from "./subscription.ts";
 export type { Token } from "./token-source.ts";

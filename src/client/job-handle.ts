@@ -1,4 +1,5 @@
 import type { Json } from "../protocol/codec.ts";
+import type { Connection } from "./connection.ts";
 import type { Edge } from "./edge.ts";
 import { segment } from "./edge.ts";
 import { DialoutError, JobFailed } from "./errors.ts";
@@ -20,6 +21,8 @@ export interface FollowOptions {
   /** The `position` of the last event received. Without it, following starts with the current state. */
   since?: string;
   signal?: AbortSignal;
+  /** Called when the state of the connection changes, and when another dial has failed. */
+  onConnection?(connection: Connection): void;
 }
 
 export interface JobHandlers extends LinkHandlers, FollowOptions {
@@ -33,8 +36,7 @@ export interface JobHandlers extends LinkHandlers, FollowOptions {
   onEnd?(end: JobProgress): void;
 }
 
-export interface OutputOptions {
-  signal?: AbortSignal;
+export interface OutputOptions extends Omit<FollowOptions, "since"> {
   /** Drop the text received so far. Without this handler the iterator fails with `output_restarted`. */
   onReset?(reason: JobRestart | JobGap): void;
 }
@@ -76,19 +78,22 @@ export class JobHandle {
   }
 
   /** The job's events; the iterator ends with the job. */
-  events({ since, signal }: FollowOptions = {}): EventStream<JobEvent> {
+  events({ since, signal, onConnection }: FollowOptions = {}): EventStream<JobEvent> {
     return new EventStream((stream) => {
       const onEvent = (event: JobEvent) => stream.push(event);
-      const subscription = followJob(this.#edge, this.id, { since }, { onEvent });
+      const subscription = followJob(this.#edge, this.id, { since }, { onEvent, onConnection });
       void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
       return () => subscription.close();
     }, signal);
   }
 
   /** The text pieces that the job streams; pieces that aren't text are skipped. */
-  async *output({ signal, onReset }: OutputOptions = {}): AsyncGenerator<string, void, undefined> {
+  async *output({
+    onReset,
+    ...options
+  }: OutputOptions = {}): AsyncGenerator<string, void, undefined> {
     let told = false;
-    for await (const event of this.events({ signal })) {
+    for await (const event of this.events(options)) {
       if (event.type === "output" && typeof event.delta === "string") {
         told = true;
         yield event.delta;
@@ -105,8 +110,8 @@ export class JobHandle {
    *
    * @throws {JobFailed} if the job failed or was canceled
    */
-  async result({ signal }: { signal?: AbortSignal } = {}): Promise<Json> {
-    for await (const event of this.events({ signal })) {
+  async result(options: Omit<FollowOptions, "since"> = {}): Promise<Json> {
+    for await (const event of this.events(options)) {
       if (!isEnd(event)) continue;
       if (event.status === "completed") return event.result ?? null;
       throw new JobFailed(this.id, event.error ?? null);

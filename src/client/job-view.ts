@@ -67,10 +67,25 @@ export function viewEvent(view: JobView, event: JobEvent): JobView {
   }
 }
 
+/** As JSON, also if the client's `parseJson` made a bigint, or an object of lossless-json, of a long number. */
+function jsonOf(value: Json): string {
+  return JSON.stringify(value, (_name, field: unknown) => {
+    const digits = digitsOf(field);
+    if (digits === null) return field;
+    return "rawJSON" in JSON ? JSON.rawJSON(digits) : digits;
+  });
+}
+
+function digitsOf(value: unknown): string | null {
+  if (typeof value === "bigint") return String(value);
+  const isLossless = typeof value === "object" && value !== null && "isLosslessNumber" in value;
+  return isLossless ? String(value) : null;
+}
+
 function appended({ output, isOutputCut }: JobView, delta: Json) {
   const isText = typeof delta === "string";
   const start = isText || output === "" || output.endsWith("\n") ? "" : "\n";
-  const whole = output + start + (isText ? delta : `${JSON.stringify(delta)}\n`);
+  const whole = output + start + (isText ? delta : `${jsonOf(delta)}\n`);
   const isCut = whole.length > MOST_OUTPUT;
   return { output: isCut ? whole.slice(-MOST_OUTPUT) : whole, isOutputCut: isOutputCut || isCut };
 }

@@ -10,6 +10,7 @@ import {
   spaceResource,
 } from "../protocol/resources.ts";
 import { isRefusal } from "./answer.ts";
+import type { Connection } from "./connection.ts";
 import { type Edge, segment } from "./edge.ts";
 import { DialoutError } from "./errors.ts";
 import { EventStream } from "./event-stream.ts";
@@ -25,6 +26,12 @@ export interface SpaceHandlers extends LinkHandlers {
   /** The current status, then every change. */
   onStatus?(status: SpaceStatus): void;
   signal?: AbortSignal;
+}
+
+export interface StatusOptions {
+  signal?: AbortSignal;
+  /** Called when the state of the connection changes, and when another dial has failed. */
+  onConnection?(connection: Connection): void;
 }
 
 /** One of several jobs to submit. A random idempotency key is used if none is given. */
@@ -68,10 +75,10 @@ export class SpaceHandle {
   }
 
   /** The current status, then every change. */
-  statuses({ signal }: { signal?: AbortSignal } = {}): EventStream<SpaceStatus> {
+  statuses({ signal, onConnection }: StatusOptions = {}): EventStream<SpaceStatus> {
     return new EventStream((stream) => {
       const onStatus = (status: SpaceStatus) => stream.push(status);
-      const subscription = watchSpace(this.#edge, this.name, { onStatus });
+      const subscription = watchSpace(this.#edge, this.name, { onStatus, onConnection });
       void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
       return () => subscription.close();
     }, signal);

@@ -29,6 +29,7 @@ export function JobForm({ session, resource, state }: JobFormProps) {
   }, [state.accepted]);
   const fields = fileFieldsOf(resource);
   const sending = state.submission.kind === "sending";
+  const canStop = state.submission.kind === "sending" && state.submission.wasDelayed;
   const submit = (event: Event) => {
     event.preventDefault();
     if (session.state.submission.kind === "sending") return;
@@ -59,10 +60,7 @@ export function JobForm({ session, resource, state }: JobFormProps) {
       {!resource.enable_prompt && fields.length === 0 && (
         <p class="quiet">This space asks for no input.</p>
       )}
-      <SubmitLine
-        sending={sending}
-        onStop={submitTrouble(state) === null ? null : () => session.stopSending()}
-      />
+      <SubmitLine sending={sending} onStop={canStop ? () => session.stopSending() : null} />
       <FormMessages {...{ resource, state }} />
     </form>
   );

@@ -28,10 +28,10 @@ export type SpaceState =
   | { kind: "ready"; resource: SpaceResource }
   | { kind: "unavailable"; message: string };
 
-/** The current submit. `trouble`: why it has not arrived yet; it is sent again. */
+/** The current submit. `trouble`: why it has not arrived yet; it is sent again. `wasDelayed`: there was trouble. */
 export type Submission =
   | { kind: "idle" }
-  | { kind: "sending"; ref: string; label: string; trouble: string | null }
+  | { kind: "sending"; ref: string; label: string; trouble: string | null; wasDelayed: boolean }
   | { kind: "refused"; code: string; message: string };
 
 export interface Notice {
@@ -119,10 +119,7 @@ export function reduce(state: PageState, event: PageEvent): PageState {
     case "frame":
       return takeFrame(state, event.frame);
     case "submit.sent":
-      return {
-        ...state,
-        submission: { kind: "sending", ref: event.ref, label: event.label, trouble: null },
-      };
+      return startSending(state, event.ref, event.label);
     case "submit.delayed":
       return delay(state, event.ref, event.trouble);
     case "submit.stopped":
@@ -182,10 +179,15 @@ function openLink(state: PageState): PageState {
   return { ...state, jobs, submission: trouble, link: { kind: "open" } };
 }
 
+function startSending(state: PageState, ref: string, label: string): PageState {
+  const submission = { kind: "sending", ref, label, trouble: null, wasDelayed: false } as const;
+  return { ...state, submission };
+}
+
 function delay(state: PageState, ref: string, trouble: string): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
-  return { ...state, submission: { ...submission, trouble } };
+  return { ...state, submission: { ...submission, trouble, wasDelayed: true } };
 }
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {

@@ -23,6 +23,9 @@ export interface SpaceSocket {
   close(): void;
 }
 
+/** A dead connection is noticed before the lease of a worker would be over (30 s). */
+const HEARTBEAT_MS = 10_000;
+
 /** Opens the page's socket to its space. It reconnects until the edge closes it with a final code. */
 export function dialSpace(
   space: string,
@@ -33,6 +36,7 @@ export function dialSpace(
   const path = `/api/spaces/${encodeURIComponent(space)}`;
   const target = {
     address: () => edge.socketAddress(`${path}/ws`, { since: since(), batch: "1" }),
+    heartbeatMs: HEARTBEAT_MS,
     probe: () => edge.http.call({ path, ...PROBE }, spaceResource),
   };
   return new EdgeSocket(edge, target, {

@@ -99,6 +99,16 @@ describe("a request without an answer", () => {
     expect(error.message).toContain("loaded over https:");
   });
 
+  test("may be a matter of the scheme if the other side hung up", () => {
+    const cause = Object.assign(new Error("other side closed"), { code: "UND_ERR_SOCKET" });
+    const { message } = unreachable(
+      new TypeError("fetch failed", { cause }),
+      new URL("http://edge"),
+      false,
+    );
+    expect(message).toContain("other side closed. If the edge is served over https:");
+  });
+
   test.each([
     ["https://edge", "ERR_SSL_WRONG_VERSION_NUMBER", "wrong_scheme"],
     ["https://edge", "ERR_SSL_PACKET_LENGTH_TOO_LONG", "wrong_scheme"],

@@ -157,6 +157,29 @@ describe("the connection of a subscription", () => {
     await reaches("not_an_edge");
   });
 
+  test("is reported by iterators and by whoever waits for a result", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => PORTAL;
+    for (let dial = 0; dial < 3; dial += 1) edge.refuse(503);
+    const stop = new AbortController();
+    const states: string[][] = [[], [], []];
+    const options = states.map((list) => ({
+      signal: stop.signal,
+      onConnection: ({ state }: Connection) => void list.push(state),
+    }));
+    const job = client.job(JOB_ID);
+    const waiting = [
+      job.result(options[0]),
+      job.output(options[1]).next(),
+      client.space("demo").statuses(options[2]).next(),
+    ];
+    await expect
+      .poll(() => states.map(([first]) => first), { timeout: 10_000 })
+      .toEqual(Array(3).fill("not_an_edge"));
+    stop.abort(new Error("enough"));
+    for (const wait of waiting) await expect(wait).rejects.toThrow("enough");
+  });
+
   test("is `unavailable` while no token can be obtained", async () => {
     const { edge } = await startClient();
     const { states, reaches } = watch(edge.url, {

@@ -1,10 +1,18 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { isSafeNumber, LosslessNumber, parse } from "lossless-json";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { DialoutClient, type DialoutError, type Sending } from "../../src/client/index.ts";
+import {
+  DialoutClient,
+  type DialoutError,
+  type JobEvent,
+  type Json,
+  type Sending,
+} from "../../src/client/index.ts";
+import { NO_JOB, viewEvent } from "../../src/client/job-view.ts";
 import { type FakeAnswer, problem } from "../support/fake-subscriber-edge.ts";
 import { freePort } from "../support/port.ts";
-import { jobResource } from "./jobs.ts";
+import { completed, connection, jobResource, output, progress } from "./jobs.ts";
 import { clientOf, JOB_ID, startClient } from "./start.ts";
 
 const PORTAL: FakeAnswer = { html: "<!doctype html><title>Log in to this network</title>" };
@@ -247,6 +255,8 @@ describe("a submit", () => {
       [demo.submit(undefined as never), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "ключ" }), "invalid_request"],
       [demo.submit({}, { idempotencyKey: "" }), "invalid_request"],
+      [demo.submit({}, { timeout: 0 }), "invalid_option"],
+      [demo.submit({}, { timeout: Number.NaN }), "invalid_option"],
       [demo.submitMany([]), "invalid_request"],
       [demo.submitMany(Array(1_001).fill({ input: {} })), "invalid_request"],
       [
@@ -281,28 +291,36 @@ describe("a submit", () => {
 });
 
 describe("numbers in answers", () => {
-  test("are read by `parseJson`, in calls and in frames", async () => {
-    const { parse } = await import("lossless-json");
-    const parseJson = (text: string) =>
-      parse(text, null, (digits) => {
-        const number = Number(digits);
-        return String(number) === digits ? number : BigInt(digits);
-      });
-    const { edge, client } = await startClient({ parseJson });
-    edge.text = JSON.stringify(jobResource({ status: "completed", result: 7 })).replace(
-      '"result":7',
-      '"result":18446744073709551615',
+  const DIGITS = "18446744073709551615";
+  /** As in docs/client.md. */
+  const parseJson = (text: string) =>
+    parse(text, null, (digits) =>
+      isSafeNumber(digits) ? Number(digits) : new LosslessNumber(digits),
     );
-    expect(await client.job(JOB_ID).get()).toMatchObject({ result: 18446744073709551615n });
+
+  test("are read by `parseJson`, in calls and in frames", async () => {
+    const { edge, client } = await startClient({ parseJson });
+    const withDigits = (value: object) =>
+      JSON.stringify(value).replace('"result":7', `"result":${DIGITS}`);
+    edge.text = withDigits(jobResource({ status: "completed", result: 7 }));
+    expect(String((await client.job(JOB_ID).get()).result)).toBe(DIGITS);
     const result = client.job(JOB_ID).result();
     const socket = await edge.socket();
-    const { connection, progress, completed } = await import("./jobs.ts");
     socket.send(connection(1), progress(1));
-    const end = JSON.stringify(completed(2, 7)).replace(
-      '"result":7',
-      '"result":18446744073709551615',
-    );
-    socket.sendText(end);
-    expect(await result).toBe(18446744073709551615n);
+    socket.sendText(withDigits(completed(2, 7)));
+    expect(String(await result)).toBe(DIGITS);
+  });
+
+  test.each([
+    ["lossless numbers", parseJson],
+    [
+      "bigints",
+      (text: string) =>
+        parse(text, null, (digits) => (isSafeNumber(digits) ? Number(digits) : BigInt(digits))),
+    ],
+  ])("are shown with all digits in a view of the output, as %s", (_name, read) => {
+    const { delta } = read(`{"delta":{"seed":${DIGITS}}}`) as { delta: Json };
+    const event = { ...output(2, null), delta, position: "e:2" } as JobEvent;
+    expect(viewEvent(NO_JOB, event).output).toBe(`{"seed":${DIGITS}}\n`);
   });
 });
