@@ -243,12 +243,12 @@ class Worker:
                     return 1
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
-                say(f"disconnected ({code})")
+                say(f"disconnected ({code}) {closed.rcvd.reason if closed.rcvd else ''}".strip())
                 if code in FINAL_CODES:
                     return 1
-            except (OSError, EOFError, WebSocketException) as error:  # also timeouts
+            except (OSError, EOFError, WebSocketException, NotImplementedError) as error:
                 say(f"no connection to {self.base}: {error or type(error).__name__}")
-            except (LookupError, TypeError, ValueError):  # a frame unlike those of the protocol
+            except Exception:  # noqa: BLE001 (a frame unlike those of the protocol)
                 traceback.print_exc()
             finally:
                 if socket:
@@ -343,7 +343,7 @@ def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refuse
 
 DIAL: dict[str, Any] = {"subprotocols": [PROTOCOL], "close_timeout": 1, "ping_interval": None}
 DIAL |= {"compression": None, "max_size": 8 << 20}  # C4
-try:
+if int(version.split(".")[0]) >= 14:
     from websockets.asyncio.client import connect
 
     class Dial(connect):
@@ -357,7 +357,7 @@ try:
             answer = error.response
             raise refusal(answer.status_code, answer.headers, answer.body) from None
 
-except ImportError:  # websockets 10 to 12
+else:
     import websockets
 
     class Protocol(websockets.WebSocketClientProtocol):  # type: ignore[name-defined,misc]

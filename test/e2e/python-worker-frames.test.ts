@@ -154,8 +154,8 @@ describe("the Python worker of docs/protocol.md, frame by frame", () => {
     const worker = launch();
     const connection = await connected();
     connection.error("some_code", "The reason is here.");
-    connection.close(code);
-    await worker.prints("the edge says: The reason is here.");
+    connection.close(code, "The reason is here.");
+    await worker.prints("The reason is here.");
     await worker.prints(new RegExp(`disconnected .${code}.`));
     if (reconnect) await connected();
     else expect(await worker.exited).toBe(1);
