@@ -1,10 +1,11 @@
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
-import { operatorKey, ROOT } from "../../scripts/local.ts";
+import { operatorKey, ROOT, secret } from "../../scripts/local.ts";
 import type { JobResource } from "../../src/protocol/resources.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
+import { tokenOf } from "../support/tokens.ts";
 import { EdgeClient } from "./client.ts";
 import { launchEdge, makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 import { paste, sampleOf } from "./samples.ts";
@@ -61,6 +62,11 @@ describe("npm start", () => {
     expect(printed).toContain('"repeated":false');
     expect(printed).toMatch(/"events":\[\{.*"title":"New"/);
     expect(printed).toContain("event: connection");
+    const token = await tokenOf(secret("JWT_SECRET"), "alice", { rooms: ["project:*"] });
+    const follow = sampleOf("docs/rooms.md", "new WebSocket", "js").replace("8787", String(port));
+    const follower = new Program("-e", [`const token = "${token}";${follow}`]);
+    onTestFinished(() => follower.killAll());
+    await follower.prints("type: 'subscribed'");
     const report = sampleOf("docs/jobs.md", "frame 12").replace("KEY=…", `KEY=${operatorKey()}`);
     expect(await paste(report, edge.url)).toMatch(/"status":"completed".*"frames":30/);
     const numbers = sampleOf("docs/monitoring.md", "/metrics").replaceAll(
