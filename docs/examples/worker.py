@@ -259,7 +259,7 @@ class Worker:
             await asyncio.sleep(delay)
 
     async def register(self, socket: Any) -> tuple[float, float]:
-        hello = await receive(socket, 15)
+        hello = await receive(socket, 10)
         if hello.get("protocol") != PROTOCOL:  # W5
             raise Refused(f"it speaks {hello.get('protocol')}, not {PROTOCOL}", is_final=True)
         self.max_bytes = hello["max_frame_bytes"]
@@ -268,7 +268,7 @@ class Worker:
         await send(socket, {**register, "resume": resume})
         answer: dict[str, Any] = {}
         while answer.get("type") != "registered":
-            answer = await receive(socket, 15)
+            answer = await receive(socket, 10)
         stored = {key_of(entry): entry["outputs"] for entry in answer["resumed"]}
         for key, job in list(self.held.items()):
             if key in stored:
