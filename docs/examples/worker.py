@@ -28,7 +28,11 @@ from decimal import Decimal
 from typing import Any
 
 try:
-    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+    from websockets.exceptions import (
+        ConnectionClosed,
+        InvalidStatus,
+        WebSocketException,
+    )
     from websockets.version import version
 except ImportError:
     version = "0"
