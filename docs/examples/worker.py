@@ -28,7 +28,11 @@ from decimal import Decimal
 from typing import Any
 
 try:
-    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+    from websockets.exceptions import (
+        ConnectionClosed,
+        InvalidStatus,
+        WebSocketException,
+    )
     from websockets.version import version
 except ImportError:
     version = "0"
@@ -243,12 +247,12 @@ class Worker:
                     return 1
             except ConnectionClosed as closed:
                 code = closed.rcvd.code if closed.rcvd else 1006
-                say(f"disconnected ({code})")
+                say(f"disconnected ({code}) {closed.rcvd.reason if closed.rcvd else ''}".strip())
                 if code in FINAL_CODES:
                     return 1
-            except (OSError, EOFError, WebSocketException) as error:  # also timeouts
+            except (OSError, EOFError, WebSocketException, NotImplementedError) as error:
                 say(f"no connection to {self.base}: {error or type(error).__name__}")
-            except (LookupError, TypeError, ValueError):  # a frame unlike those of the protocol
+            except Exception:  # noqa: BLE001 (a frame unlike those of the protocol)
                 traceback.print_exc()
             finally:
                 if socket:
@@ -259,7 +263,7 @@ class Worker:
             await asyncio.sleep(delay)
 
     async def register(self, socket: Any) -> tuple[float, float]:
-        hello = await receive(socket, 15)
+        hello = await receive(socket, 10)
         if hello.get("protocol") != PROTOCOL:  # W5
             raise Refused(f"it speaks {hello.get('protocol')}, not {PROTOCOL}", is_final=True)
         self.max_bytes = hello["max_frame_bytes"]
@@ -268,7 +272,7 @@ class Worker:
         await send(socket, {**register, "resume": resume})
         answer: dict[str, Any] = {}
         while answer.get("type") != "registered":
-            answer = await receive(socket, 15)
+            answer = await receive(socket, 10)
         stored = {key_of(entry): entry["outputs"] for entry in answer["resumed"]}
         for key, job in list(self.held.items()):
             if key in stored:
@@ -343,7 +347,7 @@ def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refuse
 
 DIAL: dict[str, Any] = {"subprotocols": [PROTOCOL], "close_timeout": 1, "ping_interval": None}
 DIAL |= {"compression": None, "max_size": 8 << 20}  # C4
-try:
+if int(version.split(".")[0]) >= 14:
     from websockets.asyncio.client import connect
 
     class Dial(connect):
@@ -357,7 +361,7 @@ try:
             answer = error.response
             raise refusal(answer.status_code, answer.headers, answer.body) from None
 
-except ImportError:  # websockets 10 to 12
+else:
     import websockets
 
     class Protocol(websockets.WebSocketClientProtocol):  # type: ignore[name-defined,misc]

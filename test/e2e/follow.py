@@ -4,7 +4,14 @@ import asyncio
 import json
 import sys
 
-import websockets
+try:
+    from websockets.asyncio.client import connect
+
+    HEADERS = "additional_headers"
+except ImportError:  # websockets 10 to 12
+    from websockets import connect
+
+    HEADERS = "extra_headers"
 
 EDGE, TOKEN, ROOM, JOB = sys.argv[1:]
 
@@ -14,7 +21,7 @@ def report(channel, frame):
 
 
 async def follow_job():
-    async with websockets.connect(f"{EDGE}/ws/{JOB}", subprotocols=["dialout.v1"]) as socket:
+    async with connect(f"{EDGE}/ws/{JOB}", subprotocols=["dialout.v1"]) as socket:
         # One text, so that the connection ends as soon as the edge has closed the socket.
         await socket.send("ping")
         async for text in socket:
@@ -24,8 +31,8 @@ async def follow_job():
 
 
 async def follow_room():
-    headers = {"Authorization": f"Bearer {TOKEN}"}
-    async with websockets.connect(f"{EDGE}/ws", extra_headers=headers) as socket:
+    headers = {HEADERS: {"Authorization": f"Bearer {TOKEN}"}}
+    async with connect(f"{EDGE}/ws", **headers) as socket:
         async for text in socket:
             frame = json.loads(text)
             report("room", frame)

@@ -8,6 +8,7 @@ import { Program } from "../support/program.ts";
 import { tokenOf } from "../support/tokens.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { PYTHON } from "./python.ts";
 
 const ROOM = "project:42";
 const SHOUT = `
@@ -55,7 +56,7 @@ describe("programs that were not written for Dialout", () => {
     const { id } = await client.submit(space.name, { prompt: "hello" });
     const script = join(import.meta.dirname, "follow.py");
     const args = [edge.url.replace("http", "ws"), token, ROOM, id];
-    const python = new Program(script, args, {}, "/usr/bin/python3");
+    const python = new Program(script, args, {}, PYTHON);
     await python.prints(/room .*"subscribed"/);
     await python.prints(/job .*"progress"/);
     await client.startWorker(space, ["exec", "--", "node", "-e", SHOUT]);

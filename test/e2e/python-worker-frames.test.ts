@@ -1,6 +1,9 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { CLOSE } from "../../src/protocol/codes.ts";
 import { type EdgeConnection, FakeEdge, JOB_ID, SPACE, TOKEN } from "../support/fake-edge.ts";
 import type { Program } from "../support/program.ts";
@@ -154,8 +157,8 @@ describe("the Python worker of docs/protocol.md, frame by frame", () => {
     const worker = launch();
     const connection = await connected();
     connection.error("some_code", "The reason is here.");
-    connection.close(code);
-    await worker.prints("the edge says: The reason is here.");
+    connection.close(code, "The reason is here.");
+    await worker.prints("The reason is here.");
     await worker.prints(new RegExp(`disconnected .${code}.`));
     if (reconnect) await connected();
     else expect(await worker.exited).toBe(1);
@@ -237,6 +240,16 @@ describe("the Python worker of docs/protocol.md, frame by frame", () => {
     const bare = launchPythonWorker(no, { script: PYTHON_WORKER, args: ["-I", "-S"] });
     expect(await bare.exited).toBe(1);
     expect(bare.printed).toContain("pip install -U websockets");
+    const old = await mkdtemp(join(tmpdir(), "dialout-python-"));
+    onTestFinished(() => rm(old, { recursive: true }));
+    await mkdir(join(old, "websockets"));
+    await writeFile(join(old, "websockets/__init__.py"), "");
+    await writeFile(join(old, "websockets/version.py"), 'version = "9.1"');
+    const names = "ConnectionClosed = InvalidStatus = WebSocketException = Exception";
+    await writeFile(join(old, "websockets/exceptions.py"), names);
+    const outdated = launchPythonWorker(no, { script: PYTHON_WORKER, env: { PYTHONPATH: old } });
+    expect(await outdated.exited).toBe(1);
+    expect(outdated.printed).toContain("pip install -U websockets");
     const wss = launchPythonWorker({ ...no, url: edge.url.replace("http", "ws") });
     await connected();
     await wss.prints("connected");

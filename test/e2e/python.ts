@@ -11,16 +11,16 @@ const WITH_MODELS = join(import.meta.dirname, "models.py");
 /** Starts the Python worker of docs/protocol.md with the models of `models.py`; it is killed when the test ends. */
 export function launchPythonWorker(
   edge: { url: string; space: string; token: string },
-  { script = WITH_MODELS, args = [] as string[] } = {},
+  { script = WITH_MODELS, args = [] as string[], env = {} } = {},
 ): Program {
-  const env = {
+  const settings = {
     DIALOUT_URL: edge.url,
     DIALOUT_SPACE: edge.space,
     DIALOUT_TOKEN: edge.token,
     PYTHONDONTWRITEBYTECODE: "1",
   };
   const [first = script, ...rest] = [...args, script];
-  const worker = new Program(first, rest, env, PYTHON);
+  const worker = new Program(first, rest, { ...settings, ...env }, PYTHON);
   onTestFinished(async () => {
     await worker.stop("SIGKILL");
   });

@@ -150,7 +150,7 @@ describe("refusals", () => {
     const { logged } = startWorker(edge, { handler });
     await (await edge.connection()).welcome();
     const line = logged.find((text) => text.includes("status 301"));
-    expect(line).toContain("it leads to https://edge.example/api: dial that address instead");
+    expect(line).toContain("it redirects to https://edge.example: give that as the address");
     expect(line).not.toContain("secret");
   });
 
