@@ -252,7 +252,11 @@ export class FakeEdge {
   /** Answers the next upgrade with a problem (H2). */
   refuse(status: number, detail: string): void {
     const headers = "content-type: application/problem+json";
-    this.#answers.push({ status, headers, body: JSON.stringify({ status, code: "refused", detail }) });
+    this.#answers.push({
+      status,
+      headers,
+      body: JSON.stringify({ status, code: "refused", detail }),
+    });
   }
 
   /** Answers the next upgrade as a proxy does whose edge is away. */
