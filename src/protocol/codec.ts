@@ -33,7 +33,7 @@ export function decodeFrame<T>(
   parse: Parse = parseMessage,
 ): Decoded<T> {
   const read = readMessage(raw, parse);
-  return read.ok ? decodeValue(read.value, schema, read.mayGrow) : read;
+  return read.ok ? decodeValue(read.value, schema) : read;
 }
 
 /** Like `decodeFrame`, for sockets with `?batch=1`, where `{type: "batch", frames: […]}` holds several frames. */
@@ -44,11 +44,11 @@ export function decodeFrames<T>(
 ): Decoded<T>[] {
   const read = readMessage(raw, parse);
   if (!read.ok) return [read];
-  const { value, mayGrow } = read;
-  if (!isBatch(value)) return [decodeValue(value, schema, mayGrow)];
+  const { value } = read;
+  if (!isBatch(value)) return [decodeValue(value, schema)];
   const { frames } = value;
   if (Array.isArray(frames) && frames.length <= LIMITS.batchFrames) {
-    return frames.map((frame) => decodeValue(frame, schema, mayGrow));
+    return frames.map((frame) => decodeValue(frame, schema));
   }
   const message = `frames: must be a list of ${LIMITS.batchFrames} frames at most`;
   return [{ ok: false, code: "malformed_frame", message, given: value }];
@@ -59,7 +59,7 @@ function isBatch(value: Json): value is JsonObject {
   return value.type === "batch";
 }
 
-type ReadMessage = { ok: true; value: Json; mayGrow: boolean } | Undecoded;
+type ReadMessage = { ok: true; value: Json } | Undecoded;
 
 function readMessage(raw: string | ArrayBuffer, parse: Parse): ReadMessage {
   if (typeof raw !== "string") {
@@ -72,17 +72,12 @@ function readMessage(raw: string | ArrayBuffer, parse: Parse): ReadMessage {
   }
   const value = jsonOf(raw, parse);
   if (value === undefined) return { ok: false, code: "malformed_frame", message: NOT_JSON };
-  return { ok: true, value, mayGrow: raw.length > MAY_GROW_LENGTH };
+  return { ok: true, value };
 }
 
-/** @param mayGrow whether the message is so long that its JSON may exceed the limit when it is written again */
-function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): Decoded<T> {
+function decodeValue<T>(given: Json, schema: z.ZodType<T>): Decoded<T> {
   if (isDeeper(given, LIMITS.jsonDepth)) {
     return { ok: false, code: "malformed_frame", message: tooDeep(LIMITS.jsonDepth), given };
-  }
-  if (mayGrow && byteLength(JSON.stringify(given)) > LIMITS.frameBytes) {
-    const message = `A frame may have ${LIMITS.frameBytes} bytes at most, also as the edge writes it again.`;
-    return { ok: false, code: "frame_too_large", message, given };
   }
   const result = schema.safeParse(given, PLAIN_MESSAGES);
   if (result.success) return { ok: true, frame: result.data };
@@ -90,9 +85,6 @@ function decodeValue<T>(given: Json, schema: z.ZodType<T>, mayGrow: boolean): De
   const code = unknown ? "unknown_frame" : "malformed_frame";
   return { ok: false, code, message: describeIssues(result.error), given };
 }
-
-/** A shorter text can't exceed the limit when written again: `1e20` grows most, to 21 digits, less than sixfold. */
-const MAY_GROW_LENGTH = LIMITS.frameBytes / 6;
 
 export type ParsedJson = { ok: true; value: Json } | { ok: false; message: string };
 

@@ -58,9 +58,9 @@ export const eventType = z
     "is reserved for the edge",
   );
 
-const TOO_LARGE = `may have ${LIMITS.eventBytes} bytes at most, counted as the edge writes it again`;
+const TOO_LARGE = `may have ${LIMITS.eventBytes} bytes at most`;
 
-/** Measures the JSON as the edge writes it, which may be longer than what was sent: `1e20` becomes 21 digits. */
+/** Measures the JSON as the edge stores it, without the spaces between fields. */
 function isTooLarge(data: JsonObject): boolean {
   const text = JSON.stringify(data);
   // A UTF-16 unit takes three bytes at most, so a short text needs no exact count.

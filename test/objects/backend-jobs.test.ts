@@ -261,7 +261,6 @@ describe("a report about a job without a space", () => {
     await problemOf(400, post("{", json));
     await problemOf(400, post("", json));
     await problemOf(413, post(JSON.stringify({ result: "x".repeat(LIMITS.jsonBodyBytes) }), json));
-    await problemOf(413, post(`{"result":[${"1e20,".repeat(200_000)}0]}`, json));
     const input = { text: "x".repeat(LIMITS.inputBytes) };
     await problemOf(413, call("POST", "/api/jobs", { input }, OPERATOR));
     expect(await readJob(id)).toMatchObject({ status: "queued", result: null });

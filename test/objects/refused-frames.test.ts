@@ -64,13 +64,6 @@ describe("a frame about an attempt that the edge can't take", () => {
       "1048576 bytes",
     ],
     [
-      "grows too large when it is written again",
-      ({ job_id }) =>
-        `{"type":"result","job_id":"${job_id}","attempt":1,"output":1,"more":[${"1e20,".repeat(200_000)}1]}`,
-      "frame_too_large",
-      "as the edge writes it again",
-    ],
-    [
       "has an unknown type",
       (ref) => ({ type: "results", ...ref, output: 1 }),
       "unknown_frame",

@@ -43,12 +43,6 @@ describe("the data of an event", () => {
     expect(issuesOf({ type: "a.b", data: wide })).toEqual(tooLarge);
   });
 
-  it("is counted as the edge writes it again (R9b)", () => {
-    const data = JSON.parse(`{"numbers":[${Array(20_000).fill("1e20").join()}]}`);
-    const [issue] = issuesOf({ type: "a.b", data });
-    expect(issue).toEqual(["data", expect.stringContaining("as the edge writes it again")]);
-  });
-
   it("is reported with its index if it is too large and among several", () => {
     const events = [{ type: "a.b" }, { type: "a.b", data: sized(LIMITS.eventBytes + 1) }];
     const { error } = publishBody.safeParse({ events });
