@@ -336,13 +336,14 @@ class Refused(Exception):
 
 def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refused:
     """What answered is the edge, which gives its reason (W3), or something in front of it."""
-    why = f"status {status}"
+    why, is_problem = f"status {status}", False  # W4a: a proxy sends no problem
     if problem := re.search(rb"\{.*\}", body or b"", re.DOTALL):
         with contextlib.suppress(ValueError, TypeError, KeyError):
-            why += f": {json.loads(problem[0])['detail']}"
+            answer = json.loads(problem[0])
+            why, is_problem = f"{why}: {answer['detail']}", "code" in answer
     if location := headers.get("Location"):
         why += f", a redirect: set DIALOUT_URL to where {location[:200]} is"
-    return Refused(why, is_final=status in FINAL_STATUSES)
+    return Refused(why, is_final=is_problem and status in FINAL_STATUSES)
 
 
 DIAL: dict[str, Any] = {"subprotocols": [PROTOCOL], "close_timeout": 1, "ping_interval": None}

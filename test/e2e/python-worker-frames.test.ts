@@ -174,6 +174,13 @@ describe("the Python worker of docs/protocol.md, frame by frame", () => {
     },
   );
 
+  it.each([401, 403, 404])("dials again after status %i of a proxy (W4a)", async (status) => {
+    edge.answerAsProxy(status);
+    const worker = launch();
+    await connected();
+    expect(worker.printed).toMatch(new RegExp(`status ${status}.*dialing again`, "s"));
+  });
+
   it.each([429, 500, 503])("dials again after status %i and says why (W4)", async (status) => {
     edge.refuse(status, "The reason is here.");
     const worker = launch();
