@@ -42,7 +42,7 @@ export interface OutgoingEvent<E> {
  * If 3 were sent without `skipped`, the client would have to treat it as a gap and load the whole job again.
  */
 export class Coalescer<E extends EventWithOffset> {
-  /** May change at any time. With 0 everything is sent at once, after a state that was delayed before. */
+  /** Read before each send, so it may change at any time. 0 delays nothing: a state still held back is sent first. */
   intervalMs: number;
   private lastStateAt = Number.NEGATIVE_INFINITY;
   private delayedState: E | null = null;

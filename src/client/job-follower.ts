@@ -74,8 +74,8 @@ export function followJob(
 }
 
 /**
- * The job ended before `since`, so its socket did not send the end: fetches it over HTTP, for as long as that
- * takes.
+ * The job ended before `since`, the position that the follower resumes from, so its socket did not send the end.
+ * Fetches the end over HTTP, and tries again until that succeeds or the follower is closed.
  */
 async function deliverStoredEnd(
   edge: Edge,

@@ -40,7 +40,7 @@ export interface SubscriberOptions {
   wantsEvents?: boolean;
 }
 
-/** Stands for the past events up to this position, in their place before later ones. */
+/** A placeholder in the queue for the past events up to this position, which are still being fetched. */
 interface Past {
   type: "past";
   end: Position;

@@ -1,6 +1,6 @@
 import { expiryOf, type TokenSource } from "./token-source.ts";
 
-/** A token is renewed this long before it expires, but not before half of its remaining time is over. */
+/** A token is renewed this long before it expires; one that lives shorter, halfway between its receipt and its end. */
 const AHEAD_MS = 45_000;
 const RETRY_MS = 5_000;
 /** Shortest wait before a renewal, in case the token function keeps returning the same token. */

@@ -12,8 +12,9 @@ const MAX_PER_ROUND = 500;
  * the report may have been lost and the object is asked, milliseconds.
  */
 const ENDED_SILENT_MS = 172_800_000;
-/** How often ended jobs are looked through, milliseconds, and how many of them are asked each time. */
+/** How often the monitor asks objects of jobs that ended long ago whether they still exist, milliseconds. */
 const SWEEP_EVERY_MS = 3_600_000;
+/** How many of these objects it asks each time. */
 const MAX_PER_SWEEP = 100;
 /** How long a source may take to answer, milliseconds. */
 const ANSWER_MS = 5_000;

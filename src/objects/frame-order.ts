@@ -11,7 +11,7 @@ interface Unanswered {
   length: number;
   /** Resolves once the newest frame and all before it are answered. */
   answered: Promise<unknown>;
-  /** Resolves once the newest frame that changes everything has its effect; `null` if there is none. */
+  /** Resolves when the newest frame that concerns all rooms (`authenticate`) was handled; `null` if there is none. */
   everything: Promise<unknown> | null;
   rooms: Map<string, RoomTurns>;
 }

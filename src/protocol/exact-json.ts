@@ -28,8 +28,9 @@ export function parseExact(text: string): Json {
 }
 
 /**
- * Like `parseExact`, for a frame or a body: only what belongs to users keeps its digits. The other fields,
- * such as `priority` or `progress`, become numbers, because the edge reads them.
+ * Like `parseExact`, for a frame or a body: only numbers inside of what users send (`input`, `output` and the
+ * like, see `OF_USERS`) keep their digits. The other fields, such as `priority` or `progress`, become ordinary
+ * numbers, because the edge computes with them.
  */
 export function parseMessage(text: string): Json {
   if (!mayLoseDigits(text)) return JSON.parse(text);

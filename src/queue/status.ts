@@ -3,7 +3,7 @@ import { type Candidate, covers } from "./dispatch.ts";
 import { estimatedWait, type RunningAttempt } from "./estimated-wait.ts";
 import type { Instant } from "./job.ts";
 
-/** A connected worker, as far as it matters to those who wait. */
+/** What the status of a space needs to know of a connected worker, to say how long a new job would wait. */
 export interface SnapshotWorker extends Candidate {
   generation: number;
   name: string | null;

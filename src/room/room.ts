@@ -73,7 +73,7 @@ export class Room {
     await Promise.allSettled(updates);
   }
 
-  /** @param isSure whoever is missing there has had time to come back */
+  /** @param isSure users whom the gateway doesn't name have left; if `false`, they may still be about to reconnect */
   async askGateway(gateway: string, isSure: boolean): Promise<void> {
     const { deliveries, engine } = this;
     if (!engine.gateways().includes(gateway)) return;

@@ -17,7 +17,7 @@ export interface IncomingJob {
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
-  /** It came from the machine of the edge. */
+  /** It came from the machine on which the edge itself runs (not on Cloudflare), so its webhooks may go anywhere. */
   local: boolean;
 }
 

@@ -111,7 +111,7 @@ export class SubscriberHandler {
     frame: SpaceClientFrame,
     now: number,
   ): void {
-    // The answer must come after the answers to earlier submits, so none of those may be deferred.
+    // Answers go out in the order of the frames. A submit that is not stored yet is not answered yet: store it first.
     if (frame.type !== "submit") this.core.jobs.storeAll();
     switch (frame.type) {
       case "submit":
