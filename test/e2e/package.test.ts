@@ -177,6 +177,6 @@ describe("the package as npm packs it", () => {
       await page.goto(`http://127.0.0.1:${port}/?edge=${at}&space=no-such-space`);
       await expect.poll(() => shown("connection"), { timeout: 20_000 }).toContain(expected);
     }
-    expect(await shown("connection")).toContain("There is no such space");
+    expect(await shown("connection")).toContain("There is no space named");
   });
 });

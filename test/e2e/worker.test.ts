@@ -37,14 +37,14 @@ describe("dialout-worker", () => {
     await edge.startWorker(space, ["exec", "--url", page, "--", "cat"]);
   });
 
-  it("is told which space doesn't exist, and that an address is no edge", async () => {
+  it("is told which space doesn't exist, and that an address is no edge's", async () => {
     const space = await edge.makeSpace();
     const nowhere = edge.launchWorker({ ...space, name: "no-such-space" }, ECHO);
     expect(await nowhere.exited).toBe(1);
     expect(nowhere.printed).toContain('There is no space named "no-such-space"');
     const lost = edge.launchWorker(space, ["exec", "--url", `${edge.url}/dialout`, "--", "cat"]);
-    expect(await lost.exited).toBe(1);
-    expect(lost.printed).toContain("no Dialout edge at this address");
+    expect(await lost.exited).toBe(2);
+    expect(lost.printed).toContain("an edge is served at the root of a host name");
   });
 
   it("fails the job whose program writes a result that is no JSON, and goes on", async () => {
