@@ -16,6 +16,9 @@ const runtime = cloudflareTest(async () => ({
   },
 }));
 
+/** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
+const PATIENT = { poll: { timeout: 20_000 } };
+
 /**
  * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime.
  * `e2e`: the whole of it as its users meet it, one file at a time after the others.
@@ -29,6 +32,7 @@ export default defineConfig({
           include: ["test/**/*.test.ts"],
           exclude: ["test/objects/**", "test/e2e/**"],
           testTimeout: 30_000,
+          expect: PATIENT,
           hookTimeout: 120_000,
         },
       },
@@ -39,6 +43,7 @@ export default defineConfig({
           include: ["test/objects/**/*.test.ts"],
           setupFiles: ["./test/objects/setup.ts"],
           testTimeout: 30_000,
+          expect: PATIENT,
         },
       },
       {
@@ -49,6 +54,7 @@ export default defineConfig({
           fileParallelism: false,
           sequence: { groupOrder: 1 },
           testTimeout: 120_000,
+          expect: PATIENT,
           hookTimeout: 120_000,
         },
       },

@@ -273,11 +273,11 @@ describe("the client with rooms", () => {
     const name = roomOf();
     const tokenFor = (user: string) => tokenOf(secret("JWT_SECRET"), user, { rooms: [name] });
     const about: string[] = [];
-    clientOf({ token: await tokenFor("ada") })
-      .room(name)
-      .subscribe({
-        onPresence: ({ type, user_id }) => user_id === "bo" && about.push(type),
-      });
+    const room = clientOf({ token: await tokenFor("ada") }).room(name);
+    room.subscribe({ onPresence: ({ type, user_id }) => user_id === "bo" && about.push(type) });
+    const present = Promise.withResolvers<void>();
+    room.watchPresence({ onUsers: (users) => users.length > 0 && present.resolve() });
+    await present.promise;
     const protocols = ["dialout.v1", `dialout.token.${await tokenFor("bo")}`];
     const visit = async () => {
       const socket = new WebSocket(`${url.replace("http", "ws")}/ws`, protocols);
@@ -292,7 +292,7 @@ describe("the client with rooms", () => {
       return socket;
     };
     const first = await visit();
-    await expect.poll(() => about).toEqual(["presence.joined"]);
+    await expect.poll(() => about, { timeout: 20_000 }).toEqual(["presence.joined"]);
     first.terminate();
     const second = await visit();
     second.terminate();
