@@ -66,8 +66,11 @@ export function mayLoseDigits(text: string): boolean {
 
 /** Whether this stands for a number that JavaScript would write differently. */
 export function isExactNumber(value: unknown): boolean {
-  return "isRawJSON" in JSON && JSON.isRawJSON(value);
+  return isRawJson(value);
 }
+
+/** Looked up once, because every value of every frame is asked. Node.js 20 has no such numbers. */
+const isRawJson: (value: unknown) => boolean = JSON.isRawJSON ?? (() => false);
 
 /** The fields whose content belongs to users, in frames, bodies and reports, and what is returned to them. */
 const OF_USERS: ReadonlySet<string> = new Set([
