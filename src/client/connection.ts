@@ -74,7 +74,8 @@ function failingState(error: DialoutError): FailingState {
   }
 }
 
-/** A refusal that no edge sent. A server or proxy that fails (5xx) may well stand in front of an edge. */
+/** A refusal that no edge sent. A proxy that fails (5xx) or limits (429) may well stand in front of an edge. */
 function isForeign(error: DialoutError): boolean {
-  return error.status !== null && error.status < 500 && !isRefusal(error);
+  const { status } = error;
+  return status !== null && status < 500 && status !== 429 && !isRefusal(error);
 }

@@ -52,7 +52,10 @@ function textOf(url: string | URL | undefined, page: URL | null): string {
     throw invalid("it is needed outside of a page", "The edge's `url` is needed here");
   }
   if (url instanceof URL) return url.href;
-  if (typeof url !== "string") throw invalid(`it is ${url === null ? "null" : `a ${typeof url}`}`);
+  if (typeof url !== "string")
+    throw invalid(
+      `it is ${url === null ? "null" : `${typeof url === "object" ? "an" : "a"} ${typeof url}`}`,
+    );
   const text = url.trim();
   if (text === "") throw invalid("it is empty");
   if (/\s/.test(text)) throw invalid("there is a space in it");

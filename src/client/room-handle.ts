@@ -20,6 +20,7 @@ import {
   type SubscriberOptions,
 } from "./room-subscriber.ts";
 import { type RoomUser, RoomUsers } from "./room-users.ts";
+import type { SendOptions } from "./sending.ts";
 import {
   callHandler,
   closeOn,
@@ -62,11 +63,11 @@ export function publishEvent(
   edge: Edge,
   room: string,
   event: PublishedEventInput,
-  options: { retry: "safe" | "patient"; signal?: AbortSignal },
+  options: SendOptions & { retry: "safe" | "patient" },
 ): Promise<PublishedEvent> {
   const path = `/api/rooms/${segment(room)}/events`;
   const body = { ...event, id: event.id ?? freshId() };
-  return edge.http.call({ method: "POST", path, body, ...options }, publishedResource);
+  return edge.http.call({ ...options, method: "POST", path, body }, publishedResource);
 }
 
 /** Refers to a room by its name; sends nothing until a method is called. */
@@ -106,11 +107,8 @@ export class RoomHandle {
   }
 
   /** Publishes an event, which is stored once the promise resolves. A retry does not store it twice. */
-  publish(
-    event: PublishedEventInput,
-    { signal }: { signal?: AbortSignal } = {},
-  ): Promise<PublishedEvent> {
-    return publishEvent(this.#edge, this.name, event, { retry: "safe", signal });
+  publish(event: PublishedEventInput, options: SendOptions = {}): Promise<PublishedEvent> {
+    return publishEvent(this.#edge, this.name, event, { ...options, retry: "safe" });
   }
 
   /** Returns one page of the room's stored events; without options the oldest ones. */
@@ -124,9 +122,9 @@ export class RoomHandle {
   }
 
   /** Returns the users who are in the room now. */
-  presence({ signal }: { signal?: AbortSignal } = {}): Promise<RoomPresence> {
+  presence(options: SendOptions = {}): Promise<RoomPresence> {
     const path = `/api/rooms/${segment(this.name)}/presence`;
-    return this.#edge.http.call({ path, signal }, presenceResource);
+    return this.#edge.http.call({ ...options, path }, presenceResource);
   }
 
   /** Calls `onUsers` with the users who are in the room, now and on every change. */

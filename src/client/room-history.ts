@@ -4,9 +4,10 @@ import { type Edge, segment } from "./edge.ts";
 import type { Gap } from "./job-channel.ts";
 import { gapBetween } from "./room-channel.ts";
 import { type HistoryPage, historySchema, pageOf, type RoomEvent } from "./room-events.ts";
+import type { SendOptions } from "./sending.ts";
 
-/** Which of a room's stored events to read. */
-export interface HistoryRange {
+/** Which of a room's stored events to read. `timeout` and `onSending` are about each page. */
+export interface HistoryRange extends SendOptions {
   /** Only events after this position. */
   since?: string;
   /** Only events before this position. */
@@ -14,7 +15,6 @@ export interface HistoryRange {
   /** `asc`: oldest first; `desc`: newest first. The default is `asc`, but `desc` if only `before` is given. */
   order?: "asc" | "desc";
   filter?: EventFilter;
-  signal?: AbortSignal;
 }
 
 export interface HistoryOptions extends HistoryRange {
@@ -76,9 +76,11 @@ export class RoomHistory {
     return events.reverse();
   }
 
-  async #fetch({ signal, filter, ...range }: Omit<HistoryOptions, "last">): Promise<HistoryPage> {
+  async #fetch(options: Omit<HistoryOptions, "last">): Promise<HistoryPage> {
+    const { signal, timeout, onSending, filter, ...range } = options;
     const query = { ...range, filter: filter && JSON.stringify(filter) };
-    return pageOf(await this.#edge.http.call({ path: this.#path, query, signal }, historySchema));
+    const send = { signal, timeout, onSending };
+    return pageOf(await this.#edge.http.call({ ...send, path: this.#path, query }, historySchema));
   }
 }
 

@@ -81,7 +81,7 @@ export async function openRoomSocket(
 export function filterOf(c: AppContext): EventFilter | null {
   const text = c.req.query("filter");
   if (text === undefined) return null;
-  const filter = validate(eventFilter, parseFilterJson(text));
+  const filter = validate(eventFilter, parseFilterJson(text), "the filter");
   if (attachmentSize(filter) <= FILTER_BYTES) return filter;
   const detail = `filter: may have ${FILTER_BYTES} bytes at most. Send a smaller one and filter the rest yourself.`;
   throw new ProblemError("invalid_request", detail);

@@ -110,7 +110,9 @@ const NO_EPOCH = "none";
 /** The filter of a page of history: `?filter=`, `?types=`, or both. */
 function historyFilterOf(c: AppContext): EventFilter | null {
   const filter = filterOf(c);
-  const types = c.req.queries("types")?.flatMap((list) => list.split(","));
+  const types = c.req
+    .queries("types")
+    ?.flatMap((list) => list.split(",").map((type) => type.trim()));
   if (types === undefined) return filter;
   if (filter?.types) {
     throw new ProblemError("invalid_request", "types: `filter` has `types` too; send only one.");

@@ -108,7 +108,7 @@ export function reduce(state: PageState, event: PageEvent): PageState {
       if (state.link.kind === "lost" && event.reason === null) return state;
       return { ...state, link: { kind: "lost", reason: event.reason } };
     case "link.closed":
-      return { ...state, link: { kind: "closed", error: event.error } };
+      return closeLink(state, event.error);
     case "space.delayed":
       if (state.space.kind !== "loading") return state;
       return { ...state, space: { kind: "loading", trouble: event.trouble } };
@@ -169,6 +169,8 @@ export function spaceSince(state: PageState): string | null {
 const STOPPED =
   "Stopped. The job may have been accepted or not; if you submit the same again, it runs only once.";
 
+const SPACE_DELETED = "The space was deleted, and this job with it.";
+
 /** What was refused for lack of a connection can be asked again. */
 function openLink(state: PageState): PageState {
   const jobs = state.jobs.map((job) =>
@@ -177,6 +179,15 @@ function openLink(state: PageState): PageState {
   const { submission } = state;
   const trouble = submission.kind === "sending" ? { ...submission, trouble: null } : submission;
   return { ...state, jobs, submission: trouble, link: { kind: "open" } };
+}
+
+/** With a deleted space its queue is gone, and every job that had not ended; what a job has sent can still be read. */
+function closeLink(state: PageState, error: { code: string; message: string } | null): PageState {
+  const link = { kind: "closed", error } as const;
+  if (error?.code !== "not_found") return { ...state, link };
+  const lost = { phase: { status: "failed", error: null }, note: SPACE_DELETED } as const;
+  const jobs = state.jobs.map((job) => (isTerminal(job) ? job : { ...job, ...lost }));
+  return { ...state, link, jobs, status: null };
 }
 
 function startSending(state: PageState, ref: string, label: string): PageState {

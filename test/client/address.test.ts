@@ -68,6 +68,7 @@ describe("the address of the edge", () => {
     [undefined, "`url` is needed"],
     [null, "it is null"],
     [8787, "it is a number"],
+    [{}, "it is an object"],
   ])("%s is refused with a sentence that says what to write", (url, sentence) => {
     const { code, message } = refusalOf(url);
     expect(code).toBe("invalid_url");

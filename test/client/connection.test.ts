@@ -98,6 +98,15 @@ describe("the connection of a subscription", () => {
     client.close();
   });
 
+  test.each([429, 502])("is `unavailable` while a proxy answers with %i", async (status) => {
+    const { edge } = await startClient();
+    edge.answer = () => ({ status, html: "<h1>Not now</h1>" });
+    edge.refuse(status);
+    const { states, reaches } = watch(edge.url);
+    await reaches("unavailable");
+    expect(states.at(-1)).toMatchObject({ error: { code: `http_${status}`, status } });
+  });
+
   test("ends with the edge's own refusal: the space does not exist", async () => {
     const { edge } = await startClient();
     edge.answer = () => problem(404, "space_not_found", "There is no space demo.");

@@ -7,6 +7,7 @@ import {
   type Presence,
   type RoomEvent,
   type RoomUser,
+  type Sending,
 } from "../../src/client/index.ts";
 import { AT, type FakeRequest, type Frame, problem } from "../support/fake-subscriber-edge.ts";
 import { startClient } from "./start.ts";
@@ -319,6 +320,25 @@ describe("rooms over HTTP", () => {
     expect(page).toMatchObject({ recovered: true, events: [{ offset: 9, position: "e:9" }] });
     expect(Object.fromEntries(edge.requests[0]?.query ?? [])).toEqual({ since: "e:8", limit: "5" });
     expect(await client.room(ROOM).presence()).toMatchObject({ connections: 2 });
+  });
+
+  test("calls about a room take a `timeout` and say how they are being sent", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => "hang";
+    const room = client.room(ROOM);
+    const states: string[] = [];
+    const onSending = ({ state }: Sending) => void states.push(state);
+    const options = { timeout: 300, onSending };
+    const calls = [
+      room.history({ ...options, last: 1 }),
+      room.pastEvents(options).next(),
+      room.presence(options),
+      room.publish({ type: "a.b", data: {} }, options),
+    ];
+    const ends = await Promise.allSettled(calls);
+    expect(ends).toMatchObject(Array(4).fill({ reason: { code: "timed_out" } }));
+    expect(states).toEqual(Array(4).fill("sending"));
+    for (const { query } of edge.requests) expect([...query.keys()]).not.toContain("timeout");
   });
 
   test("the newest events of a history are returned oldest first", async () => {

@@ -78,10 +78,13 @@ describe("the history of a room", () => {
     expect(offsetsOf(await read(room, `filter=${filter}&types=step.done,other.thing`))).toEqual([
       1, 3, 5,
     ]);
+    expect(offsetsOf(await read(room, "types=other.none,%20step.*"))).toEqual([2, 4, 6]);
     const types = encodeURIComponent(JSON.stringify({ types: ["a.b"] }));
     for (const wrong of [`filter=${types}&types=a.b`, "types=", "filter=nonsense"]) {
       await problemOf(422, call("GET", pathOf(room, wrong), undefined, OPERATOR));
     }
+    const unknown = call("GET", pathOf(room, 'filter={"type":"a.b"}'), undefined, OPERATOR);
+    expect((await problemOf(422, unknown)).detail).toContain("the filter has a field");
   });
 
   it("says which events are gone when old ones are dropped or the room begins anew (R18d)", async () => {

@@ -319,6 +319,23 @@ describe("the connection", () => {
     expect(run(lost, { kind: "link.opened" }).link).toEqual({ kind: "open" });
   });
 
+  test("a job that had not ended is shown as gone with its deleted space, and nothing waits any more", () => {
+    const before = run(attached, spaceConnection("s1", 0, false), status(1, 2), output(2, "half"));
+    const error = { code: "not_found", message: "The space was deleted." };
+    const deleted = run(before, { kind: "link.closed", error });
+    expect(deleted.status).toBeNull();
+    expect(jobOf(deleted)).toMatchObject({
+      phase: { status: "failed" },
+      note: expect.stringContaining("was deleted"),
+      output: "half",
+    });
+    const ended = run(before, progress(3, { status: "completed", result: 1 }));
+    const kept = run(ended, { kind: "link.closed", error });
+    expect(jobOf(kept)).toBe(jobOf(ended));
+    const secret = { code: "not_authenticated", message: "This space is private now." };
+    expect(jobOf(run(before, { kind: "link.closed", error: secret }))).toBe(jobOf(before));
+  });
+
   test("says why the space has not loaded, until it has", () => {
     const waiting = run(initialState([]), { kind: "space.delayed", trouble: "Nobody answers." });
     expect(waiting.space).toEqual({ kind: "loading", trouble: "Nobody answers." });
