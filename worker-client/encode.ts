@@ -1,5 +1,6 @@
 import { decodeFrame, type Json } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
+import { whyUnsendable } from "../src/protocol/unsendable.ts";
 import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
 import { JsonText } from "./json-text.ts";
 import { count } from "./statistics.ts";
@@ -22,7 +23,7 @@ export type FrameEncoding =
 export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncoding {
   let text: string;
   try {
-    text = textOf(frame);
+    text = isPlainText(frame) ? JSON.stringify(frame) : textOf(frame);
   } catch (error) {
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { ok: false, message: `can't be written as JSON: ${why}`, tooLarge: false };
@@ -48,9 +49,18 @@ function textOf(frame: WorkerFrameInput): string {
   const given = fields.flatMap(([name, value]) =>
     value instanceof JsonText ? [`,${JSON.stringify(name)}:${value.text}`] : [],
   );
-  if (given.length === 0) return JSON.stringify(frame);
+  if (given.length === 0) return stringify(frame);
   const others = Object.fromEntries(fields.filter(([, value]) => !(value instanceof JsonText)));
-  return `${JSON.stringify(others).slice(0, -1)}${given.join("")}}`;
+  return `${stringify(others).slice(0, -1)}${given.join("")}}`;
+}
+
+/** @throws {TypeError} on a value that JSON would lose, such as NaN */
+function stringify(frame: object): string {
+  return JSON.stringify(frame, (name, value) => {
+    const why = whyUnsendable(value);
+    if (why === null) return value;
+    throw new TypeError(`\`${name}\` ${why}`);
+  });
 }
 
 /** Text output can't be malformed. Most output is text, so this saves parsing every token again. */

@@ -1,3 +1,4 @@
+import { whyUnsendable } from "../protocol/unsendable.ts";
 import { DialoutError } from "./errors.ts";
 
 /**
@@ -7,7 +8,7 @@ import { DialoutError } from "./errors.ts";
  */
 export function encodeJson(value: unknown): string {
   try {
-    return JSON.stringify(value, refuseBigint);
+    return JSON.stringify(value, refuseUnsendable);
   } catch (cause) {
     if (cause instanceof DialoutError) throw cause;
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -15,10 +16,8 @@ export function encodeJson(value: unknown): string {
   }
 }
 
-function refuseBigint(name: string, value: unknown): unknown {
-  if (typeof value !== "bigint") return value;
-  const message =
-    `\`${name}\` is a bigint, which JSON.stringify can't write: use JSON.rawJSON(String(value)) to send a ` +
-    "number with all its digits (Node.js 22 or newer, and current browsers), or send it as text.";
-  throw new DialoutError("invalid_request", message);
+function refuseUnsendable(name: string, value: unknown): unknown {
+  const why = whyUnsendable(value);
+  if (why === null) return value;
+  throw new DialoutError("invalid_request", `\`${name}\` ${why}.`);
 }

@@ -147,6 +147,24 @@ describe("a job", () => {
     expect(await connection.next("result")).toMatchObject({ output: 2 });
   });
 
+  test.each([
+    ["NaN", Number.NaN],
+    ["Infinity", Number.POSITIVE_INFINITY],
+    ["a Map", new Map([["a", 1]])],
+    ["a bigint", 1n],
+  ])(
+    "fails with a reason if its result has %s, which JSON would lose (H18)",
+    async (word, value) => {
+      const edge = await startEdge();
+      startWorker(edge, { handler: async () => ({ score: value }) as never });
+      const connection = await edge.connection();
+      await connection.welcome();
+      await connection.dispatch();
+      const { message } = (await connection.next("fail")) as { message: string };
+      expect(message).toContain(`\`score\` is ${word}`);
+    },
+  );
+
   test("past its deadline is aborted and fails with timeout", async () => {
     const edge = await startEdge();
     startWorker(edge, {
