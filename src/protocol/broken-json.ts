@@ -91,6 +91,7 @@ const LITERAL =
 
 /** Says what makes a text no JSON: part of a sentence, such as `it ends too early`. */
 export function whyNotJson(text: string): string {
+  if (text.trim() === "") return "it is empty";
   if (/^\s*\uFEFF/.test(text) && isJson(text.trim())) {
     return "it begins with a byte order mark (U+FEFF): leave it out";
   }
