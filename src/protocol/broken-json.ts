@@ -2,7 +2,8 @@ import { LIMITS } from "./limits.ts";
 
 /**
  * Reads what can be read of a text that should be JSON and may not be: `NaN` in it, single quotes, cut off.
- * Only for the reports about such texts, so that they name what they are about.
+ * It is for the reports about such texts, so that they name what they are about, and for cutting out of a text
+ * what stands for a field.
  */
 
 interface Parts {
