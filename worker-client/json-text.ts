@@ -1,6 +1,6 @@
-import { parse, stringify } from "lossless-json";
+import { readFields } from "../src/protocol/broken-json.ts";
 import type { Json } from "../src/protocol/codec.ts";
-import { mayLoseDigits, parseExact } from "../src/protocol/exact-json.ts";
+import { mayLoseDigits } from "../src/protocol/exact-json.ts";
 
 /**
  * A value that is sent exactly as the text says. JavaScript's numbers lose digits: `18446744073709551615`
@@ -26,19 +26,12 @@ export class JsonText {
   }
 }
 
-type Path = readonly (string | number)[];
-
-/** Node.js 20 lacks `JSON.rawJSON`. The library that stands in for it there loses fields named `__proto__`. */
-const EXACT =
-  "rawJSON" in JSON ? { parse: parseExact, stringify: JSON.stringify } : { parse, stringify };
-
-/** The value at a path of a JSON text, as JSON text that keeps every digit; `null` if there is no such value. */
-export function exactTextAt(json: string, path: Path): string | null {
-  let value: unknown = EXACT.parse(json);
-  for (const name of path) {
-    value = typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
-  }
-  return EXACT.stringify(value) ?? null;
+/**
+ * The field of a JSON object as the text that stands for it, with every digit and every field; `null` if there is
+ * none. The text is cut out, because Node.js 20 has no `JSON.rawJSON`.
+ */
+export function exactTextOf(json: string, name: string): string | null {
+  return readFields(json).get(name)?.at(-1) ?? null;
 }
 
 /** The fields of a frame; those in `names` keep the digits of their numbers. */
@@ -49,7 +42,7 @@ export function withExactFields<T extends object>(
 ): T {
   if (!mayLoseDigits(json)) return frame;
   const exact = names.flatMap((name) => {
-    const text = Object.hasOwn(frame, name) ? exactTextAt(json, [name]) : null;
+    const text = Object.hasOwn(frame, name) ? exactTextOf(json, name) : null;
     return text === null ? [] : [[name, jsonText(text)] as const];
   });
   return { ...frame, ...Object.fromEntries(exact) };

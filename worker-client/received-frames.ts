@@ -1,7 +1,8 @@
+import { readList } from "../src/protocol/broken-json.ts";
 import { type Decoded, decodeFrames } from "../src/protocol/codec.ts";
 import { mayLoseDigits } from "../src/protocol/exact-json.ts";
 import { type EdgeFrame, edgeFrame, type JobFrame } from "../src/protocol/worker-frames.ts";
-import { exactTextAt } from "./json-text.ts";
+import { exactTextOf } from "./json-text.ts";
 
 /** A job as the edge sent it. */
 export interface ReceivedJob extends JobFrame {
@@ -21,5 +22,5 @@ export function readFrames(data: string | ArrayBuffer): Decoded<ReceivedFrame>[]
 
 function inputTextOf(data: string | ArrayBuffer, index: number): string | null {
   if (typeof data !== "string" || !mayLoseDigits(data)) return null;
-  return exactTextAt(data, ["input"]) ?? exactTextAt(data, ["frames", index, "input"]);
+  return exactTextOf(readList(data, "frames")?.[index] ?? data, "input");
 }

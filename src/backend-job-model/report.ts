@@ -1,6 +1,5 @@
-// biome-ignore lint/style/noRestrictedImports: compares two values, and needs nothing of the platform.
-import { isDeepStrictEqual } from "node:util";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
+import { orderedJson } from "../protocol/exact-json.ts";
 import {
   type BackendJob,
   type BackendJobEvent,
@@ -165,7 +164,9 @@ function isRepeatedEnd(job: EndedBackendJob, report: BackendReport): boolean {
       if (job.status !== "completed") return false;
       const { result, metrics, output_path: path } = report;
       const isSamePath = path === undefined || path === job.outputPath;
-      return isSamePath && isDeepStrictEqual([result, metrics], [job.result, job.metrics]);
+      return (
+        isSamePath && orderedJson([result, metrics]) === orderedJson([job.result, job.metrics])
+      );
     }
     case "fail": {
       if (job.status !== "failed") return false;

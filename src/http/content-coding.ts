@@ -1,7 +1,7 @@
-import { gunzipSync, inflateSync } from "node:zlib";
+import { gunzipSync, inflateRawSync, inflateSync, type ZlibOptions } from "node:zlib";
 import { ProblemError } from "./problems.ts";
 
-const DECODERS = { gzip: gunzipSync, deflate: inflateSync };
+const DECODERS = { gzip: gunzipSync, deflate: inflate };
 
 /** How a body may be compressed. */
 export type Coding = keyof typeof DECODERS;
@@ -27,6 +27,13 @@ export function codingOf(contentEncoding: string | undefined): Coding | null {
   throw new ProblemError("unsupported_media_type", detail, undefined, {
     "accept-encoding": CODINGS,
   });
+}
+
+/** HTTP means zlib's format. Some clients, such as .NET's `DeflateStream`, leave out its two bytes of header. */
+function inflate(bytes: Uint8Array<ArrayBuffer>, options: ZlibOptions): Uint8Array<ArrayBuffer> {
+  const [first = 0, second = 0] = bytes;
+  const hasHeader = (first & 0x0f) === 8 && (first * 256 + second) % 31 === 0;
+  return hasHeader ? inflateSync(bytes, options) : inflateRawSync(bytes, options);
 }
 
 function isCoding(coding: string): coding is Coding {

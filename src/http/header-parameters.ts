@@ -39,13 +39,32 @@ const PARAMETER =
  * does (`=?utf-8?B?…?=`).
  */
 export function nameParameter({ parameters }: ParameterHeader, name: string): string | null {
-  const extended = parameters.get(`${name}*`);
+  const extended = parameters.get(`${name}*`) ?? continued(parameters, name);
   const decoded = extended === undefined ? null : extendedText(extended);
   const plain = parameters.get(name);
   if (decoded !== null || plain === undefined) return decoded ?? extended ?? null;
   const word = /^=\?utf-8\?b\?([\w+/=]*)\?=$/i.exec(plain);
   if (word?.[1] !== undefined) return Buffer.from(word[1], "base64").toString("utf8");
   return plain.replace(/%(22|0D|0A)/gi, decodeURIComponent);
+}
+
+/**
+ * A name that a writer of mails has split up: `filename*0*=UTF-8''%C3%A9; filename*1=".png"` (RFC 2231). It is
+ * put together to one of RFC 8187; `undefined` if there is none.
+ */
+function continued(parameters: ReadonlyMap<string, string>, name: string): string | undefined {
+  let pieces = "";
+  let isEncoded = false;
+  for (let number = 0; ; number += 1) {
+    const plain = parameters.get(`${name}*${number}`);
+    const encoded = parameters.get(`${name}*${number}*`);
+    const piece = encoded ?? (plain === undefined ? undefined : encodeURIComponent(plain));
+    if (piece === undefined) break;
+    if (number === 0) isEncoded = encoded !== undefined;
+    pieces += piece;
+  }
+  if (pieces === "") return undefined;
+  return isEncoded ? pieces : `UTF-8''${pieces}`;
 }
 
 function extendedText(text: string): string | null {

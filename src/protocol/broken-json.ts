@@ -2,7 +2,8 @@ import { LIMITS } from "./limits.ts";
 
 /**
  * Reads what can be read of a text that should be JSON and may not be: `NaN` in it, single quotes, cut off.
- * Only for the reports about such texts, so that they name what they are about.
+ * It is for the reports about such texts, so that they name what they are about, and for cutting out of a text
+ * what stands for a field.
  */
 
 interface Parts {
@@ -91,6 +92,7 @@ const LITERAL =
 
 /** Says what makes a text no JSON: part of a sentence, such as `it ends too early`. */
 export function whyNotJson(text: string): string {
+  if (text.trim() === "") return "it is empty";
   if (/^\s*\uFEFF/.test(text) && isJson(text.trim())) {
     return "it begins with a byte order mark (U+FEFF): leave it out";
   }

@@ -72,6 +72,16 @@ export function isExactNumber(value: unknown): boolean {
 /** Looked up once, because every value of every frame is asked. Node.js 20 has no such numbers. */
 const isRawJson: (value: unknown) => boolean = JSON.isRawJSON ?? (() => false);
 
+/** The value as JSON text with the fields in the order of their names: two values are the same if it is equal. */
+export function orderedJson(value: Json): string {
+  if (typeof value !== "object" || value === null || isExactNumber(value)) {
+    return JSON.stringify(value);
+  }
+  if (Array.isArray(value)) return `[${value.map(orderedJson).join()}]`;
+  const names = Object.keys(value).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${orderedJson(value[name] ?? null)}`).join()}}`;
+}
+
 /** The fields whose content belongs to users, in frames, bodies and reports, and what is returned to them. */
 const OF_USERS: ReadonlySet<string> = new Set([
   "ref",

@@ -223,6 +223,8 @@ describe("a submit", () => {
     const seed = JSON.rawJSON("18446744073709551615") as never;
     await client.space("demo").submit({ seed });
     expect(String(edge.requests[0]?.body)).toBe('{"input":{"seed":18446744073709551615}}');
+    await client.space("demo").submit({ seed: new LosslessNumber("1.0") as never });
+    expect(String(edge.requests.at(-1)?.body)).toContain('"seed":1.0');
     const bigint = await failureOf(client.space("demo").submit({ seed: 1n as never }));
     expect(bigint.code).toBe("invalid_request");
     expect(bigint.message).toContain("JSON.rawJSON(String(value))");
@@ -234,7 +236,7 @@ describe("a submit", () => {
     expect(await failureOf(client.space("demo").submit(circle as never))).toMatchObject({
       code: "invalid_request",
     });
-    expect(edge.requests).toHaveLength(1);
+    expect(edge.requests).toHaveLength(2);
   });
 
   test("refuses what can't be sent before it is sent", async () => {

@@ -141,6 +141,8 @@ describe("a part of a form", () => {
     ["form-data; name=image; filename*=iso-8859-1'en'%A3.png", "image", "£.png"],
     ["form-data; name=image; filename=x.png; filename*=UTF-8''%E9", "image", "x.png"],
     ["form-data; name=image; filename*=UTF-8''%E9", "image", "UTF-8''%E9"],
+    [`form-data; name=image; filename*0*=UTF-8''%C3%A9; filename*1="%20.png"`, "image", "é%20.png"],
+    [`form-data; name=image; filename*0="a b"; filename*1=".png"`, "image", "a b.png"],
     ["form-data; name=image; filename*=koi8-r''%E9; filename=x", "image", "x"],
     ['form-data; name="=?utf-8?B?Z3LDtsOfZQ==?="', "größe", null],
     ['form-data; name="a%22b%0D%0A"; filename="100%25.png"', 'a"b\r\n', "100%25.png"],

@@ -1,5 +1,5 @@
 import { exports } from "cloudflare:workers";
-import { deflateSync, gzipSync } from "node:zlib";
+import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { FORM_WRITERS } from "../http/form-writers.ts";
@@ -83,6 +83,15 @@ describe("a compressed body", () => {
       expect(problem.detail).toContain("gzip, deflate");
     },
   );
+
+  it("in deflate may lack the header of zlib, as .NET's DeflateStream writes it", async () => {
+    const { name } = await makeSpace({ offline: "queue" });
+    const jobs = `/api/spaces/${name}/jobs`;
+    const whole = copyOf(deflateRawSync(bytesOf({ input: { prompt: "a cat" } })));
+    await expectStatus(202, await send(jobs, whole, json("deflate")));
+    const cut = await problemOf(400, send(jobs, whole.slice(0, -3), json("deflate")));
+    expect(cut.code).toBe("invalid_encoding");
+  });
 
   it("that is broken, cut off or not compressed at all is refused as such (H3)", async () => {
     const { name } = await makeSpace({ offline: "queue" });

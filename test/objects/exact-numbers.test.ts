@@ -131,6 +131,18 @@ describe("numbers that JavaScript can't keep", () => {
     const over = await bodyOf(call("POST", `/api/jobs/${id}/complete`, report, OPERATOR));
     for (const field of ["input", "result", "metrics"]) expect(textOf(over[field])).toBe(EXACT);
     expect(over.result).toEqual(VALUE);
+    const complete = (body: string) => call("POST", `/api/jobs/${id}/complete`, body, OPERATOR);
+    await expectStatus(200, await complete(report));
+    await expectStatus(409, await complete(report.replaceAll("615", "616")));
+  });
+
+  it("are the `ref` of a refused frame too (S6a, S8)", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const socket = await TestSocket.open(`/api/spaces/${space.name}/ws`);
+    for (const ref of ["18446744073709551615", "-0"]) {
+      socket.send(`{"type":"submit","ref":${ref},"input":1}`);
+      expect(textOf((await socket.next("error")).ref)).toBe(ref);
+    }
   });
 
   it("don't pass for what they are not: an input must be an object (H5)", async () => {

@@ -111,6 +111,7 @@ describe("what is wrong with a text that is no JSON", () => {
     ['{"a":1}{"a":2}', "follows after its end"],
     ['{"a":1 "b":2}', "not valid JSON"],
     ["nonsense", "not valid JSON"],
+    [" ", "it is empty"],
   ])("is said: %s", (text, words) => {
     expect(whyNotJson(text)).toContain(words);
   });

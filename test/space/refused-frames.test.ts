@@ -34,6 +34,7 @@ describe("a frame that can't be taken", () => {
       `{"type":"output","job_id":"${ID}","attempt":2,"delta":${nested(70)}}`,
     ],
     ["NaN", `{"type":"result","job_id":"${ID}","attempt":2,"output":NaN}`],
+    ["NaN, its attempt a float", `{"type":"output","job_id":"${ID}","attempt":2.0,"delta":NaN}`],
     [
       "NaN before its attempt",
       `{"type": "result", "output": [NaN], "job_id": "${ID}", "attempt": 2}`,

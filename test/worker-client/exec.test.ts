@@ -60,6 +60,14 @@ describe("what a program writes", () => {
     expect(JSON.stringify([output, metrics])).toBe(`[[${exact}],${exact}]`);
   });
 
+  test("a field that stands twice next to such a number counts once, the last time (H18a)", async () => {
+    const { connection } = await serveScript(
+      `console.log('{"type":"result", "output": {"n": 1.0, "n": {"a": -0}} }');`,
+    );
+    await connection.dispatch();
+    expect(JSON.stringify((await connection.next("result")).output)).toBe('{"n":{"a":-0}}');
+  });
+
   test("a line of JSON may be progress, output or the result; any other line is text", async () => {
     const { connection } = await serveScript(`
       console.log('{"type":"progress","progress":40,"message":"half way"}');

@@ -10,6 +10,7 @@ import {
   type SpaceClientFrame,
   spaceClientFrame,
 } from "../../protocol/subscriber-frames.ts";
+import { requestRef } from "../../protocol/values.ts";
 import { isEnded } from "../../queue/job.ts";
 import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "../calls.ts";
 import { framesOf, type SubscriberConnection } from "../connections.ts";
@@ -257,5 +258,7 @@ type FollowFrame = Extract<SpaceClientFrame, { type: "follow" }>;
 function refOf(given: Json | undefined): { ref?: string | number } {
   if (typeof given !== "object" || given === null || Array.isArray(given)) return {};
   const { ref } = given;
-  return typeof ref === "string" || typeof ref === "number" ? { ref } : {};
+  if (typeof ref === "string") return { ref };
+  const number = requestRef.safeParse(ref);
+  return number.success ? { ref: number.data } : {};
 }

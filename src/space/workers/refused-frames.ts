@@ -81,10 +81,13 @@ function readText(text: string): Pick<RefusedFrame, "about" | "frameType"> {
   };
 }
 
+/** A whole number as JSON has it; in some languages every number is a float, `1.0`. */
+const WHOLE = /^\d{1,9}(?:\.0{1,9})?(?:e[+-]?0{1,9})?$/i;
+
 /** @param attempt may be a text with a number: that can be the very mistake */
 function refOf(jobId: unknown, attempt: unknown): AttemptRef | null {
   if (typeof jobId !== "string" || jobId.length > 120) return null;
-  const number = /^\d{1,9}$/.test(String(attempt)) ? Number(attempt) : 0;
+  const number = WHOLE.test(String(attempt)) ? Number(attempt) : 0;
   return number >= 1 ? { job_id: jobId, attempt: number } : null;
 }
 
