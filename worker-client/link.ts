@@ -60,6 +60,8 @@ export function connectAddress(target: Pick<LinkTarget, "url" | "space">): strin
   address.protocol = address.protocol.replace("http", "ws");
   address.search = "?batch=1";
   address.pathname = `/api/spaces/${target.space}/connect`;
+  // `ws` throws for it; people paste addresses with one.
+  address.hash = "";
   return address.href;
 }
 

@@ -24,6 +24,14 @@ describe("dialing", () => {
     });
   });
 
+  test("what follows # or ? in the edge's address is left out", async () => {
+    const edge = await startEdge();
+    const { worker } = startWorker(edge, { handler, url: `${edge.url}/?page=1#jobs` });
+    const connection = await edge.connection();
+    expect(connection.path).toBe(`/api/spaces/${SPACE}/connect?batch=1`);
+    expect(await connection.welcome()).toMatchObject({ worker_id: worker.id });
+  });
+
   test("two workers on one machine have different ids, and each keeps its own over reconnects (W6a)", async () => {
     const edge = await startEdge();
     const first = startWorker(edge, { handler }).worker;

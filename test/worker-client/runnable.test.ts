@@ -26,6 +26,7 @@ test("a program is looked for in PATH, past what can't be run", async () => {
     `${join(first, "render")} is a directory`,
   );
   expect(whyNotRunnable("nothing", `${first}:${second}`)).toBe("it is in no folder of PATH");
+  expect(whyNotRunnable("", first)).toBe("its name is empty");
 });
 
 test("a program with a path is not looked for in PATH", async () => {

@@ -16,6 +16,7 @@ import { join } from "node:path";
  * @param path the folders to search, as in the variable PATH
  */
 export function whyNotRunnable(program: string, path: string): string | null {
+  if (program === "") return "its name is empty";
   if (process.platform === "win32") return null;
   if (program.includes("/")) return whyNotRunnableAt(program);
   let first: string | undefined;
