@@ -22,6 +22,7 @@ const APP_PACKAGES = [
   "@types/react",
   "@types/react-dom",
   "@types/node",
+  "lossless-json",
 ];
 const MOST_PACKED_BYTES = 160_000;
 const MOST_BUNDLED_BYTES = 400_000;
