@@ -1,4 +1,4 @@
-/** What must hold before the edge can start; each failure ends the program with what to do about it. */
+/** Checks of the conditions for starting the edge. A check that fails ends the program and says what to do. */
 import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { join } from "node:path";

@@ -3,7 +3,7 @@ import { byteLength, type JsonObject } from "./codec.ts";
 import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { rounded } from "./exact-json.ts";
 import { LIMITS } from "./limits.ts";
-import { jsonObject, text, timestamp } from "./values.ts";
+import { jsonObject, POSITION, text, timestamp } from "./values.ts";
 
 const id = z.union([z.string().min(1).max(200), z.number()]).transform(String);
 const percent = z.number().min(0).max(100);
@@ -126,10 +126,7 @@ export type PublishedResource = z.infer<typeof publishedResource>;
 
 const position = z
   .string()
-  .regex(
-    /^[\w-]{1,40}:\d{1,15}$/,
-    "must be a position, <epoch>:<offset>, such as `next` of another page",
-  );
+  .regex(POSITION, "must be a position, <epoch>:<offset>, such as `next` of another page");
 
 /** The parameters of `GET /api/rooms/:room/history`. */
 export const historyQuery = z.strictObject({

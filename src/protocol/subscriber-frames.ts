@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { jobError, jobStatus, spaceStatus, submitJobBody } from "./resources.ts";
-import { jobId, json, requestRef, timestamp } from "./values.ts";
+import { jobId, json, POSITION, requestRef, timestamp } from "./values.ts";
 
 /** `dialout.v1`: the frames between the edge and clients that follow a space or a job. */
 export const SUBSCRIBER_PROTOCOL = "dialout.v1";
@@ -8,7 +8,7 @@ export const SUBSCRIBER_PROTOCOL = "dialout.v1";
 const ref = requestRef;
 
 /** A position, `<epoch>:<offset>`: used as `since`, as the id of an SSE event and as `Last-Event-ID`. */
-export const positionText = z.string().regex(/^[\w-]{1,40}:\d{1,15}$/, "must be <epoch>:<offset>");
+export const positionText = z.string().regex(POSITION, "must be <epoch>:<offset>");
 
 /** The frames a client sends on the socket of a space. */
 export const spaceClientFrame = z.discriminatedUnion("type", [

@@ -47,5 +47,8 @@ export const text = (max: number) =>
     .max(max)
     .overwrite((value) => value.toWellFormed());
 
+/** A position in a channel as text: `<epoch>:<offset>`. */
+export const POSITION = /^[\w-]{1,40}:\d{1,15}$/;
+
 /** A time in ISO 8601, in UTC, with milliseconds. */
 export const timestamp = z.iso.datetime();
