@@ -22,6 +22,13 @@ export const LIMITS = {
   partHeaderBytes: 8_192,
   /** Most files of one job: their descriptions are in one row. */
   filesPerJob: 16,
+  /**
+   * Most bytes of jobs in one answer that an earlier request has stored: the pages of a list, and the jobs of a batch
+   * that are there already. A call to an object carries 32 MiB, and each text is copied several times on its way.
+   */
+  answerBytes: 8_388_608,
+  /** Most bytes that jobs of one transaction take over from the cache: each is stored again, and in memory until then. */
+  cachedBytes: 16_777_216,
   /** Deepest nesting of JSON: deeper values overflow the stack of a recursive reader. */
   jsonDepth: 64,
   /** Deepest nesting of an `input`: the frames that contain it must stay within `jsonDepth`. */
@@ -39,7 +46,13 @@ export const LIMITS = {
   framesPerSecond: 500,
   /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
-  /** Longest unanswered frames of one socket of `/ws` together, characters: they wait in memory for their turn. */
+  /** What one socket is sent at once to catch up, bytes: a few large jobs, or the whole log of a room. */
+  catchUpBytes: 8_388_608,
+  /** What it is sent in the long run, bytes a second: it is in memory until the socket's client has read it. */
+  catchUpBytesPerSecond: 4_194_304,
+  /** What one object builds in a turn for sockets that catch up, bytes: others wait that long for their turn. */
+  catchUpBytesPerTurn: 1_048_576,
+  /** Longest unanswered frames of one socket of `/ws` or of a space together, characters: they wait in memory for their turn. */
   unansweredLength: 8_388_608,
   /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,

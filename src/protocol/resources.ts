@@ -226,6 +226,9 @@ export const jobResource = z.object({
 });
 export type JobResource = z.infer<typeof jobResource>;
 
+/** A job in an answer that has no room for all of it: the rest is at `urls.self`. */
+export type JobPlace = Pick<JobResource, "id" | "space" | "status" | "urls"> & { partial: true };
+
 /** One message to a webhook, sent or still to be sent. */
 export const deliveryResource = z.object({
   id: z.string(),

@@ -8,7 +8,7 @@ import {
   submitted,
   transition,
 } from "../../queue/transition.ts";
-import type { JobStore } from "../../storage/job-store.ts";
+import type { JobStore, Keyed } from "../../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
 
@@ -76,8 +76,21 @@ export class UnitOfWork {
   }
 
   get(ulid: string): Job | null {
-    const known = this.changes.get(ulid)?.job ?? this.running.get(ulid);
-    return known ?? this.stored.get(ulid)?.job ?? this.store.get(ulid);
+    return this.known(ulid) ?? this.store.get(ulid);
+  }
+
+  /** A job's position in the queue, 1 being next; `null` if it does not wait. Only a job that waits is read. */
+  positionOf(ulid: string): number | null {
+    const known = this.known(ulid);
+    const waits = (known ?? this.store.outlineOf(ulid))?.status === "queued";
+    const job = waits ? (known ?? this.store.get(ulid)) : null;
+    return job === null ? null : this.queue.position(job);
+  }
+
+  /** The job if it is in memory. */
+  private known(ulid: string): Job | null {
+    const changed = this.changes.get(ulid)?.job ?? this.running.get(ulid);
+    return changed ?? this.stored.get(ulid)?.job ?? null;
   }
 
   /** ULIDs of the jobs that must be canceled when this submitter's socket closes. */
@@ -89,10 +102,13 @@ export class UnitOfWork {
     return [...leaving];
   }
 
-  byIdempotencyKey(key: string): Job | null {
-    for (const { job } of this.changes.values()) if (job.idempotency?.key === key) return job;
-    const ulid = this.store.ulidOfKey(key);
-    return ulid === null ? null : this.get(ulid);
+  /** The job that was submitted with this key. It is not read: a batch may name a large one a thousand times. */
+  byIdempotencyKey(key: string): Keyed | null {
+    for (const { job } of this.changes.values()) {
+      if (job.idempotency?.key !== key) continue;
+      return { ulid: job.ulid, fingerprint: job.idempotency.fingerprint };
+    }
+    return this.store.keyed(key);
   }
 
   runningJobs(): ProcessingJob[] {
