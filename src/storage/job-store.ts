@@ -156,6 +156,12 @@ export class JobStore {
     return found ?? null;
   }
 
+  /** The status in a job's row; `null` if there is no such job. */
+  statusOf(ulid: string): JobStatus | null {
+    const query = "SELECT status FROM jobs WHERE ulid = ?";
+    return this.sql.all<{ status: JobStatus }>(query, ulid)[0]?.status ?? null;
+  }
+
   /** What a stored job takes, and where it stands, without reading it; `null` if there is no such job. */
   outlineOf(ulid: string): Outline | null {
     const [found] = this.sql.all<Outline>(

@@ -1,7 +1,6 @@
 import { LIMITS } from "../../protocol/limits.ts";
 import type { JobPlace, JobStatus } from "../../protocol/resources.ts";
 import type { Job } from "../../queue/job.ts";
-import type { Outline } from "../../storage/job-store.ts";
 import type { SubmitReply } from "../calls.ts";
 import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog, urlsOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
@@ -41,21 +40,23 @@ export class JobReads {
    * thousand times.
    */
   replies(outcomes: readonly SubmitOutcome[]): SubmitReply[] {
-    let room: number = LIMITS.answerBytes;
+    let room: number = LIMITS.batchAnswerBytes;
     return outcomes.map((outcome): SubmitReply => {
       if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
       const { ulid, from } = outcome;
       const isRepeat = from === "key";
-      const outline =
-        from === "submit" || outcomes.length === 1 ? null : this.core.store.outlineOf(ulid);
-      room -= outline?.bytes ?? 0;
-      const body = outline !== null && room < 0 ? this.place(ulid, outline) : this.job(ulid);
+      const isWhole = from === "submit" || outcomes.length === 1;
+      // Once there is no room, sizes need not be read.
+      if (!isWhole && room >= 0) room -= this.core.store.outlineOf(ulid)?.bytes ?? 0;
+      const body = isWhole || room >= 0 ? this.job(ulid) : this.place(ulid);
       return { ok: true, body: body ?? "null", ulid, isRepeat };
     });
   }
 
   /** Where a job is to be found, for an answer that has no room for the job itself. */
-  private place(ulid: string, { status }: Outline): string {
+  private place(ulid: string): string | null {
+    const status = this.core.store.statusOf(ulid);
+    if (status === null) return null;
     const { name } = this.core.record;
     const place: JobPlace = {
       id: jobIdOf(name, ulid),
@@ -76,7 +77,7 @@ export class JobReads {
     for (const ulid of ulids.slice(0, filter.limit)) {
       const body = this.job(ulid) ?? "";
       bytes += body.length;
-      if (bodies.length > 0 && bytes > LIMITS.answerBytes) break;
+      if (bodies.length > 0 && bytes > LIMITS.pageBytes) break;
       bodies.push(body);
     }
     const last = bodies.length < ulids.length ? ulids[bodies.length - 1] : undefined;

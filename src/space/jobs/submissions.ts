@@ -98,6 +98,8 @@ export class Submissions {
 
   /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */
   cancel(ulid: string, reason: string, now: number): boolean {
+    // Nothing changes, and the job may be large.
+    if (this.core.jobs.hasEnded(ulid)) return true;
     const reaction = this.core.jobs.apply(ulid, { type: "cancel", reason }, now);
     if (reaction.kind === "applied") this.dispatcher.perform(reaction.job, reaction.effects);
     return reaction.kind !== "unknown";

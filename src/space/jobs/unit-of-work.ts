@@ -1,5 +1,12 @@
+import type { JobStatus } from "../../protocol/resources.ts";
 import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
-import type { Instant, Job, LogEvent, ProcessingJob } from "../../queue/job.ts";
+import {
+  type Instant,
+  isEnd,
+  type Job,
+  type LogEvent,
+  type ProcessingJob,
+} from "../../queue/job.ts";
 import { meanAfter } from "../../queue/status.ts";
 import {
   type Command,
@@ -56,6 +63,8 @@ export class UnitOfWork {
   private stored = new Map<string, Change>();
   /** Those of `changes` that `save` leaves out. */
   private deferred = new Map<string, Change>();
+  /** The job that was last read from its row; no row changes before the end of the batch. */
+  private lastRead: Job | null = null;
   private mustStore = false;
   private meanRun: number | null = null;
   private readonly ids: JobIds;
@@ -76,14 +85,31 @@ export class UnitOfWork {
   }
 
   get(ulid: string): Job | null {
-    return this.known(ulid) ?? this.store.get(ulid);
+    const known = this.known(ulid);
+    if (known !== null) return known;
+    // The frames of a message may name the same large job again and again.
+    if (this.lastRead?.ulid !== ulid) this.lastRead = this.store.get(ulid);
+    return this.lastRead;
+  }
+
+  /** Whether there is such a job, which is not read for that. */
+  has(ulid: string): boolean {
+    return this.statusOf(ulid) !== null;
+  }
+
+  /** Whether there is such a job and it has ended; it is not read for that. */
+  hasEnded(ulid: string): boolean {
+    const status = this.statusOf(ulid);
+    return status !== null && isEnd(status);
+  }
+
+  private statusOf(ulid: string): JobStatus | null {
+    return this.known(ulid)?.status ?? this.store.statusOf(ulid);
   }
 
   /** A job's position in the queue, 1 being next; `null` if it does not wait. Only a job that waits is read. */
   positionOf(ulid: string): number | null {
-    const known = this.known(ulid);
-    const waits = (known ?? this.store.outlineOf(ulid))?.status === "queued";
-    const job = waits ? (known ?? this.store.get(ulid)) : null;
+    const job = this.statusOf(ulid) === "queued" ? this.get(ulid) : null;
     return job === null ? null : this.queue.position(job);
   }
 
@@ -235,6 +261,7 @@ export class UnitOfWork {
     this.stored = this.changes;
     this.changes = new Map(this.deferred);
     this.mustStore = false;
+    this.lastRead = null;
     return [...this.stored.values()];
   }
 

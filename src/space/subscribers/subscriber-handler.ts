@@ -189,13 +189,14 @@ export class SubscriberHandler {
   }
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
+    if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || this.core.jobs.get(ulid) === null) {
+    if (ulid === null || !this.core.jobs.has(ulid)) {
       this.sendUnknownJob(subscriber, frame);
       return;
     }
     this.followers.afterDelivery(() => {
-      if (!this.isConnected(subscriber) || this.pace.isGone(subscriber)) return;
+      if (!this.isConnected(subscriber)) return;
       const { attachment } = subscriber;
       // Counted only now, because the `follow` and `unfollow` frames before it in this batch take effect only
       // now, too.
@@ -228,7 +229,8 @@ export class SubscriberHandler {
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
     const ulid = ulidOf(this.core.record.name, jobId);
-    const job = ulid === null ? null : this.core.jobs.get(ulid);
+    // A job that has ended is no longer followed, and may be large.
+    const job = ulid === null || this.core.jobs.hasEnded(ulid) ? null : this.core.jobs.get(ulid);
     if (ulid === null || job === null) return;
     this.followers.afterDelivery(() => {
       const { attachment } = subscriber;
