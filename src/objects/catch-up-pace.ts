@@ -41,6 +41,11 @@ export class CatchUpPace<S extends object> {
     return waitMs > 0 ? this.sleepThenTakeTurn(socket, waitMs, bytes) : this.takeTurn(bytes);
   }
 
+  /** Whether a socket may be sent more now. */
+  maySend(socket: S): boolean {
+    return this.takeAllowance(socket, 0) === 0;
+  }
+
   /** Counts more bytes that a socket was sent, if that was only known afterwards. */
   charge(socket: S, bytes: number): void {
     this.takeAllowance(socket, bytes);
@@ -88,6 +93,7 @@ export class CatchUpPace<S extends object> {
   }
 
   private takeTurn(bytes: number): Promise<void> | null {
+    if (bytes === 0) return null;
     if (this.thisTurn === null) {
       this.thisTurn = 0;
       setTimeout(() => this.onNextTurn(), 0);

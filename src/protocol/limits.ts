@@ -29,6 +29,12 @@ export const LIMITS = {
   filesPerJob: 16,
   /** Largest page of a list of jobs, bytes: a call to an object carries 32 MiB, and others wait while it is made. */
   pageBytes: 8_388_608,
+  /** How many errors a problem lists. */
+  listedErrors: 100,
+  /** How many of a job's webhook messages are listed. */
+  listedDeliveries: 1_000,
+  /** Largest page of a room's history, bytes: a room keeps 4 MiB. */
+  historyBytes: 1_048_576,
   /** Most bytes of jobs in the answer to a batch that were there before it, or took their result from the cache. */
   batchAnswerBytes: 1_048_576,
   /** Most bytes that the jobs of one transaction take over from the cache: each is stored again. */
@@ -58,6 +64,10 @@ export const LIMITS = {
   catchUpBytesPerTurn: 1_048_576,
   /** Longest unanswered frames of one socket of `/ws` or of a space together, characters: they wait in memory for their turn. */
   unansweredLength: 8_388_608,
+  /** Most bytes of inputs of a space's running attempts together: these jobs are in memory. Others wait. */
+  runningInputBytes: 33_554_432,
+  /** Most bytes of inputs that are handed to workers in one turn of the event loop. */
+  dispatchBytes: 4_194_304,
   /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
   /** Most capabilities that one worker has, or that one job requires. */

@@ -221,6 +221,7 @@ export class SpaceEngine {
     this.run(this.inbox.takeAll(), false);
     this.parts.status.stop();
     this.parts.followers.stop();
+    this.parts.dispatcher.stop();
   }
 
   /** Does what is due; called by the alarm, within a batch. */

@@ -54,7 +54,7 @@ export function connectSpaceParts(
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
   const report = new SpaceReport(core, followers);
-  const dispatcher = new WorkerDispatch(core);
+  const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
   const submissions = new Submissions(core, dispatcher, deps.localRights);
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);

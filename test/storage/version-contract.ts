@@ -119,7 +119,7 @@ export function versionContract(withSql: WithSql): void {
         };
         const fence = { ...FENCE, generation: 2 };
         for (const ulid of resumed) apply(ulid, { type: "resume", fence });
-        const dispatched = jobs.dispatch([theWorker()], now);
+        const { dispatched } = jobs.dispatch([theWorker()], now);
         expect(dispatched.map(({ ulid, attempts }) => [ulid, attempts])).toEqual([
           [ulidAt(2), 1],
           [ulidAt(1), 1],

@@ -1,3 +1,4 @@
+import { LIMITS } from "../../protocol/limits.ts";
 import type { JobStatus } from "../../protocol/resources.ts";
 import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
 import {
@@ -15,6 +16,7 @@ import {
   submitted,
   transition,
 } from "../../queue/transition.ts";
+import { inputBytesOf } from "../../storage/job-row.ts";
 import type { JobStore, Keyed } from "../../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
@@ -53,6 +55,8 @@ const RUNS_MEASURED = 20;
  */
 export class UnitOfWork {
   private readonly running = new Map<string, ProcessingJob>();
+  /** The bytes of the running jobs' inputs. */
+  private runningBytes = 0;
   /** The waiting jobs, in the order in which workers get them. */
   readonly queue: SpaceQueue;
   private changes = new Map<string, Change>();
@@ -73,7 +77,7 @@ export class UnitOfWork {
 
   constructor(store: JobStore) {
     this.store = store;
-    for (const job of store.processing()) this.running.set(job.ulid, job);
+    for (const job of store.processing()) this.keepRunning(job);
     this.queue = new SpaceQueue(store);
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
     this.ids = new JobIds(store.newestUlid());
@@ -137,6 +141,10 @@ export class UnitOfWork {
     return this.store.keyed(key);
   }
 
+  isRunning(ulid: string): boolean {
+    return this.running.has(ulid);
+  }
+
   runningJobs(): ProcessingJob[] {
     return [...this.running.values()];
   }
@@ -157,15 +165,24 @@ export class UnitOfWork {
     return { kind: "applied", job: outcome.job, effects: outcome.effects };
   }
 
-  /** Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. */
-  dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
+  /**
+   * Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. Stops
+   * when the inputs have as many bytes as fit into a turn, or into memory; `isCut` if the next turn may go on.
+   */
+  dispatch(
+    candidates: ServingWorker[],
+    now: number,
+  ): { dispatched: ProcessingJob[]; isCut: boolean } {
     const dispatched: ProcessingJob[] = [];
+    let bytes = 0;
     const next = this.queue.requested.flatMap((requires) =>
       this.queue.next(requires, freeSlots(candidates, requires), this.changes, now),
     );
     for (const { ulid, requires } of next.sort(byTurn)) {
       const worker = chooseWorker(candidates, requires);
       if (!worker) continue;
+      if (this.runningBytes >= LIMITS.runningInputBytes) break;
+      if (bytes >= LIMITS.dispatchBytes) return { dispatched, isCut: true };
       const { id, name, generation } = worker;
       const reaction = this.apply(
         ulid,
@@ -174,9 +191,10 @@ export class UnitOfWork {
       );
       if (reaction.kind !== "applied" || reaction.job.status !== "processing") continue;
       worker.busy += 1;
+      bytes += inputBytesOf(reaction.job.input);
       dispatched.push(reaction.job);
     }
-    return dispatched;
+    return { dispatched, isCut: false };
   }
 
   /** Applies every deadline that has passed. Returns the changed jobs with their effects. */
@@ -270,14 +288,19 @@ export class UnitOfWork {
     this.stored = new Map();
   }
 
+  private keepRunning(job: ProcessingJob): void {
+    if (!this.running.has(job.ulid)) this.runningBytes += inputBytesOf(job.input);
+    this.running.set(job.ulid, job);
+  }
+
   private record(before: Job | null, job: Job, log: LogEvent[]): void {
     const change = this.changes.get(job.ulid);
     if (change) {
       change.job = job;
       change.log.push(...log);
     } else this.changes.set(job.ulid, { job, before, log: [...log] });
-    if (job.status === "processing") this.running.set(job.ulid, job);
-    else this.running.delete(job.ulid);
+    if (job.status === "processing") this.keepRunning(job);
+    else if (this.running.delete(job.ulid)) this.runningBytes -= inputBytesOf(job.input);
     if (before?.status === "queued") this.queue.remove(before);
     if (job.status === "queued") this.queue.add(job);
     if (job.status === "completed" && before?.status === "processing") {
