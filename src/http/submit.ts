@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { ulid } from "ulid";
+import { byteLength } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
-import { admitInput } from "../queue/admission.ts";
+import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import { type Caller, PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
@@ -116,7 +117,11 @@ export function submitCallOf(
     key === undefined
       ? {}
       : { idempotency_key: validate(idempotencyKey, key, "`Idempotency-Key`") };
-  return { input: JSON.stringify(input), files, options: { ...options, ...keyOption } };
+  const text = JSON.stringify(input);
+  // The object checks this too, but a text that is too large needn't be sent to it and read there.
+  const admission = admitSize(byteLength(text));
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+  return { input: text, files, options: { ...options, ...keyOption } };
 }
 
 /** Reads `wait` or `wait=N` from a `Prefer` header; returns seconds, `null` if it has neither. */

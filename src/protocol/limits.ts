@@ -10,6 +10,11 @@ export const LIMITS = {
   eventBytes: 262_144,
   /** Most frames in one `batch` message. The largest batches that the edge itself sends have fewer. */
   batchFrames: 5_000,
+  /**
+   * Most lists, objects, fields and numbers such as `1.0` in a body, for those bodies that may be larger than a frame,
+   * which can't have more: they take time to read, and many times their length in memory.
+   */
+  bodyParts: 350_000,
   /** Largest JSON body of a batch of submits, bytes: well under the 32 MiB of one call to an object. */
   batchBodyBytes: 8_388_608,
   /** Most jobs in one batch of submits: they are stored in one transaction. */
@@ -22,6 +27,18 @@ export const LIMITS = {
   partHeaderBytes: 8_192,
   /** Most files of one job: their descriptions are in one row. */
   filesPerJob: 16,
+  /** Largest page of a list of jobs, bytes: a call to an object carries 32 MiB, and others wait while it is made. */
+  pageBytes: 8_388_608,
+  /** How many errors a problem lists. */
+  listedErrors: 100,
+  /** How many of a job's webhook messages are listed. */
+  listedDeliveries: 1_000,
+  /** Largest page of a room's history, bytes: a room keeps 4 MiB. */
+  historyBytes: 1_048_576,
+  /** Most bytes of jobs in the answer to a batch that were there before it, or took their result from the cache. */
+  batchAnswerBytes: 1_048_576,
+  /** Most bytes that the jobs of one transaction take over from the cache: each is stored again. */
+  cachedBytes: 4_194_304,
   /** Deepest nesting of JSON: deeper values overflow the stack of a recursive reader. */
   jsonDepth: 64,
   /** Deepest nesting of an `input`: the frames that contain it must stay within `jsonDepth`. */
@@ -39,8 +56,18 @@ export const LIMITS = {
   framesPerSecond: 500,
   /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
-  /** Longest unanswered frames of one socket of `/ws` together, characters: they wait in memory for their turn. */
+  /** What one socket is sent at once to catch up, bytes: a few large jobs, or the whole log of a room. */
+  catchUpBytes: 4_194_304,
+  /** What it is sent in the long run, bytes a second: it is in memory until the socket's client has read it. */
+  catchUpBytesPerSecond: 2_097_152,
+  /** What one object builds in a turn for sockets that catch up, bytes: others wait that long for their turn. */
+  catchUpBytesPerTurn: 1_048_576,
+  /** Longest unanswered frames of one socket of `/ws` or of a space together, characters: they wait in memory for their turn. */
   unansweredLength: 8_388_608,
+  /** Most bytes of inputs of a space's running attempts together: these jobs are in memory. Others wait. */
+  runningInputBytes: 33_554_432,
+  /** Most bytes of inputs that are handed to workers in one turn of the event loop. */
+  dispatchBytes: 4_194_304,
   /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
   /** Most capabilities that one worker has, or that one job requires. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { LIMITS } from "./limits.ts";
 import { capability } from "./resources.ts";
-import { json, jsonObject, text } from "./values.ts";
+import { json, jsonObject, list, text } from "./values.ts";
 
 /** `dialout.worker.v1`: the frames between the edge and a remote worker. Its rules are in docs/protocol.md. */
 export const WORKER_PROTOCOL = "dialout.worker.v1";
@@ -16,9 +16,9 @@ export const registerFrame = z.object({
   version: z.string().max(60).optional(),
   /** How many jobs it can run at once. */
   concurrency: z.int().min(1).max(1_000).default(1),
-  capabilities: z.array(capability).max(LIMITS.capabilities).default([]),
+  capabilities: list(capability, { max: LIMITS.capabilities }).default([]),
   /** The attempts that it still has from an earlier connection. */
-  resume: z.array(z.object(attemptRef)).max(1_000).default([]),
+  resume: list(z.object(attemptRef), { max: 1_000 }).default([]),
 });
 
 export const acceptFrame = z.object({ type: z.literal("accept"), ...attemptRef });

@@ -149,7 +149,12 @@ export type EndedJob = CompletedJob | FailedJob | CanceledJob;
 export type Job = QueuedJob | ProcessingJob | EndedJob;
 
 export function isEnded(job: Job): job is EndedJob {
-  return job.status !== "queued" && job.status !== "processing";
+  return isEnd(job.status);
+}
+
+/** Whether a job of this status has ended. */
+export function isEnd(status: Job["status"]): status is EndedJob["status"] {
+  return status !== "queued" && status !== "processing";
 }
 
 export type OutputEvent = Extract<LogEvent, { kind: "output" }>;

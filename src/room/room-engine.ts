@@ -6,6 +6,7 @@ import { type BatchStep, Inbox } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { GLOBAL_ROOM } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { EventToPublish, RoomEventFrame } from "../protocol/room-events.ts";
 import type { RoomStore, RoomStores, StoredRoomEvent } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
@@ -114,7 +115,17 @@ export class RoomEngine {
     const query = { order, limit, wants: filter && isWanted };
     const read = (first: number, last: number) => this.store?.between(first, last) ?? [];
     const page = readPage(bounds, query, read);
-    const events = page.events.map((event) => this.relayedOf(event));
+    const events: Relayed[] = [];
+    let length = 0;
+    for (const event of page.events) {
+      const relayed = this.relayedOf(event);
+      length += relayed.text.length;
+      const end = events.at(-1)?.offset;
+      if (end !== undefined && length > LIMITS.historyBytes) {
+        return { end, more: true, epoch, last: range.last, recovered, events };
+      }
+      events.push(relayed);
+    }
     return { ...page, epoch, last: range.last, recovered, events };
   }
 

@@ -20,6 +20,7 @@ import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
+import { NOTHING } from "./subscribers/submit-gate.ts";
 import {
   isSubmit,
   SUBMITTER_LEFT,
@@ -74,7 +75,10 @@ export class SpaceEngine {
       await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
     } else if (!isPingText(raw)) {
       const frames = this.parts.subscribers.decode(connection, raw);
-      await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
+      const length = lengthOf(raw) / frames.length;
+      await Promise.all(
+        frames.map((message) => this.onSubscriberFrame(connection, message, length)),
+      );
     }
   }
 
@@ -88,8 +92,18 @@ export class SpaceEngine {
   private onSubscriberFrame(
     connection: SubscriberConnection,
     message: SubscriberMessage,
+    length: number,
   ): Promise<void> {
-    return this.parts.gate.pass(connection, isSubmit(message), (isAllowed) => {
+    const { subscribers, gate } = this.parts;
+    const catchUpBytes = () => subscribers.catchUpBytes(message);
+    const frame = { isSubmit: isSubmit(message), length, catchUpBytes };
+    if (!gate.hasRoom(connection, frame)) {
+      return this.inbox.join((now) => {
+        subscribers.onFlood(connection, now);
+        return NO_ANSWER;
+      });
+    }
+    return gate.pass(connection, frame, (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.onArrival(Date.now());
       return this.inbox.join((now) => {
@@ -185,9 +199,9 @@ export class SpaceEngine {
         return () => this.core.connections.forget(connection);
       });
     };
-    return isWorker(connection)
-      ? handleClose()
-      : this.parts.gate.pass(connection, false, handleClose);
+    if (isWorker(connection)) return handleClose();
+    this.parts.gate.forget(connection);
+    return this.parts.gate.pass(connection, NOTHING, handleClose);
   }
 
   /** Drops workers whose lease has expired before the status is reported (decision 0010), and tells those who watch. */
@@ -207,6 +221,7 @@ export class SpaceEngine {
     this.run(this.inbox.takeAll(), false);
     this.parts.status.stop();
     this.parts.followers.stop();
+    this.parts.dispatcher.stop();
   }
 
   /** Does what is due; called by the alarm, within a batch. */
@@ -296,6 +311,7 @@ export class SpaceEngine {
       this.deps.onChange();
     });
     core.jobs.releaseStored();
+    this.parts.submissions.onStored();
   }
 
   /** If one command fails, the others of the batch still run. */
@@ -324,4 +340,8 @@ export class SpaceEngine {
     store.extendQueueTimeouts(awayMs);
     spaces.addAway(awayMs);
   }
+}
+
+function lengthOf(raw: string | ArrayBuffer): number {
+  return typeof raw === "string" ? raw.length : raw.byteLength;
 }

@@ -131,16 +131,9 @@ export class SpaceObject extends DurableObject<Env> {
           now,
         ),
       );
-      const answer = () =>
-        outcomes.map((outcome): SubmitReply => {
-          if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
-          const { job, isRepeat } = outcome;
-          const { ulid } = job;
-          return { ok: true, body: engine.parts.reads.job(ulid) ?? "null", ulid, isRepeat };
-        });
       return {
-        answer,
-        about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.job.ulid] : [])),
+        answer: () => engine.parts.reads.replies(outcomes),
+        about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.ulid] : [])),
       };
     });
   }

@@ -1,4 +1,5 @@
 import { type Position, parsePosition } from "../../channel/position.ts";
+import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
 import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
 import type { CLOSE } from "../../protocol/codes.ts";
@@ -24,11 +25,18 @@ export class SubscriberHandler {
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
   private readonly submissions: Submissions;
+  private readonly pace: CatchUpPace<SubscriberConnection>;
 
-  constructor(core: SpaceCore, followers: JobFollowers, submissions: Submissions) {
+  constructor(
+    core: SpaceCore,
+    followers: JobFollowers,
+    submissions: Submissions,
+    pace: CatchUpPace<SubscriberConnection>,
+  ) {
     this.core = core;
     this.followers = followers;
     this.submissions = submissions;
+    this.pace = pace;
   }
 
   /** Decodes the frames of a message, without handling them yet. */
@@ -37,6 +45,26 @@ export class SubscriberHandler {
     if (jobUlid !== null) return [{ jobUlid, decoded: decodeFrame(raw, jobClientFrame) }];
     const frames = framesOf<SpaceClientFrame>(subscriber, raw, spaceClientFrame);
     return frames.map((decoded) => ({ jobUlid, decoded }));
+  }
+
+  /** About how many bytes a frame makes the edge send so that the subscriber can catch up with a job. */
+  catchUpBytes({ decoded }: SubscriberMessage): number {
+    if (!decoded.ok) return 0;
+    const { frame } = decoded;
+    if (frame.type === "follow") {
+      const ulid = ulidOf(this.core.record.name, frame.job_id);
+      return ulid === null ? 0 : this.followers.catchUpBytes(ulid, parsePosition(frame.since));
+    }
+    if (frame.type !== "submit" || frame.idempotency_key === undefined) return 0;
+    const earlier = this.core.jobs.byIdempotencyKey(frame.idempotency_key);
+    return earlier === null ? 0 : this.followers.catchUpBytes(earlier.ulid, null);
+  }
+
+  /** Closes the socket of a subscriber that sends on and on while its frames wait. */
+  onFlood(subscriber: SubscriberConnection, now: number): void {
+    if (!this.isConnected(subscriber)) return;
+    this.core.sendBuffer.error(subscriber, "rate_limited", TOO_MUCH_WAITS);
+    this.dismiss(subscriber, "tooMany", TOO_MUCH_WAITS, now);
   }
 
   /** @param isAllowed `false` for a submit from an address that has sent too many */
@@ -85,6 +113,7 @@ export class SubscriberHandler {
     reason: string,
     now: number,
   ): void {
+    this.pace.forget(subscriber);
     this.onClose(subscriber, false, now);
     this.core.connections.remove(subscriber);
     // Nothing can be sent after the close, so the answers to its deferred jobs must come before.
@@ -147,12 +176,12 @@ export class SubscriberHandler {
       sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });
       return;
     }
-    const { ulid } = outcome.job;
-    if (outcome.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
+    const { ulid } = outcome;
+    if (outcome.from === "key")
+      this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
     else this.followers.follow(subscriber, ulid);
     const makeAccepted = () => {
-      const job = this.core.jobs.get(ulid) ?? outcome.job;
-      const queue_position = this.core.jobs.queue.position(job);
+      const queue_position = this.core.jobs.positionOf(ulid);
       const job_id = jobIdOf(record.name, ulid);
       return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
     };
@@ -160,8 +189,9 @@ export class SubscriberHandler {
   }
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
+    if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || this.core.jobs.get(ulid) === null) {
+    if (ulid === null || !this.core.jobs.has(ulid)) {
       this.sendUnknownJob(subscriber, frame);
       return;
     }
@@ -199,7 +229,8 @@ export class SubscriberHandler {
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
     const ulid = ulidOf(this.core.record.name, jobId);
-    const job = ulid === null ? null : this.core.jobs.get(ulid);
+    // A job that has ended is no longer followed, and may be large.
+    const job = ulid === null || this.core.jobs.hasEnded(ulid) ? null : this.core.jobs.get(ulid);
     if (ulid === null || job === null) return;
     this.followers.afterDelivery(() => {
       const { attachment } = subscriber;
@@ -248,6 +279,9 @@ export type SubscriberMessage =
 export function isSubmit({ decoded }: SubscriberMessage): boolean {
   return decoded.ok && decoded.frame.type === "submit";
 }
+
+const TOO_MUCH_WAITS =
+  "Too many frames wait for what you asked for before: read that first, and send fewer.";
 
 export const SUBMITTER_LEFT = "The submitter disconnected.";
 

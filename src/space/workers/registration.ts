@@ -102,8 +102,11 @@ export class Registration {
     for (const { job_id, attempt } of frame.resume) {
       const ulid = ulidOf(this.core.record.name, job_id);
       const fence = { attempt, workerId, generation };
+      // Any other job has ended or waits, and may be large.
       const reaction =
-        ulid === null ? null : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
+        ulid === null || !this.core.jobs.isRunning(ulid)
+          ? null
+          : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
       if (reaction?.kind === "applied" && reaction.job.status === "processing") {
         const { job } = reaction;
         const deadline = iso(attemptDeadline(job));

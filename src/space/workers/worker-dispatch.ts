@@ -13,14 +13,20 @@ const FILE_URL_SLACK_MS = 60_000;
 /** Hands jobs to workers, and sends workers the cancels that changes of jobs cause. */
 export class WorkerDispatch {
   private readonly core: SpaceCore;
+  private readonly runIfOpen: (step: (now: number) => void) => void;
+  private timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(core: SpaceCore) {
+  /** @param runIfOpen runs its argument in a batch of its own, unless the space was deleted meanwhile */
+  constructor(core: SpaceCore, runIfOpen: (step: (now: number) => void) => void) {
     this.core = core;
+    this.runIfOpen = runIfOpen;
   }
 
   /** Hands waiting jobs to workers with free slots. */
   dispatch(now: number): void {
-    for (const job of this.core.jobs.dispatch(servingWorkers(this.core), now)) {
+    const { dispatched, isCut } = this.core.jobs.dispatch(servingWorkers(this.core), now);
+    if (isCut) this.goOnSoon();
+    for (const job of dispatched) {
       const worker = this.byGeneration(job.generation);
       // If a crash loses the deferred job, the worker runs a job that was promised to nobody, and its frames are
       // answered `stale` (decision 0030).
@@ -47,6 +53,20 @@ export class WorkerDispatch {
   sendCancel(worker: ReadyWorker, { ulid, attempts }: Job, reason: string): void {
     const job_id = jobIdOf(this.core.record.name, ulid);
     this.core.sendBuffer.send(worker, { type: "cancel", job_id, attempt: attempts, reason });
+  }
+
+  /** Cancels the timer. */
+  stop(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
+
+  /** Hands out the next jobs in a turn of their own, so that what others sent meanwhile comes between. */
+  private goOnSoon(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      // Every batch ends by handing out jobs.
+      this.runIfOpen(() => undefined);
+    }, 0);
   }
 
   private jobFrame(worker: ReadyWorker, job: ProcessingJob) {
