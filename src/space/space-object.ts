@@ -29,9 +29,11 @@ import {
   PRIVATE_SPACE,
   type SubmitCall,
   type SubmitReply,
+  TOKEN_OUTDATED,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
 import { removeFiles } from "./jobs/retention.ts";
+import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
@@ -45,6 +47,7 @@ export class SpaceObject extends DurableObject<Env> {
   private readonly alarms: EarliestAlarm;
   /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
+  private readonly revoked = new RevokedTokens();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -201,6 +204,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** Closes the sockets of workers that came with a token that is now revoked. */
   async dropToken(tokenId: string): Promise<void> {
+    this.revoked.add(tokenId);
     this.engine?.runNow((now) => {
       this.engine?.dropToken(tokenId, now);
       return () => null;
@@ -216,7 +220,9 @@ export class SpaceObject extends DurableObject<Env> {
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
     if (socket.kind === "worker") {
-      const { origin, tokenId, batch } = socket;
+      const { origin, tokenId, checkedAt, batch } = socket;
+      const isOutdated = checkedAt < engine.core.record.createdAt || this.revoked.has(tokenId);
+      if (isOutdated) return Response.json(TOKEN_OUTDATED, { status: 404 });
       engine.openWorker(server, { id, origin, tokenId, batch });
     } else {
       const since = parsePosition(socket.since);
