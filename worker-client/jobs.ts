@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
@@ -230,9 +231,16 @@ export class Jobs {
   ): void {
     const held = this.#held.get(key);
     if (held?.phase !== "running" || cause === "stopped") return;
+    if (outcome.type === "threw" && cause === null) this.#logError(held.ref, outcome.error);
     const completion = completionOf(outcome, cause, () => held.outputs.joined());
     const withMetrics = completion.type === "result" ? { ...completion, metrics } : completion;
     this.#complete(held, withMetrics, ` after ${seconds} s`);
+  }
+
+  /** Logs an error that is no `JobFailure` with where it comes from: the submitter is told less, or nothing of it. */
+  #logError({ job_id }: AttemptRef, error: unknown): void {
+    if (error instanceof JobFailure) return;
+    this.#options.log.error(`job ${job_id}: ${inspect(error)}`);
   }
 
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {

@@ -15,6 +15,7 @@ import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -42,6 +43,8 @@ if sys.version_info < (3, 11) or int(version.split(".")[0]) < 10:
     )
 CONCURRENCY = 1  # how many jobs run at once
 DRAIN_S = 30  # how long running jobs may go on when the worker is stopped
+# Their texts name files, commands, addresses and code of this machine: those are no business of a submitter.
+INTERNAL = (OSError, ImportError, LookupError, NameError, AttributeError, TypeError, SyntaxError)
 PROTOCOL = "dialout.worker.v1"
 FINAL_STATUSES = {401, 403, 404, 409, 426}  # W4: dialing again would not help
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409}  # W30: nor after these
@@ -140,7 +143,10 @@ class Job:
                 self.fail(str(error), retryable=error.retry)
             except BaseException as error:  # noqa: BLE001 (also SystemExit: no job may end the worker)
                 traceback.print_exc()
-                self.fail("".join(traceback.format_exception_only(error)).strip())
+                if isinstance(error, (*INTERNAL, subprocess.SubprocessError)):
+                    self.fail(f"The model failed ({type(error).__name__}): the worker's log says why.")
+                else:
+                    self.fail("".join(traceback.format_exception_only(error)).strip())
         self.worker.wake()
 
     def fail(self, message: str, code: str = "worker_error", retryable: bool = False) -> None:
