@@ -94,7 +94,8 @@ export class Jobs {
     for (const older of [...this.#held.values()]) {
       if (older.ref.job_id === ref.job_id) this.#giveUp(older.ref, "stale");
     }
-    const attempt = newAttempt(ref);
+    const urls = frame.files.map(({ url }) => url);
+    const attempt = newAttempt(ref, urls);
     this.#held.set(keyOf(ref), attempt);
     const reason = this.#rejectReason ?? this.#overloadReason();
     if (reason !== null) {
@@ -164,6 +165,7 @@ export class Jobs {
         keyOf(entry),
         deadline === undefined ? undefined : this.#deadlineOf(deadline),
       );
+      held.fileUrls = entry.file_urls ?? held.fileUrls;
       this.#replay(held, entry.outputs);
     }
     for (const ref of dropped) {
@@ -208,6 +210,8 @@ export class Jobs {
           createJob(frame, {
             signal,
             edgeUrl: this.#options.edgeUrl,
+            fileUrl: (index) => this.#held.get(key)?.fileUrls[index] ?? "",
+            log: this.#options.log,
             progress: (...report) => this.#progress(key, ...report),
             output: (delta) => this.#output(key, delta),
             metrics: (reported) => {
