@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import type { Env } from "../env.ts";
+import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
 import { newUploadFolder } from "../files/file-keys.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
@@ -144,6 +146,7 @@ async function storeFiles(
   space: string,
   uploads: readonly FormPart[],
 ): Promise<StoredFile[]> {
+  await beginSweeps(c.env);
   const folder = newUploadFolder(space);
   const stored = await Promise.allSettled(
     uploads.map((upload, index) => storeFile(c, `${folder}/${index}`, upload)),
@@ -155,6 +158,20 @@ async function storeFiles(
   if (!failed) return files;
   await removeStored(c, keysOf(files));
   throw failed.reason;
+}
+
+/** The edges of this isolate whose sweeps of files are known to go on. */
+const swept = new WeakSet<Env>();
+
+/** Makes sure, before the first file is stored, that files which get no job are removed one day (decision 0045). */
+async function beginSweeps(env: Env): Promise<void> {
+  if (swept.has(env)) return;
+  try {
+    await env.FILE_SWEEP.getByName(FILE_SWEEP_NAME).begin();
+    swept.add(env);
+  } catch (error) {
+    console.error("the sweeps of files could not be begun", error);
+  }
 }
 
 async function storeFile(

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
+import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
@@ -107,9 +108,18 @@ export class SpaceObject extends DurableObject<Env> {
     this.connections.closeAll("notFound", "The space was deleted.");
     this.alarms.forget();
     await this.ctx.storage.deleteAll();
-    this.deletion = removeFiles(this.env.FILES, `spaces/${name}/`);
+    this.deletion = removeFiles(this.env.FILES, `${FILES_PREFIX}${name}/`).catch((error) => {
+      // A sweep removes them: no job names them any more (decision 0045).
+      console.error("files of a deleted space could not be removed", error);
+    });
     await Promise.all([this.deletion, this.reporter.flush()]);
     return existed;
+  }
+
+  /** Which of these folders of files no job has: all of them if the space doesn't exist. */
+  async unknownFolders(folders: string[]): Promise<string[]> {
+    const known = this.engine?.core.store.firstFiles(folders.map(firstKeyIn));
+    return folders.filter((folder) => !known?.has(firstKeyIn(folder)));
   }
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
