@@ -31,6 +31,7 @@ export const OBJECTS = {
   ROOM: "RoomObject",
   GATEWAY: "GatewayObject",
   MONITOR: "MonitorObject",
+  FILE_SWEEP: "FileSweepObject",
 };
 
 /** Makes missing secrets: random ones, in a file that only its owner can read. */

@@ -1,5 +1,6 @@
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
+import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { RoomObject } from "./room/room-object.ts";
@@ -13,6 +14,7 @@ export interface Env {
   ROOM: DurableObjectNamespace<RoomObject>;
   GATEWAY: DurableObjectNamespace<GatewayObject>;
   MONITOR: DurableObjectNamespace<MonitorObject>;
+  FILE_SWEEP: DurableObjectNamespace<FileSweepObject>;
   DB: D1Database;
   FILES: R2Bucket;
   ASSETS: Fetcher;

@@ -1,6 +1,7 @@
 import { app } from "./http/app.ts";
 
 export { JobObject } from "./backend-job/job-object.ts";
+export { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 export { GatewayObject } from "./gateway/gateway-object.ts";
 export { MonitorObject } from "./monitor/monitor-object.ts";
 export { RoomObject } from "./room/room-object.ts";

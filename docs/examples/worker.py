@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -41,7 +43,10 @@ if sys.version_info < (3, 11) or int(version.split(".")[0]) < 10:
         "Needed: Python 3.11 and websockets 10, or newer (python3 -m pip install -U websockets)"
     )
 CONCURRENCY = 1  # how many jobs run at once
+STALL_S = 20  # a file's connection on which nothing comes for so long is given up
 DRAIN_S = 30  # how long running jobs may go on when the worker is stopped
+# Their texts name files, commands, addresses and code of this machine: those are no business of a submitter.
+INTERNAL = (OSError, ImportError, LookupError, NameError, AttributeError, TypeError, SyntaxError)
 PROTOCOL = "dialout.worker.v1"
 FINAL_STATUSES = {401, 403, 404, 409, 426}  # W4: dialing again would not help
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409}  # W30: nor after these
@@ -103,25 +108,49 @@ class Job:
         self.worker.wake()
 
     def fetch(self, file: dict[str, Any]) -> bytes:
-        """Fetches a file. Its name comes from a stranger: never use it as a path (W13)."""
-        why = ""
-        for delay in (1, 3, 0):
+        """Fetches a file. Its name comes from a stranger: never use it as a path (W13).
+
+        It goes on after breaks as long as the job is wanted (W14f).
+        """
+        content = bytearray()
+        failures = refusals = 0  # tries in a row without a new byte; those that more tries hardly help
+        while True:
             self.check()
+            before = len(content)
             try:
-                url = urllib.parse.urljoin(self.worker.base, file["url"])  # W14: signed, no token
-                with urllib.request.urlopen(url, timeout=20) as answer:
-                    content: bytes = answer.read(file["size"] + 1)
-                if len(content) == file["size"]:
-                    return content
+                self.receive(file, content)
                 why = f"it should have {file['size']:,} bytes, {len(content):,} came"
+                if len(content) == file["size"]:
+                    digest = hashlib.sha256(content).hexdigest()
+                    if digest == file.get("sha256", digest):  # W14b
+                        return bytes(content)
+                    why = "its checksum is wrong"
+                if len(content) >= file["size"]:
+                    content.clear()
+                refusals += len(content) <= before
             except urllib.error.HTTPError as error:
                 why = f"the edge answered with status {error.code}"
-                if error.code in (403, 404):
-                    break
+                refusals += error.code < 500 and error.code not in (408, 425, 429)
             except (OSError, http.client.HTTPException) as error:
                 why = str(error) or type(error).__name__
-            self.canceled.wait(delay)
-        raise Failure(f"The file {file['name'][:100]!r} could not be fetched: {why}.", retry=True)
+            name = f"{file['name'][:100]!r}"
+            if refusals == 5:
+                raise Failure(f"The file {name} could not be fetched: {why}.", retry=True)
+            failures = 1 if len(content) > before else failures + 1
+            say(f"the file {name}: {why}; {len(content):,} of {file['size']:,} bytes are here")
+            self.canceled.wait(min(10, 2**failures / 4) * (0.5 + random.random() / 2))
+
+    def receive(self, file: dict[str, Any], content: bytearray) -> None:
+        """Adds what one connection brings, from where the last one ended."""
+        url = urllib.parse.urljoin(self.worker.base, file["url"])  # W14: signed, no token
+        part = {"Range": f"bytes={len(content)}-"} if content else {}
+        request = urllib.request.Request(url, headers=part)
+        with urllib.request.urlopen(request, timeout=STALL_S) as answer:
+            skip = 0 if answer.status == 206 else len(content)  # the whole file may come instead
+            while len(content) <= file["size"] and (piece := answer.read1(65_536)):
+                self.check()
+                content += piece[skip:]
+                skip = max(0, skip - len(piece))
 
     def check(self) -> None:
         if self.canceled.is_set():
@@ -140,7 +169,10 @@ class Job:
                 self.fail(str(error), retryable=error.retry)
             except BaseException as error:  # noqa: BLE001 (also SystemExit: no job may end the worker)
                 traceback.print_exc()
-                self.fail("".join(traceback.format_exception_only(error)).strip())
+                if isinstance(error, (*INTERNAL, subprocess.SubprocessError)):
+                    self.fail(f"The model failed ({type(error).__name__}): the worker's log says why.")
+                else:
+                    self.fail("".join(traceback.format_exception_only(error)).strip())
         self.worker.wake()
 
     def fail(self, message: str, code: str = "worker_error", retryable: bool = False) -> None:
@@ -273,10 +305,12 @@ class Worker:
         answer: dict[str, Any] = {}
         while answer.get("type") != "registered":
             answer = await receive(socket, 10)
-        stored = {key_of(entry): entry["outputs"] for entry in answer["resumed"]}
+        resumed = {key_of(entry): entry for entry in answer["resumed"]}
         for key, job in list(self.held.items()):
-            if key in stored:
-                job.sent, job.shown, job.end_sent = stored[key], None, False  # W26
+            if entry := resumed.get(key):
+                job.sent, job.shown, job.end_sent = entry["outputs"], None, False  # W26
+                for file, url in zip(job.files, entry.get("file_urls", []), strict=False):
+                    file["url"] = url  # W26c: the older address may have expired
             else:
                 self.forget(key)  # W25a
         self.news.set()

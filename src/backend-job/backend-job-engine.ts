@@ -16,7 +16,7 @@ import type {
   BackendJobSocket,
   BackendJobSockets,
 } from "./backend-job-sockets.ts";
-import { NO_SUCH_JOB, PRIVATE_JOB } from "./calls.ts";
+import { areOver, EXPIRED, NO_SUCH_JOB, PRIVATE_JOB, type Rights } from "./calls.ts";
 import { resourceOf } from "./render.ts";
 
 interface BackendJobEngineDeps {
@@ -59,7 +59,9 @@ export class BackendJobEngine {
 
   constructor(deps: BackendJobEngineDeps) {
     this.deps = deps;
-    this.followers = new BackendJobFollowers(deps.sockets, deps.store.log);
+    this.followers = new BackendJobFollowers(deps.sockets, deps.store.log, ({ attachment }) => {
+      return this.job !== null && refusalFor(attachment, this.job, Date.now()) === null;
+    });
     this.inbox = new Inbox({
       sendBuffer: { after: (callback) => this.after(callback) },
       isBurst: (now) => this.burst.isBurst(0, now),
@@ -72,7 +74,11 @@ export class BackendJobEngine {
   /** Loads the job from its rows. */
   load(): void {
     this.job = this.deps.store.read();
-    if (this.job) this.followers.resume(this.job);
+    if (!this.job) return;
+    // The object may have stopped after it stored the job and before it looked at the sockets that waited.
+    this.admitPending();
+    this.dropStrangers(this.job, Date.now());
+    this.followers.resume(this.job);
   }
 
   /**
@@ -111,7 +117,7 @@ export class BackendJobEngine {
     if (outcome.kind !== "changed") return outcome;
     this.job = outcome.job;
     this.events.push(...outcome.events);
-    if (outcome.job.status === "canceled") this.sendCancelToReporters(outcome.job.reason);
+    if (outcome.job.status === "canceled") this.sendCancelToReporters(outcome.job.reason, now);
     return outcome;
   }
 
@@ -132,6 +138,7 @@ export class BackendJobEngine {
     const { job } = this;
     const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
+    // Not whether the token has expired: a client's clock may be some seconds off when it dials.
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
     const now = Date.now();
     const pending = job ? null : { since: now, epoch: this.nextEpoch };
@@ -170,7 +177,9 @@ export class BackendJobEngine {
     this.events = [];
     this.callbacks = [];
     if (job !== before && job) this.save(job, before === null, events);
-    if (job && before === null) this.admitPending(job);
+    if (job && before === null) this.admitPending();
+    // Before anything is sent: a token may have expired since its socket was opened.
+    if (job) this.dropStrangers(job, now);
     for (const callback of callbacks) logErrors(callback);
     if (job && events.length > 0) this.followers.deliver(job, events, now);
     this.deps.onChange();
@@ -190,25 +199,37 @@ export class BackendJobEngine {
     }
   }
 
-  /** Lets the sockets that waited for the job follow it, and closes those that may not read it. */
-  private admitPending(job: BackendJob): void {
+  /** Lets the sockets that waited for the job follow it. */
+  private admitPending(): void {
     const { sockets } = this.deps;
     for (const socket of sockets.all()) {
+      if (socket.attachment.pending === null) continue;
       socket.attachment.pending = null;
       sockets.remember(socket);
-      if (mayRead(socket.attachment, job)) continue;
-      const { code, detail: message } = PRIVATE_JOB;
-      sockets.send(socket, errorFrame(code, message, { job_id: job.id }));
-      this.followers.remove(socket);
-      sockets.close(socket, "notAllowed", message);
     }
   }
 
-  private sendCancelToReporters(reason: string): void {
+  /** Closes the sockets that may not read the job, or not any more. */
+  private dropStrangers(job: BackendJob, now: number): void {
+    if (job.visibility === "public") return;
+    const { sockets } = this.deps;
+    for (const socket of sockets.all()) {
+      const refusal = refusalFor(socket.attachment, job, now);
+      if (refusal === null) continue;
+      const { code, detail: message } = refusal;
+      sockets.send(socket, errorFrame(code, message, { job_id: job.id }));
+      this.followers.remove(socket);
+      const close = code === "not_allowed" ? "notAllowed" : "notAuthenticated";
+      sockets.close(socket, close, message);
+    }
+  }
+
+  private sendCancelToReporters(reason: string, now: number): void {
     const { sockets, id } = this.deps;
     this.callbacks.push(() => {
       for (const socket of sockets.all()) {
-        if (socket.attachment.publish) sockets.send(socket, { type: "cancel", job_id: id, reason });
+        if (!socket.attachment.publish || areOver(socket.attachment, now)) continue;
+        sockets.send(socket, { type: "cancel", job_id: id, reason });
       }
     });
   }
@@ -219,6 +240,17 @@ function mayRead(
   job: BackendJob,
 ): boolean {
   return job.visibility === "public" || read || publish;
+}
+
+/** Why a socket may not be told of the job now; `null` if it may. */
+function refusalFor(
+  rights: Rights,
+  job: BackendJob,
+  now: number,
+): typeof PRIVATE_JOB | typeof EXPIRED | null {
+  if (job.visibility === "public") return null;
+  if (!mayRead(rights, job)) return PRIVATE_JOB;
+  return areOver(rights, now) ? EXPIRED : null;
 }
 
 function newEpoch(): string {

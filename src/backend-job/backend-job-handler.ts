@@ -12,7 +12,7 @@ import { iso } from "../protocol/iso.ts";
 import { isPingText } from "../protocol/ping-text.ts";
 import type { BackendJobEngine } from "./backend-job-engine.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
-import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
+import { areOver, EXPIRED, JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
 import { dueOf, socketDueAt } from "./deadlines.ts";
 
 /** The `ref` of the frame that is answered. */
@@ -53,7 +53,7 @@ export class BackendJobHandler {
           this.closeWithError(socket, "notFound", "job_not_found", "Nobody made this job.");
           break;
         case "expired":
-          this.closeWithError(socket, "notAuthenticated", "not_authenticated", EXPIRED);
+          this.closeWithError(socket, "notAuthenticated", EXPIRED.code, EXPIRED.detail);
           break;
         case "silent":
           this.closeNow(socket, "goingAway", "no frame and no ping came from this client");
@@ -124,14 +124,13 @@ export class BackendJobHandler {
   }
 
   private report(socket: BackendJobSocket, { ref, ...report }: ReportFrame, now: number): void {
-    const { publish, expiresAt } = socket.attachment;
-    if (!publish) {
+    if (!socket.attachment.publish) {
       const message = `Your token does not let you report job:${this.id}.`;
       this.refuse(socket, "not_allowed", message, ref);
       return;
     }
-    if (expiresAt !== null && now >= expiresAt) {
-      this.refuse(socket, "not_authenticated", EXPIRED, ref);
+    if (areOver(socket.attachment, now)) {
+      this.refuse(socket, EXPIRED.code, EXPIRED.detail, ref);
       return;
     }
     const outcome = this.engine.apply(report, now);
@@ -216,5 +215,3 @@ export class BackendJobHandler {
     this.sockets.close(socket, close, reason);
   }
 }
-
-const EXPIRED = "The token has expired: dial again with a fresh one.";

@@ -1,5 +1,5 @@
 import { mayPublish, ownRooms } from "../auth/principal.ts";
-import { renewPrincipal, userIdOf } from "../auth/session.ts";
+import { isExpired, renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
@@ -86,6 +86,10 @@ export class GatewayHandler {
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
     if (!this.deps.sockets.has(client) || this.closing.has(client)) return;
+    if (isExpired(client.attachment.principal, Date.now())) {
+      this.expire(Date.now());
+      return;
+    }
     if (this.isOverLimit(client, 1) || isPingText(raw)) return;
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
@@ -115,6 +119,8 @@ export class GatewayHandler {
     frame: OrderedFrame,
     answered: Promise<unknown>,
   ): Promise<void> {
+    // The token may have expired while the frame waited for its turn.
+    if (isExpired(client.attachment.principal, Date.now())) return;
     switch (frame.type) {
       case "subscribe":
         await this.subscriptions.subscribe(client, frame, answered);
@@ -153,6 +159,7 @@ export class GatewayHandler {
       this.deps.sockets.error(client, renewed.code, renewed.message, { ref });
       return;
     }
+    if (!this.deps.sockets.has(client)) return;
     const { user } = renewed;
     this.deps.sockets.change(client, { principal: user, noticed: false });
     const expires_at = iso(user.expiresAt);

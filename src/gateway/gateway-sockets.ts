@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { sessionPrincipal } from "../auth/session.ts";
+import { isExpired, sessionPrincipal } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
+import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
@@ -39,9 +40,10 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   }
 }
 
-/** The client's socket in the form that `sendFrames` takes. */
-export function targetOf({ socket, attachment }: Client) {
-  return { socket, batch: attachment.batch };
+/** Sends a client frames of what it follows, unless its token has expired: it has no right to them any more. */
+export function tell({ socket, attachment }: Client, texts: readonly string[]): void {
+  if (isExpired(attachment.principal, Date.now())) return;
+  sendFrames({ socket, batch: attachment.batch }, texts);
 }
 
 export function subscriptionOf({ attachment }: Client, room: string): ClientSubscription | null {

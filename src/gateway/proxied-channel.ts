@@ -1,9 +1,8 @@
 import { formatPosition, type Position } from "../channel/position.ts";
-import { sendFrames } from "../objects/frame-target.ts";
 import type { Address } from "../protocol/address.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
-import { type Client, targetOf } from "./gateway-sockets.ts";
+import { type Client, tell } from "./gateway-sockets.ts";
 
 /** The address of a space or a job. The gateway opens a socket to it for each client. */
 export type ChannelAddress = Exclude<Address, { kind: "room" }>;
@@ -98,7 +97,7 @@ export class ProxiedChannel {
   }
 
   private send(frame: object): void {
-    sendFrames(targetOf(this.client), [JSON.stringify(frame)]);
+    tell(this.client, [JSON.stringify(frame)]);
   }
 }
 

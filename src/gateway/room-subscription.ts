@@ -3,11 +3,10 @@ import type { AckWindow } from "../channel/ack-window.ts";
 import { wants } from "../channel/filter.ts";
 import type { Position } from "../channel/position.ts";
 import type { CatchUpPace } from "../objects/catch-up-pace.ts";
-import { sendFrames } from "../objects/frame-target.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
-import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
+import { type Client, subscriptionOf, tell } from "./gateway-sockets.ts";
 import { RoomUsers } from "./room-users.ts";
 
 /** The calls that a gateway makes to a room. */
@@ -210,7 +209,7 @@ export class RoomSubscription {
     const offset = recovered && since ? since.offset : logEnd.offset;
     const { room } = this.deps;
     const subscribed = { type: "subscribed", room, epoch, offset, recovered, ref };
-    sendFrames(targetOf(client), [JSON.stringify(subscribed)]);
+    tell(client, [JSON.stringify(subscribed)]);
     const events = recovered && missed ? missed.events : [];
     const last = events.at(-1)?.offset ?? offset;
     const later = (follower.pending ?? []).filter((event) => event.offset > last);
@@ -228,7 +227,7 @@ export class RoomSubscription {
     if (last > this.logEnd.offset) await this.sendMissing(last);
     for (const client of presence.length > 0 ? this.followers.keys() : []) {
       if (subscriptionOf(client, this.deps.room)?.presence) {
-        sendFrames(targetOf(client), presence);
+        tell(client, presence);
       }
     }
     return this.followers.size;
@@ -259,7 +258,7 @@ export class RoomSubscription {
       follower.after = 0;
       if (!follower.isStarting) continue;
       if (follower.pending) follower.pending = [];
-      else sendFrames(targetOf(client), texts);
+      else tell(client, texts);
     }
   }
 
@@ -275,7 +274,7 @@ export class RoomSubscription {
       if (!follower.isStarting) continue;
       if (follower.pending) follower.pending.push(...newEvents);
       else if (this.isPlain(client) && follower.after <= logEnd.offset) {
-        sendFrames(targetOf(client), texts);
+        tell(client, texts);
       } else logErrors(() => this.sendWanted(client, follower, newEvents));
     }
   }
@@ -308,7 +307,7 @@ export class RoomSubscription {
 
   private send(client: Client, events: readonly Relayed[]): void {
     const texts = events.map(({ text }) => text);
-    sendFrames(targetOf(client), texts);
+    tell(client, texts);
   }
 
   private stored(logEnd: Position): Position {

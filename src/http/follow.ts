@@ -5,7 +5,7 @@ import { clientAddressOf, isFromThisMachine, publicOriginOf } from "./client-req
 import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
 
 type SpaceSocketRequest =
-  | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
+  | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "checkedAt" | "batch">
   | (Pick<SocketRequestOf<"subscriber">, "kind" | "operator"> &
       Partial<SocketRequestOf<"subscriber">>);
 

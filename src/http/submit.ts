@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
-import { ulid } from "ulid";
 import { byteLength } from "../protocol/codec.ts";
+import type { Env } from "../env.ts";
+import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
+import { newUploadFolder } from "../files/file-keys.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -51,17 +53,27 @@ export async function submitJob(
   const files = await storeFiles(c, space, uploads);
   try {
     const accepted = await submitBody(c, space, caller, body, files);
-    if (accepted.isRepeat) await removeStored(c, files);
+    if (accepted.isRepeat) await removeStored(c, keysOf(files));
     return accepted;
   } catch (error) {
     // After a refusal there is no job. After any other error it may exist and need its files (decision 0017).
-    if (error instanceof ProblemError) await removeStored(c, files);
+    if (error instanceof ProblemError) await removeStored(c, keysOf(files));
     throw error;
   }
 }
 
-async function removeStored(c: AppContext, files: StoredFile[]): Promise<void> {
-  if (files.length > 0) await c.env.FILES.delete(files.map(({ key }) => key));
+/** Removes files that no job has. If that fails, they are removed by the next sweep (decision 0045). */
+async function removeStored(c: AppContext, keys: string[]): Promise<void> {
+  if (keys.length === 0) return;
+  try {
+    await c.env.FILES.delete(keys);
+  } catch (error) {
+    console.error("files without a job could not be removed", error);
+  }
+}
+
+function keysOf(files: readonly StoredFile[]): string[] {
+  return files.map(({ key }) => key);
 }
 
 async function submitBody(
@@ -139,21 +151,50 @@ async function storeFiles(
   space: string,
   uploads: readonly FormPart[],
 ): Promise<StoredFile[]> {
-  const folder = `spaces/${space}/inputs/${ulid()}`;
-  return Promise.all(
-    uploads.map(async ({ field, fileName, type, bytes }, index) => {
-      const key = `${folder}/${index}`;
-      await c.env.FILES.put(key, bytes);
-      return {
-        field,
-        name: displayName(fileName ?? ""),
-        content_type: fileType(type),
-        size: bytes.length,
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-        key,
-      };
-    }),
+  await beginSweeps(c.env);
+  const folder = newUploadFolder(space);
+  const stored = await Promise.allSettled(
+    uploads.map((upload, index) => storeFile(c, `${folder}/${index}`, upload)),
   );
+  const failed = stored.find((outcome) => outcome.status === "rejected");
+  const files = stored.flatMap((outcome) =>
+    outcome.status === "fulfilled" ? [outcome.value] : [],
+  );
+  if (!failed) return files;
+  await removeStored(c, keysOf(files));
+  throw failed.reason;
+}
+
+/** The edges of this isolate whose sweeps of files are known to go on. */
+const swept = new WeakSet<Env>();
+
+/** Makes sure, before the first file is stored, that files which get no job are removed one day (decision 0045). */
+async function beginSweeps(env: Env): Promise<void> {
+  if (swept.has(env)) return;
+  try {
+    await env.FILE_SWEEP.getByName(FILE_SWEEP_NAME).begin();
+    swept.add(env);
+  } catch (error) {
+    console.error("the sweeps of files could not be begun", error);
+  }
+}
+
+async function storeFile(
+  c: AppContext,
+  key: string,
+  { field, fileName, type, bytes }: FormPart,
+): Promise<StoredFile> {
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  // The bucket checks the sum, and gives it to whoever fetches the file.
+  await c.env.FILES.put(key, bytes, { sha256 });
+  return {
+    field,
+    name: displayName(fileName ?? ""),
+    content_type: fileType(type),
+    size: bytes.length,
+    sha256,
+    key,
+  };
 }
 
 /**

@@ -18,6 +18,8 @@ const worker = z.object({
   /** The origin under which the worker reaches the edge. Addresses of files that it is sent begin with it. */
   origin: z.string(),
   tokenId: z.string(),
+  /** When the Worker began to check the token, milliseconds since 1970; a Worker of an earlier release doesn't say. */
+  checkedAt: z.number().default(Number.MAX_SAFE_INTEGER),
   batch,
 });
 

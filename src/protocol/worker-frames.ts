@@ -107,7 +107,13 @@ export const registeredFrame = z.object({
    * the edge takes it back now, ISO 8601.
    */
   resumed: z.array(
-    z.object({ ...attemptRef, outputs: z.number(), deadline: z.string().optional() }),
+    z.object({
+      ...attemptRef,
+      outputs: z.number(),
+      deadline: z.string().optional(),
+      /** New addresses of the job's files, in their order, if the deadline has moved. */
+      file_urls: z.array(z.string()).optional(),
+    }),
   ),
   /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
   dropped: z.array(z.object(attemptRef)),
@@ -118,6 +124,8 @@ export const workerFile = z.object({
   name: z.string(),
   content_type: z.string(),
   size: z.number(),
+  /** Of the content, in hexadecimal digits. */
+  sha256: z.string().optional(),
   /** A signed address, valid until shortly after the attempt's deadline. */
   url: z.string(),
 });

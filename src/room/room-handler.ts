@@ -1,5 +1,5 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { renewPrincipal } from "../auth/session.ts";
+import { isExpired, renewPrincipal } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
@@ -34,6 +34,10 @@ export class RoomHandler {
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
     if (this.closing.has(subscriber)) return;
+    if (isExpired(subscriber.attachment.principal, Date.now())) {
+      this.expire(Date.now());
+      return;
+    }
     if (!this.frameLimiter.admits(subscriber, Date.now())) {
       this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
       this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
@@ -90,6 +94,7 @@ export class RoomHandler {
       this.error(subscriber, renewed.code, renewed.message, ref);
       return;
     }
+    if (!this.sockets.has(subscriber)) return;
     const { user } = renewed;
     if (!maySubscribe(user, this.room)) {
       const message = "The fresh token does not let you follow this room.";
@@ -109,6 +114,8 @@ export class RoomHandler {
     answered: Promise<unknown>,
   ): Promise<void> {
     const { room } = this;
+    // The token may have expired while the frame waited for its turn.
+    if (isExpired(subscriber.attachment.principal, Date.now())) return;
     if (!mayPublish(subscriber.attachment.principal, room)) {
       await answered;
       this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);

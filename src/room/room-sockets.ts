@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import { sendFrames } from "../objects/frame-target.ts";
@@ -53,7 +53,9 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     super.remove(subscriber);
   }
 
+  /** Sends events, unless the client's token has expired: it has no right to them any more. */
   sendTexts({ socket, attachment }: RoomSocket, texts: readonly string[]): void {
+    if (isExpired(attachment.principal, Date.now())) return;
     sendFrames({ socket, batch: attachment.batch }, texts);
   }
 

@@ -33,6 +33,12 @@ export const PRIVATE_SPACE = {
   code: "not_authenticated",
   detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
 } as const;
+/** The token was good when it was checked; since then it was revoked, or its space was deleted and made again. */
+export const TOKEN_OUTDATED = {
+  ok: false,
+  code: "temporarily_unavailable",
+  detail: "The worker's token was revoked or its space made anew while it dialed: dial again.",
+} as const;
 export const NO_SUCH_JOB = {
   ok: false,
   code: "job_not_found",

@@ -220,6 +220,7 @@ export class SpaceEngine {
     this.isRetired = true;
     this.run(this.inbox.takeAll(), false);
     this.parts.status.stop();
+    this.parts.webhooks.stop();
     this.parts.followers.stop();
     this.parts.dispatcher.stop();
   }

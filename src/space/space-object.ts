@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
+import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
@@ -29,9 +30,11 @@ import {
   PRIVATE_SPACE,
   type SubmitCall,
   type SubmitReply,
+  TOKEN_OUTDATED,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
 import { removeFiles } from "./jobs/retention.ts";
+import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
@@ -45,6 +48,7 @@ export class SpaceObject extends DurableObject<Env> {
   private readonly alarms: EarliestAlarm;
   /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
+  private readonly revoked = new RevokedTokens();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -104,9 +108,18 @@ export class SpaceObject extends DurableObject<Env> {
     this.connections.closeAll("notFound", "The space was deleted.");
     this.alarms.forget();
     await this.ctx.storage.deleteAll();
-    this.deletion = removeFiles(this.env.FILES, `spaces/${name}/`);
+    this.deletion = removeFiles(this.env.FILES, `${FILES_PREFIX}${name}/`).catch((error) => {
+      // A sweep removes them: no job names them any more (decision 0045).
+      console.error("files of a deleted space could not be removed", error);
+    });
     await Promise.all([this.deletion, this.reporter.flush()]);
     return existed;
+  }
+
+  /** Which of these folders of files no job has: all of them if the space doesn't exist. */
+  async unknownFolders(folders: string[]): Promise<string[]> {
+    const known = this.engine?.core.store.firstFiles(folders.map(firstKeyIn));
+    return folders.filter((folder) => !known?.has(firstKeyIn(folder)));
   }
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
@@ -194,6 +207,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** Closes the sockets of workers that came with a token that is now revoked. */
   async dropToken(tokenId: string): Promise<void> {
+    this.revoked.add(tokenId);
     this.engine?.runNow((now) => {
       this.engine?.dropToken(tokenId, now);
       return () => null;
@@ -209,7 +223,9 @@ export class SpaceObject extends DurableObject<Env> {
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
     if (socket.kind === "worker") {
-      const { origin, tokenId, batch } = socket;
+      const { origin, tokenId, checkedAt, batch } = socket;
+      const isOutdated = checkedAt < engine.core.record.createdAt || this.revoked.has(tokenId);
+      if (isOutdated) return Response.json(TOKEN_OUTDATED, { status: 404 });
       engine.openWorker(server, { id, origin, tokenId, batch });
     } else {
       const since = parsePosition(socket.since);

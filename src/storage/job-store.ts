@@ -138,6 +138,20 @@ export class JobStore {
     return row?.due ?? null;
   }
 
+  /** Which of these keys are the first file of a job. */
+  firstFiles(keys: readonly string[]): Set<string> {
+    const found = new Set<string>();
+    for (const key of keys) {
+      const rows = this.sql.all<{ ulid: string }>(
+        `SELECT ulid FROM jobs INDEXED BY jobs_files
+         WHERE files <> '[]' AND json_extract(files, '$[0].key') = ? LIMIT 1`,
+        key,
+      );
+      if (rows.length > 0) found.add(key);
+    }
+    return found;
+  }
+
   /** The job that was submitted with this idempotency key; `null` if there is none. */
   keyed(idempotencyKey: string): Keyed | null {
     const query = "SELECT ulid, fingerprint FROM jobs WHERE idempotency_key = ?";

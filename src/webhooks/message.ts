@@ -3,6 +3,7 @@ import type { WebhookEvent } from "../protocol/resources.ts";
 import type { DeliveryOutcome } from "./retry.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
+const LATE = `No answer came within ${ANSWER_WITHIN_MS / 1_000} s.`;
 
 /** Makes a random secret in the format of Standard Webhooks. */
 export function makeSecret(): string {
@@ -48,6 +49,9 @@ export async function sendMessage(
     await response.body?.cancel();
     return { status: response.status };
   } catch (error) {
-    return { error: error instanceof Error ? error.message.slice(0, 200) : "no answer" };
+    // Whoever knows the job's id can read it: the runtime's own words are for the log.
+    console.warn("a webhook message could not be delivered", error);
+    const isLate = error instanceof Error && error.name === "TimeoutError";
+    return { error: isLate ? LATE : "The receiver could not be reached." };
   }
 }

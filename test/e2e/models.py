@@ -54,6 +54,8 @@ def perform(job):
         return None
     if model == "raise":
         raise RuntimeError("x" * 10_000 + "😀" * 10_000)
+    if model == "open":
+        open("/home/me/keys/model.bin")
     if model == "raise silently":
         raise Unspeakable
     if model == "exit":

@@ -1,5 +1,5 @@
 import { iso } from "../../protocol/iso.ts";
-import type { RegisterFrame } from "../../protocol/worker-frames.ts";
+import type { EdgeFrame, RegisterFrame } from "../../protocol/worker-frames.ts";
 import { attemptDeadline } from "../../queue/deadline.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
@@ -7,6 +7,8 @@ import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
 import { LEASE_S } from "./leases.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
+
+type RegisteredFrame = Extract<EdgeFrame, { type: "registered" }>;
 
 /** Closes a worker's socket because its place is taken, after an error frame that says so. */
 type RefuseWorker = (
@@ -97,7 +99,7 @@ export class Registration {
   /** Gives a worker the attempts back that it still runs, with how many outputs of each arrived (decision 0008). */
   private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
     const { workerId, generation } = worker.attachment.state;
-    const resumed: { job_id: string; attempt: number; outputs: number; deadline: string }[] = [];
+    const resumed: RegisteredFrame["resumed"] = [];
     const dropped: { job_id: string; attempt: number }[] = [];
     for (const { job_id, attempt } of frame.resume) {
       const ulid = ulidOf(this.core.record.name, job_id);
@@ -110,7 +112,10 @@ export class Registration {
       if (reaction?.kind === "applied" && reaction.job.status === "processing") {
         const { job } = reaction;
         const deadline = iso(attemptDeadline(job));
-        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline });
+        // The addresses that it has may have expired, if the edge was away for long.
+        const hasMoved = job.awayMs > 0 && job.files.length > 0;
+        const urls = hasMoved ? { file_urls: this.dispatcher.fileUrls(worker, job) } : {};
+        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline, ...urls });
       } else dropped.push({ job_id, attempt });
     }
     for (const job of this.core.jobs.runningJobs()) {

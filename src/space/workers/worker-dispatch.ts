@@ -70,22 +70,24 @@ export class WorkerDispatch {
   }
 
   private jobFrame(worker: ReadyWorker, job: ProcessingJob) {
-    const deadline = attemptDeadline(job);
-    const { origin } = worker.attachment;
+    const urls = this.fileUrls(worker, job);
     return {
       type: "job",
       job_id: jobIdOf(this.core.record.name, job.ulid),
       attempt: job.attempts,
       input: job.input,
-      files: job.files.map(({ key, sha256: _, ...file }) => ({
-        ...file,
-        url: this.core.fileUrl(origin, key, deadline + FILE_URL_SLACK_MS),
-      })),
+      files: job.files.map(({ key: _, ...file }, index) => ({ ...file, url: urls[index] ?? "" })),
       priority: job.priority,
-      deadline: iso(deadline),
+      deadline: iso(attemptDeadline(job)),
       created_at: iso(job.createdAt),
       user: job.user,
     };
+  }
+
+  /** Signed addresses of a job's files, in their order, for as long as its attempt may run. */
+  fileUrls({ attachment: { origin } }: ReadyWorker, job: ProcessingJob): string[] {
+    const expiresAt = attemptDeadline(job) + FILE_URL_SLACK_MS;
+    return job.files.map(({ key }) => this.core.fileUrl(origin, key, expiresAt));
   }
 
   private byGeneration(generation: number): ReadyWorker | undefined {
