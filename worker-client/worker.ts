@@ -229,6 +229,8 @@ export class RemoteWorker {
       heartbeatS: hello.heartbeat_s,
       leaseS: hello.lease_s,
       ping: () => this.#link?.ping(),
+      bytesReceived: () => this.#link?.bytesReceived ?? 0,
+      busyUntil: () => this.#link?.busyUntil ?? 0,
       onSilence: (silentS) => {
         const why = `no message from the edge for ${silentS.toFixed(0)} s`;
         this.#wake({ type: "unusable", why });
@@ -263,7 +265,7 @@ export class RemoteWorker {
   #onFrame(frame: ReceivedFrame): void {
     switch (frame.type) {
       case "hello":
-        if (frame.batch) this.#link?.sendTogether();
+        this.#link?.onHello(frame);
         this.#wake(checkHello(frame));
         return;
       case "registered":
@@ -274,6 +276,9 @@ export class RemoteWorker {
         return;
       case "drain":
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
+        return;
+      case "sending":
+        // The bytes of the message are seen as they come.
         return;
       case "config":
         this.#log.debug("the settings of the space have changed");

@@ -160,6 +160,10 @@ export class EdgeSocket {
       for (const inner of frames) this.#handleFrame(inner);
       return;
     }
+    if (type === "sending" && typeof frame.bytes === "number") {
+      this.#heartbeat.onAnnounce(frame.bytes);
+      return;
+    }
     if (typeof type === "string" && GREETINGS.includes(type) && !this.#greeted) {
       this.#greeted = true;
       clearTimeout(this.#greeting);

@@ -1,3 +1,5 @@
+import { transferMs } from "../protocol/announcement.ts";
+
 /** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
 const HEARTBEAT_MS = 20_000;
 /** How often the clock is read. A machine that slept reads a much later time than it expects. */
@@ -18,6 +20,8 @@ export class Heartbeat {
   #timer: ReturnType<typeof setInterval> | undefined;
   #doubt: ReturnType<typeof setTimeout> | undefined;
   #hasReceived = false;
+  /** Until when a large message may be under way, so that nothing else comes; milliseconds since 1970. */
+  #busyUntil = 0;
   #ticks = 0;
   #tickedAt = 0;
 
@@ -31,6 +35,7 @@ export class Heartbeat {
   start(): void {
     this.stop();
     this.#hasReceived = true;
+    this.#busyUntil = 0;
     this.#ticks = 0;
     this.#tickedAt = Date.now();
     this.#timer = setInterval(() => this.#onTick(), TICK_MS);
@@ -47,7 +52,13 @@ export class Heartbeat {
   /** Call for everything that arrives. */
   onReceive(): void {
     this.#hasReceived = true;
+    this.#busyUntil = 0;
     this.#trust();
+  }
+
+  /** Call when the edge announces its next message: parts of a message that is arriving can't be seen. */
+  onAnnounce(bytes: number): void {
+    this.#busyUntil = Date.now() + transferMs(bytes);
   }
 
   readonly #onVisible = (): void => {
@@ -61,6 +72,7 @@ export class Heartbeat {
     if (late > TICK_MS) this.#check();
     this.#ticks += 1;
     if (this.#ticks % this.#beatTicks !== 0) return;
+    if (now < this.#busyUntil) return;
     if (!this.#hasReceived) {
       this.#handlers.onDead();
       return;
@@ -72,6 +84,7 @@ export class Heartbeat {
   /** The page was hidden, or the machine slept: the connection may have died meanwhile. */
   #check(): void {
     if (this.#doubt !== undefined || this.#timer === undefined) return;
+    if (Date.now() < this.#busyUntil) return;
     this.#doubt = setTimeout(() => {
       this.#doubt = undefined;
       this.#handlers.onDead();

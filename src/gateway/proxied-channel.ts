@@ -1,6 +1,7 @@
 import { formatPosition, type Position } from "../channel/position.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import type { Address } from "../protocol/address.ts";
+import { isAnnouncement } from "../protocol/announcement.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
 import { type Client, targetOf } from "./gateway-sockets.ts";
@@ -30,7 +31,8 @@ export class ProxiedChannel {
     this.socket = socket;
     this.ref = ref;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isClosed) this.onFrame(parseExact(data) as JsonObject);
+      if (typeof data !== "string" || this.isClosed || isAnnouncement(data)) return;
+      this.onFrame(parseExact(data) as JsonObject);
     });
     const end = ({ code, reason }: { code: number; reason: string }) => {
       if (this.isClosed) return;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { sendingFrame } from "./announcement.ts";
 import { LIMITS } from "./limits.ts";
 import { capability } from "./resources.ts";
 import { json, jsonObject, text } from "./values.ts";
@@ -70,6 +71,7 @@ export const workerFrame = z.discriminatedUnion("type", [
   rejectFrame,
   drainFrame,
   loadFrame,
+  sendingFrame,
 ]);
 export type WorkerFrame = z.infer<typeof workerFrame>;
 export type WorkerFrameInput = z.input<typeof workerFrame>;
@@ -86,6 +88,8 @@ export const helloFrame = z.object({
   max_frame_bytes: z.number(),
   /** Both sides may send several frames as one `{type: "batch", frames: […]}`. */
   batch: z.boolean().default(false),
+  /** The worker should announce messages of more bytes by `sending`; an edge that does not know that says nothing. */
+  unannounced_bytes: z.number().optional(),
 });
 
 /** The settings of a space that matter to a worker. */
@@ -167,5 +171,6 @@ export const edgeFrame = z.discriminatedUnion("type", [
   configFrame,
   drainFrame,
   errorFrame,
+  sendingFrame,
 ]);
 export type EdgeFrame = z.infer<typeof edgeFrame>;

@@ -41,6 +41,7 @@ export class Registration {
       load: 0,
       refusedFrames: 0,
       isSilent: false,
+      sending: null,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
