@@ -222,9 +222,12 @@ class Worker:
         """Lets the running jobs finish. When it returns, the connection is closed (W28)."""
         await self.stopping.wait()
         say(f"stopping; jobs to finish: {len(self.held)}; a second signal gives them back")
-        until = time.monotonic() + DRAIN_S
+        started = time.monotonic()
+        until = started + DRAIN_S
         while self.held and not self.hurry and time.monotonic() < until:
             await asyncio.sleep(0.05)
+            if any(job.end for job in self.held.values()):  # the connection may be dead just now
+                until = started + 2 * DRAIN_S
         return 1 if self.held else 0
 
     async def stay_connected(self) -> int:

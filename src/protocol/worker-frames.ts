@@ -113,8 +113,11 @@ export const registeredFrame = z.object({
   resumed: z.array(
     z.object({ ...attemptRef, outputs: z.number(), deadline: z.string().optional() }),
   ),
-  /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
-  dropped: z.array(z.object(attemptRef)),
+  /**
+   * The attempts that the worker must stop: they have ended, or the job has a newer attempt. `of` is the type of the
+   * worker's own frame that has ended it: only the `ack` was lost.
+   */
+  dropped: z.array(z.object({ ...attemptRef, of: z.enum(["result", "fail"]).optional() })),
 });
 
 export const workerFile = z.object({

@@ -48,6 +48,15 @@ export async function sendMessage(
     await response.body?.cancel();
     return { status: response.status };
   } catch (error) {
-    return { error: error instanceof Error ? error.message.slice(0, 200) : "no answer" };
+    return { error: reasonOf(error) };
   }
+}
+
+/** The runtime has no other words for a host that doesn't exist, or on which nothing listens. */
+const UNEXPLAINED = /^internal error\b/;
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return "no answer";
+  if (!UNEXPLAINED.test(error.message)) return error.message.slice(0, 200);
+  return "The address can't be reached: there is no such host, or it takes no connection.";
 }
