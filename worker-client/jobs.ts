@@ -172,7 +172,7 @@ export class Jobs {
     }
     for (const ref of dropped) {
       unmentioned.delete(keyOf(ref));
-      if (ref.of !== undefined) this.onAck({ ...ref, of: ref.of });
+      if (ref.of !== undefined) this.onAck({ type: "ack", ...ref, of: ref.of });
       if (this.#held.has(keyOf(ref))) this.#giveUp(ref, "dropped");
     }
     for (const held of unmentioned.values()) {

@@ -347,7 +347,8 @@ def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refuse
     if problem := re.search(rb"\{.*\}", body or b"", re.DOTALL):
         with contextlib.suppress(ValueError, TypeError, KeyError):
             answer = json.loads(problem[0])
-            why, is_problem = f"{why}: {answer['detail']}", "code" in answer
+            why = f"{why}: {answer['detail']}"
+            is_problem = "problem+json" in (headers.get("Content-Type") or "")
     if location := headers.get("Location"):
         why += f", a redirect: set DIALOUT_URL to where {location[:200]} is"
     return Refused(why, is_final=is_problem and status in FINAL_STATUSES)

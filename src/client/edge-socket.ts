@@ -70,7 +70,7 @@ export class EdgeSocket {
     this.#handlers = handlers;
     this.#heartbeat = new Heartbeat(
       { ping: () => this.#socket.send("ping"), onDead: () => this.redial() },
-      target.heartbeatMs,
+      target.heartbeatMs ?? edge.heartbeatMs,
     );
     this.#socket = new ReconnectingWebSocket(
       () => target.address().href,

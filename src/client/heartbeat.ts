@@ -16,6 +16,7 @@ interface HeartbeatHandlers {
 /** Finds out that a connection is dead. A socket itself may not notice for many minutes. */
 export class Heartbeat {
   readonly #handlers: HeartbeatHandlers;
+  readonly #tickMs: number;
   readonly #beatTicks: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #doubt: ReturnType<typeof setTimeout> | undefined;
@@ -25,10 +26,11 @@ export class Heartbeat {
   #ticks = 0;
   #tickedAt = 0;
 
-  /** @param ms used instead of HEARTBEAT_MS; a multiple of TICK_MS */
+  /** @param ms used instead of HEARTBEAT_MS */
   constructor(handlers: HeartbeatHandlers, ms = HEARTBEAT_MS) {
     this.#handlers = handlers;
-    this.#beatTicks = ms / TICK_MS;
+    this.#tickMs = Math.min(TICK_MS, ms / 2);
+    this.#beatTicks = Math.round(ms / this.#tickMs);
   }
 
   /** Call when a connection has opened. */
@@ -38,7 +40,7 @@ export class Heartbeat {
     this.#busyUntil = 0;
     this.#ticks = 0;
     this.#tickedAt = Date.now();
-    this.#timer = setInterval(() => this.#onTick(), TICK_MS);
+    this.#timer = setInterval(() => this.#onTick(), this.#tickMs);
     globalThis.document?.addEventListener("visibilitychange", this.#onVisible);
   }
 
@@ -67,7 +69,7 @@ export class Heartbeat {
 
   #onTick(): void {
     const now = Date.now();
-    const late = now - this.#tickedAt - TICK_MS;
+    const late = now - this.#tickedAt - this.#tickMs;
     this.#tickedAt = now;
     if (late > TICK_MS) this.#check();
     this.#ticks += 1;

@@ -33,6 +33,7 @@ export class Network {
   private readonly edge: URL;
   private readonly ways = new Set<Way>();
   private conditions = CLEAR;
+  private replaced: { from: Buffer; to: Buffer } | null = null;
 
   private constructor(server: Server, edge: URL) {
     this.server = server;
@@ -50,6 +51,15 @@ export class Network {
   /** Sets the conditions from now on, also for connections that are open; what isn't named is as in a good network. */
   set(conditions: Partial<Conditions> = {}): void {
     this.conditions = { ...CLEAR, ...conditions };
+  }
+
+  /**
+   * Replaces a text in what the edge sends by another one of the same length, such as a limit by a shorter one. It must
+   * not be split over two pieces, which texts at the beginning of a small message are not.
+   */
+  replace(from: string, to: string): void {
+    if (from.length !== to.length) throw new Error(`"${from}" and "${to}" differ in length`);
+    this.replaced = { from: Buffer.from(from), to: Buffer.from(to) };
   }
 
   /** Resets every open connection, as a router does that has forgotten them. */
@@ -92,6 +102,7 @@ export class Network {
         : new Way(client, null, () => this.conditions);
     this.ways.add(way);
     way.onEnd(() => this.ways.delete(way));
+    way.replaced = this.replaced;
     if (typeof dials === "object") answerAlways(client, dials.answer);
   }
 }
@@ -99,6 +110,7 @@ export class Network {
 /** One connection of a program, and the one to the edge that belongs to it. */
 class Way {
   isFrozen = false;
+  replaced: { from: Buffer; to: Buffer } | null = null;
   private readonly sockets: Socket[];
 
   constructor(client: Socket, edge: Socket | null, conditions: () => Conditions) {
@@ -156,6 +168,8 @@ class Way {
     };
     const take = (bytes: Buffer | null) => {
       if (this.isFrozen) return;
+      const at = bytes !== null && this.replaced !== null ? bytes.indexOf(this.replaced.from) : -1;
+      if (at >= 0) this.replaced?.to.copy(bytes ?? Buffer.alloc(0), at);
       pieces.push({ bytes, at: Date.now() + conditions().latencyMs });
       if (Number.isFinite(conditions().bytesPerS)) from.pause();
       if (timer === undefined) pump();
