@@ -55,6 +55,11 @@ export class Jobs {
     return this.#held.size;
   }
 
+  /** How many attempts have ended here, but are not acknowledged yet. */
+  get unacknowledged(): number {
+    return [...this.#held.values()].filter(({ phase }) => phase === "ended").length;
+  }
+
   get counts(): Statistics["jobs"] {
     return { ...this.#counts, held: this.#held.size };
   }
@@ -170,6 +175,7 @@ export class Jobs {
     }
     for (const ref of dropped) {
       unmentioned.delete(keyOf(ref));
+      if (ref.of !== undefined) this.onAck({ type: "ack", ...ref, of: ref.of });
       if (this.#held.has(keyOf(ref))) this.#giveUp(ref, "dropped");
     }
     for (const held of unmentioned.values()) {

@@ -50,6 +50,8 @@ INTERNAL = (OSError, ImportError, LookupError, NameError, AttributeError, TypeEr
 PROTOCOL = "dialout.worker.v1"
 FINAL_STATUSES = {401, 403, 404, 409, 426}  # W4: dialing again would not help
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409}  # W30: nor after these
+WINDOW = 65_536  # W34: so many bytes are sent, then a ping must be answered before more
+SLOWEST = 4_096  # C17: bytes a second of the slowest connection on which large messages arrive
 JSON: Any = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
 
 
@@ -252,9 +254,12 @@ class Worker:
         """Lets the running jobs finish. When it returns, the connection is closed (W28)."""
         await self.stopping.wait()
         say(f"stopping; jobs to finish: {len(self.held)}; a second signal gives them back")
-        until = time.monotonic() + DRAIN_S
+        started = time.monotonic()
+        until = started + DRAIN_S
         while self.held and not self.hurry and time.monotonic() < until:
             await asyncio.sleep(0.05)
+            if any(job.end for job in self.held.values()):  # the connection may be dead just now
+                until = started + 2 * DRAIN_S
         return 1 if self.held else 0
 
     async def stay_connected(self) -> int:
@@ -264,11 +269,12 @@ class Worker:
             try:
                 # Short at first, so that several dials fit into the grace of 15 s (W24).
                 socket = await dial(self.url, self.headers, min(15, 5 * (failures + 1)))
-                heartbeat_s, lease_s = await self.register(socket)
+                link = Link(socket)
+                heartbeat_s, lease_s = await self.register(link)
                 failures = 0
                 say(f"connected: serving the space {self.space} as {self.worker_id}")
-                pings = send_pings(socket, heartbeat_s)
-                await first_of(self.read(socket, lease_s), self.write(socket), pings)
+                pings = link.send_pings(heartbeat_s)
+                await first_of(self.read(link, lease_s), self.write(link), pings)
             except asyncio.CancelledError:
                 if socket:
                     await socket.close(1000)  # W28a: jobs that it still holds go back at once
@@ -294,17 +300,18 @@ class Worker:
             say(f"dialing again in {delay:.1f} s")
             await asyncio.sleep(delay)
 
-    async def register(self, socket: Any) -> tuple[float, float]:
-        hello = await receive(socket, 10)
+    async def register(self, link: Link) -> tuple[float, float]:
+        hello = await link.receive(10)
         if hello.get("protocol") != PROTOCOL:  # W5
             raise Refused(f"it speaks {hello.get('protocol')}, not {PROTOCOL}", is_final=True)
         self.max_bytes = hello["max_frame_bytes"]
+        link.announces = "unannounced_bytes" in hello
         resume = [job.ref for job in self.held.values()]  # W25
         register = {"type": "register", "worker_id": self.worker_id, "concurrency": CONCURRENCY}
-        await send(socket, {**register, "resume": resume})
+        await link.send({**register, "resume": resume})
         answer: dict[str, Any] = {}
         while answer.get("type") != "registered":
-            answer = await receive(socket, 10)
+            answer = await link.receive(10)
         resumed = {key_of(entry): entry for entry in answer["resumed"]}
         for key, job in list(self.held.items()):
             if entry := resumed.get(key):
@@ -316,12 +323,12 @@ class Worker:
         self.news.set()
         return hello["heartbeat_s"], hello["lease_s"]
 
-    async def read(self, socket: Any, lease_s: float) -> None:
+    async def read(self, link: Link, lease_s: float) -> None:
         while True:
-            frame = await receive(socket, lease_s)  # W10
+            frame = await link.receive(lease_s)  # W10
             kind = frame.get("type")
             if kind == "job":
-                await self.start(socket, frame)
+                await self.start(link, frame)
             elif kind in ("ack", "stale"):
                 self.forget(key_of(frame))  # W20a, W22
             elif kind == "cancel" and key_of(frame) in self.held:
@@ -329,11 +336,11 @@ class Worker:
             elif kind == "cancel":
                 job_id, attempt = key_of(frame)
                 fail = {"type": "fail", "code": "canceled", "message": "Not held here."}
-                await send(socket, {**fail, "job_id": job_id, "attempt": attempt})
+                await link.send({**fail, "job_id": job_id, "attempt": attempt})
 
-    async def start(self, socket: Any, frame: dict[str, Any]) -> None:
+    async def start(self, link: Link, frame: dict[str, Any]) -> None:
         job_id, attempt = key = key_of(frame)
-        await send(socket, {"type": "accept", "job_id": job_id, "attempt": attempt})
+        await link.send({"type": "accept", "job_id": job_id, "attempt": attempt})
         if key in self.held:
             return
         for older in [held for held in self.held if held[0] == job_id]:
@@ -346,18 +353,18 @@ class Worker:
         if job := self.held.pop(key, None):
             job.canceled.set()
 
-    async def write(self, socket: Any) -> None:
+    async def write(self, link: Link) -> None:
         drains = False
         while True:
             await self.news.wait()
             self.news.clear()
             if self.stopping.is_set() and not drains:
                 drains = True
-                await send(socket, {"type": "drain", "reason": "The worker is being stopped."})
+                await link.send({"type": "drain", "reason": "The worker is being stopped."})
             for key, job in list(self.held.items()):
                 for text in job.unsent():
                     if key in self.held:
-                        await send(socket, text)
+                        await link.send(text, paced=True)
 
 
 class Refused(Exception):
@@ -374,7 +381,8 @@ def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refuse
     if problem := re.search(rb"\{.*\}", body or b"", re.DOTALL):
         with contextlib.suppress(ValueError, TypeError, KeyError):
             answer = json.loads(problem[0])
-            why, is_problem = f"{why}: {answer['detail']}", "code" in answer
+            why = f"{why}: {answer['detail']}"
+            is_problem = "problem+json" in (headers.get("Content-Type") or "")
     if location := headers.get("Location"):
         why += f", a redirect: set DIALOUT_URL to where {location[:200]} is"
     return Refused(why, is_final=is_problem and status in FINAL_STATUSES)
@@ -414,29 +422,78 @@ else:
         return await websockets.connect(url, create_protocol=Protocol, **options)
 
 
-async def send(socket: Any, frame: dict[str, Any] | str) -> None:
-    with contextlib.suppress(ConnectionClosed):  # `receive` reports it
-        await socket.send(frame if isinstance(frame, str) else json.dumps(frame))
+class Link:
+    """One connection: sends no more than it carries away, and knows whether the edge is there."""
 
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self.announces = False
+        self.lock = asyncio.Lock()
+        self.unanswered = 0  # bytes since the last ping
+        self.pings = 0
+        self.pongs = 0
+        self.ponged = asyncio.Event()
+        # Until when a large message may keep everything else from coming (C17, W34).
+        self.sending_until = self.arriving_until = 0.0
 
-async def send_pings(socket: Any, seconds: float) -> None:
-    while True:  # W9: as text; a ping frame of WebSocket does not count
-        await asyncio.sleep(seconds)
-        await send(socket, "ping")
+    async def send(self, frame: dict[str, Any] | str, paced: bool = False) -> None:
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        size = len(text.encode())
+        with contextlib.suppress(ConnectionClosed):  # `receive` reports it
+            async with self.lock:  # nothing may come between an announcement and its message
+                if size > WINDOW:
+                    now = max(time.monotonic(), self.sending_until)
+                    self.sending_until = now + size / SLOWEST
+                if size > WINDOW and self.announces:
+                    await self.socket.send(json.dumps({"type": "sending", "bytes": size}))
+                await self.socket.send(text)
+                self.unanswered += size
+            if paced and self.unanswered >= WINDOW:
+                number = await self.ping()
+                while self.pongs < number:
+                    self.ponged.clear()
+                    await self.ponged.wait()
 
+    async def ping(self) -> int:
+        async with self.lock:
+            self.unanswered = 0
+            self.pings += 1
+            number = self.pings
+            await self.socket.send("ping")
+        return number
 
-async def receive(socket: Any, seconds: float) -> dict[str, Any]:
-    while True:
-        try:
-            text = await asyncio.wait_for(socket.recv(), seconds)
-        except TimeoutError:
-            raise TimeoutError(f"nothing came for {seconds:.0f} s") from None
-        if text != "pong":
-            break
-    frame: dict[str, Any] = json.loads(text, parse_int=parse_int)
-    if frame.get("type") == "error":
-        say(f"the edge says: {frame.get('message')}")
-    return frame
+    async def send_pings(self, seconds: float) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:  # W9: as text; a ping frame of WebSocket does not count
+                await asyncio.sleep(seconds)
+                await self.ping()
+        await asyncio.Event().wait()  # `receive` reports the end
+
+    async def receive(self, seconds: float) -> dict[str, Any]:
+        heard = time.monotonic()
+        while True:
+            until = max(heard, self.sending_until, self.arriving_until) + seconds
+            try:
+                rest = max(0.01, until - time.monotonic())
+                text = await asyncio.wait_for(self.socket.recv(), rest)
+            except TimeoutError:
+                if max(self.sending_until, self.arriving_until) + seconds > time.monotonic():
+                    continue
+                raise TimeoutError(f"nothing came for {seconds:.0f} s") from None
+            heard, self.arriving_until = time.monotonic(), 0.0
+            if text == "pong":
+                self.pongs += 1
+                if self.pongs == self.pings:
+                    self.sending_until = 0.0
+                self.ponged.set()
+                continue
+            frame: dict[str, Any] = json.loads(text, parse_int=parse_int)
+            if frame.get("type") == "sending":
+                self.arriving_until = heard + frame["bytes"] / SLOWEST
+                continue
+            if frame.get("type") == "error":
+                say(f"the edge says: {frame.get('message')}")
+            return frame
 
 
 def parse_int(digits: str) -> int | Decimal:

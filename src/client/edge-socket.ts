@@ -70,7 +70,7 @@ export class EdgeSocket {
     this.#handlers = handlers;
     this.#heartbeat = new Heartbeat(
       { ping: () => this.#socket.send("ping"), onDead: () => this.redial() },
-      target.heartbeatMs,
+      target.heartbeatMs ?? edge.heartbeatMs,
     );
     this.#socket = new ReconnectingWebSocket(
       () => target.address().href,
@@ -158,6 +158,10 @@ export class EdgeSocket {
     const { type, code, message, frames } = frame;
     if (type === "batch" && Array.isArray(frames)) {
       for (const inner of frames) this.#handleFrame(inner);
+      return;
+    }
+    if (type === "sending" && typeof frame.bytes === "number") {
+      this.#heartbeat.onAnnounce(frame.bytes);
       return;
     }
     if (typeof type === "string" && GREETINGS.includes(type) && !this.#greeted) {

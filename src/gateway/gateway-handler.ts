@@ -6,6 +6,7 @@ import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
@@ -90,7 +91,11 @@ export class GatewayHandler {
       this.expire(Date.now());
       return;
     }
-    if (this.isOverLimit(client, 1) || isPingText(raw)) return;
+    if (this.isOverLimit(client, 1)) return;
+    if (isPingText(raw)) {
+      this.noteHeard(client, true);
+      return;
+    }
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(client, decoded);
@@ -98,6 +103,7 @@ export class GatewayHandler {
     }
     if (client.attachment.malformed > 0) this.deps.sockets.change(client, { malformed: 0 });
     const { frame } = decoded;
+    this.noteHeard(client, frame.type === "ping");
     if (HEAVY_FRAMES.has(frame.type) && this.isOverLimit(client, LIMITS.heavyFrame - 1)) return;
     switch (frame.type) {
       case "ping":
@@ -151,6 +157,19 @@ export class GatewayHandler {
       onWarned: (client) => this.deps.sockets.change(client, { noticed: true }),
       end: (client, reason) => this.dismiss(client, "notAuthenticated", reason),
     });
+  }
+
+  /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
+  closeSilent(now: number): void {
+    for (const client of findSilent(this.deps.sockets, now)) {
+      this.dismiss(client, "goingAway", SILENT);
+    }
+  }
+
+  /** Stores that the client is there, at most every half minute. */
+  private noteHeard(client: Client, isPing: boolean): void {
+    const sign = signOf(client.attachment, isPing, Date.now());
+    if (sign !== null) this.deps.sockets.change(client, sign);
   }
 
   private async authenticate(client: Client, { token, ref }: FrameOf<"authenticate">) {

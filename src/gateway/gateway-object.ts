@@ -6,6 +6,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
@@ -77,8 +78,12 @@ export class GatewayObject extends DurableObject<Env> {
       acks,
       noticed: false,
       malformed: 0,
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
     });
     this.alarms.arm(tokensDueAt([client]));
+    this.alarms.arm(Date.now() + SILENT_MS);
     this.ctx.waitUntil(this.handler.onOpen(client));
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: socket, headers });
@@ -105,8 +110,10 @@ export class GatewayObject extends DurableObject<Env> {
     this.alarms.forget();
     const now = Date.now();
     this.handler.expire(now);
+    this.handler.closeSilent(now);
     await this.handler.subscriptions.settlePresence(now);
     this.alarms.arm(tokensDueAt(this.sockets.all()));
+    this.alarms.arm(silenceDueAt(this.sockets, now));
     this.alarms.arm(this.handler.subscriptions.presenceDueAt());
   }
 

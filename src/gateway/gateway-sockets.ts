@@ -3,6 +3,7 @@ import { isExpired, sessionPrincipal } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { signsOfLife } from "../objects/silent-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
 /** One channel that a client follows, as its socket's attachment stores it. */
@@ -23,6 +24,7 @@ const attachment = z.object({
   /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
+  ...signsOfLife,
 });
 export type Client = ObjectSocket<z.infer<typeof attachment>>;
 

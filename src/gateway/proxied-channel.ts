@@ -1,5 +1,6 @@
 import { formatPosition, type Position } from "../channel/position.ts";
 import type { Address } from "../protocol/address.ts";
+import { isAnnouncement } from "../protocol/announcement.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
 import { type Client, tell } from "./gateway-sockets.ts";
@@ -46,7 +47,7 @@ export class ProxiedChannel {
     this.begun = promise;
     this.onBegin = resolve;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isClosed) {
+      if (typeof data === "string" && !this.isClosed && !isAnnouncement(data)) {
         onBytes(data.length);
         this.onFrame(parseExact(data) as JsonObject);
       }

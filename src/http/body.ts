@@ -52,7 +52,14 @@ export function explainJson(text: string, message: string): string {
 /** Reads a whole body, decoded if it is compressed; it may have at most `limit` bytes, before and after that. */
 export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const coding = codingOf(c.req.header("content-encoding"));
-  const bytes = await readSent(c, limit);
+  const bytes = await readSent(c, limit).catch((error) => {
+    if (error instanceof ProblemError) throw error;
+    // The client is gone, so nobody reads the answer, and it is no failure of the edge that somebody should look into.
+    throw new ProblemError(
+      "temporarily_unavailable",
+      "The body did not arrive whole: send it again.",
+    );
+  });
   return coding === null ? bytes : decode(bytes, coding, limit);
 }
 

@@ -1,5 +1,6 @@
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
+import { isAnnouncement } from "../protocol/announcement.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { clientAddressOf, isFromThisMachine, publicOriginOf } from "./client-request.ts";
 import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
@@ -72,7 +73,7 @@ export async function followJob(
 /** Reads the frames of an object's socket here, in the Worker, instead of passing the socket to the client. */
 export function readFrames(socket: WebSocket, { onFrame, onEnd }: FrameHandlers): StopReading {
   socket.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") onFrame(data);
+    if (typeof data === "string" && !isAnnouncement(data)) onFrame(data);
   });
   socket.addEventListener("close", ({ code, reason }) => {
     socket.close();

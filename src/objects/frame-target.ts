@@ -1,3 +1,4 @@
+import { announcementOf } from "../protocol/announcement.ts";
 import { inBatches } from "../protocol/batches.ts";
 
 /** A socket, and whether its client reads batches (decisions 0023 and 0029). */
@@ -11,7 +12,11 @@ export interface FrameTarget {
 export function sendFrames({ socket, batch }: FrameTarget, texts: readonly string[]): void {
   try {
     const messages = batch && texts.length > 1 ? batchesOf(texts) : texts;
-    for (const message of messages) socket.send(message);
+    for (const message of messages) {
+      const announcement = announcementOf(message);
+      if (announcement !== null) socket.send(announcement);
+      socket.send(message);
+    }
   } catch {
     // The socket is closed: its close event follows, and the handler of that event cleans up.
   }

@@ -2,6 +2,12 @@
 export const LIMITS = {
   /** Largest frame on any socket, bytes. A result must fit one SQLite row (2 MB) beside its input. */
   frameBytes: 1_048_576,
+  /** Larger messages are announced (decision 0046), bytes: on the slowest link this takes half of a lease. */
+  unannouncedBytes: 65_536,
+  /** An announcement of more bytes counts as one of so many: a dead connection must be noticed at some time. */
+  announcedBytes: 1_048_576,
+  /** The slowest link on which large messages arrive, bytes a second: what is announced may take so long. */
+  slowestBytesPerS: 4_096,
   /** Largest `input` of a job as JSON, bytes: input and output share one row of 2 MB. */
   inputBytes: 524_288,
   /** Largest JSON body of a request, bytes: one input and its options. */

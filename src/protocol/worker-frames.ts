@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { sendingFrame } from "./announcement.ts";
 import { LIMITS } from "./limits.ts";
 import { capability } from "./resources.ts";
 import { json, jsonObject, list, text } from "./values.ts";
@@ -70,6 +71,7 @@ export const workerFrame = z.discriminatedUnion("type", [
   rejectFrame,
   drainFrame,
   loadFrame,
+  sendingFrame,
 ]);
 export type WorkerFrame = z.infer<typeof workerFrame>;
 export type WorkerFrameInput = z.input<typeof workerFrame>;
@@ -86,6 +88,8 @@ export const helloFrame = z.object({
   max_frame_bytes: z.number(),
   /** Both sides may send several frames as one `{type: "batch", frames: […]}`. */
   batch: z.boolean().default(false),
+  /** The worker should announce messages of more bytes by `sending`; an edge that does not know that says nothing. */
+  unannounced_bytes: z.number().optional(),
 });
 
 /** The settings of a space that matter to a worker. */
@@ -115,8 +119,11 @@ export const registeredFrame = z.object({
       file_urls: z.array(z.string()).optional(),
     }),
   ),
-  /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
-  dropped: z.array(z.object(attemptRef)),
+  /**
+   * The attempts that the worker must stop: they have ended, or the job has a newer attempt. `of` is the type of the
+   * worker's own frame that has ended it: only the `ack` was lost.
+   */
+  dropped: z.array(z.object({ ...attemptRef, of: z.enum(["result", "fail"]).optional() })),
 });
 
 export const workerFile = z.object({
@@ -175,5 +182,6 @@ export const edgeFrame = z.discriminatedUnion("type", [
   configFrame,
   drainFrame,
   errorFrame,
+  sendingFrame,
 ]);
 export type EdgeFrame = z.infer<typeof edgeFrame>;

@@ -115,6 +115,15 @@ export interface LiveProgress {
   lastFrameAt: Instant | null;
   /** When the attempt last sent progress; `null` before the first. */
   reportedAt: Instant | null;
+  /** A large frame is under way, or was, and holds up everything behind it (decision 0046). */
+  heldUp?: HeldUp;
+}
+
+/** `bytes`: the size of the frame that is under way, and until when it may be; 0 once it has arrived. */
+export interface HeldUp {
+  until: Instant;
+  bytes: number;
+  from: "worker" | "edge";
 }
 
 interface EndedJobBase extends JobBase {

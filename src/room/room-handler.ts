@@ -5,6 +5,7 @@ import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
@@ -43,7 +44,10 @@ export class RoomHandler {
       this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
       return;
     }
-    if (isPingText(raw)) return;
+    if (isPingText(raw)) {
+      this.noteHeard(subscriber, true);
+      return;
+    }
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(subscriber, decoded);
@@ -51,6 +55,7 @@ export class RoomHandler {
     }
     if (subscriber.attachment.malformed > 0) this.sockets.change(subscriber, { malformed: 0 });
     const { frame } = decoded;
+    this.noteHeard(subscriber, frame.type === "ping");
     switch (frame.type) {
       case "ack":
         this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
@@ -77,6 +82,19 @@ export class RoomHandler {
       onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
       end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
     });
+  }
+
+  /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
+  closeSilent(now: number): void {
+    for (const subscriber of findSilent(this.sockets, now)) {
+      this.dismiss(subscriber, "goingAway", SILENT);
+    }
+  }
+
+  /** Stores that the client is there, at most every half minute. */
+  private noteHeard(subscriber: RoomSocket, isPing: boolean): void {
+    const sign = signOf(subscriber.attachment, isPing, Date.now());
+    if (sign !== null) this.sockets.change(subscriber, sign);
   }
 
   /** Publishes don't wait for each other: the engine keeps their order. */

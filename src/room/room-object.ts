@@ -6,6 +6,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
@@ -124,10 +125,14 @@ export class RoomObject extends DurableObject<Env> {
       acks,
       noticed: false,
       malformed: 0,
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
     });
     room.engine.open(subscriber, parsePosition(since));
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
+    this.alarms.arm(Date.now() + SILENT_MS);
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
@@ -166,6 +171,7 @@ export class RoomObject extends DurableObject<Env> {
     }
     this.arm(...rooms);
     this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
+    for (const { sockets } of rooms) this.alarms.arm(silenceDueAt(sockets, now));
   }
 
   /** Erases rooms without events that nobody follows any more. */

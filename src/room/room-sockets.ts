@@ -4,6 +4,7 @@ import { AckWindow } from "../channel/ack-window.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { signsOfLife } from "../objects/silent-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import type { PresenceChange, Relayed } from "./calls.ts";
 
@@ -21,6 +22,7 @@ const attachment = z.object({
   /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
+  ...signsOfLife,
 });
 export type RoomAttachment = z.infer<typeof attachment>;
 export type RoomSocket = ObjectSocket<RoomAttachment>;

@@ -57,6 +57,7 @@ export class SpaceEngine {
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
     this.runNow((now) => {
+      this.parts.workers.recover(now);
       this.resolveOrphans(now);
       return () => this.rearm(now);
     });

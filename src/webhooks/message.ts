@@ -3,6 +3,9 @@ import type { WebhookEvent } from "../protocol/resources.ts";
 import type { DeliveryOutcome } from "./retry.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
+const UNREACHABLE =
+  "The address can't be reached: there is no such host, or it takes no connection.";
+const BROKEN_OFF = "The connection broke off before an answer came.";
 const LATE = `No answer came within ${ANSWER_WITHIN_MS / 1_000} s.`;
 
 /** Makes a random secret in the format of Standard Webhooks. */
@@ -51,7 +54,12 @@ export async function sendMessage(
   } catch (error) {
     // Whoever knows the job's id can read it: the runtime's own words are for the log.
     console.warn("a webhook message could not be delivered", error);
-    const isLate = error instanceof Error && error.name === "TimeoutError";
-    return { error: isLate ? LATE : "The receiver could not be reached." };
+    return { error: reasonOf(error) };
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return UNREACHABLE;
+  if (error.name === "TimeoutError") return LATE;
+  return /connection lost/i.test(error.message) ? BROKEN_OFF : UNREACHABLE;
 }

@@ -46,6 +46,9 @@ def perform(job):
         return RESULTS[model]
     if model == "echo":
         return job.input
+    if model == "slow echo":
+        time.sleep(1)
+        return job.input
     if model == "piece":
         job.output(float("nan"))
     if model == "progress":

@@ -6,6 +6,7 @@ import type { ReadyWorker } from "../connections.ts";
 import { jobIdOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { servingWorkers } from "../space-status.ts";
+import { whileInputArrives } from "./transfers.ts";
 
 /** A file's address stays valid this long after the attempt's deadline, because clocks differ; milliseconds. */
 const FILE_URL_SLACK_MS = 60_000;
@@ -30,7 +31,10 @@ export class WorkerDispatch {
       const worker = this.byGeneration(job.generation);
       // If a crash loses the deferred job, the worker runs a job that was promised to nobody, and its frames are
       // answered `stale` (decision 0030).
-      if (worker) this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
+      if (!worker) continue;
+      this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
+      const heldUp = whileInputArrives(job);
+      if (heldUp !== null) this.core.jobs.apply(job.ulid, { type: "hold_up", heldUp }, now);
     }
   }
 
