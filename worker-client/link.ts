@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import WebSocket, { type RawData } from "ws";
 import { inBatches } from "../src/protocol/batches.ts";
+import { readCheckToken } from "../src/protocol/read-check.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
 import { describeFailure, describeRefusal } from "./dial-failure.ts";
 import type { LinkClose } from "./refusal.ts";
@@ -158,8 +159,11 @@ class SocketLink implements EdgeLink {
   #onMessage(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
     this.#reportError();
+    const text = isBinary ? null : data.toString();
+    // The edge hands out no more jobs to a worker that doesn't show that it reads (C17).
+    if (text !== null && readCheckToken(text) !== null) this.#sendNow(text);
     // The protocol has no binary frames; the decoder reports any as an error.
-    if (!this.#over) this.#events.onMessage(isBinary ? new ArrayBuffer(0) : data.toString());
+    if (!this.#over) this.#events.onMessage(text ?? new ArrayBuffer(0));
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {

@@ -133,6 +133,8 @@ export class BackendJobEngine {
     const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
+    const excess = sockets.refusalOf(attachment);
+    if (excess !== null) return excess;
     const now = Date.now();
     const pending = job ? null : { since: now, epoch: this.nextEpoch };
     const accepted = sockets.accept(socket, { ...attachment, pending });

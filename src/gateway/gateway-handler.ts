@@ -5,12 +5,11 @@ import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { isPingText } from "../protocol/ping-text.ts";
 import { type GatewayClientFrame, gatewayClientFrame } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import type { DeliveredOffsets } from "./delivered-offsets.ts";
@@ -19,6 +18,8 @@ import type { OpenChannel } from "./proxied-channel.ts";
 import { Publisher } from "./publisher.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
+
+const TOO_MANY = tooManyFrames("client");
 
 interface GatewayHandlerDeps {
   env: Env;
@@ -45,7 +46,7 @@ const HEAVY_FRAMES: ReadonlySet<string> = new Set(["subscribe", "unsubscribe", "
 export class GatewayHandler {
   readonly subscriptions: Subscriptions;
   private readonly deps: GatewayHandlerDeps;
-  private readonly frameLimiter = clientFrameLimiter<Client>();
+  private readonly frameLimiter = frameLimiter<Client>("client");
   private readonly order = new FrameOrder<Client>();
   private readonly publisher: Publisher<Client>;
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
@@ -55,6 +56,7 @@ export class GatewayHandler {
     this.deps = deps;
     const cutOff = (client: Client, room: string) => this.cutOff(client, room);
     this.subscriptions = new Subscriptions({ ...deps, cutOff });
+    deps.sockets.onTooSlow = (client) => this.dismiss(client, "tooMany", TOO_SLOW);
     this.publisher = new Publisher((room, events) => new RoomStub(deps.env, room).publish(events));
   }
 
@@ -86,7 +88,7 @@ export class GatewayHandler {
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
     if (!this.deps.sockets.has(client) || this.closing.has(client)) return;
-    if (this.isOverLimit(client, 1) || isPingText(raw)) return;
+    if (this.isOverLimit(client, 1) || this.deps.sockets.onHeard(client, raw)) return;
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(client, decoded);
@@ -220,8 +222,8 @@ export class GatewayHandler {
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(client: Client, count: number): boolean {
     if (this.frameLimiter.admits(client, Date.now(), count)) return false;
-    this.deps.sockets.error(client, "rate_limited", TOO_MANY_FRAMES);
-    this.dismiss(client, "tooMany", TOO_MANY_FRAMES);
+    this.deps.sockets.error(client, "rate_limited", TOO_MANY);
+    this.dismiss(client, "tooMany", TOO_MANY);
     return true;
   }
 

@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { sessionPrincipal } from "../auth/session.ts";
+import { sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
+import type { FrameTarget } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
 /** One channel that a client follows, as its socket's attachment stores it. */
@@ -25,13 +27,23 @@ const attachment = z.object({
 });
 export type Client = ObjectSocket<z.infer<typeof attachment>>;
 
+function readerKind({ principal, acks }: Client["attachment"]): ReaderKind {
+  if (acks) return "acknowledging";
+  return principal.kind === "operator" ? "trusted" : "stranger";
+}
+
+function ownerOf({ principal }: Client["attachment"]): string | null {
+  const userId = userIdOf(principal);
+  return userId === null ? null : `user ${userId}`;
+}
+
 /** The sockets of one gateway. */
 export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   readonly ackWindow = new AckWindow<Client>();
 
   /** @param onChange called when a socket was opened or closed */
   constructor(ctx: DurableObjectState, onChange: () => void) {
-    super(ctx, attachment, { onChange });
+    super(ctx, attachment, { onChange, readerKind, ownerOf });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {
@@ -40,8 +52,8 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
 }
 
 /** The client's socket in the form that `sendFrames` takes. */
-export function targetOf({ socket, attachment }: Client) {
-  return { socket, batch: attachment.batch };
+export function targetOf({ socket, reader, attachment }: Client): FrameTarget {
+  return { socket, reader, batch: attachment.batch };
 }
 
 export function subscriptionOf({ attachment }: Client, room: string): ClientSubscription | null {

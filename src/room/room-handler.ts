@@ -1,18 +1,20 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { renewPrincipal } from "../auth/session.ts";
+import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
-import { isPingText } from "../protocol/ping-text.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
+
+const TOO_MANY = tooManyFrames("client");
 
 /** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
@@ -20,7 +22,7 @@ export class RoomHandler {
   private readonly room: string;
   private readonly sockets: RoomSockets;
   private readonly engine: RoomEngine;
-  private readonly frameLimiter = clientFrameLimiter<RoomSocket>();
+  private readonly frameLimiter = frameLimiter<RoomSocket>("client");
   private readonly order = new FrameOrder<RoomSocket>();
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
   private readonly closing = new WeakSet<RoomSocket>();
@@ -30,16 +32,17 @@ export class RoomHandler {
     this.room = room;
     this.sockets = sockets;
     this.engine = engine;
+    sockets.onTooSlow = (subscriber) => this.dismiss(subscriber, "tooMany", TOO_SLOW);
   }
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
     if (this.closing.has(subscriber)) return;
     if (!this.frameLimiter.admits(subscriber, Date.now())) {
-      this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
-      this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
+      this.error(subscriber, "rate_limited", TOO_MANY);
+      this.dismiss(subscriber, "tooMany", TOO_MANY);
       return;
     }
-    if (isPingText(raw)) return;
+    if (this.sockets.onHeard(subscriber, raw)) return;
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(subscriber, decoded);

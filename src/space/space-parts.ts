@@ -20,6 +20,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   localRights: boolean;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
+  /** How many jobs one address may submit in the long run. */
+  jobsPerMinute: number;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
@@ -47,7 +49,7 @@ export function connectSpaceParts(
 ) {
   const leases = new Leases(deps.connections);
   const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases };
-  const gate = new SubmitGate(deps.submits, deps.localRights);
+  const gate = new SubmitGate(deps.submits, deps.localRights, deps.jobsPerMinute);
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
   const report = new SpaceReport(core, followers);

@@ -1,3 +1,4 @@
+import { roughLength } from "../../protocol/rough-length.ts";
 import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
 import type { Instant, Job, LogEvent, ProcessingJob } from "../../queue/job.ts";
 import { meanAfter } from "../../queue/status.ts";
@@ -132,6 +133,7 @@ export class UnitOfWork {
       );
       if (reaction.kind !== "applied" || reaction.job.status !== "processing") continue;
       worker.busy += 1;
+      if (worker.room !== undefined) worker.room -= roughLength(reaction.job.input);
       dispatched.push(reaction.job);
     }
     return dispatched;
