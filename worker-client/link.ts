@@ -160,7 +160,7 @@ class SocketLink implements EdgeLink {
     this.#traffic.bytesIn += sizeOf(data);
     this.#reportError();
     const text = isBinary ? null : data.toString();
-    // The edge hands out no more jobs to a worker that doesn't show that it reads (C17).
+    // The edge hands out no more jobs to a worker that doesn't show that it reads (C18).
     if (text !== null && readCheckToken(text) !== null) this.#sendNow(text);
     // The protocol has no binary frames; the decoder reports any as an error.
     if (!this.#over) this.#events.onMessage(text ?? new ArrayBuffer(0));

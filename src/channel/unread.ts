@@ -6,6 +6,9 @@ interface Check {
   sent: number;
 }
 
+/** How long the fastest client takes to answer: what is sent in one go comes before any answer can. */
+const ANSWER_MS = 250;
+
 /** So many unanswered checks are remembered; a client that answers only older ones has not read the rest. */
 const MAX_CHECKS = 64;
 
@@ -21,6 +24,8 @@ export class UnreadCount {
   private sent = 0;
   private lookAt: number = LIMITS.readCheckEvery;
   private forgivenAt: number;
+  /** The first look after the client was last heard of. */
+  private quietSince: number | null = null;
   private checks: Check[] = [];
 
   constructor(now: number) {
@@ -46,16 +51,19 @@ export class UnreadCount {
   forgive(now: number): void {
     const forgiven = (Math.max(0, now - this.forgivenAt) / 1_000) * LIMITS.forgivenPerSecond;
     this.forgivenAt = now;
+    this.quietSince ??= now;
     this.set(Math.max(0, this.unread - forgiven), Math.max(0, this.unheard - forgiven));
   }
 
   /** The client has sent something, so it lives. That doesn't show what it has read. */
   onHeard(): void {
+    this.quietSince = null;
     this.unheard = 0;
   }
 
   /** The client is trusted and has sent a frame: it has read what it was sent. */
   onTrusted(): void {
+    this.quietSince = null;
     this.checks = [];
     this.set(0, 0);
   }
@@ -70,6 +78,7 @@ export class UnreadCount {
     const index = this.checks.findIndex((check) => check.token === token);
     const check = this.checks[index];
     if (!check) return;
+    this.quietSince = null;
     this.checks = this.checks.slice(index + 1);
     const unread = Math.min(this.unread, this.sent - check.sent);
     this.set(unread, Math.min(this.unheard, unread));
@@ -81,7 +90,9 @@ export class UnreadCount {
    * @param isFull the object holds too much for all of its sockets together
    */
   isTooMuch(isFull: boolean): boolean {
-    return this.unheard > LIMITS.unreadBytes || (isFull && this.unread > LIMITS.unreadWhenFull);
+    if (isFull && this.unread > LIMITS.unreadWhenFull) return true;
+    const quietMs = this.forgivenAt - (this.quietSince ?? this.forgivenAt);
+    return this.unheard > (quietMs < ANSWER_MS ? LIMITS.unreadAtOnce : LIMITS.unreadBytes);
   }
 
   private set(unread: number, unheard: number): void {

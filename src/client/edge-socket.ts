@@ -157,7 +157,7 @@ export class EdgeSocket {
     if (this.#isOver || typeof frame !== "object" || frame === null || Array.isArray(frame)) return;
     const { type, code, message, frames } = frame;
     if (type === "read_check") {
-      // It comes after what it asks about, and that was handled: the edge cuts off who doesn't read (C17).
+      // It comes after what it asks about, and that was handled: the edge cuts off who doesn't read (C18).
       this.send(frame);
       return;
     }

@@ -63,6 +63,8 @@ export const LIMITS = {
   registerMs: 10_000,
   /** Most data that a slow reader of a stream or a socket may leave unread, bytes: it is in memory. */
   unreadBytes: 8_388_608,
+  /** The same for a socket whose client has had no time to answer yet, characters: what one step sends. */
+  unreadAtOnce: 33_554_432,
   /** Data that all sockets of one object may leave unread together, characters: an object has 128 MB of memory. */
   unreadOfAll: 67_108_864,
   /** What one socket may leave unread while `unreadOfAll` is exceeded: a burst that an honest client gets at once. */

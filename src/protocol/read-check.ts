@@ -2,7 +2,7 @@ import { z } from "zod";
 
 /**
  * Asks a client whether it has read what came before. The client sends the frame back as it came, in a message of its
- * own (C17).
+ * own (C18).
  */
 export const readCheckFrame = z.object({
   type: z.literal("read_check"),
