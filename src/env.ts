@@ -30,8 +30,10 @@ export interface Env {
   JWT_AUDIENCE?: string;
   /** How many gateways share the sockets of one region; 4 if not set. */
   GATEWAYS?: string;
-  /** Limits how fast one address may submit jobs. */
+  /** Limits how fast one address may send submits. */
   SUBMITS: RateLimit;
+  /** How many jobs one address may submit to a space each minute in the long run; 600 if not set. */
+  JOBS_PER_MINUTE?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */

@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import WebSocket, { type RawData } from "ws";
 import { inBatches } from "../src/protocol/batches.ts";
+import { readCheckToken } from "../src/protocol/read-check.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
 import { describeFailure, describeRefusal } from "./dial-failure.ts";
 import { PacedSender } from "./paced-sender.ts";
@@ -184,9 +185,12 @@ class SocketLink implements EdgeLink {
   #onMessage(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
     this.#reportError();
-    if (!isBinary && sizeOf(data) === 4 && data.toString() === "pong") this.#sender.onPong();
+    const text = isBinary ? null : data.toString();
+    if (text === "pong") this.#sender.onPong();
+    // The edge hands out no more jobs to a worker that doesn't show that it reads (C18).
+    if (text !== null && readCheckToken(text) !== null) this.#write(text);
     // The protocol has no binary frames; the decoder reports any as an error.
-    if (!this.#over) this.#events.onMessage(isBinary ? new ArrayBuffer(0) : data.toString());
+    if (!this.#over) this.#events.onMessage(text ?? new ArrayBuffer(0));
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {

@@ -140,6 +140,8 @@ export class BackendJobEngine {
     if (!job && mustExist) return NO_SUCH_JOB;
     // Not whether the token has expired: a client's clock may be some seconds off when it dials.
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
+    const excess = sockets.refusalOf(attachment);
+    if (excess !== null) return excess;
     const now = Date.now();
     const pending = job ? null : { since: now, epoch: this.nextEpoch };
     const accepted = sockets.accept(socket, { ...attachment, pending });

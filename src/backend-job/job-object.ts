@@ -5,13 +5,16 @@ import { parsePosition } from "../channel/position.ts";
 import { throttledAs } from "../channel/throttle.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
+import { Allowances, retryText } from "../objects/allowances.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { RATES } from "../objects/rate-limiter.ts";
 import type { Reply } from "../objects/reply.ts";
 import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Report } from "../protocol/monitor.ts";
 import { BackendJobStore } from "../storage/backend-job-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -31,6 +34,8 @@ export class JobObject extends DurableObject<Env> {
   private readonly handler: BackendJobHandler;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
+  /** The reports that come over HTTP. */
+  private readonly reports = new Allowances(RATES.backend);
   /** The job exists, or existed: the monitor gets reports of it. */
   private isCounted = false;
 
@@ -82,6 +87,11 @@ export class JobObject extends DurableObject<Env> {
 
   /** Applies a report of the backend. `body` is JSON text that the Worker has validated. */
   async report(body: string): Promise<Reply> {
+    const waitS = this.reports.take("", 1, Date.now());
+    if (waitS > 0) {
+      const detail = `Too many reports of this job: ${LIMITS.backendFramesPerSecond} a second at most; ${retryText(waitS)}.`;
+      return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
+    }
     return this.engine.enqueue((now) => {
       const report = parseExact(body) as BackendReport;
       const outcome = this.engine.apply(report, now);
@@ -174,6 +184,7 @@ export class JobObject extends DurableObject<Env> {
 
   private onSocketGone(socket: WebSocket): void {
     const known = this.sockets.of(socket);
+    this.sockets.onGone(socket);
     if (known) this.engine.onClose(known);
     this.onChange();
   }
@@ -194,7 +205,7 @@ function attachmentFor(
   request: SocketRequestOf<"backend-job">,
   now: number,
 ): BackendJobAttachment {
-  const { pingS, maxRate, acks } = request;
+  const { pingS, maxRate, acks, relayed, address } = request;
   const everyMs = pingS === null ? 0 : pingS * 1_000;
   return {
     id: crypto.randomUUID(),
@@ -205,5 +216,7 @@ function attachmentFor(
     heardAt: now,
     throttled: throttledAs(maxRate, acks),
     malformed: 0,
+    relayed,
+    address,
   };
 }

@@ -156,6 +156,11 @@ export class EdgeSocket {
   #handleFrame(frame: Json): void {
     if (this.#isOver || typeof frame !== "object" || frame === null || Array.isArray(frame)) return;
     const { type, code, message, frames } = frame;
+    if (type === "read_check") {
+      // It comes after what it asks about, and that was handled: the edge cuts off who doesn't read (C18).
+      this.send(frame);
+      return;
+    }
     if (type === "batch" && Array.isArray(frames)) {
       for (const inner of frames) this.#handleFrame(inner);
       return;

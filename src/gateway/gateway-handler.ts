@@ -5,7 +5,7 @@ import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -20,6 +20,8 @@ import type { OpenChannel } from "./proxied-channel.ts";
 import { Publisher } from "./publisher.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
+
+const TOO_MANY = tooManyFrames("client");
 
 interface GatewayHandlerDeps {
   env: Env;
@@ -46,7 +48,7 @@ const HEAVY_FRAMES: ReadonlySet<string> = new Set(["subscribe", "unsubscribe", "
 export class GatewayHandler {
   readonly subscriptions: Subscriptions;
   private readonly deps: GatewayHandlerDeps;
-  private readonly frameLimiter = clientFrameLimiter<Client>();
+  private readonly frameLimiter = frameLimiter<Client>("client");
   private readonly order = new FrameOrder<Client>();
   private readonly publisher: Publisher<Client>;
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
@@ -56,6 +58,7 @@ export class GatewayHandler {
     this.deps = deps;
     const cutOff = (client: Client, room: string) => this.cutOff(client, room);
     this.subscriptions = new Subscriptions({ ...deps, cutOff });
+    deps.sockets.onTooSlow = (client) => this.dismiss(client, "tooMany", TOO_SLOW);
     this.publisher = new Publisher((room, events) => new RoomStub(deps.env, room).publish(events));
   }
 
@@ -92,8 +95,8 @@ export class GatewayHandler {
       return;
     }
     if (this.isOverLimit(client, 1)) return;
-    if (isPingText(raw)) {
-      this.noteHeard(client, true);
+    if (this.deps.sockets.onHeard(client, raw)) {
+      this.noteHeard(client, isPingText(raw));
       return;
     }
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
@@ -246,8 +249,8 @@ export class GatewayHandler {
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(client: Client, count: number): boolean {
     if (this.frameLimiter.admits(client, Date.now(), count)) return false;
-    this.deps.sockets.error(client, "rate_limited", TOO_MANY_FRAMES);
-    this.dismiss(client, "tooMany", TOO_MANY_FRAMES);
+    this.deps.sockets.error(client, "rate_limited", TOO_MANY);
+    this.dismiss(client, "tooMany", TOO_MANY);
     return true;
   }
 

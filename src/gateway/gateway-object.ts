@@ -69,8 +69,7 @@ export class GatewayObject extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     const { principal, batch, acks } = readSocketRequest(request.headers, "gateway");
     if (!principal) return new Response(null, { status: 401 });
-    const { 0: socket, 1: server } = new WebSocketPair();
-    const client = this.sockets.accept(server, {
+    const attachment = {
       id: crypto.randomUUID(),
       principal,
       subscriptions: [],
@@ -81,7 +80,11 @@ export class GatewayObject extends DurableObject<Env> {
       openedAt: Date.now(),
       heardAt: 0,
       pingedAt: 0,
-    });
+    };
+    const excess = this.sockets.refusalOf(attachment);
+    if (excess !== null) return Response.json(excess, { status: 429 });
+    const { 0: socket, 1: server } = new WebSocketPair();
+    const client = this.sockets.accept(server, attachment);
     this.alarms.arm(tokensDueAt([client]));
     this.alarms.arm(Date.now() + SILENT_MS);
     this.ctx.waitUntil(this.handler.onOpen(client));
@@ -119,6 +122,7 @@ export class GatewayObject extends DurableObject<Env> {
 
   private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const client = this.sockets.of(socket);
+    this.sockets.onGone(socket);
     if (client) {
       this.handler.onClose(client, isLeaving);
       return;

@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { isExpired, sessionPrincipal } from "../auth/session.ts";
+import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
 import { signsOfLife } from "../objects/silent-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
@@ -28,13 +29,23 @@ const attachment = z.object({
 });
 export type Client = ObjectSocket<z.infer<typeof attachment>>;
 
+function readerKind({ principal, acks }: Client["attachment"]): ReaderKind {
+  if (acks) return "acknowledging";
+  return principal.kind === "operator" ? "trusted" : "stranger";
+}
+
+function ownerOf({ principal }: Client["attachment"]): string | null {
+  const userId = userIdOf(principal);
+  return userId === null ? null : `user ${userId}`;
+}
+
 /** The sockets of one gateway. */
 export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   readonly ackWindow = new AckWindow<Client>();
 
   /** @param onChange called when a socket was opened or closed */
   constructor(ctx: DurableObjectState, onChange: () => void) {
-    super(ctx, attachment, { onChange });
+    super(ctx, attachment, { onChange, readerKind, ownerOf });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {
@@ -43,9 +54,9 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
 }
 
 /** Sends a client frames of what it follows, unless its token has expired: it has no right to them any more. */
-export function tell({ socket, attachment }: Client, texts: readonly string[]): void {
+export function tell({ socket, reader, attachment }: Client, texts: readonly string[]): void {
   if (isExpired(attachment.principal, Date.now())) return;
-  sendFrames({ socket, batch: attachment.batch }, texts);
+  sendFrames({ socket, reader, batch: attachment.batch }, texts);
 }
 
 export function subscriptionOf({ attachment }: Client, room: string): ClientSubscription | null {

@@ -34,7 +34,13 @@ function target(
   const job = address.kind === "job" ? address.id : null;
   const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
   if (job !== null && jobUlid === undefined) {
-    const headers = socketHeaders({ kind: "backend-job", principal, since, acks });
+    const headers = socketHeaders({
+      kind: "backend-job",
+      principal,
+      since,
+      acks,
+      relayed: true,
+    });
     return { stub: env.JOB.getByName(job), headers };
   }
   const isJob = jobUlid !== undefined;
@@ -45,6 +51,7 @@ function target(
     since,
     // A space does not count what it sends.
     acks: isJob && acks,
+    relayed: true,
   });
   const name = address.kind === "space" ? address.name : space;
   return { stub: env.SPACE.getByName(name), headers };

@@ -20,7 +20,8 @@ import { LIMITS } from "../protocol/limits.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, answerJson } from "./context.ts";
+import { clientAddressOf } from "./client-request.ts";
+import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { sinceOf, streamFrames } from "./job-events.ts";
@@ -101,7 +102,11 @@ async function jobEvents(c: AppContext): Promise<Response> {
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
   return streamFrames(c, { isOver }, async (handlers) => {
-    const response = await openSocket(c, principal, { mustExist: true, since: sinceOf(c) });
+    const response = await openSocket(c, principal, {
+      mustExist: true,
+      relayed: true,
+      since: sinceOf(c),
+    });
     const { webSocket } = response;
     if (!webSocket) throw problemOf(await response.json<Refusal>(), principal);
     return readFrames(webSocket, handlers);
@@ -115,7 +120,12 @@ function openSocket(
   socket: Partial<SocketRequestOf<"backend-job">>,
 ): Promise<Response> {
   const headers = socketHeaders(
-    { ...socket, kind: "backend-job", principal: socketPrincipalOf(principal) },
+    {
+      ...socket,
+      kind: "backend-job",
+      principal: socketPrincipalOf(principal),
+      address: clientAddressOf(c),
+    },
     protocolHeader(c.req.raw),
   );
   return stubOf(c, jobIdParam(c)).fetch("https://job/socket", { headers });
@@ -148,7 +158,8 @@ function bodyOf(reply: Reply, principal: Principal): string {
 }
 
 /** A client without a token gets 401 instead of 403: a token might give it the right. */
-function problemOf({ code, detail }: Refusal, principal: Principal): ProblemError {
+function problemOf(refusal: Refusal, principal: Principal): ProblemError {
+  const { code, detail } = refusal;
   const isStranger = code === "not_allowed" && principal.kind === "anonymous";
-  return new ProblemError(isStranger ? "not_authenticated" : code, detail);
+  return isStranger ? new ProblemError("not_authenticated", detail) : refused(refusal);
 }

@@ -86,8 +86,15 @@ export async function callSpace<T extends { ok: true }>(
   ) {
     reply = await call(stub);
   }
-  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  if (!reply.ok) throw refused(reply);
   return reply;
+}
+
+/** The problem with which the Worker answers what an object refused. */
+export function refused({ code, detail, retryAfterS }: Refusal): ProblemError {
+  const headers: Record<string, string> =
+    retryAfterS === undefined ? {} : { "retry-after": String(retryAfterS) };
+  return new ProblemError(code, detail, undefined, headers);
 }
 
 /** Calls a space's object like `callSpace`; returns the JSON text of its answer. */

@@ -65,7 +65,15 @@ export async function followJob(
   follow: FrameHandlers & { operator: boolean; since?: string; cancelOnDisconnect?: boolean },
 ): Promise<StopReading> {
   const { operator, since, cancelOnDisconnect: leaving } = follow;
-  const socket = { kind: "subscriber", operator, jobUlid: job.ulid, since, leaving } as const;
+  const { ulid: jobUlid } = job;
+  const socket = {
+    kind: "subscriber",
+    operator,
+    jobUlid,
+    since,
+    leaving,
+    relayed: true,
+  } as const;
   const { webSocket } = await maskMissingSpace(openSocket(c, job.space, socket));
   return readFrames(webSocket, follow);
 }

@@ -14,7 +14,7 @@ import {
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, answerJson } from "./context.ts";
+import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { sinceOf } from "./job-events.ts";
@@ -27,10 +27,13 @@ import { lastFrameOf } from "./stream-end.ts";
 export const rooms = new Hono<AppEnv>()
   .post("/:room/events", async (c) => {
     const room = roomParam(c);
-    requirePublish(await principalOf(c), room);
+    const principal = await principalOf(c);
+    requirePublish(principal, room);
     const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const published = await new RoomStub(c.env, room).publish(events);
+    const userId = principal.kind === "user" ? principal.userId : null;
+    const published = await new RoomStub(c.env, room).publishFor(userId, events);
+    if (!Array.isArray(published)) throw refused(published);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
       // The event that was stored under this id may differ from the one that was sent now.
@@ -87,7 +90,7 @@ async function streamRoom(
   principal: Principal,
   filter: EventFilter | null,
 ): Promise<Response> {
-  const options = { since: sinceOf(c), filter, batch: false, acks: false };
+  const options = { since: sinceOf(c), filter, batch: false, acks: false, relayed: true };
   const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
   if (!socket)

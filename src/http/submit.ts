@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { byteLength } from "../protocol/codec.ts";
 import type { Env } from "../env.ts";
 import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
 import { newUploadFolder } from "../files/file-keys.ts";
+import { byteLength } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -11,8 +11,8 @@ import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import { type Caller, PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { isFromThisMachine } from "./client-request.ts";
-import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
+import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
+import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -87,20 +87,25 @@ async function submitBody(
   const call = submitCallOf(body, files, c.req.header("idempotency-key"));
   const [reply] = await submitCalls(c, space, caller, [call]);
   if (!reply) throw new Error("a submit was not answered");
-  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  if (!reply.ok) throw refused(reply);
   return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, cancelOnDisconnect };
 }
 
-/** Submits jobs to a space's object; returns one reply for each, in order. */
+/**
+ * Submits jobs to a space's object; returns one reply for each, in order.
+ *
+ * @param count how many jobs the caller sent, with those that are refused already
+ */
 export async function submitCalls(
   c: AppContext,
   space: string,
   caller: Caller,
   calls: SubmitCall[],
+  count: number = calls.length,
 ): Promise<SubmitReply[]> {
-  const submitter = { ...caller, local: isFromThisMachine(c) };
+  const submitter = { ...caller, local: isFromThisMachine(c), address: clientAddressOf(c) };
   const { replies } = await callSpace(c, space, async (stub) => {
-    const replies: SubmitReply[] = await stub.submit(submitter, calls);
+    const replies: SubmitReply[] = await stub.submit(submitter, calls, count);
     const [first] = replies;
     // The whole call was refused: every reply says so. `callSpace` creates the object if only that is missing.
     const isRefused = first && !first.ok && REFUSES_ALL.has(first.code);
@@ -109,9 +114,10 @@ export async function submitCalls(
   return replies;
 }
 
-/** A space that is missing, or that the caller may not use, refuses all jobs alike. */
+/** A space that is missing, that the caller may not use, or that it sends too much, refuses all jobs alike. */
 const REFUSES_ALL: ReadonlySet<string> = new Set<ProblemCode>([
   "space_not_found",
+  "rate_limited",
   PRIVATE_SPACE.code,
 ]);
 

@@ -46,16 +46,17 @@ export function silentAt(
 }
 
 /** The sockets of one object; `lastPingAt` is what the runtime knows of the text `ping`. */
-interface Sockets<S> {
+interface Sockets<S extends Kept> {
   all(): S[];
-  lastPingAt(kept: S): number | null;
+  lastPingAt(kept: Pick<Kept, "socket">): number | null;
+}
+interface Kept {
+  socket: WebSocket;
+  attachment: SignsOfLife;
 }
 
 /** The sockets whose clients have fallen silent. */
-export function findSilent<S extends { attachment: SignsOfLife }>(
-  sockets: Sockets<S>,
-  now: number,
-): S[] {
+export function findSilent<S extends Kept>(sockets: Sockets<S>, now: number): S[] {
   return sockets.all().filter((kept) => {
     const at = silentAt(kept.attachment, sockets.lastPingAt(kept));
     return at !== null && now >= at;
@@ -66,10 +67,7 @@ export function findSilent<S extends { attachment: SignsOfLife }>(
  * When to look for clients that have fallen silent, milliseconds since 1970; `null`: there is no need to. One that
  * did not ping in its first minutes is looked at only when others are.
  */
-export function silenceDueAt<S extends { attachment: SignsOfLife }>(
-  sockets: Sockets<S>,
-  now: number,
-): number | null {
+export function silenceDueAt<S extends Kept>(sockets: Sockets<S>, now: number): number | null {
   const dues = sockets.all().flatMap((kept) => {
     const first = kept.attachment.openedAt + SILENT_MS;
     return silentAt(kept.attachment, sockets.lastPingAt(kept)) ?? (now < first ? first : []);

@@ -60,6 +60,18 @@ export const LIMITS = {
   /** Frames that a client of rooms may send at once, and each second in the long run. */
   frameBurst: 1_000,
   framesPerSecond: 500,
+  /** The same for a backend that reports a job or has the operator's key: each report is a frame. */
+  backendFrameBurst: 10_000,
+  backendFramesPerSecond: 5_000,
+  /** The same for a worker, which sends a frame for each piece of output of up to `concurrency` jobs. */
+  workerFrameBurst: 100_000,
+  workerFramesPerSecond: 30_000,
+  /** Open sockets of one address, user or worker token at one object, which keeps 32,768 of all together. */
+  socketsPerOwner: 1_000,
+  /** The same for an address that many clients may share: that of a proxy, or of the edge's own machine. */
+  socketsPerSharedAddress: 10_000,
+  /** An `ack` counts as this part of a frame: clients send one for every few frames that they get. */
+  ackFrame: 0.1,
   /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
   /** What one socket is sent at once to catch up, bytes: a few large jobs, or the whole log of a room. */
@@ -82,8 +94,18 @@ export const LIMITS = {
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */
   registerMs: 10_000,
-  /** Most data that a slow reader of a stream may leave unread, bytes: it is in memory. */
+  /** Most data that a slow reader of a stream or a socket may leave unread, bytes: it is in memory. */
   unreadBytes: 8_388_608,
+  /** The same for a socket whose client has had no time to answer yet, characters: what one step sends. */
+  unreadAtOnce: 33_554_432,
+  /** Data that all sockets of one object may leave unread together, characters: an object has 128 MB of memory. */
+  unreadOfAll: 67_108_864,
+  /** What one socket may leave unread while `unreadOfAll` is exceeded: a burst that an honest client gets at once. */
+  unreadWhenFull: 4_194_304,
+  /** After this much a client is asked whether it reads, characters: often enough for `unreadWhenFull`. */
+  readCheckEvery: 1_048_576,
+  /** What a client that never sends anything may be sent each second for hours, characters: more than text grows. */
+  forgivenPerSecond: 16_384,
   /** How long a user whose socket dropped still counts as present in a room, milliseconds: clients reconnect sooner. */
   presenceGraceMs: 5_000,
   /** Longest `Prefer: wait`, seconds: proxies cut idle requests after about 100. */

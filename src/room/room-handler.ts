@@ -1,10 +1,11 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { isExpired, renewPrincipal } from "../auth/session.ts";
+import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -15,13 +16,15 @@ import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
+const TOO_MANY = tooManyFrames("client");
+
 /** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
   private readonly env: Env;
   private readonly room: string;
   private readonly sockets: RoomSockets;
   private readonly engine: RoomEngine;
-  private readonly frameLimiter = clientFrameLimiter<RoomSocket>();
+  private readonly frameLimiter = frameLimiter<RoomSocket>("client");
   private readonly order = new FrameOrder<RoomSocket>();
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
   private readonly closing = new WeakSet<RoomSocket>();
@@ -31,6 +34,7 @@ export class RoomHandler {
     this.room = room;
     this.sockets = sockets;
     this.engine = engine;
+    sockets.onTooSlow = (subscriber) => this.dismiss(subscriber, "tooMany", TOO_SLOW);
   }
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
@@ -40,12 +44,12 @@ export class RoomHandler {
       return;
     }
     if (!this.frameLimiter.admits(subscriber, Date.now())) {
-      this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
-      this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
+      this.error(subscriber, "rate_limited", TOO_MANY);
+      this.dismiss(subscriber, "tooMany", TOO_MANY);
       return;
     }
-    if (isPingText(raw)) {
-      this.noteHeard(subscriber, true);
+    if (this.sockets.onHeard(subscriber, raw)) {
+      this.noteHeard(subscriber, isPingText(raw));
       return;
     }
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);

@@ -14,6 +14,8 @@ export interface Caller {
   operator: boolean;
   /** The caller of a submit is on the machine of the edge, so its webhooks may go anywhere. */
   local?: boolean;
+  /** The network address of a submit's caller; its jobs are counted by this. */
+  address?: string;
 }
 
 /** One job to submit; the Worker has validated it. */
@@ -46,6 +48,7 @@ export const NO_SUCH_JOB = {
 } as const;
 
 export const TOO_MANY_SUBMITS = {
+  ok: false,
   code: "rate_limited",
   detail: "Too many submits from your address: try again in a minute.",
 } as const;

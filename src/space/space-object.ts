@@ -131,11 +131,21 @@ export class SpaceObject extends DurableObject<Env> {
     return report;
   }
 
-  /** Submits jobs in one batch; one answer for each, in order. */
-  async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
+  /**
+   * Submits jobs in one batch; one answer for each, in order.
+   *
+   * @param count how many jobs the caller sent, with those that the Worker has refused
+   */
+  async submit(
+    caller: Caller,
+    calls: SubmitCall[],
+    count: number = calls.length,
+  ): Promise<SubmitReply[]> {
     const found = this.admit(caller);
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
+    const excess = engine.parts.gate.take(caller, count);
+    if (excess !== null) return calls.map(() => excess);
     const from = { submitter: null, local: caller.local ?? false };
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>
@@ -222,16 +232,15 @@ export class SpaceObject extends DurableObject<Env> {
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
     const id = crypto.randomUUID();
-    if (socket.kind === "worker") {
-      const { origin, tokenId, checkedAt, batch } = socket;
-      const isOutdated = checkedAt < engine.core.record.createdAt || this.revoked.has(tokenId);
-      if (isOutdated) return Response.json(TOKEN_OUTDATED, { status: 404 });
-      engine.openWorker(server, { id, origin, tokenId, batch });
-    } else {
-      const since = parsePosition(socket.since);
-      const opened = engine.openSubscriber(server, newSubscriber(id, socket), since);
-      if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
-    }
+    const isOutdated =
+      socket.kind === "worker" &&
+      (socket.checkedAt < engine.core.record.createdAt || this.revoked.has(socket.tokenId));
+    if (isOutdated) return Response.json(TOKEN_OUTDATED, { status: 404 });
+    const refusal =
+      socket.kind === "worker"
+        ? engine.openWorker(server, { ...socket, id })
+        : engine.openSubscriber(server, newSubscriber(id, socket), parsePosition(socket.since));
+    if (refusal !== null) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,
       webSocket: client,
@@ -267,6 +276,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   private async onSocketGone(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
+    this.connections.onGone(socket);
     const connection = this.connections.of(socket);
     if (connection) await this.engine?.onClose(connection, saidGoodbye);
     else if (this.engine) this.reporter.markChanged();
@@ -287,6 +297,7 @@ export class SpaceObject extends DurableObject<Env> {
       webhooks,
       localRights: hasLocalRights(env),
       submits: env.SUBMITS,
+      jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,
@@ -322,6 +333,8 @@ export class SpaceObject extends DurableObject<Env> {
     return typeof made === "string" ? { ok: true, body: made } : made;
   }
 }
+
+const DEFAULT_JOBS_PER_MINUTE = 600;
 
 /** A tenth of what an object may store: waiting and running jobs need room too. */
 const DEFAULT_KEPT_MB = 1_024;

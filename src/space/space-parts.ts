@@ -22,6 +22,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   localRights: boolean;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
+  /** How many jobs one address may submit in the long run. */
+  jobsPerMinute: number;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
@@ -50,7 +52,12 @@ export function connectSpaceParts(
   const leases = new Leases(deps.connections);
   const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases };
   const pace = new CatchUpPace<SubscriberConnection>();
-  const gate = new SubmitGate(deps.submits, deps.localRights, pace);
+  const gate = new SubmitGate({
+    counter: deps.submits,
+    localRights: deps.localRights,
+    jobsPerMinute: deps.jobsPerMinute,
+    pace,
+  });
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
   const report = new SpaceReport(core, followers);

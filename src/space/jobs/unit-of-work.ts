@@ -1,5 +1,6 @@
 import { LIMITS } from "../../protocol/limits.ts";
 import type { JobStatus } from "../../protocol/resources.ts";
+import { roughLength } from "../../protocol/rough-length.ts";
 import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
 import {
   type Instant,
@@ -192,6 +193,7 @@ export class UnitOfWork {
       if (reaction.kind !== "applied" || reaction.job.status !== "processing") continue;
       worker.busy += 1;
       bytes += inputBytesOf(reaction.job.input);
+      if (worker.room !== undefined) worker.room -= roughLength(reaction.job.input);
       dispatched.push(reaction.job);
     }
     return { dispatched, isCut: false };

@@ -1,6 +1,7 @@
 import { type Position, parsePosition } from "../../channel/position.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
+import type { Refusal } from "../../objects/reply.ts";
 import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
 import type { CLOSE } from "../../protocol/codes.ts";
 import { errorFrame } from "../../protocol/error-frame.ts";
@@ -13,7 +14,7 @@ import {
 } from "../../protocol/subscriber-frames.ts";
 import { requestRef } from "../../protocol/values.ts";
 import { isEnded } from "../../queue/job.ts";
-import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "../calls.ts";
+import { CANCELED_ON_REQUEST } from "../calls.ts";
 import { framesOf, type SubscriberConnection } from "../connections.ts";
 import type { Submissions } from "../jobs/submissions.ts";
 import { epochOf, jobIdOf, ulidOf } from "../render.ts";
@@ -67,11 +68,11 @@ export class SubscriberHandler {
     this.dismiss(subscriber, "tooMany", TOO_MUCH_WAITS, now);
   }
 
-  /** @param isAllowed `false` for a submit from an address that has sent too many */
+  /** @param refusal why a submit is refused whose address has sent too many; otherwise `null` */
   onFrame(
     subscriber: SubscriberConnection,
     message: SubscriberMessage,
-    isAllowed: boolean,
+    refusal: Refusal | null,
     now: number,
   ): void {
     if (!this.isConnected(subscriber)) return;
@@ -79,8 +80,15 @@ export class SubscriberHandler {
     if (!message.decoded.ok) return;
     if (message.jobUlid !== null)
       this.onJobFrame(subscriber, message.jobUlid, message.decoded.frame, now);
-    else if (isAllowed) this.onSpaceFrame(subscriber, message.decoded.frame, now);
-    else this.refuse(subscriber, message.decoded.frame);
+    else if (refusal === null) this.onSpaceFrame(subscriber, message.decoded.frame, now);
+    else this.refuse(subscriber, message.decoded.frame, refusal);
+  }
+
+  /** Closes the socket of a subscriber that sends too many frames; it may dial again. */
+  refuseFlood(subscriber: SubscriberConnection, message: string, now: number): void {
+    if (!this.isConnected(subscriber)) return;
+    this.core.sendBuffer.error(subscriber, "rate_limited", message);
+    this.dismiss(subscriber, "tooMany", message, now);
   }
 
   /**
@@ -107,7 +115,7 @@ export class SubscriberHandler {
   }
 
   /** Closes a subscriber's socket on the edge's initiative. */
-  private dismiss(
+  dismiss(
     subscriber: SubscriberConnection,
     close: keyof typeof CLOSE,
     reason: string,
@@ -161,8 +169,11 @@ export class SubscriberHandler {
     }
   }
 
-  private refuse(subscriber: SubscriberConnection, { ref }: SpaceClientFrame): void {
-    const { code, detail } = TOO_MANY_SUBMITS;
+  private refuse(
+    subscriber: SubscriberConnection,
+    { ref }: SpaceClientFrame,
+    { code, detail }: Refusal,
+  ): void {
     this.core.sendBuffer.error(subscriber, code, detail, { ref });
   }
 
@@ -282,6 +293,12 @@ export function isSubmit({ decoded }: SubscriberMessage): boolean {
 
 const TOO_MUCH_WAITS =
   "Too many frames wait for what you asked for before: read that first, and send fewer.";
+/** How many frames a message counts as. Submits that are not limited at all don't count. */
+export function costOf(message: SubscriberMessage, areSubmitsFree: boolean): number {
+  const { decoded } = message;
+  if (decoded.ok && decoded.frame.type === "ack") return LIMITS.ackFrame;
+  return areSubmitsFree && isSubmit(message) ? 0 : 1;
+}
 
 export const SUBMITTER_LEFT = "The submitter disconnected.";
 

@@ -93,6 +93,12 @@ export class WorkerHandler {
     this.core.sendBuffer.close(worker, close, reason);
   }
 
+  /** Closes the socket of a worker that sends too many frames. Its attempts wait for it (W24). */
+  refuseFlood(worker: WorkerConnection, message: string, now: number): void {
+    if (worker.attachment.state.phase === "gone") return;
+    this.dismissWithError(worker, "rate_limited", "tooMany", message, now);
+  }
+
   /** Sends an error frame, then closes the worker's socket. */
   private dismissWithError(
     worker: WorkerConnection,
