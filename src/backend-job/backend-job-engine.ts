@@ -78,10 +78,12 @@ export class BackendJobEngine {
   /**
    * Adds a step to the next batch. The step returns a function that makes the answer; it is called once the
    * batch is stored.
+   *
+   * @param length the length of the message that it comes from, characters
    */
-  enqueue<T>(step: (now: number) => () => T): Promise<T> {
+  enqueue<T>(step: (now: number) => () => T, length: number): Promise<T> {
     this.burst.onArrival(Date.now());
-    return this.inbox.join((now) => ({ answer: step(now) }));
+    return this.inbox.join((now) => ({ answer: step(now) }), length);
   }
 
   /** Runs `callback` once the current batch is stored; must be called inside a batch. */

@@ -1,4 +1,5 @@
 import { afterMalformed } from "../objects/malformed-frames.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import {
   type BackendClientFrame,
@@ -42,7 +43,7 @@ export class BackendJobHandler {
     return this.engine.enqueue((now) => {
       if (this.sockets.has(socket)) this.onFrame(socket, raw, now);
       return () => undefined;
-    });
+    }, messageLength(raw));
   }
 
   /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */

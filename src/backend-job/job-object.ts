@@ -77,7 +77,7 @@ export class JobObject extends DurableObject<Env> {
         const detail = `The job ${this.id} already exists with other content: choose another id.`;
         return { ok: false, code: "job_exists", detail };
       };
-    });
+    }, body.length);
   }
 
   /** Applies a report of the backend. `body` is JSON text that the Worker has validated. */
@@ -93,7 +93,7 @@ export class JobObject extends DurableObject<Env> {
         }
         return { ok: true, body: this.engine.body() ?? "null" };
       };
-    });
+    }, body.length);
   }
 
   /** The job as `GET /api/jobs/:id` shows it. `mayRead`: the caller may read it even if it is private. */

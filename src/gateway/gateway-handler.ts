@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -103,7 +104,7 @@ export class GatewayHandler {
         this.subscriptions.onAck(client, frame.room, frame.offset);
         return;
       default:
-        await this.inOrder(client, scopeOf(frame), lengthOf(raw), (answered) =>
+        await this.inOrder(client, scopeOf(frame), messageLength(raw), (answered) =>
           this.onOrdered(client, frame, answered),
         );
     }
@@ -245,10 +246,6 @@ export class GatewayHandler {
 function scopeOf(frame: OrderedFrame): FrameScope {
   if (frame.type === "authenticate") return { on: "everything" };
   return { on: "room", room: frame.room, together: frame.type === "publish" };
-}
-
-function lengthOf(raw: string | ArrayBuffer): number {
-  return typeof raw === "string" ? raw.length : raw.byteLength;
 }
 
 const TOO_MUCH_UNANSWERED = "Too many frames are not answered yet: wait for their answers.";

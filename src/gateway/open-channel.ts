@@ -1,7 +1,9 @@
 import type { SessionPrincipal } from "../auth/session.ts";
+import { spaceExists } from "../catalog/known-spaces.ts";
 import type { Env } from "../env.ts";
 import type { Refusal } from "../objects/reply.ts";
 import { socketHeaders } from "../objects/socket-request.ts";
+import { noSuchSpace } from "../space/calls.ts";
 import type { ChannelAddress } from "./proxied-channel.ts";
 
 interface ChannelRequest {
@@ -19,11 +21,23 @@ export async function openChannel(
   address: ChannelAddress,
   request: ChannelRequest,
 ): Promise<WebSocket | { code: string; message: string }> {
+  const space = spaceOf(address);
+  if (space !== null && !(await spaceExists(env.DB, space))) {
+    const { code, detail } = noSuchSpace(space);
+    return { code, message: detail };
+  }
   const { stub, headers } = target(env, address, request);
   const response = await stub.fetch("https://channel/socket", { headers });
   if (response.webSocket) return response.webSocket;
   const { code, detail } = await response.json<Refusal>();
   return { code, message: detail };
+}
+
+/** The space whose object is called; `null` for a job of a backend. */
+function spaceOf(address: ChannelAddress): string | null {
+  if (address.kind === "space") return address.name;
+  const dot = address.id.indexOf(".");
+  return dot < 0 ? null : address.id.slice(0, dot);
 }
 
 function target(

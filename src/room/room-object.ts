@@ -63,7 +63,7 @@ export class RoomObject extends DurableObject<Env> {
   /** @param eventsText the JSON of a list of events that the caller has checked */
   async publish(room: string, eventsText: string): Promise<PublishedPosition[]> {
     const events = parseExact(eventsText) as EventToPublish[];
-    const published = await this.room(room).engine.publish(events);
+    const published = await this.room(room).engine.publish(events, eventsText.length);
     this.arm(this.room(room));
     return published;
   }

@@ -1,7 +1,9 @@
 import { ulid } from "ulid";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
+import { FrameAllowance } from "../objects/frame-allowance.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { isPingText } from "../protocol/ping-text.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
@@ -31,6 +33,13 @@ import type { ReadFrame } from "./workers/refused-frames.ts";
 const NO_ANSWER = { answer: () => undefined };
 
 /**
+ * A worker's message of this length, characters, is decoded only when it is handled: of thousands that come at once
+ * each then takes so little time that other requests need not wait for all of them. A longer one may be a batch, and
+ * its number of frames decides whether more are waited for (decision 0006).
+ */
+const DECODED_LATER = 512;
+
+/**
  * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
  * store, and only then send (decision 0006).
  */
@@ -41,6 +50,8 @@ export class SpaceEngine {
   private readonly calls = new BurstDetector();
   /** Arrivals of subscribers' frames. */
   private readonly frames = new BurstDetector(BURST_FRAMES);
+  /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
+  private readonly allowance = new FrameAllowance();
   private readonly inbox: Inbox;
   private readonly deferredWrites: DeferredWrites;
   /** The space was deleted: nothing may be stored any more. */
@@ -69,38 +80,62 @@ export class SpaceEngine {
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
       this.core.leases.renew(connection, Date.now());
-      if (isPingText(raw)) return;
-      const frames = this.parts.workers.decode(connection, raw);
-      await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
+      if (!isPingText(raw)) await this.onWorkerMessage(connection, raw);
     } else if (!isPingText(raw)) {
       const frames = this.parts.subscribers.decode(connection, raw);
-      await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
+      const length = messageLength(raw) / frames.length;
+      await Promise.all(
+        frames.map((message) => this.onSubscriberFrame(connection, message, length)),
+      );
     }
   }
 
-  private onWorkerFrame(worker: WorkerConnection, read: ReadFrame): Promise<void> {
+  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
+    const length = messageLength(raw);
+    if (length <= DECODED_LATER) {
+      await this.onWorkerFrames(() => this.parts.workers.decode(worker, raw), worker, length);
+      return;
+    }
+    const frames = this.parts.workers.decode(worker, raw);
+    await Promise.all(
+      frames.map((read) => this.onWorkerFrames(() => [read], worker, length / frames.length)),
+    );
+  }
+
+  /** @param read returns the frames; called only when it is their turn */
+  private onWorkerFrames(
+    read: () => ReadFrame[],
+    worker: WorkerConnection,
+    length: number,
+  ): Promise<void> {
+    this.allowance.onFrame(Date.now());
     return this.inbox.join((now) => {
-      this.parts.workers.onFrame(worker, read, now);
+      for (const frame of read()) {
+        this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
+      }
       return NO_ANSWER;
-    });
+    }, length);
   }
 
   private onSubscriberFrame(
     connection: SubscriberConnection,
     message: SubscriberMessage,
+    length: number,
   ): Promise<void> {
     return this.parts.gate.pass(connection, isSubmit(message), (isAllowed) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.onArrival(Date.now());
+      if (!isSubmit(message)) this.allowance.onFrame(Date.now());
       return this.inbox.join((now) => {
         this.parts.subscribers.onFrame(connection, message, isAllowed, now);
         return NO_ANSWER;
-      });
+      }, length);
     });
   }
 
   private isBurst(now: number): boolean {
     const running = this.core.jobs.runningJobs().length;
+    if (this.allowance.isExceeded) return true;
     return this.frames.isBurst(running, now) || this.calls.isBurst(running, now);
   }
 
@@ -268,7 +303,7 @@ export class SpaceEngine {
     try {
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
-      this.parts.dispatcher.dispatch(now);
+      this.allowance.grant(this.parts.dispatcher.dispatch(now));
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
       // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
       // aborts. Until that is on disk, it holds back whatever is sent.

@@ -18,14 +18,16 @@ export class WorkerDispatch {
     this.core = core;
   }
 
-  /** Hands waiting jobs to workers with free slots. */
-  dispatch(now: number): void {
-    for (const job of this.core.jobs.dispatch(servingWorkers(this.core), now)) {
+  /** Hands waiting jobs to workers with free slots; returns how many. */
+  dispatch(now: number): number {
+    const jobs = this.core.jobs.dispatch(servingWorkers(this.core), now);
+    for (const job of jobs) {
       const worker = this.byGeneration(job.generation);
       // If a crash loses the deferred job, the worker runs a job that was promised to nobody, and its frames are
       // answered `stale` (decision 0030).
       if (worker) this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
     }
+    return jobs.length;
   }
 
   /** Applies a command to a job, then performs its effects. */
