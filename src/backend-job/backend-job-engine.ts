@@ -7,7 +7,6 @@ import { type BatchStep, Inbox } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
-import { errorFrame } from "../protocol/error-frame.ts";
 import type { BackendJobStore } from "../storage/backend-job-store.ts";
 import type { Sql } from "../storage/sql.ts";
 import { BackendJobFollowers } from "./backend-job-followers.ts";
@@ -67,6 +66,16 @@ export class BackendJobEngine {
     });
     const pending = deps.sockets.all().find(({ attachment }) => attachment.pending !== null);
     this.nextEpoch = pending?.attachment.pending?.epoch ?? newEpoch();
+  }
+
+  /** The epoch of the job, or of the next one of this id. */
+  get epoch(): string {
+    return this.job?.epoch ?? this.nextEpoch;
+  }
+
+  /** Sets the epoch of the next job of this id. */
+  setNextEpoch(epoch: string): void {
+    this.nextEpoch = epoch;
   }
 
   /** Loads the job from its rows. */
@@ -172,7 +181,6 @@ export class BackendJobEngine {
     this.events = [];
     this.callbacks = [];
     if (job !== before && job) this.save(job, before === null, events);
-    if (job && before === null) this.admitPending(job);
     for (const callback of callbacks) logErrors(callback);
     if (job && events.length > 0) this.followers.deliver(job, events, now);
     this.deps.onChange();
@@ -189,20 +197,6 @@ export class BackendJobEngine {
     } catch (error) {
       crash(error);
       throw error;
-    }
-  }
-
-  /** Lets the sockets that waited for the job follow it, and closes those that may not read it. */
-  private admitPending(job: BackendJob): void {
-    const { sockets } = this.deps;
-    for (const socket of sockets.all()) {
-      socket.attachment.pending = null;
-      sockets.remember(socket);
-      if (mayRead(socket.attachment, job)) continue;
-      const { code, detail: message } = PRIVATE_JOB;
-      sockets.send(socket, errorFrame(code, message, { job_id: job.id }));
-      this.followers.remove(socket);
-      sockets.close(socket, "notAllowed", message);
     }
   }
 

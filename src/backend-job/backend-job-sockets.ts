@@ -25,7 +25,8 @@ export type BackendJobSocket = ObjectSocket<BackendJobAttachment>;
 
 /** The sockets of one backend's job. */
 export class BackendJobSockets extends ObjectSockets<BackendJobAttachment> {
-  constructor(ctx: DurableObjectState) {
-    super(ctx, attachment);
+  /** @param tag the tag of these sockets, if the object has those of several jobs */
+  constructor(ctx: DurableObjectState, tag?: string) {
+    super(ctx, attachment, tag === undefined ? {} : { tag });
   }
 }

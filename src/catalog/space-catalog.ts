@@ -30,7 +30,14 @@ export class SpaceCatalog {
            settings = excluded.settings, created_at = excluded.created_at
          WHERE spaces.visibility = ?`,
       )
-      .bind(name, settings.title, settings.visibility, JSON.stringify(settings), Date.now(), DELETING)
+      .bind(
+        name,
+        settings.title,
+        settings.visibility,
+        JSON.stringify(settings),
+        Date.now(),
+        DELETING,
+      )
       .run();
     return result.meta.changes > 0;
   }

@@ -1,4 +1,5 @@
 import type { SessionPrincipal } from "../auth/session.ts";
+import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
 import type { Env } from "../env.ts";
 import type { Refusal } from "../objects/reply.ts";
@@ -21,37 +22,14 @@ export async function openChannel(
   address: ChannelAddress,
   request: ChannelRequest,
 ): Promise<WebSocket | { code: string; message: string }> {
-  const space = spaceOf(address);
-  if (space !== null && !(await spaceExists(env.DB, space))) {
-    const { code, detail } = noSuchSpace(space);
-    return { code, message: detail };
+  const { since, mayRead, principal, acks } = request;
+  const [space = "", jobUlid] =
+    address.kind === "space" ? [address.name] : address.id.split(/\.(?=[^.]*$)/);
+  const isJob = address.kind === "job";
+  if (isJob && jobUlid === undefined) {
+    return socketOf(await openJobSocket(env, address.id, { principal, since, acks }));
   }
-  const { stub, headers } = target(env, address, request);
-  const response = await stub.fetch("https://channel/socket", { headers });
-  if (response.webSocket) return response.webSocket;
-  const { code, detail } = await response.json<Refusal>();
-  return { code, message: detail };
-}
-
-/** The space whose object is called; `null` for a job of a backend. */
-function spaceOf(address: ChannelAddress): string | null {
-  if (address.kind === "space") return address.name;
-  const dot = address.id.indexOf(".");
-  return dot < 0 ? null : address.id.slice(0, dot);
-}
-
-function target(
-  env: Env,
-  address: ChannelAddress,
-  { since, mayRead, principal, acks }: ChannelRequest,
-) {
-  const job = address.kind === "job" ? address.id : null;
-  const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
-  if (job !== null && jobUlid === undefined) {
-    const headers = socketHeaders({ kind: "backend-job", principal, since, acks });
-    return { stub: env.JOB.getByName(job), headers };
-  }
-  const isJob = jobUlid !== undefined;
+  if (!(await spaceExists(env.DB, space))) return socketOf(noSuchSpace(space));
   const headers = socketHeaders({
     kind: "subscriber",
     operator: mayRead,
@@ -60,6 +38,11 @@ function target(
     // A space does not count what it sends.
     acks: isJob && acks,
   });
-  const name = address.kind === "space" ? address.name : space;
-  return { stub: env.SPACE.getByName(name), headers };
+  const response = await env.SPACE.getByName(space).fetch("https://channel/socket", { headers });
+  return response.webSocket ?? socketOf(await response.json<Refusal>());
+}
+
+function socketOf(opened: WebSocketResponse | Refusal) {
+  if (opened instanceof Response) return opened.webSocket;
+  return { code: opened.code, message: opened.detail };
 }
