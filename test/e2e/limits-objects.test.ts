@@ -8,8 +8,8 @@ import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const ASKS = 1_000;
-/** Requests at the same time. */
-const AT_ONCE = 20;
+/** Requests at the same time: as many as one client makes. */
+const AT_ONCE = 4;
 /** The objects that hold the index of all jobs, with three files each, and some slack for the edge's own. */
 const FEW_FILES = 60;
 

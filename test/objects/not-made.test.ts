@@ -195,7 +195,7 @@ describe("a room that nobody has used", () => {
       authorization: `Bearer ${await userToken("curious", { rooms: ["project:*"] })}`,
     };
     const used = freshRoom();
-    await publish(used, "note");
+    await publish(used, "note.added");
     const read = (room: string, what: string) =>
       call("GET", `/api/rooms/${room}/${what}`, undefined, headers).then(({ status }) => status);
     const before = await countObjects();
