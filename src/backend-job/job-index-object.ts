@@ -30,7 +30,7 @@ export class JobIndexObject extends DurableObject<Env> {
     const hasTables = isMigrated(sql);
     this.store = new JobIndexStore(sql, hasTables);
     this.alarms = new EarliestAlarm(ctx.storage);
-    this.waiting = new WaitingJobs({ ctx, sql, onChange: () => this.arm() });
+    this.waiting = new WaitingJobs({ ctx, sql, arm: (at) => this.alarms.arm(at) });
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
       if (!hasTables) await this.takeOver();
@@ -94,7 +94,7 @@ export class JobIndexObject extends DurableObject<Env> {
     this.alarms.forget();
     for (const id of this.waiting.ids) if (this.store.has(id)) this.waiting.announce(id);
     this.waiting.tick(Date.now());
-    this.arm();
+    this.alarms.arm(this.waiting.dueAt());
   }
 
   /** Jobs that an earlier release has made are in no index, but the monitor has a row of each. */
@@ -105,10 +105,6 @@ export class JobIndexObject extends DurableObject<Env> {
       for (const id of page) if (indexNameOf(id) === this.ctx.id.name) this.store.add(id);
       after = page.at(-1) ?? null;
     }
-  }
-
-  private arm(): void {
-    this.alarms.arm(this.waiting.dueAt());
   }
 
   private onSocketGone(socket: WebSocket): void {

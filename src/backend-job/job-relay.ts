@@ -63,7 +63,8 @@ export class JobRelay {
     });
     if (opened !== null && !(opened instanceof WebSocket) && opened.code === NO_SUCH_JOB.code) {
       // It could not be made after all: another one may be.
-      this.resume(waiting);
+      if (this.isOver) closeQuietly(waiting, CLOSE.goingAway.code, "");
+      else this.resume(waiting);
       return;
     }
     closeQuietly(waiting, CLOSE.done.code, "");
@@ -85,7 +86,7 @@ export class JobRelay {
   /** Sends the client's messages here, those that were kept first. */
   private resume(target: WebSocket): void {
     this.target = target;
-    for (const message of this.kept) target.send(message);
+    for (const message of this.kept) sendQuietly(target, message);
     this.kept = [];
     this.keptLength = 0;
   }
@@ -102,8 +103,9 @@ export class JobRelay {
   }
 
   private onClientMessage(message: Message): void {
+    if (this.isOver) return;
     if (this.target) {
-      this.target.send(message);
+      sendQuietly(this.target, message);
       return;
     }
     this.keptLength += typeof message === "string" ? message.length : message.byteLength;
@@ -126,7 +128,7 @@ export class JobRelay {
   }
 
   private send(message: Message): void {
-    if (!this.isOver) this.client.send(message);
+    if (!this.isOver) sendQuietly(this.client, message);
   }
 }
 
@@ -137,6 +139,15 @@ function isResumed(message: Message): boolean {
 }
 
 const connection = z.object({ type: z.literal("connection"), recovered: z.boolean() });
+
+/** A socket that has just closed reports that by an event. */
+function sendQuietly(socket: WebSocket, message: Message): void {
+  try {
+    socket.send(message);
+  } catch {
+    // Its close event follows.
+  }
+}
 
 function discard(socket: WebSocket): void {
   socket.accept();

@@ -9,8 +9,8 @@ import { madeText } from "./made-frame.ts";
 interface WaitingJobsDeps {
   ctx: DurableObjectState;
   sql: Sql;
-  /** Called when something may be due earlier than before. */
-  onChange: () => void;
+  /** Makes the object call `tick` at this time, milliseconds since 1970; `null` does nothing. */
+  arm: (at: number | null) => void;
 }
 
 /** A job that nobody has made yet, and the sockets that wait for it. */
@@ -41,10 +41,12 @@ export class WaitingJobs {
   findOrMake(id: string): WaitingJob {
     const known = this.jobs.get(id);
     if (known) return known;
-    const { ctx, sql, onChange } = this.deps;
+    const { ctx, sql, arm } = this.deps;
     const sockets = new BackendJobSockets(ctx, id);
     const crash = (error: unknown) => ctx.abort(String(error));
     const store = new BackendJobStore(sql);
+    // Of this job alone: with thousands of others, looking at all of them for each frame would take long.
+    const onChange = () => arm(made.handler.dueAt());
     const engine = new BackendJobEngine({ id, sql, store, sockets, crash, onChange });
     const made = { sockets, engine, handler: new BackendJobHandler(id, sockets, engine) };
     this.jobs.set(id, made);
