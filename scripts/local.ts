@@ -28,6 +28,7 @@ export const TOKEN_FILE = join(STATE, "demo-worker-token");
 export const OBJECTS = {
   SPACE: "SpaceObject",
   JOB: "JobObject",
+  JOB_INDEX: "JobIndexObject",
   ROOM: "RoomObject",
   GATEWAY: "GatewayObject",
   MONITOR: "MonitorObject",

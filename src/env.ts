@@ -1,4 +1,5 @@
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
+import type { JobIndexObject } from "./backend-job/job-index-object.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
 import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
@@ -11,6 +12,7 @@ import type { SpaceObject } from "./space/space-object.ts";
 export interface Env {
   SPACE: DurableObjectNamespace<SpaceObject>;
   JOB: DurableObjectNamespace<JobObject>;
+  JOB_INDEX: DurableObjectNamespace<JobIndexObject>;
   ROOM: DurableObjectNamespace<RoomObject>;
   GATEWAY: DurableObjectNamespace<GatewayObject>;
   MONITOR: DurableObjectNamespace<MonitorObject>;

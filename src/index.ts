@@ -1,5 +1,6 @@
 import { app } from "./http/app.ts";
 
+export { JobIndexObject } from "./backend-job/job-index-object.ts";
 export { JobObject } from "./backend-job/job-object.ts";
 export { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 export { GatewayObject } from "./gateway/gateway-object.ts";

@@ -71,12 +71,21 @@ export class BackendJobEngine {
     this.nextEpoch = pending?.attachment.pending?.epoch ?? newEpoch();
   }
 
+  /** The epoch of the job, or of the next one of this id. */
+  get epoch(): string {
+    return this.job?.epoch ?? this.nextEpoch;
+  }
+
+  /** Sets the epoch of the next job of this id. */
+  setNextEpoch(epoch: string): void {
+    this.nextEpoch = epoch;
+  }
+
   /** Loads the job from its rows. */
   load(): void {
     this.job = this.deps.store.read();
     if (!this.job) return;
-    // The object may have stopped after it stored the job and before it looked at the sockets that waited.
-    this.admitPending();
+    // The object may have stopped after it stored the job and before it looked at its sockets.
     this.dropStrangers(this.job, Date.now());
     this.followers.resume(this.job);
   }
@@ -84,10 +93,12 @@ export class BackendJobEngine {
   /**
    * Adds a step to the next batch. The step returns a function that makes the answer; it is called once the
    * batch is stored.
+   *
+   * @param length the length of the message that it comes from, characters
    */
-  enqueue<T>(step: (now: number) => () => T): Promise<T> {
+  enqueue<T>(step: (now: number) => () => T, length: number): Promise<T> {
     this.burst.onArrival(Date.now());
-    return this.inbox.join((now) => ({ answer: step(now) }));
+    return this.inbox.join((now) => ({ answer: step(now) }), length);
   }
 
   /** Runs `callback` once the current batch is stored; must be called inside a batch. */
@@ -179,7 +190,6 @@ export class BackendJobEngine {
     this.events = [];
     this.callbacks = [];
     if (job !== before && job) this.save(job, before === null, events);
-    if (job && before === null) this.admitPending();
     // Before anything is sent: a token may have expired since its socket was opened.
     if (job) this.dropStrangers(job, now);
     for (const callback of callbacks) logErrors(callback);
@@ -201,17 +211,7 @@ export class BackendJobEngine {
     }
   }
 
-  /** Lets the sockets that waited for the job follow it. */
-  private admitPending(): void {
-    const { sockets } = this.deps;
-    for (const socket of sockets.all()) {
-      if (socket.attachment.pending === null) continue;
-      socket.attachment.pending = null;
-      sockets.remember(socket);
-    }
-  }
-
-  /** Closes the sockets that may not read the job, or not any more. */
+  /** Closes the sockets that may not read the job any more. */
   private dropStrangers(job: BackendJob, now: number): void {
     if (job.visibility === "public") return;
     const { sockets } = this.deps;

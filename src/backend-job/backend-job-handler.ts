@@ -1,5 +1,6 @@
 import { TOO_SLOW } from "../channel/flow.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import {
   type BackendClientFrame,
@@ -45,7 +46,7 @@ export class BackendJobHandler {
     return this.engine.enqueue((now) => {
       if (this.sockets.has(socket)) this.onFrame(socket, raw, now);
       return () => undefined;
-    });
+    }, messageLength(raw));
   }
 
   /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */

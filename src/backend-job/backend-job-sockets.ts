@@ -41,7 +41,8 @@ function ownerOf({ publish, relayed, address }: BackendJobAttachment): string | 
 
 /** The sockets of one backend's job. */
 export class BackendJobSockets extends ObjectSockets<BackendJobAttachment> {
-  constructor(ctx: DurableObjectState) {
-    super(ctx, attachment, { readerKind, ownerOf });
+  /** @param tag the tag of these sockets, if the object has those of several jobs */
+  constructor(ctx: DurableObjectState, tag?: string) {
+    super(ctx, attachment, { readerKind, ownerOf, ...(tag === undefined ? {} : { tag }) });
   }
 }

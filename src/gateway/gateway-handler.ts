@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
@@ -116,7 +117,7 @@ export class GatewayHandler {
         this.subscriptions.onAck(client, frame.room, frame.offset);
         return;
       default:
-        await this.inOrder(client, scopeOf(frame), lengthOf(raw), (answered) =>
+        await this.inOrder(client, scopeOf(frame), messageLength(raw), (answered) =>
           this.onOrdered(client, frame, answered),
         );
     }
@@ -274,10 +275,6 @@ export class GatewayHandler {
 function scopeOf(frame: OrderedFrame): FrameScope {
   if (frame.type === "authenticate") return { on: "everything" };
   return { on: "room", room: frame.room, together: frame.type === "publish" };
-}
-
-function lengthOf(raw: string | ArrayBuffer): number {
-  return typeof raw === "string" ? raw.length : raw.byteLength;
 }
 
 const TOO_MUCH_UNANSWERED = "Too many frames are not answered yet: wait for their answers.";

@@ -22,6 +22,7 @@ import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { filterOf, openRoomSocket } from "./room-sockets.ts";
 import { lastFrameOf } from "./stream-end.ts";
+import { limitUnused, noteUsed } from "./unused-rooms.ts";
 
 /** Rooms over HTTP: backends publish events, and clients that may follow a room read its history. */
 export const rooms = new Hono<AppEnv>()
@@ -46,7 +47,8 @@ export const rooms = new Hono<AppEnv>()
   })
   .get("/:room/history", async (c) => {
     const room = roomParam(c);
-    requireSubscribe(await principalOf(c), room);
+    const principal = await principalOf(c);
+    requireSubscribe(principal, room);
     const {
       since: after,
       before: until,
@@ -57,7 +59,9 @@ export const rooms = new Hono<AppEnv>()
     // Whoever names only where to end wants the events just before it.
     const order = named ?? (before !== null && since === null ? "desc" : "asc");
     const options = { before, order, filter: historyFilterOf(c) };
+    limitUnused(principal, room, Date.now());
     const page = await new RoomStub(c.env, room).history(since, limit, options);
+    if (page.epoch !== "") noteUsed(principal, room, Date.now());
     const { last: offset, recovered, end, more, events } = page;
     const epoch = page.epoch || NO_EPOCH;
     const next = formatPosition({ epoch, offset: end });
@@ -69,8 +73,14 @@ export const rooms = new Hono<AppEnv>()
   })
   .get("/:room/presence", async (c) => {
     const room = roomParam(c);
-    requireSubscribe(await principalOf(c), room);
-    const users = await new RoomStub(c.env, room).presence();
+    const principal = await principalOf(c);
+    requireSubscribe(principal, room);
+    limitUnused(principal, room, Date.now());
+    const stub = new RoomStub(c.env, room);
+    const users = await stub.presence();
+    // A room without users may be in use all the same.
+    const isUsed = users.length > 0 || (await stub.history(null, 1)).epoch !== "";
+    if (isUsed) noteUsed(principal, room, Date.now());
     const connections = users.reduce((sum, user) => sum + user.connections, 0);
     return c.json({ room, users, connections });
   })

@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
+import { messageLength } from "../objects/message-length.ts";
 import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
@@ -74,7 +75,7 @@ export class RoomHandler {
         return;
       case "publish":
         await this.order.run(subscriber, this.publishing, 0, (answered) =>
-          this.publish(subscriber, frame, answered),
+          this.publish(subscriber, frame, messageLength(raw), answered),
         );
     }
   }
@@ -133,6 +134,7 @@ export class RoomHandler {
   private async publish(
     subscriber: RoomSocket,
     { event, ref }: Extract<RoomClientFrame, { type: "publish" }>,
+    length: number,
     answered: Promise<unknown>,
   ): Promise<void> {
     const { room } = this;
@@ -143,7 +145,7 @@ export class RoomHandler {
       this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);
       return;
     }
-    const [published] = await this.engine.publish([event]);
+    const [published] = await this.engine.publish([event], length);
     await answered;
     if (!published) return;
     const { id, offset } = published;

@@ -84,7 +84,7 @@ export class RoomObject extends DurableObject<Env> {
       const detail = `Too many events: a user may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
       return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
     }
-    const published = await this.room(room).engine.publish(events);
+    const published = await this.room(room).engine.publish(events, eventsText.length);
     this.arm(this.room(room));
     return published;
   }

@@ -2,7 +2,9 @@ import { ulid } from "ulid";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
+import { FrameAllowance } from "../objects/frame-allowance.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
+import { messageLength } from "../objects/message-length.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -37,6 +39,13 @@ import type { ReadFrame } from "./workers/refused-frames.ts";
 const NO_ANSWER = { answer: () => undefined };
 
 /**
+ * A worker's message of this length, characters, is decoded only when it is handled: of thousands that come at once
+ * each then takes so little time that other requests need not wait for all of them. A longer one may be a batch, and
+ * its number of frames decides whether more are waited for (decision 0006).
+ */
+const DECODED_LATER = 512;
+
+/**
  * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
  * store, and only then send (decision 0006).
  */
@@ -47,6 +56,8 @@ export class SpaceEngine {
   private readonly calls = new BurstDetector();
   /** Arrivals of subscribers' frames. */
   private readonly frames = new BurstDetector(BURST_FRAMES);
+  /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
+  private readonly allowance = new FrameAllowance();
   private readonly inbox: Inbox;
   private readonly limits = new FrameLimits();
   private readonly deferredWrites: DeferredWrites;
@@ -82,22 +93,6 @@ export class SpaceEngine {
     else await this.onSubscriberMessage(connection, raw);
   }
 
-  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
-    const now = Date.now();
-    this.core.leases.renew(worker, now);
-    const couldTakeJobs = worker.reader.room > 0;
-    const isNoFrame = this.core.connections.onHeard(worker, raw);
-    const frames = isNoFrame ? [] : this.parts.workers.decode(worker, raw);
-    const excess = this.limits.count(worker, Math.max(1, frames.length), now);
-    if (excess !== null) {
-      await this.join((at) => this.parts.workers.refuseFlood(worker, excess, at));
-      return;
-    }
-    // The batch hands out the jobs that waited for the worker to read.
-    if (!couldTakeJobs) await this.join(() => undefined);
-    await Promise.all(frames.map((read) => this.onWorkerFrame(worker, read)));
-  }
-
   private async onSubscriberMessage(subscriber: SubscriberConnection, raw: string | ArrayBuffer) {
     const { gate, subscribers } = this.parts;
     const isNoFrame = this.core.connections.onHeard(subscriber, raw);
@@ -113,7 +108,7 @@ export class SpaceEngine {
       );
       return;
     }
-    const length = lengthOf(raw) / messages.length;
+    const length = messageLength(raw) / messages.length;
     await Promise.all(
       messages.map((message) => this.onSubscriberFrame(subscriber, message, length)),
     );
@@ -127,11 +122,43 @@ export class SpaceEngine {
     });
   }
 
-  private onWorkerFrame(worker: WorkerConnection, read: ReadFrame): Promise<void> {
+  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
+    this.core.leases.renew(worker, Date.now());
+    const couldTakeJobs = worker.reader.room > 0;
+    const isNoFrame = this.core.connections.onHeard(worker, raw);
+    const length = messageLength(raw);
+    const isDecodedLater = isNoFrame || length <= DECODED_LATER;
+    const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
+    const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
+    if (excess !== null) {
+      await this.join((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      return;
+    }
+    const handled = isDecodedLater
+      ? [isNoFrame ? null : () => this.parts.workers.decode(worker, raw)]
+      : frames.map((read) => () => [read]);
+    await Promise.all([
+      // The batch hands out the jobs that waited for the worker to read.
+      couldTakeJobs ? null : this.join(() => undefined),
+      ...handled.map(
+        (read) => read && this.joinWorkerFrames(read, worker, length / handled.length),
+      ),
+    ]);
+  }
+
+  /** @param read returns the frames; called only when it is their turn */
+  private joinWorkerFrames(
+    read: () => ReadFrame[],
+    worker: WorkerConnection,
+    length: number,
+  ): Promise<void> {
+    this.allowance.onFrame(Date.now());
     return this.inbox.join((now) => {
-      this.parts.workers.onFrame(worker, read, now);
+      for (const frame of read()) {
+        this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
+      }
       return NO_ANSWER;
-    });
+    }, length);
   }
 
   private onSubscriberFrame(
@@ -148,15 +175,17 @@ export class SpaceEngine {
     return gate.pass(connection, frame, (refusal) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.onArrival(Date.now());
+      if (!isSubmit(message)) this.allowance.onFrame(Date.now());
       return this.inbox.join((now) => {
         this.parts.subscribers.onFrame(connection, message, refusal, now);
         return NO_ANSWER;
-      });
+      }, length);
     });
   }
 
   private isBurst(now: number): boolean {
     const running = this.core.jobs.runningJobs().length;
+    if (this.allowance.isExceeded) return true;
     return this.frames.isBurst(running, now) || this.calls.isBurst(running, now);
   }
 
@@ -339,7 +368,7 @@ export class SpaceEngine {
     try {
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
-      this.parts.dispatcher.dispatch(now);
+      this.allowance.grant(this.parts.dispatcher.dispatch(now));
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
       // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
       // aborts. Until that is on disk, it holds back whatever is sent.
@@ -396,8 +425,4 @@ export class SpaceEngine {
     store.extendQueueTimeouts(awayMs);
     spaces.addAway(awayMs);
   }
-}
-
-function lengthOf(raw: string | ArrayBuffer): number {
-  return typeof raw === "string" ? raw.length : raw.byteLength;
 }

@@ -23,8 +23,8 @@ export class WorkerDispatch {
     this.runIfOpen = runIfOpen;
   }
 
-  /** Hands waiting jobs to workers with free slots. */
-  dispatch(now: number): void {
+  /** Hands waiting jobs to workers with free slots; returns how many. */
+  dispatch(now: number): number {
     const { dispatched, isCut } = this.core.jobs.dispatch(servingWorkers(this.core), now);
     if (isCut) this.goOnSoon();
     for (const job of dispatched) {
@@ -36,6 +36,7 @@ export class WorkerDispatch {
       const heldUp = whileInputArrives(job);
       if (heldUp !== null) this.core.jobs.apply(job.ulid, { type: "hold_up", heldUp }, now);
     }
+    return dispatched.length;
   }
 
   /** Applies a command to a job, then performs its effects. */
