@@ -189,11 +189,34 @@ export class RoomSubscription {
   private async missedBy(client: Client, since: Position): Promise<RoomLog> {
     const { logEnd } = this;
     if (logEnd !== null && logEnd.epoch === since.epoch && logEnd.offset === since.offset) {
-      return { epoch: since.epoch, last: since.offset, recovered: true, events: [] };
+      return { epoch: since.epoch, last: since.offset, recovered: true, more: false, events: [] };
     }
-    const missed = await this.deps.calls().read(since);
-    this.deps.pace.charge(client, lengthOf(missed.events));
-    return missed;
+    const { pace } = this.deps;
+    return this.readAfter(since, Number.POSITIVE_INFINITY, (bytes) => pace.enter(client, bytes));
+  }
+
+  /**
+   * Reads the room's events after a position, at least up to the offset `to`. If it loses some meanwhile, the result
+   * says so.
+   *
+   * @param onPiece called for each piece; the next one is read when it has resolved
+   */
+  private async readAfter(
+    since: Position,
+    to: number,
+    onPiece: (bytes: number) => Promise<void> | null = () => null,
+  ): Promise<RoomLog> {
+    const events: Relayed[] = [];
+    for (let from = since; ; ) {
+      const piece = await this.deps.calls().read(from);
+      events.push(...piece.events);
+      await onPiece(lengthOf(piece.events));
+      const last = events.at(-1);
+      if (!piece.recovered || !piece.more || last === undefined || last.offset >= to) {
+        return { ...piece, events };
+      }
+      from = { epoch: piece.epoch, offset: last.offset };
+    }
   }
 
   private start(
@@ -241,7 +264,7 @@ export class RoomSubscription {
   private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, events } = await this.deps.calls().read(logEnd);
+    const { recovered, epoch, events } = await this.readAfter(logEnd, to);
     const missing = events.filter(({ offset }) => offset <= to);
     if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
     else this.restart({ epoch, offset: to });

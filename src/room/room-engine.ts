@@ -98,13 +98,15 @@ export class RoomEngine {
     });
   }
 
-  /** The events after `since`. If some of them are no longer stored, starts with the oldest. */
+  /** The first events after `since`, as many as fit into a page. If some are no longer stored, starts with the oldest. */
   read(since: Position | null): RoomLog {
     const { epoch, range } = this.logState;
     const recovery = recover(since, { epoch, ...range });
     const after = recovery.recovered ? recovery.after : range.first - 1;
-    const events = (this.store?.after(after) ?? []).map((event) => this.relayedOf(event));
-    return { epoch, last: range.last, recovered: recovery.recovered, events };
+    const stored = this.store?.firstAfter(after, LIMITS.historyBytes) ?? [];
+    const more = (stored.at(-1)?.offset ?? range.last) < range.last;
+    const events = stored.map((event) => this.relayedOf(event));
+    return { epoch, last: range.last, recovered: recovery.recovered, more, events };
   }
 
   /** A page of the events that are stored. */

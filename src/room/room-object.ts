@@ -68,7 +68,7 @@ export class RoomObject extends DurableObject<Env> {
     return published;
   }
 
-  /** All of the room's events after a position. */
+  /** The first of the room's events after a position. */
   async read(room: string, since: Position): Promise<RoomLog> {
     return this.room(room).engine.read(since);
   }
