@@ -8,6 +8,7 @@ import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
 import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
+import { type RangeToRead, readInPieces } from "./room-pieces.ts";
 import { RoomUsers } from "./room-users.ts";
 
 /** The calls that a gateway makes to a room. */
@@ -192,31 +193,11 @@ export class RoomSubscription {
       return { epoch: since.epoch, last: since.offset, recovered: true, more: false, events: [] };
     }
     const { pace } = this.deps;
-    return this.readAfter(since, Number.POSITIVE_INFINITY, (bytes) => pace.enter(client, bytes));
+    return this.read(since, Number.POSITIVE_INFINITY, (bytes) => pace.enter(client, bytes));
   }
 
-  /**
-   * Reads the room's events after a position, at least up to the offset `to`. If it loses some meanwhile, the result
-   * says so.
-   *
-   * @param onPiece called for each piece; the next one is read when it has resolved
-   */
-  private async readAfter(
-    since: Position,
-    to: number,
-    onPiece: (bytes: number) => Promise<void> | null = () => null,
-  ): Promise<RoomLog> {
-    const events: Relayed[] = [];
-    for (let from = since; ; ) {
-      const piece = await this.deps.calls().read(from);
-      events.push(...piece.events);
-      await onPiece(lengthOf(piece.events));
-      const last = events.at(-1);
-      if (!piece.recovered || !piece.more || last === undefined || last.offset >= to) {
-        return { ...piece, events };
-      }
-      from = { epoch: piece.epoch, offset: last.offset };
-    }
+  private read(...range: RangeToRead): Promise<RoomLog> {
+    return readInPieces((from) => this.deps.calls().read(from), ...range);
   }
 
   private start(
@@ -264,7 +245,7 @@ export class RoomSubscription {
   private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, events } = await this.readAfter(logEnd, to);
+    const { recovered, epoch, events } = await this.read(logEnd, to);
     const missing = events.filter(({ offset }) => offset <= to);
     if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
     else this.restart({ epoch, offset: to });
@@ -338,11 +319,6 @@ export class RoomSubscription {
     this.deps.storeLogEnd(logEnd);
     return logEnd;
   }
-}
-
-/** The length of events together, characters. */
-function lengthOf(events: readonly Relayed[]): number {
-  return events.reduce((sum, { text }) => sum + text.length, 0);
 }
 
 /** Parsed events: the same event is matched against many filters, but parsed once. */

@@ -153,6 +153,13 @@ export class RoomEngine {
     return this.deps.members.gateways();
   }
 
+  /** About how many bytes of events a socket is sent that opens with this position. */
+  catchUpBytes(since: Position | null): number {
+    const { epoch, range } = this.logState;
+    const recovery = recover(since, { epoch, ...range });
+    return recovery.recovered ? (this.store?.bytesAfter(recovery.after) ?? 0) : 0;
+  }
+
   /** Sends a new socket its first frames: its position and the events it missed. */
   open(subscriber: RoomSocket, since: Position | null): void {
     const { epoch, last } = this.logEnd;

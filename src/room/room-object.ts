@@ -4,6 +4,7 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
@@ -28,7 +29,7 @@ import { isShared } from "./host.ts";
 import { isDeparture } from "./presence-grace.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
-import { roomNameOf } from "./room-sockets.ts";
+import { type RoomSocket, roomNameOf } from "./room-sockets.ts";
 import { SweepSchedule } from "./sweep-schedule.ts";
 
 /** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
@@ -43,6 +44,8 @@ export class RoomObject extends DurableObject<Env> {
   private readonly sweeps: SweepSchedule;
   private readonly sql: Sql;
   private readonly stores: RoomStores;
+  /** Spreads over turns what sockets are sent when they open. */
+  private readonly openings = new CatchUpPace<RoomSocket>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -112,6 +115,9 @@ export class RoomObject extends DurableObject<Env> {
     const { principal, filter, presence, batch, acks, since } = asked;
     if (!principal) return new Response(null, { status: 401 });
     const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
+    const position = parsePosition(since);
+    await this.openings.takeTurn(this.room(name).engine.catchUpBytes(position));
+    // Only now: an idle room may have been forgotten meanwhile.
     const room = this.room(name);
     const { 0: client, 1: server } = new WebSocketPair();
     const subscriber = room.sockets.accept(server, {
@@ -125,7 +131,7 @@ export class RoomObject extends DurableObject<Env> {
       noticed: false,
       malformed: 0,
     });
-    room.engine.open(subscriber, parsePosition(since));
+    room.engine.open(subscriber, position);
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
     const headers = protocolHeader(request);

@@ -161,6 +161,12 @@ export class SpaceEngine {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
+  /** Resolves in a turn that has room for what the socket of a job is sent when it opens. */
+  async turnToOpen(jobUlid: string | null, since: Position | null): Promise<void> {
+    if (jobUlid === null) return;
+    await this.parts.pace.takeTurn(this.parts.followers.catchUpBytes(jobUlid, since));
+  }
+
   /** Accepts a subscriber's socket and sends its first frames; `false` if it asks for a job that does not exist. */
   openSubscriber(socket: WebSocket, subscriber: NewSubscriber, since: Position | null): boolean {
     const { jobUlid } = subscriber;

@@ -213,6 +213,10 @@ export class SpaceObject extends DurableObject<Env> {
       engine.openWorker(server, { id, origin, tokenId, batch });
     } else {
       const since = parsePosition(socket.since);
+      await engine.turnToOpen(socket.jobUlid, since);
+      if (this.engine !== engine) {
+        return Response.json(noSuchSpace(this.ctx.id.name ?? ""), { status: 404 });
+      }
       const opened = engine.openSubscriber(server, newSubscriber(id, socket), since);
       if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
     }

@@ -72,6 +72,7 @@ export function connectSpaceParts(
   return {
     core,
     gate,
+    pace,
     followers,
     status,
     report,
