@@ -232,6 +232,12 @@ export class SpaceEngine {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
+  /** Resolves in a turn that has room for what the socket of a job is sent when it opens. */
+  async turnToOpen(jobUlid: string | null, since: Position | null): Promise<void> {
+    if (jobUlid === null) return;
+    await this.parts.pace.takeTurn(this.parts.followers.catchUpBytes(jobUlid, since));
+  }
+
   /** Accepts a subscriber's socket and sends its first frames, or returns why it is refused. */
   openSubscriber(
     socket: WebSocket,
