@@ -80,7 +80,7 @@ export class SpaceEngine {
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (isWorker(connection)) {
       this.core.leases.renew(connection, Date.now());
-      if (!isPingText(raw)) await this.onWorkerMessage(connection, raw);
+      if (!isPingText(raw)) this.onWorkerMessage(connection, raw);
     } else if (!isPingText(raw)) {
       const frames = this.parts.subscribers.decode(connection, raw);
       const length = messageLength(raw) / frames.length;
@@ -90,30 +90,25 @@ export class SpaceEngine {
     }
   }
 
-  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
+  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
     const length = messageLength(raw);
     if (length <= DECODED_LATER) {
-      await this.onWorkerFrames(() => this.parts.workers.decode(worker, raw), worker, length);
+      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
       return;
     }
     const frames = this.parts.workers.decode(worker, raw);
-    await Promise.all(
-      frames.map((read) => this.onWorkerFrames(() => [read], worker, length / frames.length)),
-    );
+    for (const frame of frames) {
+      this.addWorkerFrames(worker, () => [frame], length / frames.length);
+    }
   }
 
   /** @param read returns the frames; called only when it is their turn */
-  private onWorkerFrames(
-    read: () => ReadFrame[],
-    worker: WorkerConnection,
-    length: number,
-  ): Promise<void> {
+  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
     this.allowance.onFrame(Date.now());
-    return this.inbox.join((now) => {
+    this.inbox.add((now) => {
       for (const frame of read()) {
         this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
       }
-      return NO_ANSWER;
     }, length);
   }
 
