@@ -89,7 +89,7 @@ export class SpaceEngine {
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
     if (this.limits.hasRefused(connection)) return;
-    if (isWorker(connection)) await this.onWorkerMessage(connection, raw);
+    if (isWorker(connection)) this.onWorkerMessage(connection, raw);
     else await this.onSubscriberMessage(connection, raw);
   }
 
@@ -122,7 +122,7 @@ export class SpaceEngine {
     });
   }
 
-  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
+  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
     this.core.leases.renew(worker, Date.now());
     const couldTakeJobs = worker.reader.room > 0;
     const isNoFrame = this.core.connections.onHeard(worker, raw);
@@ -131,33 +131,28 @@ export class SpaceEngine {
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
     if (excess !== null) {
-      await this.join((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      this.inbox.add((at) => this.parts.workers.refuseFlood(worker, excess, at), 0);
       return;
     }
-    const handled = isDecodedLater
-      ? [isNoFrame ? null : () => this.parts.workers.decode(worker, raw)]
-      : frames.map((read) => () => [read]);
-    await Promise.all([
-      // The batch hands out the jobs that waited for the worker to read.
-      couldTakeJobs ? null : this.join(() => undefined),
-      ...handled.map(
-        (read) => read && this.joinWorkerFrames(read, worker, length / handled.length),
-      ),
-    ]);
+    // The batch hands out the jobs that waited for the worker to read.
+    if (!couldTakeJobs) this.inbox.add(() => undefined, 0);
+    if (isNoFrame) return;
+    if (isDecodedLater) {
+      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
+      return;
+    }
+    for (const frame of frames) {
+      this.addWorkerFrames(worker, () => [frame], length / frames.length);
+    }
   }
 
   /** @param read returns the frames; called only when it is their turn */
-  private joinWorkerFrames(
-    read: () => ReadFrame[],
-    worker: WorkerConnection,
-    length: number,
-  ): Promise<void> {
+  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
     this.allowance.onFrame(Date.now());
-    return this.inbox.join((now) => {
+    this.inbox.add((now) => {
       for (const frame of read()) {
         this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
       }
-      return NO_ANSWER;
     }, length);
   }
 
