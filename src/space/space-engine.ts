@@ -75,7 +75,10 @@ export class SpaceEngine {
 
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (this.limits.hasRefused(connection)) return;
+    if (this.limits.hasRefused(connection)) {
+      this.core.connections.ignore();
+      return;
+    }
     if (isWorker(connection)) await this.onWorkerMessage(connection, raw);
     else await this.onSubscriberMessage(connection, raw);
   }
@@ -88,7 +91,8 @@ export class SpaceEngine {
     const frames = isNoFrame ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), now);
     if (excess !== null) {
-      await this.join((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      // At once: as long as it sends on, a timer may not come.
+      this.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
       return;
     }
     // The batch hands out the jobs that waited for the worker to read.
@@ -106,8 +110,8 @@ export class SpaceEngine {
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
-      await gate.pass(subscriber, 0, () =>
-        this.join((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      await gate.pass(subscriber, 0, async () =>
+        this.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
       );
       return;
     }
