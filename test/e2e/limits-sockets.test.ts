@@ -15,7 +15,7 @@ const PIECE = "x".repeat(250_000);
 const PIECES = 84;
 const SOCKETS = 15;
 /** Between two pieces: the attack is that nobody reads them, not how many come. */
-const PIECE_MS = 50;
+const PIECE_MS = 150;
 /** Messages of 5,000 frames, and the pause between two. */
 const FLOODS = 20;
 const FLOOD_MS = 100;
