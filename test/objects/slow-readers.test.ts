@@ -153,17 +153,6 @@ describe("a client that doesn't read", () => {
     await reading;
   });
 
-  it("is not one that had no time to answer (C18)", async () => {
-    const { id, attempt, worker } = await runningJob();
-    const reader = await TestSocket.open(`/ws/${id}`);
-    await reader.next("progress");
-    for (let n = 0; n < TOO_MANY_PIECES; n += 1)
-      worker.send({ type: "output", job_id: id, attempt, delta: PIECE });
-    worker.send({ type: "result", job_id: id, attempt, output: 1 });
-    const frames = await readOn(reader, (frame) => "result" in frame);
-    expect(frames.filter(({ type }) => type === "output")).toHaveLength(TOO_MANY_PIECES);
-  });
-
   it("goes on from its position when it comes back (C8)", async () => {
     const id = await makeJob();
     const silent = await followCaughtUp(id);
