@@ -170,7 +170,10 @@ export class RoomObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
-    if (!room || !subscriber) return;
+    if (!room || !subscriber) {
+      room?.sockets.ignore();
+      return;
+    }
     await room.handler.onMessage(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));

@@ -88,7 +88,10 @@ export class SpaceEngine {
 
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (this.limits.hasRefused(connection)) return;
+    if (this.limits.hasRefused(connection)) {
+      this.core.connections.ignore();
+      return;
+    }
     if (isWorker(connection)) this.onWorkerMessage(connection, raw);
     else await this.onSubscriberMessage(connection, raw);
   }
@@ -103,8 +106,8 @@ export class SpaceEngine {
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
-      await gate.pass(subscriber, NOTHING, () =>
-        this.join((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      await gate.pass(subscriber, NOTHING, async () =>
+        this.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
       );
       return;
     }
@@ -131,7 +134,8 @@ export class SpaceEngine {
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
     if (excess !== null) {
-      this.inbox.add((at) => this.parts.workers.refuseFlood(worker, excess, at), 0);
+      // At once: as long as it sends on, a timer may not come.
+      this.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
       return;
     }
     // The batch hands out the jobs that waited for the worker to read.

@@ -269,6 +269,7 @@ export class SpaceObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const connection = this.connections.of(socket);
     if (connection) await this.engine?.onMessage(connection, message);
+    else this.connections.ignore();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
