@@ -2,6 +2,7 @@ import { z } from "zod";
 import { throttled, throttledAs } from "../channel/throttle.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { type SignsOfLife, signsOfLife } from "../objects/silent-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -65,6 +66,7 @@ const subscriberAttachment = z.object({
   malformed: z.number(),
   /** Only for single-job sockets; `null` means unthrottled. */
   throttled: throttled.nullable().default(null),
+  ...signsOfLife,
 });
 
 const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAttachment]);
@@ -72,7 +74,10 @@ const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAtt
 export type WorkerAttachment = z.infer<typeof workerAttachment>;
 export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 /** A subscriber before its first frame. */
-export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
+export type NewSubscriber = Omit<
+  SubscriberAttachment,
+  "kind" | "follows" | "muted" | "malformed" | keyof SignsOfLife
+>;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
   const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks } = request;

@@ -163,6 +163,9 @@ export class SpaceEngine {
       follows: [],
       muted: [],
       malformed: 0,
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
     });
     this.deps.onChange();
     if (job === null) {
@@ -216,6 +219,7 @@ export class SpaceEngine {
     for (const { job, effects } of this.core.jobs.tick(now))
       this.parts.dispatcher.perform(job, effects);
     this.parts.workers.tick(now);
+    this.parts.subscribers.tick(now);
   }
 
   /** Erases finished jobs that are due. */
