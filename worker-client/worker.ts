@@ -1,3 +1,4 @@
+import { transferMs } from "../src/protocol/announcement.ts";
 import type { Decoded } from "../src/protocol/codec.ts";
 import type { WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import { DrainTimer } from "./drain-timer.ts";
@@ -196,8 +197,7 @@ export class RemoteWorker {
       onOpen: (edgeTime) => {
         if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
         this.#wake({ type: "opened" });
-        const why = "the edge took too long to register this worker";
-        this.#setTimer(HANDSHAKE_MS, { type: "unusable", why });
+        this.#awaitRegistration(HANDSHAKE_MS);
       },
       onMessage: (data) => this.#onMessage(data),
       onError: ({ code, message }) =>
@@ -207,6 +207,10 @@ export class RemoteWorker {
         this.#wake({ type: "closed", close, waits: this.#options.waitForPlace ?? false });
       },
     });
+  }
+
+  #awaitRegistration(ms: number): void {
+    this.#setTimer(ms, { type: "unusable", why: "the edge took too long to register this worker" });
   }
 
   #disconnect(): void {
@@ -219,7 +223,7 @@ export class RemoteWorker {
 
   #register(): void {
     const { name, version, capabilities, concurrency } = this.#options;
-    this.#send({
+    const text = JSON.stringify({
       type: "register",
       worker_id: this.id,
       name,
@@ -227,7 +231,10 @@ export class RemoteWorker {
       concurrency: concurrency ?? 1,
       capabilities,
       resume: this.#jobs.resumable,
-    });
+    } satisfies WorkerFrameInput);
+    this.#link?.send(text);
+    // With many attempts it is large, and takes its time on a slow link.
+    this.#awaitRegistration(HANDSHAKE_MS + transferMs(Buffer.byteLength(text)));
   }
 
   #resume(hello: HelloFrame, registered: RegisteredFrame): void {

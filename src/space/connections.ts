@@ -20,7 +20,8 @@ const workerAttachment = z.object({
   /** The origin under which the worker reaches the edge; the addresses of files begin with it. */
   origin: z.string(),
   state: z.discriminatedUnion("phase", [
-    z.object({ phase: z.literal("new") }),
+    /** `isAnnounced`: a large \`register\` is under way, so that its time began later. */
+    z.object({ phase: z.literal("new"), isAnnounced: z.boolean().default(false) }),
     z.object({
       phase: z.enum(["ready", "draining"]),
       workerId: z.string(),

@@ -135,7 +135,7 @@ export class SpaceEngine {
       kind: "worker",
       ...request,
       openedAt,
-      state: { phase: "new" },
+      state: { phase: "new", isAnnounced: false },
     });
     this.runNow(() => {
       this.parts.workers.sendHello(worker);
