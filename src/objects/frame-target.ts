@@ -1,4 +1,4 @@
-import { announcementOf } from "../protocol/announcement.ts";
+import { announcementOf, isUnannounced } from "../protocol/announcement.ts";
 import { inBatches } from "../protocol/batches.ts";
 
 /** A socket, and whether its client reads batches (decisions 0023 and 0029). */
@@ -11,22 +11,29 @@ export interface FrameTarget {
 /** Sends frames that are already JSON texts. If the socket is closed, nothing is sent and nothing thrown. */
 export function sendFrames({ socket, batch }: FrameTarget, texts: readonly string[]): void {
   try {
-    const messages = batch && texts.length > 1 ? batchesOf(texts) : texts;
-    for (const message of messages) {
-      const announcement = announcementOf(message);
-      if (announcement !== null) socket.send(announcement);
-      socket.send(message);
-    }
+    for (const message of messagesOf(texts, batch)) socket.send(message);
   } catch {
     // The socket is closed: its close event follows, and the handler of that event cleans up.
   }
 }
 
-/** Batches already built. The same array of frames goes to many sockets, and is put together once for all. */
-const known = new WeakMap<readonly string[], string[]>();
+/** Messages already built. The same array of frames goes to many sockets, and is put together once for all. */
+const batched = new WeakMap<readonly string[], string[]>();
+const unbatched = new WeakMap<readonly string[], string[]>();
 
-function batchesOf(texts: readonly string[]): string[] {
-  const batches = known.get(texts) ?? inBatches(texts);
-  known.set(texts, batches);
-  return batches;
+/** The messages for frames, large ones with their announcements (decision 0046). */
+function messagesOf(texts: readonly string[], batch: boolean): readonly string[] {
+  const isBatch = batch && texts.length > 1;
+  if (!isBatch && texts.every(isUnannounced)) return texts;
+  const known = isBatch ? batched : unbatched;
+  const messages = known.get(texts) ?? announced(isBatch ? inBatches(texts) : texts);
+  known.set(texts, messages);
+  return messages;
+}
+
+function announced(messages: readonly string[]): string[] {
+  return messages.flatMap((message) => {
+    const announcement = announcementOf(message);
+    return announcement === null ? [message] : [announcement, message];
+  });
 }
