@@ -102,7 +102,7 @@ async function durationsOf(tests: Set<string>): Promise<Map<string, number>> {
 }
 
 async function tryMutant(mutant: Mutant, tests: string[], usualMs: number): Promise<Planted> {
-  const original = readFileSync(path.join(root, mutant.file), "utf8");
+  const original = readFileSync(path.join(copy, mutant.file), "utf8");
   const target = path.join(copy, mutant.file);
   writeFileSync(target, plant(original, mutant));
   try {
@@ -161,7 +161,7 @@ function save(place: string, planted: Planted[]): void {
 async function sample(place: string): Promise<Mutant[]> {
   const files = statSync(place).isDirectory() ? globSync(`${place}/**/*.{ts,tsx}`).sort() : [place];
   const all = await Promise.all(
-    files.map((file) => mutantsOf(file, readFileSync(path.join(root, file), "utf8"))),
+    files.map((file) => mutantsOf(file, readFileSync(path.join(copy, file), "utf8"))),
   );
   const faults = all.flat();
   const length = Math.min(Number(options.count), faults.length);
