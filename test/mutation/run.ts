@@ -54,6 +54,8 @@ const nodeTests = globSync("test/**/*.test.ts", {
   cwd: copy,
   exclude: ["test/objects/**", "test/e2e/**"],
 }).sort();
+/** The file that had a fault in the last run, which Vitest has to read again. */
+let hadFault: string | null = null;
 const testsReaching = await reach(copy, nodeTests);
 for (const place of places) await runPlace(place);
 process.exit(0);
@@ -93,7 +95,7 @@ async function durationsOf(tests: Set<string>): Promise<Map<string, number>> {
   const durations = new Map<string, number>();
   const patienceMs = Number(options.patience) * 1000;
   for (const test of tests) {
-    const reply = await session.run({ changed: null, tests: [test] }, 10 * patienceMs);
+    const reply = await runTests([test], null, 10 * patienceMs);
     const passes = reply !== null && reply.noticedBy === null && reply.ranTests > 0;
     if (passes && reply.durationMs <= patienceMs) durations.set(test, reply.durationMs);
     else console.log(`left out, it ${passes ? "takes too long" : "doesn't pass"}: ${test}`);
@@ -101,12 +103,19 @@ async function durationsOf(tests: Set<string>): Promise<Map<string, number>> {
   return durations;
 }
 
+/** @param hasFault the file in which a fault is planted now */
+function runTests(tests: string[], hasFault: string | null, timeoutMs: number) {
+  const changed = [hadFault, hasFault].filter((file) => file !== null);
+  hadFault = hasFault;
+  return session.run({ changed, tests }, timeoutMs);
+}
+
 async function tryMutant(mutant: Mutant, tests: string[], usualMs: number): Promise<Planted> {
   const original = readFileSync(path.join(copy, mutant.file), "utf8");
   const target = path.join(copy, mutant.file);
   writeFileSync(target, plant(original, mutant));
   try {
-    const reply = await session.run({ changed: mutant.file, tests }, 3 * usualMs + 30_000);
+    const reply = await runTests(tests, mutant.file, 3 * usualMs + 30_000);
     let outcome: Outcome = reply === null ? "found by its time" : "found";
     if (reply?.noticedBy === null) outcome = passesTypes() ? "survived" : "found by types";
     return { ...describe(mutant, original), outcome, noticedBy: reply?.noticedBy ?? null };

@@ -25,7 +25,7 @@ await vitest.standalone();
 await vitest.globTestSpecifications();
 
 process.on("message", async ({ changed, tests }: RunRequest) => {
-  if (changed !== null) vitest.invalidateFile(path.join(root, changed));
+  for (const file of changed) vitest.invalidateFile(path.join(root, file));
   // `bail` counts what failed in earlier runs as well.
   vitest.state.idMap.clear();
   vitest.state.filesMap.clear();

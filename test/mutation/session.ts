@@ -5,8 +5,8 @@ import process from "node:process";
 import { setTimeout as after } from "node:timers/promises";
 
 export interface RunRequest {
-  /** The file that is not as it was in the run before. */
-  changed: string | null;
+  /** The files that are not as they were in the run before. */
+  changed: string[];
   tests: string[];
 }
 
