@@ -88,6 +88,8 @@ describe("the estimated wait", () => {
     // After ten seconds it said that ten more remain, and that it was a quarter done: it ends after 20 or 40.
     const said = { agoS: 40, remainingS: 10, progress: 25 };
     expect(estimatedWait([worker(attempt(50, said))], 0, null)).toBe(5);
+    expect(estimatedWait([worker(attempt(30, said))], 0, null)).toBe(10);
+    expect(estimatedWait([worker(attempt(15, { ...said, agoS: 5 }))], 0, null)).toBe(5);
   });
 
   it("of many jobs is found at once", () => {
