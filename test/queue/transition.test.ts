@@ -83,6 +83,17 @@ describe("a late frame", () => {
     expect(resumed).toMatchObject({ generation: 2, detachedAt: null, attempts: 1 });
   });
 
+  it("is stale as well if it comes over a newer connection that has not resumed the attempt (W22)", () => {
+    const fence = { ...FENCE, generation: 2 };
+    const result = { type: "result", fence, output: 1, metrics: null } as const;
+    for (const command of [{ ...PROGRESS, fence }, { ...RETRYABLE, fence }, result]) {
+      expect(transition(runningJob(), command, START).kind).toBe("stale");
+    }
+    expect(transition(runningJob(), { type: "resume", fence }, START).kind).toBe("applied");
+    const before = { ...FENCE, generation: 0 };
+    expect(transition(runningJob(), { type: "resume", fence: before }, START).kind).toBe("stale");
+  });
+
   it("that reports another end than the stored one is stale (W22)", () => {
     const failed = applied(runningJob(), FAIL).job;
     const result: Command = { type: "result", fence: FENCE, output: 1, metrics: null };
@@ -168,6 +179,29 @@ describe("a worker that drops", () => {
     const back = applied(gone, { type: "resume", fence }, 14).job;
     expect(transition(back, TICK, START + 23_999).kind).toBe("unchanged");
     expect(applied(back, TICK, 24).job).toMatchObject({ error: { code: "timeout" } });
+  });
+});
+
+describe("what an attempt reports", () => {
+  it("are the next events of the job's log, with the time and the attempt (C14)", () => {
+    const output: Command = { type: "output", fence: FENCE, delta: "a" };
+    const running = runningJob();
+    const first = transition(running, PROGRESS, START + 1);
+    if (first.kind !== "applied") throw new Error(first.kind);
+    const second = transition(first.job, output, START + 2);
+    const at = (ms: number) => ({ at: START + ms, attempt: 1, offset: running.offset + ms });
+    expect(first.log).toEqual([
+      { kind: "progress", ...at(1), progress: 50, message: null, estimatedRemaining: null },
+    ]);
+    expect(second).toMatchObject({
+      kind: "applied",
+      log: [{ kind: "output", ...at(2), delta: "a" }],
+      job: {
+        offset: running.offset + 2,
+        updatedAt: START + 2,
+        live: { progress: 50, outputs: 1, lastFrameAt: START + 2, reportedAt: START + 1 },
+      },
+    });
   });
 });
 
