@@ -66,6 +66,34 @@ describe("an attempt that fails", () => {
   });
 });
 
+describe("the wait of a job that is queued again", () => {
+  /** Milliseconds until it may be dispatched again, each time that an attempt ends so. */
+  function waitsAfter(end: (attempt: number) => Command, attempts: number): number[] {
+    let job: Job = queuedJob({ maxAttempts: attempts + 1 });
+    return Array.from({ length: attempts }, (_, index) => {
+      const running = applied(job, dispatchOver(1)).job;
+      job = applied(running, end(index + 1), 100).job;
+      if (job.status !== "queued") throw new Error(`the job is ${job.status}`);
+      expect(job.queuedAt).toBe(START + 100_000);
+      return job.availableAt - job.queuedAt;
+    });
+  }
+
+  it("doubles with every attempt that fails, up to half a minute", () => {
+    const fail = (attempt: number) => ({ ...RETRYABLE, fence: { ...FENCE, attempt } });
+    expect(waitsAfter(fail, 7)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    expect(waitsAfter(fail, 40).at(-1)).toBe(30_000);
+  });
+
+  it("is a second whenever a worker sends it back, and nothing when a worker is lost", () => {
+    const reject = (attempt: number): Command => {
+      return { type: "reject", fence: { ...FENCE, attempt }, reason: "no room" };
+    };
+    expect(waitsAfter(reject, 3)).toEqual([1_000, 1_000, 1_000]);
+    expect(waitsAfter(() => ({ type: "lose", reason: "It left." }), 3)).toEqual([0, 0, 0]);
+  });
+});
+
 describe("a late frame", () => {
   it("of a job that was queued again is stale (W22)", () => {
     const job = applied(runningJob(), RETRYABLE).job;
