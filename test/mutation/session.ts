@@ -11,8 +11,8 @@ export interface RunRequest {
 }
 
 export interface RunReply {
-  ranTests: number;
-  durationMs: number;
+  /** How long the tests of each file took that passed, milliseconds. */
+  durations: Record<string, number>;
   /** The first test that failed; `null` if all passed. */
   noticedBy: string | null;
 }
