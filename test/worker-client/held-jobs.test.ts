@@ -214,6 +214,44 @@ describe("what a handler reports", () => {
   });
 });
 
+describe("what can't be sent", () => {
+  test.each([
+    ["50", '"50"'],
+    [null, "null"],
+    [Number.NaN, "NaN"],
+    [undefined, "undefined"],
+  ])("is a progress of %j: the handler is told so", (percent, shown) => {
+    const { receive, one } = start();
+    receive(1);
+    expect(() => one(1).job.progress(percent as number)).toThrow(
+      `Progress must be a number from 0 to 100, not ${shown}.`,
+    );
+  });
+
+  test("is a piece of output larger than a frame: it ends the attempt, whose handler is told so and aborted", async () => {
+    const { jobs, receive, one, frames } = start({ holdsAborted: true });
+    receive(1);
+    await frames();
+    const { job } = one(1);
+    expect(() => job.output({ data: "x".repeat(MAX_FRAME) })).toThrow("A piece of output makes");
+    expect(await frames()).toMatchObject([{ type: "fail", ...refOf(1), retryable: false }]);
+    expect(job.signal.reason).toMatchObject({ why: "failed" });
+    expect(jobs.counts.held).toBe(1);
+  });
+});
+
+describe("a worker that is stopped", () => {
+  test("aborts all its handlers, and sends nothing of what they return then", async () => {
+    const { jobs, receive, one, frames } = start({ concurrency: 2 });
+    receive(1, 2);
+    await frames();
+    jobs.stop();
+    for (const n of [1, 2]) expect(one(n).job.signal.reason).toMatchObject({ why: "stopped" });
+    expect(await frames()).toEqual([]);
+    expect(jobs.counts.held).toBe(2);
+  });
+});
+
 describe("a cancel", () => {
   test("of an attempt that has ended changes nothing: its end is on the way (W23)", async () => {
     const { jobs, receive, end, frames } = start();
