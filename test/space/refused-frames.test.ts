@@ -58,7 +58,7 @@ describe("a frame that can't be taken", () => {
 
   it("is about its attempt if it came as bytes, too (W30a)", () => {
     const bytes = new TextEncoder().encode(JSON.stringify({ type: "accept", ...REF }));
-    expect(about(bytes.buffer)).toEqual([REF]);
+    expect(about(bytes.buffer as ArrayBuffer)).toEqual([REF]);
     expect(about(new Uint8Array([255, 0, 7]).buffer)).toEqual([null]);
   });
 
