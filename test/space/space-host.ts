@@ -165,3 +165,22 @@ export function file(name: string, more: Partial<StoredFile> = {}): StoredFile {
   const key = `spaces/${SPACE}/${name}`;
   return { field: "file", name, content_type: "text/plain", size: 3, sha256: name, key, ...more };
 }
+
+/** Sends a frame and returns what comes of it. */
+export async function ask(socket: FakeSocket, frame: object | string): Promise<Frame[]> {
+  socket.take();
+  socket.push(frame);
+  await pass();
+  return socket.take();
+}
+
+/** Submits a job over the socket of the space and returns its id. */
+export async function submitOver(socket: FakeSocket, more: object = {}): Promise<string> {
+  const frames = await ask(socket, { type: "submit", ref: 1, input: {}, ...more });
+  return String(frames.find(({ type }) => type === "accepted")?.job_id);
+}
+
+/** The types of the frames that came since the socket was last read. */
+export function typesOf(socket: FakeSocket): string[] {
+  return socket.take().map(({ type }) => type);
+}
