@@ -171,6 +171,9 @@ describe("the monitor", () => {
     expect(await space.object.getReport()).toMatchObject({ connections: 1 });
     await pass(30_000);
     expect(space.reports.at(-1)).toMatchObject({ connections: 0 });
+    const { alarms } = space.host;
+    await pass(60_000);
+    expect(space.host.alarms).toBe(alarms);
   });
 });
 
