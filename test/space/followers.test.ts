@@ -177,7 +177,21 @@ describe("the place of a waiting job", () => {
     await pass(900);
     expect(placesOf(viewer)).toEqual([]);
     await pass(200);
-    expect(placesOf(viewer)).toEqual([2]);
+    expect(viewer.take()).toEqual([
+      {
+        type: "progress",
+        job_id: ids[3],
+        status: "queued",
+        progress: 0,
+        estimated_remaining: null,
+        message: null,
+        output_path: null,
+        queue_position: 2,
+        attempt: 0,
+        offset: 2,
+        timestamp: expect.any(String),
+      },
+    ]);
     const another = await space.submit();
     await space.cancel(another);
     await pass(2_000);

@@ -212,6 +212,15 @@ describe("the report to the monitor", () => {
     expect(recent()).toEqual(expected.slice(0, 10));
   });
 
+  it("comes from a space as soon as it is made", async () => {
+    const space = await SpaceHost.make();
+    await pass(200);
+    const jobs = { active: 0, completed: 0, failed: 0, canceled: 0 };
+    expect(space.reports).toEqual([
+      { kind: "space", connections: 0, jobs_with_connections: 0, jobs, recent: [] },
+    ]);
+  });
+
   it("counts jobs that were erased", async () => {
     const space = await SpaceHost.make({ offline: "queue", result_ttl_s: 10 });
     await space.cancel(await space.submit());
