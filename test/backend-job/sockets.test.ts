@@ -143,6 +143,20 @@ describe("a socket of a job without a space", () => {
     }
   });
 
+  it("that was closed here gets nothing more, and nothing is remembered of it", async () => {
+    const job = await JobHost.make({ visibility: "private" });
+    const expiresAt = Date.now() + 5_000;
+    const viewer = await job.follow({ ...user({ rooms: ["*"], expiresAt }), maxRate: 1 });
+    await pass(4_900);
+    for (const progress of [1, 2, 3]) await job.report("progress", { progress });
+    await pass(200);
+    expect(viewer.closed?.code).toBe(4401);
+    const { length } = viewer.messages;
+    await pass(5_000);
+    expect(viewer.messages).toHaveLength(length);
+    expect(viewer.deserializeAttachment()).toBe(null);
+  });
+
   it("of a private job is refused to strangers (B6a)", async () => {
     const job = await JobHost.make({ visibility: "private" });
     await expect(job.follow()).rejects.toThrow("not_allowed");

@@ -156,10 +156,17 @@ describe("a worker whose ping is overdue while a job runs", () => {
   it("is said to be silent to whoever asks, and those who watch learn it then (S19b)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();
+    const viewer = await space.follow();
+    viewer.take();
     await pass(16_000);
+    expect(viewer.take()).toEqual([]);
     expect((await space.describe()).status).toMatchObject({ worker_silent_s: 16 });
+    await pass();
+    expect(statusesOf(viewer)).toMatchObject([{ worker: "connected", worker_silent_s: 16 }]);
     worker.push("ping");
     expect((await space.describe()).status).not.toHaveProperty("worker_silent_s");
+    await pass();
+    expect(statusesOf(viewer).map((frame) => "worker_silent_s" in frame)).toEqual([false]);
   });
 });
 

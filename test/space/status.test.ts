@@ -142,11 +142,26 @@ describe("the status of a space", () => {
     expect(await wait()).toBeCloseTo(24, 0);
   });
 
+  it("says no more than the limit of the running attempt allows, and less once it is to be canceled", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 60 });
+    const worker = await space.connect();
+    const id = await space.submit();
+    await space.report(worker, id, { type: "progress", progress: 1, estimated_remaining: 900 });
+    const wait = async () => (await space.describe()).status.estimated_wait_s;
+    expect(await wait()).toBeCloseTo(60, 0);
+    await pass(9_000);
+    expect(await wait()).toBeCloseTo(51, 0);
+    await space.cancel(id);
+    expect(await wait()).toBeCloseTo(10, 0);
+  });
+
   it("says why jobs wait: no worker, none able, all busy, as many as the space lets each run", async () => {
     const space = await SpaceHost.make({ offline: "queue", concurrency: 1 });
     const reason = async () => (await space.describe()).status.waiting_reason;
     expect(await reason()).toBe("No worker is connected.");
     const worker = await space.connect({ concurrency: 4 });
+    expect(await reason()).toBe(undefined);
+    await space.cancel(await space.submit({ requires: ["tpu"] }));
     expect(await reason()).toBe(undefined);
     await space.submit();
     expect(await reason()).toContain("this space lets each run one job at once");
