@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { ask, BACKEND, JOB, JobHost, user } from "./job-host.ts";
 
@@ -115,6 +115,17 @@ describe("a socket of a job without a space", () => {
     await job.host.hibernate();
     await pass(60_000);
     expect(framed.closed).toBe(null);
+  });
+
+  it("is not written to storage for each of its frames", async () => {
+    const job = await JobHost.make();
+    const viewer = await job.follow();
+    const stored = vi.spyOn(viewer, "serializeAttachment");
+    for (let second = 0; second < 100; second += 1) {
+      viewer.push({ type: "pong" });
+      await pass(1_000);
+    }
+    expect(stored).toHaveBeenCalledTimes(3);
   });
 
   it("of a private job is closed with 4401 when its token expires; of a public one it isn't (B7a)", async () => {

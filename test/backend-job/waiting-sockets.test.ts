@@ -42,7 +42,9 @@ describe("a socket that waits for a job", () => {
     expect(viewer.closed).toBe(null);
     await pass(2_000);
     expect(viewer.closed?.code).toBe(4404);
-    expect(viewer.takeOnly("error")).toMatchObject([{ code: "job_not_found", job_id: JOB }]);
+    expect(viewer.takeOnly("error")).toMatchObject([
+      { code: "job_not_found", job_id: JOB, message: "Nobody made this job." },
+    ]);
     expect(job.host.alarmAt).toBe(null);
   });
 

@@ -66,6 +66,7 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
     const response = await this.object.fetch(new Request("https://object.test/", { headers }));
     const { webSocket } = response as unknown as { webSocket?: FakeSocket };
     if (webSocket) return webSocket;
+    if (response.status !== 404) throw new Error(`a refusal has the status ${response.status}`);
     return ((await response.json()) as { code: string }).code;
   }
 
