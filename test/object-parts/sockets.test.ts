@@ -189,6 +189,21 @@ describe("what the Worker tells an object about a socket", () => {
     });
   });
 
+  it("says of which kind the socket is", () => {
+    const none = { principal: null };
+    const requests = [
+      { kind: "worker", origin: "", tokenId: "t" },
+      { kind: "subscriber", operator: false },
+      { kind: "backend-job", ...none },
+      { kind: "room", ...none, filter: null, presence: true },
+      { kind: "gateway", ...none },
+    ] as const;
+    for (const request of requests) {
+      const read = readSocketRequest(socketHeaders(request), request.kind);
+      expect(read).toMatchObject(request);
+    }
+  });
+
   it("is refused if it is missing, malformed, or for another kind of object", () => {
     const headers = socketHeaders({ kind: "worker", origin: "", tokenId: "t" });
     expect(() => readSocketRequest(headers, "subscriber")).toThrow("wrong object");
@@ -388,6 +403,7 @@ describe("the sockets of an object", () => {
     const sockets = new ObjectSockets(context(kept), attachment);
     const first = sockets.accept(webSocket(new FakeSocket()), { id: "a", seen: 0 });
     sockets.accept(webSocket(new FakeSocket()), { id: "b", seen: 0 });
+    expect(kept.map(({ tags }) => tags)).toEqual([[], []]);
     sockets.change(first, { seen: 5 });
     first.attachment.seen = 9;
     const woken = new ObjectSockets(context(kept), attachment);

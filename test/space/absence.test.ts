@@ -56,6 +56,32 @@ describe("the time in which the edge was away", () => {
     expect(await space.statusOf(id)).toBe("failed: expired");
   });
 
+  it("doesn't count later either, when a newer job shows that the edge was there (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(5_000);
+    await space.submit();
+    await space.host.hibernate();
+    await pass(5_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(60_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count later either, when a newer job shows that the edge was there (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(5_000);
+    await space.submit();
+    await space.host.hibernate();
+    await pass(5_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(60_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
   it("doesn't count against an attempt, whose grace begins when the edge is back (W24c, W26b)", async () => {
     const space = await SpaceHost.make({ job_timeout_s: 60, reconnect_grace_s: 15 });
     await space.connect();

@@ -127,6 +127,8 @@ describe("a batch with a frame that can't be taken", () => {
     const half = JSON.stringify({ type: "output", ...REF, delta: LARGE.slice(LARGE.length / 2) });
     expect(about(batch(half, half, accept), true)).toEqual([null]);
     expect(about(batch(half, half, broken), true)).toEqual([null]);
+    expect(about(batch(half, half, broken), true)).toEqual([null]);
+    expect(about(batch(half, half, broken), true)).toEqual([null]);
   });
 });
 

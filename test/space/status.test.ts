@@ -163,6 +163,10 @@ describe("the status of a space", () => {
     expect(await reason()).toBe(undefined);
     await space.cancel(await space.submit({ requires: ["tpu"] }));
     expect(await reason()).toBe(undefined);
+    await space.cancel(await space.submit({ requires: ["tpu"] }));
+    expect(await reason()).toBe(undefined);
+    await space.cancel(await space.submit({ requires: ["tpu"] }));
+    expect(await reason()).toBe(undefined);
     await space.submit();
     expect(await reason()).toContain("this space lets each run one job at once");
     await space.submit({ requires: ["gpu"] });

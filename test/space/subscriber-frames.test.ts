@@ -29,6 +29,7 @@ describe("malformed frames of a subscriber", () => {
       await ask(viewer, "{");
       await space.host.hibernate();
       await ask(viewer, { type: "unfollow", job_id: NOWHERE });
+      await space.host.hibernate();
     }
     expect(viewer.closed).toBe(null);
   });
