@@ -117,6 +117,14 @@ describe("a socket of a job without a space", () => {
     expect(framed.closed).toBe(null);
   });
 
+  it("is closed by its client with an answer (C15)", async () => {
+    const job = await JobHost.make();
+    const viewer = await job.follow();
+    viewer.leave(4567, "bye");
+    await pass(5);
+    expect(viewer.answered).toEqual({ code: 4567, reason: "bye" });
+  });
+
   it("is not written to storage for each of its frames", async () => {
     const job = await JobHost.make();
     const viewer = await job.follow();

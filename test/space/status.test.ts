@@ -231,6 +231,19 @@ describe("the report to the monitor", () => {
     expect(recent()).toEqual(expected.slice(0, 10));
   });
 
+  it("has a running job that changed last, although ten newer ones wait, also after the object slept", async () => {
+    const space = await SpaceHost.make();
+    const worker = await space.connect();
+    const id = await space.submit();
+    await space.submitAll(Array.from({ length: 12 }, () => ({})));
+    await pass(50);
+    await space.report(worker, id, { type: "progress", progress: 9 });
+    await space.host.hibernate();
+    const report = await space.object.getReport();
+    expect(report?.recent).toHaveLength(10);
+    expect(report?.recent[0]).toMatchObject({ id, progress: 9 });
+  });
+
   it("comes from a space as soon as it is made", async () => {
     const space = await SpaceHost.make();
     await pass(200);

@@ -127,6 +127,23 @@ describe("the socket of one job", () => {
   });
 });
 
+describe("the close of a client", () => {
+  it("is answered with its code, or without one that can't be sent, on every kind of socket (C15)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const id = await space.submit();
+    for (const [code, answer] of [
+      [1000, { code: 1000, reason: "bye" }],
+      [4567, { code: 4567, reason: "bye" }],
+      [1006, { code: undefined, reason: "" }],
+    ] as const) {
+      const sockets = [await space.connect(), await space.follow(), await space.followJob(id)];
+      for (const socket of sockets) socket.leave(code, "bye");
+      await pass(5);
+      expect(sockets.map(({ answered }) => answered)).toEqual([answer, answer, answer]);
+    }
+  });
+});
+
 describe("submits over sockets", () => {
   it("above the limit of their address are refused with their `ref`; other frames are not counted (S9b)", async () => {
     const keys: string[] = [];

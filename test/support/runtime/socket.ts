@@ -15,6 +15,8 @@ export class FakeSocket {
   tags: string[] = [];
   /** How the object closed it, or the test; `null` while it is open. */
   closed: { code: number | undefined; reason: string } | null = null;
+  /** How the object answered the test's close; `null` if it didn't. */
+  answered: { code: number | undefined; reason: string } | null = null;
   /** Every message that came from the object, as text. */
   readonly messages: string[] = [];
   private readFrames = 0;
@@ -36,7 +38,10 @@ export class FakeSocket {
     const isAllowed = code === undefined || code === 1000 || (code >= 3000 && code < 5000);
     const isReserved = code !== undefined && [1001, 1008, 1009, 1011, 1012].includes(code);
     if (!isAllowed && !isReserved) throw new TypeError("Invalid WebSocket close code.");
-    if (this.closed !== null) return;
+    if (this.closed !== null) {
+      this.answered ??= { code, reason };
+      return;
+    }
     this.closed = { code, reason };
     // The client answers the close, and the object hears of that.
     void Promise.resolve().then(() => this.events?.onClose(this, code ?? 1005, reason));

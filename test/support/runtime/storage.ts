@@ -37,6 +37,7 @@ export class FakeStorage {
   }
 
   async setAlarm(at: number): Promise<void> {
+    if (!Number.isFinite(at)) throw new TypeError("setAlarm() needs a time.");
     this.alarmAt = at;
     this.onAlarmSet();
   }
