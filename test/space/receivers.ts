@@ -27,6 +27,8 @@ export const receivers = {
 export function sendToReceivers(): void {
   beforeEach(() => {
     Object.assign(receivers, { calls: [], answer: async () => 204, open: 0, most: 0 });
+    // What a receiver did wrong may be logged.
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
     // Its own timeout has a clock that tests don't set.
     vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
       const controller = new AbortController();

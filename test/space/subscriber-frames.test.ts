@@ -144,6 +144,24 @@ describe("the close of a client", () => {
   });
 });
 
+describe("a socket that fails", () => {
+  it("is answered like a close without a goodbye: attempts get their grace, submits are canceled (W24, S11)", async () => {
+    const space = await SpaceHost.make();
+    const worker = await space.connect();
+    const running = await space.submit();
+    const viewer = await space.follow();
+    const waiting = await submitOver(viewer, { cancel_on_disconnect: true });
+    viewer.fail();
+    worker.fail();
+    await pass(5);
+    expect(await space.statusOf(waiting)).toBe("canceled: canceled");
+    expect(await space.statusOf(running)).toBe("processing");
+    expect([viewer, worker].map(({ answered }) => answered?.code)).toEqual([1001, 1001]);
+    const again = await space.connect({ resume: [{ job_id: running, attempt: 1 }] });
+    expect(again.takeOnly("registered")).toMatchObject([{ resumed: [{ job_id: running }] }]);
+  });
+});
+
 describe("submits over sockets", () => {
   it("above the limit of their address are refused with their `ref`; other frames are not counted (S9b)", async () => {
     const keys: string[] = [];

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, vi } from "vitest";
+import { expectNoErrors, noteError } from "./errors.ts";
 import { FakeSocket } from "./socket.ts";
 
 /** When every test begins. */
@@ -25,7 +26,10 @@ class FakePair {
   }
 }
 
-/** Gives every test of this file a clock of its own, and what objects expect of their runtime. */
+/**
+ * Gives every test of this file a clock of its own, and what objects expect of their runtime. A test fails if an error
+ * is logged that it doesn't expect: one that expects errors replaces `console.error`.
+ */
 export function runInFakeRuntime(): void {
   beforeEach(() => {
     vi.useFakeTimers({
@@ -35,6 +39,7 @@ export function runInFakeRuntime(): void {
     vi.stubGlobal("Response", UpgradableResponse);
     vi.stubGlobal("WebSocketPair", FakePair);
     vi.stubGlobal("WebSocketRequestResponsePair", class {});
+    vi.stubGlobal("console", { ...console, error: noteError });
     const wait = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
     vi.stubGlobal("scheduler", { wait });
   });
@@ -42,6 +47,7 @@ export function runInFakeRuntime(): void {
     vi.unstubAllGlobals();
     vi.restoreAllMocks();
     vi.useRealTimers();
+    expectNoErrors();
   });
 }
 

@@ -1,5 +1,6 @@
 import { vi } from "vitest";
 import type { SqlRow, SqlValue } from "../../../src/storage/sql.ts";
+import { noteError } from "./errors.ts";
 import type { FakeSocket, ObjectEvents } from "./socket.ts";
 import { FakeStorage } from "./storage.ts";
 
@@ -9,6 +10,7 @@ interface HostedObject {
   alarm(): Promise<void>;
   webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void>;
   webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void>;
+  webSocketError(socket: WebSocket, error: unknown): Promise<void>;
 }
 
 type ObjectClass<O extends HostedObject, E> = new (ctx: DurableObjectState, env: E) => O;
@@ -95,11 +97,16 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
   }
 
   onMessage(socket: FakeSocket, message: string): void {
-    void this.object.webSocketMessage(socket as unknown as WebSocket, message);
+    this.object.webSocketMessage(socket as unknown as WebSocket, message).catch(noteError);
   }
 
   onClose(socket: FakeSocket, code: number, reason: string): void {
-    void this.object.webSocketClose(socket as unknown as WebSocket, code, reason);
+    this.object.webSocketClose(socket as unknown as WebSocket, code, reason).catch(noteError);
+  }
+
+  onError(socket: FakeSocket): void {
+    const error = new Error("the connection was reset");
+    this.object.webSocketError(socket as unknown as WebSocket, error).catch(noteError);
   }
 
   private async load(): Promise<void> {
@@ -113,7 +120,9 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
     const ms = alarmAt === null ? null : Math.max(0, alarmAt - Date.now());
     // A timer has 31 bits.
     this.timer =
-      ms === null ? null : setTimeout(() => void this.onTimer(), Math.min(ms, 2 ** 31 - 1));
+      ms === null
+        ? null
+        : setTimeout(() => this.onTimer().catch(noteError), Math.min(ms, 2 ** 31 - 1));
   }
 
   private async onTimer(): Promise<void> {

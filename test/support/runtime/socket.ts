@@ -6,6 +6,7 @@ export type Frame = { type: string; [key: string]: unknown };
 export interface ObjectEvents {
   onMessage(socket: FakeSocket, message: string): void;
   onClose(socket: FakeSocket, code: number, reason: string): void;
+  onError(socket: FakeSocket): void;
 }
 
 /** A socket: the object calls the methods that the runtime's sockets have, the test those below them. */
@@ -73,19 +74,29 @@ export class FakeSocket {
     this.events?.onClose(this, code, reason);
   }
 
+  /** The socket fails, which the runtime reports as an error instead of a close. */
+  fail(): void {
+    this.closed = { code: 1006, reason: "" };
+    this.events?.onError(this);
+  }
+
   /** The socket breaks off, and nobody tells the object. */
   vanish(): void {
     this.closed = { code: 1006, reason: "" };
   }
 
-  /** The frames that came since this was last read; those of a batch one by one. */
+  /**
+   * The frames that came since this was last read; those of a batch one by one, and without announcements of large
+   * messages, which tell nothing of their own.
+   */
   take(): Frame[] {
     const messages = this.messages.slice(this.readFrames);
     this.readFrames = this.messages.length;
     return messages
       .filter((message) => message !== "pong")
       .map((message) => parseExact(message) as unknown as Frame)
-      .flatMap((frame) => (frame.type === "batch" ? (frame.frames as Frame[]) : [frame]));
+      .flatMap((frame) => (frame.type === "batch" ? (frame.frames as Frame[]) : [frame]))
+      .filter(({ type }) => type !== "sending");
   }
 
   /** Like `take`, but only frames of this type. */
