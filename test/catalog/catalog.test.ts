@@ -93,6 +93,12 @@ describe("the token of a worker", () => {
     expect(JSON.stringify(results)).not.toContain(token.slice(4, 20));
   });
 
+  it("is given to nobody if it can't be stored", async () => {
+    const db = fakeD1();
+    await db.prepare("DROP TABLE worker_tokens").run();
+    await expect(new WorkerTokens(db).mint("a", "box")).rejects.toThrow("no such table");
+  });
+
   it("shows when it was made and last used, but not itself; the oldest first (H4)", async () => {
     const tokens = new WorkerTokens(fakeD1());
     const { token, ...first } = await tokens.mint("a", "first");

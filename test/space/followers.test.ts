@@ -145,10 +145,24 @@ describe("a follower that wants fewer events", () => {
       await space.report(worker, id, { type: "output", delta: "x".repeat(200 * KIB) });
     }
     expect(viewer.closed?.code).toBe(4429);
+    await pass(1_100);
+    expect(space.reports.at(-1)).toMatchObject({ jobs_with_connections: 1, connections: 2 });
     expect(other.closed).toBe(null);
     expect(other.takeOnly("output")).toHaveLength(8);
     await space.complete(worker, id);
     expect(viewer.closed?.code).toBe(4429);
+  });
+
+  it("that was cut off for that no longer counts as a follower", async () => {
+    const space = await SpaceHost.make();
+    const worker = await space.connect();
+    const id = await space.submit();
+    await space.followJob(id, { acks: true });
+    for (let piece = 0; piece < 8; piece += 1) {
+      await space.report(worker, id, { type: "output", delta: "x".repeat(200 * KIB) });
+    }
+    await pass(1_100);
+    expect(space.reports.at(-1)).toMatchObject({ jobs_with_connections: 0, connections: 1 });
   });
 
   it("and acknowledges what it gets is not closed, however much comes (S18)", async () => {

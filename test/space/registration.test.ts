@@ -23,6 +23,18 @@ describe("the socket of a worker", () => {
     expect(worker.closed?.code).toBe(4408);
   });
 
+  it("that never registers is closed then, although something else was due before (W6)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 5 });
+    await space.submit();
+    await space.host.hibernate();
+    const worker = await space.dial();
+    await pass(9_900);
+    expect(space.host.alarms).toBe(1);
+    expect(worker.closed).toBe(null);
+    await pass(200);
+    expect(worker.closed?.code).toBe(4408);
+  });
+
   it("that has registered isn't closed for that", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

@@ -194,7 +194,17 @@ describe("the report to the monitor", () => {
     await space.report(worker, b, { type: "fail", code: "x", message: "y" });
     await pass(2_000);
     const jobs = { active: 1, completed: 1, failed: 1, canceled: 1 };
-    expect(space.reports.at(-1)).toMatchObject({ kind: "space", connections: 2, jobs });
+    expect(space.reports.at(-1)).toMatchObject({
+      kind: "space",
+      connections: 2,
+      jobs,
+      recent: [
+        { id: b, status: "failed", progress: 0 },
+        { id: c, status: "processing", progress: 0 },
+        { id: a, status: "completed", progress: 100 },
+        { id: d, status: "canceled", progress: 0 },
+      ],
+    });
     await space.host.hibernate();
     await space.report(worker, c, { type: "progress", progress: 30 });
     await pass(2_000);

@@ -33,6 +33,17 @@ describe("the lookup of a webhook's name", () => {
   });
 });
 
+describe("an address that is a number already", () => {
+  it.each(["https://8.8.8.8/", "https://[2a00:1450:4001::1]/", "https://[2a00::1]:444/"])(
+    "is not looked up: %s",
+    async (address) => {
+      const lookUp = vi.fn(async () => ["10.0.0.1"]);
+      expect(await leadsInside(address, lookUp)).toBe(false);
+      expect(lookUp).not.toHaveBeenCalled();
+    },
+  );
+});
+
 describe("an address that hides a private one", () => {
   it.each([
     "::127.0.0.1",
