@@ -120,7 +120,7 @@ describe("a finished job", () => {
 });
 
 describe("the finished jobs of a space", () => {
-  it("take no more room than the operator allows: the oldest go, and no more than must (C11c)", async () => {
+  it("take no more room than the operator allows: the oldest go, and no more than must (C11c, C11d)", async () => {
     const space = await SpaceHost.make({}, { MAX_KEPT_MB: "1" });
     const ids = await runJobs(space, 10, 100 * KIB);
     expect(await kept(space, ids)).toBe(10);
