@@ -12,13 +12,29 @@ describe("a submit", () => {
     expect(await space.submit()).toBe("worker_not_connected");
     const worker = await space.connect({ capabilities: ["a", "b"] });
     expect(await space.submit({ requires: ["a", "c"] })).toBe("worker_not_connected");
-    await space.submit();
-    const ids = await space.submitAll([{}, { requires: ["b", "a"] }, {}]);
-    expect(ids.slice(0, 2).every((id) => id.startsWith("demo."))).toBe(true);
-    expect(ids[2]).toBe("queue_full");
+    const ids = await space.submitAll([{}, {}, { requires: ["b", "a"] }, {}]);
+    expect(ids.slice(0, 3).every((id) => id.startsWith("demo."))).toBe(true);
+    expect(ids[3]).toBe("queue_full");
     worker.push({ type: "drain" });
     await pass();
     expect(await space.submit()).toBe("worker_not_connected");
+  });
+
+  it("of a batch finds as many places as if it came alone: what a worker has a place for doesn't wait (H3, H13)", async () => {
+    const space = await SpaceHost.make({ max_queue: 2, max_workers: 2 });
+    const worker = await space.connect({ concurrency: 3 });
+    const ids = await space.submitAll(Array.from({ length: 8 }, () => ({})));
+    expect(ids.map((id) => id === "queue_full")).toEqual([
+      ...Array.from({ length: 5 }, () => false),
+      ...Array.from({ length: 3 }, () => true),
+    ]);
+    expect(worker.takeOnly("job").map(({ job_id }) => job_id)).toEqual(ids.slice(0, 3));
+    expect((await space.describe()).status).toMatchObject({ queue_size: 2, processing: 3 });
+    expect(await space.submit()).toBe("queue_full");
+    await space.complete(worker, ids[0] ?? "");
+    expect(worker.takeOnly("job").map(({ job_id }) => job_id)).toEqual([ids[3]]);
+    expect(await space.submit()).toMatch(/^demo\./);
+    expect(await space.submit()).toBe("queue_full");
   });
 
   it("is refused with kinds of input or files that the space doesn't take (H6a)", async () => {

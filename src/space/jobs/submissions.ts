@@ -33,6 +33,8 @@ export class Submissions {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
   private readonly localRights: boolean;
+  /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
+  private full = { at: 0, size: 0 };
 
   constructor(core: SpaceCore, dispatcher: WorkerDispatch, localRights: boolean) {
     this.core = core;
@@ -56,7 +58,7 @@ export class Submissions {
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.findCachedAnswer(cacheKey, now);
-    const present = { workers: presentWorkers(this.core), queued: this.core.jobs.queue.size };
+    const present = { workers: presentWorkers(this.core), queued: this.countWaiting(now) };
     const admission = answer ? null : admitNow(settings, present, requires);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(
@@ -77,6 +79,20 @@ export class Submissions {
     );
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, job, isRepeat: false };
+  }
+
+  /**
+   * How many jobs wait. If they seem too many for another, those that a worker has a place for go there first:
+   * otherwise jobs of the same batch would count as waiting that don't.
+   */
+  private countWaiting(now: number): number {
+    const { queue } = this.core.jobs;
+    const isFull = queue.size >= this.core.record.settings.max_queue;
+    if (isFull && (this.full.at !== now || this.full.size !== queue.size)) {
+      this.dispatcher.dispatch(now);
+      this.full = { at: now, size: queue.size };
+    }
+    return queue.size;
   }
 
   /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */
