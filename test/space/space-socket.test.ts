@@ -110,6 +110,7 @@ describe("a socket of the space", () => {
     expect(refused).toMatchObject([
       { type: "error", code: "too_many_follows", ref: "r", job_id: ids[100] },
     ]);
+    expect(refused[0]?.message).toBe("One socket follows 100 jobs at most: unfollow some first.");
     // A job that it follows already takes no further place.
     expect((await ask(viewer, { type: "follow", job_id: ids[3] }))[0]?.type).toBe("connection");
     await space.cancel(own);

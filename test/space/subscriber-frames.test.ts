@@ -107,6 +107,21 @@ describe("the socket of one job", () => {
     }
   });
 
+  it("that cancels when it breaks off does so too if the edge closes it (H12a, S14)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const [dropped = "", rude = "", stays = ""] = await space.submitAll([{}, {}, {}]);
+    await space.followJob(dropped, { leaving: true });
+    const viewer = await space.followJob(rude, { leaving: true, operator: true });
+    await space.followJob(stays);
+    for (let count = 0; count < 3; count += 1) viewer.push("{");
+    await pass();
+    expect(await space.statusOf(rude)).toBe("canceled: canceled");
+    expect(await space.statusOf(dropped)).toBe("queued");
+    await space.object.change({ operator: true }, { visibility: "private" });
+    expect(await space.statusOf(dropped)).toBe("canceled: canceled");
+    expect(await space.statusOf(stays)).toBe("queued");
+  });
+
   it("is refused for a job that doesn't exist (S2)", async () => {
     const space = await SpaceHost.make();
     await expect(space.followJob("demo.01KA7Z3QK0ABCDEFGHJKMNPQRS")).rejects.toThrow(
