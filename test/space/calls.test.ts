@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { SCHEMA_1 } from "../storage/schema-1.ts";
 import { pass, runInFakeRuntime, settled } from "../support/runtime/globals.ts";
 import { SpaceHost } from "./space-host.ts";
 
@@ -118,5 +119,23 @@ describe("the list of a space's jobs", () => {
     expect(body.length).toBeLessThan(8_500_000);
     expect(jobs).toHaveLength(16);
     expect(next_cursor).toBe(ids[4]);
+  });
+});
+
+describe("a space that an earlier release stored", () => {
+  it("works when it wakes, with the jobs that wait in it", async () => {
+    const space = await SpaceHost.stored(SCHEMA_1);
+    const { name, status } = await space.describe();
+    expect([name, status.queue_size > 0]).toEqual(["painter", true]);
+    const worker = await space.connect({ concurrency: 100 });
+    expect(worker.takeOnly("job").length).toBeGreaterThanOrEqual(status.queue_size);
+  });
+
+  it("is not there if nothing was ever stored, and looking makes no table", async () => {
+    const space = await SpaceHost.stored([]);
+    expect(await space.object.describe({ operator: true })).toMatchObject({
+      code: "space_not_found",
+    });
+    expect(space.host.sql("SELECT name FROM sqlite_master")).toEqual([]);
   });
 });

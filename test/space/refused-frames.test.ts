@@ -123,6 +123,7 @@ describe("a batch with a frame that can't be taken", () => {
     expect(about(`${batch(accept, broken)}]`, true)).toEqual([null]);
     expect(about(batch(accept, broken).slice(0, -2), true)).toEqual([null]);
     expect(about(batch(accept, broken), false)).toEqual([null]);
+    expect(about(batch(batch(accept), broken), true)).toEqual([null, REF]);
     expect(about(`{type:"batch","frames":[${accept}]}`, true)).toEqual([null]);
     const half = JSON.stringify({ type: "output", ...REF, delta: LARGE.slice(LARGE.length / 2) });
     expect(about(batch(half, half, accept), true)).toEqual([null]);

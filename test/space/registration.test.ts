@@ -134,7 +134,11 @@ describe("a worker for which there is no place", () => {
     const first = await space.connect();
     const second = await space.connect();
     expect(first.closed?.code).toBe(4409);
-    expect(first.takeOnly("error")).toMatchObject([{ code: "replaced" }]);
+    const [error] = first.takeOnly("error");
+    expect(error).toMatchObject({ code: "replaced" });
+    expect(error?.message).toContain(
+      "with the worker id worker-1 took its place. If that is another",
+    );
     expect(second.closed).toBe(null);
     await space.submit();
     expect(second.takeOnly("job")).toHaveLength(1);

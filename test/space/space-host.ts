@@ -39,6 +39,21 @@ export class SpaceHost {
     settings: Partial<SpaceSettings> = {},
     env: Partial<Env> = {},
   ): Promise<SpaceHost> {
+    const space = await SpaceHost.start(env);
+    await space.object.create(SPACE, { ...DEFAULT_SETTINGS, ...settings }, true);
+    await pass();
+    return space;
+  }
+
+  /** Wakes a space whose rows these statements have stored. */
+  static async stored(statements: readonly string[]): Promise<SpaceHost> {
+    const space = await SpaceHost.start({});
+    for (const statement of statements) space.host.sql(statement);
+    await space.host.hibernate();
+    return space;
+  }
+
+  private static async start(env: Partial<Env>): Promise<SpaceHost> {
     const bucket = new FakeBucket();
     const reports: Report[] = [];
     const monitor = {
@@ -54,8 +69,6 @@ export class SpaceHost {
       ...env,
     };
     const host = await ObjectHost.start(SpaceObject, bindings as unknown as Env, SPACE);
-    await host.object.create(SPACE, { ...DEFAULT_SETTINGS, ...settings }, true);
-    await pass();
     return new SpaceHost(host, bucket, reports);
   }
 

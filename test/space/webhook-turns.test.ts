@@ -36,6 +36,10 @@ describe("messages to many webhooks", () => {
     expect(receivers.open).toBeLessThan(6);
     const states = (await Promise.all(slow.map((id) => deliveries(space, id)))).flat();
     expect(states.map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0, 0, 0]);
+    const later = states.filter(
+      ({ next_attempt_at: at }) => Date.parse(at ?? "") > Date.now() + 4_000,
+    );
+    expect(later).toHaveLength(6 - receivers.open);
     await pass(11_000);
     const given = receivers.calls.filter(({ url }) => url === "http://hangs-0.test:9/");
     expect(given).toHaveLength(2);
