@@ -56,6 +56,11 @@ describe("a frame that can't be taken", () => {
     expect(about(raw)).toEqual([REF]);
   });
 
+  it("is about its attempt if the job's id has 120 characters, as many as it may have (W30d)", () => {
+    const long = { job_id: "j".repeat(120), attempt: 1 };
+    expect(about(JSON.stringify({ type: "result", ...long }))).toEqual([long]);
+  });
+
   it("is about its attempt if it came as bytes, too (W30a)", () => {
     const bytes = new TextEncoder().encode(JSON.stringify({ type: "accept", ...REF }));
     expect(about(bytes.buffer as ArrayBuffer)).toEqual([REF]);

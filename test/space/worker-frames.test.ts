@@ -127,6 +127,7 @@ describe("a worker's frame about its attempt", () => {
     const space = await SpaceHost.make();
     const worker = await space.connect({ concurrency: 2 });
     const [a = "", b = ""] = await space.submitAll([{}, {}]);
+    await space.report(worker, a, { type: "progress", progress: 30, estimated_remaining: 9 });
     await space.report(worker, a, { type: "fail", code: "oom", message: "no memory" });
     await space.report(worker, b, { type: "fail", code: "worker_error", message: "no" });
     expect((await space.job(a))?.error).toEqual({
