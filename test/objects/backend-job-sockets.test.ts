@@ -1,10 +1,11 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { indexOf } from "../../src/backend-job/job-index.ts";
 import { backendServerFrame } from "../../src/protocol/backend-jobs.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
+  alarmOf,
   bearer,
   follow,
   followCaughtUp,
@@ -15,9 +16,15 @@ import {
   offsetsOf,
   receiveSoFar,
   reportOk,
+  runAlarm,
+  setClockAhead,
 } from "./backend-jobs-support.ts";
 import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe("a subscriber of a job without a space", () => {
   it("gets the state at once, then every change, and is closed after the end (C10b, S13a)", async () => {
@@ -260,7 +267,13 @@ describe("a socket of a private job", () => {
 
   it("is closed with 4401 when its token expires (B7a)", async () => {
     const id = await makeJob({ visibility: "private" });
-    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
+    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }, 60));
+    expect(Number(await alarmOf(id)) - Date.now()).toBeLessThanOrEqual(60_000);
+    setClockAhead(50_000);
+    await runAlarm(id);
+    expect(await receiveSoFar(viewer)).toEqual([]);
+    setClockAhead(61_000);
+    await runAlarm(id);
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
