@@ -6,8 +6,6 @@ import type { ChannelAddress } from "./proxied-channel.ts";
 
 interface ChannelRequest {
   since: string | undefined;
-  /** The token names the channel, so it may be private. */
-  mayRead: boolean;
   principal: SessionPrincipal;
   /** The client acknowledges a job's events. */
   acks: boolean;
@@ -29,7 +27,7 @@ export async function openChannel(
 function target(
   env: Env,
   address: ChannelAddress,
-  { since, mayRead, principal, acks }: ChannelRequest,
+  { since, principal, acks }: ChannelRequest,
 ) {
   const job = address.kind === "job" ? address.id : null;
   const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
@@ -40,7 +38,8 @@ function target(
   const isJob = jobUlid !== undefined;
   const headers = socketHeaders({
     kind: "subscriber",
-    operator: mayRead,
+    // No token opens a private space, whatever it names: only the operator's key does (H1a).
+    operator: principal.kind === "operator",
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.
