@@ -304,6 +304,15 @@ export class ClientInWorld {
     return this.socket.take();
   }
 
+  /** Sends a fresh token, and waits for its answer: checking a token takes longer than other frames. */
+  async authenticate(token: string, ref?: number): Promise<Frame[]> {
+    const { known } = this;
+    const frame = JSON.stringify({ type: "authenticate", token, ref });
+    if (known) await this.gateway.handler.onMessage(known, frame);
+    await settle();
+    return this.socket.take();
+  }
+
   subscribe(room: string, more: object = {}): Promise<Frame[]> {
     return this.send({ type: "subscribe", room, ...more });
   }
