@@ -84,6 +84,15 @@ describe("a frame on `/ws`", () => {
   });
 });
 
+describe("`ack` on `/ws`", () => {
+  it("is not answered, for whichever channel (R15)", async () => {
+    const { client } = await opened();
+    for (const room of [ROOM, "space:a", "nowhere"]) {
+      expect(await client.send({ type: "ack", room, offset: 1 })).toEqual([]);
+    }
+  });
+});
+
 describe("a client of `/ws` that sends fast", () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["Date"] });

@@ -99,6 +99,19 @@ describe("events that are published to a room", () => {
 });
 
 describe("a room with many subscribers", () => {
+  it("waits for more events also if its subscribers are at gateways and at the room together", async () => {
+    const room = new World().room(ROOM);
+    for (let n = 0; n < 50; n += 1) room.open(userOf(`user-${n}`));
+    vi.spyOn(room.deliveries, "subscribers", "get").mockReturnValue(50);
+    const wait = vi.spyOn(scheduler, "wait");
+    await room.publish({});
+    expect(wait).toHaveBeenCalledTimes(1);
+    room.open(userOf("user-0")).leave(true);
+    vi.spyOn(room.deliveries, "subscribers", "get").mockReturnValue(49);
+    await room.publish({});
+    expect(wait).toHaveBeenCalledTimes(1);
+  });
+
   it("stores and sends together what is published within a millisecond", async () => {
     const room = new World().room(ROOM);
     for (let n = 0; n < 100; n += 1) room.open(userOf(`user-${n}`), { batch: true });
@@ -189,6 +202,23 @@ describe("a room that is erased", () => {
     const { socket } = room.open(userOf("ann"));
     expect(socket.frames[0]).toMatchObject({ type: "connection", offset: 0 });
     expect(socket.frames[0]?.epoch).not.toBe(before);
+  });
+});
+
+describe("a gateway that joins while its answer to an earlier call is on the way", () => {
+  it("stays joined, though the answer was that nobody follows the room there (R6)", async () => {
+    const world = new World();
+    const room = world.room(ROOM);
+    const { promise: held, resolve: release } = Promise.withResolvers<void>();
+    world.onCall = (call) => (call === "deliver" ? held : null);
+    room.engine.join("gate", [], false);
+    await room.publish({});
+    room.engine.join("gate", [], false);
+    release();
+    await settle();
+    expect(room.engine.gateways()).toEqual(["gate"]);
+    await room.publish({});
+    expect(room.engine.gateways()).toEqual([]);
   });
 });
 

@@ -95,6 +95,11 @@ describe("a frame on the socket of one room", () => {
     expect(socket.closed).toBeNull();
   });
 
+  it("`ack` is not answered (R15)", async () => {
+    const { send } = opened({}, { acks: true });
+    expect(await send({ type: "ack", offset: 1 })).toEqual([]);
+  });
+
   it("more than 1,000 at once close the socket with 4429 (R14a)", async () => {
     vi.useFakeTimers({ toFake: ["Date"] });
     const { room, client, socket, send } = opened();
