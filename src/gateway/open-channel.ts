@@ -24,11 +24,7 @@ export async function openChannel(
   return { code, message: detail };
 }
 
-function target(
-  env: Env,
-  address: ChannelAddress,
-  { since, principal, acks }: ChannelRequest,
-) {
+function target(env: Env, address: ChannelAddress, { since, principal, acks }: ChannelRequest) {
   const job = address.kind === "job" ? address.id : null;
   const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
   if (job !== null && jobUlid === undefined) {
