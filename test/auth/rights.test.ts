@@ -150,7 +150,7 @@ describe("a fresh token for an open socket", () => {
     ],
   ])("%s is refused (R11a, R11c)", async (_what, principal, token, code) => {
     const renewed = await renewPrincipal(settings, principal, await token);
-    expect(renewed).toMatchObject({ ok: false, code });
+    expect(renewed).toMatchObject({ ok: false, code, message: expect.stringMatching(/^[A-Z].*\.$/) });
     expect(renewed).not.toHaveProperty("user");
   });
 });
@@ -192,6 +192,12 @@ describe("a token", () => {
     const audience = { ...settings, JWT_AUDIENCE: "dialout" };
     expect(await reasonOf({ aud: ["x", "dialout"] }, audience)).toBe("accepted");
     expect(await reasonOf({ aud: "x" }, audience)).toContain("`aud`");
+  });
+
+  it("without a claim that it must have is told which, and of no setting", async () => {
+    expect(await reasonOf({ exp: undefined })).toBe("The token lacks the claim `exp`.");
+    const nobody = await verifyToken(settings, await tokenOf(SECRET, undefined));
+    expect(nobody).toMatchObject({ ok: false, reason: "The token lacks the claim `sub`." });
   });
 
   it("lists patterns as an array or as one text, and has none by default", async () => {
