@@ -3,6 +3,7 @@ import path from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import type { Env } from "../../src/env.ts";
 import { app } from "../../src/http/app.ts";
+import { readSocketRequest } from "../../src/objects/socket-request.ts";
 import type { Problem } from "../../src/protocol/resources.ts";
 import { tokenOf } from "../support/tokens.ts";
 import "../support/fake-object.ts";
@@ -125,7 +126,8 @@ export class Edge {
 
   private method(object: string, method: string) {
     return async (...args: unknown[]) => {
-      const call = { object, method, args: structuredClone(args) };
+      // The headers of a socket can't be cloned.
+      const call = { object, method, args: method === "fetch" ? args : structuredClone(args) };
       this.calls.push(call);
       const answer = this.answers[method];
       if (!answer) throw new Error(`${object} has no answer to ${method}`);
@@ -136,6 +138,43 @@ export class Edge {
 
 export async function asUser(userId: string, claims: object = {}) {
   return { authorization: `Bearer ${await tokenOf(SECRET, userId, { ...claims })}` };
+}
+
+/** The Worker's end of a socket that an object has opened: a test sends frames over it, and closes it. */
+export class ObjectSocket extends EventTarget {
+  /** The codes with which the Worker closed it. */
+  readonly closes: (number | undefined)[] = [];
+
+  accept(): void {}
+
+  close(code?: number): void {
+    this.closes.push(code);
+  }
+
+  receive(...frames: object[]): void {
+    for (const frame of frames) {
+      this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(frame) }));
+    }
+  }
+
+  end(code: number, reason = ""): void {
+    this.dispatchEvent(Object.assign(new Event("close"), { code, reason }));
+  }
+
+  break(): void {
+    this.dispatchEvent(new Event("error"));
+  }
+
+  /** The object's answer that opens this socket. */
+  get answer(): Response {
+    return Object.assign(new Response("the socket"), { webSocket: this }) as unknown as Response;
+  }
+}
+
+/** What the Worker told an object about a socket, as the object reads it. */
+export function socketOf({ args }: ObjectCall): Record<string, unknown> {
+  const { headers } = args[1] as { headers: Headers };
+  return readSocketRequest(headers, "worker", "subscriber", "backend-job", "room", "gateway");
 }
 
 export function body(value: object) {
