@@ -29,6 +29,18 @@ describe("a job of a backend", () => {
     expect((await edgeWith(true).request("POST", "/api/jobs", given, OPERATOR)).status).toBe(200);
   });
 
+  it("is created only by a token that may publish to it (B6)", async () => {
+    const edge = edgeWith();
+    const create = async (headers: Record<string, string>, id?: string) =>
+      (await edge.problem("POST", "/api/jobs", id === undefined ? {} : { id }, headers))[0];
+    const user = await asUser("ann", { rooms: ["*"], publish: ["job:b"] });
+    expect([await create({}, "a"), await create(user, "a"), await create(user)]).toEqual([
+      401, 403, 403,
+    ]);
+    expect(edge.calls).toEqual([]);
+    expect(await create(user, "b")).toBe(201);
+  });
+
   it("without an id gets one that can't be guessed (B1a)", async () => {
     const edge = edgeWith();
     for (const _ of [1, 2]) await edge.request("POST", "/api/jobs", { input: {} }, OPERATOR);

@@ -83,6 +83,7 @@ describe("on one's own server the client", () => {
 
   it("is this machine if only it can dial the edge, and nothing shows a proxy (H9c)", async () => {
     const local = { LOCAL: "true" };
+    expect(await seen(local, {}, URL)).toContain(true);
     for (const host of ["localhost:8787", "127.0.0.1", "a.localhost", "[::1]:8787", "127.9.9.9"]) {
       expect(await seen(local, { host }, URL), host).toContain(true);
     }

@@ -67,6 +67,13 @@ describe("publishing over HTTP", () => {
     expect((await edge.request("POST", `${ROOM}/events`, known, OPERATOR)).status).toBe(200);
   });
 
+  it("takes a body of 1 MiB at most (H3)", async () => {
+    const edge = publishing();
+    const text = `{"type":"step.done","data":{}${" ".repeat(1_048_576)}}`;
+    expect((await edge.problem("POST", `${ROOM}/events`, text, OPERATOR))[0]).toBe(413);
+    expect(edge.calls).toEqual([]);
+  });
+
   it("needs the right to publish to that room (R16)", async () => {
     const edge = publishing();
     const event = { type: "step.done", data: {} };

@@ -346,6 +346,19 @@ describe("a batch of submits", () => {
     expect(submitted()).toHaveLength(3);
   });
 
+  it("whose first job is refused has its error, and accepts the others (H13a)", async () => {
+    const { edge } = takingEdge();
+    edge.answers.submit = () => [
+      refusal("idempotency_key_reused"),
+      { ok: true, body: '{"n":1}', ulid: ULID, isRepeat: false },
+    ];
+    const jobs = [{ input: {} }, { input: {} }];
+    const response = await edge.request("POST", `${JOBS}/batch`, { jobs });
+    expect(await response.json()).toMatchObject({
+      jobs: [{ error: { code: "idempotency_key_reused", status: 409 } }, { job: { n: 1 } }],
+    });
+  });
+
   it("of wrong jobs alone still asks whether the caller may submit (H13b)", async () => {
     const { edge } = takingEdge();
     edge.answers.describe = () => refusal("not_authenticated");
