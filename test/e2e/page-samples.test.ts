@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { freePort } from "../support/port.ts";
+import { watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 import { sampleOf } from "./samples.ts";
@@ -41,7 +42,7 @@ afterAll(async () => {
 async function openPage(sample: string, job: string): Promise<Page> {
   const page = await browser.newPage();
   onTestFinished(() => page.close());
-  page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+  onTestFinished(watchPageErrors(page));
   const here = sample.replaceAll("127.0.0.1:8787", new URL(edge.url).host).replaceAll(JOB, job);
   await page.addInitScript(`globalThis.shown = (() => {${PAGE}\n${here}\nreturn shown;})();`);
   await page.goto(`${edge.url}/healthz`);

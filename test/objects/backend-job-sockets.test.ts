@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { backendServerFrame } from "../../src/protocol/backend-jobs.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
@@ -10,13 +10,18 @@ import {
   hibernate,
   isOver,
   makeJob,
+  objectOf,
   offsetsOf,
   receiveSoFar,
   reportOk,
   tablesOf,
 } from "./backend-jobs-support.ts";
-import { connectUser, subscribe } from "./rooms-support.ts";
+import { connectUser, passTime, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 describe("a subscriber of a job without a space", () => {
   it("gets the state at once, then every change, and is closed after the end (C10b, S13a)", async () => {
@@ -256,7 +261,8 @@ describe("a socket of a private job", () => {
 
   it("is closed with 4401 when its token expires (B7a)", async () => {
     const id = await makeJob({ visibility: "private" });
-    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }, 1));
+    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }));
+    await passTime(3_600_000, [objectOf(id)]);
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
