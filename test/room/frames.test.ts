@@ -114,6 +114,21 @@ describe("a frame on the socket of one room", () => {
   });
 });
 
+describe("`authenticate` that is sent fast on the socket of one room", () => {
+  it("counts as ten frames each, because the token is checked (R14a)", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] });
+    const { room, socket, send } = opened();
+    const subscriber = room.sockets.of(socket.end);
+    if (!subscriber) throw new Error("not open");
+    const frame = JSON.stringify({ type: "authenticate", token: "x" });
+    for (let n = 0; n < 100; n += 1) await room.handler.onMessage(subscriber, frame);
+    expect(socket.closed).toBeNull();
+    socket.take();
+    expect(await send({ type: "ping" })).toMatchObject([{ code: "rate_limited" }]);
+    expect(socket.closed?.code).toBe(4429);
+  });
+});
+
 describe("`publish` on the socket of one room", () => {
   it("is answered with the event's place, and reaches the others and the publisher (R9)", async () => {
     const { room, send } = opened();
