@@ -4,12 +4,18 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { Allowances, retryText } from "../objects/allowances.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { RATES } from "../objects/rate-limiter.ts";
+import { readersOf } from "../objects/readers.ts";
+import type { Refusal } from "../objects/reply.ts";
+import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { EventToPublish } from "../protocol/room-events.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -43,6 +49,8 @@ export class RoomObject extends DurableObject<Env> {
   private readonly sweeps: SweepSchedule;
   private readonly sql: Sql;
   private readonly stores: RoomStores;
+  /** The events that users publish over HTTP. */
+  private readonly publishers = new Allowances(RATES.backend);
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -60,10 +68,23 @@ export class RoomObject extends DurableObject<Env> {
     });
   }
 
-  /** @param eventsText the JSON of a list of events that the caller has checked */
-  async publish(room: string, eventsText: string): Promise<PublishedPosition[]> {
+  /**
+   * @param eventsText the JSON of a list of events that the caller has checked
+   * @param publisher the user whose events are counted; `null`: they are counted elsewhere, or not limited
+   */
+  async publish(
+    room: string,
+    eventsText: string,
+    publisher: string | null,
+  ): Promise<PublishedPosition[] | Refusal> {
     const events = parseExact(eventsText) as EventToPublish[];
-    const published = await this.room(room).engine.publish(events);
+    const waitS =
+      publisher === null ? 0 : this.publishers.take(publisher, events.length, Date.now());
+    if (waitS > 0) {
+      const detail = `Too many events: a user may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
+      return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
+    }
+    const published = await this.room(room).engine.publish(events, eventsText.length);
     this.arm(this.room(room));
     return published;
   }
@@ -109,12 +130,11 @@ export class RoomObject extends DurableObject<Env> {
   /** Sockets only: the Worker has checked who they are and that they may be here. */
   override async fetch(request: Request): Promise<Response> {
     const asked = readSocketRequest(request.headers, "room");
-    const { principal, filter, presence, batch, acks, since } = asked;
+    const { principal, filter, presence, batch, acks, since, relayed } = asked;
     if (!principal) return new Response(null, { status: 401 });
     const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
     const room = this.room(name);
-    const { 0: client, 1: server } = new WebSocketPair();
-    const subscriber = room.sockets.accept(server, {
+    const attachment = {
       id: crypto.randomUUID(),
       room: name,
       principal,
@@ -124,10 +144,19 @@ export class RoomObject extends DurableObject<Env> {
       acks,
       noticed: false,
       malformed: 0,
-    });
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
+      relayed,
+    };
+    const excess = room.sockets.refusalOf(attachment);
+    if (excess !== null) return Response.json(excess, { status: 429 });
+    const { 0: client, 1: server } = new WebSocketPair();
+    const subscriber = room.sockets.accept(server, attachment);
     room.engine.open(subscriber, parsePosition(since));
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
+    this.alarms.arm(Date.now() + SILENT_MS);
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
@@ -166,6 +195,7 @@ export class RoomObject extends DurableObject<Env> {
     }
     this.arm(...rooms);
     this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
+    for (const { sockets } of rooms) this.alarms.arm(silenceDueAt(sockets, now));
   }
 
   /** Erases rooms without events that nobody follows any more. */
@@ -194,6 +224,7 @@ export class RoomObject extends DurableObject<Env> {
   private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
+    readersOf(this.ctx).onGone(socket);
     if (subscriber) {
       room?.engine.onClose(subscriber, isLeaving);
       return;

@@ -125,6 +125,18 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
     return Math.min(this.limits.bytes, this.newest(channel)?.bytes ?? 0);
   }
 
+  /** An estimate of how many bytes the events after `offset` have. */
+  bytesAfter(channel: string, offset: number): number {
+    const [before] = this.sql.all<{ bytes: number }>(
+      `SELECT bytes FROM channel_log WHERE channel = ?1 AND first_offset <= ?2 AND last_offset <= ?2
+       ORDER BY first_offset DESC LIMIT 1`,
+      channel,
+      offset,
+    );
+    const after = (this.newest(channel)?.bytes ?? 0) - (before?.bytes ?? 0);
+    return Math.min(this.limits.bytes, after);
+  }
+
   /** What is remembered of the dropped events; `null` if nothing is. */
   remembered(channel: string): M | null {
     return keptBy(this.marker(channel));

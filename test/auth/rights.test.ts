@@ -150,7 +150,11 @@ describe("a fresh token for an open socket", () => {
     ],
   ])("%s is refused (R11a, R11c)", async (_what, principal, token, code) => {
     const renewed = await renewPrincipal(settings, principal, await token);
-    expect(renewed).toMatchObject({ ok: false, code, message: expect.stringMatching(/^[A-Z].*\.$/) });
+    expect(renewed).toMatchObject({
+      ok: false,
+      code,
+      message: expect.stringMatching(/^[A-Z].*\.$/),
+    });
     expect(renewed).not.toHaveProperty("user");
   });
 });
