@@ -157,6 +157,7 @@ describe("a space or a job that is followed over `/ws`", () => {
   it("has its socket closed when the client closes, also if it was still being opened", async () => {
     const { world, client, socketAt, sockets } = await opened();
     await client.subscribe(JOB);
+    await socketAt(0).receive(CONNECTION);
     const open = world.openChannel;
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
     world.openChannel = async (...given) => {
@@ -175,7 +176,11 @@ describe("a space or a job that is followed over `/ws`", () => {
   it("has one socket for each client, the newest: subscribing again closes the one before (R4c)", async () => {
     const { gateway, client, sockets, socketAt } = await opened();
     const other = await gateway.open(userOf("bob"));
-    for (const follower of [client, other, client]) await follower.subscribe(JOB);
+    for (const [index, follower] of [client, other, client].entries()) {
+      await follower.subscribe(JOB);
+      await socketAt(index).receive(CONNECTION);
+    }
+    for (const { socket } of [client, other]) socket.take();
     expect(sockets.map(({ isClosed }) => isClosed)).toEqual([true, false, false]);
     for (const socket of sockets) await socket.receive({ type: "output", offset: 1, delta: "a" });
     expect(client.socket.take()).toHaveLength(1);
@@ -188,7 +193,10 @@ describe("a space or a job that is followed over `/ws`", () => {
   it("is sent acknowledgements only if it is a job and the client acknowledges (R15, R15c)", async () => {
     for (const acks of [true, false]) {
       const { client, socketAt } = await opened({ acks });
-      for (const room of [JOB, SPACE]) await client.subscribe(room);
+      for (const [index, room] of [JOB, SPACE].entries()) {
+        await client.subscribe(room);
+        await socketAt(index).receive(CONNECTION);
+      }
       for (const room of [JOB, SPACE]) await client.send({ type: "ack", room, offset: 7 });
       expect(socketAt(0).sent).toEqual(acks ? [{ type: "ack", offset: 7 }] : []);
       expect(socketAt(1).sent).toEqual([]);
@@ -202,14 +210,14 @@ describe("a space or a job that is followed over `/ws`", () => {
     await socketAt(0).receive({ type: "output", offset: 8, delta: "a" });
     await socketAt(0).receive({ type: "note" });
     client.socket.take();
-    const [authenticated] = await client.authenticate(
-      await tokenOf(SECRET, "ann", { rooms: ["project:1"] }),
-    );
-    expect(authenticated?.type).toBe("authenticated");
+    const fresh = await tokenOf(SECRET, "ann", { rooms: ["project:1"] });
+    const answered = client.authenticate(fresh);
+    await vi.waitUntil(() => asked.length === 2);
     expect(asked.at(-1)?.since).toBe("e:8");
     expect(socketAt(0).isClosed).toBe(true);
     await socketAt(1).receive({ ...CONNECTION, offset: 8 });
-    const [subscribed] = client.socket.take();
+    const [authenticated, subscribed] = await answered;
+    expect(authenticated?.type).toBe("authenticated");
     expect(subscribed).toMatchObject({ type: "subscribed", room: JOB, recovered: true });
     expect(subscribed).not.toHaveProperty("ref");
   });
@@ -229,6 +237,13 @@ describe("a space or a job that is followed over `/ws`", () => {
 });
 
 describe("the socket that a gateway opens at a space or a job", () => {
+  const SOCKET = Object.assign(new Response("the socket"), { webSocket: "a socket" });
+  /** Every space and every job exists. */
+  const CATALOGUE = {
+    DB: { prepare: () => ({ bind: () => ({ first: async () => ({ name: "demo" }) }) }) },
+    JOB_INDEX: { getByName: () => ({ has: async () => true }) },
+  };
+
   /** Opens a channel, and returns which object was asked for what. */
   async function asked(
     address: Parameters<typeof openChannel>[1],
@@ -239,11 +254,11 @@ describe("the socket that a gateway opens at a space or a job", () => {
       getByName: (name: string) => ({
         fetch: async (_url: string, { headers }: { headers: Headers }) => {
           calls.push({ object: `${kind} ${name}`, headers });
-          return { webSocket: "a socket" };
+          return SOCKET;
         },
       }),
     });
-    const env = { SPACE: stubs("space"), JOB: stubs("job") } as unknown as Env;
+    const env = { SPACE: stubs("space"), JOB: stubs("job"), ...CATALOGUE } as unknown as Env;
     const principal = userOf("ann");
     const request = { since: "e:1", principal, acks: true, ...more };
     expect(await openChannel(env, address, request)).toBe("a socket");
@@ -301,7 +316,7 @@ describe("the socket that a gateway opens at a space or a job", () => {
   it("is none if the object refuses: the reason is returned", async () => {
     const refusal = { code: "space_not_found", detail: "There is none." };
     const stub = { fetch: async () => Response.json(refusal, { status: 404 }) };
-    const env = { SPACE: { getByName: () => stub } } as unknown as Env;
+    const env = { SPACE: { getByName: () => stub }, ...CATALOGUE } as unknown as Env;
     const request = { since: undefined, principal: userOf("ann"), acks: false };
     expect(await openChannel(env, { kind: "space", name: "demo" }, request)).toEqual({
       code: "space_not_found",

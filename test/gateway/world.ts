@@ -16,6 +16,9 @@ import { RoomStores } from "../../src/storage/room-store.ts";
 import { nodeSql } from "../storage/node-sql.ts";
 import { FakeSocket, FakeState, type Frame, settle } from "../support/fake-object.ts";
 
+/** What a new socket keeps of its client's signs of life. */
+const NEW = { openedAt: 0, heardAt: 0, pingedAt: 0, relayed: false };
+
 export const SECRET = "a-secret-for-the-tokens-of-tests";
 
 /** A user's rights as the socket of one keeps them; by default to everything, for an hour. */
@@ -126,8 +129,8 @@ export class RoomInWorld {
   }
 
   async publish(...events: (Partial<EventToPublish> & { n?: number })[]) {
-    const published = await this.engine.publish(
-      events.map(({ n = 0, type = "step.done", data = { n }, id }) => ({
+    const published = await this.publishNow(
+      ...events.map(({ n = 0, type = "step.done", data = { n }, id }) => ({
         type,
         data,
         ...(id ? { id } : {}),
@@ -135,6 +138,11 @@ export class RoomInWorld {
     );
     await settle();
     return published;
+  }
+
+  /** The same, and returns as soon as the room has answered. */
+  publishNow(...events: EventToPublish[]) {
+    return this.engine.publish(events, 100);
   }
 
   /** Opens a socket of this room. */
@@ -151,6 +159,7 @@ export class RoomInWorld {
       acks: false,
       noticed: false,
       malformed: 0,
+      ...NEW,
       ...more,
     });
     this.engine.open(subscriber, since === null ? null : { epoch, offset: Number(offset) });
@@ -247,7 +256,7 @@ export class GatewayInWorld {
     const sockets = new GatewaySockets(state.ctx, () => undefined);
     const stub = () => ({
       publish: async (room: string, text: string) => {
-        const made = () => world.room(room).engine.publish(JSON.parse(text));
+        const made = () => world.room(room).engine.publish(JSON.parse(text), text.length);
         return world.call("publish", room, name, made, text);
       },
     });
@@ -285,6 +294,7 @@ export class ClientInWorld {
       ...flags,
       noticed: false,
       malformed: 0,
+      ...NEW,
     });
     this.opened = gateway.handler.onOpen(client);
   }

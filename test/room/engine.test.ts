@@ -71,7 +71,7 @@ describe("events that are published to a room", () => {
     const { socket } = room.open(userOf("ann"));
     socket.take();
     const send = vi.spyOn(socket, "send");
-    const published = room.engine.publish([{ type: "step.done", data: {} }]).then(() => {
+    const published = room.publishNow({ type: "step.done", data: {} }).then(() => {
       expect(room.engine.logEnd.last).toBe(1);
     });
     expect(send).not.toHaveBeenCalled();
@@ -88,9 +88,7 @@ describe("events that are published to a room", () => {
     circle.self = circle;
     process.once("unhandledRejection", () => undefined);
     const answered = vi.fn();
-    void room.engine
-      .publish([{ type: "step.done", data: circle as never }])
-      .then(answered, answered);
+    void room.publishNow({ type: "step.done", data: circle as never }).then(answered, answered);
     await settle();
     expect(room.crashes).toHaveLength(1);
     expect(answered).not.toHaveBeenCalledWith(expect.arrayContaining([expect.anything()]));
@@ -117,10 +115,10 @@ describe("a room with many subscribers", () => {
     for (let n = 0; n < 100; n += 1) room.open(userOf(`user-${n}`), { batch: true });
     const { socket } = room.open(userOf("ann"), { batch: true });
     const before = socket.messages.length;
-    const first = room.engine.publish([{ type: "a.b", data: {} }]);
+    const first = room.publishNow({ type: "a.b", data: {} });
     await Promise.resolve();
     await Promise.resolve();
-    const second = room.engine.publish([{ type: "a.b", data: {} }]);
+    const second = room.publishNow({ type: "a.b", data: {} });
     await Promise.all([first, second]);
     await settle();
     expect(socket.messages.length - before).toBe(1);

@@ -71,9 +71,9 @@ describe("a frame on the socket of one room", () => {
     const { promise: held, resolve: release } = Promise.withResolvers<void>();
     const { engine } = room;
     const publish = engine.publish.bind(engine);
-    vi.spyOn(engine, "publish").mockImplementation(async (events) => {
+    vi.spyOn(engine, "publish").mockImplementation(async (events, length) => {
       await held;
-      return publish(events);
+      return publish(events, length);
     });
     const sent = [client.send({ type: "publish", event: EVENT })];
     for (const _ of [1, 2, 3]) sent.push(client.send("{"));

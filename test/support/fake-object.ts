@@ -11,6 +11,9 @@ Object.assign(globalThis, { scheduler, WebSocketRequestResponsePair: RequestResp
 
 export type Frame = { type: string; [key: string]: unknown };
 
+/** Frames about how others are sent: they are among `messages` only. */
+const ABOUT_SENDING: ReadonlySet<string> = new Set(["sending", "read_check"]);
+
 /** The end of a WebSocket that an object holds; `frames` is what the client gets, `messages` how. */
 export class FakeSocket {
   readonly messages: string[] = [];
@@ -22,6 +25,7 @@ export class FakeSocket {
     if (this.closed) throw new TypeError("The socket is closed.");
     this.messages.push(message);
     const frame: Frame & { frames?: Frame[] } = JSON.parse(message);
+    if (ABOUT_SENDING.has(frame.type)) return;
     this.frames.push(...(frame.type === "batch" ? (frame.frames ?? []) : [frame]));
   }
 
@@ -94,6 +98,7 @@ export class FakeState {
           socket.closed || (tag !== undefined && !given.includes(tag)) ? [] : [socket],
         ),
       setWebSocketAutoResponse: () => undefined,
+      getWebSocketAutoResponseTimestamp: () => null,
       storage: { kv, put: async (key: string, value: unknown) => kv.put(key, value) },
     };
     return known as unknown as DurableObjectState;
