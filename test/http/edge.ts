@@ -23,11 +23,15 @@ export interface ObjectCall {
 
 type Answer = (call: ObjectCall) => unknown;
 
-/** D1, as the catalogue uses it. */
-function fakeD1(): D1Database {
+/** D1, as the catalogue uses it, with these spaces. */
+function fakeD1(spaces: readonly string[]): D1Database {
   const database = new DatabaseSync(":memory:");
   for (const file of readdirSync(MIGRATIONS)) {
     database.exec(readFileSync(path.join(MIGRATIONS, file), "utf8"));
+  }
+  for (const name of spaces) {
+    const row = "INSERT INTO spaces (name, title, visibility, settings, created_at)";
+    database.prepare(`${row} VALUES (?, '', 'public', '{}', 0)`).run(name);
   }
   const prepared = (query: string, values: SQLInputValue[] = []) => {
     const statement = database.prepare(query);
@@ -49,31 +53,40 @@ function fakeD1(): D1Database {
  */
 export class Edge {
   readonly calls: ObjectCall[] = [];
-  readonly answers: Record<string, Answer> = {};
+  readonly answers: Record<string, Answer> = { create: () => undefined };
   readonly files = new Map<string, Uint8Array>();
   /** The addresses whose submits were counted. */
   readonly counted: string[] = [];
   isLimited = false;
   env: Env;
 
-  constructor(settings: Partial<Env> = {}) {
+  /** @param spaces the spaces that the catalogue lists */
+  constructor(settings: Partial<Env> = {}, spaces: readonly string[] = ["demo", "my-space"]) {
     const objects = (kind: string) => ({
       getByName: (name: string) =>
         new Proxy({}, { get: (_stub, method) => this.method(`${kind} ${name}`, String(method)) }),
     });
     const { files } = this;
+    const fileAt = (key: string) => {
+      const bytes = files.get(key);
+      return bytes ? { bytes, size: bytes.length, httpEtag: '"e1"', checksums: {} } : null;
+    };
     this.env = {
       SPACE: objects("space"),
       JOB: objects("job"),
       ROOM: objects("room"),
       GATEWAY: objects("gateway"),
       MONITOR: objects("monitor"),
-      DB: fakeD1(),
+      JOB_INDEX: { getByName: () => ({ has: async () => true }) },
+      FILE_SWEEP: { getByName: () => ({ begin: async () => undefined }) },
+      DB: fakeD1(spaces),
       FILES: {
         put: async (key: string, bytes: Uint8Array) => void files.set(key, new Uint8Array(bytes)),
-        get: async (key: string) => {
-          const bytes = files.get(key);
-          return bytes ? { body: bytes, size: bytes.length } : null;
+        head: async (key: string) => fileAt(key),
+        get: async (key: string, options: { range?: { offset: number; length: number } } = {}) => {
+          const { offset = 0, length = Number.POSITIVE_INFINITY } = options.range ?? {};
+          const file = fileAt(key);
+          return file && { ...file, body: file.bytes.slice(offset, offset + length) };
         },
         delete: async (keys: string | string[]) => [keys].flat().map((key) => files.delete(key)),
       },

@@ -14,7 +14,7 @@ afterEach(() => {
 
 /** An edge with the space `demo`, whose objects open every socket. */
 async function edgeWithToken() {
-  const edge = new Edge();
+  const edge = new Edge({}, []);
   edge.answers.create = () => undefined;
   edge.answers.describe = () => body({ name: "demo" });
   edge.answers.fetch = () => new ObjectSocket().answer;
