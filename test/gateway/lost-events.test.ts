@@ -127,6 +127,25 @@ describe("a client of a gateway", () => {
     expect(room.epoch).not.toBe(before);
   });
 
+  it("is told where a room is that began anew while its log was read, and gets what follows (R5)", async () => {
+    const { world, client, room, deliver } = await following();
+    await room.publish({}, {}, {});
+    client.socket.take();
+    world.onCall = async (call) => {
+      if (call !== "read") return;
+      world.onCall = () => null;
+      room.engine.erase();
+      await room.publishNow({ type: "step.done", data: {} });
+    };
+    await deliver({ last: 9 });
+    expect(client.socket.take()).toMatchObject([
+      { type: "subscribed", epoch: room.epoch, offset: 1, recovered: false },
+    ]);
+    room.engine.join("gate", [], false);
+    await room.publish({});
+    expect(placesOf(client.socket.take())).toEqual([2]);
+  });
+
   it("keeps its socket if the log can't be read, and gets everything once it can (R6)", async () => {
     const { world, client, room, deliver } = await following();
     await room.publish({});
