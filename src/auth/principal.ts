@@ -6,7 +6,7 @@ export type Principal =
       userId: string;
       /** When the token expires, milliseconds since 1970. */
       expiresAt: number;
-      /** Patterns of the channels that the user may follow. */
+      /** Patterns of the rooms and jobs that the user may follow. */
       rooms: readonly string[];
       /** Patterns of the rooms and jobs that the user may publish to. */
       publish: readonly string[];
@@ -19,8 +19,8 @@ export function ownRooms(userId: string): string[] {
 }
 
 /**
- * Whether the principal's token lets it follow a room, a space or a job. Public spaces and jobs may be
- * followed without this right.
+ * Whether the principal's token lets it follow a room, or a private job of a backend. Public jobs may be followed
+ * without this right, and a private space with the operator's key only.
  */
 export function maySubscribe(principal: Principal, address: string): boolean {
   if (principal.kind !== "user") return principal.kind === "operator";
