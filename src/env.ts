@@ -2,6 +2,7 @@ import { TrustedProxies } from "./auth/trusted-proxies.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
+import type { Registration } from "./protocol/accounts.ts";
 import type { RoomObject } from "./room/room-object.ts";
 import { settingsError } from "./settings.ts";
 import type { SpaceObject } from "./space/space-object.ts";
@@ -30,6 +31,10 @@ export interface Env {
   GATEWAYS?: string;
   /** Limits how fast one address may submit jobs. */
   SUBMITS: RateLimit;
+  /** Limits how often one address may try a password. */
+  SIGN_INS: RateLimit;
+  /** Who may make an account; `invitation` if not set. */
+  REGISTRATION?: Registration;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */

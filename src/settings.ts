@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
+import { registration } from "./protocol/accounts.ts";
 
 const settings = z.object({
   PUBLIC_URL: z
@@ -17,6 +18,7 @@ const settings = z.object({
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
     .optional(),
+  REGISTRATION: registration.optional(),
   JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z

@@ -1,3 +1,5 @@
+import type { Role } from "../protocol/accounts.ts";
+
 /** Who makes a request, as the edge has checked it. */
 export type Principal =
   | { kind: "operator" }
@@ -11,9 +13,24 @@ export type Principal =
       /** Patterns of the rooms and jobs that the user may publish to. */
       publish: readonly string[];
     }
+  | {
+      kind: "account";
+      userId: string;
+      role: Role;
+      sessionId: string;
+      /** When the session expires, milliseconds since 1970. */
+      expiresAt: number;
+    }
   | { kind: "anonymous" };
 
-/** The rooms that every user with a token may follow: the one for everyone and their own. */
+/** Who may do everything: whoever has the operator's key, and admins who are signed in. */
+export function isAdmin(principal: Principal): boolean {
+  return (
+    principal.kind === "operator" || (principal.kind === "account" && principal.role === "admin")
+  );
+}
+
+/** The rooms that every user may follow: the one for everyone and their own. */
 export function ownRooms(userId: string): string[] {
   return ["global", `user:${userId}`];
 }
@@ -23,15 +40,16 @@ export function ownRooms(userId: string): string[] {
  * followed without this right.
  */
 export function maySubscribe(principal: Principal, address: string): boolean {
-  if (principal.kind !== "user") return principal.kind === "operator";
-  return [...ownRooms(principal.userId), ...principal.rooms].some((pattern) =>
-    matches(pattern, address),
-  );
+  if (principal.kind === "anonymous" || principal.kind === "operator" || isAdmin(principal)) {
+    return principal.kind !== "anonymous";
+  }
+  const granted = principal.kind === "user" ? principal.rooms : [];
+  return [...ownRooms(principal.userId), ...granted].some((pattern) => matches(pattern, address));
 }
 
 /** Whether the principal may publish to a room, or report the progress of a job. */
 export function mayPublish(principal: Principal, address: string): boolean {
-  if (principal.kind !== "user") return principal.kind === "operator";
+  if (principal.kind !== "user") return isAdmin(principal);
   return principal.publish.some((pattern) => matches(pattern, address));
 }
 

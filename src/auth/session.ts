@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { role } from "../protocol/accounts.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import type { Principal } from "./principal.ts";
@@ -14,6 +15,13 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
     rooms: z.array(z.string()),
     publish: z.array(z.string()),
   }),
+  z.object({
+    kind: z.literal("account"),
+    userId: z.string(),
+    role,
+    sessionId: z.string(),
+    expiresAt: z.number(),
+  }),
 ]);
 export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 
@@ -21,13 +29,13 @@ export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 const RIGHTS_BYTES = 8_192;
 
 export function userIdOf(principal: SessionPrincipal): string | null {
-  return principal.kind === "user" ? principal.userId : null;
+  return principal.kind === "operator" ? null : principal.userId;
 }
 
 /** The principal as a socket's attachment stores it; `null` for an anonymous one. */
 export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (principal.kind === "anonymous") return null;
-  if (principal.kind === "operator") return { kind: "operator" };
+  if (principal.kind !== "user") return { ...principal };
   const { kind, userId, expiresAt, rooms, publish } = principal;
   return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
 }
@@ -58,7 +66,7 @@ export interface TokenSocket {
  */
 export function tokensDueAt(sessions: readonly TokenSocket[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
-    if (principal.kind !== "user") return [];
+    if (principal.kind === "operator") return [];
     return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
   });
   return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
@@ -73,7 +81,7 @@ export function findExpiringTokens<S extends TokenSocket>(
   const expiring: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
     const { principal, noticed } = session.attachment;
-    if (principal.kind !== "user") continue;
+    if (principal.kind === "operator") continue;
     const { expiresAt } = principal;
     if (now >= expiresAt) expired.push(session);
     else if (!noticed && now >= expiresAt - NOTICE_MS) expiring.push({ session, expiresAt });
@@ -92,7 +100,7 @@ export async function renewPrincipal(
   token: string,
 ): Promise<Renewal> {
   if (principal.kind !== "user") {
-    const message = "This socket has the operator's key: open another for a user.";
+    const message = "This socket was not opened with a user's token: open another for one.";
     return { ok: false, code: "not_allowed", message };
   }
   const verified = await verifyToken(settings, token);

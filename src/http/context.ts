@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
+import { isAdmin } from "../auth/principal.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
@@ -9,6 +10,7 @@ import { type Caller, NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
+import { sessionOf } from "./session.ts";
 
 export type AppEnv = { Bindings: Env; Variables: { requestId: string } };
 export type AppContext = Context<AppEnv>;
@@ -19,18 +21,25 @@ export type SpaceStub = DurableObjectStub<SpaceObject>;
  * be recognised. A user's token gives no rights to spaces: its holder is an ordinary caller.
  */
 export async function callerOf(c: AppContext): Promise<Caller> {
-  const principal = await principalOf(c);
-  return { operator: principal.kind === "operator" };
+  return { operator: isAdmin(await principalOf(c)) };
 }
 
-export function requireOperator(c: AppContext): Caller {
+/** @throws {ProblemError} if the request has neither the operator's key nor an admin's session */
+export async function requireAdmin(c: AppContext): Promise<Caller> {
   const given = bearerOf(c.req.header("authorization"));
   if (isOperatorKey(given, c.env.OPERATOR_KEY)) return { operator: true };
+  if (given !== null) {
+    const detail = "The key in `Authorization` is not the operator's.";
+    throw new ProblemError("not_authenticated", detail);
+  }
+  const session = await sessionOf(c);
+  if (isAdmin(session)) return { operator: true };
+  if (session.kind === "account") {
+    throw new ProblemError("not_allowed", "Only admins may do this.");
+  }
   throw new ProblemError(
     "not_authenticated",
-    given === null
-      ? "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`."
-      : "The key in `Authorization` is not the operator's.",
+    "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`. Admins can sign in instead.",
   );
 }
 

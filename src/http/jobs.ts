@@ -9,7 +9,7 @@ import {
   callJobForText,
   callSpaceForText,
   jobParam,
-  requireOperator,
+  requireAdmin,
   spaceParam,
 } from "./context.ts";
 import { followJob } from "./follow.ts";
@@ -46,7 +46,7 @@ export const spaceJobs = new Hono<AppEnv>()
     return answerJson(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
   .get("/", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c);
     const space = spaceParam(c);
     const { cursor, ...filter } = validate(listJobsQuery, c.req.query());
     const before = cursor?.split(".").at(-1);

@@ -4,16 +4,17 @@ import { verifyToken } from "../auth/token.ts";
 import { offeredProtocols } from "../objects/subprotocol.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
+import { sessionOf } from "./session.ts";
 
 /**
- * Returns who sends the request. The token comes as `Authorization: Bearer`, as `?token=`, or as the
+ * Returns who sends the request, by its key or token, or else by the session in its cookie. The token comes as `Authorization: Bearer`, as `?token=`, or as the
  * subprotocol `dialout.token.<token>`, because browsers can't set headers on a socket (decision 0022).
  *
  * @throws {ProblemError} if there is a token that is not valid: its sender expects to be recognised
  */
 export async function principalOf(c: AppContext): Promise<Principal> {
   const token = tokenOf(c);
-  if (token === null) return { kind: "anonymous" };
+  if (token === null) return sessionOf(c);
   if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;

@@ -19,7 +19,7 @@ import {
   callSpaceForText,
   missingSpace,
   parseSettings,
-  requireOperator,
+  requireAdmin,
   spaceParam,
   stubOf,
 } from "./context.ts";
@@ -49,7 +49,7 @@ export const spaces = new Hono<AppEnv>()
     return answerJson(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
   })
   .post("/", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c);
     const body = validate(createSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const { name, ...chosen } = body;
     const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...chosen });
@@ -69,7 +69,7 @@ export const spaces = new Hono<AppEnv>()
     return answerJson(c, await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller)));
   })
   .patch("/:space", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c);
     const name = spaceParam(c);
     const patch = validate(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const text = await callSpaceForText(c, name, (stub) => stub.change(caller, patch));
@@ -78,7 +78,7 @@ export const spaces = new Hono<AppEnv>()
     return answerJson(c, text);
   })
   .delete("/:space", async (c) => {
-    requireOperator(c);
+    await requireAdmin(c);
     const name = spaceParam(c);
     // The row first: as long as it exists, any request creates the object again. If this is interrupted after
     // the first step, a second DELETE finishes it.
@@ -123,7 +123,7 @@ export const spaces = new Hono<AppEnv>()
   });
 
 async function requireSpace(c: AppContext): Promise<string> {
-  requireOperator(c);
+  await requireAdmin(c);
   const name = spaceParam(c);
   if (await new SpaceCatalog(c.env.DB).get(name)) return name;
   throw missingSpace(name);
