@@ -21,6 +21,19 @@ export type Principal =
       /** When the session expires, milliseconds since 1970. */
       expiresAt: number;
     }
+  | {
+      kind: "key";
+      keyId: string;
+      /** Its owner; `null`: the operator. */
+      userId: string | null;
+      /** The owner's role: a key may do what its scopes name, and never more than its owner. */
+      role: Role;
+      scopes: readonly string[];
+      /** The one space that it is for; `null`: all. */
+      space: string | null;
+      /** When it expires, milliseconds since 1970; `null`: never. */
+      expiresAt: number | null;
+    }
   | { kind: "anonymous" };
 
 /** Who may do everything: whoever has the operator's key, and admins who are signed in. */
@@ -40,17 +53,34 @@ export function ownRooms(userId: string): string[] {
  * followed without this right.
  */
 export function maySubscribe(principal: Principal, address: string): boolean {
-  if (principal.kind === "anonymous" || principal.kind === "operator" || isAdmin(principal)) {
-    return principal.kind !== "anonymous";
-  }
+  if (principal.kind === "anonymous") return false;
+  if (isAdmin(principal) || principal.kind === "operator") return true;
+  if (principal.kind === "key" && !hasRoomScope(principal, "read", address)) return false;
   const granted = principal.kind === "user" ? principal.rooms : [];
-  return [...ownRooms(principal.userId), ...granted].some((pattern) => matches(pattern, address));
+  const isAll = principal.kind === "key" && principal.role === "admin";
+  const own = principal.userId === null ? [] : ownRooms(principal.userId);
+  return isAll || [...own, ...granted].some((pattern) => matches(pattern, address));
 }
 
 /** Whether the principal may publish to a room, or report the progress of a job. */
 export function mayPublish(principal: Principal, address: string): boolean {
+  if (principal.kind === "key") {
+    return principal.role === "admin" && hasRoomScope(principal, "publish", address);
+  }
   if (principal.kind !== "user") return isAdmin(principal);
   return principal.publish.some((pattern) => matches(pattern, address));
+}
+
+type Key = Extract<Principal, { kind: "key" }>;
+
+/** Whether one of the key's scopes covers a room, or a job that a backend reports. */
+function hasRoomScope({ scopes }: Key, right: "read" | "publish", address: string): boolean {
+  const isJob = address.startsWith("job:");
+  if (isJob && scopes.includes(right === "read" ? "jobs:read" : "jobs:write")) return true;
+  const prefix = `rooms:${right}:`;
+  return scopes.some(
+    (scope) => scope.startsWith(prefix) && matches(scope.slice(prefix.length), address),
+  );
 }
 
 /** A pattern is an address, a prefix that ends in `:*` (`project:*`), or `*` for everything. */

@@ -22,6 +22,15 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
     sessionId: z.string(),
     expiresAt: z.number(),
   }),
+  z.object({
+    kind: z.literal("key"),
+    keyId: z.string(),
+    userId: z.string().nullable(),
+    role,
+    scopes: z.array(z.string()),
+    space: z.string().nullable(),
+    expiresAt: z.number().nullable(),
+  }),
 ]);
 export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 
@@ -35,6 +44,7 @@ export function userIdOf(principal: SessionPrincipal): string | null {
 /** The principal as a socket's attachment stores it; `null` for an anonymous one. */
 export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (principal.kind === "anonymous") return null;
+  if (principal.kind === "key") return { ...principal, scopes: [...principal.scopes] };
   if (principal.kind !== "user") return { ...principal };
   const { kind, userId, expiresAt, rooms, publish } = principal;
   return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
@@ -66,7 +76,7 @@ export interface TokenSocket {
  */
 export function tokensDueAt(sessions: readonly TokenSocket[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
-    if (principal.kind === "operator") return [];
+    if (principal.kind === "operator" || principal.expiresAt === null) return [];
     return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
   });
   return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
@@ -81,7 +91,7 @@ export function findExpiringTokens<S extends TokenSocket>(
   const expiring: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
     const { principal, noticed } = session.attachment;
-    if (principal.kind === "operator") continue;
+    if (principal.kind === "operator" || principal.expiresAt === null) continue;
     const { expiresAt } = principal;
     if (now >= expiresAt) expired.push(session);
     else if (!noticed && now >= expiresAt - NOTICE_MS) expiring.push({ session, expiresAt });

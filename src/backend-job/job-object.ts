@@ -184,7 +184,7 @@ export class JobObject extends DurableObject<Env> {
     return {
       publish: mayPublish(principal, address),
       read: maySubscribe(principal, address),
-      expiresAt: principal.kind === "user" ? principal.expiresAt : null,
+      expiresAt: principal.kind === "operator" ? null : principal.expiresAt,
     };
   }
 }

@@ -10,6 +10,7 @@ import type { AppEnv } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
+import { keys } from "./keys.ts";
 import { me } from "./me.ts";
 import { monitor } from "./monitor.ts";
 import { pages } from "./pages.ts";
@@ -67,6 +68,7 @@ app
   .route("/api/rooms", rooms)
   .route("/api/auth", accounts)
   .route("/api/me", me)
+  .route("/api/keys", keys)
   .route("/api/users", users)
   .route("/api/invitations", invitations)
   .route("/", monitor)

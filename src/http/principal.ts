@@ -1,3 +1,4 @@
+import { ApiKeys, KEY_PREFIX } from "../accounts/api-keys.ts";
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import { verifyToken } from "../auth/token.ts";
@@ -16,10 +17,17 @@ export async function principalOf(c: AppContext): Promise<Principal> {
   const token = tokenOf(c);
   if (token === null) return sessionOf(c);
   if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
+  if (token.startsWith(KEY_PREFIX)) return keyPrincipal(c, token);
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;
   const code = verified.isTemporary ? "temporarily_unavailable" : "not_authenticated";
   throw new ProblemError(code, verified.reason);
+}
+
+async function keyPrincipal(c: AppContext, key: string): Promise<Principal> {
+  const found = await new ApiKeys(c.env.DB).verify(key, (use) => c.executionCtx.waitUntil(use));
+  if (found !== null) return found;
+  throw new ProblemError("not_authenticated", "This key is wrong, revoked or expired.");
 }
 
 const TOKEN_PROTOCOL = "dialout.token.";

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { text, timestamp } from "./values.ts";
+import { spaceName, text, timestamp } from "./values.ts";
 
 export const ROLES = ["admin", "member"] as const;
 /** `admin`: may do what the operator's key may. `member`: has what is theirs. */
@@ -80,6 +80,51 @@ export const invitationResource = z.object({
   code: z.string().optional(),
 });
 export type InvitationResource = z.infer<typeof invitationResource>;
+
+/**
+ * What a key may do; never more than its owner may. `rooms:read` and `rooms:publish` name rooms as the claims of a
+ * token do: `rooms:read:project:*`.
+ */
+export const SCOPES = ["jobs:read", "jobs:write", "spaces:admin", "metrics:read"] as const;
+const ROOM_SCOPE = /^rooms:(read|publish):(\*|global|[a-z][a-z0-9_-]{0,30}:(\*|[\w.@|-]{1,128}))$/;
+export const scope = z.union([
+  z.enum(SCOPES),
+  z
+    .string()
+    .regex(
+      ROOM_SCOPE,
+      `must be one of ${SCOPES.join(", ")}, or rooms:read:<room> or rooms:publish:<room> with a room such as project:*`,
+    ),
+]);
+export type Scope = z.infer<typeof scope>;
+
+export const createKeyBody = z.strictObject({
+  name: text(120).trim().min(1),
+  scopes: z.array(scope).min(1).max(50),
+  /** The one space that it is for; all if not given. */
+  space: spaceName.optional(),
+  /** `null`: it doesn't expire. */
+  expires_in_s: z.int().min(60).max(315_360_000).nullable().default(null),
+});
+export type CreateKeyBody = z.infer<typeof createKeyBody>;
+
+export const keyResource = z.object({
+  id: z.string(),
+  name: z.string(),
+  /** How it begins, by which its owner knows it. */
+  prefix: z.string(),
+  scopes: z.array(z.string()),
+  space: spaceName.nullable(),
+  /** The id of its owner; `null`: the operator. */
+  user: z.string().nullable(),
+  created_at: timestamp,
+  expires_at: timestamp.nullable(),
+  /** Accurate to a minute. */
+  last_used_at: timestamp.nullable(),
+  /** The key itself; only the answer to the request that made it contains it. */
+  key: z.string().optional(),
+});
+export type KeyResource = z.infer<typeof keyResource>;
 
 export const pageQuery = z.strictObject({
   cursor: z.string().max(100).default(""),

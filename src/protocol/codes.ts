@@ -36,6 +36,7 @@ export const PROBLEMS = {
   user_not_found: { status: 404, title: "No such user" },
   session_not_found: { status: 404, title: "No such session" },
   invitation_not_found: { status: 404, title: "No such invitation" },
+  key_not_found: { status: 404, title: "No such key" },
   file_not_found: { status: 404, title: "No such file" },
   method_not_allowed: { status: 405, title: "The address does not take this method" },
   space_exists: { status: 409, title: "A space of this name exists" },
