@@ -35,6 +35,8 @@ export interface Env {
   SIGN_INS: RateLimit;
   /** Who may make an account; `invitation` if not set. */
   REGISTRATION?: Registration;
+  /** How long the record of what was done is kept, days; 90 if not set. */
+  AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */

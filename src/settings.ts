@@ -18,6 +18,10 @@ const settings = z.object({
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
     .optional(),
+  AUDIT_DAYS: z
+    .string()
+    .regex(/^[1-9]\d{0,4}$/, "must be a number of days")
+    .optional(),
   REGISTRATION: registration.optional(),
   JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),

@@ -6,6 +6,7 @@ import { isSetupKey, Setup } from "../accounts/setup.ts";
 import { Users } from "../accounts/users.ts";
 import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
 import { clientAddressOf } from "./client-request.ts";
 import type { AppContext, AppEnv } from "./context.ts";
@@ -36,7 +37,7 @@ export const accounts = new Hono<AppEnv>()
       throw new ProblemError("already_set_up", detail);
     }
     try {
-      return await signUp(c, person, "admin");
+      return await signUp(c, "setup", person, "admin");
     } finally {
       // With an admin there, nobody can claim it again; without one, others may.
       await setup.release();
@@ -47,7 +48,7 @@ export const accounts = new Hono<AppEnv>()
     const body = validate(signUpBody, await readJson(c, LIMITS.accountBodyBytes));
     const { invitation, ...person } = body;
     if (registrationOf(c) === "open" && invitation === undefined) {
-      return signUp(c, person, "member");
+      return signUp(c, "user.register", person, "member");
     }
     return signUpInvited(c, person, invitation);
   })
@@ -55,7 +56,7 @@ export const accounts = new Hono<AppEnv>()
     await limitSignIns(c);
     const body = validate(signInBody, await readJson(c, LIMITS.accountBodyBytes));
     const { api } = await accountsOf(c);
-    return answerSession(c, () =>
+    return answerSession(c, "user.sign_in", () =>
       api.signInEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
     );
   })
@@ -92,7 +93,7 @@ async function signUpInvited(
     throw new ProblemError("not_allowed", detail);
   }
   try {
-    return await signUp(c, person, taken.role);
+    return await signUp(c, "user.register", person, taken.role);
   } catch (error) {
     await invitations.giveBack(taken.id);
     throw error;
@@ -100,28 +101,33 @@ async function signUpInvited(
 }
 
 /** Makes an account and signs it in. */
-async function signUp(c: AppContext, body: Person, role: Role): Promise<Response> {
+async function signUp(
+  c: AppContext,
+  action: "setup" | "user.register",
+  body: Person,
+  role: Role,
+): Promise<Response> {
   const { api } = await accountsOf(c);
-  return answerSession(
-    c,
-    () =>
-      admissions.run({ role }, () =>
-        api.signUpEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
-      ),
-    201,
+  return answerSession(c, action, () =>
+    admissions.run({ role }, () =>
+      api.signUpEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
+    ),
   );
 }
 
 /** Answers with the account that is signed in from now on, and with the cookie of its session. */
 async function answerSession(
   c: AppContext,
+  action: "setup" | "user.register" | "user.sign_in",
   signIn: () => Promise<{ headers: Headers; response: { user: { id: string } } }>,
-  status: 200 | 201 = 200,
 ): Promise<Response> {
   requireOwnPageIfSaid(c);
   const { headers, response } = await orProblem(signIn);
   setCookies(c, headers);
-  return c.json({ user: await new Users(c.env.DB).get(response.user.id) }, status);
+  const user = await new Users(c.env.DB).get(response.user.id);
+  if (user === null) throw new Error("an account is gone that was just used");
+  await noteOf(c, { kind: "account", id: user.id }, action, `user:${user.id}`);
+  return c.json({ user }, action === "user.sign_in" ? 200 : 201);
 }
 
 /** A page of another origin must not sign its visitor in to an account of its choice. Programs say no origin. */

@@ -5,6 +5,7 @@ import { requestId } from "hono/request-id";
 import { getPath } from "hono/utils/url";
 import { checkEnv } from "../env.ts";
 import { accounts } from "./accounts.ts";
+import { audit } from "./audit.ts";
 import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
@@ -70,6 +71,7 @@ app
   .route("/api/me", me)
   .route("/api/keys", keys)
   .route("/api/users", users)
+  .route("/api/audit", audit)
   .route("/api/invitations", invitations)
   .route("/", monitor)
   .route("/", pages)

@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { ApiKeys } from "../accounts/api-keys.ts";
 import { type CreateKeyBody, createKeyBody, pageQuery } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { principalOf } from "./principal.ts";
@@ -20,11 +21,18 @@ export const keys = new Hono<AppEnv>()
     const { owner, isAdmin } = await requireOwner(c);
     const body = validate(createKeyBody, await readJson(c, LIMITS.accountBodyBytes));
     if (!isAdmin) refuseAdminScopes(body);
-    return c.json(await new ApiKeys(c.env.DB).make(body, owner), 201);
+    const made = await new ApiKeys(c.env.DB).make(body, owner);
+    const { name, scopes, space } = made;
+    await note(c, "key.create", `key:${made.id}`, { name, scopes, space });
+    return c.json(made, 201);
   })
   .delete("/:id", async (c) => {
     const { owner } = await requireOwner(c);
-    if (await new ApiKeys(c.env.DB).revoke(owner, c.req.param("id"))) return c.body(null, 204);
+    const id = c.req.param("id");
+    if (await new ApiKeys(c.env.DB).revoke(owner, id)) {
+      await note(c, "key.revoke", `key:${id}`);
+      return c.body(null, 204);
+    }
     throw new ProblemError("key_not_found", "You have no key with that id.");
   });
 

@@ -3,6 +3,7 @@ import { Users } from "../accounts/users.ts";
 import { passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { orProblem, setCookies } from "./accounts.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -33,7 +34,7 @@ export const me = new Hono<AppEnv>()
     return c.json({ user: await new Users(c.env.DB).get(userId) });
   })
   .post("/password", async (c) => {
-    await requireAccount(c);
+    const { userId } = await requireAccount(c);
     const sent = validate(passwordBody, await readJson(c, LIMITS.accountBodyBytes));
     const body = {
       currentPassword: sent.current_password,
@@ -45,6 +46,7 @@ export const me = new Hono<AppEnv>()
       api.changePassword({ body, headers: accountHeaders(c), returnHeaders: true }),
     );
     setCookies(c, headers);
+    await note(c, "user.password", `user:${userId}`);
     return c.body(null, 204);
   })
   .get("/sessions", async (c) => {

@@ -3,7 +3,8 @@ import { isAdmin } from "../auth/principal.ts";
 import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { statsOf } from "../monitor/totals.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
-import { type AppContext, type AppEnv, requireAdmin } from "./context.ts";
+import { requireAdmin } from "./access.ts";
+import type { AppContext, AppEnv } from "./context.ts";
 import { formatMetrics } from "./metrics.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
@@ -12,12 +13,12 @@ import { openOrRefuse } from "./room-sockets.ts";
 /** The numbers of the whole edge; only the operator may read them. */
 export const monitor = new Hono<AppEnv>()
   .get("/api/v1/websocket/stats", async (c) => {
-    await requireAdmin(c);
+    await requireAdmin(c, "metrics:read");
     const totals = await monitorStub(c).overview();
     return c.json(statsOf(totals, new Date().toISOString()));
   })
   .get("/metrics", async (c) => {
-    await requireAdmin(c);
+    await requireAdmin(c, "metrics:read");
     const { text, contentType } = await formatMetrics(await monitorStub(c).overview());
     return c.body(text, 200, { "content-type": contentType });
   });

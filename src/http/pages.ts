@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { secureHeaders } from "hono/secure-headers";
-import { type AppContext, type AppEnv, callerOf, callSpaceForText, spaceParam } from "./context.ts";
+import { callerOf } from "./access.ts";
+import { type AppContext, type AppEnv, callSpaceForText, spaceParam } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { ProblemError } from "./problems.ts";
 

@@ -3,8 +3,10 @@ import { Invitations } from "../accounts/invitations.ts";
 import { Users } from "../accounts/users.ts";
 import { inviteBody, pageQuery, patchUserBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import { requireAdmin } from "./access.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
-import { type AppEnv, requireAdmin } from "./context.ts";
+import type { AppEnv } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 
@@ -25,6 +27,7 @@ export const users = new Hono<AppEnv>()
       const detail = "This is the last admin: make another one first.";
       throw new ProblemError("last_admin", detail);
     }
+    await note(c, "user.change", `user:${user.id}`, patch);
     return c.json({ user });
   });
 
@@ -41,11 +44,17 @@ export const invitations = new Hono<AppEnv>()
     const body = validate(inviteBody, await readJson(c, LIMITS.accountBodyBytes));
     const principal = await principalOf(c);
     const by = principal.kind === "account" ? principal.userId : null;
-    return c.json(await new Invitations(c.env.DB).make(body, by), 201);
+    const made = await new Invitations(c.env.DB).make(body, by);
+    await note(c, "invitation.create", `invitation:${made.id}`, { role: made.role });
+    return c.json(made, 201);
   })
   .delete("/:id", async (c) => {
     await requireAdmin(c);
-    if (await new Invitations(c.env.DB).remove(c.req.param("id"))) return c.body(null, 204);
+    const id = c.req.param("id");
+    if (await new Invitations(c.env.DB).remove(id)) {
+      await note(c, "invitation.delete", `invitation:${id}`);
+      return c.body(null, 204);
+    }
     throw new ProblemError("invitation_not_found", "There is no invitation with that id.");
   });
 

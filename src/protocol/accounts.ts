@@ -96,7 +96,6 @@ export const scope = z.union([
       `must be one of ${SCOPES.join(", ")}, or rooms:read:<room> or rooms:publish:<room> with a room such as project:*`,
     ),
 ]);
-export type Scope = z.infer<typeof scope>;
 
 export const createKeyBody = z.strictObject({
   name: text(120).trim().min(1),
@@ -129,4 +128,50 @@ export type KeyResource = z.infer<typeof keyResource>;
 export const pageQuery = z.strictObject({
   cursor: z.string().max(100).default(""),
   limit: z.coerce.number().int().min(1).max(100).default(50),
+});
+
+export const AUDIT_ACTIONS = [
+  "setup",
+  "user.register",
+  "user.sign_in",
+  "user.change",
+  "user.password",
+  "invitation.create",
+  "invitation.delete",
+  "key.create",
+  "key.revoke",
+  "space.create",
+  "space.change",
+  "space.delete",
+  "space.drain",
+  "webhook_secret.create",
+  "worker_token.create",
+  "worker_token.revoke",
+] as const;
+export const auditAction = z.enum(AUDIT_ACTIONS);
+export type AuditAction = z.infer<typeof auditAction>;
+
+export const auditEntry = z.object({
+  id: z.string(),
+  at: timestamp,
+  actor_kind: z.string(),
+  /** The id of the user or key; `null`: the operator, or nobody that is known. */
+  actor: z.string().nullable(),
+  action: auditAction,
+  /** What it was done to, such as `space:demo`. */
+  target: z.string(),
+  address: z.string(),
+  details: z.record(z.string(), z.unknown()),
+});
+export type AuditEntry = z.infer<typeof auditEntry>;
+
+export const auditQuery = z.strictObject({
+  actor: z.string().max(100).optional(),
+  action: auditAction.optional(),
+  target: z.string().max(300).optional(),
+  from: timestamp.optional(),
+  until: timestamp.optional(),
+  format: z.enum(["json", "csv"]).default("json"),
+  cursor: z.string().max(100).default(""),
+  limit: z.coerce.number().int().min(1).max(1_000).default(50),
 });
