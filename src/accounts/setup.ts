@@ -1,5 +1,5 @@
-import { createHmac } from "node:crypto";
 import { isOperatorKey } from "../auth/operator.ts";
+import { setupCode } from "../auth/setup-code.ts";
 
 /** How long a claim lasts whose maker made no admin: it was interrupted. */
 const CLAIM_MS = 60_000;
@@ -35,12 +35,4 @@ export class Setup {
 /** Whether the key is the operator's, or the code that `npm start` prints. */
 export function isSetupKey(given: string, operatorKey: string): boolean {
   return isOperatorKey(given, operatorKey) || isOperatorKey(given, setupCode(operatorKey));
-}
-
-/**
- * The code in the link to the set-up page. It is made of the operator's key, which therefore need not be shown, and
- * is good for nothing but the first admin.
- */
-export function setupCode(operatorKey: string): string {
-  return createHmac("sha256", operatorKey).update("setup").digest("base64url").slice(0, 32);
 }

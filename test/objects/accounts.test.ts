@@ -1,6 +1,6 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
-import { setupCode } from "../../src/accounts/setup.ts";
+import { setupCode } from "../../src/auth/setup-code.ts";
 import {
   callAs,
   cookiesOf,
