@@ -12,6 +12,8 @@ const OPTIONAL = [
   "JWT_AUDIENCE",
   "GATEWAYS",
   "MAX_KEPT_MB",
+  "REGISTRATION",
+  "AUDIT_DAYS",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */
