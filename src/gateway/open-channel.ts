@@ -1,3 +1,4 @@
+import { isAdmin } from "../auth/principal.ts";
 import type { SessionPrincipal } from "../auth/session.ts";
 import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
@@ -32,7 +33,7 @@ export async function openChannel(
   const headers = socketHeaders({
     kind: "subscriber",
     // No token opens a private space, whatever it names: only the operator's key does (H1a).
-    operator: principal.kind === "operator",
+    operator: isAdmin(principal),
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.
