@@ -12,6 +12,7 @@ const OPTIONAL = [
   "JWT_AUDIENCE",
   "GATEWAYS",
   "MAX_KEPT_MB",
+  "JOBS_PER_MINUTE",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */

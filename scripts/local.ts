@@ -28,9 +28,11 @@ export const TOKEN_FILE = join(STATE, "demo-worker-token");
 export const OBJECTS = {
   SPACE: "SpaceObject",
   JOB: "JobObject",
+  JOB_INDEX: "JobIndexObject",
   ROOM: "RoomObject",
   GATEWAY: "GatewayObject",
   MONITOR: "MonitorObject",
+  FILE_SWEEP: "FileSweepObject",
 };
 
 /** Makes missing secrets: random ones, in a file that only its owner can read. */

@@ -10,6 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stripVTControlCharacters } from "node:util";
 import { readSettings } from "./edge-settings.ts";
+import { HangDetector, workerdSeconds } from "./hang-detector.ts";
 import {
   DEMO_SPACE,
   EDGE_URL,
@@ -28,10 +29,9 @@ const WORKER = join(ROOT, "dist/worker-client/cli.js");
 const READY_WITHIN_MS = 60_000;
 const STARTS = 2;
 const POLL_MS = 200;
-/** How often the edge is checked, how long a check may take, and how many may fail in a row. */
+/** How often the edge is checked, and how long a check may take. */
 const CHECK_EVERY_MS = 1_000;
 const HEALTHY_WITHIN_MS = 3_000;
-const FAILED_CHECKS = 3;
 
 const USAGE = `npm start           the edge, a demo space and its worker
 npm run edge        the edge and the demo space, without the worker
@@ -153,15 +153,24 @@ function showLines(from: Readable | null, to: Writable, hidden: RegExp): void {
   });
 }
 
-/** Restarts the edge when it was killed or hangs: wrangler itself does not always recover. */
+/**
+ * Restarts the edge when it was killed or hangs: wrangler itself does not always recover. An edge that is only busy
+ * is left alone: a restart would cut off everybody whom it works for.
+ */
 async function keepRunning(): Promise<void> {
-  for (let failed = 0; !stopping; await sleep(CHECK_EVERY_MS)) {
-    failed = (await isHealthy()) ? 0 : failed + 1;
-    if (failed < FAILED_CHECKS || stopping) continue;
+  let detector = new HangDetector();
+  for (let wasBusy = false; !stopping; await sleep(CHECK_EVERY_MS)) {
+    const isAnswered = await isHealthy();
+    const cpuS = edge?.pid === undefined ? null : workerdSeconds(edge.pid);
+    const state = detector.onCheck({ isAnswered, cpuS, at: performance.now() });
+    if (stopping) return;
+    if (state === "busy" && !wasBusy) console.error("The edge is busy: its answers take long.");
+    wasBusy = state === "busy";
+    if (state !== "hangs") continue;
     console.error("The edge does not answer: starting it again.");
     killGroup(edge);
     if (!(await bringUp())) return;
-    failed = 0;
+    detector = new HangDetector();
   }
 }
 

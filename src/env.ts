@@ -1,5 +1,7 @@
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
+import type { JobIndexObject } from "./backend-job/job-index-object.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
+import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { RoomObject } from "./room/room-object.ts";
@@ -10,9 +12,11 @@ import type { SpaceObject } from "./space/space-object.ts";
 export interface Env {
   SPACE: DurableObjectNamespace<SpaceObject>;
   JOB: DurableObjectNamespace<JobObject>;
+  JOB_INDEX: DurableObjectNamespace<JobIndexObject>;
   ROOM: DurableObjectNamespace<RoomObject>;
   GATEWAY: DurableObjectNamespace<GatewayObject>;
   MONITOR: DurableObjectNamespace<MonitorObject>;
+  FILE_SWEEP: DurableObjectNamespace<FileSweepObject>;
   DB: D1Database;
   FILES: R2Bucket;
   ASSETS: Fetcher;
@@ -28,8 +32,10 @@ export interface Env {
   JWT_AUDIENCE?: string;
   /** How many gateways share the sockets of one region; 4 if not set. */
   GATEWAYS?: string;
-  /** Limits how fast one address may submit jobs. */
+  /** Limits how fast one address may send submits. */
   SUBMITS: RateLimit;
+  /** How many jobs one address may submit to a space each minute in the long run; 600 if not set. */
+  JOBS_PER_MINUTE?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */

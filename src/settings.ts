@@ -17,6 +17,10 @@ const settings = z.object({
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
     .optional(),
+  JOBS_PER_MINUTE: z
+    .string()
+    .regex(/^[1-9]\d{0,6}$/, "must be a number from 1")
+    .optional(),
   JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z

@@ -19,12 +19,18 @@ export function keyOf(ref: AttemptRef): string {
 export type Attempt = {
   ref: AttemptRef;
   outputs: OutputLog;
+  /** The addresses of the job's files, which expire: the edge renews them when it resumes the attempt. */
+  fileUrls: readonly string[];
   /** The latest `progress` frame. */
   progress: string | null;
 } & ({ phase: "running" } | { phase: "ended"; completion: EncodedCompletion });
 
-export function newAttempt({ job_id, attempt }: AttemptRef): Attempt & { phase: "running" } {
-  return { ref: { job_id, attempt }, outputs: new OutputLog(), progress: null, phase: "running" };
+export function newAttempt(
+  { job_id, attempt }: AttemptRef,
+  fileUrls: readonly string[] = [],
+): Attempt & { phase: "running" } {
+  const ref = { job_id, attempt };
+  return { ref, outputs: new OutputLog(), fileUrls, progress: null, phase: "running" };
 }
 
 export function withCompletion(

@@ -43,8 +43,37 @@ function failed(error: unknown): Completion {
     const { code, message, retryable } = error;
     return { type: "fail", code, message, retryable };
   }
-  const message = error instanceof Error ? error.message : String(error);
+  const message = isInternal(error)
+    ? INTERNAL
+    : String(error instanceof Error ? error.message : error);
   return { type: "fail", code: "worker_error", message, retryable: false };
+}
+
+const INTERNAL = "The worker's program failed: the worker's log says why.";
+
+/** Errors of the language: their texts quote code and data, and say nothing to a submitter. */
+const BUILT_IN = [
+  AggregateError,
+  EvalError,
+  RangeError,
+  ReferenceError,
+  SyntaxError,
+  TypeError,
+  URIError,
+];
+
+/** Fields of the errors that Node.js and packages make about files, programs and the network: their texts name these. */
+const SYSTEM_FIELDS = ["code", "errno", "syscall", "path", "cmd"];
+
+/**
+ * Whether an error's text was not written for submitters, who are strangers. The text of an `Error` that the
+ * handler throws itself is sent: its author chose the words.
+ */
+function isInternal(error: unknown): boolean {
+  if (!(error instanceof Error) || error instanceof JobFailure) return false;
+  return (
+    BUILT_IN.some((type) => error instanceof type) || SYSTEM_FIELDS.some((field) => field in error)
+  );
 }
 
 /** An encoded completion, sent again after every reconnect until the edge acknowledges it. */

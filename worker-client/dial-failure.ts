@@ -17,7 +17,8 @@ export async function describeRefusal(
 ): Promise<RefusedUpgrade> {
   const body = await readBody(response);
   const { code, detail } = problemIn(body);
-  const isProblem = code !== null;
+  const type = response.headers["content-type"] ?? "";
+  const isProblem = code !== null && type.startsWith("application/problem+json");
   if (isProblem && detail !== null && code !== "not_found") {
     return { isProblem, detail: detail.slice(0, MAX_DETAIL) };
   }

@@ -1,10 +1,7 @@
-import { createWriteStream } from "node:fs";
-import { pipeline } from "node:stream/promises";
+import { type FileHandle, open, rm } from "node:fs/promises";
 import type { z } from "zod";
-import { shortenName } from "../src/protocol/file-name.ts";
 import type { workerFile } from "../src/protocol/worker-frames.ts";
-import { JobFailure } from "./failure.ts";
-import { count } from "./statistics.ts";
+import { type DownloadOptions, downloadFile, type FileSink } from "./file-download.ts";
 
 /** A file that was submitted with a job. It is fetched only when `download` or `save` is called. */
 export interface JobFile {
@@ -15,18 +12,13 @@ export interface JobFile {
   readonly contentType: string;
   /** Bytes. */
   readonly size: number;
-  /** Returns the whole file in memory. */
+  /** Returns the whole file in memory. Goes on after breaks as long as the attempt is wanted. */
   download(): Promise<Buffer>;
-  /** Writes the file to a new file at `path`; never overwrites an existing file. */
+  /** Writes the file to a new file at `path`; never overwrites an existing file, and leaves no part of one. */
   save(path: string): Promise<void>;
 }
 
-export function jobFile(
-  file: z.infer<typeof workerFile>,
-  edgeUrl: string,
-  signal: AbortSignal,
-): JobFile {
-  const pieces = () => fetchPieces(file, edgeUrl, signal);
+export function jobFile(file: z.infer<typeof workerFile>, options: DownloadOptions): JobFile {
   return {
     // Half a surrogate pair would stop a program in Python.
     field: file.field.toWellFormed(),
@@ -34,49 +26,48 @@ export function jobFile(
     contentType: file.content_type,
     size: file.size,
     async download() {
-      const received: Uint8Array[] = [];
-      for await (const piece of pieces()) received.push(piece);
+      let received: Uint8Array[] = [];
+      await downloadFile(file, options, {
+        write: (piece) => void received.push(piece),
+        restart: () => {
+          received = [];
+        },
+      });
       return Buffer.concat(received);
     },
     async save(path) {
-      await pipeline(pieces, createWriteStream(path, { flags: "wx", mode: 0o600 }), { signal });
+      const handle = await open(path, "wx", 0o600);
+      try {
+        await downloadFile(file, options, new FileWriter(handle));
+      } catch (error) {
+        await rm(path, { force: true });
+        throw error;
+      } finally {
+        await handle.close();
+      }
     },
   };
 }
 
-/** Yields the file's bytes; throws if there are more or fewer of them than the job announced. */
-async function* fetchPieces(
-  file: z.infer<typeof workerFile>,
-  edgeUrl: string,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  let received = 0;
-  try {
-    const answer = await fetch(new URL(file.url, edgeUrl), { signal });
-    if (!answer.ok) throw fetchFailure(file.name, `the edge answered with status ${answer.status}`);
-    for await (const piece of answer.body ?? []) {
-      received += piece.byteLength;
-      if (received > file.size) break;
-      yield piece;
+class FileWriter implements FileSink {
+  private readonly handle: FileHandle;
+  private position = 0;
+
+  constructor(handle: FileHandle) {
+    this.handle = handle;
+  }
+
+  async write(piece: Uint8Array): Promise<void> {
+    for (let done = 0; done < piece.byteLength; ) {
+      const left = piece.byteLength - done;
+      const { bytesWritten } = await this.handle.write(piece, done, left, this.position);
+      done += bytesWritten;
+      this.position += bytesWritten;
     }
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (error instanceof JobFailure) throw error;
-    throw fetchFailure(file.name, describe(error));
   }
-  if (received !== file.size) {
-    const more = received > file.size ? "more came" : `${count(received)} came`;
-    throw fetchFailure(file.name, `it should have ${count(file.size)} bytes, ${more}`);
+
+  async restart(): Promise<void> {
+    await this.handle.truncate(0);
+    this.position = 0;
   }
-}
-
-/** `fetch` says only "fetch failed" by itself; what failed is the cause. */
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? `${error.message}: ${error.cause.message}` : error.message;
-}
-
-function fetchFailure(name: string, why: string): JobFailure {
-  const shown = JSON.stringify(shortenName(name, 200));
-  return new JobFailure("worker_error", `The file ${shown} could not be fetched: ${why}.`, true);
 }

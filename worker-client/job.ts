@@ -1,5 +1,6 @@
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { type JobFile, jobFile } from "./job-files.ts";
+import type { Log } from "./log.ts";
 import type { ReceivedJob } from "./received-frames.ts";
 
 /** One attempt of a job, as it is passed to the handler. */
@@ -34,13 +35,18 @@ export type JobHandler = (job: Job) => Promise<Json | undefined>;
 export interface JobHooks {
   signal: AbortSignal;
   edgeUrl: string;
+  /** The address of the job's file with this number, as it is now. */
+  fileUrl: (index: number) => string;
+  /** When the attempt is taken back, on this machine's clock; `null` while the edge can't be reached. */
+  deadlineAt: () => number | null;
+  log: Log;
   progress: Job["progress"];
   output: Job["output"];
   metrics: Job["metrics"];
 }
 
 export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
-  const { signal, edgeUrl, progress, output, metrics } = hooks;
+  const { signal, edgeUrl, fileUrl, deadlineAt, log, progress, output, metrics } = hooks;
   return {
     id: frame.job_id,
     attempt: frame.attempt,
@@ -48,7 +54,9 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
     get inputText() {
       return frame.inputText ?? JSON.stringify(frame.input);
     },
-    files: frame.files.map((file) => jobFile(file, edgeUrl, signal)),
+    files: frame.files.map((file, index) =>
+      jobFile(file, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
+    ),
     priority: frame.priority,
     createdAt: new Date(frame.created_at),
     deadline: new Date(frame.deadline),

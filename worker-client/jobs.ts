@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
@@ -54,6 +55,11 @@ export class Jobs {
     return this.#held.size;
   }
 
+  /** How many attempts have ended here, but are not acknowledged yet. */
+  get unacknowledged(): number {
+    return [...this.#held.values()].filter(({ phase }) => phase === "ended").length;
+  }
+
   get counts(): Statistics["jobs"] {
     return { ...this.#counts, held: this.#held.size };
   }
@@ -93,7 +99,8 @@ export class Jobs {
     for (const older of [...this.#held.values()]) {
       if (older.ref.job_id === ref.job_id) this.#giveUp(older.ref, "stale");
     }
-    const attempt = newAttempt(ref);
+    const urls = frame.files.map(({ url }) => url);
+    const attempt = newAttempt(ref, urls);
     this.#held.set(keyOf(ref), attempt);
     const reason = this.#rejectReason ?? this.#overloadReason();
     if (reason !== null) {
@@ -163,10 +170,12 @@ export class Jobs {
         keyOf(entry),
         deadline === undefined ? undefined : this.#deadlineOf(deadline),
       );
+      held.fileUrls = entry.file_urls ?? held.fileUrls;
       this.#replay(held, entry.outputs);
     }
     for (const ref of dropped) {
       unmentioned.delete(keyOf(ref));
+      if (ref.of !== undefined) this.onAck({ type: "ack", ...ref, of: ref.of });
       if (this.#held.has(keyOf(ref))) this.#giveUp(ref, "dropped");
     }
     for (const held of unmentioned.values()) {
@@ -207,6 +216,9 @@ export class Jobs {
           createJob(frame, {
             signal,
             edgeUrl: this.#options.edgeUrl,
+            fileUrl: (index) => this.#held.get(key)?.fileUrls[index] ?? "",
+            deadlineAt: () => this.#runner.deadlineOf(key),
+            log: this.#options.log,
             progress: (...report) => this.#progress(key, ...report),
             output: (delta) => this.#output(key, delta),
             metrics: (reported) => {
@@ -230,9 +242,16 @@ export class Jobs {
   ): void {
     const held = this.#held.get(key);
     if (held?.phase !== "running" || cause === "stopped") return;
+    if (outcome.type === "threw" && cause === null) this.#logError(held.ref, outcome.error);
     const completion = completionOf(outcome, cause, () => held.outputs.joined());
     const withMetrics = completion.type === "result" ? { ...completion, metrics } : completion;
     this.#complete(held, withMetrics, ` after ${seconds} s`);
+  }
+
+  /** Logs an error that is no `JobFailure` with where it comes from: the submitter is told less, or nothing of it. */
+  #logError({ job_id }: AttemptRef, error: unknown): void {
+    if (error instanceof JobFailure) return;
+    this.#options.log.error(`job ${job_id}: ${inspect(error)}`);
   }
 
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {

@@ -1,9 +1,13 @@
 import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
 import WebSocket, { type RawData } from "ws";
 import { inBatches } from "../src/protocol/batches.ts";
+import { readCheckToken } from "../src/protocol/read-check.ts";
 import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
 import { describeFailure, describeRefusal } from "./dial-failure.ts";
+import { PacedSender } from "./paced-sender.ts";
 import type { LinkClose } from "./refusal.ts";
+import type { HelloFrame } from "./session.ts";
 
 export interface LinkTarget {
   /** The edge's address, `http:` or `https:`. */
@@ -25,8 +29,15 @@ export interface LinkEvents {
 export interface EdgeLink {
   send(text: string): void;
   ping(): void;
-  /** From now on sends the frames of one turn of the event loop as one message; the edge must allow it. */
-  sendTogether(): void;
+  /**
+   * From now on sends in the way that the edge asks for: the frames of one turn of the event loop as one message, and
+   * large messages after an announcement.
+   */
+  onHello(hello: HelloFrame): void;
+  /** Bytes received so far, also those of a message of which the rest is yet to come. */
+  readonly bytesReceived: number;
+  /** Until when nothing may come from the edge because a large message is under way to it; `performance.now()`. */
+  readonly busyUntil: number;
   close(code: number): void;
   /** Drops the connection without a closing handshake; `onClose` follows. */
   terminate(): void;
@@ -77,6 +88,12 @@ class SocketLink implements EdgeLink {
   #over = false;
   /** Frames that will go out as one message; `null` if every frame is sent on its own. */
   #unsent: string[] | null = null;
+  #unannouncedBytes: number | null = null;
+  readonly #sender = new PacedSender({
+    write: (message) => this.#write(message),
+    unannouncedBytes: () => this.#unannouncedBytes,
+  });
+  #connection: Socket | null = null;
   #edgeTime: Date | null = null;
   /** The latest `error` frame, until the next event shows whether it explains a close. */
   #error: LinkError | null = null;
@@ -96,6 +113,7 @@ class SocketLink implements EdgeLink {
     this.#socket
       .on("upgrade", (response) => {
         this.#edgeTime = dateOf(response);
+        this.#connection = response.socket;
       })
       .on("open", () => events.onOpen(this.#edgeTime))
       .on("message", (data, isBinary) => this.#onMessage(data, isBinary))
@@ -108,7 +126,7 @@ class SocketLink implements EdgeLink {
 
   send(text: string): void {
     if (this.#unsent === null) {
-      this.#sendNow(text);
+      this.#sender.send(text);
       return;
     }
     if (this.#unsent.length === 0) setImmediate(() => this.#flush());
@@ -116,21 +134,30 @@ class SocketLink implements EdgeLink {
   }
 
   ping(): void {
-    this.#sendNow("ping");
+    this.#sender.ping();
   }
 
-  sendTogether(): void {
-    this.#unsent ??= [];
+  onHello({ batch, unannounced_bytes }: HelloFrame): void {
+    if (batch) this.#unsent ??= [];
+    this.#unannouncedBytes = unannounced_bytes ?? null;
+  }
+
+  get bytesReceived(): number {
+    return this.#connection?.bytesRead ?? 0;
+  }
+
+  get busyUntil(): number {
+    return this.#sender.busyUntil;
   }
 
   #flush(): void {
     const unsent = this.#unsent ?? [];
     if (unsent.length === 0) return;
     this.#unsent = [];
-    for (const message of inBatches(unsent)) this.#sendNow(message);
+    for (const message of inBatches(unsent, this.#sender.window)) this.#sender.send(message);
   }
 
-  #sendNow(text: string): void {
+  #write(text: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
       this.#failure = "the edge has stopped reading";
@@ -158,8 +185,12 @@ class SocketLink implements EdgeLink {
   #onMessage(data: RawData, isBinary: boolean): void {
     this.#traffic.bytesIn += sizeOf(data);
     this.#reportError();
+    const text = isBinary ? null : data.toString();
+    if (text === "pong") this.#sender.onPong();
+    // The edge hands out no more jobs to a worker that doesn't show that it reads (C18).
+    if (text !== null && readCheckToken(text) !== null) this.#write(text);
     // The protocol has no binary frames; the decoder reports any as an error.
-    if (!this.#over) this.#events.onMessage(isBinary ? new ArrayBuffer(0) : data.toString());
+    if (!this.#over) this.#events.onMessage(text ?? new ArrayBuffer(0));
   }
 
   async #onRefusal(response: IncomingMessage): Promise<void> {

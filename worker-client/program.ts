@@ -46,13 +46,18 @@ function rootCommand(): Command {
       parseExitCodes,
       [],
     )
+    .option(
+      "--show-stderr",
+      "if the program fails, send the end of its standard error to the submitter",
+      false,
+    )
     .passThroughOptions()
     .action((program: string, args: string[], options: ExecCliOptions, command: Command) => {
       const why = whyNotRunnable(program, process.env.PATH ?? "");
       if (why !== null) failUsage(command, `the program "${program}" can't be started: ${why}`);
-      const { retryableExitCodes } = options;
-      return run(command, options, (log) =>
-        execAdapter({ program, args, log, retryableExitCodes }),
+      const { retryableExitCodes, showStderr } = options;
+      return run(command, options, (log, secret) =>
+        execAdapter({ program, args, log, retryableExitCodes, showStderr, secret }),
       );
     });
 
@@ -70,7 +75,7 @@ function rootCommand(): Command {
   return root;
 }
 
-type ExecCliOptions = CommonOptions & { retryableExitCodes: number[] };
+type ExecCliOptions = CommonOptions & { retryableExitCodes: number[]; showStderr: boolean };
 type DemoCliOptions = CommonOptions & { paceMs: number };
 
 function addCommonOptions(command: Command): Command {
@@ -99,14 +104,14 @@ function addCommonOptions(command: Command): Command {
 async function run(
   command: Command,
   options: CommonOptions,
-  makeAdapter: (log: Log) => Adapter,
+  makeAdapter: (log: Log, token: string) => Adapter,
 ): Promise<void> {
   const { concurrency, capabilities, workerId, name, wait, verbose } = options;
   const token = readToken(command, options);
   const { url, space } = readTarget(command, options);
   const log = consoleLog(verbose);
   try {
-    process.exitCode = await serve(makeAdapter(log), {
+    process.exitCode = await serve(makeAdapter(log, token), {
       url,
       space,
       token,

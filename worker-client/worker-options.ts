@@ -1,5 +1,4 @@
 import { randomBytes } from "node:crypto";
-import { hostname } from "node:os";
 import { describeIssues } from "../src/protocol/codec.ts";
 import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
@@ -19,9 +18,9 @@ export interface RemoteWorkerOptions {
   handler: JobHandler;
   /** Jobs to run at once; 1 if not given. */
   concurrency?: number;
-  /** The same over all reconnects; made from the host's name and a random part if not given. */
+  /** The same over all reconnects; a random one if not given. Submitters see it. */
   workerId?: string;
-  /** The name that is shown to people. */
+  /** The name that is shown to people, submitters among them. */
   name?: string;
   version?: string;
   capabilities?: string[];
@@ -81,7 +80,10 @@ export function checkOptions(options: RemoteWorkerOptions): void {
   if (!checked.success) throw new InvalidOptions(`${describeIssues(checked.error)}.`);
 }
 
-/** Returns an id that no other process has, even on the same machine (W6a). */
+/**
+ * Returns an id that no other process has, even on the same machine (W6a). Whoever may see a job sees the id of its
+ * worker, so it has nothing of the machine, such as its name.
+ */
 export function defaultWorkerId(): string {
-  return `${hostname().slice(0, 80) || "worker"}-${randomBytes(4).toString("hex")}`;
+  return `worker-${randomBytes(8).toString("hex")}`;
 }

@@ -22,6 +22,9 @@ import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worke
 
 /** The longest time from the open socket to `registered`. */
 const HANDSHAKE_MS = 15_000;
+/** A worker that drains has little time, so it looks more often whether its connection is dead; seconds. */
+const DRAIN_HEARTBEAT_S = 2;
+const DRAIN_LEASE_S = 8;
 
 /**
  * Dials out to an edge and serves one space until it is drained, stopped or refused. Every
@@ -80,7 +83,8 @@ export class RemoteWorker {
 
   /**
    * Takes no new jobs, finishes the running ones, waits for their acknowledgements, then ends. What is not
-   * finished after `timeoutMs` milliseconds is given up, as by `stop`.
+   * finished after `timeoutMs` milliseconds is given up, as by `stop`; if something is finished and only not
+   * acknowledged, after twice that time.
    */
   drain(reason = "shutting down", timeoutMs = 30_000): Promise<void> {
     if (this.#drainReason === null) {
@@ -88,15 +92,27 @@ export class RemoteWorker {
       this.#drainReason = reason.slice(0, 2_000);
       this.#jobs.rejectNew(`draining: ${reason}`);
       this.#log.info(`draining (${reason}): jobs to finish: ${this.#jobs.size}`);
-      if (this.#session.phase === "registered")
+      if (this.#session.phase === "registered") {
         this.#send({ type: "drain", reason: this.#drainReason });
-      this.#drainTimer = setTimeout(() => {
-        this.#log.error(`the drain took longer than ${timeoutMs / 1_000} s: stopping`);
-        this.stop();
-      }, timeoutMs);
+        this.#startHeartbeat(this.#session.hello);
+      }
+      this.#drainTimer = setTimeout(() => this.#onDrainTimeout(timeoutMs, true), timeoutMs);
       this.#leaveIfDrained();
     }
     return this.#ended;
+  }
+
+  /** What is finished would be lost for nothing if the connection is dead just now. */
+  #onDrainTimeout(timeoutMs: number, mayWait: boolean): void {
+    const { unacknowledged } = this.#jobs;
+    const took = `the drain took longer than ${timeoutMs / 1_000} s`;
+    if (mayWait && unacknowledged > 0) {
+      this.#log.warn(`${took}: jobs that are finished but not acknowledged: ${unacknowledged}`);
+      this.#drainTimer = setTimeout(() => this.#onDrainTimeout(2 * timeoutMs, false), timeoutMs);
+      return;
+    }
+    this.#log.error(`${took}: stopping`);
+    this.stop();
   }
 
   /**
@@ -225,15 +241,7 @@ export class RemoteWorker {
     clearTimeout(this.#timer);
     this.#placeWait.end();
     this.#registrations += 1;
-    this.#heartbeat = startHeartbeat({
-      heartbeatS: hello.heartbeat_s,
-      leaseS: hello.lease_s,
-      ping: () => this.#link?.ping(),
-      onSilence: (silentS) => {
-        const why = `no message from the edge for ${silentS.toFixed(0)} s`;
-        this.#wake({ type: "unusable", why });
-      },
-    });
+    this.#startHeartbeat(hello);
     const { resumed, dropped } = registered;
     this.#outages.onConnected(
       `connected: serving the space ${hello.space} as ${this.id}` +
@@ -242,6 +250,22 @@ export class RemoteWorker {
     if (this.#drainReason !== null) this.#send({ type: "drain", reason: this.#drainReason });
     if (this.#load > 0) this.#send({ type: "load", load: this.#load });
     this.#jobs.resume(registered, hello.max_frame_bytes);
+  }
+
+  #startHeartbeat(hello: HelloFrame): void {
+    this.#heartbeat?.stop();
+    const isDraining = this.#drainReason !== null;
+    this.#heartbeat = startHeartbeat({
+      heartbeatS: isDraining ? Math.min(DRAIN_HEARTBEAT_S, hello.heartbeat_s) : hello.heartbeat_s,
+      leaseS: isDraining ? Math.min(DRAIN_LEASE_S, hello.lease_s) : hello.lease_s,
+      ping: () => this.#link?.ping(),
+      bytesReceived: () => this.#link?.bytesReceived ?? 0,
+      busyUntil: () => this.#link?.busyUntil ?? 0,
+      onSilence: (silentS) => {
+        const why = `no message from the edge for ${silentS.toFixed(0)} s`;
+        this.#wake({ type: "unusable", why });
+      },
+    });
   }
 
   #onMessage(data: string | ArrayBuffer): void {
@@ -263,7 +287,7 @@ export class RemoteWorker {
   #onFrame(frame: ReceivedFrame): void {
     switch (frame.type) {
       case "hello":
-        if (frame.batch) this.#link?.sendTogether();
+        this.#link?.onHello(frame);
         this.#wake(checkHello(frame));
         return;
       case "registered":
@@ -274,6 +298,9 @@ export class RemoteWorker {
         return;
       case "drain":
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
+        return;
+      case "sending":
+        // The bytes of the message are seen as they come.
         return;
       case "config":
         this.#log.debug("the settings of the space have changed");

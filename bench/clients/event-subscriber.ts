@@ -116,6 +116,10 @@ export class EventSubscriber {
   }
 
   private onOtherMessage(text: string): void {
+    if (text.startsWith('{"type":"read_check"')) {
+      this.send(text);
+      return;
+    }
     if (this.options.endpoint.kind !== "socketio" || text !== PING)
       throw new Error(`Unexpected: ${text}`);
     this.send(PONG);

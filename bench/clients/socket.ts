@@ -13,6 +13,7 @@ export async function openSocket(
     const text = String(data);
     if (text === "pong") return;
     const frame = JSON.parse(text) as BenchFrame;
+    if (frame.type === "read_check") socket.send(text);
     if (frame.frames) for (const inner of frame.frames) onFrame(inner);
     else onFrame(frame);
   });

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import http.client
 import json
 import os
 import random
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -41,10 +43,15 @@ if sys.version_info < (3, 11) or int(version.split(".")[0]) < 10:
         "Needed: Python 3.11 and websockets 10, or newer (python3 -m pip install -U websockets)"
     )
 CONCURRENCY = 1  # how many jobs run at once
+STALL_S = 20  # a file's connection on which nothing comes for so long is given up
 DRAIN_S = 30  # how long running jobs may go on when the worker is stopped
+# Their texts name files, commands, addresses and code of this machine: those are no business of a submitter.
+INTERNAL = (OSError, ImportError, LookupError, NameError, AttributeError, TypeError, SyntaxError)
 PROTOCOL = "dialout.worker.v1"
 FINAL_STATUSES = {401, 403, 404, 409, 426}  # W4: dialing again would not help
 FINAL_CODES = {1000, 1008, 1009, 4400, 4401, 4403, 4404, 4409}  # W30: nor after these
+WINDOW = 65_536  # W34: so many bytes are sent, then a ping must be answered before more
+SLOWEST = 4_096  # C17: bytes a second of the slowest connection on which large messages arrive
 JSON: Any = {"allow_nan": False, "ensure_ascii": False, "separators": (",", ":")}
 
 
@@ -103,25 +110,49 @@ class Job:
         self.worker.wake()
 
     def fetch(self, file: dict[str, Any]) -> bytes:
-        """Fetches a file. Its name comes from a stranger: never use it as a path (W13)."""
-        why = ""
-        for delay in (1, 3, 0):
+        """Fetches a file. Its name comes from a stranger: never use it as a path (W13).
+
+        It goes on after breaks as long as the job is wanted (W14f).
+        """
+        content = bytearray()
+        failures = refusals = 0  # tries in a row without a new byte; those that more tries hardly help
+        while True:
             self.check()
+            before = len(content)
             try:
-                url = urllib.parse.urljoin(self.worker.base, file["url"])  # W14: signed, no token
-                with urllib.request.urlopen(url, timeout=20) as answer:
-                    content: bytes = answer.read(file["size"] + 1)
-                if len(content) == file["size"]:
-                    return content
+                self.receive(file, content)
                 why = f"it should have {file['size']:,} bytes, {len(content):,} came"
+                if len(content) == file["size"]:
+                    digest = hashlib.sha256(content).hexdigest()
+                    if digest == file.get("sha256", digest):  # W14b
+                        return bytes(content)
+                    why = "its checksum is wrong"
+                if len(content) >= file["size"]:
+                    content.clear()
+                refusals += len(content) <= before
             except urllib.error.HTTPError as error:
                 why = f"the edge answered with status {error.code}"
-                if error.code in (403, 404):
-                    break
+                refusals += error.code < 500 and error.code not in (408, 425, 429)
             except (OSError, http.client.HTTPException) as error:
                 why = str(error) or type(error).__name__
-            self.canceled.wait(delay)
-        raise Failure(f"The file {file['name'][:100]!r} could not be fetched: {why}.", retry=True)
+            name = f"{file['name'][:100]!r}"
+            if refusals == 5:
+                raise Failure(f"The file {name} could not be fetched: {why}.", retry=True)
+            failures = 1 if len(content) > before else failures + 1
+            say(f"the file {name}: {why}; {len(content):,} of {file['size']:,} bytes are here")
+            self.canceled.wait(min(10, 2**failures / 4) * (0.5 + random.random() / 2))
+
+    def receive(self, file: dict[str, Any], content: bytearray) -> None:
+        """Adds what one connection brings, from where the last one ended."""
+        url = urllib.parse.urljoin(self.worker.base, file["url"])  # W14: signed, no token
+        part = {"Range": f"bytes={len(content)}-"} if content else {}
+        request = urllib.request.Request(url, headers=part)
+        with urllib.request.urlopen(request, timeout=STALL_S) as answer:
+            skip = 0 if answer.status == 206 else len(content)  # the whole file may come instead
+            while len(content) <= file["size"] and (piece := answer.read1(65_536)):
+                self.check()
+                content += piece[skip:]
+                skip = max(0, skip - len(piece))
 
     def check(self) -> None:
         if self.canceled.is_set():
@@ -140,7 +171,10 @@ class Job:
                 self.fail(str(error), retryable=error.retry)
             except BaseException as error:  # noqa: BLE001 (also SystemExit: no job may end the worker)
                 traceback.print_exc()
-                self.fail("".join(traceback.format_exception_only(error)).strip())
+                if isinstance(error, (*INTERNAL, subprocess.SubprocessError)):
+                    self.fail(f"The model failed ({type(error).__name__}): the worker's log says why.")
+                else:
+                    self.fail("".join(traceback.format_exception_only(error)).strip())
         self.worker.wake()
 
     def fail(self, message: str, code: str = "worker_error", retryable: bool = False) -> None:
@@ -220,9 +254,12 @@ class Worker:
         """Lets the running jobs finish. When it returns, the connection is closed (W28)."""
         await self.stopping.wait()
         say(f"stopping; jobs to finish: {len(self.held)}; a second signal gives them back")
-        until = time.monotonic() + DRAIN_S
+        started = time.monotonic()
+        until = started + DRAIN_S
         while self.held and not self.hurry and time.monotonic() < until:
             await asyncio.sleep(0.05)
+            if any(job.end for job in self.held.values()):  # the connection may be dead just now
+                until = started + 2 * DRAIN_S
         return 1 if self.held else 0
 
     async def stay_connected(self) -> int:
@@ -232,11 +269,12 @@ class Worker:
             try:
                 # Short at first, so that several dials fit into the grace of 15 s (W24).
                 socket = await dial(self.url, self.headers, min(15, 5 * (failures + 1)))
-                heartbeat_s, lease_s = await self.register(socket)
+                link = Link(socket)
+                heartbeat_s, lease_s = await self.register(link)
                 failures = 0
                 say(f"connected: serving the space {self.space} as {self.worker_id}")
-                pings = send_pings(socket, heartbeat_s)
-                await first_of(self.read(socket, lease_s), self.write(socket), pings)
+                pings = link.send_pings(heartbeat_s)
+                await first_of(self.read(link, lease_s), self.write(link), pings)
             except asyncio.CancelledError:
                 if socket:
                     await socket.close(1000)  # W28a: jobs that it still holds go back at once
@@ -262,32 +300,35 @@ class Worker:
             say(f"dialing again in {delay:.1f} s")
             await asyncio.sleep(delay)
 
-    async def register(self, socket: Any) -> tuple[float, float]:
-        hello = await receive(socket, 10)
+    async def register(self, link: Link) -> tuple[float, float]:
+        hello = await link.receive(10)
         if hello.get("protocol") != PROTOCOL:  # W5
             raise Refused(f"it speaks {hello.get('protocol')}, not {PROTOCOL}", is_final=True)
         self.max_bytes = hello["max_frame_bytes"]
+        link.announces = "unannounced_bytes" in hello
         resume = [job.ref for job in self.held.values()]  # W25
         register = {"type": "register", "worker_id": self.worker_id, "concurrency": CONCURRENCY}
-        await send(socket, {**register, "resume": resume})
+        await link.send({**register, "resume": resume})
         answer: dict[str, Any] = {}
         while answer.get("type") != "registered":
-            answer = await receive(socket, 10)
-        stored = {key_of(entry): entry["outputs"] for entry in answer["resumed"]}
+            answer = await link.receive(10)
+        resumed = {key_of(entry): entry for entry in answer["resumed"]}
         for key, job in list(self.held.items()):
-            if key in stored:
-                job.sent, job.shown, job.end_sent = stored[key], None, False  # W26
+            if entry := resumed.get(key):
+                job.sent, job.shown, job.end_sent = entry["outputs"], None, False  # W26
+                for file, url in zip(job.files, entry.get("file_urls", []), strict=False):
+                    file["url"] = url  # W26c: the older address may have expired
             else:
                 self.forget(key)  # W25a
         self.news.set()
         return hello["heartbeat_s"], hello["lease_s"]
 
-    async def read(self, socket: Any, lease_s: float) -> None:
+    async def read(self, link: Link, lease_s: float) -> None:
         while True:
-            frame = await receive(socket, lease_s)  # W10
+            frame = await link.receive(lease_s)  # W10
             kind = frame.get("type")
             if kind == "job":
-                await self.start(socket, frame)
+                await self.start(link, frame)
             elif kind in ("ack", "stale"):
                 self.forget(key_of(frame))  # W20a, W22
             elif kind == "cancel" and key_of(frame) in self.held:
@@ -295,11 +336,11 @@ class Worker:
             elif kind == "cancel":
                 job_id, attempt = key_of(frame)
                 fail = {"type": "fail", "code": "canceled", "message": "Not held here."}
-                await send(socket, {**fail, "job_id": job_id, "attempt": attempt})
+                await link.send({**fail, "job_id": job_id, "attempt": attempt})
 
-    async def start(self, socket: Any, frame: dict[str, Any]) -> None:
+    async def start(self, link: Link, frame: dict[str, Any]) -> None:
         job_id, attempt = key = key_of(frame)
-        await send(socket, {"type": "accept", "job_id": job_id, "attempt": attempt})
+        await link.send({"type": "accept", "job_id": job_id, "attempt": attempt})
         if key in self.held:
             return
         for older in [held for held in self.held if held[0] == job_id]:
@@ -312,18 +353,18 @@ class Worker:
         if job := self.held.pop(key, None):
             job.canceled.set()
 
-    async def write(self, socket: Any) -> None:
+    async def write(self, link: Link) -> None:
         drains = False
         while True:
             await self.news.wait()
             self.news.clear()
             if self.stopping.is_set() and not drains:
                 drains = True
-                await send(socket, {"type": "drain", "reason": "The worker is being stopped."})
+                await link.send({"type": "drain", "reason": "The worker is being stopped."})
             for key, job in list(self.held.items()):
                 for text in job.unsent():
                     if key in self.held:
-                        await send(socket, text)
+                        await link.send(text, paced=True)
 
 
 class Refused(Exception):
@@ -340,7 +381,8 @@ def refusal(status: int, headers: Any, body: bytes | bytearray | None) -> Refuse
     if problem := re.search(rb"\{.*\}", body or b"", re.DOTALL):
         with contextlib.suppress(ValueError, TypeError, KeyError):
             answer = json.loads(problem[0])
-            why, is_problem = f"{why}: {answer['detail']}", "code" in answer
+            why = f"{why}: {answer['detail']}"
+            is_problem = "problem+json" in (headers.get("Content-Type") or "")
     if location := headers.get("Location"):
         why += f", a redirect: set DIALOUT_URL to where {location[:200]} is"
     return Refused(why, is_final=is_problem and status in FINAL_STATUSES)
@@ -380,29 +422,78 @@ else:
         return await websockets.connect(url, create_protocol=Protocol, **options)
 
 
-async def send(socket: Any, frame: dict[str, Any] | str) -> None:
-    with contextlib.suppress(ConnectionClosed):  # `receive` reports it
-        await socket.send(frame if isinstance(frame, str) else json.dumps(frame))
+class Link:
+    """One connection: sends no more than it carries away, and knows whether the edge is there."""
 
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+        self.announces = False
+        self.lock = asyncio.Lock()
+        self.unanswered = 0  # bytes since the last ping
+        self.pings = 0
+        self.pongs = 0
+        self.ponged = asyncio.Event()
+        # Until when a large message may keep everything else from coming (C17, W34).
+        self.sending_until = self.arriving_until = 0.0
 
-async def send_pings(socket: Any, seconds: float) -> None:
-    while True:  # W9: as text; a ping frame of WebSocket does not count
-        await asyncio.sleep(seconds)
-        await send(socket, "ping")
+    async def send(self, frame: dict[str, Any] | str, paced: bool = False) -> None:
+        text = frame if isinstance(frame, str) else json.dumps(frame)
+        size = len(text.encode())
+        with contextlib.suppress(ConnectionClosed):  # `receive` reports it
+            async with self.lock:  # nothing may come between an announcement and its message
+                if size > WINDOW:
+                    now = max(time.monotonic(), self.sending_until)
+                    self.sending_until = now + size / SLOWEST
+                if size > WINDOW and self.announces:
+                    await self.socket.send(json.dumps({"type": "sending", "bytes": size}))
+                await self.socket.send(text)
+                self.unanswered += size
+            if paced and self.unanswered >= WINDOW:
+                number = await self.ping()
+                while self.pongs < number:
+                    self.ponged.clear()
+                    await self.ponged.wait()
 
+    async def ping(self) -> int:
+        async with self.lock:
+            self.unanswered = 0
+            self.pings += 1
+            number = self.pings
+            await self.socket.send("ping")
+        return number
 
-async def receive(socket: Any, seconds: float) -> dict[str, Any]:
-    while True:
-        try:
-            text = await asyncio.wait_for(socket.recv(), seconds)
-        except TimeoutError:
-            raise TimeoutError(f"nothing came for {seconds:.0f} s") from None
-        if text != "pong":
-            break
-    frame: dict[str, Any] = json.loads(text, parse_int=parse_int)
-    if frame.get("type") == "error":
-        say(f"the edge says: {frame.get('message')}")
-    return frame
+    async def send_pings(self, seconds: float) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:  # W9: as text; a ping frame of WebSocket does not count
+                await asyncio.sleep(seconds)
+                await self.ping()
+        await asyncio.Event().wait()  # `receive` reports the end
+
+    async def receive(self, seconds: float) -> dict[str, Any]:
+        heard = time.monotonic()
+        while True:
+            until = max(heard, self.sending_until, self.arriving_until) + seconds
+            try:
+                rest = max(0.01, until - time.monotonic())
+                text = await asyncio.wait_for(self.socket.recv(), rest)
+            except TimeoutError:
+                if max(self.sending_until, self.arriving_until) + seconds > time.monotonic():
+                    continue
+                raise TimeoutError(f"nothing came for {seconds:.0f} s") from None
+            heard, self.arriving_until = time.monotonic(), 0.0
+            if text == "pong":
+                self.pongs += 1
+                if self.pongs == self.pings:
+                    self.sending_until = 0.0
+                self.ponged.set()
+                continue
+            frame: dict[str, Any] = json.loads(text, parse_int=parse_int)
+            if frame.get("type") == "sending":
+                self.arriving_until = heard + frame["bytes"] / SLOWEST
+                continue
+            if frame.get("type") == "error":
+                say(f"the edge says: {frame.get('message')}")
+            return frame
 
 
 def parse_int(digits: str) -> int | Decimal:

@@ -32,6 +32,14 @@ export function socketPrincipalOf(principal: Principal): SessionPrincipal | null
   return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
 }
 
+/**
+ * Whether the principal's token has expired. The alarm that closes its socket may be late, so look before you tell
+ * the client anything that needs a right.
+ */
+export function isExpired(principal: SessionPrincipal, now: number): boolean {
+  return principal.kind === "user" && now >= principal.expiresAt;
+}
+
 /** Whether the principal's rights fit into a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;

@@ -16,7 +16,7 @@ import type {
   BackendJobSocket,
   BackendJobSockets,
 } from "./backend-job-sockets.ts";
-import { NO_SUCH_JOB, PRIVATE_JOB } from "./calls.ts";
+import { areOver, EXPIRED, NO_SUCH_JOB, PRIVATE_JOB, type Rights } from "./calls.ts";
 import { resourceOf } from "./render.ts";
 
 interface BackendJobEngineDeps {
@@ -59,7 +59,9 @@ export class BackendJobEngine {
 
   constructor(deps: BackendJobEngineDeps) {
     this.deps = deps;
-    this.followers = new BackendJobFollowers(deps.sockets, deps.store.log);
+    this.followers = new BackendJobFollowers(deps.sockets, deps.store.log, ({ attachment }) => {
+      return this.job !== null && refusalFor(attachment, this.job, Date.now()) === null;
+    });
     this.inbox = new Inbox({
       sendBuffer: { after: (callback) => this.after(callback) },
       isBurst: (now) => this.burst.isBurst(0, now),
@@ -69,19 +71,34 @@ export class BackendJobEngine {
     this.nextEpoch = pending?.attachment.pending?.epoch ?? newEpoch();
   }
 
+  /** The epoch of the job, or of the next one of this id. */
+  get epoch(): string {
+    return this.job?.epoch ?? this.nextEpoch;
+  }
+
+  /** Sets the epoch of the next job of this id. */
+  setNextEpoch(epoch: string): void {
+    this.nextEpoch = epoch;
+  }
+
   /** Loads the job from its rows. */
   load(): void {
     this.job = this.deps.store.read();
-    if (this.job) this.followers.resume(this.job);
+    if (!this.job) return;
+    // The object may have stopped after it stored the job and before it looked at its sockets.
+    this.dropStrangers(this.job, Date.now());
+    this.followers.resume(this.job);
   }
 
   /**
    * Adds a step to the next batch. The step returns a function that makes the answer; it is called once the
    * batch is stored.
+   *
+   * @param length the length of the message that it comes from, characters
    */
-  enqueue<T>(step: (now: number) => () => T): Promise<T> {
+  enqueue<T>(step: (now: number) => () => T, length: number): Promise<T> {
     this.burst.onArrival(Date.now());
-    return this.inbox.join((now) => ({ answer: step(now) }));
+    return this.inbox.join((now) => ({ answer: step(now) }), length);
   }
 
   /** Runs `callback` once the current batch is stored; must be called inside a batch. */
@@ -111,7 +128,7 @@ export class BackendJobEngine {
     if (outcome.kind !== "changed") return outcome;
     this.job = outcome.job;
     this.events.push(...outcome.events);
-    if (outcome.job.status === "canceled") this.sendCancelToReporters(outcome.job.reason);
+    if (outcome.job.status === "canceled") this.sendCancelToReporters(outcome.job.reason, now);
     return outcome;
   }
 
@@ -132,7 +149,10 @@ export class BackendJobEngine {
     const { job } = this;
     const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
+    // The Worker has just accepted the token, for some seconds longer than it is valid, because clocks differ.
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
+    const excess = sockets.refusalOf(attachment);
+    if (excess !== null) return excess;
     const now = Date.now();
     const pending = job ? null : { since: now, epoch: this.nextEpoch };
     const accepted = sockets.accept(socket, { ...attachment, pending });
@@ -170,7 +190,8 @@ export class BackendJobEngine {
     this.events = [];
     this.callbacks = [];
     if (job !== before && job) this.save(job, before === null, events);
-    if (job && before === null) this.admitPending(job);
+    // Before anything is sent: a token may have expired since its socket was opened.
+    if (job) this.dropStrangers(job, now);
     for (const callback of callbacks) logErrors(callback);
     if (job && events.length > 0) this.followers.deliver(job, events, now);
     this.deps.onChange();
@@ -190,25 +211,27 @@ export class BackendJobEngine {
     }
   }
 
-  /** Lets the sockets that waited for the job follow it, and closes those that may not read it. */
-  private admitPending(job: BackendJob): void {
+  /** Closes the sockets that may not read the job any more. */
+  private dropStrangers(job: BackendJob, now: number): void {
+    if (job.visibility === "public") return;
     const { sockets } = this.deps;
     for (const socket of sockets.all()) {
-      socket.attachment.pending = null;
-      sockets.remember(socket);
-      if (mayRead(socket.attachment, job)) continue;
-      const { code, detail: message } = PRIVATE_JOB;
+      const refusal = refusalFor(socket.attachment, job, now);
+      if (refusal === null) continue;
+      const { code, detail: message } = refusal;
       sockets.send(socket, errorFrame(code, message, { job_id: job.id }));
       this.followers.remove(socket);
-      sockets.close(socket, "notAllowed", message);
+      const close = code === "not_allowed" ? "notAllowed" : "notAuthenticated";
+      sockets.close(socket, close, message);
     }
   }
 
-  private sendCancelToReporters(reason: string): void {
+  private sendCancelToReporters(reason: string, now: number): void {
     const { sockets, id } = this.deps;
     this.callbacks.push(() => {
       for (const socket of sockets.all()) {
-        if (socket.attachment.publish) sockets.send(socket, { type: "cancel", job_id: id, reason });
+        if (!socket.attachment.publish || areOver(socket.attachment, now)) continue;
+        sockets.send(socket, { type: "cancel", job_id: id, reason });
       }
     });
   }
@@ -219,6 +242,17 @@ function mayRead(
   job: BackendJob,
 ): boolean {
   return job.visibility === "public" || read || publish;
+}
+
+/** Why a socket may not be told of the job now; `null` if it may. */
+function refusalFor(
+  rights: Rights,
+  job: BackendJob,
+  now: number,
+): typeof PRIVATE_JOB | typeof EXPIRED | null {
+  if (job.visibility === "public") return null;
+  if (!mayRead(rights, job)) return PRIVATE_JOB;
+  return areOver(rights, now) ? EXPIRED : null;
 }
 
 function newEpoch(): string {

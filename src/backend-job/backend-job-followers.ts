@@ -16,11 +16,16 @@ export class BackendJobFollowers {
   private readonly log: BackendJobStore["log"];
   readonly throttle: Throttle<BackendJobSocket>;
 
-  constructor(sockets: BackendJobSockets, log: BackendJobStore["log"]) {
+  /** @param mayRead whether a socket may be told of the job now: what is held back for it may come too late */
+  constructor(
+    sockets: BackendJobSockets,
+    log: BackendJobStore["log"],
+    mayRead: (socket: BackendJobSocket) => boolean,
+  ) {
     this.sockets = sockets;
     this.log = log;
     this.throttle = new Throttle({
-      send: (socket, text) => sockets.sendText(socket, text),
+      send: (socket, text) => mayRead(socket) && sockets.sendText(socket, text),
       remember: (socket) => sockets.remember(socket),
       cut: (socket) => sockets.close(socket, "tooMany", TOO_SLOW),
       startTimer,

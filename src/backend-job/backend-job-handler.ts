@@ -1,5 +1,7 @@
+import { TOO_SLOW } from "../channel/flow.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { messageLength } from "../objects/message-length.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import {
   type BackendClientFrame,
   backendClientFrame,
@@ -9,10 +11,10 @@ import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { iso } from "../protocol/iso.ts";
-import { isPingText } from "../protocol/ping-text.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { BackendJobEngine } from "./backend-job-engine.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
-import { JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
+import { areOver, EXPIRED, JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
 import { dueOf, socketDueAt } from "./deadlines.ts";
 
 /** The `ref` of the frame that is answered. */
@@ -29,12 +31,14 @@ export class BackendJobHandler {
   private readonly id: string;
   private readonly sockets: BackendJobSockets;
   private readonly engine: BackendJobEngine;
-  private readonly limiter = clientFrameLimiter<BackendJobSocket>();
+  private readonly clients = frameLimiter<BackendJobSocket>("client");
+  private readonly backends = frameLimiter<BackendJobSocket>("backend");
 
   constructor(id: string, sockets: BackendJobSockets, engine: BackendJobEngine) {
     this.id = id;
     this.sockets = sockets;
     this.engine = engine;
+    sockets.onTooSlow = (socket) => this.closeNow(socket, "tooMany", TOO_SLOW);
   }
 
   /** Handles a frame in one batch with whatever else arrives in the same turn of the event loop. */
@@ -42,7 +46,7 @@ export class BackendJobHandler {
     return this.engine.enqueue((now) => {
       if (this.sockets.has(socket)) this.onFrame(socket, raw, now);
       return () => undefined;
-    });
+    }, messageLength(raw));
   }
 
   /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */
@@ -53,7 +57,7 @@ export class BackendJobHandler {
           this.closeWithError(socket, "notFound", "job_not_found", "Nobody made this job.");
           break;
         case "expired":
-          this.closeWithError(socket, "notAuthenticated", "not_authenticated", EXPIRED);
+          this.closeWithError(socket, "notAuthenticated", EXPIRED.code, EXPIRED.detail);
           break;
         case "silent":
           this.closeNow(socket, "goingAway", "no frame and no ping came from this client");
@@ -82,27 +86,27 @@ export class BackendJobHandler {
     return known.length === 0 ? null : Math.min(...known);
   }
 
-  /**
-   * Closes a socket that sends too many frames. Sockets that may report are not limited, because reports are
-   * frames.
-   */
-  private isOverLimit(socket: BackendJobSocket, now: number): boolean {
-    if (socket.attachment.publish || this.limiter.admits(socket, now)) return false;
-    this.refuse(socket, "rate_limited", TOO_MANY_FRAMES, undefined);
-    this.closeAfterBatch(socket, "tooMany", TOO_MANY_FRAMES);
+  /** Closes a socket that sends too many frames. Sockets that may report send more: each report is a frame. */
+  private isOverLimit(socket: BackendJobSocket, now: number, count: number): boolean {
+    const { publish } = socket.attachment;
+    if ((publish ? this.backends : this.clients).admits(socket, now, count)) return false;
+    const message = tooManyFrames(publish ? "backend" : "client");
+    this.refuse(socket, "rate_limited", message, undefined);
+    this.closeAfterBatch(socket, "tooMany", message);
     return true;
   }
 
   private onFrame(socket: BackendJobSocket, raw: string | ArrayBuffer, now: number): void {
-    if (isPingText(raw)) {
-      if (!this.isOverLimit(socket, now)) this.noteHeard(socket, now);
+    if (this.sockets.onHeard(socket, raw)) {
+      if (!this.isOverLimit(socket, now, 1)) this.noteHeard(socket, now);
       return;
     }
     const decoded = decodeFrame<BackendClientFrame>(raw, backendClientFrame);
+    const isAck = decoded.ok && decoded.frame.type === "ack";
+    if (this.isOverLimit(socket, now, isAck ? LIMITS.ackFrame : 1)) return;
     if (!this.isWellFormed(socket, decoded)) return;
     this.noteHeard(socket, now);
     const { frame } = decoded;
-    if (frame.type !== "ack" && this.isOverLimit(socket, now)) return;
     switch (frame.type) {
       case "ack":
         this.engine.followers.throttle.onAck(socket, frame.offset, now);
@@ -124,14 +128,13 @@ export class BackendJobHandler {
   }
 
   private report(socket: BackendJobSocket, { ref, ...report }: ReportFrame, now: number): void {
-    const { publish, expiresAt } = socket.attachment;
-    if (!publish) {
+    if (!socket.attachment.publish) {
       const message = `Your token does not let you report job:${this.id}.`;
       this.refuse(socket, "not_allowed", message, ref);
       return;
     }
-    if (expiresAt !== null && now >= expiresAt) {
-      this.refuse(socket, "not_authenticated", EXPIRED, ref);
+    if (areOver(socket.attachment, now)) {
+      this.refuse(socket, EXPIRED.code, EXPIRED.detail, ref);
       return;
     }
     const outcome = this.engine.apply(report, now);
@@ -216,5 +219,3 @@ export class BackendJobHandler {
     this.sockets.close(socket, close, reason);
   }
 }
-
-const EXPIRED = "The token has expired: dial again with a fresh one.";

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { throttled } from "../channel/throttle.ts";
-import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
 
 /** A socket's attachment, which the runtime keeps through hibernation. */
 const attachment = z.object({
@@ -19,13 +20,29 @@ const attachment = z.object({
   /** How the socket is throttled; `null` means that it is sent every event. */
   throttled: throttled.nullable().default(null),
   malformed: z.number(),
+  /** The edge itself reads this socket, for somebody else. */
+  relayed: z.boolean().default(false),
+  /** The client's network address; its sockets are counted by this. */
+  address: z.string().default("unknown"),
 });
 export type BackendJobAttachment = z.infer<typeof attachment>;
 export type BackendJobSocket = ObjectSocket<BackendJobAttachment>;
 
+/** A backend that reports the job is no stranger. */
+function readerKind({ publish, relayed, throttled }: BackendJobAttachment): ReaderKind {
+  if (relayed) return "relayed";
+  if (throttled?.flow) return "acknowledging";
+  return publish ? "trusted" : "stranger";
+}
+
+function ownerOf({ publish, relayed, address }: BackendJobAttachment): string | null {
+  return publish || relayed ? null : addressOwner(address);
+}
+
 /** The sockets of one backend's job. */
 export class BackendJobSockets extends ObjectSockets<BackendJobAttachment> {
-  constructor(ctx: DurableObjectState) {
-    super(ctx, attachment);
+  /** @param tag the tag of these sockets, if the object has those of several jobs */
+  constructor(ctx: DurableObjectState, tag?: string) {
+    super(ctx, attachment, { readerKind, ownerOf, ...(tag === undefined ? {} : { tag }) });
   }
 }

@@ -15,6 +15,11 @@ export interface Rights {
   expiresAt: number | null;
 }
 
+/** Whether the rights have ended, because the token has expired. */
+export function areOver({ expiresAt }: Pick<Rights, "expiresAt">, now: number): boolean {
+  return expiresAt !== null && now >= expiresAt;
+}
+
 export const NO_SUCH_JOB = {
   ok: false,
   code: "job_not_found",
@@ -24,6 +29,11 @@ export const PRIVATE_JOB = {
   ok: false,
   code: "not_allowed",
   detail: "This job is private: it needs a token that names it.",
+} as const;
+export const EXPIRED = {
+  ok: false,
+  code: "not_authenticated",
+  detail: "The token has expired: dial again with a fresh one.",
 } as const;
 export const JOB_ENDED = {
   ok: false,

@@ -1,13 +1,10 @@
 import { type BackendJob, isOver } from "../backend-job-model/backend-job.ts";
+import { silentAt } from "../objects/silent-sockets.ts";
 
 /** A job that has not ended is erased this long after its last report, milliseconds. */
 const UNREPORTED_MS = 604_800_000;
 /** How long a socket may wait for a job that does not exist yet, milliseconds. */
 const PENDING_MS = 3_600_000;
-/** A client that has pinged before counts as gone after this long without a frame or ping, milliseconds. */
-const SILENT_MS = 180_000;
-/** A ping this soon after the opening doesn't show that more will come: clients that only listen send one (C16a). */
-const OPENING_MS = 10_000;
 
 /** When the job is erased, milliseconds since 1970. */
 export function erasedAt(job: BackendJob): number {
@@ -56,7 +53,7 @@ export function dueOf(
   if (times.pending !== null && now >= times.pending.since + PENDING_MS) return "unmade";
   const expiresAt = expiryOf(times, job);
   if (expiresAt !== null && now >= expiresAt) return "expired";
-  const pings = lastPingAt !== null && lastPingAt >= times.openedAt + OPENING_MS;
-  if (pings && now >= Math.max(lastPingAt, times.heardAt) + SILENT_MS) return "silent";
+  const silentFrom = silentAt({ ...times, pingedAt: 0 }, lastPingAt);
+  if (silentFrom !== null && now >= silentFrom) return "silent";
   return times.ping !== null && now >= times.ping.at ? "ping" : null;
 }

@@ -1,27 +1,29 @@
 import { DurableObject } from "cloudflare:workers";
-import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import type { SessionPrincipal } from "../auth/session.ts";
 import { parsePosition } from "../channel/position.ts";
-import { throttledAs } from "../channel/throttle.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
+import { Allowances, retryText } from "../objects/allowances.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { RATES } from "../objects/rate-limiter.ts";
 import type { Reply } from "../objects/reply.ts";
-import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
+import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { BackendReport, CreateBackendJobBody } from "../protocol/backend-jobs.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Report } from "../protocol/monitor.ts";
 import { BackendJobStore } from "../storage/backend-job-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
 import { BackendJobEngine } from "./backend-job-engine.ts";
 import { BackendJobHandler } from "./backend-job-handler.ts";
-import { type BackendJobAttachment, BackendJobSockets } from "./backend-job-sockets.ts";
-import { type CreateReply, JOB_ENDED, NO_SUCH_JOB, PRIVATE_JOB, type Rights } from "./calls.ts";
+import { BackendJobSockets } from "./backend-job-sockets.ts";
+import { type CreateReply, JOB_ENDED, NO_SUCH_JOB, PRIVATE_JOB } from "./calls.ts";
 import { erasedAt } from "./deadlines.ts";
+import { indexOf } from "./job-index.ts";
 import { receiptOf, reportOf } from "./render.ts";
+import { attachmentFor } from "./socket-attachment.ts";
 
 /** One job without a space: its backend reports it, everyone else follows it (decision 0025). */
 export class JobObject extends DurableObject<Env> {
@@ -31,8 +33,12 @@ export class JobObject extends DurableObject<Env> {
   private readonly handler: BackendJobHandler;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
+  /** The reports that come over HTTP. */
+  private readonly reports = new Allowances(RATES.backend);
   /** The job exists, or existed: the monitor gets reports of it. */
   private isCounted = false;
+  /** The job is in the index (decision 0043). */
+  private isListed = false;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -59,29 +65,60 @@ export class JobObject extends DurableObject<Env> {
       store.migrate();
       this.engine.load();
       this.isCounted = this.engine.job !== null;
+      this.isListed = this.isCounted;
     });
   }
 
   /** Creates the job. `body` is JSON text that the Worker has validated. */
   async create(body: string): Promise<CreateReply> {
-    return this.engine.enqueue((now) => {
-      const creation = this.engine.make(parseExact(body) as CreateBackendJobBody, now);
-      return (): CreateReply => {
-        if (creation.kind !== "taken") {
-          return {
-            ok: true,
-            body: this.engine.body() ?? "null",
-            isRepeat: creation.kind === "repeat",
-          };
-        }
-        const detail = `The job ${this.id} already exists with other content: choose another id.`;
-        return { ok: false, code: "job_exists", detail };
-      };
-    });
+    let waiting: string | null = null;
+    let reply: CreateReply | "unlisted" = "unlisted";
+    while (reply === "unlisted") {
+      if (!this.isListed) waiting = await this.list();
+      reply = await this.engine.enqueue((now) => this.make(body, now), body.length);
+    }
+    if (waiting !== null) await this.announce();
+    return reply;
+  }
+
+  /** Enters the job in the index, where requests look first. Returns the epoch that those who wait for it know. */
+  private async list(): Promise<string | null> {
+    const epoch = await indexOf(this.env, this.id).add(this.id);
+    if (epoch !== null && !this.engine.job) this.engine.setNextEpoch(epoch);
+    this.isListed = true;
+    return epoch;
+  }
+
+  private make(body: string, now: number): () => CreateReply | "unlisted" {
+    // It was erased while this call waited for its turn.
+    if (!this.isListed) return () => "unlisted";
+    const creation = this.engine.make(parseExact(body) as CreateBackendJobBody, now);
+    return () => {
+      if (creation.kind !== "taken") {
+        const isRepeat = creation.kind === "repeat";
+        return { ok: true, body: this.engine.body() ?? "null", isRepeat };
+      }
+      const detail = `The job ${this.id} already exists with other content: choose another id.`;
+      return { ok: false, code: "job_exists", detail };
+    };
+  }
+
+  /** Tells those who wait for the job that it exists. If this fails, the index does it by itself a little later. */
+  private async announce(): Promise<void> {
+    try {
+      await indexOf(this.env, this.id).announce(this.id);
+    } catch (error) {
+      console.error(`the job ${this.id} could not be announced`, error);
+    }
   }
 
   /** Applies a report of the backend. `body` is JSON text that the Worker has validated. */
   async report(body: string): Promise<Reply> {
+    const waitS = this.reports.take("", 1, Date.now());
+    if (waitS > 0) {
+      const detail = `Too many reports of this job: ${LIMITS.backendFramesPerSecond} a second at most; ${retryText(waitS)}.`;
+      return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
+    }
     return this.engine.enqueue((now) => {
       const report = parseExact(body) as BackendReport;
       const outcome = this.engine.apply(report, now);
@@ -93,7 +130,7 @@ export class JobObject extends DurableObject<Env> {
         }
         return { ok: true, body: this.engine.body() ?? "null" };
       };
-    });
+    }, body.length);
   }
 
   /** The job as `GET /api/jobs/:id` shows it. `mayRead`: the caller may read it even if it is private. */
@@ -113,10 +150,9 @@ export class JobObject extends DurableObject<Env> {
     const { 0: client, 1: server } = new WebSocketPair();
     const socketRequest = readSocketRequest(request.headers, "backend-job");
     const since = parsePosition(socketRequest.since);
-    const rights = this.rightsOf(socketRequest.principal);
-    const attachment = attachmentFor(rights, socketRequest, Date.now());
-    const { mustExist } = socketRequest;
-    const refusal = this.engine.open(server, attachment, { since, mustExist });
+    const attachment = attachmentFor(this.id, socketRequest, Date.now());
+    // Sockets wait at the index for a job that does not exist.
+    const refusal = this.engine.open(server, attachment, { since, mustExist: true });
     if (refusal) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,
@@ -128,6 +164,7 @@ export class JobObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const known = this.sockets.of(socket);
     if (known) await this.handler.onMessage(known, message);
+    else this.sockets.ignore();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -154,7 +191,11 @@ export class JobObject extends DurableObject<Env> {
     this.handler.closeAll();
     this.engine.forget();
     this.alarms.forget();
-    await this.ctx.blockConcurrencyWhile(() => this.ctx.storage.deleteAll());
+    this.isListed = false;
+    await this.ctx.blockConcurrencyWhile(async () => {
+      await indexOf(this.env, this.id).remove(this.id);
+      await this.ctx.storage.deleteAll();
+    });
   }
 
   /** Sets the alarm and reports to the monitor when the job or its sockets have changed. */
@@ -174,36 +215,8 @@ export class JobObject extends DurableObject<Env> {
 
   private onSocketGone(socket: WebSocket): void {
     const known = this.sockets.of(socket);
+    this.sockets.onGone(socket);
     if (known) this.engine.onClose(known);
     this.onChange();
   }
-
-  private rightsOf(principal: SessionPrincipal | null): Rights {
-    if (!principal) return { publish: false, read: false, expiresAt: null };
-    const address = `job:${this.id}`;
-    return {
-      publish: mayPublish(principal, address),
-      read: maySubscribe(principal, address),
-      expiresAt: principal.kind === "user" ? principal.expiresAt : null,
-    };
-  }
-}
-
-function attachmentFor(
-  rights: Rights,
-  request: SocketRequestOf<"backend-job">,
-  now: number,
-): BackendJobAttachment {
-  const { pingS, maxRate, acks } = request;
-  const everyMs = pingS === null ? 0 : pingS * 1_000;
-  return {
-    id: crypto.randomUUID(),
-    ...rights,
-    openedAt: now,
-    pending: null,
-    ping: pingS === null ? null : { everyMs, at: now + everyMs },
-    heardAt: now,
-    throttled: throttledAs(maxRate, acks),
-    malformed: 0,
-  };
 }

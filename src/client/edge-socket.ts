@@ -70,7 +70,7 @@ export class EdgeSocket {
     this.#handlers = handlers;
     this.#heartbeat = new Heartbeat(
       { ping: () => this.#socket.send("ping"), onDead: () => this.redial() },
-      target.heartbeatMs,
+      target.heartbeatMs ?? edge.heartbeatMs,
     );
     this.#socket = new ReconnectingWebSocket(
       () => target.address().href,
@@ -156,8 +156,17 @@ export class EdgeSocket {
   #handleFrame(frame: Json): void {
     if (this.#isOver || typeof frame !== "object" || frame === null || Array.isArray(frame)) return;
     const { type, code, message, frames } = frame;
+    if (type === "read_check") {
+      // It comes after what it asks about, and that was handled: the edge cuts off who doesn't read (C18).
+      this.send(frame);
+      return;
+    }
     if (type === "batch" && Array.isArray(frames)) {
       for (const inner of frames) this.#handleFrame(inner);
+      return;
+    }
+    if (type === "sending" && typeof frame.bytes === "number") {
+      this.#heartbeat.onAnnounce(frame.bytes);
       return;
     }
     if (typeof type === "string" && GREETINGS.includes(type) && !this.#greeted) {

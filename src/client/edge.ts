@@ -26,6 +26,11 @@ export interface EdgeOptions {
   /** How long one request, or the token function, may take, milliseconds; 20,000 if not given. */
   requestTimeout?: number;
   /**
+   * After this much silence on a socket it is tried whether the connection lives, and after as much again another one
+   * is opened, milliseconds; 20,000 if not given.
+   */
+  heartbeat?: number;
+  /**
    * Reads JSON instead of `JSON.parse`, which rounds long numbers. Numbers that lose nothing must stay numbers.
    */
   parseJson?: ParseJson;
@@ -42,6 +47,7 @@ export class Edge {
   readonly http: Http;
   readonly parse: ParseJson;
   readonly WebSocket: WebSocketClass | undefined;
+  readonly heartbeatMs: number | undefined;
   readonly #fetch: Fetch;
   readonly #open = new Set<{ close(): void }>();
   #closing = new AbortController();
@@ -53,6 +59,7 @@ export class Edge {
     this.tokens = new TokenSource(options.token, requestTimeout);
     this.parse = checkedParser(options.parseJson);
     this.WebSocket = options.WebSocket;
+    this.heartbeatMs = checkedDuration("heartbeat", options.heartbeat);
     // Looked up on each call, because tests and frameworks may replace the global `fetch` later.
     this.#fetch = options.fetch ?? ((address, init) => globalThis.fetch(address, init));
     this.http = new Http({

@@ -1,3 +1,5 @@
+import { transferMs } from "../protocol/announcement.ts";
+
 /** After this much silence a `ping` is sent; after as much again the connection is considered dead. */
 const HEARTBEAT_MS = 20_000;
 /** How often the clock is read. A machine that slept reads a much later time than it expects. */
@@ -14,26 +16,31 @@ interface HeartbeatHandlers {
 /** Finds out that a connection is dead. A socket itself may not notice for many minutes. */
 export class Heartbeat {
   readonly #handlers: HeartbeatHandlers;
+  readonly #tickMs: number;
   readonly #beatTicks: number;
   #timer: ReturnType<typeof setInterval> | undefined;
   #doubt: ReturnType<typeof setTimeout> | undefined;
   #hasReceived = false;
+  /** Until when a large message may be under way, so that nothing else comes; milliseconds since 1970. */
+  #busyUntil = 0;
   #ticks = 0;
   #tickedAt = 0;
 
-  /** @param ms used instead of HEARTBEAT_MS; a multiple of TICK_MS */
+  /** @param ms used instead of HEARTBEAT_MS */
   constructor(handlers: HeartbeatHandlers, ms = HEARTBEAT_MS) {
     this.#handlers = handlers;
-    this.#beatTicks = ms / TICK_MS;
+    this.#tickMs = Math.min(TICK_MS, ms / 2);
+    this.#beatTicks = Math.round(ms / this.#tickMs);
   }
 
   /** Call when a connection has opened. */
   start(): void {
     this.stop();
     this.#hasReceived = true;
+    this.#busyUntil = 0;
     this.#ticks = 0;
     this.#tickedAt = Date.now();
-    this.#timer = setInterval(() => this.#onTick(), TICK_MS);
+    this.#timer = setInterval(() => this.#onTick(), this.#tickMs);
     globalThis.document?.addEventListener("visibilitychange", this.#onVisible);
   }
 
@@ -47,7 +54,13 @@ export class Heartbeat {
   /** Call for everything that arrives. */
   onReceive(): void {
     this.#hasReceived = true;
+    this.#busyUntil = 0;
     this.#trust();
+  }
+
+  /** Call when the edge announces its next message: parts of a message that is arriving can't be seen. */
+  onAnnounce(bytes: number): void {
+    this.#busyUntil = Date.now() + transferMs(bytes);
   }
 
   readonly #onVisible = (): void => {
@@ -56,11 +69,12 @@ export class Heartbeat {
 
   #onTick(): void {
     const now = Date.now();
-    const late = now - this.#tickedAt - TICK_MS;
+    const late = now - this.#tickedAt - this.#tickMs;
     this.#tickedAt = now;
     if (late > TICK_MS) this.#check();
     this.#ticks += 1;
     if (this.#ticks % this.#beatTicks !== 0) return;
+    if (now < this.#busyUntil) return;
     if (!this.#hasReceived) {
       this.#handlers.onDead();
       return;
@@ -72,6 +86,7 @@ export class Heartbeat {
   /** The page was hidden, or the machine slept: the connection may have died meanwhile. */
   #check(): void {
     if (this.#doubt !== undefined || this.#timer === undefined) return;
+    if (Date.now() < this.#busyUntil) return;
     this.#doubt = setTimeout(() => {
       this.#doubt = undefined;
       this.#handlers.onDead();

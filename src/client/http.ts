@@ -1,4 +1,6 @@
 import type { z } from "zod";
+import { byteLength } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import { isFinal, isRefusal, type ParseJson, readAnswer, unreachable } from "./answer.ts";
 import { addressUnder } from "./edge-address.ts";
 import { DialoutError } from "./errors.ts";
@@ -18,7 +20,8 @@ export interface HttpCall extends SendOptions {
   headers?: Record<string, string>;
   /**
    * Set only for requests that have the same effect if they arrive twice. `safe` repeats the request if no
-   * answer of an edge arrives, or after a 5xx status; `patient` also after 429; `never` not even a GET.
+   * answer of an edge arrives, or after a 5xx status; `patient` also after the edge's own 429; `never` not even
+   * a GET.
    */
   retry?: "safe" | "patient" | "never";
 }
@@ -45,8 +48,6 @@ const FIRST_WAIT_MS = 250;
 /** Longest wait between two attempts, by itself and if the edge asks for more. */
 const LONGEST_BACKOFF_MS = 8_000;
 const LONGEST_WAIT_MS = 30_000;
-/** Bodies get this much more time: a slow line sends about 16 KB a second. */
-const BYTES_PER_MS = 16;
 
 /** Makes HTTP calls to the edge, validates the answers and turns refusals into {@link DialoutError}s. */
 export class Http {
@@ -64,11 +65,19 @@ export class Http {
     const state: CallState = { since: Date.now(), until: Date.now() + ms, last: null };
     const late = () => state.last ?? timedOut(ms);
     const attempts = given === undefined ? ATTEMPTS : Number.POSITIVE_INFINITY;
-    return withinLimits((signal) => this.#repeat({ ...request, signal }, schema, state, attempts), {
-      ms,
-      late,
-      signals: [call.signal, this.#settings.closing()],
-    });
+    const signals = [call.signal, this.#settings.closing()];
+    return withinLimits(
+      (signal, restart) => {
+        const onProgress = () => {
+          // A time that the caller gave is kept; the usual one is meant for an edge from which nothing comes.
+          if (given !== undefined) return;
+          state.until = Date.now() + ms;
+          restart();
+        };
+        return this.#repeat({ ...request, signal, onProgress }, schema, state, attempts);
+      },
+      { ms, late, signals },
+    );
   }
 
   async #repeat<T>(
@@ -119,9 +128,13 @@ export class Http {
     const address = this.#address(request);
     const ms = requestTimeout + request.extraMs;
     const answer = await withinLimits(
-      async (signal) => {
+      async (signal, restart) => {
         const response = await fetch(address, { method, headers: all, body: sent, signal });
-        return { response, text: await response.text(), method };
+        const onProgress = () => {
+          restart();
+          request.onProgress();
+        };
+        return { response, text: await textOf(response, onProgress), method };
       },
       { ms, late: () => timedOut(ms), signals: [request.signal] },
     ).catch((cause) => {
@@ -147,7 +160,7 @@ interface Encoded {
   extraMs: number;
 }
 
-type HttpRequest = HttpCall & Encoded & { signal: AbortSignal };
+type HttpRequest = HttpCall & Encoded & { signal: AbortSignal; onProgress(): void };
 
 interface CallState {
   since: number;
@@ -160,11 +173,31 @@ function encode(body: FormData | object | undefined): Encoded {
   if (body === undefined) return { sent: undefined, contentType: {}, extraMs: 0 };
   if (body instanceof FormData) {
     const bytes = [...body.values()].reduce((sum, part) => sum + sizeOf(part), 0);
-    return { sent: body, contentType: {}, extraMs: bytes / BYTES_PER_MS };
+    return { sent: body, contentType: {}, extraMs: extraMsOf(bytes) };
   }
   const sent = encodeJson(body);
   const contentType = { "content-type": "application/json" };
-  return { sent, contentType, extraMs: sent.length / BYTES_PER_MS };
+  return { sent, contentType, extraMs: extraMsOf(byteLength(sent)) };
+}
+
+/** How much more time a body gets: `fetch` can't tell whether any of it was sent. */
+function extraMsOf(bytes: number): number {
+  return (bytes / LIMITS.slowestBytesPerS) * 1_000;
+}
+
+/** Reads an answer piece by piece, because each piece shows that the edge is there. */
+async function textOf(response: Response, onProgress: () => void): Promise<string> {
+  // A `fetch` that the user gave may have no streams.
+  if (typeof response.body?.getReader !== "function") return response.text();
+  const reader = response.body.getReader();
+  const decoder = new TextDecoder();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    onProgress();
+    text += decoder.decode(value, { stream: true });
+  }
 }
 
 function sizeOf(part: FormDataEntryValue): number {
@@ -200,7 +233,7 @@ function timedOut(ms: number): DialoutError {
 function isPassing(error: DialoutError, retry: "safe" | "patient" | "never"): boolean {
   const { code, status } = error;
   if (retry === "never" || code === "invalid_token" || code === "malformed_answer") return false;
-  if (!isRefusal(error)) return status !== 429 || retry === "patient";
+  if (!isRefusal(error)) return true;
   return status !== null && (status >= 500 || (status === 429 && retry === "patient"));
 }
 

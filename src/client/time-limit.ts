@@ -11,10 +11,11 @@ export interface WorkLimits {
 
 /**
  * Does the work until it ends, its time is over, or one of the signals aborts. It doesn't rely on the work to
- * heed its signal: a `fetch` or a token function that the user gave may hang for ever.
+ * heed its signal: a `fetch` or a token function that the user gave may hang for ever. The work may call
+ * `onProgress`: its time then begins anew.
  */
 export function withinLimits<T>(
-  work: (signal: AbortSignal) => Promise<T>,
+  work: (signal: AbortSignal, onProgress: () => void) => Promise<T>,
   { ms, late, signals }: WorkLimits,
 ): Promise<T> {
   const aborted = signals.find((signal) => signal?.aborted);
@@ -25,19 +26,26 @@ export function withinLimits<T>(
       reject(reason);
       controller.abort(reason);
     };
-    const timer = ms < LONGEST_MS ? setTimeout(() => stop(late()), Math.max(ms, 0)) : undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const restart = () => {
+      clearTimeout(timer);
+      if (ms < LONGEST_MS) timer = setTimeout(() => stop(late()), Math.max(ms, 0));
+    };
+    restart();
     const listeners = signals.flatMap((signal) => {
       if (signal === undefined) return [];
       const onAbort = () => stop(signal.reason);
       signal.addEventListener("abort", onAbort, { once: true });
       return [() => signal.removeEventListener("abort", onAbort)];
     });
+    let isOver = false;
     const release = () => {
+      isOver = true;
       clearTimeout(timer);
       for (const remove of listeners) remove();
     };
     // In an async function, because the work may also throw before it returns a promise.
-    const done = (async () => work(controller.signal))();
+    const done = (async () => work(controller.signal, () => !isOver && restart()))();
     done.then(resolve, reject).finally(release);
     controller.signal.addEventListener("abort", release, { once: true });
   });

@@ -17,17 +17,20 @@ export function signedFileUrl(
   return `${origin}/api/files/${path}?expires=${expires}&signature=${signature}`;
 }
 
-export function isSignatureValid(
+/** Whether an address was made by `signedFileUrl` with this secret, and is still valid at `now`. */
+export function checkFileUrl(
   secret: string,
   key: string,
   expires: string,
   signature: string,
   now: number,
-): boolean {
-  if (!/^\d{1,12}$/.test(expires) || Number(expires) * 1_000 < now) return false;
+): "valid" | "expired" | "forged" {
+  if (!/^\d{1,12}$/.test(expires)) return "forged";
   const expected = Buffer.from(sign(secret, key, expires));
   const given = Buffer.from(signature);
-  return expected.length === given.length && timingSafeEqual(expected, given);
+  const isOurs = expected.length === given.length && timingSafeEqual(expected, given);
+  if (!isOurs) return "forged";
+  return Number(expires) * 1_000 < now ? "expired" : "valid";
 }
 
 function sign(secret: string, key: string, expires: string): string {

@@ -1,11 +1,13 @@
 import { mayPublish, ownRooms } from "../auth/principal.ts";
-import { renewPrincipal, userIdOf } from "../auth/session.ts";
+import { isExpired, renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { messageLength } from "../objects/message-length.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
@@ -19,6 +21,8 @@ import type { OpenChannel } from "./proxied-channel.ts";
 import { Publisher } from "./publisher.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
+
+const TOO_MANY = tooManyFrames("client");
 
 interface GatewayHandlerDeps {
   env: Env;
@@ -45,7 +49,7 @@ const HEAVY_FRAMES: ReadonlySet<string> = new Set(["subscribe", "unsubscribe", "
 export class GatewayHandler {
   readonly subscriptions: Subscriptions;
   private readonly deps: GatewayHandlerDeps;
-  private readonly frameLimiter = clientFrameLimiter<Client>();
+  private readonly frameLimiter = frameLimiter<Client>("client");
   private readonly order = new FrameOrder<Client>();
   private readonly publisher: Publisher<Client>;
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
@@ -55,6 +59,7 @@ export class GatewayHandler {
     this.deps = deps;
     const cutOff = (client: Client, room: string) => this.cutOff(client, room);
     this.subscriptions = new Subscriptions({ ...deps, cutOff });
+    deps.sockets.onTooSlow = (client) => this.dismiss(client, "tooMany", TOO_SLOW);
     this.publisher = new Publisher((room, events) => new RoomStub(deps.env, room).publish(events));
   }
 
@@ -86,7 +91,15 @@ export class GatewayHandler {
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
     if (!this.deps.sockets.has(client) || this.closing.has(client)) return;
-    if (this.isOverLimit(client, 1) || isPingText(raw)) return;
+    if (isExpired(client.attachment.principal, Date.now())) {
+      this.expire(Date.now());
+      return;
+    }
+    if (this.isOverLimit(client, 1)) return;
+    if (this.deps.sockets.onHeard(client, raw)) {
+      this.noteHeard(client, isPingText(raw));
+      return;
+    }
     const decoded = decodeFrame<GatewayClientFrame>(raw, gatewayClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(client, decoded);
@@ -94,6 +107,7 @@ export class GatewayHandler {
     }
     if (client.attachment.malformed > 0) this.deps.sockets.change(client, { malformed: 0 });
     const { frame } = decoded;
+    this.noteHeard(client, frame.type === "ping");
     if (HEAVY_FRAMES.has(frame.type) && this.isOverLimit(client, LIMITS.heavyFrame - 1)) return;
     switch (frame.type) {
       case "ping":
@@ -103,7 +117,7 @@ export class GatewayHandler {
         this.subscriptions.onAck(client, frame.room, frame.offset);
         return;
       default:
-        await this.inOrder(client, scopeOf(frame), lengthOf(raw), (answered) =>
+        await this.inOrder(client, scopeOf(frame), messageLength(raw), (answered) =>
           this.onOrdered(client, frame, answered),
         );
     }
@@ -115,6 +129,8 @@ export class GatewayHandler {
     frame: OrderedFrame,
     answered: Promise<unknown>,
   ): Promise<void> {
+    // The token may have expired while the frame waited for its turn.
+    if (isExpired(client.attachment.principal, Date.now())) return;
     switch (frame.type) {
       case "subscribe":
         await this.subscriptions.subscribe(client, frame, answered);
@@ -147,12 +163,26 @@ export class GatewayHandler {
     });
   }
 
+  /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
+  closeSilent(now: number): void {
+    for (const client of findSilent(this.deps.sockets, now)) {
+      this.dismiss(client, "goingAway", SILENT);
+    }
+  }
+
+  /** Stores that the client is there, at most every half minute. */
+  private noteHeard(client: Client, isPing: boolean): void {
+    const sign = signOf(client.attachment, isPing, Date.now());
+    if (sign !== null) this.deps.sockets.change(client, sign);
+  }
+
   private async authenticate(client: Client, { token, ref }: FrameOf<"authenticate">) {
     const renewed = await renewPrincipal(this.deps.env, client.attachment.principal, token);
     if (!renewed.ok) {
       this.deps.sockets.error(client, renewed.code, renewed.message, { ref });
       return;
     }
+    if (!this.deps.sockets.has(client)) return;
     const { user } = renewed;
     this.deps.sockets.change(client, { principal: user, noticed: false });
     const expires_at = iso(user.expiresAt);
@@ -220,8 +250,8 @@ export class GatewayHandler {
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(client: Client, count: number): boolean {
     if (this.frameLimiter.admits(client, Date.now(), count)) return false;
-    this.deps.sockets.error(client, "rate_limited", TOO_MANY_FRAMES);
-    this.dismiss(client, "tooMany", TOO_MANY_FRAMES);
+    this.deps.sockets.error(client, "rate_limited", TOO_MANY);
+    this.dismiss(client, "tooMany", TOO_MANY);
     return true;
   }
 
@@ -245,10 +275,6 @@ export class GatewayHandler {
 function scopeOf(frame: OrderedFrame): FrameScope {
   if (frame.type === "authenticate") return { on: "everything" };
   return { on: "room", room: frame.room, together: frame.type === "publish" };
-}
-
-function lengthOf(raw: string | ArrayBuffer): number {
-  return typeof raw === "string" ? raw.length : raw.byteLength;
 }
 
 const TOO_MUCH_UNANSWERED = "Too many frames are not answered yet: wait for their answers.";

@@ -6,6 +6,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { Report } from "../protocol/monitor.ts";
@@ -68,8 +69,7 @@ export class GatewayObject extends DurableObject<Env> {
   override async fetch(request: Request): Promise<Response> {
     const { principal, batch, acks } = readSocketRequest(request.headers, "gateway");
     if (!principal) return new Response(null, { status: 401 });
-    const { 0: socket, 1: server } = new WebSocketPair();
-    const client = this.sockets.accept(server, {
+    const attachment = {
       id: crypto.randomUUID(),
       principal,
       subscriptions: [],
@@ -77,8 +77,16 @@ export class GatewayObject extends DurableObject<Env> {
       acks,
       noticed: false,
       malformed: 0,
-    });
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
+    };
+    const excess = this.sockets.refusalOf(attachment);
+    if (excess !== null) return Response.json(excess, { status: 429 });
+    const { 0: socket, 1: server } = new WebSocketPair();
+    const client = this.sockets.accept(server, attachment);
     this.alarms.arm(tokensDueAt([client]));
+    this.alarms.arm(Date.now() + SILENT_MS);
     this.ctx.waitUntil(this.handler.onOpen(client));
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: socket, headers });
@@ -86,7 +94,10 @@ export class GatewayObject extends DurableObject<Env> {
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const client = this.sockets.of(socket);
-    if (!client) return;
+    if (!client) {
+      this.sockets.ignore();
+      return;
+    }
     await this.handler.onMessage(client, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([client]));
@@ -105,13 +116,16 @@ export class GatewayObject extends DurableObject<Env> {
     this.alarms.forget();
     const now = Date.now();
     this.handler.expire(now);
+    this.handler.closeSilent(now);
     await this.handler.subscriptions.settlePresence(now);
     this.alarms.arm(tokensDueAt(this.sockets.all()));
+    this.alarms.arm(silenceDueAt(this.sockets, now));
     this.alarms.arm(this.handler.subscriptions.presenceDueAt());
   }
 
   private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const client = this.sockets.of(socket);
+    this.sockets.onGone(socket);
     if (client) {
       this.handler.onClose(client, isLeaving);
       return;

@@ -1,7 +1,10 @@
 import { z } from "zod";
-import { sessionPrincipal } from "../auth/session.ts";
+import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
+import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
+import { signsOfLife } from "../objects/silent-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
 /** One channel that a client follows, as its socket's attachment stores it. */
@@ -22,8 +25,19 @@ const attachment = z.object({
   /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
+  ...signsOfLife,
 });
 export type Client = ObjectSocket<z.infer<typeof attachment>>;
+
+function readerKind({ principal, acks }: Client["attachment"]): ReaderKind {
+  if (acks) return "acknowledging";
+  return principal.kind === "operator" ? "trusted" : "stranger";
+}
+
+function ownerOf({ principal }: Client["attachment"]): string | null {
+  const userId = userIdOf(principal);
+  return userId === null ? null : `user ${userId}`;
+}
 
 /** The sockets of one gateway. */
 export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
@@ -31,7 +45,7 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
 
   /** @param onChange called when a socket was opened or closed */
   constructor(ctx: DurableObjectState, onChange: () => void) {
-    super(ctx, attachment, { onChange });
+    super(ctx, attachment, { onChange, readerKind, ownerOf });
   }
 
   error(client: Client, code: string, message: string, more: object = {}): void {
@@ -39,9 +53,10 @@ export class GatewaySockets extends ObjectSockets<Client["attachment"]> {
   }
 }
 
-/** The client's socket in the form that `sendFrames` takes. */
-export function targetOf({ socket, attachment }: Client) {
-  return { socket, batch: attachment.batch };
+/** Sends a client frames of what it follows, unless its token has expired: it has no right to them any more. */
+export function tell({ socket, reader, attachment }: Client, texts: readonly string[]): void {
+  if (isExpired(attachment.principal, Date.now())) return;
+  sendFrames({ socket, reader, batch: attachment.batch }, texts);
 }
 
 export function subscriptionOf({ attachment }: Client, room: string): ClientSubscription | null {

@@ -1,7 +1,10 @@
 import type { SessionPrincipal } from "../auth/session.ts";
+import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
+import { spaceExists } from "../catalog/known-spaces.ts";
 import type { Env } from "../env.ts";
 import type { Refusal } from "../objects/reply.ts";
 import { socketHeaders } from "../objects/socket-request.ts";
+import { noSuchSpace } from "../space/calls.ts";
 import type { ChannelAddress } from "./proxied-channel.ts";
 
 interface ChannelRequest {
@@ -19,25 +22,15 @@ export async function openChannel(
   address: ChannelAddress,
   request: ChannelRequest,
 ): Promise<WebSocket | { code: string; message: string }> {
-  const { stub, headers } = target(env, address, request);
-  const response = await stub.fetch("https://channel/socket", { headers });
-  if (response.webSocket) return response.webSocket;
-  const { code, detail } = await response.json<Refusal>();
-  return { code, message: detail };
-}
-
-function target(
-  env: Env,
-  address: ChannelAddress,
-  { since, mayRead, principal, acks }: ChannelRequest,
-) {
-  const job = address.kind === "job" ? address.id : null;
-  const [space = "", jobUlid] = job === null ? [] : job.split(/\.(?=[^.]*$)/);
-  if (job !== null && jobUlid === undefined) {
-    const headers = socketHeaders({ kind: "backend-job", principal, since, acks });
-    return { stub: env.JOB.getByName(job), headers };
+  const { since, mayRead, principal, acks } = request;
+  const [space = "", jobUlid] =
+    address.kind === "space" ? [address.name] : address.id.split(/\.(?=[^.]*$)/);
+  const isJob = address.kind === "job";
+  if (isJob && jobUlid === undefined) {
+    const socket = { principal, since, acks, relayed: true };
+    return socketOf(await openJobSocket(env, address.id, socket));
   }
-  const isJob = jobUlid !== undefined;
+  if (!(await spaceExists(env.DB, space))) return socketOf(noSuchSpace(space));
   const headers = socketHeaders({
     kind: "subscriber",
     operator: mayRead,
@@ -45,7 +38,13 @@ function target(
     since,
     // A space does not count what it sends.
     acks: isJob && acks,
+    relayed: true,
   });
-  const name = address.kind === "space" ? address.name : space;
-  return { stub: env.SPACE.getByName(name), headers };
+  const response = await env.SPACE.getByName(space).fetch("https://channel/socket", { headers });
+  return response.webSocket ?? socketOf(await response.json<Refusal>());
+}
+
+function socketOf(opened: WebSocketResponse | Refusal) {
+  if (opened instanceof Response) return opened.webSocket;
+  return { code: opened.code, message: opened.detail };
 }

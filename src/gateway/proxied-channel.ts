@@ -1,9 +1,9 @@
 import { formatPosition, type Position } from "../channel/position.ts";
-import { sendFrames } from "../objects/frame-target.ts";
 import type { Address } from "../protocol/address.ts";
+import { isAnnouncement } from "../protocol/announcement.ts";
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
-import { type Client, targetOf } from "./gateway-sockets.ts";
+import { type Client, tell } from "./gateway-sockets.ts";
 
 /** The address of a space or a job. The gateway opens a socket to it for each client. */
 export type ChannelAddress = Exclude<Address, { kind: "room" }>;
@@ -15,6 +15,17 @@ export type OpenChannel = (
   since: string | undefined,
 ) => Promise<WebSocket | { code: string; message: string }>;
 
+interface ProxiedChannelDeps {
+  client: Client;
+  /** The channel's address. */
+  room: string;
+  socket: WebSocket;
+  onEnd: () => void;
+  /** Called with the length of each frame that is sent on. */
+  onBytes: (bytes: number) => void;
+  ref?: Json | undefined;
+}
+
 /** A space or a job that one client follows: its frames are sent on with the channel's address as `room` (R8). */
 export class ProxiedChannel {
   private readonly client: Client;
@@ -23,16 +34,27 @@ export class ProxiedChannel {
   private ref: Json | undefined;
   private isClosed = false;
   private position: Position | null = null;
+  /** Resolves when the first frame has come, or the channel has ended without one. */
+  readonly begun: Promise<void>;
+  private readonly onBegin: () => void;
 
-  constructor(client: Client, room: string, socket: WebSocket, onEnd: () => void, ref?: Json) {
+  constructor({ client, room, socket, onEnd, onBytes, ref }: ProxiedChannelDeps) {
     this.client = client;
     this.room = room;
     this.socket = socket;
     this.ref = ref;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.begun = promise;
+    this.onBegin = resolve;
     socket.addEventListener("message", ({ data }) => {
-      if (typeof data === "string" && !this.isClosed) this.onFrame(parseExact(data) as JsonObject);
+      if (typeof data === "string" && !this.isClosed && !isAnnouncement(data)) {
+        onBytes(data.length);
+        this.onFrame(parseExact(data) as JsonObject);
+      }
+      resolve();
     });
     const end = ({ code, reason }: { code: number; reason: string }) => {
+      resolve();
       if (this.isClosed) return;
       this.isClosed = true;
       this.send({ type: "unsubscribed", room, code, reason });
@@ -56,6 +78,7 @@ export class ProxiedChannel {
 
   close(): void {
     this.isClosed = true;
+    this.onBegin();
     this.socket.close();
   }
 
@@ -75,7 +98,7 @@ export class ProxiedChannel {
   }
 
   private send(frame: object): void {
-    sendFrames(targetOf(this.client), [JSON.stringify(frame)]);
+    tell(this.client, [JSON.stringify(frame)]);
   }
 }
 

@@ -2,11 +2,12 @@ import { userIdOf } from "../auth/session.ts";
 import type { AckWindow } from "../channel/ack-window.ts";
 import { wants } from "../channel/filter.ts";
 import type { Position } from "../channel/position.ts";
-import { sendFrames } from "../objects/frame-target.ts";
+import type { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
-import { type Client, subscriptionOf, targetOf } from "./gateway-sockets.ts";
+import { type Client, subscriptionOf, tell } from "./gateway-sockets.ts";
+import { type RangeToRead, readInPieces } from "./room-pieces.ts";
 import { RoomUsers } from "./room-users.ts";
 
 /** The calls that a gateway makes to a room. */
@@ -25,6 +26,8 @@ interface RoomSubscriptionDeps {
   /** Stores the position of the last event that was sent on, for after hibernation. */
   storeLogEnd: (logEnd: Position) => void;
   ackWindow: AckWindow<Client>;
+  /** Spreads over time what a client is sent to catch up. */
+  pace: CatchUpPace<Client>;
   /** Closes a client that is too far behind to be sent more. */
   cutOff: (client: Client) => void;
   /** Users who dropped are awaited until this time, milliseconds since 1970. */
@@ -33,6 +36,8 @@ interface RoomSubscriptionDeps {
 
 /** A client that follows the room. */
 interface Follower {
+  /** Its turn has come. Before that it needs no events: it starts at the log's end, or they are read for it. */
+  isStarting: boolean;
   /** Events that arrived while what it missed is still being read; `null` once it gets them live. */
   pending: Relayed[] | null;
   /** The client has every event up to this offset already. */
@@ -84,7 +89,7 @@ export class RoomSubscription {
 
   /** Adds a client whose socket stayed open while the gateway hibernated. */
   restore(client: Client): void {
-    this.followers.set(client, { pending: null, after: 0 });
+    this.followers.set(client, { isStarting: true, pending: null, after: 0 });
     this.presence.restore(userIdOf(client.attachment.principal));
   }
 
@@ -106,14 +111,17 @@ export class RoomSubscription {
     ref?: string | number,
     after?: Promise<unknown>,
   ): Promise<void> {
-    const follower: Follower = { pending: [], after: 0 };
+    const follower: Follower = { isStarting: false, pending: [], after: 0 };
     this.followers.set(client, follower);
     this.presence.change(userIdOf(client.attachment.principal), 1);
     const isCurrent = () => this.followers.get(client) === follower;
     try {
       await this.join();
       await after;
-      const missed = since === null ? null : await this.deps.calls().read(since);
+      if (since !== null) await this.deps.pace.enter(client, 0);
+      if (!isCurrent()) return;
+      follower.isStarting = true;
+      const missed = since === null ? null : await this.missedBy(client, since);
       // Meanwhile the client may have left, or subscribed again.
       if (isCurrent()) this.start(client, follower, since, missed, ref);
     } catch (error) {
@@ -177,6 +185,20 @@ export class RoomSubscription {
     this.logEnd ??= this.stored({ epoch, offset: last });
   }
 
+  /** Reads what a client missed, unless that is nothing. The caller has waited until the client may be sent it. */
+  private async missedBy(client: Client, since: Position): Promise<RoomLog> {
+    const { logEnd } = this;
+    if (logEnd !== null && logEnd.epoch === since.epoch && logEnd.offset === since.offset) {
+      return { epoch: since.epoch, last: since.offset, recovered: true, more: false, events: [] };
+    }
+    const { pace } = this.deps;
+    return this.read(since, Number.POSITIVE_INFINITY, (bytes) => pace.enter(client, bytes));
+  }
+
+  private read(...range: RangeToRead): Promise<RoomLog> {
+    return readInPieces((from) => this.deps.calls().read(from), ...range);
+  }
+
   private start(
     client: Client,
     follower: Follower,
@@ -191,7 +213,7 @@ export class RoomSubscription {
     const offset = recovered && since ? since.offset : logEnd.offset;
     const { room } = this.deps;
     const subscribed = { type: "subscribed", room, epoch, offset, recovered, ref };
-    sendFrames(targetOf(client), [JSON.stringify(subscribed)]);
+    tell(client, [JSON.stringify(subscribed)]);
     const events = recovered && missed ? missed.events : [];
     const last = events.at(-1)?.offset ?? offset;
     const later = (follower.pending ?? []).filter((event) => event.offset > last);
@@ -209,7 +231,7 @@ export class RoomSubscription {
     if (last > this.logEnd.offset) await this.sendMissing(last);
     for (const client of presence.length > 0 ? this.followers.keys() : []) {
       if (subscriptionOf(client, this.deps.room)?.presence) {
-        sendFrames(targetOf(client), presence);
+        tell(client, presence);
       }
     }
     return this.followers.size;
@@ -222,7 +244,7 @@ export class RoomSubscription {
   private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, events } = await this.deps.calls().read(logEnd);
+    const { recovered, epoch, events } = await this.read(logEnd, to);
     const missing = events.filter(({ offset }) => offset <= to);
     if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
     else this.restart({ epoch, offset: to });
@@ -238,8 +260,9 @@ export class RoomSubscription {
     for (const [client, follower] of this.followers) {
       this.deps.ackWindow.forget(client, room);
       follower.after = 0;
+      if (!follower.isStarting) continue;
       if (follower.pending) follower.pending = [];
-      else sendFrames(targetOf(client), texts);
+      else tell(client, texts);
     }
   }
 
@@ -252,9 +275,10 @@ export class RoomSubscription {
     this.logEnd = this.stored({ epoch: logEnd.epoch, offset: last.offset });
     const texts = newEvents.map(({ text }) => text);
     for (const [client, follower] of this.followers) {
+      if (!follower.isStarting) continue;
       if (follower.pending) follower.pending.push(...newEvents);
       else if (this.isPlain(client) && follower.after <= logEnd.offset) {
-        sendFrames(targetOf(client), texts);
+        tell(client, texts);
       } else logErrors(() => this.sendWanted(client, follower, newEvents));
     }
   }
@@ -287,7 +311,7 @@ export class RoomSubscription {
 
   private send(client: Client, events: readonly Relayed[]): void {
     const texts = events.map(({ text }) => text);
-    sendFrames(targetOf(client), texts);
+    tell(client, texts);
   }
 
   private stored(logEnd: Position): Position {

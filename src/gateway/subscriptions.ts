@@ -1,6 +1,7 @@
 import { maySubscribe } from "../auth/principal.ts";
 import { fitsAttachment } from "../channel/attachment.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
+import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { parseAddress } from "../protocol/address.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { GatewayClientFrame } from "../protocol/room-frames.ts";
@@ -55,6 +56,9 @@ export class Subscriptions {
   private readonly rooms = new Map<string, RoomSubscription>();
   private readonly channels = new ProxiedChannels();
   private readonly recovery: PresenceRecovery;
+  private readonly pace = new CatchUpPace<Client>();
+  /** The clients of which a channel is being opened. */
+  private readonly opening = new Set<Client>();
   /** The offsets of the last events that clients have published in rooms that they follow. */
   private readonly lastPublished = new WeakMap<Client, Map<string, number>>();
 
@@ -134,6 +138,7 @@ export class Subscriptions {
       this.rooms.get(room)?.remove(client, isLeaving);
     }
     this.channels.closeAll(client);
+    this.pace.forget(client);
   }
 
   onAck(client: Client, room: string, offset: number): void {
@@ -230,7 +235,32 @@ export class Subscriptions {
     this.deps.sockets.change(client, { subscriptions });
   }
 
+  /**
+   * Opens a channel when the client may be sent what it missed. A job sends that as soon as it is opened: the first is
+   * opened at once, and every other one once all before it are.
+   */
   private async openChannel(
+    client: Client,
+    address: ChannelAddress,
+    requested: ClientSubscription,
+    start: SubscriptionStart,
+  ): Promise<void> {
+    if (address.kind === "space") return this.openNow(client, address, requested, start);
+    if (!this.opening.has(client) && this.pace.maySend(client)) {
+      this.opening.add(client);
+      try {
+        return await this.openNow(client, address, requested, start);
+      } finally {
+        this.opening.delete(client);
+      }
+    }
+    await start.after;
+    await this.pace.enter(client, 0);
+    if (subscriptionOf(client, requested.room) !== requested) return;
+    return this.openNow(client, address, requested, start);
+  }
+
+  private async openNow(
     client: Client,
     address: ChannelAddress,
     requested: ClientSubscription,
@@ -250,9 +280,11 @@ export class Subscriptions {
     const onEnd = () => {
       if (subscriptionOf(client, room) === requested) this.unsubscribe(client, room);
     };
-    const channel = new ProxiedChannel(client, room, opened, onEnd, ref);
+    const onBytes = (bytes: number) => this.pace.charge(client, bytes);
+    const channel = new ProxiedChannel({ client, room, socket: opened, onEnd, onBytes, ref });
     if (isCurrent) this.channels.add(client, room, channel);
     else channel.close();
+    await channel.begun;
   }
 
   /**
@@ -287,6 +319,7 @@ export class Subscriptions {
       calls: () => roomCalls(room),
       storeLogEnd: (position: Position) => deliveredOffsets.write(room, position),
       ackWindow: sockets.ackWindow,
+      pace: this.pace,
       cutOff: (client: Client) => this.deps.cutOff(client, room),
       onGrace: (endsAt: number) => this.recovery.onGrace(endsAt),
     };

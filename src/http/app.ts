@@ -26,6 +26,8 @@ const anyOrigin = cors({
     "idempotency-key",
     "prefer",
     "last-event-id",
+    "range",
+    "if-range",
   ],
   exposeHeaders: [
     "location",
@@ -35,6 +37,10 @@ const anyOrigin = cors({
     "retry-after",
     "allow",
     "accept-encoding",
+    "accept-ranges",
+    "content-range",
+    "etag",
+    "repr-digest",
   ],
   maxAge: 86_400,
 });

@@ -3,9 +3,11 @@ import { ulid } from "ulid";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
 import { socketPrincipalOf } from "../auth/session.ts";
 import { NO_SUCH_JOB } from "../backend-job/calls.ts";
+import { forgetJob, jobExists, rememberJob } from "../backend-job/job-index.ts";
 import type { JobObject } from "../backend-job/job-object.ts";
+import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
-import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
+import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import {
   backendJobId,
@@ -20,7 +22,8 @@ import { LIMITS } from "../protocol/limits.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, answerJson } from "./context.ts";
+import { clientAddressOf } from "./client-request.ts";
+import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { sinceOf, streamFrames } from "./job-events.ts";
@@ -58,9 +61,7 @@ export async function openBackendJob(c: AppContext): Promise<Response> {
   const socket = { pingS: ping ?? null, maxRate, acks: acks === "1", since };
   return openOrRefuse(c, async () => {
     const principal = await principalOf(c);
-    const response = await openSocket(c, principal, socket);
-    if (response.webSocket) return response;
-    throw problemOf(await response.json<Refusal>(), principal);
+    return openSocket(c, principal, socket);
   });
 }
 
@@ -73,6 +74,7 @@ async function createJob(c: AppContext): Promise<Response> {
   if (!admission.ok) throw new ProblemError(admission.code, admission.message);
   const reply = await stubOf(c, id).create(JSON.stringify(body));
   if (!reply.ok) throw problemOf(reply, principal);
+  rememberJob(id);
   c.header("location", `/api/jobs/${id}`);
   return answerJson(c, reply.body, reply.isRepeat ? 200 : 201);
 }
@@ -85,14 +87,16 @@ async function reportJob(c: AppContext, type: ReportType): Promise<Response> {
   const isBare = type === "cancel" && c.req.header("content-type") === undefined;
   const body = isBare ? {} : await readJson(c, LIMITS.jsonBodyBytes);
   const report = validate(backendReport, { ...validate(jsonObject, body), type });
-  return answerJson(c, bodyOf(await stubOf(c, id).report(JSON.stringify(report)), principal));
+  const text = JSON.stringify(report);
+  return answerJson(c, await callJob(c, id, principal, (stub) => stub.report(text)));
 }
 
 async function readJob(c: AppContext): Promise<{ text: string; principal: Principal }> {
   const id = jobIdParam(c);
   const principal = await principalOf(c);
   const mayRead = maySubscribe(principal, `job:${id}`) || mayPublish(principal, `job:${id}`);
-  return { text: bodyOf(await stubOf(c, id).job(mayRead), principal), principal };
+  const text = await callJob(c, id, principal, (stub) => stub.job(mayRead));
+  return { text, principal };
 }
 
 /** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
@@ -101,24 +105,23 @@ async function jobEvents(c: AppContext): Promise<Response> {
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = backendJobResource.parse(JSON.parse(text)).completed_at !== null;
   return streamFrames(c, { isOver }, async (handlers) => {
-    const response = await openSocket(c, principal, { mustExist: true, since: sinceOf(c) });
-    const { webSocket } = response;
-    if (!webSocket) throw problemOf(await response.json<Refusal>(), principal);
+    const socket = { mustExist: true, relayed: true, since: sinceOf(c) };
+    const { webSocket } = await openSocket(c, principal, socket);
     return readFrames(webSocket, handlers);
   });
 }
 
 /** Passes on none of the client's headers except its subprotocol. */
-function openSocket(
+async function openSocket(
   c: AppContext,
   principal: Principal,
   socket: Partial<SocketRequestOf<"backend-job">>,
-): Promise<Response> {
-  const headers = socketHeaders(
-    { ...socket, kind: "backend-job", principal: socketPrincipalOf(principal) },
-    protocolHeader(c.req.raw),
-  );
-  return stubOf(c, jobIdParam(c)).fetch("https://job/socket", { headers });
+): Promise<WebSocketResponse> {
+  const address = clientAddressOf(c);
+  const request = { ...socket, principal: socketPrincipalOf(principal), address };
+  const opened = await openJobSocket(c.env, jobIdParam(c), request, protocolHeader(c.req.raw));
+  if (opened instanceof Response) return opened;
+  throw problemOf(opened, principal);
 }
 
 function requireReporter(principal: Principal, id: string): void {
@@ -142,13 +145,22 @@ function stubOf(c: AppContext, id: string): DurableObjectStub<JobObject> {
   return c.env.JOB.getByName(id);
 }
 
-function bodyOf(reply: Reply, principal: Principal): string {
+/** Calls the object of a job that the index lists, and returns the JSON text of its answer. */
+async function callJob(
+  c: AppContext,
+  id: string,
+  principal: Principal,
+  call: (stub: DurableObjectStub<JobObject>) => PromiseLike<Reply>,
+): Promise<string> {
+  const reply = (await jobExists(c.env, id)) ? await call(stubOf(c, id)) : NO_SUCH_JOB;
   if (reply.ok) return reply.body;
+  if (reply.code === NO_SUCH_JOB.code) forgetJob(id);
   throw problemOf(reply, principal);
 }
 
 /** A client without a token gets 401 instead of 403: a token might give it the right. */
-function problemOf({ code, detail }: Refusal, principal: Principal): ProblemError {
+function problemOf(refusal: Refusal, principal: Principal): ProblemError {
+  const { code, detail } = refusal;
   const isStranger = code === "not_allowed" && principal.kind === "anonymous";
-  return new ProblemError(isStranger ? "not_authenticated" : code, detail);
+  return isStranger ? new ProblemError("not_authenticated", detail) : refused(refusal);
 }

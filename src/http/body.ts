@@ -1,11 +1,16 @@
 import { whyNotJson } from "../protocol/broken-json.ts";
 import { type Json, NOT_JSON, parseJson } from "../protocol/codec.ts";
-import { parseMessage } from "../protocol/exact-json.ts";
+import { hasManyParts, parseMessage } from "../protocol/exact-json.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { codingOf, decode, tooLarge } from "./content-coding.ts";
 import type { AppContext } from "./context.ts";
 import { foreignCharset, isJsonType } from "./header-parameters.ts";
 import { ProblemError } from "./problems.ts";
+
+const TOO_MANY_PARTS = new ProblemError(
+  "payload_too_large",
+  `The body has more than ${LIMITS.bodyParts} lists, objects, fields, and numbers such as 1.0, which keep their digits: send it in parts.`,
+);
 
 /**
  * Reads a JSON body of at most `limit` bytes.
@@ -33,6 +38,7 @@ export async function readJson(
   }
   if (text.trim() === "")
     throw new ProblemError("invalid_json", "The body is empty: send a JSON object.");
+  if (limit > LIMITS.jsonBodyBytes && hasManyParts(text, LIMITS.bodyParts)) throw TOO_MANY_PARTS;
   const parsed = parseJson(text, LIMITS.jsonDepth, parseMessage);
   if (!parsed.ok) throw new ProblemError("invalid_json", explainJson(text, parsed.message));
   return parsed.value;
@@ -46,7 +52,14 @@ export function explainJson(text: string, message: string): string {
 /** Reads a whole body, decoded if it is compressed; it may have at most `limit` bytes, before and after that. */
 export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const coding = codingOf(c.req.header("content-encoding"));
-  const bytes = await readSent(c, limit);
+  const bytes = await readSent(c, limit).catch((error) => {
+    if (error instanceof ProblemError) throw error;
+    // The client is gone, so nobody reads the answer, and it is no failure of the edge that somebody should look into.
+    throw new ProblemError(
+      "temporarily_unavailable",
+      "The body did not arrive whole: send it again.",
+    );
+  });
   return coding === null ? bytes : decode(bytes, coding, limit);
 }
 

@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
+import { forgetSpace, spaceExists } from "../catalog/known-spaces.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
@@ -67,7 +68,7 @@ export function stubOf(c: AppContext, space: string): SpaceStub {
 }
 
 /**
- * Calls a space's object. If the catalogue lists the space but the object doesn't know it, its creation was
+ * Calls the object of a space that the catalogue lists. If the catalogue lists the space but the object doesn't know it, its creation was
  * interrupted between the two: the object is created now and called again.
  *
  * @throws {ProblemError} if the object refuses the call
@@ -77,6 +78,7 @@ export async function callSpace<T extends { ok: true }>(
   space: string,
   call: (stub: SpaceStub) => PromiseLike<T | Refusal>,
 ): Promise<T> {
+  if (!(await spaceExists(c.env.DB, space))) throw missingSpace(space);
   const stub = stubOf(c, space);
   let reply = await call(stub);
   if (
@@ -86,8 +88,15 @@ export async function callSpace<T extends { ok: true }>(
   ) {
     reply = await call(stub);
   }
-  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  if (!reply.ok) throw refused(reply);
   return reply;
+}
+
+/** The problem with which the Worker answers what an object refused. */
+export function refused({ code, detail, retryAfterS }: Refusal): ProblemError {
+  const headers: Record<string, string> =
+    retryAfterS === undefined ? {} : { "retry-after": String(retryAfterS) };
+  return new ProblemError(code, detail, undefined, headers);
 }
 
 /** Calls a space's object like `callSpace`; returns the JSON text of its answer. */
@@ -125,6 +134,7 @@ async function recreateFromCatalogue(
 ): Promise<boolean> {
   const entry = await new SpaceCatalog(c.env.DB).get(space);
   if (entry) await stub.create(entry.name, entry.settings, false);
+  else forgetSpace(space);
   return entry !== null;
 }
 

@@ -1,27 +1,77 @@
 import { Hono } from "hono";
-import { isSignatureValid } from "../files/signed-url.ts";
-import type { AppEnv } from "./context.ts";
+import { checkFileUrl } from "../files/signed-url.ts";
+import { partOf } from "./byte-range.ts";
+import type { AppContext, AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
-/** `/api/files/<key>`: anyone who has the signed address may fetch the file until the address expires. */
+/**
+ * `/api/files/<key>`: anyone who has the signed address may fetch the file, or a part of it, until the address
+ * expires. A worker whose connection breaks goes on where it was, instead of beginning again.
+ */
 export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
   const key = c.req.param("key");
+  requireValidAddress(c, key);
+  const range = c.req.header("range");
+  if (c.req.method === "HEAD") {
+    const file = orMissing(await c.env.FILES.head(key));
+    return c.body(null, 200, { ...headersOf(file), "content-length": String(file.size) });
+  }
+  return range === undefined ? answerWhole(c, key) : answerPart(c, key, range);
+});
+
+function requireValidAddress(c: AppContext, key: string): void {
   const { expires = "", signature = "" } = c.req.query();
-  if (!isSignatureValid(c.env.SIGNING_KEY, key, expires, signature, Date.now())) {
-    throw new ProblemError(
-      "not_allowed",
-      "The signature of this address is wrong, or it has expired: use it as the `job` frame gave it, while the attempt runs.",
-    );
+  const found = checkFileUrl(c.env.SIGNING_KEY, key, expires, signature, Date.now());
+  if (found === "valid") return;
+  const detail =
+    found === "expired"
+      ? "This address has expired: it was valid until shortly after the deadline of its attempt. A worker that still has the attempt gets another address when it is resumed."
+      : "The signature of this address is wrong: use it as the `job` frame gave it.";
+  throw new ProblemError("not_allowed", detail);
+}
+
+async function answerWhole(c: AppContext, key: string): Promise<Response> {
+  const file = orMissing(await c.env.FILES.get(key));
+  return c.body(file.body, 200, { ...headersOf(file), "content-length": String(file.size) });
+}
+
+/** Several ranges are answered with the whole file, and so is a part of a file that is no longer the client's. */
+async function answerPart(c: AppContext, key: string, range: string): Promise<Response> {
+  const known = orMissing(await c.env.FILES.head(key));
+  const ifRange = c.req.header("if-range");
+  const isSame = ifRange === undefined || ifRange === known.httpEtag;
+  const part = isSame ? partOf(range, known.size) : null;
+  if (part === null) return answerWhole(c, key);
+  if (part === "unsatisfiable") {
+    const detail = `The file has ${known.size} bytes: there are none in the range that was asked for.`;
+    const contentRange = { "content-range": `bytes */${known.size}` };
+    throw new ProblemError("range_not_satisfiable", detail, undefined, contentRange);
   }
-  const file = await c.env.FILES.get(key);
-  if (!file) {
-    throw new ProblemError("file_not_found", "The file no longer exists: its job was erased.");
-  }
-  return c.body(file.body, 200, {
+  const { offset, length } = part;
+  const file = orMissing(await c.env.FILES.get(key, { range: { offset, length } }));
+  return c.body(file.body, 206, {
+    ...headersOf(file),
+    "content-length": String(length),
+    "content-range": `bytes ${offset}-${offset + length - 1}/${file.size}`,
+  });
+}
+
+function orMissing<T extends R2Object>(file: T | null): T {
+  if (file) return file;
+  throw new ProblemError("file_not_found", "The file no longer exists: its job was erased.");
+}
+
+function headersOf(file: R2Object): Record<string, string> {
+  const { sha256 } = file.checksums;
+  const digest = sha256 && Buffer.from(sha256).toString("base64");
+  return {
     "content-type": "application/octet-stream",
     "content-disposition": "attachment",
-    "content-length": String(file.size),
     "x-content-type-options": "nosniff",
     "cache-control": "private, no-store",
-  });
-});
+    "accept-ranges": "bytes",
+    etag: file.httpEtag,
+    // Of the whole file, also with a part of it (RFC 9530). Files of an earlier release were stored without it.
+    ...(digest ? { "repr-digest": `sha-256=:${digest}:` } : {}),
+  };
+}

@@ -1,11 +1,12 @@
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
+import { isAnnouncement } from "../protocol/announcement.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { clientAddressOf, isFromThisMachine, publicOriginOf } from "./client-request.ts";
 import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
 
 type SpaceSocketRequest =
-  | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "batch">
+  | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "checkedAt" | "batch">
   | (Pick<SocketRequestOf<"subscriber">, "kind" | "operator"> &
       Partial<SocketRequestOf<"subscriber">>);
 
@@ -64,7 +65,15 @@ export async function followJob(
   follow: FrameHandlers & { operator: boolean; since?: string; cancelOnDisconnect?: boolean },
 ): Promise<StopReading> {
   const { operator, since, cancelOnDisconnect: leaving } = follow;
-  const socket = { kind: "subscriber", operator, jobUlid: job.ulid, since, leaving } as const;
+  const { ulid: jobUlid } = job;
+  const socket = {
+    kind: "subscriber",
+    operator,
+    jobUlid,
+    since,
+    leaving,
+    relayed: true,
+  } as const;
   const { webSocket } = await maskMissingSpace(openSocket(c, job.space, socket));
   return readFrames(webSocket, follow);
 }
@@ -72,7 +81,7 @@ export async function followJob(
 /** Reads the frames of an object's socket here, in the Worker, instead of passing the socket to the client. */
 export function readFrames(socket: WebSocket, { onFrame, onEnd }: FrameHandlers): StopReading {
   socket.addEventListener("message", ({ data }) => {
-    if (typeof data === "string") onFrame(data);
+    if (typeof data === "string" && !isAnnouncement(data)) onFrame(data);
   });
   socket.addEventListener("close", ({ code, reason }) => {
     socket.close();

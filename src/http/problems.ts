@@ -3,6 +3,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import type { z } from "zod";
 import { PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
 import { PLAIN_MESSAGES } from "../protocol/error-messages.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Problem } from "../protocol/resources.ts";
 
 /** A route throws it; the client gets it as `application/problem+json` (RFC 9457). */
@@ -85,12 +86,12 @@ function unexpected(error: Error, requestId: string): ProblemError {
  * Returns the value that the schema makes of `value`.
  *
  * @param what names the value in messages about it as a whole
- * @throws {ProblemError} `invalid_request` with an entry for every field that is wrong
+ * @throws {ProblemError} `invalid_request` with an entry for each of the first fields that are wrong
  */
 export function validate<T>(schema: z.ZodType<T>, value: unknown, what = "the request"): T {
   const result = schema.safeParse(value, PLAIN_MESSAGES);
   if (result.success) return result.data;
-  const errors = result.error.issues.map(({ path, message }) => ({
+  const errors = result.error.issues.slice(0, LIMITS.listedErrors).map(({ path, message }) => ({
     path: path.join("."),
     message,
   }));

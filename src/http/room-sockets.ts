@@ -1,14 +1,15 @@
 import { maySubscribe, type Principal } from "../auth/principal.ts";
 import { fitsSession, type SessionPrincipal, socketPrincipalOf } from "../auth/session.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import type { Refusal } from "../objects/reply.ts";
 import { socketHeaders } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import { whyNotJson } from "../protocol/broken-json.ts";
-import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
+import { CLOSE, PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
-import { type AppContext, hasFlag } from "./context.ts";
+import { type AppContext, hasFlag, refused } from "./context.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 
@@ -22,6 +23,8 @@ interface SocketFlags {
 interface RoomSocketOptions extends SocketFlags {
   since: string | undefined;
   filter: EventFilter | null;
+  /** The socket is read here, for a stream. */
+  relayed?: boolean;
 }
 
 /** Opens a socket that follows one room, directly at the room's object. */
@@ -58,7 +61,7 @@ export async function openGateway(c: AppContext): Promise<Response> {
       },
       protocolHeader(c.req.raw),
     );
-    return stub.fetch("https://gateway/socket", { headers });
+    return opened(await stub.fetch("https://gateway/socket", { headers }));
   });
 }
 
@@ -74,7 +77,13 @@ export async function openRoomSocket(
     { kind: "room", principal: storedPrincipalOf(principal), presence, ...options },
     protocolHeader(c.req.raw),
   );
-  return new RoomStub(c.env, room).open(headers);
+  return opened(await new RoomStub(c.env, room).open(headers));
+}
+
+/** @throws {ProblemError} if the object refused the socket because its owner has too many */
+async function opened(response: Response): Promise<Response> {
+  if (response.status !== PROBLEMS.rate_limited.status) return response;
+  throw refused(await response.json<Refusal>());
 }
 
 /** Reads the filter in `?filter=`: the same JSON as `filter` in a `subscribe` frame. */
@@ -155,6 +164,7 @@ const CLOSE_OF = new Map<ProblemCode, { code: number }>([
   ["not_authenticated", CLOSE.notAuthenticated],
   ["invalid_request", CLOSE.malformed],
   ["temporarily_unavailable", CLOSE.restart],
+  ["rate_limited", CLOSE.tooMany],
 ]);
 
 /** Accepts a socket, sends why it is refused, and closes it. */

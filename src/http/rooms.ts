@@ -14,7 +14,7 @@ import {
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { readJson } from "./body.ts";
-import { type AppContext, type AppEnv, answerJson } from "./context.ts";
+import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { sinceOf } from "./job-events.ts";
@@ -22,15 +22,19 @@ import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { filterOf, openRoomSocket } from "./room-sockets.ts";
 import { lastFrameOf } from "./stream-end.ts";
+import { limitUnused, noteUsed } from "./unused-rooms.ts";
 
 /** Rooms over HTTP: backends publish events, and clients that may follow a room read its history. */
 export const rooms = new Hono<AppEnv>()
   .post("/:room/events", async (c) => {
     const room = roomParam(c);
-    requirePublish(await principalOf(c), room);
+    const principal = await principalOf(c);
+    requirePublish(principal, room);
     const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const published = await new RoomStub(c.env, room).publish(events);
+    const userId = principal.kind === "user" ? principal.userId : null;
+    const published = await new RoomStub(c.env, room).publishFor(userId, events);
+    if (!Array.isArray(published)) throw refused(published);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
       // The event that was stored under this id may differ from the one that was sent now.
@@ -43,7 +47,8 @@ export const rooms = new Hono<AppEnv>()
   })
   .get("/:room/history", async (c) => {
     const room = roomParam(c);
-    requireSubscribe(await principalOf(c), room);
+    const principal = await principalOf(c);
+    requireSubscribe(principal, room);
     const {
       since: after,
       before: until,
@@ -54,7 +59,9 @@ export const rooms = new Hono<AppEnv>()
     // Whoever names only where to end wants the events just before it.
     const order = named ?? (before !== null && since === null ? "desc" : "asc");
     const options = { before, order, filter: historyFilterOf(c) };
+    limitUnused(principal, room, Date.now());
     const page = await new RoomStub(c.env, room).history(since, limit, options);
+    if (page.epoch !== "") noteUsed(principal, room, Date.now());
     const { last: offset, recovered, end, more, events } = page;
     const epoch = page.epoch || NO_EPOCH;
     const next = formatPosition({ epoch, offset: end });
@@ -66,8 +73,14 @@ export const rooms = new Hono<AppEnv>()
   })
   .get("/:room/presence", async (c) => {
     const room = roomParam(c);
-    requireSubscribe(await principalOf(c), room);
-    const users = await new RoomStub(c.env, room).presence();
+    const principal = await principalOf(c);
+    requireSubscribe(principal, room);
+    limitUnused(principal, room, Date.now());
+    const stub = new RoomStub(c.env, room);
+    const users = await stub.presence();
+    // A room without users may be in use all the same.
+    const isUsed = users.length > 0 || (await stub.history(null, 1)).epoch !== "";
+    if (isUsed) noteUsed(principal, room, Date.now());
     const connections = users.reduce((sum, user) => sum + user.connections, 0);
     return c.json({ room, users, connections });
   })
@@ -87,7 +100,7 @@ async function streamRoom(
   principal: Principal,
   filter: EventFilter | null,
 ): Promise<Response> {
-  const options = { since: sinceOf(c), filter, batch: false, acks: false };
+  const options = { since: sinceOf(c), filter, batch: false, acks: false, relayed: true };
   const response = await openRoomSocket(c, room, principal, options);
   const { webSocket: socket } = response;
   if (!socket)

@@ -25,6 +25,7 @@ export const sockets = new Hono<AppEnv>()
     requireUpgrade(c);
     const space = spaceParam(c);
     const token = bearerOf(c.req.header("authorization")) ?? c.req.query("token") ?? null;
+    const checkedAt = Date.now();
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
       await callSpaceForText(c, space, (stub) => stub.describe({ operator: true }));
@@ -36,7 +37,7 @@ export const sockets = new Hono<AppEnv>()
       throw new ProblemError("not_authenticated", `${problem} ${help}`);
     }
     const batch = hasFlag(c, "batch");
-    return openSocket(c, space, { kind: "worker", tokenId, batch });
+    return openSocket(c, space, { kind: "worker", tokenId, checkedAt, batch });
   })
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);

@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { z } from "zod";
+import { forgetSpace } from "../catalog/known-spaces.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -80,12 +81,14 @@ export const spaces = new Hono<AppEnv>()
   .delete("/:space", async (c) => {
     requireOperator(c);
     const name = spaceParam(c);
-    // The row first: as long as it exists, any request creates the object again. If this is interrupted after
-    // the first step, a second DELETE finishes it.
-    const wasListed = await new SpaceCatalog(c.env.DB).remove(name);
-    const existed = await stubOf(c, name).destroy(name);
-    if (wasListed || existed) return c.body(null, 204);
-    throw missingSpace(name);
+    // The catalogue first: as long as it lists the space, any request creates the object again. If this is
+    // interrupted after the first step, a second DELETE finishes it.
+    const catalog = new SpaceCatalog(c.env.DB);
+    if (!(await catalog.beginDelete(name))) throw missingSpace(name);
+    forgetSpace(name);
+    await stubOf(c, name).destroy(name);
+    await catalog.endDelete(name);
+    return c.body(null, 204);
   })
   .post("/:space/tokens", async (c) => {
     const space = await requireSpace(c);

@@ -15,7 +15,7 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
   const read = jobs.map((job) => readCall(job));
   const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
   if (calls.length === 0) await callSpaceForText(c, space, (stub) => stub.describe(caller));
-  const replies = await submitCalls(c, space, caller, calls);
+  const replies = await submitCalls(c, space, caller, calls, jobs.length);
   let next = 0;
   const answers = read.map((call) => {
     if (call instanceof ProblemError) return errorText(call);

@@ -1,15 +1,18 @@
 import { createHash } from "node:crypto";
-import { ulid } from "ulid";
+import type { Env } from "../env.ts";
+import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
+import { newUploadFolder } from "../files/file-keys.ts";
+import { byteLength } from "../protocol/codec.ts";
 import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
-import { admitInput } from "../queue/admission.ts";
+import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
 import { type Caller, PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { isFromThisMachine } from "./client-request.ts";
-import { type AppContext, callSpace, callSpaceForText, parseSettings } from "./context.ts";
+import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
+import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -50,17 +53,27 @@ export async function submitJob(
   const files = await storeFiles(c, space, uploads);
   try {
     const accepted = await submitBody(c, space, caller, body, files);
-    if (accepted.isRepeat) await removeStored(c, files);
+    if (accepted.isRepeat) await removeStored(c, keysOf(files));
     return accepted;
   } catch (error) {
     // After a refusal there is no job. After any other error it may exist and need its files (decision 0017).
-    if (error instanceof ProblemError) await removeStored(c, files);
+    if (error instanceof ProblemError) await removeStored(c, keysOf(files));
     throw error;
   }
 }
 
-async function removeStored(c: AppContext, files: StoredFile[]): Promise<void> {
-  if (files.length > 0) await c.env.FILES.delete(files.map(({ key }) => key));
+/** Removes files that no job has. If that fails, they are removed by the next sweep (decision 0045). */
+async function removeStored(c: AppContext, keys: string[]): Promise<void> {
+  if (keys.length === 0) return;
+  try {
+    await c.env.FILES.delete(keys);
+  } catch (error) {
+    console.error("files without a job could not be removed", error);
+  }
+}
+
+function keysOf(files: readonly StoredFile[]): string[] {
+  return files.map(({ key }) => key);
 }
 
 async function submitBody(
@@ -74,20 +87,25 @@ async function submitBody(
   const call = submitCallOf(body, files, c.req.header("idempotency-key"));
   const [reply] = await submitCalls(c, space, caller, [call]);
   if (!reply) throw new Error("a submit was not answered");
-  if (!reply.ok) throw new ProblemError(reply.code, reply.detail);
+  if (!reply.ok) throw refused(reply);
   return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, cancelOnDisconnect };
 }
 
-/** Submits jobs to a space's object; returns one reply for each, in order. */
+/**
+ * Submits jobs to a space's object; returns one reply for each, in order.
+ *
+ * @param count how many jobs the caller sent, with those that are refused already
+ */
 export async function submitCalls(
   c: AppContext,
   space: string,
   caller: Caller,
   calls: SubmitCall[],
+  count: number = calls.length,
 ): Promise<SubmitReply[]> {
-  const submitter = { ...caller, local: isFromThisMachine(c) };
+  const submitter = { ...caller, local: isFromThisMachine(c), address: clientAddressOf(c) };
   const { replies } = await callSpace(c, space, async (stub) => {
-    const replies: SubmitReply[] = await stub.submit(submitter, calls);
+    const replies: SubmitReply[] = await stub.submit(submitter, calls, count);
     const [first] = replies;
     // The whole call was refused: every reply says so. `callSpace` creates the object if only that is missing.
     const isRefused = first && !first.ok && REFUSES_ALL.has(first.code);
@@ -96,9 +114,10 @@ export async function submitCalls(
   return replies;
 }
 
-/** A space that is missing, or that the caller may not use, refuses all jobs alike. */
+/** A space that is missing, that the caller may not use, or that it sends too much, refuses all jobs alike. */
 const REFUSES_ALL: ReadonlySet<string> = new Set<ProblemCode>([
   "space_not_found",
+  "rate_limited",
   PRIVATE_SPACE.code,
 ]);
 
@@ -116,7 +135,11 @@ export function submitCallOf(
     key === undefined
       ? {}
       : { idempotency_key: validate(idempotencyKey, key, "`Idempotency-Key`") };
-  return { input: JSON.stringify(input), files, options: { ...options, ...keyOption } };
+  const text = JSON.stringify(input);
+  // The object checks this too, but a text that is too large needn't be sent to it and read there.
+  const admission = admitSize(byteLength(text));
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+  return { input: text, files, options: { ...options, ...keyOption } };
 }
 
 /** Reads `wait` or `wait=N` from a `Prefer` header; returns seconds, `null` if it has neither. */
@@ -134,21 +157,50 @@ async function storeFiles(
   space: string,
   uploads: readonly FormPart[],
 ): Promise<StoredFile[]> {
-  const folder = `spaces/${space}/inputs/${ulid()}`;
-  return Promise.all(
-    uploads.map(async ({ field, fileName, type, bytes }, index) => {
-      const key = `${folder}/${index}`;
-      await c.env.FILES.put(key, bytes);
-      return {
-        field,
-        name: displayName(fileName ?? ""),
-        content_type: fileType(type),
-        size: bytes.length,
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-        key,
-      };
-    }),
+  await beginSweeps(c.env);
+  const folder = newUploadFolder(space);
+  const stored = await Promise.allSettled(
+    uploads.map((upload, index) => storeFile(c, `${folder}/${index}`, upload)),
   );
+  const failed = stored.find((outcome) => outcome.status === "rejected");
+  const files = stored.flatMap((outcome) =>
+    outcome.status === "fulfilled" ? [outcome.value] : [],
+  );
+  if (!failed) return files;
+  await removeStored(c, keysOf(files));
+  throw failed.reason;
+}
+
+/** The edges of this isolate whose sweeps of files are known to go on. */
+const swept = new WeakSet<Env>();
+
+/** Makes sure, before the first file is stored, that files which get no job are removed one day (decision 0045). */
+async function beginSweeps(env: Env): Promise<void> {
+  if (swept.has(env)) return;
+  try {
+    await env.FILE_SWEEP.getByName(FILE_SWEEP_NAME).begin();
+    swept.add(env);
+  } catch (error) {
+    console.error("the sweeps of files could not be begun", error);
+  }
+}
+
+async function storeFile(
+  c: AppContext,
+  key: string,
+  { field, fileName, type, bytes }: FormPart,
+): Promise<StoredFile> {
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  // The bucket checks the sum, and gives it to whoever fetches the file.
+  await c.env.FILES.put(key, bytes, { sha256 });
+  return {
+    field,
+    name: displayName(fileName ?? ""),
+    content_type: fileType(type),
+    size: bytes.length,
+    sha256,
+    key,
+  };
 }
 
 /**

@@ -59,6 +59,11 @@ export class MonitorObject extends DurableObject<Env> {
     this.take(source, null);
   }
 
+  /** The next page of the ids of jobs without a space, in order; `after` is the last one of the page before. */
+  async jobIds(after: string): Promise<string[]> {
+    return this.stats?.jobIds(after) ?? [];
+  }
+
   /** The totals, once sources that stopped reporting were asked, or did not answer in time. */
   async overview(): Promise<Totals> {
     const round = this.livenessCheck.run(Date.now());

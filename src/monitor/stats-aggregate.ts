@@ -16,6 +16,9 @@ import {
 /** After this long a row is written again although nothing in it changed, milliseconds. */
 const REFRESH_MS = 86_400_000;
 
+/** How many ids of jobs one page has. */
+const IDS_PER_PAGE = 5_000;
+
 interface Aggregate {
   totals: Totals;
   /** The jobs that changed last, over all sources. */
@@ -40,6 +43,11 @@ export class StatsAggregate {
 
   get recent(): readonly SourceJob[] {
     return this.look().recent;
+  }
+
+  /** The next page of the ids of jobs without a space, in order. */
+  jobIds(after: string): string[] {
+    return this.store.jobIds(after, IDS_PER_PAGE);
   }
 
   /** Adds up all reports, unless that was done already. From then on every change knows whether it matters. */

@@ -1,10 +1,12 @@
 import { z } from "zod";
 import { afterMalformed } from "../objects/malformed-frames.ts";
-import { ObjectSockets } from "../objects/object-sockets.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
-import { isPingText } from "../protocol/ping-text.ts";
+
+const TOO_MANY = tooManyFrames("client");
 
 /** Time between two frames to the watchers, milliseconds at least. */
 const MIN_INTERVAL_MS = 1_000;
@@ -15,6 +17,7 @@ const attachment = z.object({ malformed: z.int() });
 export class Watchers {
   private readonly sockets: ObjectSockets<z.infer<typeof attachment>>;
   private readonly makeFrame: () => object;
+  private readonly frameLimiter = frameLimiter<ObjectSocket<z.infer<typeof attachment>>>("client");
   private timer: ReturnType<typeof setTimeout> | null = null;
   private sentAt = Number.NEGATIVE_INFINITY;
 
@@ -43,10 +46,19 @@ export class Watchers {
 
   onMessage(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
     const watcher = this.sockets.of(socket);
-    if (watcher === null || isPingText(raw)) return;
+    if (watcher === null) {
+      this.sockets.ignore();
+      return;
+    }
+    if (!this.frameLimiter.admits(watcher, Date.now())) {
+      this.sockets.send(watcher, errorFrame("rate_limited", TOO_MANY));
+      this.sockets.close(watcher, "tooMany", TOO_MANY);
+      return;
+    }
+    if (this.sockets.onHeard(watcher, raw)) return;
     const decoded = decodeFrame(raw, monitorClientFrame);
     if (decoded.ok) {
-      this.sockets.change(watcher, { malformed: 0 });
+      if (watcher.attachment.malformed > 0) this.sockets.change(watcher, { malformed: 0 });
       this.sockets.send(watcher, { type: "pong", timestamp });
       return;
     }
@@ -58,6 +70,7 @@ export class Watchers {
 
   onClose(socket: WebSocket): void {
     const watcher = this.sockets.of(socket);
+    this.sockets.onGone(socket);
     if (watcher) this.sockets.remove(watcher);
   }
 

@@ -1,15 +1,30 @@
 import type { z } from "zod";
+import { TOO_SLOW } from "../channel/flow.ts";
 import { CLOSE } from "../protocol/codes.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { isPingText } from "../protocol/ping-text.ts";
+import { readCheckToken } from "../protocol/read-check.ts";
+import { networkOf } from "./allowances.ts";
 import { closeQuietly } from "./close-quietly.ts";
 import { sendFrames } from "./frame-target.ts";
+import { Reader, type ReaderKind, type Readers, readersOf } from "./readers.ts";
+import type { Refusal } from "./reply.ts";
+
+/** After so many messages of sockets that were closed the object takes nothing for a moment. */
+const REST_AFTER = 16;
 
 /** A socket with its attachment, which the runtime keeps through hibernation. */
 export interface ObjectSocket<A> {
   socket: WebSocket;
   attachment: A;
+  reader: Reader;
 }
 
-interface ObjectSocketsOptions {
+interface ObjectSocketsOptions<A> {
+  /** Whose sockets are counted together; `null`: not limited. Without this nobody is. */
+  ownerOf?: (attachment: A) => string | null;
+  /** How far a client is believed to read what it is sent; `stranger` without this. */
+  readerKind?: (attachment: A) => ReaderKind;
   /** Called after a socket was accepted or removed. */
   onChange?: () => void;
   /** Restricts this to sockets with the tag; accepted sockets get it. */
@@ -20,21 +35,29 @@ interface ObjectSocketsOptions {
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
   private readonly bySocket = new Map<WebSocket, ObjectSocket<A>>();
+  /** Messages of sockets that were closed here. */
+  private ignored = 0;
+  /** How many sockets each owner has. */
+  private readonly owners = new Map<string, number>();
   private readonly attachment: z.ZodType<A>;
-  private readonly options: ObjectSocketsOptions;
+  private readonly options: ObjectSocketsOptions<A>;
+  private readonly readers: Readers;
+  /** Ends the connection of a client that does not read; the owner may have more to clean up. */
+  onTooSlow: (slow: ObjectSocket<A>) => void = (slow) => this.close(slow, "tooMany", TOO_SLOW);
 
   constructor(
     ctx: DurableObjectState,
     attachment: z.ZodType<A>,
-    options: ObjectSocketsOptions = {},
+    options: ObjectSocketsOptions<A> = {},
   ) {
     this.ctx = ctx;
+    this.readers = readersOf(ctx);
     this.attachment = attachment;
     this.options = options;
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
     for (const socket of ctx.getWebSockets(options.tag)) {
       const kept = this.remembered(socket);
-      if (kept) this.bySocket.set(socket, kept);
+      if (kept) this.keep(kept);
     }
   }
 
@@ -58,15 +81,15 @@ export class ObjectSockets<A extends object> {
   /** Reads a socket's attachment; `null` if the socket was closed here. */
   remembered(socket: WebSocket): ObjectSocket<A> | null {
     const parsed = this.attachment.safeParse(socket.deserializeAttachment());
-    return parsed.success ? { socket, attachment: parsed.data } : null;
+    return parsed.success ? this.withReader(socket, parsed.data) : null;
   }
 
   accept(socket: WebSocket, attachment: A): ObjectSocket<A> {
-    const accepted = { socket, attachment };
+    const accepted = this.withReader(socket, attachment);
     const { tag } = this.options;
     this.ctx.acceptWebSocket(socket, tag === undefined ? [] : [tag]);
     this.remember(accepted);
-    this.bySocket.set(socket, accepted);
+    this.keep(accepted);
     this.options.onChange?.();
     return accepted;
   }
@@ -86,11 +109,35 @@ export class ObjectSockets<A extends object> {
     this.sendText(kept, JSON.stringify(frame));
   }
 
-  sendText({ socket }: ObjectSocket<A>, text: string): void {
-    sendFrames({ socket, batch: false }, [text]);
+  sendText({ socket, reader }: ObjectSocket<A>, text: string): void {
+    sendFrames({ socket, reader, batch: false }, [text]);
+  }
+
+  /**
+   * Call this for every message of a client: it shows that the client lives, or even what it has read. Returns
+   * whether that was all it was for.
+   */
+  onHeard({ reader }: ObjectSocket<A>, message: string | ArrayBuffer): boolean {
+    if (isPingText(message)) return true;
+    const token = readCheckToken(message);
+    if (token === null) reader.onFrame();
+    else reader.onAnswer(token);
+    return token !== null;
+  }
+
+  /**
+   * Call this for a message of a socket that was closed here. The runtime goes on reading what its client sends, and
+   * as long as more is there, it does nothing else: no request is answered and no timer rings. So the object takes
+   * nothing more for a moment now and then, and the others get their turn (decision 0042).
+   */
+  ignore(): void {
+    this.ignored += 1;
+    if (this.ignored % REST_AFTER !== 0) return;
+    void this.ctx.blockConcurrencyWhile(() => scheduler.wait(1));
   }
 
   close(kept: ObjectSocket<A>, close: keyof typeof CLOSE, reason: string): void {
+    this.readers.onClosed(kept.socket, kept.reader.end());
     this.forget(kept);
     closeQuietly(kept.socket, CLOSE[close].code, reason);
   }
@@ -102,21 +149,76 @@ export class ObjectSockets<A extends object> {
   }
 
   /** Forgets a socket that is gone, or about to be closed. */
-  remove({ socket }: ObjectSocket<A>): void {
-    if (this.bySocket.delete(socket)) this.options.onChange?.();
+  remove({ socket, reader, attachment }: ObjectSocket<A>): void {
+    reader.end();
+    if (!this.bySocket.delete(socket)) return;
+    this.countOwner(attachment, -1);
+    this.options.onChange?.();
+  }
+
+  /** Why a socket with this attachment can't be opened; `null` if it can. */
+  refusalOf(attachment: A): Refusal | null {
+    const owner = this.options.ownerOf?.(attachment) ?? null;
+    if (owner === null) return null;
+    const most = SHARED.has(owner) ? LIMITS.socketsPerSharedAddress : LIMITS.socketsPerOwner;
+    if ((this.owners.get(owner) ?? 0) < most) return null;
+    const detail = `You have ${most} sockets open here, which is the most: close some, or share one among your users.`;
+    return { ok: false, code: "rate_limited", detail };
   }
 
   /** Forgets and closes every socket of the object, the kept and the unknown. */
   closeAll(close: keyof typeof CLOSE, reason: string): void {
-    for (const kept of this.all()) this.remove(kept);
+    for (const kept of this.all()) {
+      this.readers.onClosed(kept.socket, kept.reader.end());
+      this.remove(kept);
+    }
     for (const socket of this.ctx.getWebSockets(this.options.tag)) {
       socket.serializeAttachment(null);
       closeQuietly(socket, CLOSE[close].code, reason);
     }
   }
 
+  /** The connection of a socket has ended, whether it was closed here before or not. */
+  onGone(socket: WebSocket): void {
+    this.readers.onGone(socket);
+  }
+
   /** When a socket was last answered a `ping` by the runtime, milliseconds since 1970; `null`: never. */
-  lastPingAt({ socket }: ObjectSocket<A>): number | null {
+  lastPingAt({ socket }: Pick<ObjectSocket<A>, "socket">): number | null {
     return this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null;
   }
+
+  private keep(kept: ObjectSocket<A>): void {
+    this.bySocket.set(kept.socket, kept);
+    this.countOwner(kept.attachment, 1);
+  }
+
+  private countOwner(attachment: A, by: 1 | -1): void {
+    const owner = this.options.ownerOf?.(attachment) ?? null;
+    if (owner === null) return;
+    const count = (this.owners.get(owner) ?? 0) + by;
+    if (count > 0) this.owners.set(owner, count);
+    else this.owners.delete(owner);
+  }
+
+  private withReader(socket: WebSocket, attachment: A): ObjectSocket<A> {
+    const reader = new Reader({
+      kind: this.options.readerKind?.(attachment) ?? "stranger",
+      readers: this.readers,
+      lastPingAt: () => this.lastPingAt({ socket }),
+      onTooSlow: () => {
+        if (this.has(kept)) this.onTooSlow(kept);
+      },
+    });
+    const kept = { socket, attachment, reader };
+    return kept;
+  }
 }
+
+/** The owner of sockets that are counted by the client's network address. */
+export function addressOwner(address: string): string {
+  return `address ${networkOf(address)}`;
+}
+
+/** All clients of a proxy that is not trusted look like the edge's own machine. */
+const SHARED: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "unknown"].map(addressOwner));

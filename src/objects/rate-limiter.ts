@@ -44,11 +44,19 @@ export function spend(
   return tokens < count ? null : { tokens: tokens - count, at: now };
 }
 
-const RATE = { burst: LIMITS.frameBurst, perSecond: LIMITS.framesPerSecond };
+/** Who sends the frames: anybody, whoever has the operator's key or reports a job, or a worker. */
+type SenderKind = "client" | "backend" | "worker";
 
-/** The limiter for clients that follow rooms or jobs of backends. */
-export function clientFrameLimiter<C extends object>(): TokenBucketLimiter<C> {
-  return new TokenBucketLimiter(RATE);
+export const RATES: Readonly<Record<SenderKind, FrameRate>> = {
+  client: { burst: LIMITS.frameBurst, perSecond: LIMITS.framesPerSecond },
+  backend: { burst: LIMITS.backendFrameBurst, perSecond: LIMITS.backendFramesPerSecond },
+  worker: { burst: LIMITS.workerFrameBurst, perSecond: LIMITS.workerFramesPerSecond },
+};
+
+export function frameLimiter<C extends object>(kind: SenderKind): TokenBucketLimiter<C> {
+  return new TokenBucketLimiter(RATES[kind]);
 }
 
-export const TOO_MANY_FRAMES = `Too many frames: ${LIMITS.framesPerSecond} a second at most.`;
+export function tooManyFrames(kind: SenderKind): string {
+  return `Too many frames: ${RATES[kind].perSecond} a second at most.`;
+}

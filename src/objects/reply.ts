@@ -6,6 +6,8 @@ export interface Refusal {
   code: ProblemCode;
   /** For people: what is wrong, and what to do about it. */
   detail: string;
+  /** After how many seconds it may succeed, if that is known. */
+  retryAfterS?: number;
 }
 
 /** An object's answer to a call: the body of the HTTP answer as JSON text, or a refusal. */

@@ -13,11 +13,18 @@ const acks = z.boolean().default(false);
 /** The most progress frames a second that the client wants; `null` means every one. */
 const maxRate = z.number().nullable().default(null);
 
+/** The client's network address. Its sockets, and what it submits over them, are counted by this (decision 0026). */
+const address = z.string().default("unknown");
+/** The edge itself reads the socket, for a stream or a gateway's client. */
+const relayed = z.boolean().default(false);
+
 const worker = z.object({
   kind: z.literal("worker"),
   /** The origin under which the worker reaches the edge. Addresses of files that it is sent begin with it. */
   origin: z.string(),
   tokenId: z.string(),
+  /** When the Worker began to check the token, milliseconds since 1970; a Worker of an earlier release doesn't say. */
+  checkedAt: z.number().default(Number.MAX_SAFE_INTEGER),
   batch,
 });
 
@@ -28,8 +35,7 @@ const subscriber = z.object({
   /** The client sent the operator's key, so it may see a private space. */
   operator: z.boolean(),
   origin: z.string().default(""),
-  /** The client's network address. Its submits are counted by this (decision 0026). */
-  address: z.string().default("unknown"),
+  address,
   /** The client is on the machine of the edge: it is not limited, and its webhooks may go anywhere. */
   local: z.boolean().default(false),
   /** The job is canceled if the socket closes with any code but 1000 (decision 0019). */
@@ -38,6 +44,7 @@ const subscriber = z.object({
   maxRate,
   acks,
   batch,
+  relayed,
 });
 
 const backendJob = z.object({
@@ -45,11 +52,13 @@ const backendJob = z.object({
   principal,
   /** If the job does not exist yet, refuses the socket instead of letting it wait. */
   mustExist: z.boolean().default(false),
+  address,
   /** Seconds between two `ping` frames from the edge; `null` means none are sent. */
   pingS: z.number().nullable().default(null),
   since,
   maxRate,
   acks,
+  relayed,
 });
 
 const room = z.object({
@@ -61,6 +70,7 @@ const room = z.object({
   since,
   acks,
   batch,
+  relayed,
 });
 
 const gateway = z.object({ kind: z.literal("gateway"), principal, acks, batch });

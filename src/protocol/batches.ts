@@ -4,13 +4,15 @@ const BATCH_CHARACTERS = 262_144;
 /**
  * Packs the JSON texts of frames into as few messages as possible, in order (decision 0029). A message of
  * several frames is `{type: "batch", frames: […]}`; a single frame is not wrapped.
+ *
+ * @param most characters in a batch, if it must be smaller than usual
  */
-export function inBatches(texts: readonly string[]): string[] {
+export function inBatches(texts: readonly string[], most = BATCH_CHARACTERS): string[] {
   const groups: string[][] = [];
   let characters = Number.POSITIVE_INFINITY;
   for (const text of texts) {
     characters += text.length;
-    if (characters > BATCH_CHARACTERS) {
+    if (characters > Math.min(most, BATCH_CHARACTERS)) {
       groups.push([]);
       characters = text.length;
     }

@@ -44,6 +44,7 @@ export const PROBLEMS = {
   audio_not_enabled: { status: 422, title: "This space takes no audio" },
   video_not_enabled: { status: 422, title: "This space takes no video" },
   file_upload_not_enabled: { status: 422, title: "This space takes no files" },
+  range_not_satisfiable: { status: 416, title: "The file has no such bytes" },
   rate_limited: { status: 429, title: "Too many requests" },
   queue_full: { status: 429, title: "The queue is full" },
   upgrade_required: { status: 426, title: "A WebSocket is needed" },

@@ -64,6 +64,26 @@ export function mayLoseDigits(text: string): boolean {
   return false;
 }
 
+/**
+ * Whether a text has more than `limit` lists, objects, fields, and numbers that keep their digits: what takes time
+ * to read, and many times its length in memory.
+ */
+export function hasManyParts(text: string, limit: number): boolean {
+  let parts = 0;
+  for (let index = 0; index < text.length && parts <= limit; index += 1) {
+    const unit = text.charCodeAt(index);
+    if (unit === QUOTE) {
+      index = endOfString(text, index);
+      if (index === -1) return false;
+    } else if (unit === MINUS || isDigit(unit)) {
+      const end = endOfNumber(text, index);
+      if (isUnusual(text, index, end)) parts += 1;
+      index = end - 1;
+    } else if (unit === BRACKET || unit === BRACE || unit === COLON) parts += 1;
+  }
+  return parts > limit;
+}
+
 /** Whether this stands for a number that JavaScript would write differently. */
 export function isExactNumber(value: unknown): boolean {
   return isRawJson(value);
@@ -99,9 +119,12 @@ const MINUS = 45;
 const DOT = 46;
 const ZERO = 48;
 const NINE = 57;
+const COLON = 58;
 const UPPER_E = 69;
+const BRACKET = 91;
 const BACKSLASH = 92;
 const LOWER_E = 101;
+const BRACE = 123;
 
 function isDigit(unit: number): boolean {
   return unit >= ZERO && unit <= NINE;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { FAILURE_CODES } from "./codes.ts";
 import { LIMITS } from "./limits.ts";
-import { json, jsonObject, spaceName, timestamp } from "./values.ts";
+import { json, jsonObject, list, spaceName, timestamp } from "./values.ts";
 
 /** A limit in seconds; `null` is no limit. */
 const optionalSeconds = z.number().positive().max(604_800).nullable();
@@ -126,7 +126,10 @@ export type WebhookEvent = z.infer<typeof webhookEvent>;
 const webhook = z
   .union([
     z.url().max(2_000),
-    z.strictObject({ url: z.url().max(2_000), events: z.array(webhookEvent).min(1).optional() }),
+    z.strictObject({
+      url: z.url().max(2_000),
+      events: list(webhookEvent, { min: 1, max: 20 }).optional(),
+    }),
   ])
   .transform((given) => {
     const { url, events = WEBHOOK_EVENTS } = typeof given === "string" ? { url: given } : given;
@@ -148,7 +151,7 @@ export const jobOptions = {
   /** The job is canceled when its submitter's socket or stream closes. */
   cancel_on_disconnect: z.boolean().optional(),
   /** Only a worker that registered with all of these gets the job. */
-  requires: z.array(capability).max(LIMITS.capabilities).optional(),
+  requires: list(capability, { max: LIMITS.capabilities }).optional(),
   /** Two submits with the same key and body make only one job. */
   idempotency_key: idempotencyKey.optional(),
   webhook: webhook.optional(),
@@ -225,6 +228,9 @@ export const jobResource = z.object({
   urls: z.object({ self: z.string(), events: z.string(), ws: z.string(), cancel: z.string() }),
 });
 export type JobResource = z.infer<typeof jobResource>;
+
+/** A job in an answer that has no room for all of it: the rest is at `urls.self`. */
+export type JobPlace = Pick<JobResource, "id" | "space" | "status" | "urls"> & { partial: true };
 
 /** One message to a webhook, sent or still to be sent. */
 export const deliveryResource = z.object({

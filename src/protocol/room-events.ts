@@ -3,7 +3,7 @@ import { byteLength, type JsonObject } from "./codec.ts";
 import { PLAIN_MESSAGES } from "./error-messages.ts";
 import { rounded } from "./exact-json.ts";
 import { LIMITS } from "./limits.ts";
-import { jsonObject, POSITION, text, timestamp } from "./values.ts";
+import { jsonObject, list, POSITION, text, timestamp } from "./values.ts";
 
 const id = z.union([z.string().min(1).max(200), z.number()]).transform(String);
 const percent = z.number().min(0).max(100);
@@ -96,7 +96,7 @@ export type PublishedEventInput = z.input<typeof publishedEvent>;
 /** The body of `POST /api/rooms/:room/events`: one event, or several that are stored together. */
 export const publishBody = z.union([
   publishedEvent,
-  z.strictObject({ events: z.array(publishedEvent).min(1).max(1_000) }),
+  z.strictObject({ events: list(publishedEvent, { min: 1, max: 1_000 }) }),
 ]);
 
 /** An event as it is sent to subscribers. */

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { roomName } from "./address.ts";
 import { publishedEvent, roomEventFrame } from "./room-events.ts";
 import { ackFrame, positionText } from "./subscriber-frames.ts";
-import { requestRef, timestamp } from "./values.ts";
+import { list, requestRef, timestamp } from "./values.ts";
 
 /** The frames of `dialout.v1` on `/ws`, a socket for many rooms, and on the socket of one room. */
 
@@ -12,10 +12,10 @@ const address = z.string().min(1).max(200);
 /** Selects the events of a room that a subscriber gets: those that meet every condition. */
 export const eventFilter = z.strictObject({
   /** Types, or prefixes of types such as `project.*`; one of them must match. */
-  types: z.array(z.string().min(1).max(120)).min(1).max(50).optional(),
+  types: list(z.string().min(1).max(120), { min: 1, max: 50 }).optional(),
   /** Paths into `data`, each with the value, or a list of values, that the field there must equal. */
   where: z
-    .record(z.string().min(1).max(200), z.union([scalar(), z.array(scalar()).min(1).max(100)]))
+    .record(z.string().min(1).max(200), z.union([scalar(), list(scalar(), { min: 1, max: 100 })]))
     .refine((where) => Object.keys(where).length <= 20, "may name 20 fields at most")
     .optional(),
 });

@@ -40,6 +40,21 @@ export const jobId = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}\.[0-9A-HJKMNP-TV-Z]{26}$/, "must be a job id");
 
+/**
+ * A list of `min` to `max` entries. Of a longer one only so many are looked at: an error for each of a hundred thousand
+ * wrong ones would take seconds.
+ */
+export function list<T extends z.ZodType>(
+  entry: T,
+  { min = 0, max }: { min?: number; max: number },
+): z.ZodType<z.output<T>[], z.input<T>[]> {
+  const cut = (given: unknown) => (Array.isArray(given) ? given.slice(0, max + 1) : given);
+  return z.preprocess(cut, z.array(entry).min(min).max(max)) as z.ZodType<
+    z.output<T>[],
+    z.input<T>[]
+  >;
+}
+
 /** Text for people, up to `max` characters. Lone halves of surrogate pairs are replaced, as no store keeps them. */
 export const text = (max: number) =>
   z

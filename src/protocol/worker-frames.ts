@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { sendingFrame } from "./announcement.ts";
 import { LIMITS } from "./limits.ts";
 import { capability } from "./resources.ts";
-import { json, jsonObject, text } from "./values.ts";
+import { json, jsonObject, list, text } from "./values.ts";
 
 /** `dialout.worker.v1`: the frames between the edge and a remote worker. Its rules are in docs/protocol.md. */
 export const WORKER_PROTOCOL = "dialout.worker.v1";
@@ -16,9 +17,9 @@ export const registerFrame = z.object({
   version: z.string().max(60).optional(),
   /** How many jobs it can run at once. */
   concurrency: z.int().min(1).max(1_000).default(1),
-  capabilities: z.array(capability).max(LIMITS.capabilities).default([]),
+  capabilities: list(capability, { max: LIMITS.capabilities }).default([]),
   /** The attempts that it still has from an earlier connection. */
-  resume: z.array(z.object(attemptRef)).max(1_000).default([]),
+  resume: list(z.object(attemptRef), { max: 1_000 }).default([]),
 });
 
 export const acceptFrame = z.object({ type: z.literal("accept"), ...attemptRef });
@@ -70,6 +71,7 @@ export const workerFrame = z.discriminatedUnion("type", [
   rejectFrame,
   drainFrame,
   loadFrame,
+  sendingFrame,
 ]);
 export type WorkerFrame = z.infer<typeof workerFrame>;
 export type WorkerFrameInput = z.input<typeof workerFrame>;
@@ -86,6 +88,8 @@ export const helloFrame = z.object({
   max_frame_bytes: z.number(),
   /** Both sides may send several frames as one `{type: "batch", frames: […]}`. */
   batch: z.boolean().default(false),
+  /** The worker should announce messages of more bytes by `sending`; an edge that does not know that says nothing. */
+  unannounced_bytes: z.number().optional(),
 });
 
 /** The settings of a space that matter to a worker. */
@@ -107,10 +111,19 @@ export const registeredFrame = z.object({
    * the edge takes it back now, ISO 8601.
    */
   resumed: z.array(
-    z.object({ ...attemptRef, outputs: z.number(), deadline: z.string().optional() }),
+    z.object({
+      ...attemptRef,
+      outputs: z.number(),
+      deadline: z.string().optional(),
+      /** New addresses of the job's files, in their order, if the deadline has moved. */
+      file_urls: z.array(z.string()).optional(),
+    }),
   ),
-  /** The attempts that the worker must stop: they have ended, or the job has a newer attempt. */
-  dropped: z.array(z.object(attemptRef)),
+  /**
+   * The attempts that the worker must stop: they have ended, or the job has a newer attempt. `of` is the type of the
+   * worker's own frame that has ended it: only the `ack` was lost.
+   */
+  dropped: z.array(z.object({ ...attemptRef, of: z.enum(["result", "fail"]).optional() })),
 });
 
 export const workerFile = z.object({
@@ -118,6 +131,8 @@ export const workerFile = z.object({
   name: z.string(),
   content_type: z.string(),
   size: z.number(),
+  /** Of the content, in hexadecimal digits. */
+  sha256: z.string().optional(),
   /** A signed address, valid until shortly after the attempt's deadline. */
   url: z.string(),
 });
@@ -167,5 +182,6 @@ export const edgeFrame = z.discriminatedUnion("type", [
   configFrame,
   drainFrame,
   errorFrame,
+  sendingFrame,
 ]);
 export type EdgeFrame = z.infer<typeof edgeFrame>;

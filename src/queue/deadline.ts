@@ -47,10 +47,9 @@ function queuedLimits(job: QueuedJob): Limit[] {
 
 function processingLimits(job: ProcessingJob): Limit[] {
   const { jobTimeoutS, firstOutputTimeoutS, stallTimeoutS, reconnectGraceS } = job.limits;
-  const { lastFrameAt } = job.live;
-  const limits = [
-    timeout("job_timeout_s", attemptDeadline(job), jobTimeoutS, "The attempt did not end"),
-  ];
+  const { lastFrameAt, heldUp } = job.live;
+  const what = `The attempt did not end${whileSending(job)}`;
+  const limits = [timeout("job_timeout_s", attemptDeadline(job), jobTimeoutS, what)];
   if (job.detachedAt !== null) {
     const message = `The worker was gone for ${reconnectGraceS} s (reconnect_grace_s).`;
     const dueAt = job.detachedAt + wholeMs(reconnectGraceS);
@@ -58,18 +57,27 @@ function processingLimits(job: ProcessingJob): Limit[] {
     return limits;
   }
   if (lastFrameAt === null && firstOutputTimeoutS !== null) {
-    const since = Math.max(job.dispatchedAt, job.resumedAt ?? 0);
+    const since = Math.max(job.dispatchedAt, job.resumedAt ?? 0, heldUp?.until ?? 0);
     const dueAt = since + wholeMs(firstOutputTimeoutS);
     const what = "The worker sent nothing about the job";
     limits.push(timeout("first_output_timeout_s", dueAt, firstOutputTimeoutS, what));
   }
   if (lastFrameAt !== null && stallTimeoutS !== null) {
-    const since = Math.max(lastFrameAt, job.resumedAt ?? 0);
+    const since = Math.max(lastFrameAt, job.resumedAt ?? 0, heldUp?.until ?? 0);
     const dueAt = since + wholeMs(stallTimeoutS);
     const what = "The worker sent nothing more about the job";
     limits.push(timeout("stall_timeout_s", dueAt, stallTimeoutS, what));
   }
   return limits;
+}
+
+/** Names what the connection was busy with, because a faster model would not help then. */
+function whileSending({ live: { heldUp } }: ProcessingJob): string {
+  if (heldUp === undefined || heldUp.bytes === 0) return "";
+  const bytes = heldUp.bytes.toLocaleString("en-US");
+  return heldUp.from === "worker"
+    ? `, as its worker was still sending ${bytes} bytes over a slow connection,`
+    : `, as its input of ${bytes} bytes was still being sent to the worker over a slow connection,`;
 }
 
 /**

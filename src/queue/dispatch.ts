@@ -9,6 +9,8 @@ export interface Candidate {
   load: number;
   capabilities: ReadonlySet<string>;
   draining: boolean;
+  /** How many characters more it may be sent before it must show that it reads; no limit without it. */
+  room?: number;
 }
 
 /** The slots of a worker: what it offers, or fewer if the space allows fewer. */
@@ -24,11 +26,15 @@ export function covers(
   return requires.every((capability) => capabilities.has(capability));
 }
 
+function takesJobs({ draining, room = 1 }: Candidate): boolean {
+  return !draining && room > 0;
+}
+
 /** How many slots are free now for jobs that require these capabilities. */
 export function freeSlots(candidates: Iterable<Candidate>, requires: readonly string[]): number {
   let free = 0;
   for (const candidate of candidates) {
-    if (candidate.draining || !covers(candidate, requires)) continue;
+    if (!takesJobs(candidate) || !covers(candidate, requires)) continue;
     free += Math.max(0, candidate.slots - candidate.busy);
   }
   return free;
@@ -41,7 +47,7 @@ export function chooseWorker<C extends Candidate>(
 ): C | null {
   let best: C | null = null;
   for (const candidate of candidates) {
-    if (candidate.draining || candidate.busy >= candidate.slots) continue;
+    if (!takesJobs(candidate) || candidate.busy >= candidate.slots) continue;
     if (!covers(candidate, requires)) continue;
     if (best === null || busyness(candidate) < busyness(best)) best = candidate;
   }

@@ -115,6 +115,15 @@ export interface LiveProgress {
   lastFrameAt: Instant | null;
   /** When the attempt last sent progress; `null` before the first. */
   reportedAt: Instant | null;
+  /** A large frame is under way, or was, and holds up everything behind it (decision 0046). */
+  heldUp?: HeldUp;
+}
+
+/** `bytes`: the size of the frame that is under way, and until when it may be; 0 once it has arrived. */
+export interface HeldUp {
+  until: Instant;
+  bytes: number;
+  from: "worker" | "edge";
 }
 
 interface EndedJobBase extends JobBase {
@@ -149,7 +158,12 @@ export type EndedJob = CompletedJob | FailedJob | CanceledJob;
 export type Job = QueuedJob | ProcessingJob | EndedJob;
 
 export function isEnded(job: Job): job is EndedJob {
-  return job.status !== "queued" && job.status !== "processing";
+  return isEnd(job.status);
+}
+
+/** Whether a job of this status has ended. */
+export function isEnd(status: Job["status"]): status is EndedJob["status"] {
+  return status !== "queued" && status !== "processing";
 }
 
 export type OutputEvent = Extract<LogEvent, { kind: "output" }>;

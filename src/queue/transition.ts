@@ -3,6 +3,7 @@ import type { FailureCode } from "../protocol/codes.ts";
 import { CANCEL_CONFIRM_S, exceededLimit, extraMs } from "./deadline.ts";
 import {
   type EndedJob,
+  type HeldUp,
   type Instant,
   isEnded,
   type Job,
@@ -47,6 +48,8 @@ export type Command =
   | { type: "detach"; awayMs?: number }
   /** The attempt is taken back: its worker left for good, or came back without the attempt. */
   | { type: "lose"; reason: string }
+  /** A large frame is on its way to or from the job's worker, or has arrived (decision 0046). */
+  | { type: "hold_up"; heldUp: HeldUp }
   | { type: "cancel"; reason: string }
   | { type: "position"; position: number }
   /** Time has passed: a limit that has run out takes effect. */
@@ -144,6 +147,7 @@ function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
     }
     case "detach":
     case "lose":
+    case "hold_up":
       return UNCHANGED;
     default:
       return STALE;
@@ -159,6 +163,8 @@ function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Ou
       return detached(job, command.awayMs ?? 0, now);
     case "lose":
       return lost(job, command.reason, now);
+    case "hold_up":
+      return applied(heldUp(job, command.heldUp));
     case "cancel":
       return cancelRequested(job, command.reason, now);
     case "tick":
@@ -181,11 +187,14 @@ function isCurrent(job: ProcessingJob, command: FencedCommand): boolean {
 function afterFrame(job: ProcessingJob, command: FencedCommand, now: Instant): Outcome {
   const live = { ...job.live, lastFrameAt: now };
   switch (command.type) {
-    case "accept":
-      return UNCHANGED;
+    case "accept": {
+      // The `job` frame has arrived.
+      if (job.live.heldUp?.from !== "edge") return UNCHANGED;
+      return applied(heldUp(job, { until: now, bytes: 0, from: "worker" }));
+    }
     case "resume": {
       const { generation } = command.fence;
-      return applied({ ...job, generation, detachedAt: null, resumedAt: now });
+      return applied({ ...heldUp(job), generation, detachedAt: null, resumedAt: now });
     }
     case "progress": {
       const { progress, message, estimatedRemaining } = command;
@@ -244,7 +253,13 @@ function detached(job: ProcessingJob, awayMs: number, now: Instant): Outcome {
   // If the edge was away, the worker could not come back meanwhile: its grace begins again.
   if (job.detachedAt !== null && awayMs === 0) return UNCHANGED;
   const more = awayMs === 0 ? 0 : extraMs(job, awayMs);
-  return applied({ ...job, detachedAt: now, awayMs: job.awayMs + more });
+  return applied({ ...heldUp(job), detachedAt: now, awayMs: job.awayMs + more });
+}
+
+/** @param frame `undefined`: the connection is gone, and what was under way with it */
+function heldUp(job: ProcessingJob, frame?: HeldUp): ProcessingJob {
+  const { heldUp: _, ...live } = job.live;
+  return { ...job, live: frame === undefined ? live : { ...live, heldUp: frame } };
 }
 
 function cancelRequested(job: ProcessingJob, reason: string, now: Instant): Outcome {

@@ -1,3 +1,5 @@
+import { shardOf } from "../objects/shard.ts";
+
 /** How many objects keep users' own rooms. If it changed, what they have stored would no longer be found. */
 const USER_HOSTS = 64;
 
@@ -11,19 +13,10 @@ const USER_HOST = "user:*";
  */
 export function hostOf(room: string): string {
   if (!room.startsWith("user:")) return room;
-  return USER_HOST + (hashOf(room) % USER_HOSTS);
+  return USER_HOST + shardOf(room, USER_HOSTS);
 }
 
 /** Whether the object of this name keeps several rooms. */
 export function isShared(host: string): boolean {
   return host.startsWith(USER_HOST);
-}
-
-/** FNV-1a, 32 bits (http://www.isthe.com/chongo/tech/comp/fnv/). */
-function hashOf(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at += 1) {
-    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  }
-  return hash >>> 0;
 }

@@ -6,6 +6,7 @@ import { type BatchStep, Inbox } from "../objects/inbox.ts";
 import { logErrors } from "../objects/log-errors.ts";
 import { GLOBAL_ROOM } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { EventToPublish, RoomEventFrame } from "../protocol/room-events.ts";
 import type { RoomStore, RoomStores, StoredRoomEvent } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
@@ -58,8 +59,8 @@ export class RoomEngine {
   private readonly deps: RoomEngineDeps;
   private readonly burst = new BurstDetector();
   private readonly inbox: Inbox;
-  /** The events to be stored next; `null` if there are none. */
-  private nextBatch: PublishBatch | null = null;
+  /** The events of the current turn; only while its commands run. */
+  private batch: PublishBatch | null = null;
   /** Answers to the publishers of the current turn, called once it is stored. */
   private answers: (() => void)[] = [];
 
@@ -86,24 +87,28 @@ export class RoomEngine {
     return { epoch: this.deps.members.epoch(), last: this.range.last };
   }
 
-  /** Resolves once the events are stored, before they are sent to subscribers. */
-  publish(events: readonly EventToPublish[]): Promise<PublishedPosition[]> {
+  /**
+   * Resolves once the events are stored, before they are sent to subscribers.
+   *
+   * @param length the length of their JSON, characters
+   */
+  publish(events: readonly EventToPublish[], length: number): Promise<PublishedPosition[]> {
     this.burst.onArrival(Date.now());
-    this.nextBatch ??= new PublishBatch(() => this.openStore());
-    const batch = this.nextBatch;
     return this.inbox.join((now) => {
-      const published = batch.add(events, now);
+      const published = this.batch?.add(events, now) ?? [];
       return { answer: () => published };
-    });
+    }, length);
   }
 
-  /** The events after `since`. If some of them are no longer stored, starts with the oldest. */
+  /** The first events after `since`, as many as fit into a page. If some are no longer stored, starts with the oldest. */
   read(since: Position | null): RoomLog {
     const { epoch, range } = this.logState;
     const recovery = recover(since, { epoch, ...range });
     const after = recovery.recovered ? recovery.after : range.first - 1;
-    const events = (this.store?.after(after) ?? []).map((event) => this.relayedOf(event));
-    return { epoch, last: range.last, recovered: recovery.recovered, events };
+    const stored = this.store?.firstAfter(after, LIMITS.historyBytes) ?? [];
+    const more = (stored.at(-1)?.offset ?? range.last) < range.last;
+    const events = stored.map((event) => this.relayedOf(event));
+    return { epoch, last: range.last, recovered: recovery.recovered, more, events };
   }
 
   /** A page of the events that are stored. */
@@ -114,7 +119,17 @@ export class RoomEngine {
     const query = { order, limit, wants: filter && isWanted };
     const read = (first: number, last: number) => this.store?.between(first, last) ?? [];
     const page = readPage(bounds, query, read);
-    const events = page.events.map((event) => this.relayedOf(event));
+    const events: Relayed[] = [];
+    let length = 0;
+    for (const event of page.events) {
+      const relayed = this.relayedOf(event);
+      length += relayed.text.length;
+      const end = events.at(-1)?.offset;
+      if (end !== undefined && length > LIMITS.historyBytes) {
+        return { end, more: true, epoch, last: range.last, recovered, events };
+      }
+      events.push(relayed);
+    }
     return { ...page, epoch, last: range.last, recovered, events };
   }
 
@@ -138,6 +153,13 @@ export class RoomEngine {
 
   gateways(): string[] {
     return this.deps.members.gateways();
+  }
+
+  /** About how many bytes of events a socket is sent that opens with this position. */
+  catchUpBytes(since: Position | null): number {
+    const { epoch, range } = this.logState;
+    const recovery = recover(since, { epoch, ...range });
+    return recovery.recovered ? (this.store?.bytesAfter(recovery.after) ?? 0) : 0;
   }
 
   /** Sends a new socket its first frames: its position and the events it missed. */
@@ -170,7 +192,7 @@ export class RoomEngine {
 
   /** Whether memory holds nothing that is not stored, and nobody follows the room. */
   isIdle(): boolean {
-    if (this.nextBatch !== null || this.presence.isWaiting) return false;
+    if (!this.inbox.isEmpty || this.presence.isWaiting) return false;
     return this.deps.sockets.size === 0 && this.gateways().length === 0;
   }
 
@@ -226,9 +248,8 @@ export class RoomEngine {
   /** Stores all that was published in this turn, then answers the publishers, then sends the events. */
   private run(works: readonly BatchStep[]): void {
     const { sql, deliveries, crash } = this.deps;
-    const batch = this.nextBatch;
-    this.nextBatch = null;
-    if (batch === null) return;
+    const batch = new PublishBatch(() => this.openStore());
+    this.batch = batch;
     try {
       sql.transaction(() => {
         const now = Date.now();
@@ -238,6 +259,8 @@ export class RoomEngine {
     } catch (error) {
       crash(error);
       throw error;
+    } finally {
+      this.batch = null;
     }
     for (const answer of this.answers.splice(0)) answer();
     this.broadcast(batch.newEvents, []);

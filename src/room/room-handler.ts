@@ -1,10 +1,13 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import { renewPrincipal } from "../auth/session.ts";
+import { isExpired, renewPrincipal } from "../auth/session.ts";
+import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
-import { clientFrameLimiter, TOO_MANY_FRAMES } from "../objects/rate-limiter.ts";
+import { messageLength } from "../objects/message-length.ts";
+import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
@@ -14,13 +17,15 @@ import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
+const TOO_MANY = tooManyFrames("client");
+
 /** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
   private readonly env: Env;
   private readonly room: string;
   private readonly sockets: RoomSockets;
   private readonly engine: RoomEngine;
-  private readonly frameLimiter = clientFrameLimiter<RoomSocket>();
+  private readonly frameLimiter = frameLimiter<RoomSocket>("client");
   private readonly order = new FrameOrder<RoomSocket>();
   /** Clients that are closed once their earlier frames are answered; what they send meanwhile is ignored. */
   private readonly closing = new WeakSet<RoomSocket>();
@@ -30,16 +35,24 @@ export class RoomHandler {
     this.room = room;
     this.sockets = sockets;
     this.engine = engine;
+    sockets.onTooSlow = (subscriber) => this.dismiss(subscriber, "tooMany", TOO_SLOW);
   }
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
     if (this.closing.has(subscriber)) return;
-    if (!this.frameLimiter.admits(subscriber, Date.now())) {
-      this.error(subscriber, "rate_limited", TOO_MANY_FRAMES);
-      this.dismiss(subscriber, "tooMany", TOO_MANY_FRAMES);
+    if (isExpired(subscriber.attachment.principal, Date.now())) {
+      this.expire(Date.now());
       return;
     }
-    if (isPingText(raw)) return;
+    if (!this.frameLimiter.admits(subscriber, Date.now())) {
+      this.error(subscriber, "rate_limited", TOO_MANY);
+      this.dismiss(subscriber, "tooMany", TOO_MANY);
+      return;
+    }
+    if (this.sockets.onHeard(subscriber, raw)) {
+      this.noteHeard(subscriber, isPingText(raw));
+      return;
+    }
     const decoded = decodeFrame<RoomClientFrame>(raw, roomClientFrame);
     if (!decoded.ok) {
       await this.onMalformed(subscriber, decoded);
@@ -47,6 +60,7 @@ export class RoomHandler {
     }
     if (subscriber.attachment.malformed > 0) this.sockets.change(subscriber, { malformed: 0 });
     const { frame } = decoded;
+    this.noteHeard(subscriber, frame.type === "ping");
     switch (frame.type) {
       case "ack":
         this.sockets.ackWindow.onAck(subscriber, this.room, frame.offset);
@@ -61,7 +75,7 @@ export class RoomHandler {
         return;
       case "publish":
         await this.order.run(subscriber, this.publishing, 0, (answered) =>
-          this.publish(subscriber, frame, answered),
+          this.publish(subscriber, frame, messageLength(raw), answered),
         );
     }
   }
@@ -73,6 +87,19 @@ export class RoomHandler {
       onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
       end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
     });
+  }
+
+  /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
+  closeSilent(now: number): void {
+    for (const subscriber of findSilent(this.sockets, now)) {
+      this.dismiss(subscriber, "goingAway", SILENT);
+    }
+  }
+
+  /** Stores that the client is there, at most every half minute. */
+  private noteHeard(subscriber: RoomSocket, isPing: boolean): void {
+    const sign = signOf(subscriber.attachment, isPing, Date.now());
+    if (sign !== null) this.sockets.change(subscriber, sign);
   }
 
   /** Publishes don't wait for each other: the engine keeps their order. */
@@ -90,6 +117,7 @@ export class RoomHandler {
       this.error(subscriber, renewed.code, renewed.message, ref);
       return;
     }
+    if (!this.sockets.has(subscriber)) return;
     const { user } = renewed;
     if (!maySubscribe(user, this.room)) {
       const message = "The fresh token does not let you follow this room.";
@@ -106,15 +134,18 @@ export class RoomHandler {
   private async publish(
     subscriber: RoomSocket,
     { event, ref }: Extract<RoomClientFrame, { type: "publish" }>,
+    length: number,
     answered: Promise<unknown>,
   ): Promise<void> {
     const { room } = this;
+    // The token may have expired while the frame waited for its turn.
+    if (isExpired(subscriber.attachment.principal, Date.now())) return;
     if (!mayPublish(subscriber.attachment.principal, room)) {
       await answered;
       this.error(subscriber, "not_allowed", `Your token does not let you publish to ${room}.`, ref);
       return;
     }
-    const [published] = await this.engine.publish([event]);
+    const [published] = await this.engine.publish([event], length);
     await answered;
     if (!published) return;
     const { id, offset } = published;

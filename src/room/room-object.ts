@@ -4,12 +4,19 @@ import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
+import { Allowances, retryText } from "../objects/allowances.ts";
+import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { RATES } from "../objects/rate-limiter.ts";
+import { readersOf } from "../objects/readers.ts";
+import type { Refusal } from "../objects/reply.ts";
+import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { tagOf } from "../objects/socket-tag.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Report } from "../protocol/monitor.ts";
 import type { EventToPublish } from "../protocol/room-events.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -28,7 +35,7 @@ import { isShared } from "./host.ts";
 import { isDeparture } from "./presence-grace.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
-import { roomNameOf } from "./room-sockets.ts";
+import { type RoomSocket, roomNameOf } from "./room-sockets.ts";
 import { SweepSchedule } from "./sweep-schedule.ts";
 
 /** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
@@ -43,6 +50,10 @@ export class RoomObject extends DurableObject<Env> {
   private readonly sweeps: SweepSchedule;
   private readonly sql: Sql;
   private readonly stores: RoomStores;
+  /** The events that users publish over HTTP. */
+  private readonly publishers = new Allowances(RATES.backend);
+  /** Spreads over turns what sockets are sent when they open. */
+  private readonly openings = new CatchUpPace<RoomSocket>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -60,15 +71,28 @@ export class RoomObject extends DurableObject<Env> {
     });
   }
 
-  /** @param eventsText the JSON of a list of events that the caller has checked */
-  async publish(room: string, eventsText: string): Promise<PublishedPosition[]> {
+  /**
+   * @param eventsText the JSON of a list of events that the caller has checked
+   * @param publisher the user whose events are counted; `null`: they are counted elsewhere, or not limited
+   */
+  async publish(
+    room: string,
+    eventsText: string,
+    publisher: string | null,
+  ): Promise<PublishedPosition[] | Refusal> {
     const events = parseExact(eventsText) as EventToPublish[];
-    const published = await this.room(room).engine.publish(events);
+    const waitS =
+      publisher === null ? 0 : this.publishers.take(publisher, events.length, Date.now());
+    if (waitS > 0) {
+      const detail = `Too many events: a user may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
+      return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
+    }
+    const published = await this.room(room).engine.publish(events, eventsText.length);
     this.arm(this.room(room));
     return published;
   }
 
-  /** All of the room's events after a position. */
+  /** The first of the room's events after a position. */
   async read(room: string, since: Position): Promise<RoomLog> {
     return this.room(room).engine.read(since);
   }
@@ -109,12 +133,14 @@ export class RoomObject extends DurableObject<Env> {
   /** Sockets only: the Worker has checked who they are and that they may be here. */
   override async fetch(request: Request): Promise<Response> {
     const asked = readSocketRequest(request.headers, "room");
-    const { principal, filter, presence, batch, acks, since } = asked;
+    const { principal, filter, presence, batch, acks, since, relayed } = asked;
     if (!principal) return new Response(null, { status: 401 });
     const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
+    const position = parsePosition(since);
+    await this.openings.takeTurn(this.room(name).engine.catchUpBytes(position));
+    // Only now: an idle room may have been forgotten meanwhile.
     const room = this.room(name);
-    const { 0: client, 1: server } = new WebSocketPair();
-    const subscriber = room.sockets.accept(server, {
+    const attachment = {
       id: crypto.randomUUID(),
       room: name,
       principal,
@@ -124,10 +150,19 @@ export class RoomObject extends DurableObject<Env> {
       acks,
       noticed: false,
       malformed: 0,
-    });
-    room.engine.open(subscriber, parsePosition(since));
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
+      relayed,
+    };
+    const excess = room.sockets.refusalOf(attachment);
+    if (excess !== null) return Response.json(excess, { status: 429 });
+    const { 0: client, 1: server } = new WebSocketPair();
+    const subscriber = room.sockets.accept(server, attachment);
+    room.engine.open(subscriber, position);
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
+    this.alarms.arm(Date.now() + SILENT_MS);
     const headers = protocolHeader(request);
     return new Response(null, { status: 101, webSocket: client, headers });
   }
@@ -135,7 +170,10 @@ export class RoomObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
-    if (!room || !subscriber) return;
+    if (!room || !subscriber) {
+      room?.sockets.ignore();
+      return;
+    }
     await room.handler.onMessage(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));
@@ -166,6 +204,7 @@ export class RoomObject extends DurableObject<Env> {
     }
     this.arm(...rooms);
     this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
+    for (const { sockets } of rooms) this.alarms.arm(silenceDueAt(sockets, now));
   }
 
   /** Erases rooms without events that nobody follows any more. */
@@ -194,6 +233,7 @@ export class RoomObject extends DurableObject<Env> {
   private onSocketGone(socket: WebSocket, isLeaving: boolean): void {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
+    readersOf(this.ctx).onGone(socket);
     if (subscriber) {
       room?.engine.onClose(subscriber, isLeaving);
       return;

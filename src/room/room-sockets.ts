@@ -1,9 +1,11 @@
 import { z } from "zod";
-import { sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
+import { signsOfLife } from "../objects/silent-sockets.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 import type { PresenceChange, Relayed } from "./calls.ts";
 
@@ -21,9 +23,23 @@ const attachment = z.object({
   /** The client was warned that its token is about to expire. */
   noticed: z.boolean(),
   malformed: z.number(),
+  ...signsOfLife,
+  /** The edge itself reads this socket, for a stream. */
+  relayed: z.boolean().default(false),
 });
 export type RoomAttachment = z.infer<typeof attachment>;
 export type RoomSocket = ObjectSocket<RoomAttachment>;
+
+function readerKind({ principal, relayed, acks }: RoomAttachment): ReaderKind {
+  if (relayed) return "relayed";
+  if (acks) return "acknowledging";
+  return principal.kind === "operator" ? "trusted" : "stranger";
+}
+
+function ownerOf({ principal, relayed }: RoomAttachment): string | null {
+  const userId = userIdOf(principal);
+  return relayed || userId === null ? null : `user ${userId}`;
+}
 
 /** The room of a socket, by its attachment; `null` if the socket was closed here. */
 export function roomNameOf(socket: WebSocket): string | null {
@@ -38,7 +54,7 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
 
   /** @param onChange called when a socket was opened or closed */
   constructor(ctx: DurableObjectState, room: string, onChange: () => void) {
-    super(ctx, attachment, { onChange, tag: room });
+    super(ctx, attachment, { onChange, tag: room, readerKind, ownerOf });
     for (const subscriber of this.all()) this.count(subscriber, 1);
   }
 
@@ -53,8 +69,10 @@ export class RoomSockets extends ObjectSockets<RoomAttachment> {
     super.remove(subscriber);
   }
 
-  sendTexts({ socket, attachment }: RoomSocket, texts: readonly string[]): void {
-    sendFrames({ socket, batch: attachment.batch }, texts);
+  /** Sends events, unless the client's token has expired: it has no right to them any more. */
+  sendTexts({ socket, reader, attachment }: RoomSocket, texts: readonly string[]): void {
+    if (isExpired(attachment.principal, Date.now())) return;
+    sendFrames({ socket, reader, batch: attachment.batch }, texts);
   }
 
   /**

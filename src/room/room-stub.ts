@@ -1,5 +1,6 @@
 import type { Position } from "../channel/position.ts";
 import type { Env } from "../env.ts";
+import type { Refusal } from "../objects/reply.ts";
 import type { EventToPublish } from "../protocol/room-events.ts";
 import type {
   HistoryPage,
@@ -23,9 +24,19 @@ export class RoomStub {
   }
 
   /** Publishes events. The caller has checked them, and that they may be published here. */
-  publish(events: EventToPublish[]): Promise<PublishedPosition[]> {
+  async publish(events: EventToPublish[]): Promise<PublishedPosition[]> {
+    const published = await this.publishFor(null, events);
+    if (Array.isArray(published)) return published;
+    throw new Error(published.detail);
+  }
+
+  /** The same for a user, whose events the room counts; or why they are too many. */
+  publishFor(
+    userId: string | null,
+    events: EventToPublish[],
+  ): Promise<PublishedPosition[] | Refusal> {
     // As text: an object loses the digits of its numbers on the way (`exact-json.ts`).
-    return this.host.publish(this.room, JSON.stringify(events));
+    return this.host.publish(this.room, JSON.stringify(events), userId);
   }
 
   /** A page of at most `limit` events; without more options those after a position, oldest first. */
@@ -38,7 +49,7 @@ export class RoomStub {
     return this.host.history(this.room, { since, before, order, limit, filter });
   }
 
-  /** All events after a position. They fit in one call: it carries 32 MiB, and a room keeps 4 MiB. */
+  /** The first events after a position, about 1 MiB of them: others are served while the rest is read. */
   read(since: Position): Promise<RoomLog> {
     return this.host.read(this.room, since);
   }

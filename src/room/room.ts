@@ -88,5 +88,6 @@ export class Room {
     this.engine.expire(now);
     this.engine.presence.settle(now);
     this.handler.expire(now);
+    this.handler.closeSilent(now);
   }
 }

@@ -14,6 +14,8 @@ export interface Caller {
   operator: boolean;
   /** The caller of a submit is on the machine of the edge, so its webhooks may go anywhere. */
   local?: boolean;
+  /** The network address of a submit's caller; its jobs are counted by this. */
+  address?: string;
 }
 
 /** One job to submit; the Worker has validated it. */
@@ -33,6 +35,12 @@ export const PRIVATE_SPACE = {
   code: "not_authenticated",
   detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
 } as const;
+/** The token was good when it was checked; since then it was revoked, or its space was deleted and made again. */
+export const TOKEN_OUTDATED = {
+  ok: false,
+  code: "temporarily_unavailable",
+  detail: "The worker's token was revoked or its space made anew while it dialed: dial again.",
+} as const;
 export const NO_SUCH_JOB = {
   ok: false,
   code: "job_not_found",
@@ -40,6 +48,7 @@ export const NO_SUCH_JOB = {
 } as const;
 
 export const TOO_MANY_SUBMITS = {
+  ok: false,
   code: "rate_limited",
   detail: "Too many submits from your address: try again in a minute.",
 } as const;

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { throttled, throttledAs } from "../channel/throttle.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
-import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import type { ReaderKind } from "../objects/readers.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -34,6 +35,8 @@ const workerAttachment = z.object({
       refusedFrames: z.number().default(0),
       /** Its ping was overdue when this was last looked at. */
       isSilent: z.boolean().default(false),
+      /** The large frame that it has announced and that has not arrived yet (decision 0046). */
+      sending: z.object({ bytes: z.number(), until: z.number() }).nullable().default(null),
     }),
     z.object({ phase: z.literal("gone") }),
   ]),
@@ -61,6 +64,8 @@ const subscriberAttachment = z.object({
   muted: z.array(z.string()),
   /** Malformed frames in a row. */
   malformed: z.number(),
+  /** The edge itself reads this socket, for somebody else. */
+  relayed: z.boolean().default(false),
   /** Only for single-job sockets; `null` means unthrottled. */
   throttled: throttled.nullable().default(null),
 });
@@ -73,9 +78,10 @@ export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
-  const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks } = request;
+  const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks, relayed } =
+    request;
   const throttled = throttledAs(maxRate, acks);
-  return { id, jobUlid, operator, origin, address, local, leaving, batch, throttled };
+  return { id, jobUlid, operator, origin, address, local, leaving, batch, throttled, relayed };
 }
 
 export type WorkerConnection = ObjectSocket<WorkerAttachment>;
@@ -98,7 +104,7 @@ export class Connections extends ObjectSockets<Attachment> {
   private gathered: Map<ObjectSocket<Attachment>, string[]> | null = null;
 
   constructor(ctx: DurableObjectState) {
-    super(ctx, attachment);
+    super(ctx, attachment, { readerKind, ownerOf });
     for (const kept of this.all()) this.index(kept as Connection);
   }
 
@@ -200,8 +206,25 @@ export function framesOf<T>(
   return batch ? decodeFrames(raw, schema) : [decodeFrame(raw, schema)];
 }
 
-function targetOf({ socket, attachment: { batch } }: ObjectSocket<Attachment>): FrameTarget {
-  return { socket, batch };
+/** Whoever has the operator's key or a worker's token is no stranger. */
+function readerKind(attachment: Attachment): ReaderKind {
+  if (attachment.kind === "worker") return "trusted";
+  if (attachment.relayed) return "relayed";
+  if (attachment.throttled?.flow) return "acknowledging";
+  return attachment.operator ? "trusted" : "stranger";
+}
+
+function ownerOf(attachment: Attachment): string | null {
+  if (attachment.kind === "worker") return `token ${attachment.tokenId}`;
+  return attachment.operator || attachment.relayed ? null : addressOwner(attachment.address);
+}
+
+function targetOf({
+  socket,
+  reader,
+  attachment: { batch },
+}: ObjectSocket<Attachment>): FrameTarget {
+  return { socket, reader, batch };
 }
 
 export function isWorker(connection: Connection): connection is WorkerConnection {

@@ -46,7 +46,6 @@ export interface StoredLog {
 /** The job as `GET /api/jobs/:id` shows it. */
 export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): JobResource {
   const id = jobIdOf(context.space, job.ulid);
-  const self = `/api/jobs/${id}`;
   return {
     id,
     space: context.space,
@@ -74,8 +73,14 @@ export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): Jo
     worker: job.status === "queued" ? null : job.worker,
     metrics: job.status === "completed" ? job.metrics : null,
     cached: job.status === "completed" && job.cached,
-    urls: { self, events: `${self}/events`, ws: `${self}/ws`, cancel: `${self}/cancel` },
+    urls: urlsOf(id),
   };
+}
+
+/** The addresses of a job. */
+export function urlsOf(id: string): JobResource["urls"] {
+  const self = `/api/jobs/${id}`;
+  return { self, events: `${self}/events`, ws: `${self}/ws`, cancel: `${self}/cancel` };
 }
 
 /** The job's state now as a frame; `offset` is the last one its log gave out. */

@@ -1,11 +1,16 @@
 import { ulid } from "ulid";
+import { TOO_SLOW } from "../channel/flow.ts";
 import type { Position } from "../channel/position.ts";
 import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
+import { FrameAllowance } from "../objects/frame-allowance.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
+import { messageLength } from "../objects/message-length.ts";
+import type { Refusal } from "../objects/reply.ts";
+import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { isPingText } from "../protocol/ping-text.ts";
 import type { SpacePatch } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
+import { NO_SUCH_JOB } from "./calls.ts";
 import {
   type Connection,
   isWorker,
@@ -16,11 +21,14 @@ import {
   type WorkerConnection,
 } from "./connections.ts";
 import { absenceOf } from "./edge-absence.ts";
+import { FrameLimits } from "./frame-limits.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
+import { NOTHING } from "./subscribers/submit-gate.ts";
 import {
+  costOf,
   isSubmit,
   SUBMITTER_LEFT,
   type SubscriberMessage,
@@ -29,6 +37,13 @@ import type { ReadFrame } from "./workers/refused-frames.ts";
 
 /** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
 const NO_ANSWER = { answer: () => undefined };
+
+/**
+ * A worker's message of this length, characters, is decoded only when it is handled: of thousands that come at once
+ * each then takes so little time that other requests need not wait for all of them. A longer one may be a batch, and
+ * its number of frames decides whether more are waited for (decision 0006).
+ */
+const DECODED_LATER = 512;
 
 /**
  * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
@@ -41,7 +56,10 @@ export class SpaceEngine {
   private readonly calls = new BurstDetector();
   /** Arrivals of subscribers' frames. */
   private readonly frames = new BurstDetector(BURST_FRAMES);
+  /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
+  private readonly allowance = new FrameAllowance();
   private readonly inbox: Inbox;
+  private readonly limits = new FrameLimits();
   private readonly deferredWrites: DeferredWrites;
   /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
@@ -55,7 +73,10 @@ export class SpaceEngine {
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
+    deps.connections.onTooSlow = (slow) =>
+      this.runIfOpen((now) => this.dropSlow(slow as Connection, now));
     this.runNow((now) => {
+      this.parts.workers.recover(now);
       this.resolveOrphans(now);
       return () => this.rearm(now);
     });
@@ -67,40 +88,103 @@ export class SpaceEngine {
 
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (isWorker(connection)) {
-      this.core.leases.renew(connection, Date.now());
-      if (isPingText(raw)) return;
-      const frames = this.parts.workers.decode(connection, raw);
-      await Promise.all(frames.map((read) => this.onWorkerFrame(connection, read)));
-    } else if (!isPingText(raw)) {
-      const frames = this.parts.subscribers.decode(connection, raw);
-      await Promise.all(frames.map((message) => this.onSubscriberFrame(connection, message)));
+    if (this.limits.hasRefused(connection)) {
+      this.core.connections.ignore();
+      return;
+    }
+    if (isWorker(connection)) this.onWorkerMessage(connection, raw);
+    else await this.onSubscriberMessage(connection, raw);
+  }
+
+  private async onSubscriberMessage(subscriber: SubscriberConnection, raw: string | ArrayBuffer) {
+    const { gate, subscribers } = this.parts;
+    const isNoFrame = this.core.connections.onHeard(subscriber, raw);
+    const messages = isNoFrame ? [] : subscribers.decode(subscriber, raw);
+    const areSubmitsFree = !gate.isLimited(subscriber.attachment);
+    const cost = isNoFrame
+      ? 1
+      : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
+    const excess = this.limits.count(subscriber, cost, Date.now());
+    if (excess !== null) {
+      await gate.pass(subscriber, NOTHING, async () =>
+        this.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      );
+      return;
+    }
+    const length = messageLength(raw) / messages.length;
+    await Promise.all(
+      messages.map((message) => this.onSubscriberFrame(subscriber, message, length)),
+    );
+  }
+
+  private join(step: BatchStep): Promise<void> {
+    if (this.isRetired) return Promise.resolve();
+    return this.inbox.join((now) => {
+      step(now);
+      return NO_ANSWER;
+    });
+  }
+
+  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
+    this.core.leases.renew(worker, Date.now());
+    const couldTakeJobs = worker.reader.room > 0;
+    const isNoFrame = this.core.connections.onHeard(worker, raw);
+    const length = messageLength(raw);
+    const isDecodedLater = isNoFrame || length <= DECODED_LATER;
+    const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
+    const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
+    if (excess !== null) {
+      // At once: as long as it sends on, a timer may not come.
+      this.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      return;
+    }
+    // The batch hands out the jobs that waited for the worker to read.
+    if (!couldTakeJobs) this.inbox.add(() => undefined, 0);
+    if (isNoFrame) return;
+    if (isDecodedLater) {
+      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
+      return;
+    }
+    for (const frame of frames) {
+      this.addWorkerFrames(worker, () => [frame], length / frames.length);
     }
   }
 
-  private onWorkerFrame(worker: WorkerConnection, read: ReadFrame): Promise<void> {
-    return this.inbox.join((now) => {
-      this.parts.workers.onFrame(worker, read, now);
-      return NO_ANSWER;
-    });
+  /** @param read returns the frames; called only when it is their turn */
+  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
+    this.allowance.onFrame(Date.now());
+    this.inbox.add((now) => {
+      for (const frame of read()) {
+        this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
+      }
+    }, length);
   }
 
   private onSubscriberFrame(
     connection: SubscriberConnection,
     message: SubscriberMessage,
+    length: number,
   ): Promise<void> {
-    return this.parts.gate.pass(connection, isSubmit(message), (isAllowed) => {
+    const { subscribers, gate } = this.parts;
+    const catchUpBytes = () => subscribers.catchUpBytes(message);
+    const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes } as const;
+    if (!gate.hasRoom(connection, frame)) {
+      return this.join((at) => subscribers.onFlood(connection, at));
+    }
+    return gate.pass(connection, frame, (refusal) => {
       if (this.isRetired) return Promise.resolve();
       this.frames.onArrival(Date.now());
+      if (!isSubmit(message)) this.allowance.onFrame(Date.now());
       return this.inbox.join((now) => {
-        this.parts.subscribers.onFrame(connection, message, isAllowed, now);
+        this.parts.subscribers.onFrame(connection, message, refusal, now);
         return NO_ANSWER;
-      });
+      }, length);
     });
   }
 
   private isBurst(now: number): boolean {
     const running = this.core.jobs.runningJobs().length;
+    if (this.allowance.isExceeded) return true;
     return this.frames.isBurst(running, now) || this.calls.isBurst(running, now);
   }
 
@@ -124,22 +208,22 @@ export class SpaceEngine {
     return answer();
   }
 
-  /** Accepts a worker's socket and greets it with `hello`. */
+  /** Accepts a worker's socket and greets it with `hello`, or returns why it is refused. */
   openWorker(
     socket: WebSocket,
-    request: { id: string; origin: string; tokenId: string; batch: boolean },
-  ): void {
+    { id, origin, tokenId, batch }: SocketRequestOf<"worker"> & { id: string },
+  ): Refusal | null {
     const openedAt = Date.now();
-    const worker = this.core.connections.accept<WorkerAttachment>(socket, {
-      kind: "worker",
-      ...request,
-      openedAt,
-      state: { phase: "new" },
-    });
+    const state = { phase: "new" } as const;
+    const attachment = { kind: "worker" as const, id, origin, tokenId, batch, openedAt, state };
+    const refusal = this.core.connections.refusalOf(attachment);
+    if (refusal !== null) return refusal;
+    const worker = this.core.connections.accept<WorkerAttachment>(socket, attachment);
     this.runNow(() => {
       this.parts.workers.sendHello(worker);
       return () => this.deps.armAlarm(openedAt + LIMITS.registerMs);
     });
+    return null;
   }
 
   /** Stores a deferred job, because somebody asks for it: its worker knows the id and may have passed it on. */
@@ -147,32 +231,45 @@ export class SpaceEngine {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
-  /** Accepts a subscriber's socket and sends its first frames; `false` if it asks for a job that does not exist. */
-  openSubscriber(socket: WebSocket, subscriber: NewSubscriber, since: Position | null): boolean {
+  /** Resolves in a turn that has room for what the socket of a job is sent when it opens. */
+  async turnToOpen(jobUlid: string | null, since: Position | null): Promise<void> {
+    if (jobUlid === null) return;
+    await this.parts.pace.takeTurn(this.parts.followers.catchUpBytes(jobUlid, since));
+  }
+
+  /** Accepts a subscriber's socket and sends its first frames, or returns why it is refused. */
+  openSubscriber(
+    socket: WebSocket,
+    subscriber: NewSubscriber,
+    since: Position | null,
+  ): Refusal | null {
     const { jobUlid } = subscriber;
-    if (jobUlid !== null) this.flushIfDeferred(jobUlid);
-    // Before the job is read, because its worker may be one of them.
-    this.checkWorkers();
-    const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
-    if (jobUlid !== null && job === null) return false;
-    this.parts.status.publish(Date.now());
-    const connection = this.core.connections.accept<SubscriberAttachment>(socket, {
+    const attachment: SubscriberAttachment = {
       kind: "subscriber",
       ...subscriber,
       follows: [],
       muted: [],
       malformed: 0,
-    });
+    };
+    const refusal = this.core.connections.refusalOf(attachment);
+    if (refusal !== null) return refusal;
+    if (jobUlid !== null) this.flushIfDeferred(jobUlid);
+    // Before the job is read, because its worker may be one of them.
+    this.checkWorkers();
+    const job = jobUlid === null ? null : this.core.jobs.get(jobUlid);
+    if (jobUlid !== null && job === null) return NO_SUCH_JOB;
+    this.parts.status.publish(Date.now());
+    const connection = this.core.connections.accept(socket, attachment);
     this.deps.onChange();
     if (job === null) {
       this.parts.status.open(connection, since, Date.now());
       this.parts.deadlines.watchWorkers(Date.now());
-      return true;
+      return null;
     }
     this.parts.followers.catchUp(connection, job, since);
     if (isEnded(job)) this.parts.followers.finish(connection, job);
     else this.parts.followers.follow(connection, job.ulid);
-    return true;
+    return null;
   }
 
   /** Call this when a socket has closed. What a subscriber sent before is handled first (decision 0026). */
@@ -185,9 +282,9 @@ export class SpaceEngine {
         return () => this.core.connections.forget(connection);
       });
     };
-    return isWorker(connection)
-      ? handleClose()
-      : this.parts.gate.pass(connection, false, handleClose);
+    if (isWorker(connection)) return handleClose();
+    this.parts.gate.forget(connection);
+    return this.parts.gate.pass(connection, NOTHING, handleClose);
   }
 
   /** Drops workers whose lease has expired before the status is reported (decision 0010), and tells those who watch. */
@@ -206,7 +303,9 @@ export class SpaceEngine {
     this.isRetired = true;
     this.run(this.inbox.takeAll(), false);
     this.parts.status.stop();
+    this.parts.webhooks.stop();
     this.parts.followers.stop();
+    this.parts.dispatcher.stop();
   }
 
   /** Does what is due; called by the alarm, within a batch. */
@@ -259,6 +358,12 @@ export class SpaceEngine {
     });
   }
 
+  /** Ends a connection whose client doesn't read; it may connect again and go on where it was. */
+  private dropSlow(slow: Connection, now: number): void {
+    if (isWorker(slow)) this.parts.workers.dismiss(slow, "tooMany", TOO_SLOW, now);
+    else this.parts.subscribers.dismiss(slow, "tooMany", TOO_SLOW, now);
+  }
+
   /** @param mayDefer whether new jobs whose results are about to come may stay in memory (decision 0030) */
   private run(steps: BatchStep[], mayDefer: boolean): void {
     const now = Date.now();
@@ -268,7 +373,7 @@ export class SpaceEngine {
     try {
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
-      this.parts.dispatcher.dispatch(now);
+      this.allowance.grant(this.parts.dispatcher.dispatch(now));
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
       // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
       // aborts. Until that is on disk, it holds back whatever is sent.
@@ -296,6 +401,7 @@ export class SpaceEngine {
       this.deps.onChange();
     });
     core.jobs.releaseStored();
+    this.parts.submissions.onStored();
   }
 
   /** If one command fails, the others of the batch still run. */

@@ -1,12 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
+import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
-import { readSocketRequest } from "../objects/socket-request.ts";
+import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
@@ -29,9 +30,11 @@ import {
   PRIVATE_SPACE,
   type SubmitCall,
   type SubmitReply,
+  TOKEN_OUTDATED,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
 import { removeFiles } from "./jobs/retention.ts";
+import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
@@ -45,6 +48,7 @@ export class SpaceObject extends DurableObject<Env> {
   private readonly alarms: EarliestAlarm;
   /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
+  private readonly revoked = new RevokedTokens();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -104,9 +108,18 @@ export class SpaceObject extends DurableObject<Env> {
     this.connections.closeAll("notFound", "The space was deleted.");
     this.alarms.forget();
     await this.ctx.storage.deleteAll();
-    this.deletion = removeFiles(this.env.FILES, `spaces/${name}/`);
+    this.deletion = removeFiles(this.env.FILES, `${FILES_PREFIX}${name}/`).catch((error) => {
+      // A sweep removes them: no job names them any more (decision 0045).
+      console.error("files of a deleted space could not be removed", error);
+    });
     await Promise.all([this.deletion, this.reporter.flush()]);
     return existed;
+  }
+
+  /** Which of these folders of files no job has: all of them if the space doesn't exist. */
+  async unknownFolders(folders: string[]): Promise<string[]> {
+    const known = this.engine?.core.store.firstFiles(folders.map(firstKeyIn));
+    return folders.filter((folder) => !known?.has(firstKeyIn(folder)));
   }
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
@@ -118,11 +131,21 @@ export class SpaceObject extends DurableObject<Env> {
     return report;
   }
 
-  /** Submits jobs in one batch; one answer for each, in order. */
-  async submit(caller: Caller, calls: SubmitCall[]): Promise<SubmitReply[]> {
+  /**
+   * Submits jobs in one batch; one answer for each, in order.
+   *
+   * @param count how many jobs the caller sent, with those that the Worker has refused
+   */
+  async submit(
+    caller: Caller,
+    calls: SubmitCall[],
+    count: number = calls.length,
+  ): Promise<SubmitReply[]> {
     const found = this.admit(caller);
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
+    const excess = engine.parts.gate.take(caller, count);
+    if (excess !== null) return calls.map(() => excess);
     const from = { submitter: null, local: caller.local ?? false };
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>
@@ -131,16 +154,9 @@ export class SpaceObject extends DurableObject<Env> {
           now,
         ),
       );
-      const answer = () =>
-        outcomes.map((outcome): SubmitReply => {
-          if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
-          const { job, isRepeat } = outcome;
-          const { ulid } = job;
-          return { ok: true, body: engine.parts.reads.job(ulid) ?? "null", ulid, isRepeat };
-        });
       return {
-        answer,
-        about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.job.ulid] : [])),
+        answer: () => engine.parts.reads.replies(outcomes),
+        about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.ulid] : [])),
       };
     });
   }
@@ -201,6 +217,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** Closes the sockets of workers that came with a token that is now revoked. */
   async dropToken(tokenId: string): Promise<void> {
+    this.revoked.add(tokenId);
     this.engine?.runNow((now) => {
       this.engine?.dropToken(tokenId, now);
       return () => null;
@@ -214,15 +231,11 @@ export class SpaceObject extends DurableObject<Env> {
     if (!("engine" in found)) return Response.json(found, { status: 404 });
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
-    const id = crypto.randomUUID();
-    if (socket.kind === "worker") {
-      const { origin, tokenId, batch } = socket;
-      engine.openWorker(server, { id, origin, tokenId, batch });
-    } else {
-      const since = parsePosition(socket.since);
-      const opened = engine.openSubscriber(server, newSubscriber(id, socket), since);
-      if (!opened) return Response.json(NO_SUCH_JOB, { status: 404 });
-    }
+    const refusal =
+      socket.kind === "worker"
+        ? this.openWorker(engine, server, socket)
+        : await this.openSubscriber(engine, server, socket);
+    if (refusal !== null) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,
       webSocket: client,
@@ -230,9 +243,33 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  private openWorker(
+    engine: SpaceEngine,
+    server: WebSocket,
+    socket: SocketRequestOf<"worker">,
+  ): Refusal | null {
+    const { checkedAt, tokenId } = socket;
+    const isOutdated = checkedAt < engine.core.record.createdAt || this.revoked.has(tokenId);
+    if (isOutdated) return TOKEN_OUTDATED;
+    return engine.openWorker(server, { ...socket, id: crypto.randomUUID() });
+  }
+
+  private async openSubscriber(
+    engine: SpaceEngine,
+    server: WebSocket,
+    socket: SocketRequestOf<"subscriber">,
+  ): Promise<Refusal | null> {
+    const since = parsePosition(socket.since);
+    await engine.turnToOpen(socket.jobUlid, since);
+    // The space may have been deleted meanwhile.
+    if (this.engine !== engine) return noSuchSpace(this.ctx.id.name ?? "");
+    return engine.openSubscriber(server, newSubscriber(crypto.randomUUID(), socket), since);
+  }
+
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const connection = this.connections.of(socket);
     if (connection) await this.engine?.onMessage(connection, message);
+    else this.connections.ignore();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {
@@ -258,6 +295,7 @@ export class SpaceObject extends DurableObject<Env> {
   }
 
   private async onSocketGone(socket: WebSocket, saidGoodbye: boolean): Promise<void> {
+    this.connections.onGone(socket);
     const connection = this.connections.of(socket);
     if (connection) await this.engine?.onClose(connection, saidGoodbye);
     else if (this.engine) this.reporter.markChanged();
@@ -278,6 +316,7 @@ export class SpaceObject extends DurableObject<Env> {
       webhooks,
       localRights: hasLocalRights(env),
       submits: env.SUBMITS,
+      jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
       record,
       connections,
@@ -313,6 +352,8 @@ export class SpaceObject extends DurableObject<Env> {
     return typeof made === "string" ? { ok: true, body: made } : made;
   }
 }
+
+const DEFAULT_JOBS_PER_MINUTE = 600;
 
 /** A tenth of what an object may store: waiting and running jobs need room too. */
 const DEFAULT_KEPT_MB = 1_024;

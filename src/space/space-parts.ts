@@ -1,3 +1,5 @@
+import { CatchUpPace } from "../objects/catch-up-pace.ts";
+import type { SubscriberConnection } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { JobReads } from "./jobs/job-reads.ts";
 import { Retention } from "./jobs/retention.ts";
@@ -20,6 +22,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   localRights: boolean;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
+  /** How many jobs one address may submit in the long run. */
+  jobsPerMinute: number;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
@@ -47,14 +51,20 @@ export function connectSpaceParts(
 ) {
   const leases = new Leases(deps.connections);
   const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases };
-  const gate = new SubmitGate(deps.submits, deps.localRights);
+  const pace = new CatchUpPace<SubscriberConnection>();
+  const gate = new SubmitGate({
+    counter: deps.submits,
+    localRights: deps.localRights,
+    jobsPerMinute: deps.jobsPerMinute,
+    pace,
+  });
   const followers = new JobFollowers(core, runIfOpen);
   const status = new SpaceStatusChannel(core);
   const report = new SpaceReport(core, followers);
-  const dispatcher = new WorkerDispatch(core);
+  const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
   const submissions = new Submissions(core, dispatcher, deps.localRights);
-  const subscribers = new SubscriberHandler(core, followers, submissions);
+  const subscribers = new SubscriberHandler(core, followers, submissions, pace);
   const reads = new JobReads(core);
   const webhooks = new WebhookSender({
     store: deps.webhooks,
@@ -69,6 +79,7 @@ export function connectSpaceParts(
   return {
     core,
     gate,
+    pace,
     followers,
     status,
     report,

@@ -33,6 +33,7 @@ export function servingWorkers(core: SpaceCore): (ServingWorker & { worker: Read
     slots: slotsOf(state.offered, core.record.settings.concurrency),
     load: state.load,
     busy: busy.get(state.generation) ?? 0,
+    room: present.worker.reader.room,
   }));
 }
 

@@ -209,10 +209,12 @@ function statusColumns(job: Job, awayMs: number): Partial<JobRow> {
  * @param live returns what a running attempt has reported, which is in the event log
  */
 export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => LiveProgress): Job {
+  const input = parseExact(row.input) as JsonObject;
+  inputs.set(input, { bytes: byteLength(row.input), text: null });
   const base = {
     ulid: row.ulid,
     priority: row.priority,
-    input: parseExact(row.input) as JsonObject,
+    input,
     files: JSON.parse(row.files),
     user: row.user,
     limits: JSON.parse(row.limits),

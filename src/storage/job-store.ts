@@ -1,6 +1,6 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
-import type { CompletedJob, Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
+import type { Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
 import { insertionOf } from "./job-insertion.ts";
 import { JobLog } from "./job-log.ts";
 import {
@@ -21,6 +21,15 @@ export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
 
 /** The part of a job that the monitor shows. */
 export type JobSummary = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
+
+/** A stored job, and about how many bytes it takes. */
+export type Sized = { ulid: string; bytes: number };
+
+/** Where a stored job stands, and about how many bytes it takes. Until it has ended, its log may be ahead of `offset`. */
+export type Outline = { status: JobStatus; offset: number; bytes: number };
+
+/** The job of an idempotency key, and the fingerprint of what was submitted with it. */
+export type Keyed = { ulid: string; fingerprint: string };
 
 /** The part of a queued job that decides its place in the queue. */
 export type Waiting = { ulid: string; priority: number };
@@ -129,22 +138,51 @@ export class JobStore {
     return row?.due ?? null;
   }
 
+  /** Which of these keys are the first file of a job. */
+  firstFiles(keys: readonly string[]): Set<string> {
+    const found = new Set<string>();
+    for (const key of keys) {
+      const rows = this.sql.all<{ ulid: string }>(
+        `SELECT ulid FROM jobs INDEXED BY jobs_files
+         WHERE files <> '[]' AND json_extract(files, '$[0].key') = ? LIMIT 1`,
+        key,
+      );
+      if (rows.length > 0) found.add(key);
+    }
+    return found;
+  }
+
   /** The job that was submitted with this idempotency key; `null` if there is none. */
-  ulidOfKey(idempotencyKey: string): string | null {
-    const query = "SELECT ulid FROM jobs WHERE idempotency_key = ?";
-    return this.sql.all<{ ulid: string }>(query, idempotencyKey)[0]?.ulid ?? null;
+  keyed(idempotencyKey: string): Keyed | null {
+    const query = "SELECT ulid, fingerprint FROM jobs WHERE idempotency_key = ?";
+    const [row] = this.sql.all<{ ulid: string; fingerprint: string | null }>(query, idempotencyKey);
+    return row ? { ulid: row.ulid, fingerprint: row.fingerprint ?? "" } : null;
   }
 
   /** The newest job with this cache key that a worker completed at `since` or later (decision 0018). */
-  findCachedAnswer(cacheKey: string, since: Instant): CompletedJob | null {
-    const rows = this.sql.all<JobRow>(
-      `SELECT * FROM jobs WHERE cache_key = ? AND status = 'completed' AND cached = 0
+  findCachedAnswer(cacheKey: string, since: Instant): Sized | null {
+    const [found] = this.sql.all<Sized>(
+      `SELECT ulid, ${BYTES} AS bytes FROM jobs WHERE cache_key = ? AND status = 'completed' AND cached = 0
        AND completed_at >= ? ORDER BY ulid DESC LIMIT 1`,
       cacheKey,
       since,
     );
-    const job = rows[0] ? this.job(rows[0]) : null;
-    return job?.status === "completed" ? job : null;
+    return found ?? null;
+  }
+
+  /** The status in a job's row; `null` if there is no such job. */
+  statusOf(ulid: string): JobStatus | null {
+    const query = "SELECT status FROM jobs WHERE ulid = ?";
+    return this.sql.all<{ status: JobStatus }>(query, ulid)[0]?.status ?? null;
+  }
+
+  /** What a stored job takes, and where it stands, without reading it; `null` if there is no such job. */
+  outlineOf(ulid: string): Outline | null {
+    const [found] = this.sql.all<Outline>(
+      `SELECT status, log_offset AS offset, ${BYTES} AS bytes FROM jobs WHERE ulid = ?`,
+      ulid,
+    );
+    return found ?? null;
   }
 
   /** Jobs whose `queue_timeout_s` has run out, the longest overdue first; `bytes` is about the size of the input. */
@@ -259,7 +297,8 @@ const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progres
 
 /** An estimate of the storage that a finished job takes: its row, counted as in `rowBytesOf`, and its log. */
 const BYTES = `(${ROW_BYTES} + ${bytesOf("input")} + ${bytesOf("files")} + ${bytesOf("IFNULL(result, '')")}
-  + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT MAX(bytes) FROM channel_log WHERE channel = jobs.ulid), 0)))`;
+  + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT bytes FROM channel_log WHERE channel = jobs.ulid
+    ORDER BY first_offset DESC LIMIT 1), 0)))`;
 
 /** The cast is needed because LENGTH counts the characters of a text, but the bytes of a blob. */
 function bytesOf(column: string): string {

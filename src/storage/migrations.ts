@@ -117,6 +117,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX webhook_deliveries_due ON webhook_deliveries (receiver, due_at)
       WHERE due_at IS NOT NULL`,
   ],
+  [
+    // By its first file, to find out whether files in the bucket have a job. Jobs without files have no entry.
+    `CREATE INDEX jobs_files ON jobs (json_extract(files, '$[0].key')) WHERE files <> '[]'`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

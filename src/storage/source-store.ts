@@ -146,6 +146,16 @@ export class SourceStore {
     return rows.map(({ source }) => source);
   }
 
+  /** The next ids of jobs without a space, in order. */
+  jobIds(after: string, limit: number): string[] {
+    const rows = this.sql.all<{ source: string }>(
+      "SELECT source FROM sources WHERE source > ? AND source < 'job;' ORDER BY source LIMIT ?",
+      `job:${after}`,
+      limit,
+    );
+    return rows.map(({ source }) => source.slice("job:".length));
+  }
+
   /** How the jobs ended that were erased. */
   past(): EndCounts {
     const query = "SELECT completed, failed, canceled FROM past";

@@ -1,3 +1,4 @@
+import { LIMITS } from "../protocol/limits.ts";
 import type { WebhookEvent } from "../protocol/resources.ts";
 import type { Instant } from "../queue/job.ts";
 import type { Sql } from "./sql.ts";
@@ -91,9 +92,10 @@ export class WebhookStore {
     );
   }
 
+  /** The latest messages about a job, the oldest first: one that streams for days causes hundreds of thousands. */
   ofJob(ulid: string): WebhookDelivery[] {
-    const query = `SELECT ${COLUMNS} FROM webhook_deliveries WHERE ulid = ? ORDER BY id`;
-    return this.sql.all<WebhookDelivery>(query, ulid);
+    const query = `SELECT ${COLUMNS} FROM webhook_deliveries WHERE ulid = ? ORDER BY id DESC LIMIT ?`;
+    return this.sql.all<WebhookDelivery>(query, ulid, LIMITS.listedDeliveries).reverse();
   }
 
   /** Stores the result of an attempt; the message is sent again at `dueAt`, or never if that is `null`. */

@@ -136,8 +136,8 @@ export class PageSession {
     const answer = await submitJob(this.space, submit, {
       signal: stop.signal,
       onSending: (sending) => {
-        const trouble = sending.state === "waiting" ? reasonOf(sending.error) : null;
-        if (trouble !== null) this.dispatch({ kind: "submit.delayed", ref, trouble });
+        if (sending.state === "sending") this.dispatch({ kind: "submit.repeated", ref });
+        else this.dispatch({ kind: "submit.delayed", ref, trouble: reasonOf(sending.error) });
       },
     });
     if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });

@@ -71,6 +71,8 @@ export type PageEvent =
   | { kind: "frame"; frame: ServerFrame }
   | { kind: "submit.sent"; ref: string; label: string }
   | { kind: "submit.delayed"; ref: string; trouble: string }
+  /** It is being sent again. */
+  | { kind: "submit.repeated"; ref: string }
   | { kind: "submit.stopped"; ref: string }
   | { kind: "submit.answered"; ref: string; job: JobResource }
   | { kind: "submit.refused"; ref?: string; code: string; message: string }
@@ -122,6 +124,8 @@ export function reduce(state: PageState, event: PageEvent): PageState {
       return startSending(state, event.ref, event.label);
     case "submit.delayed":
       return delay(state, event.ref, event.trouble);
+    case "submit.repeated":
+      return repeat(state, event.ref);
     case "submit.stopped":
       return refuse(state, event.ref, "stopped", STOPPED);
     case "submit.answered":
@@ -199,6 +203,13 @@ function delay(state: PageState, ref: string, trouble: string): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
   return { ...state, submission: { ...submission, trouble, wasDelayed: true } };
+}
+
+/** While the edge can't be reached the trouble is still there; otherwise what was wrong with the last try is over. */
+function repeat(state: PageState, ref: string): PageState {
+  const { submission, link } = state;
+  if (submission.kind !== "sending" || submission.ref !== ref || link.kind !== "open") return state;
+  return { ...state, submission: { ...submission, trouble: null } };
 }
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {

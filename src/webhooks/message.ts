@@ -3,6 +3,10 @@ import type { WebhookEvent } from "../protocol/resources.ts";
 import type { DeliveryOutcome } from "./retry.ts";
 
 const ANSWER_WITHIN_MS = 10_000;
+const UNREACHABLE =
+  "The address can't be reached: there is no such host, or it takes no connection.";
+const BROKEN_OFF = "The connection broke off before an answer came.";
+const LATE = `No answer came within ${ANSWER_WITHIN_MS / 1_000} s.`;
 
 /** Makes a random secret in the format of Standard Webhooks. */
 export function makeSecret(): string {
@@ -48,6 +52,14 @@ export async function sendMessage(
     await response.body?.cancel();
     return { status: response.status };
   } catch (error) {
-    return { error: error instanceof Error ? error.message.slice(0, 200) : "no answer" };
+    // Whoever knows the job's id can read it: the runtime's own words are for the log.
+    console.warn("a webhook message could not be delivered", error);
+    return { error: reasonOf(error) };
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return UNREACHABLE;
+  if (error.name === "TimeoutError") return LATE;
+  return /connection lost/i.test(error.message) ? BROKEN_OFF : UNREACHABLE;
 }

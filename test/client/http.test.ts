@@ -51,6 +51,34 @@ describe("a call without an answer", () => {
     expect(await failureOf(client.space("demo").get())).toMatchObject({ code: "timed_out" });
   });
 
+  test("is waited for while it arrives, however slowly, unless its time was given", async () => {
+    const text = JSON.stringify(jobResource());
+    const server = createServer(async (_request, response) => {
+      response.writeHead(200, { "content-type": "application/json" });
+      const size = Math.ceil(text.length / 12);
+      for (let at = 0; at < text.length; at += size) {
+        response.write(text.slice(at, at + size));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      response.end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const client = clientOf({ url }, { requestTimeout: 400 });
+    expect(await client.job(JOB_ID).get()).toMatchObject({ id: JOB_ID });
+    const short = await failureOf(client.job(JOB_ID).get({ timeout: 300 }));
+    expect(short).toMatchObject({ code: "timed_out" });
+  });
+
+  test("is asked for again if something in between limits requests", async () => {
+    const { edge, client } = await startClient();
+    const answers: FakeAnswer[] = [{ status: 429, html: "<h1>Slow down</h1>" }, ACCEPTED];
+    edge.answer = () => answers.shift() ?? "drop";
+    expect((await client.space("demo").submit({})).id).toBe(JOB_ID);
+    expect(edge.requests).toHaveLength(2);
+  });
+
   test("ends when the signal aborts, whatever `fetch` does", async () => {
     const client = new DialoutClient({ url: "http://edge", fetch: hanging });
     const stop = new AbortController();

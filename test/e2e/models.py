@@ -46,6 +46,9 @@ def perform(job):
         return RESULTS[model]
     if model == "echo":
         return job.input
+    if model == "slow echo":
+        time.sleep(1)
+        return job.input
     if model == "piece":
         job.output(float("nan"))
     if model == "progress":
@@ -54,6 +57,8 @@ def perform(job):
         return None
     if model == "raise":
         raise RuntimeError("x" * 10_000 + "😀" * 10_000)
+    if model == "open":
+        open("/home/me/keys/model.bin")
     if model == "raise silently":
         raise Unspeakable
     if model == "exit":

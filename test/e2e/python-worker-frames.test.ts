@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -237,6 +238,37 @@ describe("the Python worker of docs/protocol.md, frame by frame", () => {
       expect(await connection.next("fail")).toMatchObject({ message: why, retryable: true });
       connection.ack({ job_id: JOB_ID, attempt }, "fail");
     }
+  });
+
+  it("goes on with a file whose connection is cut, within the attempt, and checks the checksum (W14b, W14f)", async () => {
+    const content = Buffer.from("0123456789".repeat(20_000));
+    const starts: number[] = [];
+    const server = createServer((request, response) => {
+      const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+      starts.push(from);
+      response.writeHead(from === 0 ? 200 : 206, { "content-length": content.length - from });
+      const end = from + 60_000;
+      const cut = () => (end < content.length ? response.destroy() : response.end());
+      response.write(content.subarray(from, end), cut);
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`;
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    const worker = launch();
+    const connection = await connected();
+    const file = edge.serve("a.txt", content, { url, sha256 });
+    await connection.dispatch({ input: { model: "fetch" }, files: [file] });
+    expect(await connection.next("result")).toMatchObject({ output: [content.toString()] });
+    connection.ack(REF, "result");
+    expect(starts.length).toBeGreaterThanOrEqual(4);
+    expect(starts).toEqual(starts.toSorted((a, b) => a - b));
+    const wrong = edge.serve("b.txt", Buffer.from("b"), { sha256 });
+    await connection.dispatch({ attempt: 2, input: { model: "fetch" }, files: [wrong] });
+    expect(await connection.next("fail")).toMatchObject({
+      message: "The file 'b.txt' could not be fetched: its checksum is wrong.",
+    });
+    expect(worker.printed).toContain("200,000 bytes are here");
   });
 
   it("says what it needs", async () => {

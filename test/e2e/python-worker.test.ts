@@ -69,6 +69,7 @@ describe("the Python worker of docs/protocol.md", () => {
       ["more digits", /^The result can't be sent as JSON: Exceeds the limit/],
       ["piece", /^A piece of output can't be sent as JSON/],
       ["raise", /^RuntimeError: x{1000}/],
+      ["open", /^The model failed \(FileNotFoundError\): the worker's log says why\.$/],
       ["raise silently", /^Unspeakable: <exception str\(\) failed>$/],
       ["exit", /^SystemExit: the model gave up$/],
     ];

@@ -1,5 +1,7 @@
-import { runInDurableObject } from "cloudflare:test";
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { indexOf } from "../../src/backend-job/job-index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   alarmOf,
@@ -7,6 +9,7 @@ import {
   follow,
   followCaughtUp,
   freshId,
+  hasObject,
   hibernate,
   isOver,
   makeJob,
@@ -248,12 +251,12 @@ describe("what is kept of a job", () => {
     const id = freshId();
     const waiting = await followCaughtUp(id);
     setClockAhead(59 * MINUTE_MS);
-    await runAlarm(id);
+    await runDurableObjectAlarm(indexOf(env, id));
     expect(await receiveSoFar(waiting)).toEqual([]);
     setClockAhead(MINUTE_MS);
-    await runAlarm(id);
+    await runDurableObjectAlarm(indexOf(env, id));
     expect(await waiting.next("error")).toMatchObject({ code: "job_not_found" });
     expect((await waiting.closed).code).toBe(4404);
-    expect([await tablesOf(id), await alarmOf(id)]).toEqual([[], null]);
+    expect(await hasObject(id)).toBe(false);
   });
 });

@@ -1,4 +1,9 @@
-import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import {
+  evictDurableObject,
+  listDurableObjectIds,
+  runDurableObjectAlarm,
+  runInDurableObject,
+} from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
 import { expect, vi } from "vitest";
@@ -65,6 +70,12 @@ export async function receiveSoFar(socket: TestSocket): Promise<Frame[]> {
 
 export function objectOf(id: string) {
   return env.JOB.getByName(id);
+}
+
+/** Whether the job has an object, which a request to `objectOf` would make. */
+export async function hasObject(id: string): Promise<boolean> {
+  const ids = await listDurableObjectIds(env.JOB);
+  return ids.some((known) => known.equals(env.JOB.idFromName(id)));
 }
 
 /** Evicts the job's object from memory but keeps its sockets and their attachments, as hibernation does. */

@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { beforeEach, describe, expect, it } from "vitest";
+import { indexOf } from "../../src/backend-job/job-index.ts";
 import { eraseEverything, monitor, recordReports, stats, Watcher } from "./monitor-support.ts";
 import {
   call,
@@ -90,7 +91,7 @@ describe("the monitor", () => {
     );
     for (const socket of waiting.slice(1)) socket.close();
     await Promise.all(waiting.slice(1).map((socket) => socket.closed));
-    await evictDurableObject(env.JOB.getByName("nobodys-0"));
+    await evictDurableObject(indexOf(env, "nobodys-0"));
     const watcher = await Watcher.open();
     await expectStatus(201, await call("POST", "/api/jobs", { id: "nobodys-0" }, OPERATOR));
     await watcher.nextStatus(({ websockets }) => websockets.jobs_with_connections === 1);

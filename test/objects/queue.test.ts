@@ -121,6 +121,23 @@ describe("a worker", () => {
     expect(await getJob(job_id)).toMatchObject({ status: "completed", output: "ab", attempt: 1 });
   });
 
+  it("that comes back with an end that is stored is told so: only its ack was lost (W25b)", async () => {
+    const space = await makeSpace();
+    const { socket } = await connectWorker(space);
+    const { id: job_id } = await submit(space.name);
+    await socket.next("job");
+    socket.send({ type: "result", job_id, attempt: 1, output: "here" });
+    await socket.next("ack");
+    const back = await connectWorker(space, { resume: [{ job_id, attempt: 1 }] });
+    expect(back.registered).toMatchObject({ dropped: [{ job_id, attempt: 1, of: "result" }] });
+    const other = await connectWorker(space, {
+      worker_id: "worker-1",
+      resume: [{ job_id, attempt: 2 }],
+    });
+    expect(other.registered).toMatchObject({ dropped: [{ job_id, attempt: 2 }] });
+    expect(JSON.stringify(other.registered)).not.toContain('"of"');
+  });
+
   it("that comes back without listing its attempt gets the job again as the next attempt (W25)", async () => {
     const space = await makeSpace();
     const first = await connectWorker(space);

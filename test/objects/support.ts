@@ -84,6 +84,8 @@ export type Frame = { type: string; [key: string]: unknown };
 /** A WebSocket that keeps the frames it receives, in order, until a test reads them. */
 export class TestSocket {
   readonly closed: Promise<{ code: number; reason: string }>;
+  /** The sizes of the large messages that were announced. */
+  readonly announced: number[] = [];
   private readonly frames: Frame[] = [];
   private readonly socket: WebSocket;
   private wake: () => void = () => undefined;
@@ -95,7 +97,10 @@ export class TestSocket {
     });
     socket.addEventListener("message", ({ data }) => {
       if (data === "pong") return;
-      this.frames.push(parseExact(String(data)) as unknown as Frame);
+      const frame = parseExact(String(data)) as unknown as Frame;
+      // It is about the way, like a pong, and tests that are about anything else need not know it (C17).
+      if (frame.type === "sending") this.announced.push(Number(frame.bytes));
+      else this.frames.push(frame);
       this.wake();
     });
     socket.accept();

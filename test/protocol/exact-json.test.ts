@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../src/protocol/codec.ts";
-import { mayLoseDigits, parseExact, parseMessage, rounded } from "../../src/protocol/exact-json.ts";
+import {
+  hasManyParts,
+  mayLoseDigits,
+  parseExact,
+  parseMessage,
+  rounded,
+} from "../../src/protocol/exact-json.ts";
 
 const number = fc.oneof(
   fc.stringMatching(/^-?(0|[1-9]\d{0,25})(\.\d{1,20})?([eE][-+]?\d{1,3})?$/),
@@ -69,5 +75,18 @@ describe("the search for numbers that may lose digits", () => {
       list: [0, -1, 0.1, 1_000_000, 123_456_789_012_345],
     });
     expect(mayLoseDigits(message)).toBe(false);
+  });
+});
+
+describe("the number of a text's parts", () => {
+  it.each([
+    ["[1.0,1e20,-0]", 4],
+    ['{"a":[],"b":{"c":1}}', 6],
+    ['"[[{:1.0"', 0],
+    ['["\\"[[","]]"]', 1],
+    ["[1,2,3,0.5,123]", 1],
+  ])("of %s is %i: lists, objects, fields, and numbers that keep their digits", (text, parts) => {
+    expect(hasManyParts(text, parts)).toBe(false);
+    expect(hasManyParts(text, parts - 1)).toBe(true);
   });
 });

@@ -228,7 +228,7 @@ export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
     for (const act of acts) space.perform(act);
     const [line, workers] = [space.line(), space.serving()];
     const free = freeSlots(workers);
-    const jobs = space.work.dispatch(workers, space.now);
+    const { dispatched: jobs } = space.work.dispatch(workers, space.now);
     checks.dispatched?.(space, jobs, line, free);
     const changes = space.save(mayDefer);
     checks.stored?.(space, changes);

@@ -8,6 +8,7 @@ import { START } from "./steps.ts";
 const CANCEL: Command = { type: "cancel", reason: "No longer wanted." };
 const RESULT: Command = { type: "result", fence: FENCE, output: "done", metrics: null };
 const FAIL = { type: "fail", fence: FENCE, code: "worker_error", message: "no room" } as const;
+const HOLD_UP: Command = { type: "hold_up", heldUp: { until: START, bytes: 9, from: "edge" } };
 
 /** Every command, in each of the ways that make a difference. */
 const COMMANDS: Record<Command["type"], Command[]> = {
@@ -25,6 +26,7 @@ const COMMANDS: Record<Command["type"], Command[]> = {
   resume: [{ type: "resume", fence: FENCE }],
   detach: [{ type: "detach" }],
   lose: [{ type: "lose", reason: "The worker left." }],
+  hold_up: [HOLD_UP],
   cancel: [CANCEL],
   position: [{ type: "position", position: 3 }],
   tick: [TICK],
@@ -32,11 +34,12 @@ const COMMANDS: Record<Command["type"], Command[]> = {
 
 const canceling = applied(runningJob(), CANCEL).job;
 const detached = applied(runningJob(), { type: "detach" }).job;
+const receiving = applied(runningJob(), HOLD_UP).job;
 
 /** The columns of the table, each with jobs that stand for all there are. */
 const STATES: Record<string, Job[]> = {
   queued: [queuedJob({ queueTimeoutS: 60 })],
-  processing: [runningJob(), runningJob({ maxAttempts: 1 }), canceling, detached],
+  processing: [runningJob(), runningJob({ maxAttempts: 1 }), canceling, detached, receiving],
   completed: [applied(runningJob(), RESULT).job],
   failed: [applied(runningJob(), { ...FAIL, retryable: false }).job],
   canceled: [

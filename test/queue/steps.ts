@@ -146,6 +146,17 @@ const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("lose" as const), reason: text }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("hold_up" as const),
+      heldUp: fc.record({
+        until: fc.integer({ min: START, max: START + 300_000 }),
+        bytes: fc.nat(1_048_576),
+        from: fc.constantFrom("worker" as const, "edge" as const),
+      }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("cancel" as const), reason: text }) },
   {
     weight: 2,
@@ -216,6 +227,7 @@ function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
     case "dispatch":
     case "detach":
     case "lose":
+    case "hold_up":
     case "cancel":
     case "position":
     case "tick":

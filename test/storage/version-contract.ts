@@ -104,7 +104,7 @@ export function versionContract(withSql: WithSql): void {
         expect(store.endedBy(START + 4_000, 9).map(({ ulid }) => ulid)).toEqual(at(8, 9, 10));
         expect(store.ranks.countBefore({ requires: "", priority: 0 }, ulidAt(4))).toBe(2);
         expect([store.earliestDelayed(START), store.recentRunsS(9)]).toEqual([null, []]);
-        expect(store.ulidOfKey("k")).toBeNull();
+        expect(store.keyed("k")).toBeNull();
         expect(new WebhookStore(sql).ofJob(ulidAt(8))).toEqual([]);
       }));
 
@@ -119,7 +119,7 @@ export function versionContract(withSql: WithSql): void {
         };
         const fence = { ...FENCE, generation: 2 };
         for (const ulid of resumed) apply(ulid, { type: "resume", fence });
-        const dispatched = jobs.dispatch([theWorker()], now);
+        const { dispatched } = jobs.dispatch([theWorker()], now);
         expect(dispatched.map(({ ulid, attempts }) => [ulid, attempts])).toEqual([
           [ulidAt(2), 1],
           [ulidAt(1), 1],

@@ -68,6 +68,11 @@ export class RawSocket {
     this.send(OPCODE.close, Buffer.concat([codeBytes, Buffer.from(reason)]));
   }
 
+  /** Reads nothing any more, so that what comes waits on the other side. */
+  stopReading(): void {
+    this.socket.pause();
+  }
+
   /** Ends the connection without a close frame. */
   drop(): void {
     this.socket.destroy();

@@ -289,6 +289,16 @@ describe("submitting", () => {
     expect(run(back, { kind: "submit.answered", ref: "r1", job }).accepted).toBe(1);
   });
 
+  test("what was wrong with the last try is not said while the next one is under way over a network that works", () => {
+    const delayed: PageEvent = { kind: "submit.delayed", ref: "r1", trouble: "Slow." };
+    const repeated: PageEvent = { kind: "submit.repeated", ref: "r1" };
+    const connected = run(sending, { kind: "link.opened" }, delayed);
+    expect(submitTrouble(connected)).toBe("Slow. Trying again…");
+    expect(submitTrouble(run(connected, repeated))).toBeNull();
+    const offline = run(sending, { kind: "link.lost", reason: null }, delayed, repeated);
+    expect(submitTrouble(offline)).toBe("Slow. Trying again…");
+  });
+
   test("a submit that was stopped leaves the form as it is", () => {
     const stopped = run(sending, { kind: "submit.stopped", ref: "r1" });
     expect(stopped).toMatchObject({

@@ -156,14 +156,26 @@ describe("what a program writes", () => {
 });
 
 describe("how a program ends", () => {
-  test("an exit code other than 0 fails the job, with the end of what was written to stderr", async () => {
-    const { connection } = await serveScript(
-      `console.error("x".repeat(9000)); console.error("CUDA out of memory"); process.exit(3);`,
-    );
+  const FAILING = `console.error("x".repeat(9000)); console.error("KEY=1 /home/me"); process.exit(3);`;
+
+  test("an exit code other than 0 fails the job; what was written to stderr is for the log", async () => {
+    const logged: string[] = [];
+    const log = { ...SILENT, error: (line: string) => void logged.push(line) };
+    const { connection } = await serveScript(FAILING, { log });
     await connection.dispatch();
     const fail = await connection.next("fail");
     expect(fail).toMatchObject({ code: "worker_error", retryable: false });
-    expect(fail.message).toMatch(/^The program exited with code 3: x+\nCUDA out of memory$/);
+    expect(fail.message).toBe("The program exited with code 3.");
+    expect(logged.join()).toMatch(
+      /exited with code 3; its standard error ends:\nx+\nKEY=1 \/home\/me$/,
+    );
+  });
+
+  test("the end of stderr is sent to the submitter if the operator wants it", async () => {
+    const { connection } = await serveScript(FAILING, { showStderr: true });
+    await connection.dispatch();
+    const fail = await connection.next("fail");
+    expect(fail.message).toMatch(/^The program exited with code 3: x+\nKEY=1 \/home\/me$/);
     expect(fail.message.length).toBeLessThan(2_100);
   });
 
@@ -179,12 +191,15 @@ describe("how a program ends", () => {
     expect((await connection.next("fail")).message).toContain("ended by SIGKILL");
   });
 
-  test("a program that doesn't exist is named in the error", async () => {
-    const { connection } = await serveProgram("no-such-program-anywhere", []);
+  test("a program that doesn't exist is named in the log, and not to the submitter", async () => {
+    const logged: string[] = [];
+    const log = { ...SILENT, error: (line: string) => void logged.push(line) };
+    const { connection } = await serveProgram("no-such-program-anywhere", [], { log });
     await connection.dispatch();
     expect((await connection.next("fail")).message).toBe(
-      'The program "no-such-program-anywhere" was not found.',
+      "The worker's program could not be started.",
     );
+    expect(logged.join()).toContain('the program "no-such-program-anywhere" was not found');
   });
 
   test("cancel ends the program and what it started, even if it ignores SIGTERM", async () => {
@@ -204,14 +219,22 @@ describe("how a program ends", () => {
     }
   });
 
-  test("the program doesn't get the worker's token", async () => {
-    process.env.DIALOUT_TOKEN = "secret";
+  test("the program doesn't get the worker's token, in whichever variable it is", async () => {
+    const variables = {
+      DIALOUT_TOKEN: "secret-1",
+      npm_script: "worker --token secret-2",
+      KEPT: "yes",
+    };
+    Object.assign(process.env, variables);
     onTestFinished(() => {
-      delete process.env.DIALOUT_TOKEN;
+      for (const name of Object.keys(variables)) delete process.env[name];
     });
-    const { connection } = await serveScript("console.log(process.env.DIALOUT_TOKEN)");
+    const script = "const { env } = process; console.log(env.KEPT, JSON.stringify(env))";
+    const { connection } = await serveScript(script, { secret: "secret-2" });
     await connection.dispatch();
-    expect(await connection.next("output")).toMatchObject({ delta: "undefined\n" });
+    const { delta } = await connection.next("output");
+    expect(delta).toMatch(/^yes /);
+    expect(delta).not.toContain("secret-");
   });
 });
 

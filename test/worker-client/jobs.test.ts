@@ -1,3 +1,5 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { JobAborted, JobFailure } from "../../worker-client/index.ts";
 import { JOB_ID, jobFrame, SPACE } from "../support/fake-edge.ts";
@@ -113,6 +115,28 @@ describe("a job", () => {
       });
       connection.ack(REF, "fail");
       await expect.poll(() => worker.statistics().jobs.failed).toBe(1);
+    },
+  );
+
+  test.each([
+    ["of the file system", () => readFileSync("/home/me/keys/model.bin")],
+    ["of another program", () => execFileSync("/opt/models/run", ["--key=1"])],
+    ["of the language", () => JSON.parse("<secret>")],
+    ["of the network", () => fetch("http://127.0.0.1:1/internal")],
+  ])(
+    "whose handler throws an error %s tells the submitter nothing of this machine, and logs it",
+    async (_, work) => {
+      const edge = await startEdge();
+      const { logged } = startWorker(edge, { handler: async () => void (await work()) });
+      const connection = await edge.connection();
+      await connection.welcome();
+      await connection.dispatch();
+      expect(await connection.next("fail")).toMatchObject({
+        code: "worker_error",
+        message: "The worker's program failed: the worker's log says why.",
+        retryable: false,
+      });
+      expect(logged.join()).toMatch(/Error.*\n\s+at /s);
     },
   );
 

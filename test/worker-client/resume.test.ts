@@ -1,6 +1,7 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { OutputLog } from "../../worker-client/output-log.ts";
 import { JOB_ID, jobFrame, SPACE } from "../support/fake-edge.ts";
+import { Network } from "../support/network.ts";
 import { aborted, gate, startEdge, startWorker } from "./start.ts";
 
 const REF = { job_id: JOB_ID, attempt: 1 };
@@ -165,6 +166,40 @@ describe("after a reconnect", () => {
     await second.welcome();
     expect(await second.next("result")).toMatchObject({ ...OTHER, output: "told" });
     await expect.poll(() => reasons).toMatchObject([{ why: "dropped" }]);
+  });
+
+  test("a result that is stored, so that only its ack was lost, counts as completed (W25b)", async () => {
+    const edge = await startEdge();
+    const { worker } = startWorker(edge, { handler: async () => "stored" });
+    const first = await edge.connection();
+    await first.welcome();
+    await first.dispatch();
+    await first.next("result");
+    first.drop();
+    await (await edge.connection()).welcome({}, { dropped: [{ ...REF, of: "result" }] });
+    await expect.poll(() => worker.statistics().jobs.held).toBe(0);
+    expect(worker.statistics().jobs).toMatchObject({ completed: 1, stale: 0 });
+  });
+
+  test("a drain waits for the ack of what is finished, over a new connection if the old one is dead (W28)", async () => {
+    const edge = await startEdge();
+    const network = await Network.start(edge.url);
+    onTestFinished(() => network.close());
+    const { worker, ended } = startWorker(network, { handler: async () => "finished" });
+    const first = await edge.connection();
+    await first.welcome({ heartbeat_s: 0.2, lease_s: 4 });
+    await first.dispatch();
+    await first.next("result");
+    network.freeze();
+    void worker.drain("shutting down", 3_000);
+    const second = await edge.connection();
+    await second.welcome({}, { resumed: [{ ...REF, outputs: 0 }] });
+    await second.next("drain");
+    const result = await second.until("result");
+    expect(result.at(-1)).toMatchObject({ output: "finished" });
+    second.ack(REF, "result");
+    expect(await ended).toBe(null);
+    expect(worker.statistics().jobs).toMatchObject({ completed: 1 });
   });
 
   test("a result that the edge answers with stale is not sent again (W20a, W22)", async () => {

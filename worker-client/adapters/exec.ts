@@ -17,6 +17,10 @@ export interface ExecOptions {
   program: string;
   args: string[];
   log: Log;
+  /** Sends the end of what the program writes to standard error to the submitter, if the program fails. */
+  showStderr?: boolean;
+  /** What the program must not find in its environment: the worker's token. */
+  secret?: string;
   /** Exit codes after which the job is tried again. */
   retryableExitCodes?: readonly number[];
   /** Milliseconds between SIGTERM and SIGKILL. */
@@ -104,7 +108,7 @@ async function runProgram(
   const { program, args, log, killAfterMs = 5_000 } = options;
   // A process group of its own, so that the processes it starts are stopped with it.
   const child = spawn(program, args, {
-    env: programEnv(),
+    env: programEnv(options.secret),
     stdio: "pipe",
     detached: process.platform !== "win32",
   });
@@ -123,7 +127,7 @@ async function runProgram(
     const exit = await exitOf(child);
     job.signal.throwIfAborted();
     if (written.failure !== null) throw written.failure;
-    checkExit(exit, options, written.stderr);
+    checkExit(exit, job, options, written.stderr.trim());
     if (written.result?.metrics) job.metrics(written.result.metrics);
     return written.result?.output;
   } finally {
@@ -133,10 +137,16 @@ async function runProgram(
   }
 }
 
-/** The environment without the worker's token: the program handles untrusted input and doesn't need it. */
-function programEnv(): NodeJS.ProcessEnv {
-  const { DIALOUT_TOKEN: _, ...env } = process.env;
-  return env;
+/**
+ * The environment without the worker's token, under whatever name: the program handles untrusted input and doesn't
+ * need it. npm, for example, passes the command line on, where the token may stand.
+ */
+function programEnv(secret = ""): NodeJS.ProcessEnv {
+  const { DIALOUT_TOKEN = "", ...env } = process.env;
+  const secrets = [DIALOUT_TOKEN, secret].filter((text) => text !== "");
+  const isClean = ([, value = ""]: [string, string | undefined]) =>
+    !secrets.some((text) => value.includes(text));
+  return Object.fromEntries(Object.entries(env).filter(isClean));
 }
 
 interface ProgramOutput {
@@ -216,24 +226,27 @@ function exitOf(child: ChildProcessWithoutNullStreams): Promise<ProgramExit> {
   });
 }
 
-function checkExit(exit: ProgramExit, options: ExecOptions, stderr: string): void {
-  const { program, retryableExitCodes = [] } = options;
-  const tail = stderr.trim() === "" ? "" : `: ${stderr.trim()}`;
-  switch (exit.type) {
-    case "not_started": {
-      const { code, message } = exit.error;
-      const other = whyNotRunnable(program, process.env.PATH ?? "") ?? message;
-      const why = code === "ENOENT" ? "was not found" : `could not be started: ${other}`;
-      throw new JobFailure("worker_error", `The program "${program}" ${why}.`);
-    }
-    case "killed":
-      throw new JobFailure("worker_error", `The program was ended by ${exit.signal}${tail}`);
-    case "exited": {
-      if (exit.code === 0) return;
-      const message = `The program exited with code ${exit.code}${tail}`;
-      throw new JobFailure("worker_error", message, retryableExitCodes.includes(exit.code));
-    }
+/**
+ * Throws if the program did not end well. The submitter is a stranger, and a traceback names paths, settings and
+ * keys of this machine: so standard error and the program's name go to the log, unless the operator wants it shown.
+ */
+function checkExit(exit: ProgramExit, job: Job, options: ExecOptions, stderr: string): void {
+  const { program, retryableExitCodes = [], showStderr = false, log } = options;
+  if (exit.type === "not_started") {
+    const { code, message } = exit.error;
+    const other = whyNotRunnable(program, process.env.PATH ?? "") ?? message;
+    const why = code === "ENOENT" ? "was not found" : `could not be started: ${other}`;
+    log.error(`job ${job.id}: the program "${program}" ${why}`);
+    throw new JobFailure("worker_error", "The worker's program could not be started.");
   }
+  if (exit.type === "exited" && exit.code === 0) return;
+  const how =
+    exit.type === "killed" ? `was ended by ${exit.signal}` : `exited with code ${exit.code}`;
+  const end = stderr === "" ? "" : `; its standard error ends:\n${stderr}`;
+  log.error(`job ${job.id}: the program ${how}${end}`);
+  const shown = showStderr && stderr !== "" ? `: ${stderr}` : ".";
+  const isRetryable = exit.type === "exited" && retryableExitCodes.includes(exit.code);
+  throw new JobFailure("worker_error", `The program ${how}${shown}`, isRetryable);
 }
 
 function killGroup(child: ChildProcessWithoutNullStreams, signal: NodeJS.Signals): void {

@@ -1,11 +1,11 @@
-import type { JobStatus } from "../../protocol/resources.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import type { JobPlace, JobStatus } from "../../protocol/resources.ts";
 import type { Job } from "../../queue/job.ts";
-import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog } from "../render.ts";
+import type { SubmitReply } from "../calls.ts";
+import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog, urlsOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { jobContextOf } from "../space-status.ts";
-
-/** A page of jobs ends early if it would exceed this. An RPC call carries at most 32 MiB. */
-const PAGE_BYTES = 8_388_608;
+import type { SubmitOutcome } from "./submissions.ts";
 
 /** Reads jobs for the HTTP API, as JSON texts. */
 export class JobReads {
@@ -33,6 +33,41 @@ export class JobReads {
     return { events, lacksOutput: events.length < logged && log.lacksOutput(ulid, attempts) };
   }
 
+  /**
+   * The answers to submits that were made together. Jobs that this batch has made are given whole, because they are
+   * no larger than what was sent. Those that were there before, or took their result from the cache, are given whole
+   * as long as they fit into an answer, and then their places alone: a body of 13 KB may name a job of 1 MB a
+   * thousand times.
+   */
+  replies(outcomes: readonly SubmitOutcome[]): SubmitReply[] {
+    let room: number = LIMITS.batchAnswerBytes;
+    return outcomes.map((outcome): SubmitReply => {
+      if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
+      const { ulid, from } = outcome;
+      const isRepeat = from === "key";
+      const isWhole = from === "submit" || outcomes.length === 1;
+      // Once there is no room, sizes need not be read.
+      if (!isWhole && room >= 0) room -= this.core.store.outlineOf(ulid)?.bytes ?? 0;
+      const body = isWhole || room >= 0 ? this.job(ulid) : this.place(ulid);
+      return { ok: true, body: body ?? "null", ulid, isRepeat };
+    });
+  }
+
+  /** Where a job is to be found, for an answer that has no room for the job itself. */
+  private place(ulid: string): string | null {
+    const status = this.core.store.statusOf(ulid);
+    if (status === null) return null;
+    const { name } = this.core.record;
+    const place: JobPlace = {
+      id: jobIdOf(name, ulid),
+      space: name,
+      status,
+      partial: true,
+      urls: urlsOf(jobIdOf(name, ulid)),
+    };
+    return JSON.stringify(place);
+  }
+
   /** One page of jobs, newest first. `before` is the last ULID of the previous page. */
   page(filter: { status?: JobStatus; before?: string; limit: number }): string {
     const { store, record } = this.core;
@@ -42,7 +77,7 @@ export class JobReads {
     for (const ulid of ulids.slice(0, filter.limit)) {
       const body = this.job(ulid) ?? "";
       bytes += body.length;
-      if (bodies.length > 0 && bytes > PAGE_BYTES) break;
+      if (bodies.length > 0 && bytes > LIMITS.pageBytes) break;
       bodies.push(body);
     }
     const last = bodies.length < ulids.length ? ulids[bodies.length - 1] : undefined;

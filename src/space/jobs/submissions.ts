@@ -1,14 +1,16 @@
 import { fingerprintOf } from "../../objects/fingerprint.ts";
 import type { JsonObject } from "../../protocol/codec.ts";
 import type { ProblemCode } from "../../protocol/codes.ts";
+import { LIMITS } from "../../protocol/limits.ts";
 import type { JobOptions } from "../../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../../queue/admission.ts";
-import { currentOutput, type Job, type StoredFile } from "../../queue/job.ts";
+import type { Job, StoredFile } from "../../queue/job.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
 import { refusalOf } from "../../webhooks/target.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
+import { CachedAnswers } from "./cached-answers.ts";
 
 /** A submit as it arrives at its space. */
 export interface IncomingJob {
@@ -22,17 +24,25 @@ export interface IncomingJob {
 }
 
 /**
- * The job of a submit, or why there is none. `isRepeat`: it was submitted before under the same idempotency key.
+ * The job of a submit, or why there is none. `from`: it was made by this submit; or by an earlier one with the same
+ * idempotency key; or it was made now, and ended at once with the result of an earlier one.
  */
 export type SubmitOutcome =
-  | { ok: true; job: Job; isRepeat: boolean }
+  | { ok: true; ulid: string; from: "submit" | "key" | "cache" }
   | { ok: false; code: ProblemCode; message: string };
+
+const TOO_MUCH_CACHED = {
+  ok: false,
+  code: "payload_too_large",
+  message: `The jobs that are answered from the cache at once may have ${LIMITS.cachedBytes} bytes together: submit this one again, later or in a smaller batch.`,
+} as const;
 
 /** Accepts and cancels jobs. */
 export class Submissions {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
   private readonly localRights: boolean;
+  private readonly cached: CachedAnswers;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
   private full = { at: 0, size: 0 };
 
@@ -40,6 +50,12 @@ export class Submissions {
     this.core = core;
     this.dispatcher = dispatcher;
     this.localRights = localRights;
+    this.cached = new CachedAnswers(core);
+  }
+
+  /** Call this after each batch. */
+  onStored(): void {
+    this.cached.forget();
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
@@ -57,7 +73,8 @@ export class Submissions {
     if (earlier) return earlier;
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
-    const answer = cacheKey === null ? null : this.findCachedAnswer(cacheKey, now);
+    const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
+    if (answer === "too_much") return TOO_MUCH_CACHED;
     const present = { workers: presentWorkers(this.core), queued: this.countWaiting(now) };
     const admission = answer ? null : admitNow(settings, present, requires);
     if (admission && !admission.ok) return admission;
@@ -78,7 +95,7 @@ export class Submissions {
       now,
     );
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
-    return { ok: true, job, isRepeat: false };
+    return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
   }
 
   /**
@@ -97,6 +114,8 @@ export class Submissions {
 
   /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */
   cancel(ulid: string, reason: string, now: number): boolean {
+    // Nothing changes, and the job may be large.
+    if (this.core.jobs.hasEnded(ulid)) return true;
     const reaction = this.core.jobs.apply(ulid, { type: "cancel", reason }, now);
     if (reaction.kind === "applied") this.dispatcher.perform(reaction.job, reaction.effects);
     return reaction.kind !== "unknown";
@@ -107,23 +126,12 @@ export class Submissions {
     key,
     fingerprint,
   }: NonNullable<Job["idempotency"]>): SubmitOutcome | null {
-    const job = this.core.jobs.byIdempotencyKey(key);
-    if (job === null) return null;
+    const keyed = this.core.jobs.byIdempotencyKey(key);
+    if (keyed === null) return null;
     this.core.jobs.storeAll();
-    if (job.idempotency?.fingerprint === fingerprint) return { ok: true, job, isRepeat: true };
+    if (keyed.fingerprint === fingerprint) return { ok: true, ulid: keyed.ulid, from: "key" };
     const message = `The idempotency key ${key} was used for another submit: take a new key for each.`;
     return { ok: false, code: "idempotency_key_reused", message };
-  }
-
-  /** The output and result of an equal earlier job, if the space's cache may use it (decision 0018). */
-  private findCachedAnswer(cacheKey: string, now: number) {
-    const since = now - this.core.record.settings.cache_ttl_s * 1_000;
-    const job = this.core.store.findCachedAnswer(cacheKey, since);
-    // If a part of the output was dropped, the rest would pass for all of it.
-    if (job === null || this.core.store.log.lacksOutput(job.ulid, job.attempts)) return null;
-    const output = currentOutput(job, this.core.store.log.after(job.ulid, 0));
-    const deltas = output.map(({ delta }) => delta);
-    return { deltas, result: job.result, metrics: job.metrics };
   }
 }
 

@@ -1,5 +1,14 @@
+import { LIMITS } from "../../protocol/limits.ts";
+import type { JobStatus } from "../../protocol/resources.ts";
+import { roughLength } from "../../protocol/rough-length.ts";
 import { type Candidate, chooseWorker, freeSlots } from "../../queue/dispatch.ts";
-import type { Instant, Job, LogEvent, ProcessingJob } from "../../queue/job.ts";
+import {
+  type Instant,
+  isEnd,
+  type Job,
+  type LogEvent,
+  type ProcessingJob,
+} from "../../queue/job.ts";
 import { meanAfter } from "../../queue/status.ts";
 import {
   type Command,
@@ -8,7 +17,8 @@ import {
   submitted,
   transition,
 } from "../../queue/transition.ts";
-import type { JobStore } from "../../storage/job-store.ts";
+import { inputBytesOf } from "../../storage/job-row.ts";
+import type { JobStore, Keyed } from "../../storage/job-store.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
 
@@ -46,6 +56,8 @@ const RUNS_MEASURED = 20;
  */
 export class UnitOfWork {
   private readonly running = new Map<string, ProcessingJob>();
+  /** The bytes of the running jobs' inputs. */
+  private runningBytes = 0;
   /** The waiting jobs, in the order in which workers get them. */
   readonly queue: SpaceQueue;
   private changes = new Map<string, Change>();
@@ -56,6 +68,8 @@ export class UnitOfWork {
   private stored = new Map<string, Change>();
   /** Those of `changes` that `save` leaves out. */
   private deferred = new Map<string, Change>();
+  /** The job that was last read from its row; no row changes before the end of the batch. */
+  private lastRead: Job | null = null;
   private mustStore = false;
   private meanRun: number | null = null;
   private readonly ids: JobIds;
@@ -64,7 +78,7 @@ export class UnitOfWork {
 
   constructor(store: JobStore) {
     this.store = store;
-    for (const job of store.processing()) this.running.set(job.ulid, job);
+    for (const job of store.processing()) this.keepRunning(job);
     this.queue = new SpaceQueue(store);
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
     this.ids = new JobIds(store.newestUlid());
@@ -76,8 +90,38 @@ export class UnitOfWork {
   }
 
   get(ulid: string): Job | null {
-    const known = this.changes.get(ulid)?.job ?? this.running.get(ulid);
-    return known ?? this.stored.get(ulid)?.job ?? this.store.get(ulid);
+    const known = this.known(ulid);
+    if (known !== null) return known;
+    // The frames of a message may name the same large job again and again.
+    if (this.lastRead?.ulid !== ulid) this.lastRead = this.store.get(ulid);
+    return this.lastRead;
+  }
+
+  /** Whether there is such a job, which is not read for that. */
+  has(ulid: string): boolean {
+    return this.statusOf(ulid) !== null;
+  }
+
+  /** Whether there is such a job and it has ended; it is not read for that. */
+  hasEnded(ulid: string): boolean {
+    const status = this.statusOf(ulid);
+    return status !== null && isEnd(status);
+  }
+
+  private statusOf(ulid: string): JobStatus | null {
+    return this.known(ulid)?.status ?? this.store.statusOf(ulid);
+  }
+
+  /** A job's position in the queue, 1 being next; `null` if it does not wait. Only a job that waits is read. */
+  positionOf(ulid: string): number | null {
+    const job = this.statusOf(ulid) === "queued" ? this.get(ulid) : null;
+    return job === null ? null : this.queue.position(job);
+  }
+
+  /** The job if it is in memory. */
+  private known(ulid: string): Job | null {
+    const changed = this.changes.get(ulid)?.job ?? this.running.get(ulid);
+    return changed ?? this.stored.get(ulid)?.job ?? null;
   }
 
   /** ULIDs of the jobs that must be canceled when this submitter's socket closes. */
@@ -89,10 +133,17 @@ export class UnitOfWork {
     return [...leaving];
   }
 
-  byIdempotencyKey(key: string): Job | null {
-    for (const { job } of this.changes.values()) if (job.idempotency?.key === key) return job;
-    const ulid = this.store.ulidOfKey(key);
-    return ulid === null ? null : this.get(ulid);
+  /** The job that was submitted with this key. It is not read: a batch may name a large one a thousand times. */
+  byIdempotencyKey(key: string): Keyed | null {
+    for (const { job } of this.changes.values()) {
+      if (job.idempotency?.key !== key) continue;
+      return { ulid: job.ulid, fingerprint: job.idempotency.fingerprint };
+    }
+    return this.store.keyed(key);
+  }
+
+  isRunning(ulid: string): boolean {
+    return this.running.has(ulid);
   }
 
   runningJobs(): ProcessingJob[] {
@@ -115,15 +166,24 @@ export class UnitOfWork {
     return { kind: "applied", job: outcome.job, effects: outcome.effects };
   }
 
-  /** Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. */
-  dispatch(candidates: ServingWorker[], now: number): ProcessingJob[] {
+  /**
+   * Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. Stops
+   * when the inputs have as many bytes as fit into a turn, or into memory; `isCut` if the next turn may go on.
+   */
+  dispatch(
+    candidates: ServingWorker[],
+    now: number,
+  ): { dispatched: ProcessingJob[]; isCut: boolean } {
     const dispatched: ProcessingJob[] = [];
+    let bytes = 0;
     const next = this.queue.requested.flatMap((requires) =>
       this.queue.next(requires, freeSlots(candidates, requires), this.changes, now),
     );
     for (const { ulid, requires } of next.sort(byTurn)) {
       const worker = chooseWorker(candidates, requires);
       if (!worker) continue;
+      if (this.runningBytes >= LIMITS.runningInputBytes) break;
+      if (bytes >= LIMITS.dispatchBytes) return { dispatched, isCut: true };
       const { id, name, generation } = worker;
       const reaction = this.apply(
         ulid,
@@ -132,9 +192,11 @@ export class UnitOfWork {
       );
       if (reaction.kind !== "applied" || reaction.job.status !== "processing") continue;
       worker.busy += 1;
+      bytes += inputBytesOf(reaction.job.input);
+      if (worker.room !== undefined) worker.room -= roughLength(reaction.job.input);
       dispatched.push(reaction.job);
     }
-    return dispatched;
+    return { dispatched, isCut: false };
   }
 
   /** Applies every deadline that has passed. Returns the changed jobs with their effects. */
@@ -219,6 +281,7 @@ export class UnitOfWork {
     this.stored = this.changes;
     this.changes = new Map(this.deferred);
     this.mustStore = false;
+    this.lastRead = null;
     return [...this.stored.values()];
   }
 
@@ -227,14 +290,19 @@ export class UnitOfWork {
     this.stored = new Map();
   }
 
+  private keepRunning(job: ProcessingJob): void {
+    if (!this.running.has(job.ulid)) this.runningBytes += inputBytesOf(job.input);
+    this.running.set(job.ulid, job);
+  }
+
   private record(before: Job | null, job: Job, log: LogEvent[]): void {
     const change = this.changes.get(job.ulid);
     if (change) {
       change.job = job;
       change.log.push(...log);
     } else this.changes.set(job.ulid, { job, before, log: [...log] });
-    if (job.status === "processing") this.running.set(job.ulid, job);
-    else this.running.delete(job.ulid);
+    if (job.status === "processing") this.keepRunning(job);
+    else if (this.running.delete(job.ulid)) this.runningBytes -= inputBytesOf(job.input);
     if (before?.status === "queued") this.queue.remove(before);
     if (job.status === "queued") this.queue.add(job);
     if (job.status === "completed" && before?.status === "processing") {

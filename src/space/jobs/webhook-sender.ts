@@ -121,6 +121,12 @@ export class WebhookSender {
     this.watchTurns(now);
   }
 
+  /** Gives up what is being sent, because the space is deleted: its receivers are told nothing more. */
+  stop(): void {
+    if (this.turnTimer !== null) clearTimeout(this.turnTimer);
+    for (const { controller } of this.sending.values()) controller.abort("The space was deleted.");
+  }
+
   private readonly standingOf = (receiver: string): Standing =>
     this.standings.get(receiver) ?? "unknown";
 
@@ -200,6 +206,7 @@ export class WebhookSender {
     if (!this.deps.allowPrivate && (await leadsInside(url))) {
       return { error: "The address resolves to a private one." };
     }
+    if (signal.aborted) return { error: POSTPONED };
     const job = this.deps.jobBody(ulid);
     if (job === null) return { status: 410 };
     return sendMessage({ id, url, event, job }, this.secret(), new Date(), signal);

@@ -89,6 +89,18 @@ export class JobFollowers {
     this.sendAll(subscriber, openingFrames(this.logOf(job), since));
   }
 
+  /** About how many bytes `catchUp` would read and send. */
+  catchUpBytes(ulid: string, since: Position | null): number {
+    const { store } = this.core;
+    const outline = store.outlineOf(ulid);
+    if (outline === null) return 0;
+    const { log } = store;
+    const last = Math.max(outline.offset, log.lastOffset(ulid));
+    const goesOn = since !== null && since.epoch === epochOf(ulid) && since.offset <= last;
+    if (!goesOn) return outline.bytes;
+    return outline.bytes - log.bytesOf(ulid) + log.bytesAfter(ulid, since.offset);
+  }
+
   private sendAll(subscriber: SubscriberConnection, frames: readonly object[]): void {
     for (const frame of frames) this.core.connections.send(subscriber, frame);
   }

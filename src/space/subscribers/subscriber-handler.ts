@@ -1,5 +1,7 @@
 import { type Position, parsePosition } from "../../channel/position.ts";
+import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
+import type { Refusal } from "../../objects/reply.ts";
 import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
 import type { CLOSE } from "../../protocol/codes.ts";
 import { errorFrame } from "../../protocol/error-frame.ts";
@@ -12,7 +14,7 @@ import {
 } from "../../protocol/subscriber-frames.ts";
 import { requestRef } from "../../protocol/values.ts";
 import { isEnded } from "../../queue/job.ts";
-import { CANCELED_ON_REQUEST, TOO_MANY_SUBMITS } from "../calls.ts";
+import { CANCELED_ON_REQUEST } from "../calls.ts";
 import { framesOf, type SubscriberConnection } from "../connections.ts";
 import type { Submissions } from "../jobs/submissions.ts";
 import { epochOf, jobIdOf, ulidOf } from "../render.ts";
@@ -24,11 +26,18 @@ export class SubscriberHandler {
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
   private readonly submissions: Submissions;
+  private readonly pace: CatchUpPace<SubscriberConnection>;
 
-  constructor(core: SpaceCore, followers: JobFollowers, submissions: Submissions) {
+  constructor(
+    core: SpaceCore,
+    followers: JobFollowers,
+    submissions: Submissions,
+    pace: CatchUpPace<SubscriberConnection>,
+  ) {
     this.core = core;
     this.followers = followers;
     this.submissions = submissions;
+    this.pace = pace;
   }
 
   /** Decodes the frames of a message, without handling them yet. */
@@ -39,11 +48,31 @@ export class SubscriberHandler {
     return frames.map((decoded) => ({ jobUlid, decoded }));
   }
 
-  /** @param isAllowed `false` for a submit from an address that has sent too many */
+  /** About how many bytes a frame makes the edge send so that the subscriber can catch up with a job. */
+  catchUpBytes({ decoded }: SubscriberMessage): number {
+    if (!decoded.ok) return 0;
+    const { frame } = decoded;
+    if (frame.type === "follow") {
+      const ulid = ulidOf(this.core.record.name, frame.job_id);
+      return ulid === null ? 0 : this.followers.catchUpBytes(ulid, parsePosition(frame.since));
+    }
+    if (frame.type !== "submit" || frame.idempotency_key === undefined) return 0;
+    const earlier = this.core.jobs.byIdempotencyKey(frame.idempotency_key);
+    return earlier === null ? 0 : this.followers.catchUpBytes(earlier.ulid, null);
+  }
+
+  /** Closes the socket of a subscriber that sends on and on while its frames wait. */
+  onFlood(subscriber: SubscriberConnection, now: number): void {
+    if (!this.isConnected(subscriber)) return;
+    this.core.sendBuffer.error(subscriber, "rate_limited", TOO_MUCH_WAITS);
+    this.dismiss(subscriber, "tooMany", TOO_MUCH_WAITS, now);
+  }
+
+  /** @param refusal why a submit is refused whose address has sent too many; otherwise `null` */
   onFrame(
     subscriber: SubscriberConnection,
     message: SubscriberMessage,
-    isAllowed: boolean,
+    refusal: Refusal | null,
     now: number,
   ): void {
     if (!this.isConnected(subscriber)) return;
@@ -51,8 +80,15 @@ export class SubscriberHandler {
     if (!message.decoded.ok) return;
     if (message.jobUlid !== null)
       this.onJobFrame(subscriber, message.jobUlid, message.decoded.frame, now);
-    else if (isAllowed) this.onSpaceFrame(subscriber, message.decoded.frame, now);
-    else this.refuse(subscriber, message.decoded.frame);
+    else if (refusal === null) this.onSpaceFrame(subscriber, message.decoded.frame, now);
+    else this.refuse(subscriber, message.decoded.frame, refusal);
+  }
+
+  /** Closes the socket of a subscriber that sends too many frames; it may dial again. */
+  refuseFlood(subscriber: SubscriberConnection, message: string, now: number): void {
+    if (!this.isConnected(subscriber)) return;
+    this.core.sendBuffer.error(subscriber, "rate_limited", message);
+    this.dismiss(subscriber, "tooMany", message, now);
   }
 
   /**
@@ -79,12 +115,13 @@ export class SubscriberHandler {
   }
 
   /** Closes a subscriber's socket on the edge's initiative. */
-  private dismiss(
+  dismiss(
     subscriber: SubscriberConnection,
     close: keyof typeof CLOSE,
     reason: string,
     now: number,
   ): void {
+    this.pace.forget(subscriber);
     this.onClose(subscriber, false, now);
     this.core.connections.remove(subscriber);
     // Nothing can be sent after the close, so the answers to its deferred jobs must come before.
@@ -132,8 +169,11 @@ export class SubscriberHandler {
     }
   }
 
-  private refuse(subscriber: SubscriberConnection, { ref }: SpaceClientFrame): void {
-    const { code, detail } = TOO_MANY_SUBMITS;
+  private refuse(
+    subscriber: SubscriberConnection,
+    { ref }: SpaceClientFrame,
+    { code, detail }: Refusal,
+  ): void {
     this.core.sendBuffer.error(subscriber, code, detail, { ref });
   }
 
@@ -147,12 +187,12 @@ export class SubscriberHandler {
       sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });
       return;
     }
-    const { ulid } = outcome.job;
-    if (outcome.isRepeat) this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
+    const { ulid } = outcome;
+    if (outcome.from === "key")
+      this.follow(subscriber, { ref, job_id: jobIdOf(record.name, ulid) });
     else this.followers.follow(subscriber, ulid);
     const makeAccepted = () => {
-      const job = this.core.jobs.get(ulid) ?? outcome.job;
-      const queue_position = this.core.jobs.queue.position(job);
+      const queue_position = this.core.jobs.positionOf(ulid);
       const job_id = jobIdOf(record.name, ulid);
       return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
     };
@@ -160,8 +200,9 @@ export class SubscriberHandler {
   }
 
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
+    if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || this.core.jobs.get(ulid) === null) {
+    if (ulid === null || !this.core.jobs.has(ulid)) {
       this.sendUnknownJob(subscriber, frame);
       return;
     }
@@ -199,7 +240,8 @@ export class SubscriberHandler {
 
   private unfollow(subscriber: SubscriberConnection, jobId: string): void {
     const ulid = ulidOf(this.core.record.name, jobId);
-    const job = ulid === null ? null : this.core.jobs.get(ulid);
+    // A job that has ended is no longer followed, and may be large.
+    const job = ulid === null || this.core.jobs.hasEnded(ulid) ? null : this.core.jobs.get(ulid);
     if (ulid === null || job === null) return;
     this.followers.afterDelivery(() => {
       const { attachment } = subscriber;
@@ -247,6 +289,15 @@ export type SubscriberMessage =
 
 export function isSubmit({ decoded }: SubscriberMessage): boolean {
   return decoded.ok && decoded.frame.type === "submit";
+}
+
+const TOO_MUCH_WAITS =
+  "Too many frames wait for what you asked for before: read that first, and send fewer.";
+/** How many frames a message counts as. Submits that are not limited at all don't count. */
+export function costOf(message: SubscriberMessage, areSubmitsFree: boolean): number {
+  const { decoded } = message;
+  if (decoded.ok && decoded.frame.type === "ack") return LIMITS.ackFrame;
+  return areSubmitsFree && isSubmit(message) ? 0 : 1;
 }
 
 export const SUBMITTER_LEFT = "The submitter disconnected.";

@@ -2,7 +2,10 @@ import type { WorkerFrame } from "../../protocol/worker-frames.ts";
 import type { Command, Fence } from "../../queue/transition.ts";
 
 /** A worker's frame about one attempt. */
-export type AttemptFrame = Exclude<WorkerFrame, { type: "register" | "drain" | "load" }>;
+export type AttemptFrame = Exclude<
+  WorkerFrame,
+  { type: "register" | "drain" | "load" | "sending" }
+>;
 
 /** The frame as a command to the queue. */
 export function commandOf(frame: AttemptFrame, fence: Fence): Command {

@@ -1,4 +1,4 @@
-import type { Connections, WorkerConnection } from "../connections.ts";
+import { type Connections, isReady, type WorkerConnection } from "../connections.ts";
 
 /** Seconds between a worker's pings, and seconds of silence after which it counts as gone. */
 export const HEARTBEAT_S = 10;
@@ -47,9 +47,13 @@ export class Leases {
     return Math.min(this.endsAt(worker), now + SILENT_CHECK_S * 1_000);
   }
 
-  /** The runtime answers pings without waking the object, and keeps the time of the last one. */
+  /**
+   * The runtime answers pings without waking the object, and keeps the time of the last one. No sign is expected of a
+   * worker while a frame that it has announced is under way.
+   */
   private lastSignAt(worker: WorkerConnection): number {
     return Math.max(
+      isReady(worker) ? (worker.attachment.state.sending?.until ?? 0) : 0,
       worker.attachment.openedAt,
       this.lastFrameAt.get(worker.attachment.id) ?? 0,
       this.connections.lastPingAt(worker) ?? 0,

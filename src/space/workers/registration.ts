@@ -1,12 +1,15 @@
 import { iso } from "../../protocol/iso.ts";
-import type { RegisterFrame } from "../../protocol/worker-frames.ts";
+import type { EdgeFrame, RegisterFrame } from "../../protocol/worker-frames.ts";
 import { attemptDeadline } from "../../queue/deadline.ts";
+import { isEnded } from "../../queue/job.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { workerConfigOf } from "../space-status.ts";
 import { LEASE_S } from "./leases.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
+
+type RegisteredFrame = Extract<EdgeFrame, { type: "registered" }>;
 
 /** Closes a worker's socket because its place is taken, after an error frame that says so. */
 type RefuseWorker = (
@@ -41,6 +44,7 @@ export class Registration {
       load: 0,
       refusedFrames: 0,
       isSilent: false,
+      sending: null,
     };
     this.core.connections.remember(worker);
     if (!isReady(worker)) return;
@@ -94,21 +98,35 @@ export class Registration {
     }
   }
 
+  /** The frame with which this worker's attempt has ended the job; `undefined` if it has not. */
+  private endOf(ulid: string | null, attempt: number, workerId: string) {
+    const job = ulid === null ? null : this.core.jobs.get(ulid);
+    if (job === null || !isEnded(job) || job.attempts !== attempt || job.worker?.id !== workerId)
+      return undefined;
+    return job.status === "completed" ? "result" : "fail";
+  }
+
   /** Gives a worker the attempts back that it still runs, with how many outputs of each arrived (decision 0008). */
   private resume(worker: ReadyWorker, frame: RegisterFrame, now: number) {
     const { workerId, generation } = worker.attachment.state;
-    const resumed: { job_id: string; attempt: number; outputs: number; deadline: string }[] = [];
-    const dropped: { job_id: string; attempt: number }[] = [];
+    const resumed: RegisteredFrame["resumed"] = [];
+    const dropped: RegisteredFrame["dropped"] = [];
     for (const { job_id, attempt } of frame.resume) {
       const ulid = ulidOf(this.core.record.name, job_id);
       const fence = { attempt, workerId, generation };
+      // Any other job has ended or waits, and may be large.
       const reaction =
-        ulid === null ? null : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
+        ulid === null || !this.core.jobs.isRunning(ulid)
+          ? null
+          : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
       if (reaction?.kind === "applied" && reaction.job.status === "processing") {
         const { job } = reaction;
         const deadline = iso(attemptDeadline(job));
-        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline });
-      } else dropped.push({ job_id, attempt });
+        // The addresses that it has may have expired, if the edge was away for long.
+        const hasMoved = job.awayMs > 0 && job.files.length > 0;
+        const urls = hasMoved ? { file_urls: this.dispatcher.fileUrls(worker, job) } : {};
+        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline, ...urls });
+      } else dropped.push({ job_id, attempt, of: this.endOf(ulid, attempt, workerId) });
     }
     for (const job of this.core.jobs.runningJobs()) {
       if (job.worker.id !== workerId || job.generation === generation) continue;

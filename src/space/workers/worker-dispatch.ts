@@ -6,6 +6,7 @@ import type { ReadyWorker } from "../connections.ts";
 import { jobIdOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { servingWorkers } from "../space-status.ts";
+import { whileInputArrives } from "./transfers.ts";
 
 /** A file's address stays valid this long after the attempt's deadline, because clocks differ; milliseconds. */
 const FILE_URL_SLACK_MS = 60_000;
@@ -13,19 +14,29 @@ const FILE_URL_SLACK_MS = 60_000;
 /** Hands jobs to workers, and sends workers the cancels that changes of jobs cause. */
 export class WorkerDispatch {
   private readonly core: SpaceCore;
+  private readonly runIfOpen: (step: (now: number) => void) => void;
+  private timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(core: SpaceCore) {
+  /** @param runIfOpen runs its argument in a batch of its own, unless the space was deleted meanwhile */
+  constructor(core: SpaceCore, runIfOpen: (step: (now: number) => void) => void) {
     this.core = core;
+    this.runIfOpen = runIfOpen;
   }
 
-  /** Hands waiting jobs to workers with free slots. */
-  dispatch(now: number): void {
-    for (const job of this.core.jobs.dispatch(servingWorkers(this.core), now)) {
+  /** Hands waiting jobs to workers with free slots; returns how many. */
+  dispatch(now: number): number {
+    const { dispatched, isCut } = this.core.jobs.dispatch(servingWorkers(this.core), now);
+    if (isCut) this.goOnSoon();
+    for (const job of dispatched) {
       const worker = this.byGeneration(job.generation);
       // If a crash loses the deferred job, the worker runs a job that was promised to nobody, and its frames are
       // answered `stale` (decision 0030).
-      if (worker) this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
+      if (!worker) continue;
+      this.core.sendBuffer.sendAhead(worker, this.jobFrame(worker, job));
+      const heldUp = whileInputArrives(job);
+      if (heldUp !== null) this.core.jobs.apply(job.ulid, { type: "hold_up", heldUp }, now);
     }
+    return dispatched.length;
   }
 
   /** Applies a command to a job, then performs its effects. */
@@ -49,23 +60,39 @@ export class WorkerDispatch {
     this.core.sendBuffer.send(worker, { type: "cancel", job_id, attempt: attempts, reason });
   }
 
+  /** Cancels the timer. */
+  stop(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+  }
+
+  /** Hands out the next jobs in a turn of their own, so that what others sent meanwhile comes between. */
+  private goOnSoon(): void {
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      // Every batch ends by handing out jobs.
+      this.runIfOpen(() => undefined);
+    }, 0);
+  }
+
   private jobFrame(worker: ReadyWorker, job: ProcessingJob) {
-    const deadline = attemptDeadline(job);
-    const { origin } = worker.attachment;
+    const urls = this.fileUrls(worker, job);
     return {
       type: "job",
       job_id: jobIdOf(this.core.record.name, job.ulid),
       attempt: job.attempts,
       input: job.input,
-      files: job.files.map(({ key, sha256: _, ...file }) => ({
-        ...file,
-        url: this.core.fileUrl(origin, key, deadline + FILE_URL_SLACK_MS),
-      })),
+      files: job.files.map(({ key: _, ...file }, index) => ({ ...file, url: urls[index] ?? "" })),
       priority: job.priority,
-      deadline: iso(deadline),
+      deadline: iso(attemptDeadline(job)),
       created_at: iso(job.createdAt),
       user: job.user,
     };
+  }
+
+  /** Signed addresses of a job's files, in their order, for as long as its attempt may run. */
+  fileUrls({ attachment: { origin } }: ReadyWorker, job: ProcessingJob): string[] {
+    const expiresAt = attemptDeadline(job) + FILE_URL_SLACK_MS;
+    return job.files.map(({ key }) => this.core.fileUrl(origin, key, expiresAt));
   }
 
   private byGeneration(generation: number): ReadyWorker | undefined {

@@ -17,6 +17,7 @@ import {
   readWorkerFrames,
 } from "./refused-frames.ts";
 import { Registration } from "./registration.ts";
+import { Transfers } from "./transfers.ts";
 import type { WorkerDispatch } from "./worker-dispatch.ts";
 
 /** Handles the frames of remote workers, and the opening and closing of their sockets. */
@@ -24,10 +25,12 @@ export class WorkerHandler {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
   private readonly registration: Registration;
+  private readonly transfers: Transfers;
 
   constructor(core: SpaceCore, dispatcher: WorkerDispatch) {
     this.core = core;
     this.dispatcher = dispatcher;
+    this.transfers = new Transfers(core);
     this.registration = new Registration(core, dispatcher, (worker, code, message, now) =>
       this.dismissWithError(worker, code, "occupied", message, now),
     );
@@ -42,6 +45,7 @@ export class WorkerHandler {
       lease_s: LEASE_S,
       max_frame_bytes: LIMITS.frameBytes,
       batch: worker.attachment.batch,
+      unannounced_bytes: LIMITS.unannouncedBytes,
     });
   }
 
@@ -52,6 +56,7 @@ export class WorkerHandler {
 
   onFrame(worker: WorkerConnection, read: ReadFrame, now: number): void {
     if (worker.attachment.state.phase === "gone") return;
+    if (isReady(worker)) this.transfers.onFrame(worker, read, now);
     if (!read.ok) {
       this.onRefusedFrame(worker, read, now);
       return;
@@ -88,6 +93,12 @@ export class WorkerHandler {
     this.core.sendBuffer.close(worker, close, reason);
   }
 
+  /** Closes the socket of a worker that sends too many frames. Its attempts wait for it (W24). */
+  refuseFlood(worker: WorkerConnection, message: string, now: number): void {
+    if (worker.attachment.state.phase === "gone") return;
+    this.dismissWithError(worker, "rate_limited", "tooMany", message, now);
+  }
+
   /** Sends an error frame, then closes the worker's socket. */
   private dismissWithError(
     worker: WorkerConnection,
@@ -108,6 +119,11 @@ export class WorkerHandler {
         "The token of this worker was revoked: ask the operator of the edge for another one.";
       this.dismissWithError(worker, "token_revoked", "notAuthenticated", message, now);
     }
+  }
+
+  /** Call this when the object starts: what was under way then is remembered by the sockets. */
+  recover(now: number): void {
+    this.transfers.recover(now);
   }
 
   /** Whether `checkLeases` would change anything. */
@@ -207,6 +223,8 @@ export class WorkerHandler {
           "already_registered",
           "This connection is registered already: the second `register` changed nothing.",
         );
+        return;
+      case "sending":
         return;
       case "load":
         this.updateState(worker, { load: frame.load });

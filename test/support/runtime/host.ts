@@ -64,8 +64,9 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
   }
 
   /** Opens a socket with these headers of the Worker; a text is the code of the refusal. */
-  async open(headers: Headers): Promise<FakeSocket | string> {
-    const response = await this.object.fetch(new Request("https://object.test/", { headers }));
+  async open(headers: Headers, path = "/"): Promise<FakeSocket | string> {
+    const request = new Request(`https://object.test${path}`, { headers });
+    const response = await this.object.fetch(request);
     const { webSocket } = response as unknown as { webSocket?: FakeSocket };
     if (webSocket) return webSocket;
     if (response.status !== 404) throw new Error(`a refusal has the status ${response.status}`);
@@ -146,6 +147,7 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
       },
       getWebSockets: (tag?: string) =>
         this.openSockets.filter(({ tags }) => tag === undefined || tags.includes(tag)),
+      getTags: ({ tags }: FakeSocket) => tags,
       setWebSocketAutoResponse: () => undefined,
       getWebSocketAutoResponseTimestamp: ({ pingedAt }: FakeSocket) => pingedAt,
       abort: (reason: string) => {

@@ -1,0 +1,64 @@
+import { transferMs } from "../../protocol/announcement.ts";
+import { byteLength } from "../../protocol/codec.ts";
+import { LIMITS } from "../../protocol/limits.ts";
+import type { HeldUp, ProcessingJob } from "../../queue/job.ts";
+import type { ReadyWorker } from "../connections.ts";
+import type { SpaceCore } from "../space-core.ts";
+import type { ReadFrame } from "./refused-frames.ts";
+
+/** Knows which large frames are under way: until they have arrived, nothing else can come (decision 0046). */
+export class Transfers {
+  private readonly core: SpaceCore;
+
+  constructor(core: SpaceCore) {
+    this.core = core;
+  }
+
+  /** Call this for every frame of a worker: one may announce the next, any other shows that that one has arrived. */
+  onFrame(worker: ReadyWorker, read: ReadFrame, now: number): void {
+    const { state } = worker.attachment;
+    if (read.ok && read.frame.type === "sending") {
+      const { bytes } = read.frame;
+      const sending = { bytes, until: now + transferMs(bytes) };
+      this.remember(worker, sending);
+      this.holdUp(state.generation, { ...sending, from: "worker" }, now);
+    } else if (state.sending !== null) {
+      this.remember(worker, null);
+      this.holdUp(state.generation, { until: now, bytes: 0, from: "worker" }, now);
+    }
+  }
+
+  recover(now: number): void {
+    for (const { attachment } of this.core.connections.readyWorkers()) {
+      const { sending, generation } = attachment.state;
+      if (sending !== null) this.holdUp(generation, { ...sending, from: "worker" }, now);
+    }
+    for (const job of this.core.jobs.runningJobs()) {
+      const heldUp = whileInputArrives(job);
+      if (heldUp !== null) this.core.jobs.apply(job.ulid, { type: "hold_up", heldUp }, now);
+    }
+  }
+
+  private remember(worker: ReadyWorker, sending: ReadyWorker["attachment"]["state"]["sending"]) {
+    worker.attachment.state = { ...worker.attachment.state, sending };
+    this.core.connections.remember(worker);
+  }
+
+  private holdUp(generation: number, heldUp: HeldUp, now: number): void {
+    for (const job of this.core.jobs.runningJobs()) {
+      if (job.generation !== generation) continue;
+      this.core.jobs.apply(job.ulid, { type: "hold_up", heldUp }, now);
+    }
+  }
+}
+
+/**
+ * How long the `job` frame of a job with a large input may be under way. It matters only if the time to the first
+ * output is limited, which spares measuring most inputs; `null` if it does not matter.
+ */
+export function whileInputArrives(job: ProcessingJob): HeldUp | null {
+  if (job.limits.firstOutputTimeoutS === null || job.live.lastFrameAt !== null) return null;
+  const bytes = byteLength(JSON.stringify(job.input));
+  if (bytes <= LIMITS.unannouncedBytes) return null;
+  return { until: job.dispatchedAt + transferMs(bytes), bytes, from: "edge" };
+}

@@ -1,0 +1,89 @@
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import {
+  connectUser,
+  freshRoom,
+  gateways,
+  hibernateGateways,
+  objectOf,
+  roomOf,
+  subscribe,
+  userToken,
+} from "./rooms-support.ts";
+import { TestSocket } from "./support.ts";
+
+const ANY = { rooms: ["*"], publish: ["*"] };
+const MINUTE = 60_000;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+/** Makes the sockets of the objects so much older, so that a ping from now on isn't one of their openings. */
+async function age(objects: DurableObjectStub[], ms: number): Promise<void> {
+  for (const object of objects) {
+    await runInDurableObject(object, (_object, state) => {
+      for (const socket of state.getWebSockets()) {
+        const at = socket.deserializeAttachment();
+        socket.serializeAttachment({ ...at, openedAt: at.openedAt - ms });
+      }
+    });
+  }
+}
+
+async function setClock(aheadMs: number): Promise<void> {
+  vi.restoreAllMocks();
+  const now = Date.now() + aheadMs;
+  vi.spyOn(Date, "now").mockImplementation(() => now);
+}
+
+async function present(room: string): Promise<string[]> {
+  return (await roomOf(room).presence()).map(({ user_id }) => user_id).sort();
+}
+
+/** Pings, and waits until the runtime has seen that. */
+async function ping(socket: TestSocket, text: string): Promise<void> {
+  socket.send(text);
+  socket.send({ type: "ping", ref: "last" });
+  await socket.next("pong");
+}
+
+describe("a client that pings and then falls silent", () => {
+  it("on `/ws` is closed after 3 minutes, and its user leaves the rooms; those who only listen stay (R19, R19a)", async () => {
+    const room = freshRoom();
+    const silent = await connectUser("silent", ANY);
+    const listener = await connectUser("listener", ANY);
+    const writer = await connectUser("writer", ANY);
+    for (const socket of [silent, listener, writer]) await subscribe(socket, room);
+    await hibernateGateways();
+    await age(gateways(), 20_000);
+    await hibernateGateways();
+    await ping(silent, "ping");
+    await setClock(2 * MINUTE);
+    await ping(writer, "ping");
+    await setClock(4 * MINUTE);
+    for (const gateway of gateways()) await runDurableObjectAlarm(gateway).catch(() => false);
+    expect((await silent.closed).code).toBe(1001);
+    await setClock(4 * MINUTE + 10_000);
+    for (const gateway of gateways()) await runDurableObjectAlarm(gateway).catch(() => false);
+    await expect.poll(() => present(room)).toEqual(["listener", "writer"]);
+  });
+
+  it("on a room's own socket is closed after 3 minutes, and its user leaves (R19)", async () => {
+    const room = freshRoom();
+    const path = `/api/rooms/${room}/ws?token=`;
+    const silent = await TestSocket.open(path + (await userToken("silent", ANY)));
+    const listener = await TestSocket.open(path + (await userToken("listener", ANY)));
+    await silent.next("connection");
+    await listener.next("connection");
+    await age([objectOf(room)], 20_000);
+    await evictDurableObject(objectOf(room));
+    await ping(silent, "ping");
+    await setClock(4 * MINUTE);
+    await runDurableObjectAlarm(objectOf(room));
+    expect((await silent.closed).code).toBe(1001);
+    await setClock(4 * MINUTE + 10_000);
+    await runDurableObjectAlarm(objectOf(room));
+    await expect.poll(() => present(room)).toEqual(["listener"]);
+  });
+});
