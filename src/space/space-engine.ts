@@ -214,7 +214,7 @@ export class SpaceEngine {
     { id, origin, tokenId, batch }: SocketRequestOf<"worker"> & { id: string },
   ): Refusal | null {
     const openedAt = Date.now();
-    const state = { phase: "new" } as const;
+    const state = { phase: "new", isAnnounced: false } as const;
     const attachment = { kind: "worker" as const, id, origin, tokenId, batch, openedAt, state };
     const refusal = this.core.connections.refusalOf(attachment);
     if (refusal !== null) return refusal;
@@ -250,6 +250,9 @@ export class SpaceEngine {
       follows: [],
       muted: [],
       malformed: 0,
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
     };
     const refusal = this.core.connections.refusalOf(attachment);
     if (refusal !== null) return refusal;
@@ -314,6 +317,7 @@ export class SpaceEngine {
     for (const { job, effects } of this.core.jobs.tick(now))
       this.parts.dispatcher.perform(job, effects);
     this.parts.workers.tick(now);
+    this.parts.subscribers.tick(now);
   }
 
   /** Erases finished jobs that are due. */
