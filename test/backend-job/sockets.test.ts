@@ -125,6 +125,31 @@ describe("a socket of a job without a space", () => {
     expect(viewer.answered).toEqual({ code: 4567, reason: "bye" });
   });
 
+  it("has a gap in its snapshot as soon as the first event alone was dropped (C11a)", async () => {
+    const job = await JobHost.make();
+    for (let piece = 0; piece < 5; piece += 1) {
+      await job.report("output", { delta: "x".repeat(200_000) });
+    }
+    await job.report("output", { delta: "x".repeat(45_000) });
+    let frames = (await job.follow()).take();
+    for (let step = 0; step < 100 && frames[1]?.type !== "gap"; step += 1) {
+      await job.report("output", { delta: "small" });
+      frames = (await job.follow()).take();
+    }
+    expect(frames[1]).toMatchObject({ type: "gap", offset: 1 });
+  });
+
+  it("whose frames change nothing writes nothing of the job", async () => {
+    const job = await JobHost.make();
+    const backend = await job.follow(BACKEND);
+    const { writes } = job.host;
+    await ask(backend, { type: "ping" });
+    await ask(backend, "{");
+    expect(job.host.writes).toBe(writes);
+    await ask(backend, { type: "progress", progress: 1 });
+    expect(job.host.writes).toBeGreaterThan(writes);
+  });
+
   it("is not written to storage for each of its frames", async () => {
     const job = await JobHost.make();
     const viewer = await job.follow();

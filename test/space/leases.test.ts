@@ -79,6 +79,20 @@ describe("an idle worker that is silent", () => {
     expect(worker.closed?.code).toBe(1001);
   });
 
+  it("is gone for whoever looks after its lease, also if its silence was seen before (W9a)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const worker = await space.connect();
+    const id = await space.submit({ requires: ["gpu"] });
+    await pass(16_000);
+    expect((await space.describe()).status).toMatchObject({ worker_silent_s: 16 });
+    await pass(15_000);
+    const reply = await space.object.jobs({ operator: true }, { limit: 5 });
+    expect(reply.ok && JSON.parse(reply.body).jobs).toMatchObject([
+      { id, message: "No worker is connected." },
+    ]);
+    expect(worker.closed?.code).toBe(1001);
+  });
+
   it("gets no job after its lease (W9a)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

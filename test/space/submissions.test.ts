@@ -284,6 +284,25 @@ describe("a new job that ends at once", () => {
     await space.complete(worker, reported);
   });
 
+  it("is accepted before its socket is closed for other frames of the same turn (S9)", async () => {
+    const space = await SpaceHost.make();
+    const worker = await space.connect();
+    await space.complete(worker, await space.submit());
+    const viewer = await space.follow({ local: true });
+    viewer.take();
+    viewer.push({ type: "submit", ref: 1, input: {} });
+    for (let count = 0; count < 3; count += 1) viewer.push("{");
+    await pass(1);
+    const types = viewer.take().map(({ type }) => type);
+    expect(types.filter((type) => type !== "progress")).toEqual([
+      "accepted",
+      "error",
+      "error",
+      "error",
+    ]);
+    expect(viewer.closed?.code).toBe(4400);
+  });
+
   it("is lost with a crash before that, and nobody was promised anything: its frames are stale", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

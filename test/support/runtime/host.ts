@@ -54,6 +54,11 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
     return this.storage.alarmAt;
   }
 
+  /** How many statements of the object have written something. */
+  get writes(): number {
+    return this.storage.writes;
+  }
+
   /** The sockets that the object has accepted and that are open. */
   get openSockets(): FakeSocket[] {
     return this.sockets.filter(({ closed }) => closed === null);
