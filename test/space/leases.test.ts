@@ -155,6 +155,17 @@ describe("a worker whose ping is overdue while a job runs", () => {
     expect(statusesOf(viewer).at(-1)).toMatchObject({ worker: "reconnecting" });
   });
 
+  it("wakes the object no more often than its pings come, while it pings", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 600 });
+    const worker = await space.connect();
+    await space.submit();
+    await space.follow();
+    const { alarms } = space.host;
+    await passPinging(worker, 120);
+    expect(space.host.alarms - alarms).toBeLessThanOrEqual(14);
+    expect(worker.closed).toBe(null);
+  });
+
   it("is said to be heard of again within 5 seconds of its next ping (S19c)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

@@ -78,6 +78,18 @@ describe("a socket of the space", () => {
     expect(viewer.takeOnly("output")).toMatchObject([{ delta: "c" }]);
   });
 
+  it("may unfollow a job that it doesn't follow", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const id = await space.submit();
+    const viewer = await space.follow();
+    const other = await space.followJob(id);
+    expect(await ask(viewer, { type: "unfollow", job_id: id })).toEqual([]);
+    expect(await ask(viewer, { type: "follow", job_id: id })).toHaveLength(2);
+    other.take();
+    await space.cancel(id);
+    expect(other.take()).toHaveLength(1);
+  });
+
   it("remembers over a sleep which jobs it follows: not those that it unfollowed, or that ended", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const [kept = "", left = "", over = ""] = await space.submitAll([{}, {}, {}]);
