@@ -201,6 +201,20 @@ describe("a socket of a job without a space", () => {
     expect(viewer.deserializeAttachment()).toBe(null);
   });
 
+  it("of a private job is told nothing any more from the moment its token expires, however late the alarm is (B7a)", async () => {
+    const job = await JobHost.make({ visibility: "private" });
+    const expiresAt = Date.now() + 60_000;
+    const viewer = await job.follow(user({ rooms: ["*"], expiresAt }));
+    const other = await job.follow(user({ rooms: ["*"] }));
+    viewer.take();
+    other.take();
+    vi.setSystemTime(expiresAt);
+    await job.object.report(JSON.stringify({ type: "progress", progress: 5 }));
+    expect(viewer.takeOnly("progress")).toEqual([]);
+    expect(viewer.closed?.code).toBe(4401);
+    expect(other.takeOnly("progress")).toMatchObject([{ progress: 5 }]);
+  });
+
   it("of a private job is refused to strangers (B6a)", async () => {
     const job = await JobHost.make({ visibility: "private" });
     await expect(job.follow()).rejects.toThrow("not_allowed");

@@ -50,6 +50,20 @@ describe("a socket that waits for a job", () => {
     expect(job.index.alarmAt).toBe(null);
   });
 
+  it("has its own hour, and its own pings, also when others wait there (B8b, B11a)", async () => {
+    const job = await JobHost.start();
+    const first = await job.wait({ pingS: 300 });
+    await pass(HOUR_MS / 2);
+    const second = await job.wait();
+    await job.index.hibernate();
+    await pass(HOUR_MS / 2 + 1_000);
+    expect([first.closed?.code, second.closed]).toEqual([4404, null]);
+    expect(first.takeOnly("ping").length).toBeGreaterThanOrEqual(10);
+    expect(second.takeOnly("ping")).toEqual([]);
+    await pass(HOUR_MS / 2);
+    expect(second.closed?.code).toBe(4404);
+  });
+
   it("is told within seconds that the job was made, also if the job's object died before it said so (B8)", async () => {
     const job = await JobHost.start();
     const viewer = await job.wait();

@@ -70,7 +70,10 @@ describe("the catalogue of spaces", () => {
     expect([await tokens.list("a"), (await tokens.list("b")).length]).toEqual([[], 1]);
     await catalog.update(entry("a", { title: "back" }));
     expect(await catalog.get("a")).toBe(null);
+    // It was cut off, and is done again.
+    await tokens.mint("a", "left over");
     expect(await catalog.beginDelete("a")).toBe(true);
+    expect(await tokens.list("a")).toEqual([]);
     await catalog.endDelete("a");
     expect(await catalog.beginDelete("a")).toBe(false);
     expect(await catalog.add(entry("a"))).toBe(true);

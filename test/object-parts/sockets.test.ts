@@ -10,7 +10,7 @@ import { sendFrames } from "../../src/objects/frame-target.ts";
 import { afterMalformed } from "../../src/objects/malformed-frames.ts";
 import { ObjectSockets } from "../../src/objects/object-sockets.ts";
 import { type Bucket, spend, TokenBucketLimiter } from "../../src/objects/rate-limiter.ts";
-import type { Reader } from "../../src/objects/readers.ts";
+import { Reader, Readers } from "../../src/objects/readers.ts";
 import { readSocketRequest, socketHeaders } from "../../src/objects/socket-request.ts";
 import { tagOf } from "../../src/objects/socket-tag.ts";
 import { startTimer } from "../../src/objects/start-timer.ts";
@@ -23,9 +23,6 @@ runInFakeRuntime();
 function webSocket(socket: FakeSocket): WebSocket {
   return socket as unknown as WebSocket;
 }
-
-/** A client that reads everything. */
-const READS = { isTooSlow: false, onSent: () => null } as unknown as Reader;
 
 describe("a close", () => {
   it("carries its code and reason, the reason cut to 123 bytes between two characters (C15)", () => {
@@ -62,19 +59,28 @@ describe("a close", () => {
   });
 });
 
+function newReader(): Reader {
+  return new Reader({
+    kind: "stranger",
+    readers: new Readers(),
+    lastPingAt: () => null,
+    onTooSlow: () => undefined,
+  });
+}
+
 describe("frames that are sent together", () => {
   it("are one batch for who reads batches, single ones otherwise (C6, C6c)", () => {
     const texts = ['{"type":"a"}', '{"type":"b"}'];
     const batched = new FakeSocket();
-    sendFrames({ socket: webSocket(batched), reader: READS, batch: true }, texts);
+    sendFrames({ reader: newReader(), socket: webSocket(batched), batch: true }, texts);
     expect(batched.messages).toEqual(['{"type":"batch","frames":[{"type":"a"},{"type":"b"}]}']);
-    sendFrames({ socket: webSocket(batched), reader: READS, batch: true }, texts.slice(1));
+    sendFrames({ reader: newReader(), socket: webSocket(batched), batch: true }, texts.slice(1));
     expect(batched.messages.at(-1)).toBe('{"type":"b"}');
     const plain = new FakeSocket();
-    sendFrames({ socket: webSocket(plain), reader: READS, batch: false }, texts);
+    sendFrames({ reader: newReader(), socket: webSocket(plain), batch: false }, texts);
     expect(plain.messages).toEqual(texts);
     const other = new FakeSocket();
-    sendFrames({ socket: webSocket(other), reader: READS, batch: true }, texts);
+    sendFrames({ reader: newReader(), socket: webSocket(other), batch: true }, texts);
     expect(other.messages).toEqual([batched.messages[0]]);
   });
 
@@ -82,7 +88,7 @@ describe("frames that are sent together", () => {
     const socket = new FakeSocket();
     socket.close(1000);
     expect(() =>
-      sendFrames({ socket: webSocket(socket), reader: READS, batch: false }, ["{}"]),
+      sendFrames({ reader: newReader(), socket: webSocket(socket), batch: false }, ["{}"]),
     ).not.toThrow();
     expect(socket.messages).toEqual([]);
   });

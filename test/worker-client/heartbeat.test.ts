@@ -19,6 +19,8 @@ function start() {
   const heartbeat = startHeartbeat({
     heartbeatS: 10,
     leaseS: 30,
+    bytesReceived: () => 0,
+    busyUntil: () => 0,
     ping: () => note("ping"),
     onSilence: (silentS) => note(`silent for ${silentS.toFixed(0)}`),
   });
