@@ -93,6 +93,18 @@ describe("an idle worker that is silent", () => {
     expect(worker.closed?.code).toBe(1001);
   });
 
+  it("is gone for whoever looks, and others that ping are not (W9a)", async () => {
+    const space = await SpaceHost.make({ max_workers: 2 });
+    const silent = await space.connect({ worker_id: "silent", name: "silent" });
+    const alive = await space.connect({ worker_id: "alive", name: "alive" });
+    await passPinging(alive, 35);
+    expect((await space.describe()).status).toMatchObject({
+      worker: "connected",
+      worker_name: "alive",
+    });
+    expect([silent.closed?.code, alive.closed]).toEqual([1001, null]);
+  });
+
   it("gets no job after its lease (W9a)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

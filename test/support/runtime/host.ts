@@ -22,8 +22,6 @@ type ObjectClass<O extends HostedObject, E> = new (ctx: DurableObjectState, env:
  */
 export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
   object!: O;
-  /** Why the object restarted itself, each time that it did. */
-  readonly aborts: string[] = [];
   /** How often the alarm went off. */
   alarms = 0;
   private readonly Class: ObjectClass<O, E>;
@@ -155,9 +153,7 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
       getTags: ({ tags }: FakeSocket) => tags,
       setWebSocketAutoResponse: () => undefined,
       getWebSocketAutoResponseTimestamp: ({ pingedAt }: FakeSocket) => pingedAt,
-      abort: (reason: string) => {
-        this.aborts.push(reason);
-      },
+      abort: (reason: string) => noteError("the object restarted itself", reason),
     };
     return context as unknown as DurableObjectState;
   }
