@@ -245,10 +245,23 @@ describe("the report to the monitor", () => {
     await pass(2_000);
     const recent = () => space.reports.at(-1)?.recent.map(({ id }) => id);
     expect(recent()).toEqual(ids.slice(3).reverse());
+    expect(space.reports.at(-1)?.recent[0]).toEqual({
+      id: ids[12],
+      space: "demo",
+      status: "queued",
+      progress: 0,
+      updated_at: expect.any(String),
+    });
+    await space.cancel(await space.submit());
+    await pass(2_000);
+    await space.submit();
+    await pass(2_000);
+    expect(space.reports.at(-1)?.recent[0]).toMatchObject({ status: "queued", progress: 0 });
+    const before = recent();
     await space.cancel(ids[0] ?? "");
     await space.cancel(ids[8] ?? "");
     await pass(2_000);
-    const expected = [ids[8], ids[0], ...ids.slice(4).reverse()].filter(
+    const expected = [ids[8], ids[0], ...(before ?? [])].filter(
       (id, index, all) => all.indexOf(id) === index,
     );
     expect(recent()).toEqual(expected.slice(0, 10));

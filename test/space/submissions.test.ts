@@ -202,6 +202,21 @@ describe("a space's cache", () => {
     await space.object.change({ operator: true }, { cache_ttl_s: 0 });
   });
 
+  it("answers one batch after the other, however much they take over together", async () => {
+    const space = await SpaceHost.make({ cache_ttl_s: 100 });
+    const worker = await space.connect();
+    const result = "r".repeat(900 * KIB);
+    await space.complete(worker, await space.submit(), result);
+    worker.leave(1000);
+    await pass();
+    for (let batch = 0; batch < 8; batch += 1) {
+      expect(await space.statusOf(await space.submit())).toBe("completed");
+    }
+    const together = await space.submitAll(Array.from({ length: 8 }, () => ({})));
+    expect(together.filter((id) => id === "payload_too_large")).toHaveLength(4);
+    expect(await space.statusOf(await space.submit())).toBe("completed");
+  });
+
   it("answers over a socket too, with all of the job's events at once", async () => {
     const space = await SpaceHost.make({ cache_ttl_s: 100 });
     const worker = await space.connect();
