@@ -60,6 +60,22 @@ describe("the place of a waiting job", () => {
     expect((await space.job(ids[22] ?? ""))?.queue_position).toBe(22);
   });
 
+  it("is sent to a later follower even if an earlier one was sent the same", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const ids = await space.submitAll([{}, {}, {}]);
+    const first = await space.followJob(ids[2] ?? "");
+    await space.cancel(ids[0] ?? "");
+    await pass(1_100);
+    expect(placesOf(first)).toEqual([3, 2]);
+    first.leave(1000);
+    const urgent = await space.submit({ priority: 1 });
+    const second = await space.followJob(ids[2] ?? "");
+    expect(placesOf(second)).toEqual([3]);
+    await space.cancel(urgent);
+    await pass(1_100);
+    expect(placesOf(second)).toEqual([2]);
+  });
+
   it("writes nothing while nobody follows a job", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const ids = await space.submitAll([{}, {}]);

@@ -117,7 +117,7 @@ describe("a worker whose token is revoked", () => {
   it("can't open a connection that was on its way meanwhile (H4)", async () => {
     const space = await SpaceHost.make();
     await space.object.dropToken("revoked");
-    await expect(space.dial({ tokenId: "revoked" })).rejects.toThrow("not_authenticated");
+    await expect(space.dial({ tokenId: "revoked" })).rejects.toThrow("temporarily_unavailable");
     const other = await space.dial({ tokenId: "another" });
     expect(other.takeOnly("hello")).toHaveLength(1);
   });
