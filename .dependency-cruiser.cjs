@@ -4,7 +4,7 @@
  */
 const PURE = "^src/(protocol|queue|channel|backend-job-model)/";
 const SHELLS =
-  "^src/(storage|objects|auth|catalog|files|webhooks|space|backend-job|room|gateway|monitor|file-sweep|http|client|web)/";
+  "^src/(storage|objects|auth|accounts|catalog|files|webhooks|space|backend-job|room|gateway|monitor|file-sweep|http|client|web)/";
 
 /** @type {import("dependency-cruiser").IConfiguration} */
 module.exports = {

@@ -17,6 +17,9 @@ const STATIC = join(WEB, "static");
 const PAGES = [
   { name: "space", script: "src/web/space-page.tsx" },
   { name: "home", script: "src/web/home-page.tsx" },
+  { name: "sign-in", script: "src/web/sign-in-page.tsx" },
+  { name: "account", script: "src/web/account-page.tsx" },
+  { name: "admin", script: "src/web/admin-page.tsx" },
 ];
 const TEMPLATE = "src/web/page.html";
 const STYLE = "src/web/page.css";

@@ -13,6 +13,8 @@ const OPTIONAL = [
   "GATEWAYS",
   "MAX_KEPT_MB",
   "JOBS_PER_MINUTE",
+  "REGISTRATION",
+  "AUDIT_DAYS",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */

@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseEnv } from "node:util";
+import { setupCode } from "../src/auth/setup-code.ts";
 
 export const ROOT = fileURLToPath(new URL("..", import.meta.url));
 export const PORT = readPort();
@@ -75,6 +76,13 @@ export async function callEdge(method: string, path: string, body?: object): Pro
     },
     body: body ? JSON.stringify(body) : undefined,
   });
+}
+
+/** The path of the page that makes the first admin, with the code it needs; `null` if there is one. */
+export async function setupPath(): Promise<string | null> {
+  const answer = await callEdge("GET", "/api/auth");
+  const { needs_setup: isNeeded } = (await answer.json()) as { needs_setup: boolean };
+  return isNeeded ? `/setup#code=${setupCode(operatorKey())}` : null;
 }
 
 /** Creates the demo space if it is missing, and a worker token if the stored one no longer exists. */

@@ -19,6 +19,7 @@ import {
   PORT,
   ROOT,
   STATE_FOLDER,
+  setupPath,
   TOKEN_FILE,
 } from "./local.ts";
 import { requireFreePort, requireStateFolder } from "./preconditions.ts";
@@ -80,12 +81,13 @@ async function main(): Promise<void> {
   });
   if (stopping) return;
   if (withWorker) worker = startWorker();
+  const setup = await setupPath();
   const shown = settings.PUBLIC_URL?.replace(/\/$/, "") ?? EDGE_URL;
   console.log(`
   Dialout is up.
 
     the demo space   ${shown}/spaces/${DEMO_SPACE}
-    every space      ${shown}/
+    every space      ${shown}/${setup === null ? "" : `\n    make an admin    ${shown}${setup}`}
     operator's key   OPERATOR_KEY in .dev.vars
     data             ${STATE_FOLDER}
 

@@ -4,6 +4,7 @@ import type { JobObject } from "./backend-job/job-object.ts";
 import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
+import type { Registration } from "./protocol/accounts.ts";
 import type { RoomObject } from "./room/room-object.ts";
 import { settingsError } from "./settings.ts";
 import type { SpaceObject } from "./space/space-object.ts";
@@ -36,6 +37,12 @@ export interface Env {
   SUBMITS: RateLimit;
   /** How many jobs one address may submit to a space each minute in the long run; 600 if not set. */
   JOBS_PER_MINUTE?: string;
+  /** Limits how often one address may try a password. */
+  SIGN_INS: RateLimit;
+  /** Who may make an account; `invitation` if not set. */
+  REGISTRATION?: Registration;
+  /** How long the record of what was done is kept, days; 90 if not set. */
+  AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */

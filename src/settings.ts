@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
+import { registration } from "./protocol/accounts.ts";
 
 const settings = z.object({
   PUBLIC_URL: z
@@ -21,6 +22,11 @@ const settings = z.object({
     .string()
     .regex(/^[1-9]\d{0,6}$/, "must be a number from 1")
     .optional(),
+  AUDIT_DAYS: z
+    .string()
+    .regex(/^[1-9]\d{0,4}$/, "must be a number of days")
+    .optional(),
+  REGISTRATION: registration.optional(),
   JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z

@@ -1,3 +1,5 @@
+import type { Role } from "../protocol/accounts.ts";
+
 /** Who makes a request, as the edge has checked it. */
 export type Principal =
   | { kind: "operator" }
@@ -6,33 +8,79 @@ export type Principal =
       userId: string;
       /** When the token expires, milliseconds since 1970. */
       expiresAt: number;
-      /** Patterns of the channels that the user may follow. */
+      /** Patterns of the rooms and jobs that the user may follow. */
       rooms: readonly string[];
       /** Patterns of the rooms and jobs that the user may publish to. */
       publish: readonly string[];
     }
+  | {
+      kind: "account";
+      userId: string;
+      role: Role;
+      sessionId: string;
+      /** When the session expires, milliseconds since 1970. */
+      expiresAt: number;
+    }
+  | {
+      kind: "key";
+      keyId: string;
+      /** Its owner; `null`: the operator. */
+      userId: string | null;
+      /** The owner's role: a key may do what its scopes name, and never more than its owner. */
+      role: Role;
+      scopes: readonly string[];
+      /** The one space that it is for; `null`: all. */
+      space: string | null;
+      /** When it expires, milliseconds since 1970; `null`: never. */
+      expiresAt: number | null;
+    }
   | { kind: "anonymous" };
 
-/** The rooms that every user with a token may follow: the one for everyone and their own. */
+/** Who may do everything: whoever has the operator's key, and admins who are signed in. */
+export function isAdmin(principal: Principal): boolean {
+  return (
+    principal.kind === "operator" || (principal.kind === "account" && principal.role === "admin")
+  );
+}
+
+/** The rooms that every user may follow: the one for everyone and their own. */
 export function ownRooms(userId: string): string[] {
   return ["global", `user:${userId}`];
 }
 
 /**
- * Whether the principal's token lets it follow a room, a space or a job. Public spaces and jobs may be
- * followed without this right.
+ * Whether the principal's token lets it follow a room, or a private job of a backend. Public jobs may be followed
+ * without this right, and a private space with the operator's key only.
  */
 export function maySubscribe(principal: Principal, address: string): boolean {
-  if (principal.kind !== "user") return principal.kind === "operator";
-  return [...ownRooms(principal.userId), ...principal.rooms].some((pattern) =>
-    matches(pattern, address),
-  );
+  if (principal.kind === "anonymous") return false;
+  if (isAdmin(principal) || principal.kind === "operator") return true;
+  if (principal.kind === "key" && !hasRoomScope(principal, "read", address)) return false;
+  const granted = principal.kind === "user" ? principal.rooms : [];
+  const isAll = principal.kind === "key" && principal.role === "admin";
+  const own = principal.userId === null ? [] : ownRooms(principal.userId);
+  return isAll || [...own, ...granted].some((pattern) => matches(pattern, address));
 }
 
 /** Whether the principal may publish to a room, or report the progress of a job. */
 export function mayPublish(principal: Principal, address: string): boolean {
-  if (principal.kind !== "user") return principal.kind === "operator";
+  if (principal.kind === "key") {
+    return principal.role === "admin" && hasRoomScope(principal, "publish", address);
+  }
+  if (principal.kind !== "user") return isAdmin(principal);
   return principal.publish.some((pattern) => matches(pattern, address));
+}
+
+type Key = Extract<Principal, { kind: "key" }>;
+
+/** Whether one of the key's scopes covers a room, or a job that a backend reports. */
+function hasRoomScope({ scopes }: Key, right: "read" | "publish", address: string): boolean {
+  const isJob = address.startsWith("job:");
+  if (isJob && scopes.includes(right === "read" ? "jobs:read" : "jobs:write")) return true;
+  const prefix = `rooms:${right}:`;
+  return scopes.some(
+    (scope) => scope.startsWith(prefix) && matches(scope.slice(prefix.length), address),
+  );
 }
 
 /** A pattern is an address, a prefix that ends in `:*` (`project:*`), or `*` for everything. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { role } from "../protocol/accounts.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
 import type { Principal } from "./principal.ts";
@@ -14,6 +15,22 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
     rooms: z.array(z.string()),
     publish: z.array(z.string()),
   }),
+  z.object({
+    kind: z.literal("account"),
+    userId: z.string(),
+    role,
+    sessionId: z.string(),
+    expiresAt: z.number(),
+  }),
+  z.object({
+    kind: z.literal("key"),
+    keyId: z.string(),
+    userId: z.string().nullable(),
+    role,
+    scopes: z.array(z.string()),
+    space: z.string().nullable(),
+    expiresAt: z.number().nullable(),
+  }),
 ]);
 export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 
@@ -21,13 +38,14 @@ export type SessionPrincipal = z.infer<typeof sessionPrincipal>;
 const RIGHTS_BYTES = 8_192;
 
 export function userIdOf(principal: SessionPrincipal): string | null {
-  return principal.kind === "user" ? principal.userId : null;
+  return principal.kind === "operator" ? null : principal.userId;
 }
 
 /** The principal as a socket's attachment stores it; `null` for an anonymous one. */
 export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (principal.kind === "anonymous") return null;
-  if (principal.kind === "operator") return { kind: "operator" };
+  if (principal.kind === "key") return { ...principal, scopes: [...principal.scopes] };
+  if (principal.kind !== "user") return { ...principal };
   const { kind, userId, expiresAt, rooms, publish } = principal;
   return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
 }
@@ -66,7 +84,7 @@ export interface TokenSocket {
  */
 export function tokensDueAt(sessions: readonly TokenSocket[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
-    if (principal.kind !== "user") return [];
+    if (principal.kind === "operator" || principal.expiresAt === null) return [];
     return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
   });
   return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
@@ -81,7 +99,7 @@ export function findExpiringTokens<S extends TokenSocket>(
   const expiring: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
     const { principal, noticed } = session.attachment;
-    if (principal.kind !== "user") continue;
+    if (principal.kind === "operator" || principal.expiresAt === null) continue;
     const { expiresAt } = principal;
     if (now >= expiresAt) expired.push(session);
     else if (!noticed && now >= expiresAt - NOTICE_MS) expiring.push({ session, expiresAt });
@@ -100,7 +118,7 @@ export async function renewPrincipal(
   token: string,
 ): Promise<Renewal> {
   if (principal.kind !== "user") {
-    const message = "This socket has the operator's key: open another for a user.";
+    const message = "This socket was not opened with a user's token: open another for one.";
     return { ok: false, code: "not_allowed", message };
   }
   const verified = await verifyToken(settings, token);

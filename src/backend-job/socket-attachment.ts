@@ -33,6 +33,6 @@ function rightsOf(id: string, principal: SessionPrincipal | null): Rights {
   return {
     publish: mayPublish(principal, address),
     read: maySubscribe(principal, address),
-    expiresAt: principal.kind === "user" ? principal.expiresAt : null,
+    expiresAt: principal.kind === "operator" ? null : principal.expiresAt,
   };
 }

@@ -23,7 +23,9 @@ export interface Answer {
  */
 export function readAnswer<T>(answer: Answer, schema: z.ZodType<T>, parse: ParseJson): T {
   const { response, text } = answer;
-  const parsed = parseJson(text, DEPTH, parse as (text: string) => Json);
+  // 204: there is nothing to say.
+  const isEmpty = response.status === 204 && text === "";
+  const parsed = parseJson(isEmpty ? "null" : text, DEPTH, parse as (text: string) => Json);
   if (!parsed.ok) throw foreignAnswer(answer);
   // After most redirects a POST is repeated as a GET, so that the answer is one to another question.
   if (response.redirected && answer.method === "POST" && !response.ok) throw lostOnRedirect(answer);

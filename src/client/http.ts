@@ -12,7 +12,7 @@ import type { TokenSource } from "./token-source.ts";
 export type Fetch = (address: string, init: RequestInit) => Promise<Response>;
 
 export interface HttpCall extends SendOptions {
-  method?: "GET" | "POST";
+  method?: "GET" | "POST" | "PATCH" | "DELETE";
   path: string;
   query?: Record<string, string | number | undefined>;
   /** A form is sent as it is, any other object as JSON. */
@@ -86,7 +86,7 @@ export class Http {
     state: CallState,
     attempts: number,
   ): Promise<T> {
-    const retry = request.retry ?? (request.method === "POST" ? "never" : "safe");
+    const retry = request.retry ?? ((request.method ?? "GET") === "GET" ? "safe" : "never");
     const { since } = state;
     for (let attempt = 1; ; attempt += 1) {
       notify(request, { state: "sending", attempt, since });

@@ -1,5 +1,4 @@
 import { DurableObject } from "cloudflare:workers";
-import { maySubscribe } from "../auth/principal.ts";
 import { tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -36,10 +35,8 @@ export class GatewayObject extends DurableObject<Env> {
       sockets: this.sockets,
       roomCalls: (room) => new RoomStub(env, room),
       openChannel: (client, address, since) => {
-        const name = address.kind === "space" ? `space:${address.name}` : `job:${address.id}`;
         const { principal, acks } = client.attachment;
-        const mayRead = maySubscribe(principal, name);
-        return openChannel(env, address, { since, mayRead, principal, acks });
+        return openChannel(env, address, { since, principal, acks });
       },
       deliveredOffsets: new DeliveredOffsets(ctx.storage),
       storage: ctx.storage,

@@ -9,8 +9,6 @@ import type { ChannelAddress } from "./proxied-channel.ts";
 
 interface ChannelRequest {
   since: string | undefined;
-  /** The token names the channel, so it may be private. */
-  mayRead: boolean;
   principal: SessionPrincipal;
   /** The client acknowledges a job's events. */
   acks: boolean;
@@ -22,7 +20,7 @@ export async function openChannel(
   address: ChannelAddress,
   request: ChannelRequest,
 ): Promise<WebSocket | { code: string; message: string }> {
-  const { since, mayRead, principal, acks } = request;
+  const { since, principal, acks } = request;
   const [space = "", jobUlid] =
     address.kind === "space" ? [address.name] : address.id.split(/\.(?=[^.]*$)/);
   const isJob = address.kind === "job";
@@ -33,7 +31,8 @@ export async function openChannel(
   if (!(await spaceExists(env.DB, space))) return socketOf(noSuchSpace(space));
   const headers = socketHeaders({
     kind: "subscriber",
-    operator: mayRead,
+    // No token opens a private space, whatever it names: only the operator's key does (H1a).
+    operator: principal.kind === "operator",
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.

@@ -227,8 +227,11 @@ export class RoomSubscription {
     this.logEnd ??= { epoch, offset: from };
     if (this.logEnd.epoch !== epoch) this.restart({ epoch, offset: from });
     if (from > this.logEnd.offset) await this.sendMissing(from);
-    this.sendOn(events);
-    if (last > this.logEnd.offset) await this.sendMissing(last);
+    // If the room began anew while its log was read, these events are of a log that is gone.
+    if (this.logEnd.epoch === epoch) {
+      this.sendOn(events);
+      if (last > this.logEnd.offset) await this.sendMissing(last);
+    }
     for (const client of presence.length > 0 ? this.followers.keys() : []) {
       if (subscriptionOf(client, this.deps.room)?.presence) {
         tell(client, presence);
@@ -239,15 +242,16 @@ export class RoomSubscription {
 
   /**
    * Sends on the events up to `to` that no delivery brought: reads them from the room's log. If the log no
-   * longer has them, starts again after them.
+   * longer has them, starts again after them. If the room began anew meanwhile, `to` says nothing about its log:
+   * then it starts after the newest event there.
    */
   private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, events } = await this.read(logEnd, to);
+    const { recovered, epoch, last, events } = await this.read(logEnd, to);
     const missing = events.filter(({ offset }) => offset <= to);
     if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
-    else this.restart({ epoch, offset: to });
+    else this.restart({ epoch, offset: epoch === logEnd.epoch ? to : last });
   }
 
   /** Events are lost for good: tells every client so with a new `subscribed` (R5), and goes on from `logEnd`. */

@@ -4,19 +4,25 @@ import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { getPath } from "hono/utils/url";
 import { checkEnv } from "../env.ts";
+import { accounts } from "./accounts.ts";
+import { audit } from "./audit.ts";
 import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
+import { keys } from "./keys.ts";
+import { me } from "./me.ts";
 import { monitor } from "./monitor.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
+import { invitations, users } from "./users.ts";
 
-/** Pages of any origin may call the API: it uses no cookies, so a page can't act for its visitor (H9). */
+/** Pages of any origin may call the API: it takes a session's cookie from its own pages only, so no other page
+ * can act for its visitor (H9). */
 const anyOrigin = cors({
   origin: "*",
   allowHeaders: [
@@ -67,6 +73,12 @@ app
   .route("/api/jobs", jobs)
   .route("/api/files", files)
   .route("/api/rooms", rooms)
+  .route("/api/auth", accounts)
+  .route("/api/me", me)
+  .route("/api/keys", keys)
+  .route("/api/users", users)
+  .route("/api/audit", audit)
+  .route("/api/invitations", invitations)
   .route("/", monitor)
   .route("/", pages)
   .notFound((c) => {

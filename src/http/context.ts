@@ -1,39 +1,25 @@
 import type { Context } from "hono";
-import { bearerOf, isOperatorKey } from "../auth/operator.ts";
+import type { Principal } from "../auth/principal.ts";
 import { forgetSpace, spaceExists } from "../catalog/known-spaces.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import { spaceName } from "../protocol/values.ts";
-import { type Caller, NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
+import { NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
-import { principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
 
-export type AppEnv = { Bindings: Env; Variables: { requestId: string } };
+export type AppEnv = {
+  Bindings: Env;
+  Variables: {
+    requestId: string;
+    /** Who sends the request; found out once. */
+    principal?: Promise<Principal>;
+  };
+};
 export type AppContext = Context<AppEnv>;
 export type SpaceStub = DurableObjectStub<SpaceObject>;
-
-/**
- * Returns who calls a space. A wrong key or token is refused instead of ignored, because its sender expects to
- * be recognised. A user's token gives no rights to spaces: its holder is an ordinary caller.
- */
-export async function callerOf(c: AppContext): Promise<Caller> {
-  const principal = await principalOf(c);
-  return { operator: principal.kind === "operator" };
-}
-
-export function requireOperator(c: AppContext): Caller {
-  const given = bearerOf(c.req.header("authorization"));
-  if (isOperatorKey(given, c.env.OPERATOR_KEY)) return { operator: true };
-  throw new ProblemError(
-    "not_authenticated",
-    given === null
-      ? "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`."
-      : "The key in `Authorization` is not the operator's.",
-  );
-}
 
 /** Whether the client of a socket asks for an optional feature, as in `?batch=1`. */
 export function hasFlag(c: AppContext, name: "batch" | "acks" | "presence"): boolean {

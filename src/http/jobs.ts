@@ -1,15 +1,14 @@
 import { Hono } from "hono";
 import { jobResource, listJobsQuery } from "../protocol/resources.ts";
 import type { Caller } from "../space/calls.ts";
+import { callerOf, requireAdmin } from "./access.ts";
 import {
   type AppContext,
   type AppEnv,
   answerJson,
-  callerOf,
   callJobForText,
   callSpaceForText,
   jobParam,
-  requireOperator,
   spaceParam,
 } from "./context.ts";
 import { followJob } from "./follow.ts";
@@ -46,7 +45,7 @@ export const spaceJobs = new Hono<AppEnv>()
     return answerJson(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
   .get("/", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c, "jobs:read");
     const space = spaceParam(c);
     const { cursor, ...filter } = validate(listJobsQuery, c.req.query());
     const before = cursor?.split(".").at(-1);

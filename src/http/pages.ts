@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { secureHeaders } from "hono/secure-headers";
-import { type AppContext, type AppEnv, callerOf, callSpaceForText, spaceParam } from "./context.ts";
+import { callerOf } from "./access.ts";
+import { type AppContext, type AppEnv, callSpaceForText, spaceParam } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -13,11 +14,18 @@ const contentSecurityPolicy = {
   frameAncestors: ["'none'"],
 };
 
+/** One page: they differ in their form. */
+const SIGN_IN_PAGES = ["/sign-in", "/register", "/setup"];
+const ACCOUNT_PAGES = [...SIGN_IN_PAGES, "/account", "/admin"];
+
 /** The pages for people. They are static and get what they show from the API. */
 export const pages = new Hono<AppEnv>()
   .use(secureHeaders({ contentSecurityPolicy }))
-  .on("GET", ["/spaces", "/spaces/:space"], withoutSlash)
+  .on("GET", ["/spaces", "/spaces/:space", ...ACCOUNT_PAGES], withoutSlash)
   .get("/", (c) => page(c, "/home"))
+  .on("GET", SIGN_IN_PAGES, (c) => page(c, "/sign-in"))
+  .get("/account", (c) => page(c, "/account"))
+  .get("/admin", (c) => page(c, "/admin"))
   .get("/spaces", (c) => c.redirect("/"))
   .get("/spaces/:space", async (c) => page(c, "/space", (await isRefused(c)) ? 404 : 200));
 

@@ -1,36 +1,55 @@
+import { ApiKeys, KEY_PREFIX } from "../accounts/api-keys.ts";
 import { bearerOf, isOperatorKey } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import { verifyToken } from "../auth/token.ts";
 import { offeredProtocols } from "../objects/subprotocol.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
+import { sessionOf } from "./session.ts";
 
 /**
- * Returns who sends the request. The token comes as `Authorization: Bearer`, as `?token=`, or as the
- * subprotocol `dialout.token.<token>`, because browsers can't set headers on a socket (decision 0022).
+ * Returns who sends the request, by its key or token, or else by the session in its cookie. The token comes as
+ * `Authorization: Bearer`, as `?token=`, or as the subprotocol `dialout.token.<token>`, because browsers can't set
+ * headers on a socket (decision 0022).
  *
  * @throws {ProblemError} if there is a token that is not valid: its sender expects to be recognised
  */
-export async function principalOf(c: AppContext): Promise<Principal> {
-  const token = tokenOf(c);
-  if (token === null) return { kind: "anonymous" };
+export function principalOf(c: AppContext): Promise<Principal> {
+  const known = c.get("principal");
+  if (known) return known;
+  const token = bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c);
+  const found = token === null ? sessionOf(c) : holderOf(c, token);
+  c.set("principal", found);
+  return found;
+}
+
+/** The same, but for tokens in the address: it may be logged and shared. */
+export function headerPrincipalOf(c: AppContext): Promise<Principal> {
+  const token = bearerOf(c.req.header("authorization"));
+  return token === null ? sessionOf(c) : holderOf(c, token);
+}
+
+/** @throws {ProblemError} if it is not valid */
+async function holderOf(c: AppContext, token: string): Promise<Principal> {
   if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
+  if (token.startsWith(KEY_PREFIX)) return keyPrincipal(c, token);
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;
   const code = verified.isTemporary ? "temporarily_unavailable" : "not_authenticated";
   throw new ProblemError(code, verified.reason);
 }
 
+async function keyPrincipal(c: AppContext, key: string): Promise<Principal> {
+  const found = await new ApiKeys(c.env.DB).verify(key, (use) => c.executionCtx.waitUntil(use));
+  if (found !== null) return found;
+  throw new ProblemError("not_authenticated", "This key is wrong, revoked or expired.");
+}
+
 const TOKEN_PROTOCOL = "dialout.token.";
 
-function tokenOf(c: AppContext): string | null {
+function tokenInAddressOf(c: AppContext): string | null {
   const offered = offeredProtocols(c.req.raw.headers).find((protocol) =>
     protocol.startsWith(TOKEN_PROTOCOL),
   );
-  return (
-    bearerOf(c.req.header("authorization")) ??
-    c.req.query("token") ??
-    offered?.slice(TOKEN_PROTOCOL.length) ??
-    null
-  );
+  return c.req.query("token") ?? offered?.slice(TOKEN_PROTOCOL.length) ?? null;
 }

@@ -2,11 +2,11 @@ import { Hono } from "hono";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
 import { throttleQuery } from "../protocol/subscriber-frames.ts";
+import { callerOf } from "./access.ts";
 import { isBackendJob, openBackendJob } from "./backend-jobs.ts";
 import {
   type AppContext,
   type AppEnv,
-  callerOf,
   callSpaceForText,
   hasFlag,
   jobParam,

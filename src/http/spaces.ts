@@ -11,16 +11,16 @@ import {
   patchSpaceBody,
   spaceSettings,
 } from "../protocol/resources.ts";
+import { callerOf, requireAdmin } from "./access.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import {
   type AppContext,
   type AppEnv,
   answerJson,
-  callerOf,
   callSpaceForText,
   missingSpace,
   parseSettings,
-  requireOperator,
   spaceParam,
   stubOf,
 } from "./context.ts";
@@ -50,7 +50,7 @@ export const spaces = new Hono<AppEnv>()
     return answerJson(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
   })
   .post("/", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c, "spaces:admin");
     const body = validate(createSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const { name, ...chosen } = body;
     const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...chosen });
@@ -62,6 +62,7 @@ export const spaces = new Hono<AppEnv>()
       );
     }
     await stubOf(c, name).create(name, settings, true);
+    await note(c, "space.create", `space:${name}`);
     c.header("location", `/api/spaces/${name}`);
     return answerJson(c, await callSpaceForText(c, name, (stub) => stub.describe(caller)), 201);
   })
@@ -70,16 +71,17 @@ export const spaces = new Hono<AppEnv>()
     return answerJson(c, await callSpaceForText(c, spaceParam(c), (stub) => stub.describe(caller)));
   })
   .patch("/:space", async (c) => {
-    const caller = requireOperator(c);
+    const caller = await requireAdmin(c, "spaces:admin");
     const name = spaceParam(c);
     const patch = validate(patchSpaceBody, await readJson(c, LIMITS.jsonBodyBytes));
     const text = await callSpaceForText(c, name, (stub) => stub.change(caller, patch));
     const settings = parseSettings(text);
     await new SpaceCatalog(c.env.DB).update({ name, settings });
+    await note(c, "space.change", `space:${name}`, { settings: Object.keys(patch) });
     return answerJson(c, text);
   })
   .delete("/:space", async (c) => {
-    requireOperator(c);
+    await requireAdmin(c, "spaces:admin");
     const name = spaceParam(c);
     // The catalogue first: as long as it lists the space, any request creates the object again. If this is
     // interrupted after the first step, a second DELETE finishes it.
@@ -88,16 +90,20 @@ export const spaces = new Hono<AppEnv>()
     forgetSpace(name);
     await stubOf(c, name).destroy(name);
     await catalog.endDelete(name);
+    await note(c, "space.delete", `space:${name}`);
     return c.body(null, 204);
   })
   .post("/:space/tokens", async (c) => {
     const space = await requireSpace(c);
     const { name } = validate(createTokenBody, await readJson(c, LIMITS.jsonBodyBytes));
-    return c.json(await new WorkerTokens(c.env.DB).mint(space, name), 201);
+    const minted = await new WorkerTokens(c.env.DB).mint(space, name);
+    await note(c, "worker_token.create", `space:${space}`, { token: minted.id, name });
+    return c.json(minted, 201);
   })
   .post("/:space/drain", async (c) => {
     const space = await requireSpace(c);
     const reason = "The operator is draining the space.";
+    await note(c, "space.drain", `space:${space}`);
     return answerJson(c, await callSpaceForText(c, space, (stub) => stub.drain(reason)));
   })
   .get("/:space/webhook-secret", async (c) => {
@@ -106,7 +112,9 @@ export const spaces = new Hono<AppEnv>()
   })
   .post("/:space/webhook-secret", async (c) => {
     const space = await requireSpace(c);
-    return answerJson(c, await callSpaceForText(c, space, (stub) => stub.webhookSecret(true)), 201);
+    const secret = await callSpaceForText(c, space, (stub) => stub.webhookSecret(true));
+    await note(c, "webhook_secret.create", `space:${space}`);
+    return answerJson(c, secret, 201);
   })
   .get("/:space/tokens", async (c) => {
     const space = await requireSpace(c);
@@ -122,11 +130,12 @@ export const spaces = new Hono<AppEnv>()
       );
     }
     await stubOf(c, space).dropToken(id);
+    await note(c, "worker_token.revoke", `space:${space}`, { token: id });
     return c.body(null, 204);
   });
 
 async function requireSpace(c: AppContext): Promise<string> {
-  requireOperator(c);
+  await requireAdmin(c, "spaces:admin");
   const name = spaceParam(c);
   if (await new SpaceCatalog(c.env.DB).get(name)) return name;
   throw missingSpace(name);

@@ -12,6 +12,8 @@ export const LIMITS = {
   inputBytes: 524_288,
   /** Largest JSON body of a request, bytes: one input and its options. */
   jsonBodyBytes: 1_048_576,
+  /** Largest JSON body about an account, bytes: names, an address and passwords. */
+  accountBodyBytes: 16_384,
   /** Largest data of a room's event, bytes: events share rows of 2 MB, and a gateway has many in memory. */
   eventBytes: 262_144,
   /** Most frames in one `batch` message. The largest batches that the edge itself sends have fewer. */

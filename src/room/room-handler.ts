@@ -11,6 +11,7 @@ import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { iso } from "../protocol/iso.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import { isPingText } from "../protocol/ping-text.ts";
 import { type RoomClientFrame, roomClientFrame } from "../protocol/room-frames.ts";
 import type { RequestRef } from "../protocol/values.ts";
@@ -44,11 +45,7 @@ export class RoomHandler {
       this.expire(Date.now());
       return;
     }
-    if (!this.frameLimiter.admits(subscriber, Date.now())) {
-      this.error(subscriber, "rate_limited", TOO_MANY);
-      this.dismiss(subscriber, "tooMany", TOO_MANY);
-      return;
-    }
+    if (this.isOverLimit(subscriber, 1)) return;
     if (this.sockets.onHeard(subscriber, raw)) {
       this.noteHeard(subscriber, isPingText(raw));
       return;
@@ -69,6 +66,7 @@ export class RoomHandler {
         this.sockets.send(subscriber, { type: "pong", timestamp: iso(Date.now()), ref: frame.ref });
         return;
       case "authenticate":
+        if (this.isOverLimit(subscriber, LIMITS.heavyFrame - 1)) return;
         await this.order.run(subscriber, { on: "everything" }, 0, () =>
           this.authenticate(subscriber, frame.token, frame.ref),
         );
@@ -163,6 +161,14 @@ export class RoomHandler {
       this.error(subscriber, code, message);
       if (close) this.dismiss(subscriber, close.as, close.reason);
     });
+  }
+
+  /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
+  private isOverLimit(subscriber: RoomSocket, count: number): boolean {
+    if (this.frameLimiter.admits(subscriber, Date.now(), count)) return false;
+    this.error(subscriber, "rate_limited", TOO_MANY);
+    this.dismiss(subscriber, "tooMany", TOO_MANY);
+    return true;
   }
 
   private dismiss(subscriber: RoomSocket, close: keyof typeof CLOSE, reason: string): void {

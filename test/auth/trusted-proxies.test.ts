@@ -12,10 +12,20 @@ describe("trusted proxies", () => {
     }
   });
 
-  it.each(["", "true", "nginx", "10.0.0.0/33", "10.0.0", "1", "127.0.0.1;10.0.0.1", "127.0.0.1,"])(
-    "can't be read from %j",
-    (text) => {
-      expect(TrustedProxies.parse(text)).toBeNull();
-    },
-  );
+  it.each([
+    "",
+    "10/8",
+    "1/8",
+    "0x7f.1/8",
+    "/8",
+    "true",
+    "nginx",
+    "10.0.0.0/33",
+    "10.0.0",
+    "1",
+    "127.0.0.1;10.0.0.1",
+    "127.0.0.1,",
+  ])("can't be read from %j", (text) => {
+    expect(TrustedProxies.parse(text)).toBeNull();
+  });
 });

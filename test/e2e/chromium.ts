@@ -1,3 +1,6 @@
+import type { Page } from "playwright-core";
+import { expect } from "vitest";
+
 /** How the tests start Chromium. */
 export const CHROMIUM = {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -11,3 +14,13 @@ export const CHROMIUM = {
     "--disable-sync",
   ],
 };
+
+/**
+ * Records what the page throws from now on. The returned function fails the test if there was anything: call it at the
+ * end, because what a handler of the page throws reaches no test.
+ */
+export function watchPageErrors(page: Page): () => void {
+  const errors: string[] = [];
+  page.on("pageerror", ({ message }) => errors.push(message));
+  return () => expect(errors, "what the page threw").toEqual([]);
+}

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } fro
 import { ROOT } from "../../scripts/local.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
+import { watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 
 const FIXTURE = join(ROOT, "test/support/vite-app");
@@ -150,7 +151,7 @@ describe("the package as npm packs it", () => {
     const space = await edge.makeSpace();
     const page = await browser.newPage();
     page.setDefaultTimeout(20_000);
-    page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+    onTestFinished(watchPageErrors(page));
     await page.goto(`http://127.0.0.1:${port}/?edge=${edge.url}&space=${space.name}`);
     const shown = (id: string) => page.getByTestId(id).textContent();
     await expect.poll(() => shown("worker")).toBe("disconnected");

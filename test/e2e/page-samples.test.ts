@@ -2,7 +2,7 @@
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { foreignAnswer, Network } from "../support/network.ts";
-import { CHROMIUM } from "./chromium.ts";
+import { CHROMIUM, watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 import { sampleOf } from "./samples.ts";
 
@@ -32,7 +32,7 @@ async function openPage(sample: string, job: string) {
     await page.close();
     await network.close();
   });
-  page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+  onTestFinished(watchPageErrors(page));
   const { host } = new URL(network.url);
   const here = sample.replaceAll("127.0.0.1:8787", host).replaceAll(JOB, job);
   await page.addInitScript(`globalThis.shown = (() => {${PAGE}\n${here}\nreturn shown;})();`);

@@ -1,6 +1,7 @@
 /// <reference lib="dom" />
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
+import { watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 
 const edge = new EdgeClient(inject("edgeUrl"));
@@ -21,10 +22,13 @@ beforeEach(async () => {
   context = await browser.newContext();
   context.setDefaultTimeout(15_000);
   page = await context.newPage();
-  page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+  const expectNoErrors = watchPageErrors(page);
   // Time goes on by itself, and a test can let much of it pass at once.
   await page.clock.install();
-  return () => context.close();
+  return async () => {
+    await context.close();
+    expectNoErrors();
+  };
 });
 
 function open(): Promise<unknown> {

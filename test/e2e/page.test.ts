@@ -2,8 +2,17 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
-import { CHROMIUM } from "./chromium.ts";
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  inject,
+  it,
+  onTestFinished,
+} from "vitest";
+import { CHROMIUM, watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 
 const TEXT = `Ada Lovelace wrote the first program in London. It is a wonderful piece of work!
@@ -30,7 +39,7 @@ beforeEach(async () => {
 
 async function openPage(): Promise<Page> {
   const page = await context.newPage();
-  page.on("pageerror", (error) => expect.fail(`the page threw: ${error.message}`));
+  onTestFinished(watchPageErrors(page));
   await page.goto(`${edge.url}/spaces/${space.name}`);
   return page;
 }

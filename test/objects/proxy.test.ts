@@ -104,15 +104,15 @@ describe("an address with slashes at its end", () => {
   });
 
   it.each([
-    ["/spaces/demo/", "/spaces/demo"],
-    ["/spaces/demo//?a=/", "/spaces/demo?a=/"],
-    ["/spaces/", "/spaces"],
-    ["/spaces", "/"],
+    ["/spaces/demo/", "/spaces/demo", 301],
+    ["/spaces/demo//?a=/", "/spaces/demo?a=/", 301],
+    ["/spaces/", "/spaces", 301],
+    ["/spaces", "/", 302],
   ])(
     "of a page, %s, leads to %s on the same host, whichever the request names (H9a)",
-    async (path, to) => {
+    async (path, to, status) => {
       const answer = await request({}, path, { headers: { host: "evil.example" } });
-      expect([301, 302]).toContain(answer.status);
+      expect(answer.status).toBe(status);
       expect(answer.headers.get("location")).toBe(to);
     },
   );

@@ -1,6 +1,7 @@
 import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
+import { vi } from "vitest";
 import { hostOf } from "../../src/room/host.ts";
 import { RoomStub } from "../../src/room/room-stub.ts";
 import { tokenOf } from "../support/tokens.ts";
@@ -74,4 +75,27 @@ export async function hibernateGateways(): Promise<void> {
 
 export function gateways() {
   return [0, 1, 2, 3].map((shard) => env.GATEWAY.getByName(`local-${shard}`));
+}
+
+/**
+ * Sets the clock that objects read forward, until the test calls `vi.restoreAllMocks()`, and lets the alarms of these
+ * objects go off.
+ */
+export async function passTime(ms: number, objects: readonly DurableObjectStub[]): Promise<void> {
+  const now = Date.now() + ms;
+  vi.spyOn(Date, "now").mockImplementation(() => now);
+  for (const object of objects) await runDurableObjectAlarm(object).catch(() => false);
+}
+
+/** Publishes to a room until it calls no gateway any more: until then the events may still be on their way. */
+export async function publishUntilNobodyFollows(room: string): Promise<void> {
+  await vi.waitUntil(
+    async () => {
+      await publish(room, "step.done", { n: 1 });
+      return runInDurableObject(objectOf(room), (_room, { storage }) => {
+        return [...storage.kv.list({ prefix: "gateway:" })].length === 0;
+      });
+    },
+    { timeout: 10_000 },
+  );
 }

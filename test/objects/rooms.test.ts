@@ -1,12 +1,15 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import {
   connectUser,
   expireEvents,
   freshRoom,
+  gateways,
   hibernateGateways,
   objectOf,
+  passTime,
   publish,
+  publishUntilNobodyFollows,
   roomOf,
   subscribe,
   userToken,
@@ -14,6 +17,12 @@ import {
 import { call, type Frame, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
+
+const HOUR_MS = 3_600_000;
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 function dataOf(frames: Frame[]) {
   return frames.map(({ data }) => (data as { n: number }).n);
@@ -168,7 +177,7 @@ describe("a socket of /ws", () => {
     await subscribe(socket, room);
     socket.send({ type: "unsubscribe", room });
     await socket.next("unsubscribed");
-    await publish(room, "step.done", { n: 1 });
+    await publishUntilNobodyFollows(room);
     socket.send({ type: "ping" });
     expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
   });
@@ -202,14 +211,16 @@ describe("a socket of /ws", () => {
   });
 
   it("gets a warning before its token expires, and stays open with a fresh token of the same user (R11, R11a)", async () => {
-    const token = await userToken("kim", {}, 31);
-    const socket = await TestSocket.open(`/ws?token=${token}`);
-    await socket.next("connection.established");
+    const socket = await connectUser("kim");
+    await passTime(HOUR_MS - 30_000, gateways());
     await socket.next("connection.expiring");
     socket.send({ type: "authenticate", token: await userToken("mallory"), ref: 1 });
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", ref: 1 });
     socket.send({ type: "authenticate", token: await userToken("kim"), ref: 2 });
     expect(await socket.next("authenticated")).toMatchObject({ user_id: "kim", ref: 2 });
+    await passTime(30_000, gateways());
+    socket.send({ type: "ping" });
+    expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
   });
 
   it("that was opened with the operator's key accepts no token (R11c)", async () => {
@@ -220,8 +231,8 @@ describe("a socket of /ws", () => {
   });
 
   it("is closed with 4401 when its token has expired (R11)", async () => {
-    const socket = await TestSocket.open(`/ws?token=${await userToken("leo", {}, 1)}`);
-    await socket.next("connection.established");
+    const socket = await connectUser("leo");
+    await passTime(HOUR_MS, gateways());
     expect(await socket.next("connection.error")).toMatchObject({ code: "not_authenticated" });
     expect(await socket.closed).toMatchObject({ code: 4401 });
   });
@@ -232,7 +243,7 @@ describe("a socket of /ws", () => {
     await subscribe(socket, room);
     socket.send({ type: "authenticate", token: await userToken("mia") });
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", room });
-    await publish(room, "step.done", { n: 1 });
+    await publishUntilNobodyFollows(room);
     socket.send({ type: "ping" });
     expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
   });

@@ -2,7 +2,14 @@ import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { bearer, objectOf as jobObjectOf, makeJob, reportOk } from "./backend-jobs-support.ts";
 import { EventReader } from "./event-reader.ts";
-import { freshRoom, publish, roomOf, userToken } from "./rooms-support.ts";
+import {
+  freshRoom,
+  passTime,
+  publish,
+  objectOf as roomObjectOf,
+  roomOf,
+  userToken,
+} from "./rooms-support.ts";
 import {
   call,
   connectWorker,
@@ -87,12 +94,13 @@ describe("a stream that ends before its channel does says why as its last event"
 
   it("if the token of its reader expires (C12f, R11, B7a)", async () => {
     const room = freshRoom();
-    const token = await userToken("ann", { rooms: [room] }, 1);
+    const token = await userToken("ann", { rooms: [room] });
     const headers = { authorization: `Bearer ${token}` };
     const ofRoom = await openStream(`/api/rooms/${room}/events`, headers);
     const id = await makeJob({ visibility: "private" });
-    const reader = await bearer({ rooms: [`job:${id}`] }, 1);
+    const reader = await bearer({ rooms: [`job:${id}`] });
     const ofJob = await openStream(`/api/jobs/${id}/events`, reader);
+    await passTime(3_600_000, [roomObjectOf(room), jobObjectOf(id)]);
     expect(await lastEvent(ofRoom)).toMatchObject({
       event: "connection.error",
       frame: { code: "not_authenticated" },

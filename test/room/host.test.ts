@@ -21,6 +21,11 @@ describe("the object that keeps a room", () => {
     );
   });
 
+  it("never changes, because what a room has stored would be lost", () => {
+    const hosts = ["alice", "bob", "auth0|5f7c", "1"].map((id) => hostOf(`user:${id}`));
+    expect(hosts).toEqual(["user:*16", "user:*3", "user:*35", "user:*11"]);
+  });
+
   it("is one of its own for every other room", () => {
     fc.assert(
       fc.property(otherRooms, (room) => {

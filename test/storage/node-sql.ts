@@ -17,13 +17,14 @@ export function nodeSql(): Sql {
       prepared(query).run(...bindings);
     },
     transaction: (work) => {
-      database.exec("BEGIN");
+      // As in the runtime, transactions may be nested.
+      database.exec("SAVEPOINT work");
       try {
         const result = work();
-        database.exec("COMMIT");
+        database.exec("RELEASE work");
         return result;
       } catch (error) {
-        database.exec("ROLLBACK");
+        database.exec("ROLLBACK TO work; RELEASE work");
         throw error;
       }
     },

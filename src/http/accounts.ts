@@ -1,0 +1,173 @@
+import { APIError } from "better-auth/api";
+import { Hono } from "hono";
+import { admissions } from "../accounts/admission.ts";
+import { Invitations } from "../accounts/invitations.ts";
+import { isSetupKey, Setup } from "../accounts/setup.ts";
+import { Users } from "../accounts/users.ts";
+import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { noteOf } from "./audit.ts";
+import { readJson } from "./body.ts";
+import { clientAddressOf } from "./client-request.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { ProblemError, validate } from "./problems.ts";
+import { accountHeaders, accountsOf, requireOwnPage } from "./session.ts";
+
+/** `/api/auth`: set-up, registration, and sessions. */
+export const accounts = new Hono<AppEnv>()
+  .use(async (c, next) => {
+    c.header("cache-control", "no-store");
+    await next();
+  })
+  .get("/", async (c) => {
+    const needsSetup = !(await new Users(c.env.DB).haveAdmin());
+    return c.json({ registration: registrationOf(c), needs_setup: needsSetup });
+  })
+  .post("/setup", async (c) => {
+    await limitSignIns(c);
+    const { key, ...person } = validate(setupBody, await readJson(c, LIMITS.accountBodyBytes));
+    if (!isSetupKey(key, c.env.OPERATOR_KEY)) {
+      const detail =
+        "This is not the key for the set-up: it is the operator's key, or the code in the link that `npm start` prints.";
+      throw new ProblemError("not_allowed", detail);
+    }
+    const setup = new Setup(c.env.DB);
+    if (!(await setup.claim())) {
+      const detail = "This edge has an admin already: sign in, or ask them for an invitation.";
+      throw new ProblemError("already_set_up", detail);
+    }
+    try {
+      return await signUp(c, "setup", person, "admin");
+    } finally {
+      // With an admin there, nobody can claim it again; without one, others may.
+      await setup.release();
+    }
+  })
+  .post("/sign-up", async (c) => {
+    await limitSignIns(c);
+    const body = validate(signUpBody, await readJson(c, LIMITS.accountBodyBytes));
+    const { invitation, ...person } = body;
+    if (registrationOf(c) === "open" && invitation === undefined) {
+      return signUp(c, "user.register", person, "member");
+    }
+    return signUpInvited(c, person, invitation);
+  })
+  .post("/sign-in", async (c) => {
+    await limitSignIns(c);
+    const body = validate(signInBody, await readJson(c, LIMITS.accountBodyBytes));
+    const { api } = await accountsOf(c);
+    return answerSession(c, "user.sign_in", () =>
+      api.signInEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
+    );
+  })
+  .post("/sign-out", async (c) => {
+    requireOwnPage(c);
+    const { api } = await accountsOf(c);
+    const { headers } = await api.signOut({ headers: accountHeaders(c), returnHeaders: true });
+    setCookies(c, headers);
+    return c.body(null, 204);
+  });
+
+interface Person {
+  name: string;
+  email: string;
+  password: string;
+}
+
+async function signUpInvited(
+  c: AppContext,
+  person: Person,
+  code: string | undefined,
+): Promise<Response> {
+  if (registrationOf(c) === "closed") {
+    throw new ProblemError("not_allowed", "Nobody can register here: registration is closed.");
+  }
+  if (code === undefined) {
+    throw new ProblemError("not_allowed", "Registering here takes an invitation: ask an admin.");
+  }
+  const invitations = new Invitations(c.env.DB);
+  const taken = await invitations.take(code, person.email);
+  if (taken === null) {
+    const detail =
+      "This invitation is not good: it is wrong, used, expired, or for another email address.";
+    throw new ProblemError("not_allowed", detail);
+  }
+  try {
+    return await signUp(c, "user.register", person, taken.role);
+  } catch (error) {
+    await invitations.giveBack(taken.id);
+    throw error;
+  }
+}
+
+/** Makes an account and signs it in. */
+async function signUp(
+  c: AppContext,
+  action: "setup" | "user.register",
+  body: Person,
+  role: Role,
+): Promise<Response> {
+  const { api } = await accountsOf(c);
+  return answerSession(c, action, () =>
+    admissions.run({ role }, () =>
+      api.signUpEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
+    ),
+  );
+}
+
+/** Answers with the account that is signed in from now on, and with the cookie of its session. */
+async function answerSession(
+  c: AppContext,
+  action: "setup" | "user.register" | "user.sign_in",
+  signIn: () => Promise<{ headers: Headers; response: { user: { id: string } } }>,
+): Promise<Response> {
+  requireOwnPageIfSaid(c);
+  const { headers, response } = await orProblem(signIn);
+  setCookies(c, headers);
+  const user = await new Users(c.env.DB).get(response.user.id);
+  if (user === null) throw new Error("an account is gone that was just used");
+  await noteOf(c, { kind: "account", id: user.id }, action, `user:${user.id}`);
+  return c.json({ user }, action === "user.sign_in" ? 200 : 201);
+}
+
+/** A page of another origin must not sign its visitor in to an account of its choice. Programs say no origin. */
+function requireOwnPageIfSaid(c: AppContext): void {
+  if (c.req.header("origin") !== undefined) requireOwnPage(c);
+}
+
+export function setCookies(c: AppContext, headers: Headers): void {
+  for (const cookie of headers.getSetCookie()) c.header("set-cookie", cookie, { append: true });
+}
+
+const CODES = {
+  400: "invalid_request",
+  401: "not_authenticated",
+  403: "not_allowed",
+  422: "invalid_request",
+} as const;
+
+/** Calls Better Auth; what it refuses becomes a problem with its own words. */
+export async function orProblem<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof APIError)) throw error;
+    const code = Object.entries(CODES).find(([status]) => error.statusCode === Number(status))?.[1];
+    if (code === undefined) throw error;
+    throw new ProblemError(code, `${error.body?.message ?? error.message}.`.replace(/\.\.$/, "."));
+  }
+}
+
+/**
+ * Limits how often one address may try a password, with the platform's counters (decision 0026). It is not counted
+ * by account: whoever knows an email address could then lock its owner out.
+ */
+async function limitSignIns(c: AppContext): Promise<void> {
+  const { success } = await c.env.SIGN_INS.limit({ key: clientAddressOf(c) });
+  if (success) return;
+  throw new ProblemError("rate_limited", "Too many attempts from your address: wait a minute.");
+}
+
+function registrationOf(c: AppContext) {
+  return c.env.REGISTRATION ?? "invitation";
+}

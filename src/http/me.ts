@@ -1,0 +1,65 @@
+import { Hono } from "hono";
+import { Users } from "../accounts/users.ts";
+import { passwordBody, patchMeBody } from "../protocol/accounts.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { orProblem, setCookies } from "./accounts.ts";
+import { note } from "./audit.ts";
+import { readJson } from "./body.ts";
+import type { AppEnv } from "./context.ts";
+import { ProblemError, validate } from "./problems.ts";
+import { accountHeaders, accountOf, accountsOf, requireAccount } from "./session.ts";
+
+/** `/api/me`: the account that is signed in, and its sessions. */
+export const me = new Hono<AppEnv>()
+  .use(async (c, next) => {
+    c.header("cache-control", "no-store");
+    await next();
+  })
+  .get("/", async (c) => {
+    const { api } = await accountsOf(c);
+    const { headers, response } = await api.getSession({
+      headers: accountHeaders(c),
+      returnHeaders: true,
+    });
+    setCookies(c, headers);
+    // 200 also for nobody: a page asks this to find out, and a 401 would stand in its console as an error.
+    if (response === null) return c.json({ user: null });
+    return c.json({ user: await new Users(c.env.DB).get(accountOf(response).userId) });
+  })
+  .patch("/", async (c) => {
+    const { userId } = await requireAccount(c);
+    const body = validate(patchMeBody, await readJson(c, LIMITS.accountBodyBytes));
+    const { api } = await accountsOf(c);
+    await orProblem(() => api.updateUser({ body, headers: accountHeaders(c) }));
+    return c.json({ user: await new Users(c.env.DB).get(userId) });
+  })
+  .post("/password", async (c) => {
+    const { userId } = await requireAccount(c);
+    const sent = validate(passwordBody, await readJson(c, LIMITS.accountBodyBytes));
+    const body = {
+      currentPassword: sent.current_password,
+      newPassword: sent.new_password,
+      revokeOtherSessions: !sent.keep_sessions,
+    };
+    const { api } = await accountsOf(c);
+    const { headers } = await orProblem(() =>
+      api.changePassword({ body, headers: accountHeaders(c), returnHeaders: true }),
+    );
+    setCookies(c, headers);
+    await note(c, "user.password", `user:${userId}`);
+    return c.body(null, 204);
+  })
+  .get("/sessions", async (c) => {
+    const { userId, sessionId } = await requireAccount(c);
+    return c.json({ sessions: await new Users(c.env.DB).sessions(userId, sessionId) });
+  })
+  .delete("/sessions", async (c) => {
+    const { userId, sessionId } = await requireAccount(c);
+    await new Users(c.env.DB).endOtherSessions(userId, sessionId);
+    return c.body(null, 204);
+  })
+  .delete("/sessions/:id", async (c) => {
+    const { userId } = await requireAccount(c);
+    if (await new Users(c.env.DB).endSession(userId, c.req.param("id"))) return c.body(null, 204);
+    throw new ProblemError("session_not_found", "You have no session with that id.");
+  });

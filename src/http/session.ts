@@ -1,0 +1,75 @@
+import { type Accounts, ADDRESS_HEADER, accountsAt } from "../accounts/better-auth.ts";
+import type { Principal } from "../auth/principal.ts";
+import { role } from "../protocol/accounts.ts";
+import { clientAddressOf, publicOriginOf } from "./client-request.ts";
+import type { AppContext } from "./context.ts";
+import { ProblemError } from "./problems.ts";
+
+/** The accounts of this edge, as its visitors reach it. */
+export function accountsOf(c: AppContext): Promise<Accounts> {
+  return accountsAt(c.env, publicOriginOf(c));
+}
+
+/** The headers that Better Auth gets: nothing of the request but its cookie and what the edge knows of its client. */
+export function accountHeaders(c: AppContext): Headers {
+  const headers = new Headers({ [ADDRESS_HEADER]: clientAddressOf(c) });
+  for (const name of ["cookie", "user-agent"]) {
+    const value = c.req.header(name);
+    if (value !== undefined) headers.set(name, value);
+  }
+  return headers;
+}
+
+/**
+ * Who is signed in, by the session's cookie: one read of D1 where there is a cookie, none otherwise. A session counts
+ * for the edge's own pages only; other pages of the same site, whose requests browsers send with the cookie as well,
+ * are anybody.
+ */
+export async function sessionOf(c: AppContext): Promise<Principal> {
+  if (!COOKIE.test(c.req.header("cookie") ?? "") || !isFromOwnPage(c)) return { kind: "anonymous" };
+  const accounts = await accountsOf(c);
+  // Only `GET /api/me` prolongs a session, because its answer can carry the cookie that goes with it.
+  const query = { disableRefresh: true };
+  const found = await accounts.api.getSession({ headers: accountHeaders(c), query });
+  return found === null ? { kind: "anonymous" } : accountOf(found);
+}
+
+type Found = NonNullable<Awaited<ReturnType<Accounts["api"]["getSession"]>>>;
+type AccountPrincipal = Extract<Principal, { kind: "account" }>;
+
+export function accountOf({ user, session }: Found): AccountPrincipal {
+  return {
+    kind: "account",
+    userId: user.id,
+    role: role.parse(user.role),
+    sessionId: session.id,
+    expiresAt: session.expiresAt.getTime(),
+  };
+}
+
+/** @throws {ProblemError} if nobody is signed in */
+export async function requireAccount(c: AppContext): Promise<AccountPrincipal> {
+  requireOwnPage(c);
+  const session = await sessionOf(c);
+  if (session.kind === "account") return session;
+  throw new ProblemError("not_authenticated", "Sign in first: `POST /api/auth/sign-in`.");
+}
+
+/** @throws {ProblemError} if a page of another origin sends the request */
+export function requireOwnPage(c: AppContext): void {
+  if (isFromOwnPage(c)) return;
+  const detail = "Only this edge's own pages may do this: the request's `Origin` is another.";
+  throw new ProblemError("not_allowed", detail);
+}
+
+const COOKIE = /(?:^|[; ])(?:__Secure-)?dialout\.session_token=/;
+const READING = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** Whether one of the edge's own pages sends the request, as browsers say; what only reads need not say it. */
+function isFromOwnPage(c: AppContext): boolean {
+  const origin = c.req.header("origin");
+  if (origin !== undefined) return origin === publicOriginOf(c);
+  const isSocket = c.req.header("upgrade") !== undefined;
+  if (READING.has(c.req.method) && !isSocket) return true;
+  return c.req.header("sec-fetch-site") === "same-origin";
+}

@@ -1,0 +1,63 @@
+import { Hono } from "hono";
+import { Invitations } from "../accounts/invitations.ts";
+import { Users } from "../accounts/users.ts";
+import { inviteBody, pageQuery, patchUserBody } from "../protocol/accounts.ts";
+import { LIMITS } from "../protocol/limits.ts";
+import { requireAdmin } from "./access.ts";
+import { note } from "./audit.ts";
+import { readJson } from "./body.ts";
+import type { AppEnv } from "./context.ts";
+import { principalOf } from "./principal.ts";
+import { ProblemError, validate } from "./problems.ts";
+
+/** `/api/users`: all accounts, for admins. */
+export const users = new Hono<AppEnv>()
+  .get("/", async (c) => {
+    await requireAdmin(c);
+    const { cursor, limit } = validate(pageQuery, c.req.query());
+    const page = await new Users(c.env.DB).list({ after: cursor, limit: limit + 1 });
+    return c.json({ users: page.slice(0, limit), next_cursor: nextOf(page, limit) });
+  })
+  .patch("/:id", async (c) => {
+    await requireAdmin(c);
+    const patch = validate(patchUserBody, await readJson(c, LIMITS.accountBodyBytes));
+    const user = await new Users(c.env.DB).change(c.req.param("id"), patch);
+    if (user === null) throw new ProblemError("user_not_found", "There is no user with that id.");
+    if (user === "last_admin") {
+      const detail = "This is the last admin: make another one first.";
+      throw new ProblemError("last_admin", detail);
+    }
+    await note(c, "user.change", `user:${user.id}`, patch);
+    return c.json({ user });
+  });
+
+/** `/api/invitations`: who may make an account, for admins. */
+export const invitations = new Hono<AppEnv>()
+  .get("/", async (c) => {
+    await requireAdmin(c);
+    const { cursor, limit } = validate(pageQuery, c.req.query());
+    const page = await new Invitations(c.env.DB).list({ before: cursor, limit: limit + 1 });
+    return c.json({ invitations: page.slice(0, limit), next_cursor: nextOf(page, limit) });
+  })
+  .post("/", async (c) => {
+    await requireAdmin(c);
+    const body = validate(inviteBody, await readJson(c, LIMITS.accountBodyBytes));
+    const principal = await principalOf(c);
+    const by = principal.kind === "account" ? principal.userId : null;
+    const made = await new Invitations(c.env.DB).make(body, by);
+    await note(c, "invitation.create", `invitation:${made.id}`, { role: made.role });
+    return c.json(made, 201);
+  })
+  .delete("/:id", async (c) => {
+    await requireAdmin(c);
+    const id = c.req.param("id");
+    if (await new Invitations(c.env.DB).remove(id)) {
+      await note(c, "invitation.delete", `invitation:${id}`);
+      return c.body(null, 204);
+    }
+    throw new ProblemError("invitation_not_found", "There is no invitation with that id.");
+  });
+
+function nextOf(page: readonly { id: string }[], limit: number): string | null {
+  return page.length > limit ? (page[limit - 1]?.id ?? null) : null;
+}

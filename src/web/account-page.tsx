@@ -1,0 +1,216 @@
+import "./no-eval.ts";
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import { type KeyResource, SCOPES } from "../protocol/accounts.ts";
+import {
+  changePassword,
+  endSession,
+  getKeys,
+  getMe,
+  getSessions,
+  type Me,
+  makeKey,
+  rename,
+  revokeKey,
+  signOut,
+} from "./account-api.ts";
+import { ActionForm } from "./action-form.tsx";
+import { TextField } from "./text-field.tsx";
+import { useList } from "./use-list.ts";
+
+/** `/account`: what belongs to who is signed in. */
+function AccountPage({ user }: { user: NonNullable<Me> }) {
+  return (
+    <>
+      <header class="head">
+        <h1>{user.name}</h1>
+        <p class="description">
+          {user.email} · {user.role}
+        </p>
+        <p class="head-line">
+          {user.role === "admin" && <a href="/admin">Users, invitations, record</a>}
+          <button type="button" onClick={() => void leave()}>
+            Sign out
+          </button>
+        </p>
+      </header>
+      <main class="stack">
+        <NameForm name={user.name} />
+        <PasswordForm />
+        <Sessions />
+        <Keys />
+      </main>
+    </>
+  );
+}
+
+function NameForm({ name }: { name: string }) {
+  const [value, setValue] = useState(name);
+  return (
+    <ActionForm title="Name" button="Save" done="Saved." send={() => rename(value)}>
+      <TextField id="name" label="Name" autocomplete="name" value={value} onInput={setValue} />
+    </ActionForm>
+  );
+}
+
+function PasswordForm() {
+  const [current, setCurrent] = useState("");
+  const [next, setNext] = useState("");
+  return (
+    <ActionForm
+      title="Password"
+      button="Change the password"
+      done="Changed. All other sessions have ended."
+      send={() => changePassword(current, next)}
+    >
+      <TextField
+        id="current"
+        label="Current password"
+        type="password"
+        autocomplete="current-password"
+        value={current}
+        onInput={setCurrent}
+      />
+      <TextField
+        id="next"
+        label="New password"
+        type="password"
+        autocomplete="new-password"
+        hint="10 characters or more."
+        minLength={10}
+        value={next}
+        onInput={setNext}
+      />
+    </ActionForm>
+  );
+}
+
+function Sessions() {
+  const { answer, reload } = useList(getSessions);
+  return (
+    <section class="card" aria-labelledby="sessions">
+      <h2 id="sessions">Sessions</h2>
+      {answer?.ok === false && <p class="error">{answer.error.message}</p>}
+      <ul class="rows">
+        {answer?.ok &&
+          answer.value.sessions.map((session) => (
+            <li key={session.id}>
+              <span>
+                {session.user_agent ?? "Unknown program"}
+                <span class="quiet small">
+                  {" "}
+                  from {session.address ?? "somewhere"}, since {shown(session.created_at)}
+                </span>
+              </span>
+              {session.current ? (
+                <span class="quiet">this one</span>
+              ) : (
+                <button type="button" onClick={() => void endSession(session.id).then(reload)}>
+                  End
+                </button>
+              )}
+            </li>
+          ))}
+      </ul>
+    </section>
+  );
+}
+
+function Keys() {
+  const { answer, reload } = useList(getKeys);
+  const [made, setMade] = useState<KeyResource | null>(null);
+  return (
+    <section class="card" aria-labelledby="keys">
+      <h2 id="keys">Keys for programs</h2>
+      {answer?.ok === false && <p class="error">{answer.error.message}</p>}
+      <ul class="rows">
+        {answer?.ok &&
+          answer.value.keys.map((key) => (
+            <li key={key.id}>
+              <span>
+                {key.name} <code>{key.prefix}…</code>
+                <span class="quiet small">
+                  {" "}
+                  {key.scopes.join(", ")}
+                  {key.last_used_at === null ? ", never used" : `, used ${shown(key.last_used_at)}`}
+                </span>
+              </span>
+              <button
+                type="button"
+                aria-label={`Revoke ${key.name}`}
+                onClick={() => void revokeKey(key.id).then(reload)}
+              >
+                Revoke
+              </button>
+            </li>
+          ))}
+      </ul>
+      {made?.key !== undefined && (
+        <p class="hint" role="status">
+          Keep this key, it is not shown again: <code data-testid="key">{made.key}</code>
+        </p>
+      )}
+      <KeyForm
+        onMade={(key) => {
+          setMade(key);
+          reload();
+        }}
+      />
+    </section>
+  );
+}
+
+function KeyForm({ onMade }: { onMade: (key: KeyResource) => void }) {
+  const [name, setName] = useState("");
+  const [scopes, setScopes] = useState<string[]>(["jobs:read", "jobs:write"]);
+  const send = async () => {
+    const answer = await makeKey({ name, scopes, expires_in_s: null });
+    if (answer.ok) onMade(answer.value);
+    return answer;
+  };
+  const toggle = (scope: string, isOn: boolean) =>
+    setScopes(isOn ? [...scopes, scope] : scopes.filter((other) => other !== scope));
+  return (
+    <ActionForm title="New key" button="Make a key" done={null} send={send}>
+      <TextField id="key-name" label="What is it for?" value={name} onInput={setName} />
+      <fieldset>
+        <legend>It may</legend>
+        {SCOPES.map((scope) => (
+          <label key={scope} class="choice">
+            <input
+              type="checkbox"
+              checked={scopes.includes(scope)}
+              onChange={(event) => toggle(scope, event.currentTarget.checked)}
+            />
+            {scope}
+          </label>
+        ))}
+      </fieldset>
+    </ActionForm>
+  );
+}
+
+function shown(time: string): string {
+  return new Date(time).toLocaleString();
+}
+
+async function leave(): Promise<void> {
+  await signOut();
+  location.assign("/");
+}
+
+const root = document.getElementById("page");
+const answer = await getMe();
+if (answer.ok && answer.value.user === null) location.replace("/sign-in?next=/account");
+else if (root !== null) {
+  render(
+    answer.ok && answer.value.user !== null ? (
+      <AccountPage user={answer.value.user} />
+    ) : (
+      <p class="error" role="alert">
+        {answer.ok ? "" : answer.error.message}
+      </p>
+    ),
+    root,
+  );
+}

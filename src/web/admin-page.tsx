@@ -1,0 +1,205 @@
+import "./no-eval.ts";
+import { render } from "preact";
+import { useState } from "preact/hooks";
+import type { InvitationResource, Role, UserResource } from "../protocol/accounts.ts";
+import {
+  changeUser,
+  getAudit,
+  getInvitations,
+  getMe,
+  getUsers,
+  invite,
+  withdrawInvitation,
+} from "./account-api.ts";
+import { ActionForm } from "./action-form.tsx";
+import type { CallResult } from "./api.ts";
+import { TextField } from "./text-field.tsx";
+import { useList } from "./use-list.ts";
+
+/** `/admin`: all accounts, invitations, and the record of what was done. */
+function AdminPage() {
+  return (
+    <>
+      <header class="head">
+        <h1>Users</h1>
+        <p class="head-line">
+          <a href="/account">Your account</a>
+        </p>
+      </header>
+      <main class="stack">
+        <Users />
+        <Invitations />
+        <Record />
+      </main>
+    </>
+  );
+}
+
+function Users() {
+  const { answer, reload } = useList(() => getUsers(""));
+  const [refusal, setRefusal] = useState<string | null>(null);
+  const change = async (user: UserResource, patch: Parameters<typeof changeUser>[1]) => {
+    const changed = await changeUser(user.id, patch);
+    setRefusal(changed.ok ? null : changed.error.message);
+    reload();
+  };
+  return (
+    <section class="card" aria-labelledby="users">
+      <h2 id="users">Accounts</h2>
+      <Refusal answer={answer} />
+      {refusal !== null && (
+        <p class="error" role="alert">
+          {refusal}
+        </p>
+      )}
+      <ul class="rows">
+        {answer?.ok &&
+          answer.value.users.map((user) => (
+            <li key={user.id} data-testid="user">
+              <span>
+                {user.name} <span class="quiet small">{user.email}</span>
+                {user.disabled_at !== null && <span class="quiet small"> · disabled</span>}
+              </span>
+              <span class="buttons">
+                <button
+                  type="button"
+                  onClick={() =>
+                    void change(user, { role: user.role === "admin" ? "member" : "admin" })
+                  }
+                >
+                  {user.role === "admin" ? "Make a member" : "Make an admin"}
+                </button>
+                <button
+                  type="button"
+                  onClick={() => void change(user, { disabled: user.disabled_at === null })}
+                >
+                  {user.disabled_at === null ? "Disable" : "Enable"}
+                </button>
+              </span>
+            </li>
+          ))}
+      </ul>
+      {answer?.ok && answer.value.next_cursor !== null && (
+        <p class="quiet small">There are more: see GET /api/users.</p>
+      )}
+    </section>
+  );
+}
+
+function Invitations() {
+  const { answer, reload } = useList(getInvitations);
+  const [made, setMade] = useState<InvitationResource | null>(null);
+  const [email, setEmail] = useState("");
+  const [role, setRole] = useState<Role>("member");
+  const send = async () => {
+    const answer = await invite(role, email);
+    if (answer.ok) setMade(answer.value);
+    reload();
+    return answer;
+  };
+  return (
+    <section class="card" aria-labelledby="invitations">
+      <h2 id="invitations">Invitations</h2>
+      <Refusal answer={answer} />
+      <ul class="rows">
+        {answer?.ok &&
+          answer.value.invitations.map((invitation) => (
+            <li key={invitation.id}>
+              <span>
+                {invitation.email ?? "Anybody"}{" "}
+                <span class="quiet small">{stateOf(invitation)}</span>
+              </span>
+              <button
+                type="button"
+                onClick={() => void withdrawInvitation(invitation.id).then(reload)}
+              >
+                Remove
+              </button>
+            </li>
+          ))}
+      </ul>
+      {made?.code !== undefined && (
+        <p class="hint" role="status">
+          Send this link, it is not shown again:{" "}
+          <code data-testid="invitation">{`${location.origin}/register#invitation=${made.code}`}</code>
+        </p>
+      )}
+      <ActionForm title="Invite somebody" button="Make an invitation" done={null} send={send}>
+        <TextField
+          id="email"
+          label="Email address, if only this one may use it"
+          type="email"
+          required={false}
+          value={email}
+          onInput={setEmail}
+        />
+        <label class="choice">
+          <input
+            type="checkbox"
+            checked={role === "admin"}
+            onChange={(event) => setRole(event.currentTarget.checked ? "admin" : "member")}
+          />
+          as an admin
+        </label>
+      </ActionForm>
+    </section>
+  );
+}
+
+function stateOf({ role, used_at, expires_at }: InvitationResource): string {
+  if (used_at !== null) return `${role}, used ${new Date(used_at).toLocaleString()}`;
+  return `${role}, until ${new Date(expires_at).toLocaleString()}`;
+}
+
+function Record() {
+  const { answer } = useList(() => getAudit(""));
+  return (
+    <section class="card" aria-labelledby="record">
+      <h2 id="record">What was done</h2>
+      <Refusal answer={answer} />
+      <p>
+        <a href="/api/audit?format=csv&limit=1000">As CSV</a>
+      </p>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable with the keyboard */}
+      <section class="scroll" aria-label="List of what was done" tabIndex={0}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">When</th>
+              <th scope="col">Who</th>
+              <th scope="col">What</th>
+              <th scope="col">To</th>
+              <th scope="col">From</th>
+            </tr>
+          </thead>
+          <tbody>
+            {answer?.ok &&
+              answer.value.entries.map((entry) => (
+                <tr key={entry.id}>
+                  <td>{new Date(entry.at).toLocaleString()}</td>
+                  <td>{entry.actor ?? entry.actor_kind}</td>
+                  <td>{entry.action}</td>
+                  <td>{entry.target}</td>
+                  <td>{entry.address}</td>
+                </tr>
+              ))}
+          </tbody>
+        </table>
+      </section>
+    </section>
+  );
+}
+
+function Refusal({ answer }: { answer: CallResult<unknown> | null }) {
+  if (answer === null || answer.ok) return null;
+  return (
+    <p class="error" role="alert">
+      {answer.error.message}
+    </p>
+  );
+}
+
+const root = document.getElementById("page");
+const me = await getMe();
+if (me.ok && me.value.user === null) location.replace("/sign-in?next=/admin");
+else if (root !== null) render(<AdminPage />, root);

@@ -1,0 +1,261 @@
+import { env } from "cloudflare:workers";
+import { describe, expect, test } from "vitest";
+import { setupCode } from "../../src/auth/setup-code.ts";
+import {
+  callAs,
+  cookiesOf,
+  makeMember,
+  newPerson,
+  OWN_PAGE,
+  PASSWORD,
+} from "./accounts-support.ts";
+import { call, OPERATOR, problemOf } from "./support.ts";
+
+/** The tables of all tests of a file are the same, so the first admin is made here, before any other. */
+describe("set-up", () => {
+  test("two who make the first admin at the same instant: one succeeds", async () => {
+    const answers = await Promise.all(
+      [env.OPERATOR_KEY, setupCode(env.OPERATOR_KEY)].map((key) => {
+        const { address, ...person } = newPerson();
+        return callAs({ address }, "POST", "/api/auth/setup", { ...person, key });
+      }),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409]);
+    const winner = answers.find(({ status }) => status === 201);
+    expect(await winner?.json()).toMatchObject({ user: { role: "admin" } });
+  });
+
+  test("once there is an admin, nobody can be made one with the key", async () => {
+    const { address, ...person } = newPerson();
+    const answer = callAs({ address }, "POST", "/api/auth/setup", {
+      ...person,
+      key: env.OPERATOR_KEY,
+    });
+    expect(await problemOf(409, answer)).toMatchObject({ code: "already_set_up" });
+  });
+
+  test("a wrong key makes nobody an admin", async () => {
+    const { address, ...person } = newPerson();
+    const body = { ...person, key: "not the operator's key" };
+    const answer = callAs({ address }, "POST", "/api/auth/setup", body);
+    expect(await problemOf(403, answer)).toMatchObject({ code: "not_allowed" });
+  });
+});
+
+describe("registration", () => {
+  test("takes an invitation, once", async () => {
+    const made = await call("POST", "/api/invitations", {}, OPERATOR);
+    const { code: invitation } = await made.json<{ code: string }>();
+    const { address, ...person } = newPerson();
+    const first = await callAs({ address }, "POST", "/api/auth/sign-up", { ...person, invitation });
+    expect(first.status).toBe(201);
+    expect(await first.json()).toMatchObject({ user: { role: "member", email: person.email } });
+    const { address: other, ...second } = newPerson();
+    const answer = callAs({ address: other }, "POST", "/api/auth/sign-up", {
+      ...second,
+      invitation,
+    });
+    expect(await problemOf(403, answer)).toMatchObject({ code: "not_allowed" });
+  });
+
+  test("an invitation is not used up by an attempt that fails", async () => {
+    const member = await makeMember();
+    const made = await call("POST", "/api/invitations", {}, OPERATOR);
+    const { code: invitation } = await made.json<{ code: string }>();
+    const { address, ...person } = newPerson();
+    const taken = { ...person, email: member.email, invitation };
+    await problemOf(422, callAs({ address }, "POST", "/api/auth/sign-up", taken));
+    const again = await callAs({ address }, "POST", "/api/auth/sign-up", { ...person, invitation });
+    expect(again.status).toBe(201);
+  });
+
+  test("an invitation for an address is good for no other", async () => {
+    const { address, ...person } = newPerson();
+    const made = await call("POST", "/api/invitations", { email: "else@example.com" }, OPERATOR);
+    const { code: invitation } = await made.json<{ code: string }>();
+    const answer = callAs({ address }, "POST", "/api/auth/sign-up", { ...person, invitation });
+    expect(await problemOf(403, answer)).toMatchObject({ code: "not_allowed" });
+  });
+
+  test("nobody registers without one, nor chooses a role", async () => {
+    const { address, ...person } = newPerson();
+    await problemOf(403, callAs({ address }, "POST", "/api/auth/sign-up", person));
+    const body = { ...person, role: "admin" };
+    await problemOf(422, callAs({ address }, "POST", "/api/auth/sign-up", body));
+  });
+
+  test("the routes of Better Auth itself are not there", async () => {
+    const { address, ...person } = newPerson();
+    for (const path of ["sign-up/email", "sign-in/email", "get-session", "update-user"]) {
+      await problemOf(404, callAs({ address }, "POST", `/api/auth/${path}`, person));
+    }
+  });
+});
+
+describe("sessions", () => {
+  test("signing in sets a cookie that pages' scripts can't read, and says who is there", async () => {
+    const member = await makeMember();
+    const { email, address } = member;
+    const answer = await callAs({ address }, "POST", "/api/auth/sign-in", {
+      email,
+      password: PASSWORD,
+    });
+    expect(answer.status).toBe(200);
+    const [cookie = ""] = answer.headers.getSetCookie();
+    expect(cookie).toMatch(/^__Secure-dialout\.session_token=/);
+    for (const attribute of ["HttpOnly", "Secure", "SameSite=Lax", "Path=/"]) {
+      expect(cookie).toContain(attribute);
+    }
+    const me = await callAs({ cookie: cookiesOf(answer), address }, "GET", "/api/me");
+    expect(await me.json()).toMatchObject({ user: { id: member.id, role: "member" } });
+  });
+
+  test("a wrong password and an unknown user are refused alike", async () => {
+    const { email, address } = await makeMember();
+    const wrong = { email, password: "not the password" };
+    const unknown = { email: "nobody@example.com", password: "not the password" };
+    const answers = await Promise.all(
+      [wrong, unknown].map((body) =>
+        problemOf(401, callAs({ address }, "POST", "/api/auth/sign-in", body)),
+      ),
+    );
+    expect(answers[0]).toEqual(answers[1]);
+  });
+
+  test("signing out ends the session at once", async () => {
+    const member = await makeMember();
+    expect((await callAs(member, "POST", "/api/auth/sign-out")).status).toBe(204);
+    expect(await (await callAs(member, "GET", "/api/me")).json()).toEqual({ user: null });
+  });
+
+  test("a session can be listed and ended from another", async () => {
+    const member = await makeMember();
+    const { email, address } = member;
+    const second = await callAs({ address }, "POST", "/api/auth/sign-in", {
+      email,
+      password: PASSWORD,
+    });
+    const other = { cookie: cookiesOf(second), address };
+    const listed = await callAs(other, "GET", "/api/me/sessions");
+    const { sessions } = await listed.json<{ sessions: { id: string; current: boolean }[] }>();
+    expect(sessions.map(({ current }) => current).sort()).toEqual([false, true]);
+    const first = sessions.find(({ current }) => !current);
+    expect((await callAs(other, "DELETE", `/api/me/sessions/${first?.id}`)).status).toBe(204);
+    expect(await (await callAs(member, "GET", "/api/me")).json()).toEqual({ user: null });
+  });
+
+  test("nobody ends another's session", async () => {
+    const [alice, bob] = [await makeMember(), await makeMember()];
+    const listed = await callAs(alice, "GET", "/api/me/sessions");
+    const { sessions } = await listed.json<{ sessions: { id: string }[] }>();
+    await problemOf(404, callAs(bob, "DELETE", `/api/me/sessions/${sessions[0]?.id}`));
+    expect(await (await callAs(alice, "GET", "/api/me")).json()).toMatchObject({
+      user: { id: alice.id },
+    });
+  });
+
+  test("a new password ends the other sessions, and the old one is good no more", async () => {
+    const member = await makeMember();
+    const { email, address } = member;
+    const signIn = (password: string) =>
+      callAs({ address }, "POST", "/api/auth/sign-in", { email, password });
+    const other = { cookie: cookiesOf(await signIn(PASSWORD)), address };
+    const body = { current_password: PASSWORD, new_password: "another long one" };
+    expect((await callAs(other, "POST", "/api/me/password", body)).status).toBe(204);
+    expect(await (await callAs(member, "GET", "/api/me")).json()).toEqual({ user: null });
+    await problemOf(401, signIn(PASSWORD));
+    expect((await signIn("another long one")).status).toBe(200);
+  });
+
+  test("a forged or altered cookie is nobody's", async () => {
+    const { cookie, address } = await makeMember();
+    const forged = cookie.replace(/=(.)/, (_, first) => `=${first === "A" ? "B" : "A"}`);
+    expect(await (await callAs({ cookie: forged, address }, "GET", "/api/me")).json()).toEqual({
+      user: null,
+    });
+  });
+
+  test("attempts from one address are limited, those from others are not", async () => {
+    const { email, address } = await makeMember();
+    const attempt = (from: string) =>
+      callAs({ address: from }, "POST", "/api/auth/sign-in", { email, password: "wrong password" });
+    const statuses = [];
+    for (let count = 0; count < 25; count++) statuses.push((await attempt("192.0.2.99")).status);
+    expect(statuses).toContain(429);
+    expect((await attempt(address)).status).toBe(401);
+  });
+});
+
+describe("other pages", () => {
+  test("can't use a session: CSRF", async () => {
+    const admin = await makeMember("admin");
+    const name = `csrf-${crypto.randomUUID().slice(0, 8)}`;
+    for (const headers of [{ origin: "https://evil.test" }, {}] as Record<string, string>[]) {
+      await problemOf(401, callAs(admin, "POST", "/api/spaces", { name }, headers));
+    }
+    expect((await callAs(admin, "POST", "/api/spaces", { name }, OWN_PAGE)).status).toBe(201);
+  });
+
+  test("can't sign their visitors in or out", async () => {
+    const { email, cookie, address } = await makeMember();
+    const evil = { origin: "https://evil.test" };
+    const body = { email, password: PASSWORD };
+    await problemOf(403, callAs({ address }, "POST", "/api/auth/sign-in", body, evil));
+    await problemOf(
+      403,
+      callAs({ cookie, address }, "POST", "/api/auth/sign-out", undefined, evil),
+    );
+    expect(await (await callAs({ cookie, address }, "GET", "/api/me")).json()).not.toEqual({
+      user: null,
+    });
+  });
+});
+
+describe("admins", () => {
+  test("do what the operator's key does; members don't", async () => {
+    const [admin, member] = [await makeMember("admin"), await makeMember()];
+    const name = `admins-${crypto.randomUUID().slice(0, 8)}`;
+    await problemOf(403, callAs(member, "POST", "/api/spaces", { name, visibility: "private" }));
+    const made = await callAs(admin, "POST", "/api/spaces", { name, visibility: "private" });
+    expect(made.status).toBe(201);
+    await problemOf(401, callAs(member, "GET", `/api/spaces/${name}`));
+    expect((await callAs(admin, "GET", `/api/spaces/${name}`)).status).toBe(200);
+    for (const path of ["/api/users", "/api/invitations", "/metrics"]) {
+      await problemOf(403, callAs(member, "GET", path));
+      expect((await callAs(admin, "GET", path)).status).toBe(200);
+    }
+  });
+
+  test("make admins, and take it back", async () => {
+    const member = await makeMember();
+    await call("PATCH", `/api/users/${member.id}`, { role: "admin" }, OPERATOR);
+    expect((await callAs(member, "GET", "/api/users")).status).toBe(200);
+    await call("PATCH", `/api/users/${member.id}`, { role: "member" }, OPERATOR);
+    await problemOf(403, callAs(member, "GET", "/api/users"));
+  });
+
+  test("disable an account: its sessions end, and it can't sign in until they enable it", async () => {
+    const member = await makeMember();
+    const { email, address } = member;
+    const signIn = () =>
+      callAs({ address }, "POST", "/api/auth/sign-in", { email, password: PASSWORD });
+    await call("PATCH", `/api/users/${member.id}`, { disabled: true }, OPERATOR);
+    expect(await (await callAs(member, "GET", "/api/me")).json()).toEqual({ user: null });
+    await problemOf(403, signIn());
+    await call("PATCH", `/api/users/${member.id}`, { disabled: false }, OPERATOR);
+    expect((await signIn()).status).toBe(200);
+  });
+
+  test("the last one stays: neither demoted nor disabled", async () => {
+    const listed = await call("GET", "/api/users?limit=100", undefined, OPERATOR);
+    const { users } = await listed.json<{ users: { id: string; role: string }[] }>();
+    const [last, ...others] = users.filter(({ role }) => role === "admin");
+    for (const { id } of others) {
+      await call("PATCH", `/api/users/${id}`, { role: "member" }, OPERATOR);
+    }
+    for (const patch of [{ role: "member" }, { disabled: true }]) {
+      const answer = call("PATCH", `/api/users/${last?.id}`, patch, OPERATOR);
+      expect(await problemOf(409, answer)).toMatchObject({ code: "last_admin" });
+    }
+  });
+});
