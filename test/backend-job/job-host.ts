@@ -1,3 +1,5 @@
+import { indexNameOf } from "../../src/backend-job/job-index.ts";
+import { JobIndexObject } from "../../src/backend-job/job-index-object.ts";
 import { JobObject } from "../../src/backend-job/job-object.ts";
 import type { Env } from "../../src/env.ts";
 import { socketHeaders } from "../../src/objects/socket-request.ts";
@@ -30,21 +32,41 @@ export class JobHost {
   /** What the monitor was told, the latest last; `null`: that there is no such job. */
   readonly reports: (Report | null)[];
   readonly host: ObjectHost<JobObject, Env>;
+  /** The index of jobs, where sockets wait for a job that nobody has made yet. */
+  readonly index: ObjectHost<JobIndexObject, Env>;
 
-  private constructor(host: ObjectHost<JobObject, Env>, reports: (Report | null)[]) {
+  private constructor(
+    host: ObjectHost<JobObject, Env>,
+    index: ObjectHost<JobIndexObject, Env>,
+    reports: (Report | null)[],
+  ) {
     this.host = host;
+    this.index = index;
     this.reports = reports;
   }
 
-  /** Starts the object; the job isn't made yet. */
+  /** Starts the objects; the job isn't made yet. */
   static async start(): Promise<JobHost> {
     const reports: (Report | null)[] = [];
     const monitor = {
       report: async (_source: string, report: Report) => void reports.push(report),
       forget: async () => void reports.push(null),
+      jobIds: async () => [],
     };
-    const env = { MONITOR: { getByName: () => monitor } };
-    return new JobHost(await ObjectHost.start(JobObject, env as unknown as Env, JOB), reports);
+    const env = {
+      MONITOR: { getByName: () => monitor },
+      JOB_INDEX: { getByName: () => index.object },
+    };
+    const index: ObjectHost<JobIndexObject, Env> = await ObjectHost.start(
+      JobIndexObject,
+      env as unknown as Env,
+      indexNameOf(JOB),
+    );
+    return new JobHost(
+      await ObjectHost.start(JobObject, env as unknown as Env, JOB),
+      index,
+      reports,
+    );
   }
 
   /** Starts the object and makes the job. */
@@ -81,11 +103,12 @@ export class JobHost {
 
   /** Opens the job's socket. */
   async follow(options: SocketOptions = {}): Promise<FakeSocket> {
-    const headers = socketHeaders({ kind: "backend-job", principal: null, ...options });
-    const socket = await this.host.open(headers);
-    if (typeof socket === "string") throw new Error(socket);
-    await pass();
-    return socket;
+    return opened(this.host.open(headersOf(options)));
+  }
+
+  /** Opens a socket that waits for the job, because nobody has made it yet. */
+  async wait(options: SocketOptions = {}): Promise<FakeSocket> {
+    return opened(this.index.open(headersOf(options), `/${JOB}`));
   }
 }
 
@@ -95,4 +118,15 @@ export async function ask(socket: FakeSocket, frame: object | string): Promise<F
   socket.push(frame);
   await pass(2);
   return socket.take();
+}
+
+function headersOf(options: SocketOptions): Headers {
+  return socketHeaders({ kind: "backend-job", principal: null, ...options });
+}
+
+async function opened(opening: Promise<FakeSocket | string>): Promise<FakeSocket> {
+  const socket = await opening;
+  if (typeof socket === "string") throw new Error(socket);
+  await pass();
+  return socket;
 }

@@ -1,35 +1,36 @@
 import { describe, expect, it } from "vitest";
+import { madeText } from "../../src/backend-job/made-frame.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
-import { JOB, JobHost, user } from "./job-host.ts";
+import { ask, BACKEND, JOB, JobHost } from "./job-host.ts";
 
 runInFakeRuntime();
 
 const HOUR_MS = 3_600_000;
-const MINUTE_MS = 60_000;
 
 describe("a socket that waits for a job", () => {
-  it("gets `pending`, and the job's events from the first on, in the epoch it was told (B8)", async () => {
+  it("gets `pending`; the job that is made then has the epoch that it was told, and it is told of that (B8)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     const [connection, pending] = viewer.take();
     expect(connection).toMatchObject({ type: "connection", job_id: JOB, offset: 0 });
     expect(pending).toMatchObject({ status: "pending", offset: 0, progress: 0, attempt: 0 });
     await job.create();
     await job.report("progress", { progress: 5 });
-    expect(viewer.take()).toMatchObject([
+    const epoch = String(connection?.epoch);
+    expect(viewer.messages.at(-1)).toBe(madeText(epoch));
+    const joined = await job.follow({ since: `${epoch}:0` });
+    expect(joined.take()).toMatchObject([
+      { type: "connection", epoch, recovered: true, offset: 0 },
       { status: "queued", offset: 1 },
       { status: "processing", progress: 5, offset: 2 },
     ]);
-    const back = await job.follow({ since: `${connection?.epoch}:1` });
-    expect(back.take()).toMatchObject([{ recovered: true, offset: 1 }, { offset: 2 }]);
   });
 
   it("keeps the epoch it was told over a sleep, together with those that come later (B8)", async () => {
     const job = await JobHost.start();
-    const first = await job.follow();
-    const [{ epoch } = { epoch: "" }] = first.take();
-    await job.host.hibernate();
-    const second = await job.follow({ since: `${epoch}:0` });
+    const [{ epoch } = { epoch: "" }] = (await job.wait()).take();
+    await job.index.hibernate();
+    const second = await job.wait({ since: `${epoch}:0` });
     expect(second.take()).toMatchObject([{ epoch, recovered: true, offset: 0 }]);
     await job.create();
     expect((await job.follow()).take()[0]).toMatchObject({ epoch });
@@ -37,70 +38,69 @@ describe("a socket that waits for a job", () => {
 
   it("is closed with 4404 after an hour if nobody makes the job, and not before (B8b)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     await pass(HOUR_MS - 1_000);
     expect(viewer.closed).toBe(null);
+    await job.index.hibernate();
     await pass(2_000);
     expect(viewer.closed?.code).toBe(4404);
     expect(viewer.takeOnly("error")).toMatchObject([
       { code: "job_not_found", job_id: JOB, message: "Nobody made this job." },
     ]);
-    expect(job.host.alarmAt).toBe(null);
+    expect(job.index.alarmAt).toBe(null);
   });
 
-  it("stays open once the job is made, also if the object sleeps before the hour is over (B8, B8b)", async () => {
+  it("has its own hour, and its own pings, also when others wait there (B8b, B11a)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
-    await pass(30 * MINUTE_MS);
-    await job.create();
-    await job.host.hibernate();
-    await pass(2 * HOUR_MS);
-    expect(viewer.closed).toBe(null);
-    viewer.take();
-    await job.report("progress", { progress: 1 });
-    expect(viewer.take()).toMatchObject([{ progress: 1 }]);
+    const first = await job.wait({ pingS: 300 });
+    await pass(HOUR_MS / 2);
+    const second = await job.wait();
+    await job.index.hibernate();
+    await pass(HOUR_MS / 2 + 1_000);
+    expect([first.closed?.code, second.closed]).toEqual([4404, null]);
+    expect(first.takeOnly("ping").length).toBeGreaterThanOrEqual(10);
+    expect(second.takeOnly("ping")).toEqual([]);
+    await pass(HOUR_MS / 2);
+    expect(second.closed?.code).toBe(4404);
   });
 
-  it("is closed with 4403 if the job is made private and it may not read it (B8a)", async () => {
+  it("is told within seconds that the job was made, also if the job's object died before it said so (B8)", async () => {
     const job = await JobHost.start();
-    const stranger = await job.follow();
-    const reader = await job.follow(user({ rooms: [`job:${JOB}`] }));
-    const writer = await job.follow(user({ publish: ["job:*"] }));
-    const other = await job.follow(user({ rooms: ["job:another"] }));
-    await job.create({ visibility: "private" });
-    expect([stranger, reader, writer, other].map(({ closed }) => closed?.code)).toEqual([
-      4403,
-      undefined,
-      undefined,
-      4403,
+    const viewer = await job.wait();
+    const [{ epoch } = { epoch: "" }] = viewer.take();
+    expect(await job.index.object.add(JOB)).toBe(epoch);
+    await job.index.hibernate();
+    await pass(4_000);
+    expect(viewer.take()).toEqual([]);
+    await pass(2_000);
+    expect(viewer.messages.at(-1)).toBe(madeText(String(epoch)));
+  });
+
+  it("can't report: there is nothing to report about (B9)", async () => {
+    const job = await JobHost.start();
+    const backend = await job.wait(BACKEND);
+    expect(await ask(backend, { type: "progress", progress: 1, ref: 7 })).toMatchObject([
+      { type: "error", code: "job_not_found", ref: 7, job_id: JOB },
     ]);
-    expect(stranger.takeOnly("error")).toMatchObject([{ code: "not_allowed" }]);
-    expect(reader.takeOnly("progress").at(-1)).toMatchObject({ status: "queued" });
-    await job.report("complete", { result: 1 });
-    expect(stranger.takeOnly("progress")).toEqual([]);
   });
 
-  it("is refused if it asks for a job that exists (B8b)", async () => {
+  it("makes no tables, neither of the job nor of the index, and is not reported", async () => {
     const job = await JobHost.start();
-    await expect(job.follow({ mustExist: true })).rejects.toThrow("job_not_found");
-    expect(job.host.openSockets).toEqual([]);
-  });
-
-  it("is not reported to the monitor: anybody may open such sockets", async () => {
-    const job = await JobHost.start();
-    const viewer = await job.follow();
-    await pass(5_000);
+    const viewer = await job.wait();
+    expect(await job.report("progress", { progress: 1 })).toBe("job_not_found");
     viewer.leave(1000);
     await pass(5_000);
+    for (const object of [job.host, job.index]) {
+      expect(object.sql("SELECT name FROM sqlite_master")).toEqual([]);
+    }
     expect(job.reports).toEqual([]);
     expect(await job.object.getReport()).toBe(null);
   });
 
-  it("makes no tables", async () => {
+  it("is not at the object of the job: that refuses sockets until it has a job", async () => {
     const job = await JobHost.start();
-    await job.follow();
-    await job.report("progress", { progress: 1 });
-    expect(job.host.sql("SELECT name FROM sqlite_master")).toEqual([]);
+    await expect(job.follow()).rejects.toThrow("job_not_found");
+    expect(job.host.openSockets).toEqual([]);
   });
 });
 
@@ -126,10 +126,11 @@ describe("the epoch of a job", () => {
     const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
     await job.report("complete", { result: 1 });
     await pass(12_000);
-    const waiting = await job.follow();
-    const [{ epoch: next } = { epoch: "" }] = waiting.take();
+    expect(await job.index.object.has(JOB)).toBe(false);
+    const [{ epoch: next } = { epoch: "" }] = (await job.wait()).take();
     expect(next).not.toBe(epoch);
     await job.create();
+    expect(await job.index.object.has(JOB)).toBe(true);
     expect((await job.follow()).take()[0]?.epoch).toBe(next);
   });
 

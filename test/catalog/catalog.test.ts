@@ -53,7 +53,7 @@ describe("the catalogue of spaces", () => {
     expect(await catalog.get("a")).toEqual(entry("a", { title: "old" }));
   });
 
-  it("forgets a space with the tokens of its workers, and no other's", async () => {
+  it("lists a space that is being deleted no more, nor its tokens, and frees its name at the end", async () => {
     const db = fakeD1();
     const catalog = new SpaceCatalog(db);
     const tokens = new WorkerTokens(db);
@@ -61,18 +61,39 @@ describe("the catalogue of spaces", () => {
       await catalog.add(entry(name));
       await tokens.mint(name, "box");
     }
+    await catalog.endDelete("a");
+    expect(await catalog.has("a")).toBe(true);
     expect(await catalog.beginDelete("a")).toBe(true);
+    expect([await catalog.has("a"), await catalog.get("a")]).toEqual([false, null]);
+    const all = { all: true, after: "", limit: 9 };
+    expect(await catalog.list(all)).toEqual([entry("b")]);
+    expect([await tokens.list("a"), (await tokens.list("b")).length]).toEqual([[], 1]);
+    await catalog.update(entry("a", { title: "back" }));
     expect(await catalog.get("a")).toBe(null);
-    expect(await tokens.list("a")).toEqual([]);
-    expect(await tokens.list("b")).toHaveLength(1);
     // It was cut off, and is done again.
     await tokens.mint("a", "left over");
     expect(await catalog.beginDelete("a")).toBe(true);
     expect(await tokens.list("a")).toEqual([]);
     await catalog.endDelete("a");
-    await catalog.endDelete("b");
     expect(await catalog.beginDelete("a")).toBe(false);
-    expect(await catalog.get("b")).not.toBe(null);
+    expect(await catalog.add(entry("a"))).toBe(true);
+    expect([await catalog.has("a"), await catalog.has("b"), await catalog.has("c")]).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+});
+
+describe("the name of a space that is being deleted", () => {
+  it("is free for another space, which the end of the deletion leaves alone", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    await catalog.add(entry("a", { title: "old" }));
+    await catalog.beginDelete("a");
+    expect(await catalog.add(entry("a", { title: "new" }))).toBe(true);
+    expect(await catalog.add(entry("a", { title: "third" }))).toBe(false);
+    await catalog.endDelete("a");
+    expect(await catalog.get("a")).toEqual(entry("a", { title: "new" }));
   });
 });
 

@@ -27,6 +27,17 @@ describe("the time in which the edge was away", () => {
     expect(await space.statusOf(id)).toBe("failed: expired");
   });
 
+  it("leaves a job all of its time if the edge was killed just after the submit (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 3_600 });
+    const id = await space.submit();
+    await pass(1_000);
+    await space.host.restart(2 * HOUR_MS);
+    await pass(3_500_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(200_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
   it("doesn't count if the edge is away twice, nor when the object sleeps after that (H19)", async () => {
     const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
     const id = await space.submit();

@@ -90,6 +90,24 @@ describe("a private space", () => {
   });
 });
 
+describe("a space", () => {
+  it("is shown with its settings, its status and its addresses", async () => {
+    const space = await SpaceHost.make({ title: "Demo", max_queue: 7 });
+    expect(await space.describe()).toMatchObject({
+      name: "demo",
+      title: "Demo",
+      max_queue: 7,
+      status: { worker: "disconnected", queue_size: 0, processing: 0 },
+      urls: {
+        self: "/api/spaces/demo",
+        page: "/spaces/demo",
+        jobs: "/api/spaces/demo/jobs",
+        ws: "/api/spaces/demo/ws",
+      },
+    });
+  });
+});
+
 describe("the list of a space's jobs", () => {
   it("has the newest first, page by page, of one status if that is wanted (H16)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });

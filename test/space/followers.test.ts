@@ -11,11 +11,6 @@ function offsetsOf(frames: readonly Frame[]): unknown[] {
   return frames.map(({ offset }) => offset);
 }
 
-/** What a follower was told of the job's place in the queue. */
-function placesOf(viewer: FakeSocket): unknown[] {
-  return viewer.takeOnly("progress").map(({ queue_position }) => queue_position);
-}
-
 async function report(space: SpaceHost, worker: FakeSocket, id: string, count: number) {
   for (let step = 1; step <= count; step += 1) {
     await space.report(worker, id, { type: "progress", progress: step });
@@ -177,86 +172,6 @@ describe("a follower that wants fewer events", () => {
       await pass();
     }
     expect(viewer.closed).toBe(null);
-  });
-});
-
-describe("the place of a waiting job", () => {
-  it("is sent to its followers when it has changed, about once a second, and once only", async () => {
-    const space = await SpaceHost.make({ offline: "queue" });
-    const ids = await space.submitAll([{}, {}, {}, {}]);
-    const viewer = await space.followJob(ids[3] ?? "");
-    expect(placesOf(viewer)).toEqual([4]);
-    await space.cancel(ids[0] ?? "");
-    await space.cancel(ids[1] ?? "");
-    await pass(900);
-    expect(placesOf(viewer)).toEqual([]);
-    await pass(200);
-    expect(viewer.take()).toEqual([
-      {
-        type: "progress",
-        job_id: ids[3],
-        status: "queued",
-        progress: 0,
-        estimated_remaining: null,
-        message: null,
-        output_path: null,
-        queue_position: 2,
-        attempt: 0,
-        offset: 2,
-        timestamp: expect.any(String),
-      },
-    ]);
-    const another = await space.submit();
-    await space.cancel(another);
-    await pass(2_000);
-    expect(placesOf(viewer)).toEqual([]);
-    await space.cancel(ids[2] ?? "");
-    await pass(1_100);
-    expect(placesOf(viewer)).toEqual([1]);
-  });
-
-  it("is sent to the first twenty, and to those who followed before the object slept", async () => {
-    const space = await SpaceHost.make({ offline: "queue" });
-    const ids = await space.submitAll(Array.from({ length: 23 }, () => ({})));
-    const inside = await space.followJob(ids[20] ?? "");
-    const outside = await space.followJob(ids[22] ?? "");
-    await space.host.hibernate();
-    inside.take();
-    outside.take();
-    await space.cancel(ids[0] ?? "");
-    await pass(1_100);
-    expect(placesOf(inside)).toEqual([20]);
-    expect(placesOf(outside)).toEqual([]);
-    expect((await space.job(ids[22] ?? ""))?.queue_position).toBe(22);
-  });
-
-  it("writes nothing while nobody follows a job", async () => {
-    const space = await SpaceHost.make({ offline: "queue" });
-    const ids = await space.submitAll([{}, {}]);
-    await space.cancel(ids[0] ?? "");
-    await pass(3_000);
-    expect(space.host.sql("SELECT * FROM channel_log")).toEqual([]);
-  });
-
-  it("follows priority, then age, whatever the jobs require", async () => {
-    const space = await SpaceHost.make({ offline: "queue", max_workers: 2 });
-    const ids = await space.submitAll([
-      {},
-      { priority: 5 },
-      { requires: ["gpu"] },
-      { priority: 5, requires: ["gpu"] },
-      { priority: -1 },
-    ]);
-    const places = await Promise.all(ids.map(async (id) => (await space.job(id))?.queue_position));
-    expect(places).toEqual([3, 1, 4, 2, 5]);
-    await space.host.hibernate();
-    await space.cancel(ids[1] ?? "");
-    const after = await Promise.all(ids.map(async (id) => (await space.job(id))?.queue_position));
-    expect(after).toEqual([2, null, 3, 1, 4]);
-    const worker = await space.connect({ concurrency: 5 });
-    expect(worker.takeOnly("job").map(({ job_id }) => job_id)).toEqual([ids[0], ids[4]]);
-    const able = await space.connect({ worker_id: "able", capabilities: ["gpu"], concurrency: 5 });
-    expect(able.takeOnly("job").map(({ job_id }) => job_id)).toEqual([ids[3], ids[2]]);
   });
 });
 

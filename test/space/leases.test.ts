@@ -79,6 +79,32 @@ describe("an idle worker that is silent", () => {
     expect(worker.closed?.code).toBe(1001);
   });
 
+  it("is gone for whoever looks after its lease, also if its silence was seen before (W9a)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const worker = await space.connect();
+    const id = await space.submit({ requires: ["gpu"] });
+    await pass(16_000);
+    expect((await space.describe()).status).toMatchObject({ worker_silent_s: 16 });
+    await pass(15_000);
+    const reply = await space.object.jobs({ operator: true }, { limit: 5 });
+    expect(reply.ok && JSON.parse(reply.body).jobs).toMatchObject([
+      { id, message: "No worker is connected." },
+    ]);
+    expect(worker.closed?.code).toBe(1001);
+  });
+
+  it("is gone for whoever looks, and others that ping are not (W9a)", async () => {
+    const space = await SpaceHost.make({ max_workers: 2 });
+    const silent = await space.connect({ worker_id: "silent", name: "silent" });
+    const alive = await space.connect({ worker_id: "alive", name: "alive" });
+    await passPinging(alive, 35);
+    expect((await space.describe()).status).toMatchObject({
+      worker: "connected",
+      worker_name: "alive",
+    });
+    expect([silent.closed?.code, alive.closed]).toEqual([1001, null]);
+  });
+
   it("gets no job after its lease (W9a)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();
@@ -139,6 +165,17 @@ describe("a worker whose ping is overdue while a job runs", () => {
     expect(statusesOf(viewer)).toMatchObject([{ worker_silent_s: 25 }]);
     await pass(5_000);
     expect(statusesOf(viewer).at(-1)).toMatchObject({ worker: "reconnecting" });
+  });
+
+  it("wakes the object no more often than its pings come, while it pings", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 600 });
+    const worker = await space.connect();
+    await space.submit();
+    await space.follow();
+    const { alarms } = space.host;
+    await passPinging(worker, 120);
+    expect(space.host.alarms - alarms).toBeLessThanOrEqual(14);
+    expect(worker.closed).toBe(null);
   });
 
   it("is said to be heard of again within 5 seconds of its next ping (S19c)", async () => {

@@ -28,11 +28,13 @@ export function sendToReceivers(): void {
   beforeEach(() => {
     Object.assign(receivers, { calls: [], answer: async () => 204, open: 0, most: 0 });
     // What a receiver did wrong may be logged.
-    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    for (const level of ["error", "warn"] as const) {
+      vi.spyOn(console, level).mockImplementation(() => undefined);
+    }
     // Its own timeout has a clock that tests don't set.
     vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
       const controller = new AbortController();
-      setTimeout(() => controller.abort(new Error("timed out")), ms);
+      setTimeout(() => controller.abort(new DOMException("timed out", "TimeoutError")), ms);
       return controller.signal;
     });
     vi.stubGlobal("fetch", receive);

@@ -35,6 +35,11 @@ describe("a frame that can't be taken", () => {
     ],
     ["NaN", `{"type":"result","job_id":"${ID}","attempt":2,"output":NaN}`],
     ["NaN, its attempt a float", `{"type":"output","job_id":"${ID}","attempt":2.0,"delta":NaN}`],
+    ["an attempt with two zeros", `{"type":"output","job_id":"${ID}","attempt":2.00,"delta":NaN}`],
+    [
+      "an attempt in powers of ten",
+      `{"type":"output","job_id":"${ID}","attempt":2E+0,"delta":NaN}`,
+    ],
     [
       "NaN before its attempt",
       `{"type": "result", "output": [NaN], "job_id": "${ID}", "attempt": 2}`,

@@ -194,4 +194,19 @@ describe("a space that is deleted", () => {
     await pass(600_000);
     expect(space.host.alarms).toBe(0);
   });
+
+  it("takes nothing any more that waited for the limit of submits, nor does a timer run on (S9b)", async () => {
+    const limit = () => new Promise((resolve) => setTimeout(resolve, 50, { success: true }));
+    const SUBMITS = { limit } as unknown as RateLimit;
+    const space = await SpaceHost.make({ offline: "queue" }, { SUBMITS });
+    const ids = await space.submitAll([{}, {}]);
+    const viewer = await space.follow();
+    await space.followJob(ids[1] ?? "");
+    viewer.push({ type: "submit", ref: 1, input: {} });
+    await space.cancel(ids[0] ?? "");
+    await space.object.destroy("demo");
+    await pass(5_000);
+    expect(viewer.takeOnly("accepted")).toEqual([]);
+    expect(space.host.sql("SELECT name FROM sqlite_master")).toEqual([]);
+  });
 });

@@ -78,6 +78,47 @@ describe("a socket of the space", () => {
     expect(viewer.takeOnly("output")).toMatchObject([{ delta: "c" }]);
   });
 
+  it("may unfollow a job that it doesn't follow", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const id = await space.submit();
+    const viewer = await space.follow();
+    const other = await space.followJob(id);
+    expect(await ask(viewer, { type: "unfollow", job_id: id })).toEqual([]);
+    expect(await ask(viewer, { type: "follow", job_id: id })).toHaveLength(2);
+    other.take();
+    await space.cancel(id);
+    expect(other.take()).toHaveLength(1);
+  });
+
+  it("remembers over a sleep which jobs it follows: not those that it unfollowed, or that ended", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const [kept = "", left = "", over = ""] = await space.submitAll([{}, {}, {}]);
+    const viewer = await space.follow();
+    for (const job_id of [kept, left, over]) await ask(viewer, { type: "follow", job_id });
+    await ask(viewer, { type: "unfollow", job_id: left });
+    await space.cancel(over);
+    await space.host.hibernate();
+    viewer.take();
+    await space.cancel(left);
+    await space.cancel(kept);
+    expect(viewer.takeOnly("progress")).toMatchObject([{ job_id: kept, status: "canceled" }]);
+  });
+
+  it("that closes in the turn of another one's submit doesn't cancel that (S11)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const leaving = await space.follow({ local: true });
+    const staying = await space.follow({ local: true });
+    const submit = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
+    staying.take();
+    staying.push(submit);
+    leaving.push(submit);
+    leaving.leave(1001);
+    await pass(20);
+    const [accepted] = staying.takeOnly("accepted");
+    expect(await space.statusOf(String(accepted?.job_id))).toBe("queued");
+    expect((await space.describe()).status.queue_size).toBe(1);
+  });
+
   it("that follows a job from a position gets what came after it (C9)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();

@@ -142,6 +142,19 @@ describe("the status of a space", () => {
     expect(await wait()).toBeCloseTo(24, 0);
   });
 
+  it("looks at every attempt of a worker: the first place that is free counts (S19a)", async () => {
+    const space = await SpaceHost.make();
+    const worker = await space.connect({ concurrency: 3 });
+    const ids = await space.submitAll([{}, {}, {}]);
+    for (const [index, id] of ids.entries()) {
+      const remaining = { estimated_remaining: [30, 10, 50][index] };
+      await space.report(worker, id, { type: "progress", progress: 1, ...remaining });
+    }
+    expect((await space.describe()).status.estimated_wait_s).toBeCloseTo(10, 0);
+    await space.submit();
+    expect((await space.describe()).status.estimated_wait_s).toBeCloseTo(30, 0);
+  });
+
   it("says no more than the limit of the running attempt allows, and less once it is to be canceled", async () => {
     const space = await SpaceHost.make({ job_timeout_s: 60 });
     const worker = await space.connect();
@@ -232,10 +245,23 @@ describe("the report to the monitor", () => {
     await pass(2_000);
     const recent = () => space.reports.at(-1)?.recent.map(({ id }) => id);
     expect(recent()).toEqual(ids.slice(3).reverse());
+    expect(space.reports.at(-1)?.recent[0]).toEqual({
+      id: ids[12],
+      space: "demo",
+      status: "queued",
+      progress: 0,
+      updated_at: expect.any(String),
+    });
+    await space.cancel(await space.submit());
+    await pass(2_000);
+    await space.submit();
+    await pass(2_000);
+    expect(space.reports.at(-1)?.recent[0]).toMatchObject({ status: "queued", progress: 0 });
+    const before = recent();
     await space.cancel(ids[0] ?? "");
     await space.cancel(ids[8] ?? "");
     await pass(2_000);
-    const expected = [ids[8], ids[0], ...ids.slice(4).reverse()].filter(
+    const expected = [ids[8], ids[0], ...(before ?? [])].filter(
       (id, index, all) => all.indexOf(id) === index,
     );
     expect(recent()).toEqual(expected.slice(0, 10));

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { pass, runInFakeRuntime, settled } from "../support/runtime/globals.ts";
-import { ask, file, SpaceHost, submitOver } from "./space-host.ts";
+import { ask, file, SpaceHost } from "./space-host.ts";
 
 runInFakeRuntime();
 
@@ -202,6 +202,21 @@ describe("a space's cache", () => {
     await space.object.change({ operator: true }, { cache_ttl_s: 0 });
   });
 
+  it("answers one batch after the other, however much they take over together", async () => {
+    const space = await SpaceHost.make({ cache_ttl_s: 100 });
+    const worker = await space.connect();
+    const result = "r".repeat(900 * KIB);
+    await space.complete(worker, await space.submit(), result);
+    worker.leave(1000);
+    await pass();
+    for (let batch = 0; batch < 8; batch += 1) {
+      expect(await space.statusOf(await space.submit())).toBe("completed");
+    }
+    const together = await space.submitAll(Array.from({ length: 8 }, () => ({})));
+    expect(together.filter((id) => id === "payload_too_large")).toHaveLength(4);
+    expect(await space.statusOf(await space.submit())).toBe("completed");
+  });
+
   it("answers over a socket too, with all of the job's events at once", async () => {
     const space = await SpaceHost.make({ cache_ttl_s: 100 });
     const worker = await space.connect();
@@ -214,91 +229,5 @@ describe("a space's cache", () => {
       { status: "completed", result: 9, offset: 2 },
     ]);
     expect(worker.takeOnly("job")).toHaveLength(1);
-  });
-});
-
-describe("a new job that ends at once", () => {
-  it("is answered with its end: it isn't reported before (S9)", async () => {
-    const space = await SpaceHost.make();
-    const worker = await space.connect();
-    await space.complete(worker, await space.submit());
-    worker.take();
-    const viewer = await space.follow();
-    viewer.take();
-    viewer.push({ type: "submit", ref: 1, input: {} });
-    await pass(1);
-    const [job] = worker.takeOnly("job");
-    expect(viewer.take()).toEqual([]);
-    expect(space.host.sql("SELECT * FROM jobs WHERE status <> 'completed'")).toEqual([]);
-    worker.push({ type: "result", job_id: job?.job_id, attempt: 1, output: 5 });
-    await pass(1);
-    expect(viewer.takeOnly("accepted")).toHaveLength(1);
-    expect(viewer.messages.some((text) => text.includes('"result":5'))).toBe(true);
-  });
-
-  it("is stored and reported after 10 ms if it doesn't end, and a restart loses nothing that was reported", async () => {
-    const space = await SpaceHost.make();
-    const worker = await space.connect();
-    await space.complete(worker, await space.submit());
-    const viewer = await space.follow();
-    viewer.take();
-    viewer.push({ type: "submit", ref: 1, input: {} });
-    await pass(5);
-    expect(viewer.take()).toEqual([]);
-    await pass(6);
-    const [accepted] = viewer.takeOnly("accepted");
-    const id = String(accepted?.job_id);
-    await space.host.restart();
-    expect(await space.statusOf(id)).toBe("processing");
-  });
-
-  it("is stored as soon as somebody asks for it, follows it or its worker reports anything else", async () => {
-    const space = await SpaceHost.make();
-    const worker = await space.connect();
-    await space.complete(worker, await space.submit());
-    const viewer = await space.follow();
-    const next = async () => {
-      worker.take();
-      viewer.take();
-      viewer.push({ type: "submit", ref: 1, input: {} });
-      await pass(1);
-      const [job] = worker.takeOnly("job");
-      return String(job?.job_id);
-    };
-    const asked = await next();
-    expect(await space.statusOf(asked)).toBe("processing");
-    expect(viewer.takeOnly("accepted")).toHaveLength(1);
-    await space.complete(worker, asked);
-    const followed = await next();
-    await space.followJob(followed);
-    expect(viewer.takeOnly("accepted")).toHaveLength(1);
-    await space.complete(worker, followed);
-    const reported = await next();
-    await space.report(worker, reported, { type: "output", delta: 1 });
-    expect(viewer.take().map(({ type }) => type)).toEqual([
-      "accepted",
-      "progress",
-      "progress",
-      "output",
-    ]);
-    await space.complete(worker, reported);
-  });
-
-  it("is lost with a crash before that, and nobody was promised anything: its frames are stale", async () => {
-    const space = await SpaceHost.make();
-    const worker = await space.connect();
-    await space.complete(worker, await space.submit());
-    const viewer = await space.follow();
-    worker.take();
-    viewer.take();
-    viewer.push({ type: "submit", ref: 1, input: {} });
-    await pass(1);
-    const [job] = worker.takeOnly("job");
-    await space.host.hibernate();
-    expect(viewer.take()).toEqual([]);
-    await space.complete(worker, String(job?.job_id));
-    expect(worker.take()).toMatchObject([{ type: "stale" }]);
-    const next = await submitOver(viewer);
-    expect(next.slice(5) > String(job?.job_id).slice(5)).toBe(true);
   });
 });

@@ -159,6 +159,24 @@ describe("the close of a client", () => {
   });
 });
 
+describe("a socket that the edge has closed", () => {
+  it("may still send frames, of which nothing is taken", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const viewer = await space.follow();
+    const worker = await space.connect();
+    worker.push({ type: "register", worker_id: "worker-1" });
+    await space.connect();
+    for (let count = 0; count < 3; count += 1) viewer.push("{");
+    await pass(5);
+    expect([viewer.closed?.code, worker.closed?.code]).toEqual([4400, 4409]);
+    viewer.push({ type: "submit", ref: 1, input: {} });
+    worker.push({ type: "drain" });
+    await pass(5);
+    const { status } = await space.describe();
+    expect(status).toMatchObject({ worker: "connected", queue_size: 0, processing: 0 });
+  });
+});
+
 describe("a socket that fails", () => {
   it("is answered like a close without a goodbye: attempts get their grace, submits are canceled (W24, S11)", async () => {
     const space = await SpaceHost.make();

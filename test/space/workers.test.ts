@@ -114,6 +114,14 @@ describe("the settings of a space", () => {
 });
 
 describe("a worker whose token is revoked", () => {
+  it("can't open a connection that was on its way meanwhile (H4)", async () => {
+    const space = await SpaceHost.make();
+    await space.object.dropToken("revoked");
+    await expect(space.dial({ tokenId: "revoked" })).rejects.toThrow("temporarily_unavailable");
+    const other = await space.dial({ tokenId: "another" });
+    expect(other.takeOnly("hello")).toHaveLength(1);
+  });
+
   it("is closed with 4401, and only it (H4)", async () => {
     const space = await SpaceHost.make({ max_workers: 2 });
     const kept = await space.dial({ tokenId: "kept" });

@@ -22,8 +22,6 @@ type ObjectClass<O extends HostedObject, E> = new (ctx: DurableObjectState, env:
  */
 export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
   object!: O;
-  /** Why the object restarted itself, each time that it did. */
-  readonly aborts: string[] = [];
   /** How often the alarm went off. */
   alarms = 0;
   private readonly Class: ObjectClass<O, E>;
@@ -54,6 +52,11 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
     return this.storage.alarmAt;
   }
 
+  /** How many statements of the object have written something. */
+  get writes(): number {
+    return this.storage.writes;
+  }
+
   /** The sockets that the object has accepted and that are open. */
   get openSockets(): FakeSocket[] {
     return this.sockets.filter(({ closed }) => closed === null);
@@ -64,8 +67,9 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
   }
 
   /** Opens a socket with these headers of the Worker; a text is the code of the refusal. */
-  async open(headers: Headers): Promise<FakeSocket | string> {
-    const response = await this.object.fetch(new Request("https://object.test/", { headers }));
+  async open(headers: Headers, path = "/"): Promise<FakeSocket | string> {
+    const request = new Request(`https://object.test${path}`, { headers });
+    const response = await this.object.fetch(request);
     const { webSocket } = response as unknown as { webSocket?: FakeSocket };
     if (webSocket) return webSocket;
     if (response.status !== 404) throw new Error(`a refusal has the status ${response.status}`);
@@ -146,11 +150,10 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
       },
       getWebSockets: (tag?: string) =>
         this.openSockets.filter(({ tags }) => tag === undefined || tags.includes(tag)),
+      getTags: ({ tags }: FakeSocket) => tags,
       setWebSocketAutoResponse: () => undefined,
       getWebSocketAutoResponseTimestamp: ({ pingedAt }: FakeSocket) => pingedAt,
-      abort: (reason: string) => {
-        this.aborts.push(reason);
-      },
+      abort: (reason: string) => noteError("the object restarted itself", reason),
     };
     return context as unknown as DurableObjectState;
   }

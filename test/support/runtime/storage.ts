@@ -5,6 +5,8 @@ import type { SqlRow, SqlValue } from "../../../src/storage/sql.ts";
 export class FakeStorage {
   /** When the alarm goes off, milliseconds since 1970. */
   alarmAt: number | null = null;
+  /** How many statements have written something. */
+  writes = 0;
   private database = new DatabaseSync(":memory:");
   private statements = new Map<string, StatementSync>();
   private readonly onAlarmSet: () => void;
@@ -15,6 +17,7 @@ export class FakeStorage {
 
   readonly sql = {
     exec: (query: string, ...bindings: SqlValue[]) => {
+      if (/^\s*(?:INSERT|UPDATE|DELETE|REPLACE)/i.test(query)) this.writes += 1;
       const rows = this.prepared(query).all(...bindings) as SqlRow[];
       return { toArray: () => rows };
     },
