@@ -14,6 +14,8 @@ export interface DownloadOptions {
   edgeUrl: string;
   /** The file's address as it is now: a worker that is resumed gets another one (W26c). */
   url: () => string;
+  /** When the attempt is taken back, milliseconds since 1970; `null` while the edge can't be reached (W26b). */
+  deadlineAt: () => number | null;
   /** Aborted once the attempt is no longer wanted. */
   signal: AbortSignal;
   log: Log;
@@ -30,6 +32,11 @@ export interface FileSink {
 }
 
 const STALL_MS = 20_000;
+/**
+ * A try that would begin less than this before the deadline isn't made, milliseconds: so whoever submitted learns
+ * what was wrong with the file, and not only that the time was over.
+ */
+const LAST_WORDS_MS = 3_000;
 const RETRY: Backoff = { firstMs: 500, capMs: 10_000 };
 /** How often a file whose checksum is wrong is fetched. */
 const WHOLE_TRIES = 3;
@@ -119,12 +126,14 @@ class Download {
 
   /** Waits before the next try, unless there can't be one: then throws why. */
   private async waitAfter(error: unknown, failures: number): Promise<void> {
-    const { signal, log, backoff = RETRY } = this.options;
+    const { signal, log, deadlineAt, backoff = RETRY } = this.options;
     const state = `${count(this.received)} of ${count(this.file.size)} bytes came`;
     if (!signal.aborted) {
       if (error instanceof JobFailure) throw error;
       log.warn(`${this.name}: ${describe(error)}; ${state}, going on`);
       const delayMs = backoffMs(failures - 1, 0.5 + Math.random() / 2, backoff);
+      const leftMs = (deadlineAt() ?? Number.POSITIVE_INFINITY) - Date.now() - LAST_WORDS_MS;
+      if (delayMs > leftMs) throw this.failure(`${describe(error)}; ${state} before the deadline`);
       await pause(delayMs, null, { signal }).catch(() => undefined);
     }
     if (signal.aborted) log.warn(`${this.name}: ${state} before the attempt was given up`);

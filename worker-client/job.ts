@@ -37,6 +37,8 @@ export interface JobHooks {
   edgeUrl: string;
   /** The address of the job's file with this number, as it is now. */
   fileUrl: (index: number) => string;
+  /** When the attempt is taken back, on this machine's clock; `null` while the edge can't be reached. */
+  deadlineAt: () => number | null;
   log: Log;
   progress: Job["progress"];
   output: Job["output"];
@@ -44,7 +46,7 @@ export interface JobHooks {
 }
 
 export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
-  const { signal, edgeUrl, fileUrl, log, progress, output, metrics } = hooks;
+  const { signal, edgeUrl, fileUrl, deadlineAt, log, progress, output, metrics } = hooks;
   return {
     id: frame.job_id,
     attempt: frame.attempt,
@@ -53,7 +55,7 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
       return frame.inputText ?? JSON.stringify(frame.input);
     },
     files: frame.files.map((file, index) =>
-      jobFile(file, { edgeUrl, url: () => fileUrl(index), signal, log }),
+      jobFile(file, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
     ),
     priority: frame.priority,
     createdAt: new Date(frame.created_at),

@@ -217,6 +217,7 @@ export class Jobs {
             signal,
             edgeUrl: this.#options.edgeUrl,
             fileUrl: (index) => this.#held.get(key)?.fileUrls[index] ?? "",
+            deadlineAt: () => this.#runner.deadlineOf(key),
             log: this.#options.log,
             progress: (...report) => this.#progress(key, ...report),
             output: (delta) => this.#output(key, delta),

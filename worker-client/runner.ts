@@ -33,6 +33,7 @@ export class Runner {
   readonly #slots: number;
   readonly #clock = new BusyClock();
   #running = 0;
+  #isPaused = false;
 
   constructor(slots: number) {
     this.#slots = slots;
@@ -41,6 +42,8 @@ export class Runner {
   /** Starts the handler, or queues it if an aborted handler still occupies the slot. */
   start(run: HandlerRun): "started" | "waiting" {
     const { key, deadlineAt } = run;
+    // Jobs come only while the edge can be reached.
+    this.#isPaused = false;
     const controller = new AbortController();
     const entry: RunEntry = { run, deadlineAt, controller, timer: null, started: false };
     this.#entries.set(key, entry);
@@ -64,15 +67,22 @@ export class Runner {
 
   /** Aborts no handler at its deadline from now on, until its deadline is set again. */
   pauseDeadlines(): void {
+    this.#isPaused = true;
     for (const { timer } of this.#entries.values()) if (timer !== null) clearTimeout(timer);
   }
 
   /** @param deadlineAt `undefined`: the deadline that the handler had before the pause */
   setDeadline(key: string, deadlineAt: number | null | undefined): void {
+    this.#isPaused = false;
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
     if (deadlineAt !== undefined) entry.deadlineAt = deadlineAt;
     this.#watchDeadline(entry);
+  }
+
+  /** When the handler is aborted, milliseconds on this machine's clock; `null` for never, or while that is paused. */
+  deadlineOf(key: string): number | null {
+    return this.#isPaused ? null : (this.#entries.get(key)?.deadlineAt ?? null);
   }
 
   /** Whether the handler was aborted and has not ended yet. */

@@ -1,5 +1,7 @@
+import { transferMs } from "../src/protocol/announcement.ts";
 import type { Decoded } from "../src/protocol/codec.ts";
 import type { WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import { DrainTimer } from "./drain-timer.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
@@ -48,7 +50,7 @@ export class RemoteWorker {
   #heartbeat: Heartbeat | null = null;
   #timer: NodeJS.Timeout | undefined;
   #drainReason: string | null = null;
-  #drainTimer: NodeJS.Timeout | undefined;
+  readonly #drainTimer: DrainTimer;
   #registrations = 0;
   #load = 0;
 
@@ -73,6 +75,11 @@ export class RemoteWorker {
       },
       onEmpty: () => this.#leaveIfDrained(),
     });
+    this.#drainTimer = new DrainTimer({
+      log: this.#log,
+      unacknowledged: () => this.#jobs.unacknowledged,
+      stop: () => this.stop(),
+    });
   }
 
   /** Resolves after a drain or a stop. @throws {WorkerRefused} if the edge refuses this worker for good */
@@ -96,23 +103,10 @@ export class RemoteWorker {
         this.#send({ type: "drain", reason: this.#drainReason });
         this.#startHeartbeat(this.#session.hello);
       }
-      this.#drainTimer = setTimeout(() => this.#onDrainTimeout(timeoutMs, true), timeoutMs);
+      this.#drainTimer.start(timeoutMs);
       this.#leaveIfDrained();
     }
     return this.#ended;
-  }
-
-  /** What is finished would be lost for nothing if the connection is dead just now. */
-  #onDrainTimeout(timeoutMs: number, mayWait: boolean): void {
-    const { unacknowledged } = this.#jobs;
-    const took = `the drain took longer than ${timeoutMs / 1_000} s`;
-    if (mayWait && unacknowledged > 0) {
-      this.#log.warn(`${took}: jobs that are finished but not acknowledged: ${unacknowledged}`);
-      this.#drainTimer = setTimeout(() => this.#onDrainTimeout(2 * timeoutMs, false), timeoutMs);
-      return;
-    }
-    this.#log.error(`${took}: stopping`);
-    this.stop();
   }
 
   /**
@@ -203,8 +197,7 @@ export class RemoteWorker {
       onOpen: (edgeTime) => {
         if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
         this.#wake({ type: "opened" });
-        const why = "the edge took too long to register this worker";
-        this.#setTimer(HANDSHAKE_MS, { type: "unusable", why });
+        this.#awaitRegistration(HANDSHAKE_MS);
       },
       onMessage: (data) => this.#onMessage(data),
       onError: ({ code, message }) =>
@@ -214,6 +207,10 @@ export class RemoteWorker {
         this.#wake({ type: "closed", close, waits: this.#options.waitForPlace ?? false });
       },
     });
+  }
+
+  #awaitRegistration(ms: number): void {
+    this.#setTimer(ms, { type: "unusable", why: "the edge took too long to register this worker" });
   }
 
   #disconnect(): void {
@@ -226,7 +223,7 @@ export class RemoteWorker {
 
   #register(): void {
     const { name, version, capabilities, concurrency } = this.#options;
-    this.#send({
+    const text = JSON.stringify({
       type: "register",
       worker_id: this.id,
       name,
@@ -234,7 +231,10 @@ export class RemoteWorker {
       concurrency: concurrency ?? 1,
       capabilities,
       resume: this.#jobs.resumable,
-    });
+    } satisfies WorkerFrameInput);
+    this.#link?.send(text);
+    // With many attempts it is large, and takes its time on a slow link.
+    this.#awaitRegistration(HANDSHAKE_MS + transferMs(Buffer.byteLength(text)));
   }
 
   #resume(hello: HelloFrame, registered: RegisteredFrame): void {
@@ -334,7 +334,7 @@ export class RemoteWorker {
 
   #end(refusal: WorkerRefused | null): void {
     this.#disconnect();
-    clearTimeout(this.#drainTimer);
+    this.#drainTimer.clear();
     this.#jobs.stop();
     this.#finishRun(refusal);
   }

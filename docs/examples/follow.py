@@ -16,13 +16,12 @@ import sys
 import urllib.parse
 from typing import Any
 
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
 try:
     from websockets.asyncio.client import connect
-    from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 except ImportError:  # websockets 10 to 12
-    from websockets import connect  # type: ignore[attr-defined,no-redef]
-    from websockets.exceptions import ConnectionClosed, WebSocketException
-    from websockets.exceptions import InvalidStatusCode as InvalidStatus
+    from websockets import connect
 
 SILENCE_S = 20.0  # after so long a ping is sent, and after as long again the connection is dead
 SLOWEST = 4_096  # C17a: bytes a second of the slowest connection on which large messages arrive
@@ -60,13 +59,10 @@ class Follower:
                 if code in FINAL_CODES:
                     return 0 if code == 1000 else 1
                 say(f"disconnected ({code})")
-            except InvalidStatus as refused:
-                status, is_problem = reason_of(refused)
-                say(f"refused with status {status}")
-                if is_problem and status in FINAL_STATUSES:  # W4a: others than the edge answer too
-                    return 1
             except (OSError, EOFError, WebSocketException, ValueError, NotImplementedError) as error:
                 say(f"no connection: {error or type(error).__name__}")
+                if is_refusal(error):
+                    return 1
             failures = min(failures + 1, 4)
             await asyncio.sleep(random.random() * min(10, 2**failures))  # W31
 
@@ -102,11 +98,12 @@ class Follower:
             self.position = f"{self.epoch}:{frame['offset']}"
 
 
-def reason_of(refused: Any) -> tuple[int, bool]:
-    """The status, and whether the edge itself refused: only it sends a problem (H2)."""
-    answer = getattr(refused, "response", refused)
-    type_of_body = answer.headers.get("Content-Type") or ""
-    return answer.status_code, type_of_body.startswith("application/problem+json")
+def is_refusal(error: Exception) -> bool:
+    """Whether the edge itself refuses for good: only it sends a problem (W4a, H2)."""
+    answer: Any = getattr(error, "response", error)  # before websockets 13 the error is the answer
+    if getattr(answer, "status_code", None) not in FINAL_STATUSES:
+        return False
+    return "problem+json" in (answer.headers.get("Content-Type") or "")
 
 
 def say(words: str) -> None:

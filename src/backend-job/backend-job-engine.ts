@@ -149,7 +149,7 @@ export class BackendJobEngine {
     const { job } = this;
     const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
-    // Not whether the token has expired: a client's clock may be some seconds off when it dials.
+    // The Worker has just accepted the token, for some seconds longer than it is valid, because clocks differ.
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
     const excess = sockets.refusalOf(attachment);
     if (excess !== null) return excess;

@@ -164,6 +164,7 @@ export class JobObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const known = this.sockets.of(socket);
     if (known) await this.handler.onMessage(known, message);
+    else this.sockets.ignore();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {

@@ -111,11 +111,10 @@ export function eventFrame(job: BackendJob, event: BackendJobEvent): BackendJobE
   }
 }
 
-/** The report for the monitor (decision 0024); `null` if there is neither a job nor a socket. */
-export function reportOf(job: BackendJob | null, connections: number): Report | null {
-  if (job === null && connections === 0) return null;
-  const isOpen = job !== null && !isOver(job);
-  const count = (status: BackendJob["status"]) => (job?.status === status ? 1 : 0);
+/** The report for the monitor (decision 0024). */
+export function reportOf(job: BackendJob, connections: number): Report {
+  const isOpen = !isOver(job);
+  const count = (status: BackendJob["status"]) => (job.status === status ? 1 : 0);
   return {
     kind: "job",
     connections,
@@ -126,7 +125,7 @@ export function reportOf(job: BackendJob | null, connections: number): Report | 
       failed: count("failed"),
       canceled: count("canceled"),
     },
-    recent: job ? [recentOf(job)] : [],
+    recent: [recentOf(job)],
   };
 }
 

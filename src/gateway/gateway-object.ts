@@ -91,7 +91,10 @@ export class GatewayObject extends DurableObject<Env> {
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const client = this.sockets.of(socket);
-    if (!client) return;
+    if (!client) {
+      this.sockets.ignore();
+      return;
+    }
     await this.handler.onMessage(client, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([client]));

@@ -7,6 +7,7 @@ import { logErrors } from "../objects/log-errors.ts";
 import { type RoomEventFrame, roomEventFrame } from "../protocol/room-events.ts";
 import type { PresenceChange, Relayed, RoomDelivery, RoomLog, RoomLogEnd } from "../room/calls.ts";
 import { type Client, subscriptionOf, tell } from "./gateway-sockets.ts";
+import { type RangeToRead, readInPieces } from "./room-pieces.ts";
 import { RoomUsers } from "./room-users.ts";
 
 /** The calls that a gateway makes to a room. */
@@ -188,11 +189,14 @@ export class RoomSubscription {
   private async missedBy(client: Client, since: Position): Promise<RoomLog> {
     const { logEnd } = this;
     if (logEnd !== null && logEnd.epoch === since.epoch && logEnd.offset === since.offset) {
-      return { epoch: since.epoch, last: since.offset, recovered: true, events: [] };
+      return { epoch: since.epoch, last: since.offset, recovered: true, more: false, events: [] };
     }
-    const missed = await this.deps.calls().read(since);
-    this.deps.pace.charge(client, lengthOf(missed.events));
-    return missed;
+    const { pace } = this.deps;
+    return this.read(since, Number.POSITIVE_INFINITY, (bytes) => pace.enter(client, bytes));
+  }
+
+  private read(...range: RangeToRead): Promise<RoomLog> {
+    return readInPieces((from) => this.deps.calls().read(from), ...range);
   }
 
   private start(
@@ -244,7 +248,7 @@ export class RoomSubscription {
   private async sendMissing(to: number): Promise<void> {
     const { logEnd } = this;
     if (logEnd === null) return;
-    const { recovered, epoch, last, events } = await this.deps.calls().read(logEnd);
+    const { recovered, epoch, last, events } = await this.read(logEnd, to);
     const missing = events.filter(({ offset }) => offset <= to);
     if (recovered && missing.length === to - logEnd.offset) this.sendOn(missing);
     else this.restart({ epoch, offset: epoch === logEnd.epoch ? to : last });
@@ -318,11 +322,6 @@ export class RoomSubscription {
     this.deps.storeLogEnd(logEnd);
     return logEnd;
   }
-}
-
-/** The length of events together, characters. */
-function lengthOf(events: readonly Relayed[]): number {
-  return events.reduce((sum, { text }) => sum + text.length, 0);
 }
 
 /** Parsed events: the same event is matched against many filters, but parsed once. */

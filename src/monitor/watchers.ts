@@ -46,7 +46,10 @@ export class Watchers {
 
   onMessage(socket: WebSocket, raw: string | ArrayBuffer, timestamp: string): void {
     const watcher = this.sockets.of(socket);
-    if (watcher === null) return;
+    if (watcher === null) {
+      this.sockets.ignore();
+      return;
+    }
     if (!this.frameLimiter.admits(watcher, Date.now())) {
       this.sockets.send(watcher, errorFrame("rate_limited", TOO_MANY));
       this.sockets.close(watcher, "tooMany", TOO_MANY);

@@ -36,7 +36,9 @@ export class Allowances {
     const { burst, perSecond } = this.rate;
     const earned = before === null ? 0 : (Math.max(0, now - before.at) / 1_000) * perSecond;
     const tokens = Math.min(burst, (before?.tokens ?? burst) + earned);
-    return Math.max(1, Math.ceil((Math.min(count, burst) - tokens) / perSecond));
+    const missing = Math.min(count, burst) - tokens;
+    // Rounding must not make it a hair too short.
+    return Math.max(1, Math.ceil(missing / perSecond + 1e-6));
   }
 
   private dropOldest(): void {

@@ -92,7 +92,11 @@ export class CatchUpPace<S extends object> {
     this.sleeping.delete(socket);
   }
 
-  private takeTurn(bytes: number): Promise<void> | null {
+  /**
+   * For what is built once for a request, such as the opening of a socket: returns `null` if it may be built now,
+   * otherwise a promise that resolves in a turn with room for it.
+   */
+  takeTurn(bytes: number): Promise<void> | null {
     if (bytes === 0) return null;
     if (this.thisTurn === null) {
       this.thisTurn = 0;

@@ -1,4 +1,4 @@
-import { announcementOf } from "../protocol/announcement.ts";
+import { announcementOf, isAnnouncement, isUnannounced } from "../protocol/announcement.ts";
 import { inBatches } from "../protocol/batches.ts";
 import type { Reader } from "./readers.ts";
 
@@ -17,11 +17,10 @@ export interface FrameTarget {
 export function sendFrames({ socket, reader, batch }: FrameTarget, texts: readonly string[]): void {
   if (reader.isTooSlow) return;
   try {
-    const messages = batch && texts.length > 1 ? batchesOf(texts) : texts;
-    for (const message of messages) {
-      const announcement = announcementOf(message);
-      if (announcement !== null) socket.send(announcement);
+    for (const message of messagesOf(texts, batch)) {
       socket.send(message);
+      // Nothing may come between an announcement and its message.
+      if (isAnnouncement(message)) continue;
       const check = reader.onSent(message.length);
       if (check !== null) socket.send(check);
       if (reader.isTooSlow) return;
@@ -31,11 +30,23 @@ export function sendFrames({ socket, reader, batch }: FrameTarget, texts: readon
   }
 }
 
-/** Batches already built. The same array of frames goes to many sockets, and is put together once for all. */
-const known = new WeakMap<readonly string[], string[]>();
+/** Messages already built. The same array of frames goes to many sockets, and is put together once for all. */
+const batched = new WeakMap<readonly string[], string[]>();
+const unbatched = new WeakMap<readonly string[], string[]>();
 
-function batchesOf(texts: readonly string[]): string[] {
-  const batches = known.get(texts) ?? inBatches(texts);
-  known.set(texts, batches);
-  return batches;
+/** The messages for frames, large ones with their announcements (decision 0046). */
+function messagesOf(texts: readonly string[], batch: boolean): readonly string[] {
+  const isBatch = batch && texts.length > 1;
+  if (!isBatch && texts.every(isUnannounced)) return texts;
+  const known = isBatch ? batched : unbatched;
+  const messages = known.get(texts) ?? announced(isBatch ? inBatches(texts) : texts);
+  known.set(texts, messages);
+  return messages;
+}
+
+function announced(messages: readonly string[]): string[] {
+  return messages.flatMap((message) => {
+    const announcement = announcementOf(message);
+    return announcement === null ? [message] : [announcement, message];
+  });
 }

@@ -62,9 +62,14 @@ export class Inbox {
           throw error;
         }
       };
-      this.steps.push({ run, length });
-      this.drained ??= this.drainSoon();
+      this.add(run, length);
     });
+  }
+
+  /** Adds a command for whose end nobody waits: of thousands at once, each then costs little. */
+  add(run: BatchStep, length: number): void {
+    this.steps.push({ run, length });
+    this.drained ??= this.drainSoon();
   }
 
   /** Whether no command waits. */

@@ -10,6 +10,9 @@ import { sendFrames } from "./frame-target.ts";
 import { Reader, type ReaderKind, type Readers, readersOf } from "./readers.ts";
 import type { Refusal } from "./reply.ts";
 
+/** After so many messages of sockets that were closed the object takes nothing for a moment. */
+const REST_AFTER = 16;
+
 /** A socket with its attachment, which the runtime keeps through hibernation. */
 export interface ObjectSocket<A> {
   socket: WebSocket;
@@ -32,6 +35,8 @@ interface ObjectSocketsOptions<A> {
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
   private readonly bySocket = new Map<WebSocket, ObjectSocket<A>>();
+  /** Messages of sockets that were closed here. */
+  private ignored = 0;
   /** How many sockets each owner has. */
   private readonly owners = new Map<string, number>();
   private readonly attachment: z.ZodType<A>;
@@ -118,6 +123,17 @@ export class ObjectSockets<A extends object> {
     if (token === null) reader.onFrame();
     else reader.onAnswer(token);
     return token !== null;
+  }
+
+  /**
+   * Call this for a message of a socket that was closed here. The runtime goes on reading what its client sends, and
+   * as long as more is there, it does nothing else: no request is answered and no timer rings. So the object takes
+   * nothing more for a moment now and then, and the others get their turn (decision 0042).
+   */
+  ignore(): void {
+    this.ignored += 1;
+    if (this.ignored % REST_AFTER !== 0) return;
+    void this.ctx.blockConcurrencyWhile(() => scheduler.wait(1));
   }
 
   close(kept: ObjectSocket<A>, close: keyof typeof CLOSE, reason: string): void {

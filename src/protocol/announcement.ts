@@ -8,12 +8,25 @@ import { LIMITS } from "./limits.ts";
  */
 export const sendingFrame = z.object({ type: z.literal("sending"), bytes: z.number().min(0) });
 
+/** Whether a message is so short that it need not be measured: a character has up to 3 bytes. */
+export function isUnannounced(message: string): boolean {
+  return message.length * 3 <= LIMITS.unannouncedBytes;
+}
+
+/** The message that was measured last: many sockets are sent the same one, one after the other. */
+let measured: { message: string; announcement: string | null } = {
+  message: "",
+  announcement: null,
+};
+
 /** The announcement that is to be sent before this message; `null` if it is small. */
 export function announcementOf(message: string): string | null {
-  // A character has up to 3 bytes. Most messages are so short that they need not be measured.
-  if (message.length * 3 <= LIMITS.unannouncedBytes) return null;
+  if (isUnannounced(message)) return null;
+  if (measured.message === message) return measured.announcement;
   const bytes = byteLength(message);
-  return bytes > LIMITS.unannouncedBytes ? `${PREFIX}${bytes}}` : null;
+  const announcement = bytes > LIMITS.unannouncedBytes ? `${PREFIX}${bytes}}` : null;
+  measured = { message, announcement };
+  return announcement;
 }
 
 const PREFIX = '{"type":"sending","bytes":';

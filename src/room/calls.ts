@@ -51,9 +51,10 @@ export interface HistoryQuery {
 /** A page of a room's events. */
 export type HistoryPage = RoomLogEnd & LogPage<Relayed> & { recovered: boolean };
 
-/** The events a room still has after a position. */
+/** The first of the events that a room still has after a position; `more`: there are others after these. */
 export interface RoomLog extends RoomLogEnd {
   recovered: boolean;
+  more: boolean;
   events: Relayed[];
 }
 

@@ -100,13 +100,15 @@ export class RoomEngine {
     }, length);
   }
 
-  /** The events after `since`. If some of them are no longer stored, starts with the oldest. */
+  /** The first events after `since`, as many as fit into a page. If some are no longer stored, starts with the oldest. */
   read(since: Position | null): RoomLog {
     const { epoch, range } = this.logState;
     const recovery = recover(since, { epoch, ...range });
     const after = recovery.recovered ? recovery.after : range.first - 1;
-    const events = (this.store?.after(after) ?? []).map((event) => this.relayedOf(event));
-    return { epoch, last: range.last, recovered: recovery.recovered, events };
+    const stored = this.store?.firstAfter(after, LIMITS.historyBytes) ?? [];
+    const more = (stored.at(-1)?.offset ?? range.last) < range.last;
+    const events = stored.map((event) => this.relayedOf(event));
+    return { epoch, last: range.last, recovered: recovery.recovered, more, events };
   }
 
   /** A page of the events that are stored. */
@@ -151,6 +153,13 @@ export class RoomEngine {
 
   gateways(): string[] {
     return this.deps.members.gateways();
+  }
+
+  /** About how many bytes of events a socket is sent that opens with this position. */
+  catchUpBytes(since: Position | null): number {
+    const { epoch, range } = this.logState;
+    const recovery = recover(since, { epoch, ...range });
+    return recovery.recovered ? (this.store?.bytesAfter(recovery.after) ?? 0) : 0;
   }
 
   /** Sends a new socket its first frames: its position and the events it missed. */

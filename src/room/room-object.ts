@@ -5,6 +5,7 @@ import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { Allowances, retryText } from "../objects/allowances.ts";
+import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { RATES } from "../objects/rate-limiter.ts";
@@ -34,7 +35,7 @@ import { isShared } from "./host.ts";
 import { isDeparture } from "./presence-grace.ts";
 import { Room } from "./room.ts";
 import { RoomMembers } from "./room-members.ts";
-import { roomNameOf } from "./room-sockets.ts";
+import { type RoomSocket, roomNameOf } from "./room-sockets.ts";
 import { SweepSchedule } from "./sweep-schedule.ts";
 
 /** Events that are too old go within this of their time, milliseconds: an alarm for each would ring all day. */
@@ -51,6 +52,8 @@ export class RoomObject extends DurableObject<Env> {
   private readonly stores: RoomStores;
   /** The events that users publish over HTTP. */
   private readonly publishers = new Allowances(RATES.backend);
+  /** Spreads over turns what sockets are sent when they open. */
+  private readonly openings = new CatchUpPace<RoomSocket>();
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -89,7 +92,7 @@ export class RoomObject extends DurableObject<Env> {
     return published;
   }
 
-  /** All of the room's events after a position. */
+  /** The first of the room's events after a position. */
   async read(room: string, since: Position): Promise<RoomLog> {
     return this.room(room).engine.read(since);
   }
@@ -133,6 +136,9 @@ export class RoomObject extends DurableObject<Env> {
     const { principal, filter, presence, batch, acks, since, relayed } = asked;
     if (!principal) return new Response(null, { status: 401 });
     const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
+    const position = parsePosition(since);
+    await this.openings.takeTurn(this.room(name).engine.catchUpBytes(position));
+    // Only now: an idle room may have been forgotten meanwhile.
     const room = this.room(name);
     const attachment = {
       id: crypto.randomUUID(),
@@ -153,7 +159,7 @@ export class RoomObject extends DurableObject<Env> {
     if (excess !== null) return Response.json(excess, { status: 429 });
     const { 0: client, 1: server } = new WebSocketPair();
     const subscriber = room.sockets.accept(server, attachment);
-    room.engine.open(subscriber, parsePosition(since));
+    room.engine.open(subscriber, position);
     this.arm(room);
     this.alarms.arm(tokensDueAt([subscriber]));
     this.alarms.arm(Date.now() + SILENT_MS);
@@ -164,7 +170,10 @@ export class RoomObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
-    if (!room || !subscriber) return;
+    if (!room || !subscriber) {
+      room?.sockets.ignore();
+      return;
+    }
     await room.handler.onMessage(subscriber, message);
     // It may have brought a fresh token.
     this.alarms.arm(tokensDueAt([subscriber]));

@@ -49,7 +49,7 @@ export class RoomStub {
     return this.host.history(this.room, { since, before, order, limit, filter });
   }
 
-  /** All events after a position. They fit in one call: it carries 32 MiB, and a room keeps 4 MiB. */
+  /** The first events after a position, about 1 MiB of them: others are served while the rest is read. */
   read(since: Position): Promise<RoomLog> {
     return this.host.read(this.room, since);
   }

@@ -3,6 +3,7 @@ import { throttled, throttledAs } from "../channel/throttle.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
 import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
+import { type SignsOfLife, signsOfLife } from "../objects/silent-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -20,7 +21,8 @@ const workerAttachment = z.object({
   /** The origin under which the worker reaches the edge; the addresses of files begin with it. */
   origin: z.string(),
   state: z.discriminatedUnion("phase", [
-    z.object({ phase: z.literal("new") }),
+    /** `isAnnounced`: a large \`register\` is under way, so that its time began later. */
+    z.object({ phase: z.literal("new"), isAnnounced: z.boolean().default(false) }),
     z.object({
       phase: z.enum(["ready", "draining"]),
       workerId: z.string(),
@@ -68,6 +70,7 @@ const subscriberAttachment = z.object({
   relayed: z.boolean().default(false),
   /** Only for single-job sockets; `null` means unthrottled. */
   throttled: throttled.nullable().default(null),
+  ...signsOfLife,
 });
 
 const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAttachment]);
@@ -75,7 +78,10 @@ const attachment = z.discriminatedUnion("kind", [workerAttachment, subscriberAtt
 export type WorkerAttachment = z.infer<typeof workerAttachment>;
 export type SubscriberAttachment = z.infer<typeof subscriberAttachment>;
 /** A subscriber before its first frame. */
-export type NewSubscriber = Omit<SubscriberAttachment, "kind" | "follows" | "muted" | "malformed">;
+export type NewSubscriber = Omit<
+  SubscriberAttachment,
+  "kind" | "follows" | "muted" | "malformed" | keyof SignsOfLife
+>;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
   const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks, relayed } =

@@ -26,6 +26,8 @@ interface SpaceDeadlinesDeps {
 /** Sets the space's one alarm for whatever is due first. */
 export class Deadlines {
   private readonly deps: SpaceDeadlinesDeps;
+  /** When the first lease ends that `watchLeases` was called for; `null` if none was. */
+  private watchedLeaseEnd: number | null = null;
 
   constructor(deps: SpaceDeadlinesDeps) {
     this.deps = deps;
@@ -52,15 +54,19 @@ export class Deadlines {
 
   /** Sets the alarm for the end of the first lease, so that whoever looks now is sent the end of a worker once. */
   watchLeases(now: number): void {
-    this.armFor([this.deps.workers.firstLeaseEnd()], now);
+    this.watchedLeaseEnd = this.deps.workers.firstLeaseEnd();
+    this.armFor([this.watchedLeaseEnd], now);
   }
 
   /** Derives the next deadline from the rows. Call this after the alarm went off, or when limits changed. */
   rearm(now: number): void {
     const { core, workers, webhooks, retention } = this.deps;
     const { store, jobs } = core;
+    // An alarm for something else went off first.
+    const isAhead = this.watchedLeaseEnd !== null && this.watchedLeaseEnd > now;
     this.armFor(
       [
+        isAhead ? this.watchedLeaseEnd : null,
         ...workers.dueAt(now),
         ...jobs.runningJobs().map(dueAt),
         store.earliestQueueDue(),

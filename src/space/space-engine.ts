@@ -88,8 +88,11 @@ export class SpaceEngine {
 
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (this.limits.hasRefused(connection)) return;
-    if (isWorker(connection)) await this.onWorkerMessage(connection, raw);
+    if (this.limits.hasRefused(connection)) {
+      this.core.connections.ignore();
+      return;
+    }
+    if (isWorker(connection)) this.onWorkerMessage(connection, raw);
     else await this.onSubscriberMessage(connection, raw);
   }
 
@@ -103,8 +106,8 @@ export class SpaceEngine {
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
-      await gate.pass(subscriber, NOTHING, () =>
-        this.join((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      await gate.pass(subscriber, NOTHING, async () =>
+        this.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
       );
       return;
     }
@@ -122,7 +125,7 @@ export class SpaceEngine {
     });
   }
 
-  private async onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer) {
+  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
     this.core.leases.renew(worker, Date.now());
     const couldTakeJobs = worker.reader.room > 0;
     const isNoFrame = this.core.connections.onHeard(worker, raw);
@@ -131,33 +134,29 @@ export class SpaceEngine {
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
     if (excess !== null) {
-      await this.join((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      // At once: as long as it sends on, a timer may not come.
+      this.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
       return;
     }
-    const handled = isDecodedLater
-      ? [isNoFrame ? null : () => this.parts.workers.decode(worker, raw)]
-      : frames.map((read) => () => [read]);
-    await Promise.all([
-      // The batch hands out the jobs that waited for the worker to read.
-      couldTakeJobs ? null : this.join(() => undefined),
-      ...handled.map(
-        (read) => read && this.joinWorkerFrames(read, worker, length / handled.length),
-      ),
-    ]);
+    // The batch hands out the jobs that waited for the worker to read.
+    if (!couldTakeJobs) this.inbox.add(() => undefined, 0);
+    if (isNoFrame) return;
+    if (isDecodedLater) {
+      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
+      return;
+    }
+    for (const frame of frames) {
+      this.addWorkerFrames(worker, () => [frame], length / frames.length);
+    }
   }
 
   /** @param read returns the frames; called only when it is their turn */
-  private joinWorkerFrames(
-    read: () => ReadFrame[],
-    worker: WorkerConnection,
-    length: number,
-  ): Promise<void> {
+  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
     this.allowance.onFrame(Date.now());
-    return this.inbox.join((now) => {
+    this.inbox.add((now) => {
       for (const frame of read()) {
         this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
       }
-      return NO_ANSWER;
     }, length);
   }
 
@@ -215,7 +214,7 @@ export class SpaceEngine {
     { id, origin, tokenId, batch }: SocketRequestOf<"worker"> & { id: string },
   ): Refusal | null {
     const openedAt = Date.now();
-    const state = { phase: "new" } as const;
+    const state = { phase: "new", isAnnounced: false } as const;
     const attachment = { kind: "worker" as const, id, origin, tokenId, batch, openedAt, state };
     const refusal = this.core.connections.refusalOf(attachment);
     if (refusal !== null) return refusal;
@@ -232,6 +231,12 @@ export class SpaceEngine {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
+  /** Resolves in a turn that has room for what the socket of a job is sent when it opens. */
+  async turnToOpen(jobUlid: string | null, since: Position | null): Promise<void> {
+    if (jobUlid === null) return;
+    await this.parts.pace.takeTurn(this.parts.followers.catchUpBytes(jobUlid, since));
+  }
+
   /** Accepts a subscriber's socket and sends its first frames, or returns why it is refused. */
   openSubscriber(
     socket: WebSocket,
@@ -245,6 +250,9 @@ export class SpaceEngine {
       follows: [],
       muted: [],
       malformed: 0,
+      openedAt: Date.now(),
+      heardAt: 0,
+      pingedAt: 0,
     };
     const refusal = this.core.connections.refusalOf(attachment);
     if (refusal !== null) return refusal;
@@ -309,6 +317,7 @@ export class SpaceEngine {
     for (const { job, effects } of this.core.jobs.tick(now))
       this.parts.dispatcher.perform(job, effects);
     this.parts.workers.tick(now);
+    this.parts.subscribers.tick(now);
   }
 
   /** Erases finished jobs that are due. */

@@ -7,7 +7,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
-import { readSocketRequest } from "../objects/socket-request.ts";
+import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
@@ -231,15 +231,10 @@ export class SpaceObject extends DurableObject<Env> {
     if (!("engine" in found)) return Response.json(found, { status: 404 });
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
-    const id = crypto.randomUUID();
-    const isOutdated =
-      socket.kind === "worker" &&
-      (socket.checkedAt < engine.core.record.createdAt || this.revoked.has(socket.tokenId));
-    if (isOutdated) return Response.json(TOKEN_OUTDATED, { status: 404 });
     const refusal =
       socket.kind === "worker"
-        ? engine.openWorker(server, { ...socket, id })
-        : engine.openSubscriber(server, newSubscriber(id, socket), parsePosition(socket.since));
+        ? this.openWorker(engine, server, socket)
+        : await this.openSubscriber(engine, server, socket);
     if (refusal !== null) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,
@@ -248,9 +243,33 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  private openWorker(
+    engine: SpaceEngine,
+    server: WebSocket,
+    socket: SocketRequestOf<"worker">,
+  ): Refusal | null {
+    const { checkedAt, tokenId } = socket;
+    const isOutdated = checkedAt < engine.core.record.createdAt || this.revoked.has(tokenId);
+    if (isOutdated) return TOKEN_OUTDATED;
+    return engine.openWorker(server, { ...socket, id: crypto.randomUUID() });
+  }
+
+  private async openSubscriber(
+    engine: SpaceEngine,
+    server: WebSocket,
+    socket: SocketRequestOf<"subscriber">,
+  ): Promise<Refusal | null> {
+    const since = parsePosition(socket.since);
+    await engine.turnToOpen(socket.jobUlid, since);
+    // The space may have been deleted meanwhile.
+    if (this.engine !== engine) return noSuchSpace(this.ctx.id.name ?? "");
+    return engine.openSubscriber(server, newSubscriber(crypto.randomUUID(), socket), since);
+  }
+
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const connection = this.connections.of(socket);
     if (connection) await this.engine?.onMessage(connection, message);
+    else this.connections.ignore();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {

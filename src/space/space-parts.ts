@@ -79,6 +79,7 @@ export function connectSpaceParts(
   return {
     core,
     gate,
+    pace,
     followers,
     status,
     report,

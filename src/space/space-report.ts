@@ -61,12 +61,14 @@ export class SpaceReport {
     if (this.isLoaded) return;
     this.isLoaded = true;
     const { store, jobs } = this.core;
-    const stored = store.newest(RECENT_JOBS).map(({ ulid, ...job }) => [ulid, job] as const);
+    // The oldest first: of jobs that changed at the same time, the newest counts as the latest.
+    const stored = store.newest(RECENT_JOBS).toReversed();
+    const known = stored.map(({ ulid, ...job }) => [ulid, job] as const);
     const running = jobs
       .runningJobs()
       .filter(({ ulid }) => !jobs.isDeferred(ulid))
       .map((job) => [job.ulid, recentOf(job)] as const);
-    const found = new Map<string, RecentJobState>([...stored, ...running, ...this.recent]);
+    const found = new Map<string, RecentJobState>([...known, ...running, ...this.recent]);
     this.recent = new Map([...found].sort(([, a], [, b]) => a.updatedAt - b.updatedAt));
     this.trim();
   }

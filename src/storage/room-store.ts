@@ -99,6 +99,16 @@ export class RoomStore {
     return this.log.after(this.channel, offset, count);
   }
 
+  /** About how many bytes the events after `offset` have. */
+  bytesAfter(offset: number): number {
+    return this.log.bytesAfter(this.channel, offset);
+  }
+
+  /** The first events after `offset`, at least one if there are any, until they have about so many bytes. */
+  firstAfter(offset: number, bytes: number): StoredRoomEvent[] {
+    return this.log.firstAfter(this.channel, offset, bytes);
+  }
+
   /** The stored events from offset `first` to offset `last`, in order. */
   between(first: number, last: number): StoredRoomEvent[] {
     return this.log.between(this.channel, first, last);

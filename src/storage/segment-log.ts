@@ -88,6 +88,18 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
     return this.between(channel, start + 1, start + count);
   }
 
+  /** The first events after `offset`, at least one if there are any, until they have about so many bytes. */
+  firstAfter(channel: string, offset: number, bytes: number): E[] {
+    const [cut] = this.sql.all<{ last_offset: number }>(
+      `SELECT last_offset FROM channel_log WHERE channel = ? AND first_offset > 0 AND last_offset > ?
+       AND bytes >= ? ORDER BY first_offset LIMIT 1`,
+      channel,
+      offset,
+      this.bytesUpTo(channel, offset) + bytes,
+    );
+    return this.between(channel, offset + 1, cut?.last_offset ?? Number.MAX_SAFE_INTEGER);
+  }
+
   /** The stored events from offset `first` to offset `last`, in order. Reads only the rows that have some of them. */
   between(channel: string, first: number, last: number): E[] {
     // Offsets have no gaps, so the segment with `first` is the last one that does not begin after it.
@@ -127,13 +139,7 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
 
   /** An estimate of how many bytes the events after `offset` have. */
   bytesAfter(channel: string, offset: number): number {
-    const [before] = this.sql.all<{ bytes: number }>(
-      `SELECT bytes FROM channel_log WHERE channel = ?1 AND first_offset <= ?2 AND last_offset <= ?2
-       ORDER BY first_offset DESC LIMIT 1`,
-      channel,
-      offset,
-    );
-    const after = (this.newest(channel)?.bytes ?? 0) - (before?.bytes ?? 0);
+    const after = (this.newest(channel)?.bytes ?? 0) - this.bytesUpTo(channel, offset);
     return Math.min(this.limits.bytes, after);
   }
 
@@ -201,6 +207,17 @@ export class SegmentLog<E extends LoggedEvent, M = never> {
     const query = "DELETE FROM channel_log WHERE channel = ? AND first_offset <= ?";
     this.sql.run(query, channel, cut.last_offset);
     this.insert(channel, 0, cut.last_offset, cut.bytes, 0, JSON.stringify(kept));
+  }
+
+  /** The bytes that were ever stored in segments which end at `offset` or before. */
+  private bytesUpTo(channel: string, offset: number): number {
+    const [before] = this.sql.all<{ bytes: number }>(
+      `SELECT bytes FROM channel_log WHERE channel = ?1 AND first_offset <= ?2 AND last_offset <= ?2
+       ORDER BY first_offset DESC LIMIT 1`,
+      channel,
+      offset,
+    );
+    return before?.bytes ?? 0;
   }
 
   private newest(channel: string): Pick<Segment, "last_offset" | "bytes"> | undefined {

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type BackendJob, isOver } from "../../src/backend-job-model/backend-job.ts";
 import { reported } from "../../src/backend-job-model/report.ts";
+import type { Json } from "../../src/protocol/codec.ts";
 import {
   endReports,
   type History,
@@ -122,6 +123,26 @@ describe("a job whose progress its backend reports", () => {
     });
     const third = reported(second.job, reportOf({ type: "progress", message: null }), START);
     expect(third.job).toMatchObject({ progress: 60, message: null, outputPath: "s3://a/b" });
+  });
+
+  it("starts again at nothing when it is queued again, unless the report says how far it is", () => {
+    const fields = { message: "half way", estimated_remaining: 9, output_path: "s3://a/b" };
+    const running = reported(
+      newJob().job,
+      reportOf({ type: "progress", progress: 50, ...fields }),
+      START,
+    ).job;
+    const queued = (more: Record<string, Json> = {}) =>
+      reported(running, reportOf({ type: "progress", status: "queued", ...more }), START);
+    const outcome = queued();
+    const started = { status: "queued", progress: 0, estimatedRemaining: null };
+    const kept = { message: "half way", outputPath: "s3://a/b", attempts: 1 };
+    expect(outcome.job).toMatchObject({ ...started, ...kept });
+    expect(outcome).toMatchObject({ kind: "changed", events: [{ kind: "progress", ...started }] });
+    expect(queued({ progress: 20, estimated_remaining: 4 }).job).toMatchObject({
+      progress: 20,
+      estimatedRemaining: 4,
+    });
   });
 
   it("counts an attempt each time it becomes `processing`, and output belongs to the attempt in which it came", () => {

@@ -24,7 +24,7 @@ function eventsOf(first: number, sizes: readonly number[]) {
 }
 
 describe("the bytes that a socket of many rooms has not acknowledged", () => {
-  it("are ackWindow over all rooms, and the socket is cut off exactly when they exceed the window (R15a)", () => {
+  it("are counted over all rooms, and the socket is cut off exactly when they exceed the window (R15a)", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const ackWindow = new AckWindow<object>();

@@ -1,6 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Coalescer, type OutgoingEvent, type Weight } from "../../src/channel/coalesce.ts";
+import {
+  Coalescer,
+  type OutgoingEvent,
+  type Weight,
+  weightOf,
+  withSkipped,
+} from "../../src/channel/coalesce.ts";
 
 interface Event {
   offset: number;
@@ -118,6 +124,36 @@ describe("coalesced events", () => {
     expect(sent.map(({ at }) => at)).toEqual(offeredAt);
     expect(sent.every(({ skipped }) => skipped === 0)).toBe(true);
   });
+});
+
+describe("a frame before which states were left out", () => {
+  it("says how many, and has all else unchanged; one that follows directly says nothing (S17b)", () => {
+    const frame = { type: "output", offset: 3, delta: { text: "}" } };
+    const text = JSON.stringify(frame);
+    expect(withSkipped(text, 0)).toBe(text);
+    for (const skipped of [1, 2, 40]) {
+      expect(JSON.parse(withSkipped(text, skipped))).toEqual({ ...frame, skipped });
+    }
+  });
+});
+
+describe("the weight of a job's frame", () => {
+  it.each([
+    [{ type: "output" }, "kept"],
+    [{ type: "output", status: "queued" }, "kept"],
+    [{ type: "progress", status: "pending" }, "state"],
+    [{ type: "progress", status: "queued" }, "state"],
+    [{ type: "progress", status: "processing" }, "state"],
+    [{ type: "progress", status: "completed" }, "last"],
+    [{ type: "progress", status: "failed" }, "last"],
+    [{ type: "progress", status: "canceled" }, "last"],
+    [{ type: "progress" }, "last"],
+  ] as const)(
+    "of %j is `%s`: only states of a job that goes on may be left out (S17c)",
+    (frame, weight) => {
+      expect(weightOf(frame)).toBe(weight);
+    },
+  );
 });
 
 describe("a coalescer that delays a state", () => {

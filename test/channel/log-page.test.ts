@@ -1,5 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { pageRange } from "../../src/channel/log-page.ts";
+import { type LogPage, type PageOrder, pageRange, readPage } from "../../src/channel/log-page.ts";
 
 /** A log of which events 11 to 20 are left. */
 const LOG = { epoch: "now", first: 11, last: 20 };
@@ -46,4 +47,82 @@ describe("the range of a page", () => {
     const none = { epoch: "", first: 1, last: 0 };
     expect(pageRange(null, null, none)).toEqual({ after: 0, before: 1, recovered: false });
   });
+});
+
+describe("the pages of a log", () => {
+  interface Event {
+    offset: number;
+  }
+  const orders = fc.constantFrom<PageOrder>("asc", "desc");
+
+  /** Reads every page of the events `first` to `last`, and notes how many events were read at once. */
+  function pagesOf(
+    { first, last }: { first: number; last: number },
+    {
+      order,
+      limit,
+      wants,
+    }: { order: PageOrder; limit: number; wants: ((e: Event) => boolean) | null },
+  ) {
+    const pages: LogPage<Event>[] = [];
+    let most = 0;
+    const between = (from: number, to: number) => {
+      expect(from).toBeGreaterThanOrEqual(first);
+      expect(to).toBeLessThanOrEqual(last);
+      most = Math.max(most, to - from + 1);
+      return Array.from({ length: to - from + 1 }, (_, index) => ({ offset: from + index }));
+    };
+    let range = { after: first - 1, before: last + 1 };
+    do {
+      const page = readPage(range, { order, limit, wants }, between);
+      pages.push(page);
+      range = order === "asc" ? { ...range, after: page.end } : { ...range, before: page.end };
+    } while (pages.at(-1)?.more && pages.length <= last);
+    return { pages, most };
+  }
+
+  const logs = fc.record({ first: fc.integer({ min: 1, max: 40 }), size: fc.nat(60) });
+
+  it("have every event once and in order, each as many as it may, and only the last is not followed (R18)", () => {
+    fc.assert(
+      fc.property(
+        logs,
+        orders,
+        fc.integer({ min: 1, max: 20 }),
+        fc.nat(4),
+        (log, order, limit, k) => {
+          const { first, size } = log;
+          const last = first + size - 1;
+          const wants = k === 0 ? null : ({ offset }: Event) => offset % k === 0;
+          const all = Array.from({ length: size }, (_, index) => ({ offset: first + index }));
+          const wanted = wants === null ? all : all.filter(wants);
+          if (order === "desc") wanted.reverse();
+          const { pages } = pagesOf({ first, last }, { order, limit, wants });
+          expect(pages.flatMap(({ events }) => events)).toEqual(wanted);
+          for (const { events, more } of pages) if (more) expect(events).toHaveLength(limit);
+          expect(pages.at(-1)?.more).toBe(false);
+          expect(pages).toHaveLength(Math.max(1, Math.ceil(wanted.length / limit)));
+        },
+      ),
+    );
+  });
+
+  it.each<PageOrder>(["asc", "desc"])(
+    "read no more than 500 events at once, however few of them are wanted (%s)",
+    (order) => {
+      const wants = ({ offset }: Event) => offset === 3 || offset === 1_200;
+      const { pages, most } = pagesOf({ first: 1, last: 1_203 }, { order, limit: 5, wants });
+      const found = pages.flatMap(({ events }) => events.map(({ offset }) => offset));
+      expect(found).toEqual(order === "asc" ? [3, 1_200] : [1_200, 3]);
+      expect(most).toBe(500);
+    },
+  );
+
+  it.each<PageOrder>(["asc", "desc"])(
+    "end where the log has a hole, instead of never (%s)",
+    (order) => {
+      const page = readPage({ after: 0, before: 9 }, { order, limit: 5, wants: null }, () => []);
+      expect(page).toEqual({ events: [], end: order === "asc" ? 0 : 9, more: false });
+    },
+  );
 });

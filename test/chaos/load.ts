@@ -122,6 +122,8 @@ export class Load {
   private listen(path: string, receive: (frame: ServerFrame) => void): Promise<void> {
     const socket = new WebSocket(this.url.replace("http", "ws") + path);
     socket.on("message", (data) => {
+      // A large message follows (C17).
+      if (String(data).startsWith('{"type":"sending"')) return;
       for (const frame of decodeFrames<ServerFrame>(String(data), serverFrame)) {
         if (!frame.ok) throw new Error(frame.message);
         receive(frame.frame);

@@ -299,7 +299,7 @@ describe("rooms over HTTP", () => {
     };
     const published = await client.room(ROOM).publish({ type: "pr.created", data: { pr_id: 1 } });
     const ids = edge.requests.map((request) => request.json().id);
-    expect(new Set(ids)).toEqual(new Set([published.id]));
+    expect(ids).toEqual(Array(3).fill(published.id));
     expect(edge.requests.map(({ headers }) => headers.authorization)).toEqual(
       Array(3).fill("Bearer key"),
     );

@@ -61,8 +61,7 @@ describe("submitting to a space", () => {
     edge.answer = () => (edge.requests.length < 3 ? "drop" : { status: 202, body: jobResource() });
     await client.space("demo").submit({});
     const keys = edge.requests.map(({ headers }) => headers["idempotency-key"]);
-    expect(keys).toHaveLength(3);
-    expect(new Set(keys).size).toBe(1);
+    expect(keys).toEqual(Array(3).fill(keys[0]));
     expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
   });
 

@@ -9,7 +9,7 @@ import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
 const ASKS = 1_000;
 /** Requests at the same time: as many as one client makes. */
-const AT_ONCE = 4;
+const AT_ONCE = 2;
 /** The objects that hold the index of all jobs, with three files each, and some slack for the edge's own. */
 const FEW_FILES = 60;
 

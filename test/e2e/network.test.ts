@@ -105,7 +105,10 @@ it("every program that dials goes on after every fault, and loses and doubles no
       return { name, space, ...(await start({ ...place, space })) };
     }),
   );
-  const submitter = await startSubmitter({ edge, space: await edge.makeSpace() });
+  const submitter = await startSubmitter({
+    edge,
+    space: await edge.makeSpace({ offline: "queue" }),
+  });
   const programs = [...followers, ...workers, { name: "a submit", ...submitter }];
   const marks: string[] = [];
   for (const [index, fault] of FAULTS.entries()) {

@@ -90,7 +90,7 @@ describe("dialout-worker", () => {
       console.log(require("node:fs").readFileSync(files[0].path, "utf8"));
       console.error("no more paper");
       process.exit(3);`;
-    await edge.startWorker(space, ["exec", "--", "node", "-e", program]);
+    const worker = await edge.startWorker(space, ["exec", "--", "node", "-e", program]);
     const form = new FormData();
     form.append("file", new File(["from the file"], "../../etc/a.txt"));
     const response = await fetch(`${edge.url}/api/spaces/${space.name}/jobs`, {
@@ -101,6 +101,16 @@ describe("dialout-worker", () => {
     expect(files[0]?.name).toBe("a.txt");
     const job = await edge.ended(id);
     expect(job).toMatchObject({ status: "failed", output: "from the file\n" });
-    expect(job.error?.message).toMatch(/3.*no more paper/s);
+    expect(job.error?.message).toBe("The program exited with code 3.");
+    await worker.prints(/exited with code 3; its standard error ends:\s+no more paper/);
+  });
+
+  it("shows submitters the program's standard error only with --show-stderr (W18a)", async () => {
+    const space = await edge.makeSpace();
+    const program = `console.error("no more paper"); process.exit(3);`;
+    await edge.startWorker(space, ["exec", "--show-stderr", "--", "node", "-e", program]);
+    const { id } = await edge.submit(space.name, {});
+    const { error } = await edge.ended(id);
+    expect(error?.message).toBe("The program exited with code 3: no more paper");
   });
 });

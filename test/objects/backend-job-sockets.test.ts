@@ -5,6 +5,7 @@ import { indexOf } from "../../src/backend-job/job-index.ts";
 import { backendServerFrame } from "../../src/protocol/backend-jobs.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
+  alarmOf,
   bearer,
   follow,
   followCaughtUp,
@@ -12,12 +13,13 @@ import {
   hasObject,
   isOver,
   makeJob,
-  objectOf,
   offsetsOf,
   receiveSoFar,
   reportOk,
+  runAlarm,
+  setClockAhead,
 } from "./backend-jobs-support.ts";
-import { connectUser, passTime, subscribe } from "./rooms-support.ts";
+import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, expectStatus, OPERATOR, TestSocket } from "./support.ts";
 
 afterEach(() => {
@@ -265,13 +267,18 @@ describe("a socket of a private job", () => {
 
   it("is closed with 4401 when its token expires (B7a)", async () => {
     const id = await makeJob({ visibility: "private" });
-    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }));
-    await passTime(3_600_000, [objectOf(id)]);
+    const viewer = await followCaughtUp(id, "", await bearer({ rooms: ["*"] }, 60));
+    expect(Number(await alarmOf(id)) - Date.now()).toBeLessThanOrEqual(60_000);
+    setClockAhead(50_000);
+    await runAlarm(id);
+    expect(await receiveSoFar(viewer)).toEqual([]);
+    setClockAhead(61_000);
+    await runAlarm(id);
     expect(await viewer.next("error")).toMatchObject({ code: "not_authenticated" });
     expect((await viewer.closed).code).toBe(4401);
   });
 
-  it("that sends too much is closed with 4429 if it can't report, though any number of `ack` is allowed (B9b)", async () => {
+  it("that sends too much is closed with 4429 if it can't report; an `ack` counts only a tenth (B9b)", async () => {
     const id = await makeJob();
     const viewer = await followCaughtUp(id, "?acks=1");
     for (let n = 0; n < 1_500; n += 1) viewer.send({ type: "ack", offset: 1 });

@@ -6,7 +6,7 @@ import {
 } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import type { JWTPayload } from "jose";
-import { expect } from "vitest";
+import { expect, vi } from "vitest";
 import { tokenOf } from "../support/tokens.ts";
 import { call, expectStatus, type Frame, OPERATOR, TestSocket } from "./support.ts";
 
@@ -85,6 +85,12 @@ export function hibernate(id: string): Promise<void> {
 
 export function runAlarm(id: string): Promise<boolean> {
   return runDurableObjectAlarm(objectOf(id));
+}
+
+/** Sets the clock this many milliseconds ahead from now on, or from where it was set to; restore it after the test. */
+export function setClockAhead(ms: number): void {
+  const now = Date.now();
+  vi.spyOn(Date, "now").mockReturnValue(now + ms);
 }
 
 /** When the alarm of the job's object is due, in milliseconds; `null` if none is set. */

@@ -35,9 +35,9 @@ describe("a close", () => {
   });
 
   it.each([0, 999, 1004, 1005, 1006, 1015, 5000, 65_535])(
-    "is sent without a code if its code can't be sent: %i (C15)",
+    "is sent without a code and a reason if its code can't be: %i (C15)",
     async (code) => {
-      expect((await close(code, "why")).code).toBe(1005);
+      expect(await close(code, "why")).toEqual({ code: 1005, reason: "" });
     },
   );
 });

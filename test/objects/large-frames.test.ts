@@ -25,9 +25,9 @@ async function letPass(space: NamedSpace, seconds: number): Promise<void> {
       const at = socket.deserializeAttachment();
       if (at.kind !== "worker") continue;
       const { sending } = at.state;
-      const older = sending ? { ...sending, until: sending.until - ms } : null;
+      const older = sending ? { sending: { ...sending, until: sending.until - ms } } : {};
       const connected = { ...at, openedAt: at.openedAt - ms };
-      socket.serializeAttachment({ ...connected, state: { ...at.state, sending: older } });
+      socket.serializeAttachment({ ...connected, state: { ...at.state, ...older } });
     }
   });
   await evictDurableObject(objectOf(space));
@@ -99,6 +99,33 @@ describe("a large frame of a worker", () => {
       code: "timeout",
       message: expect.stringContaining("was still sending 400,000 bytes over a slow connection"),
     });
+  });
+});
+
+describe("a large `register`", () => {
+  async function dial(space: NamedSpace & { token: string }): Promise<TestSocket> {
+    const worker = await TestSocket.open(`/api/spaces/${space.name}/connect?token=${space.token}`);
+    expect(await worker.next("hello")).toMatchObject({ unannounced_bytes: 65_536 });
+    worker.send({ type: "sending", bytes: 90_000 });
+    return worker;
+  }
+
+  it("that was announced may take longer than 10 seconds (W34d)", async () => {
+    const space = await makeSpace();
+    const worker = await dial(space);
+    await letPass(space, 20);
+    worker.send({ type: "register", worker_id: "worker-1" });
+    expect(await worker.next("registered")).toMatchObject({ generation: 1 });
+  });
+
+  it("can be announced once, and must come then (W34d)", async () => {
+    const space = await makeSpace();
+    const late = await dial(space);
+    await letPass(space, 33);
+    expect((await late.closed).code).toBe(4408);
+    const never = await dial(space);
+    never.send({ type: "sending", bytes: 90_000 });
+    expect(await never.next("error")).toMatchObject({ code: "not_registered" });
   });
 });
 

@@ -212,7 +212,7 @@ describe("following a job again and again", () => {
 describe("a room's past", () => {
   it("comes in pages that have a bound, and the next page goes on (R18g)", async () => {
     const room = freshRoom();
-    for (let n = 0; n < 14; n += 1) await publish(room, "big", { n, a: "a".repeat(200 * KB) });
+    for (let n = 0; n < 14; n += 1) await publish(room, "page.big", { n, a: "a".repeat(200 * KB) });
     const token = await userToken("reader", { rooms: [room] });
     const seen: number[] = [];
     let since = "";
@@ -234,7 +234,7 @@ describe("a room's past", () => {
 
   it("is sent to a subscriber that asks for it again and again when it may be sent more (R4e)", async () => {
     const room = freshRoom();
-    for (let n = 0; n < 10; n += 1) await publish(room, "big", { n, a: "a".repeat(200 * KB) });
+    for (let n = 0; n < 10; n += 1) await publish(room, "page.big", { n, a: "a".repeat(200 * KB) });
     const socket = await connectUser("greedy", { rooms: [room] });
     socket.send({ type: "subscribe", room });
     const { epoch } = await socket.next(
@@ -255,16 +255,6 @@ describe("a room's past", () => {
 });
 
 describe("a worker with many places", () => {
-  it("is handed many large inputs turn by turn, and all in the end (W11a)", async () => {
-    const space = await makeSpace({ offline: "queue" });
-    const input = { a: "a".repeat(500 * KB) };
-    for (let n = 0; n < 3; n += 1) await submitBatch(space.name, Array(15).fill({ input }));
-    const { socket } = await connectWorker(space, { concurrency: 100 });
-    const ids = new Set<unknown>();
-    while (ids.size < 45) ids.add((await socket.next("job")).job_id);
-    expect(ids.size).toBe(45);
-  });
-
   it("runs no more at once than fit into memory, and gets the rest as they end (W11a)", async () => {
     const space = await makeSpace({ offline: "queue" });
     const fit = Math.ceil(LIMITS.runningInputBytes / (500 * KB));
@@ -279,7 +269,7 @@ describe("a worker with many places", () => {
     socket.send({ type: "result", job_id: held[0], attempt: 1, output: null });
     await socket.next("job");
     socket.close();
-  });
+  }, 180_000);
 });
 
 function missing({ name }: { name: string }): string {

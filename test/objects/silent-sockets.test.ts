@@ -10,7 +10,7 @@ import {
   subscribe,
   userToken,
 } from "./rooms-support.ts";
-import { TestSocket } from "./support.ts";
+import { connectWorker, makeSpace, objectOf as spaceObjectOf, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
 const MINUTE = 60_000;
@@ -85,5 +85,29 @@ describe("a client that pings and then falls silent", () => {
     await setClock(4 * MINUTE + 10_000);
     await runDurableObjectAlarm(objectOf(room));
     await expect.poll(() => present(room)).toEqual(["listener"]);
+  });
+
+  it("on a space's socket is closed after 3 minutes, and its job is canceled if it asked for that (S21, S11)", async () => {
+    const space = await makeSpace();
+    const { socket: worker } = await connectWorker(space);
+    const submitter = await TestSocket.open(`/api/spaces/${space.name}/ws`);
+    const other = await TestSocket.open(`/api/spaces/${space.name}/ws`);
+    for (const socket of [submitter, other]) await socket.next("space.status");
+    submitter.send({ type: "submit", ref: 1, input: {}, cancel_on_disconnect: true });
+    await submitter.next("accepted");
+    await worker.next("job");
+    await age([spaceObjectOf(space)], 200_000);
+    await evictDurableObject(spaceObjectOf(space));
+    submitter.send("ping");
+    worker.send("ping");
+    submitter.send({ type: "follow", job_id: `${space.name}.none` });
+    await submitter.next("error");
+    await setClock(4 * MINUTE);
+    worker.send({ type: "load", load: 0 });
+    await runDurableObjectAlarm(spaceObjectOf(space));
+    expect((await submitter.closed).code).toBe(1001);
+    expect(await worker.next("cancel")).toMatchObject({ attempt: 1 });
+    other.send({ type: "follow", job_id: `${space.name}.none` });
+    await other.next("error");
   });
 });

@@ -181,3 +181,63 @@ describe("submits over the socket of a space", () => {
     expect(await socket.next((frame) => frame.ref === 1)).toMatchObject({ type: "accepted" });
   });
 });
+
+describe("jobs", () => {
+  const jobsOf = (count: number) => Array.from({ length: count }, (_, n) => ({ input: { n } }));
+
+  function batch(space: NamedSpace, count: number, address: string, headers = {}) {
+    const body = { jobs: jobsOf(count) };
+    const from = { "cf-connecting-ip": address, ...headers };
+    return call("POST", `/api/spaces/${space.name}/jobs/batch`, body, from);
+  }
+
+  async function makeRoomySpace() {
+    const space = await makeLimitedSpace(new FakeLimiter(9_999));
+    const path = `/api/spaces/${space.name}`;
+    await expectStatus(200, await call("PATCH", path, { max_queue: 5_000 }, OPERATOR));
+    return space;
+  }
+
+  it("count one by one for their address, and a batch is taken whole or not at all (H21)", async () => {
+    const space = await makeRoomySpace();
+    await expectStatus(202, await batch(space, 600, "192.0.2.1"));
+    const refused = await batch(space, 600, "192.0.2.1");
+    const waitS = Number(refused.headers.get("retry-after"));
+    await expectStatus(429, refused);
+    // 400 are left, and 10 come each second.
+    expect(waitS).toBeGreaterThan(0);
+    expect(waitS).toBeLessThanOrEqual(20);
+    expect(await refused.json()).toMatchObject({
+      code: "rate_limited",
+      detail: expect.stringContaining(`try again in ${waitS} s`),
+    });
+    await expectStatus(202, await batch(space, 300, "192.0.2.1"));
+    await expectStatus(202, await batch(space, 1_000, "192.0.2.2"));
+    await expectStatus(202, await batch(space, 1_000, "192.0.2.1", OPERATOR));
+  });
+
+  it("by HTTP and over sockets count together (S9b, H21)", async () => {
+    const space = await makeRoomySpace();
+    await expectStatus(202, await batch(space, 1_000, "2001:db8::1"));
+    const path = `/api/spaces/${space.name}/ws?batch=1`;
+    const socket = await TestSocket.open(path, { "cf-connecting-ip": "2001:db8::2" });
+    await socket.next("space.status");
+    const frames = jobsOf(500).map(({ input }, ref) => ({ type: "submit", ref, input }));
+    socket.send({ type: "batch", frames });
+    const isRefused = (frame: object) => JSON.stringify(frame).includes("rate_limited");
+    expect(await socket.next(isRefused)).toBeDefined();
+  });
+
+  it("that are refused or repeated count too (H21)", async () => {
+    const space = await makeRoomySpace();
+    const from = { "cf-connecting-ip": "192.0.2.9" };
+    const jobs = jobsOf(1_000).map(() => ({ input: {}, idempotency_key: "one" }));
+    const path = `/api/spaces/${space.name}/jobs/batch`;
+    await expectStatus(202, await call("POST", path, { jobs }, from));
+    await expectStatus(429, await call("POST", path, { jobs }, from));
+    const other = { "cf-connecting-ip": "192.0.2.10" };
+    const malformed = [...jobsOf(1), ...Array.from({ length: 999 }, () => ({ input: 7 }))];
+    await expectStatus(202, await call("POST", path, { jobs: malformed }, other));
+    await expectStatus(429, await call("POST", path, { jobs: malformed }, other));
+  });
+});

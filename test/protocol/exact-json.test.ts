@@ -1,7 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../src/protocol/codec.ts";
-import { mayLoseDigits, parseExact, parseMessage, rounded } from "../../src/protocol/exact-json.ts";
+import {
+  hasManyParts,
+  isExactNumber,
+  mayLoseDigits,
+  orderedJson,
+  parseExact,
+  parseMessage,
+  rounded,
+} from "../../src/protocol/exact-json.ts";
 
 const number = fc.oneof(
   fc.stringMatching(/^-?(0|[1-9]\d{0,25})(\.\d{1,20})?([eE][-+]?\d{1,3})?$/),
@@ -69,5 +77,88 @@ describe("the search for numbers that may lose digits", () => {
       list: [0, -1, 0.1, 1_000_000, 123_456_789_012_345],
     });
     expect(mayLoseDigits(message)).toBe(false);
+  });
+
+  it.each(['"', '"abc', '{"a":"b', '"\\', '"\\"', '{"a":"x\\"}'])(
+    "ends at a string that is cut off: %s",
+    (text) => {
+      expect(mayLoseDigits(text)).toBe(false);
+      expect(() => parseMessage(text)).toThrow();
+    },
+  );
+
+  it("jumps over strings, whatever is escaped in them, and finds what stands after them", () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: fc.constantFrom('"', "\\", "1", ".", "0", "e", "a") }),
+        (text) => {
+          const quoted = JSON.stringify(text);
+          expect(mayLoseDigits(`[${quoted}]`)).toBe(false);
+          expect(mayLoseDigits(`[${quoted},1.0]`)).toBe(true);
+          expect(mayLoseDigits(`{${quoted}:12,"b":[-7,0.25]}`)).toBe(false);
+        },
+      ),
+    );
+  });
+});
+
+describe("two values", () => {
+  const shuffled = (value: Json): Json => {
+    if (Array.isArray(value)) return value.map(shuffled);
+    if (typeof value !== "object" || value === null || isExactNumber(value)) return value;
+    const fields = Object.entries(value).map(([name, field]) => [name, shuffled(field)] as const);
+    return Object.fromEntries(fields.reverse());
+  };
+
+  it("are the same if they differ in the order of their fields alone", () => {
+    fc.assert(
+      fc.property(json, (text) => {
+        const value = parseExact(text);
+        expect(orderedJson(shuffled(value))).toBe(orderedJson(value));
+        expect(JSON.parse(orderedJson(value))).toEqual(JSON.parse(text));
+      }),
+    );
+    expect(orderedJson(parseExact('{"b":[{"d":1.0,"c":null}],"a":"x"}'))).toBe(
+      '{"a":"x","b":[{"c":null,"d":1.0}]}',
+    );
+  });
+
+  it.each([
+    ["[1,2]", "[2,1]"],
+    ["1.0", "1"],
+    ['{"a":null}', "{}"],
+    ['{"a":{"b":1}}', '{"a":{"b":2}}'],
+  ])("are not the same: %s and %s", (one, other) => {
+    expect(orderedJson(parseExact(one))).not.toBe(orderedJson(parseExact(other)));
+  });
+});
+
+describe("the numbers of a message", () => {
+  it("are ordinary ones in a filter, whatever the names of its fields (R7)", () => {
+    const text = '{"filter":{"where":{"data":1.0,"input.n":2.50}},"data":1.0}';
+    expect(JSON.stringify(parseMessage(text))).toBe(
+      '{"filter":{"where":{"data":1,"input.n":2.5}},"data":1.0}',
+    );
+  });
+
+  it.each(["ref", "input", "output", "delta", "result", "metrics", "data"])(
+    "keep their digits in `%s`, also inside of a batch (H18)",
+    (field) => {
+      const text = `{"frames":[{"type":"x","priority":2.0,"${field}":[1.0,{"priority":3.0}]}]}`;
+      expect(JSON.stringify(parseMessage(text))).toBe(text.replace("2.0", "2"));
+    },
+  );
+});
+
+describe("the number of a text's parts", () => {
+  it.each([
+    ["[1.0,1e20,-0]", 4],
+    ['{"a":[],"b":{"c":1}}', 6],
+    ['"[[{:1.0"', 0],
+    ['["\\"[[","]]"]', 1],
+    ["[1,2,3,0.5,123]", 1],
+  ])("of %s is %i: lists, objects, fields, and numbers that keep their digits", (text, parts) => {
+    expect(hasManyParts(text, parts)).toBe(false);
+    expect(hasManyParts(text, parts - 1)).toBe(true);
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { z } from "zod";
-import { decodeFrame } from "../../src/protocol/codec.ts";
+import { decodeFrame, parseJson } from "../../src/protocol/codec.ts";
 
 /** Any character but lone surrogates; fast-check's own `binary` unit takes a second to start. */
 const character = fc
@@ -24,6 +24,19 @@ export function damaged(frames: readonly object[]): fc.Arbitrary<string> {
   return fc
     .tuple(fc.constantFrom(...paths), fc.option(fc.jsonValue(), { nil: undefined }))
     .map(([{ frame, path }, value]) => JSON.stringify(replaced(frame, path, value)));
+}
+
+/** The code with which this text is refused if it is no valid frame; `frames` has one of every type. */
+export function refusalCodeOf(raw: string, frames: readonly { type: string }[]) {
+  const given = parseJson(raw);
+  const isObject =
+    given.ok &&
+    typeof given.value === "object" &&
+    given.value !== null &&
+    !Array.isArray(given.value);
+  const type = isObject ? (given.value as { type?: unknown }).type : null;
+  const isKnown = frames.some((frame) => frame.type === type);
+  return isObject && !isKnown ? "unknown_frame" : "malformed_frame";
 }
 
 function pathsOf(value: unknown, prefix: string[] = []): string[][] {

@@ -106,6 +106,13 @@ describe("the deadline of a job", () => {
     expect(dueAt(openJob(gone))).toBe(START + 1_000);
   });
 
+  it("is ten seconds after its cancel if no limit comes first (W23a)", () => {
+    const canceled = (jobTimeoutS: number) =>
+      openJob(applied(runningJob({ jobTimeoutS }), { type: "cancel", reason: "No." }, 3).job);
+    expect(dueAt(canceled(60))).toBe(START + 13_000);
+    expect(dueAt(canceled(8))).toBe(START + 8_000);
+  });
+
   it("in the `job` frame is that of the whole attempt (W15)", () => {
     expect(attemptDeadline(runningJob({ jobTimeoutS: 60, stallTimeoutS: 5 }))).toBe(START + 60_000);
   });

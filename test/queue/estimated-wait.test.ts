@@ -84,6 +84,14 @@ describe("the estimated wait", () => {
     expect(estimatedWait([worker(attempt(30, { progress: 100 }))], 0, 60)).toBe(1);
   });
 
+  it("counts that delay from the latest of all that the attempt said", () => {
+    // After ten seconds it said that ten more remain, and that it was a quarter done: it ends after 20 or 40.
+    const said = { agoS: 40, remainingS: 10, progress: 25 };
+    expect(estimatedWait([worker(attempt(50, said))], 0, null)).toBe(5);
+    expect(estimatedWait([worker(attempt(30, said))], 0, null)).toBe(10);
+    expect(estimatedWait([worker(attempt(15, { ...said, agoS: 5 }))], 0, null)).toBe(5);
+  });
+
   it("of many jobs is found at once", () => {
     const many = [worker(...Array.from({ length: 1_000 }, () => attempt(1)))];
     expect(estimatedWait(many, 999_999, 2)).toBe(1 + 999 * 2);

@@ -144,5 +144,5 @@ describe("without a planted bug", () => {
     expect(isFoundOut(transition)).toBe(false);
     expect(isStoreFoundOut(JobStore, DURABLE)).toBe(false);
     expect(isStoreFoundOut(JobStore, IN_ORDER)).toBe(false);
-  });
+  }, 120_000);
 });

@@ -139,6 +139,7 @@ describe("the status of a space", () => {
         );
         expect(spaceStatusOf(now, NO_TIMES).waiting_reason === undefined).toBe(free && !lacking);
       }),
+      { numRuns: 1_000 },
     );
   });
 
@@ -149,6 +150,9 @@ describe("the status of a space", () => {
     expect(reason([plain], ["gpu"])).toBe("No connected worker has gpu.");
     expect(reason([plain, gpu], ["gpu"])).toBe("Every worker with gpu is busy.");
     expect(reason([plain, gpu], [])).toBeNull();
+    const workers = [plain, worker({ capabilities: new Set(["gpu"]) })];
+    const served = snapshot({ workers, classes: [{ requires: ["gpu"], ahead: 1 }] });
+    expect(spaceStatusOf(served, NO_TIMES)).not.toHaveProperty("waiting_reason");
     expect(reason([gpu], [])).toBe("Every worker is busy.");
     expect(reason([], ["gpu"])).toBe("No worker is connected.");
   });
@@ -160,6 +164,16 @@ describe("the status of a space", () => {
     expect(reason([worker(), worker({ ...gpu, draining: true, busy: 1 })])).toBe(
       "The worker with gpu is finishing its jobs and takes no new ones.",
     );
+    // What matters is what the worker with gpu does, not another one that leaves as well.
+    const leaving = worker({ draining: true, busy: 1 });
+    expect(reason([leaving, worker({ ...gpu, draining: true })])).toBe(
+      "The worker with gpu takes no new jobs.",
+    );
+    expect(reason([leaving, worker({ draining: true })])).toBe(
+      "The workers are finishing their jobs and take no new ones.",
+    );
+    const both = [worker({ ...gpu, draining: true }), worker({ ...gpu, draining: true })];
+    expect(reason([worker(), ...both])).toBe("The workers with gpu take no new jobs.");
     expect(reason([worker(), worker({ ...gpu, silentS: 20 })])).toBe(
       "The worker with gpu has not been heard of for 20 s.",
     );

@@ -66,6 +66,34 @@ describe("an attempt that fails", () => {
   });
 });
 
+describe("the wait of a job that is queued again", () => {
+  /** Milliseconds until it may be dispatched again, each time that an attempt ends so. */
+  function waitsAfter(end: (attempt: number) => Command, attempts: number): number[] {
+    let job: Job = queuedJob({ maxAttempts: attempts + 1 });
+    return Array.from({ length: attempts }, (_, index) => {
+      const running = applied(job, dispatchOver(1)).job;
+      job = applied(running, end(index + 1), 100).job;
+      if (job.status !== "queued") throw new Error(`the job is ${job.status}`);
+      expect(job.queuedAt).toBe(START + 100_000);
+      return job.availableAt - job.queuedAt;
+    });
+  }
+
+  it("doubles with every attempt that fails, up to half a minute", () => {
+    const fail = (attempt: number) => ({ ...RETRYABLE, fence: { ...FENCE, attempt } });
+    expect(waitsAfter(fail, 7)).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+    expect(waitsAfter(fail, 40).at(-1)).toBe(30_000);
+  });
+
+  it("is a second whenever a worker sends it back, and nothing when a worker is lost", () => {
+    const reject = (attempt: number): Command => {
+      return { type: "reject", fence: { ...FENCE, attempt }, reason: "no room" };
+    };
+    expect(waitsAfter(reject, 3)).toEqual([1_000, 1_000, 1_000]);
+    expect(waitsAfter(() => ({ type: "lose", reason: "It left." }), 3)).toEqual([0, 0, 0]);
+  });
+});
+
 describe("a late frame", () => {
   it("of a job that was queued again is stale (W22)", () => {
     const job = applied(runningJob(), RETRYABLE).job;
@@ -81,6 +109,17 @@ describe("a late frame", () => {
     const late: Command = { type: "result", fence: FENCE, output: "late", metrics: null };
     expect(transition(resumed, late, START).kind).toBe("stale");
     expect(resumed).toMatchObject({ generation: 2, detachedAt: null, attempts: 1 });
+  });
+
+  it("is stale as well if it comes over a newer connection that has not resumed the attempt (W22)", () => {
+    const fence = { ...FENCE, generation: 2 };
+    const result = { type: "result", fence, output: 1, metrics: null } as const;
+    for (const command of [{ ...PROGRESS, fence }, { ...RETRYABLE, fence }, result]) {
+      expect(transition(runningJob(), command, START).kind).toBe("stale");
+    }
+    expect(transition(runningJob(), { type: "resume", fence }, START).kind).toBe("applied");
+    const before = { ...FENCE, generation: 0 };
+    expect(transition(runningJob(), { type: "resume", fence: before }, START).kind).toBe("stale");
   });
 
   it("that reports another end than the stored one is stale (W22)", () => {
@@ -168,6 +207,29 @@ describe("a worker that drops", () => {
     const back = applied(gone, { type: "resume", fence }, 14).job;
     expect(transition(back, TICK, START + 23_999).kind).toBe("unchanged");
     expect(applied(back, TICK, 24).job).toMatchObject({ error: { code: "timeout" } });
+  });
+});
+
+describe("what an attempt reports", () => {
+  it("are the next events of the job's log, with the time and the attempt (C14)", () => {
+    const output: Command = { type: "output", fence: FENCE, delta: "a" };
+    const running = runningJob();
+    const first = transition(running, PROGRESS, START + 1);
+    if (first.kind !== "applied") throw new Error(first.kind);
+    const second = transition(first.job, output, START + 2);
+    const at = (ms: number) => ({ at: START + ms, attempt: 1, offset: running.offset + ms });
+    expect(first.log).toEqual([
+      { kind: "progress", ...at(1), progress: 50, message: null, estimatedRemaining: null },
+    ]);
+    expect(second).toMatchObject({
+      kind: "applied",
+      log: [{ kind: "output", ...at(2), delta: "a" }],
+      job: {
+        offset: running.offset + 2,
+        updatedAt: START + 2,
+        live: { progress: 50, outputs: 1, lastFrameAt: START + 2, reportedAt: START + 1 },
+      },
+    });
   });
 });
 

@@ -56,9 +56,14 @@ describe("a frame that can't be taken", () => {
     expect(about(raw)).toEqual([REF]);
   });
 
+  it("is about its attempt if the job's id has 120 characters, as many as it may have (W30d)", () => {
+    const long = { job_id: "j".repeat(120), attempt: 1 };
+    expect(about(JSON.stringify({ type: "result", ...long }))).toEqual([long]);
+  });
+
   it("is about its attempt if it came as bytes, too (W30a)", () => {
     const bytes = new TextEncoder().encode(JSON.stringify({ type: "accept", ...REF }));
-    expect(about(bytes.buffer)).toEqual([REF]);
+    expect(about(bytes.buffer as ArrayBuffer)).toEqual([REF]);
     expect(about(new Uint8Array([255, 0, 7]).buffer)).toEqual([null]);
   });
 
@@ -123,9 +128,13 @@ describe("a batch with a frame that can't be taken", () => {
     expect(about(`${batch(accept, broken)}]`, true)).toEqual([null]);
     expect(about(batch(accept, broken).slice(0, -2), true)).toEqual([null]);
     expect(about(batch(accept, broken), false)).toEqual([null]);
+    expect(about(batch(batch(accept), broken), true)).toEqual([null, REF]);
     expect(about(`{type:"batch","frames":[${accept}]}`, true)).toEqual([null]);
     const half = JSON.stringify({ type: "output", ...REF, delta: LARGE.slice(LARGE.length / 2) });
     expect(about(batch(half, half, accept), true)).toEqual([null]);
+    expect(about(batch(half, half, broken), true)).toEqual([null]);
+    expect(about(batch(half, half, broken), true)).toEqual([null]);
+    expect(about(batch(half, half, broken), true)).toEqual([null]);
   });
 });
 

@@ -10,6 +10,7 @@ import { segmentLogContract } from "./segment-log-contract.ts";
 import { sourceStoreContract } from "./source-store-contract.ts";
 import { spaceStoreContract } from "./space-store-contract.ts";
 import { versionContract } from "./version-contract.ts";
+import { webhookStoreContract } from "./webhook-store-contract.ts";
 import type { WithSql } from "./with-sql.ts";
 
 /** What the stores promise on every SQLite on which they run. */
@@ -24,6 +25,7 @@ export function storageContract(withSql: WithSql): void {
   backendJobContract(withSql);
   roomStoreContract(withSql);
   sourceStoreContract(withSql);
+  webhookStoreContract(withSql);
   segmentLogContract(withSql);
   logPageContract(withSql);
 }

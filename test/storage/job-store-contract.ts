@@ -31,7 +31,16 @@ export function jobStoreContract(withSql: WithSql): void {
           jobs.remove(job.ulid);
           const last = store(jobs, play(job, steps), submitted(job, START));
           expect(jobs.get(job.ulid)).toEqual(last);
+          expect(jobs.statusOf(job.ulid)).toBe(last.status);
+          expect(jobs.outlineOf(job.ulid)?.status).toBe(last.status);
+          const { idempotency } = last;
+          if (idempotency !== null) {
+            const { key, fingerprint } = idempotency;
+            expect(jobs.keyed(key)).toEqual({ ulid: job.ulid, fingerprint });
+          }
           jobs.remove(job.ulid);
+          expect(jobs.statusOf(job.ulid)).toBeNull();
+          expect(jobs.outlineOf(job.ulid)).toBeNull();
         });
         fc.assert(anyLife, { numRuns: 150 });
       }));

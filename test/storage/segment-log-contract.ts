@@ -45,6 +45,11 @@ function expectTail(log: SegmentLog<TestEvent, number>, all: readonly TestEvent[
     const after = all.filter((event) => event.offset > Math.max(offset, first - 1));
     expect(log.after(CHANNEL, offset)).toEqual(after);
     expect(log.after(CHANNEL, offset, 2)).toEqual(after.slice(0, 2));
+    expect(log.firstAfter(CHANNEL, offset, Number.MAX_SAFE_INTEGER)).toEqual(after);
+    const some = log.firstAfter(CHANNEL, offset, 100);
+    expect(some).toEqual(after.slice(0, some.length));
+    expect(some.length > 0).toBe(after.length > 0);
+    expect(log.bytesAfter(CHANNEL, offset) > 0).toBe(after.length > 0);
   }
   return kept;
 }

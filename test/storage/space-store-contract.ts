@@ -59,6 +59,30 @@ export function spaceStoreContract(withSql: WithSql): void {
         expect(new SpaceStore(sql).ends()).toEqual({ completed: 3, failed: 4, canceled: 1 });
       }));
 
+    it("keeps its secret, the bytes of its jobs and the time that the edge was away, whatever else changes", () =>
+      withSpaces((spaces, sql) => {
+        const kept = () => {
+          const store = new SpaceStore(sql);
+          return [store.webhookSecret(), store.keptBytes(), store.awayMs()];
+        };
+        spaces.write(SPACE);
+        expect(kept()).toEqual([null, 0, 0]);
+        spaces.keepWebhookSecret("whsec_1");
+        spaces.keepBytes(7_000);
+        spaces.keepBytes(5_000);
+        spaces.addAway(60);
+        spaces.addAway(40);
+        spaces.write({ ...SPACE, updatedAt: 2_000 });
+        spaces.nextGeneration();
+        expect(kept()).toEqual(["whsec_1", 5_000, 100]);
+      }));
+
+    it("has neither secret nor counts before the space is made", () =>
+      withSpaces((spaces) => {
+        expect([spaces.webhookSecret(), spaces.keptBytes(), spaces.awayMs()]).toEqual([null, 0, 0]);
+        expect(spaces.ends()).toEqual({ completed: 0, failed: 0, canceled: 0 });
+      }));
+
     it("fills in defaults for settings that didn't exist when the row was written", () =>
       withSpaces((spaces, sql) => {
         spaces.write(SPACE);

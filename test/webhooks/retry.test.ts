@@ -40,3 +40,13 @@ describe("a webhook message that was not delivered", () => {
     ]);
   });
 });
+
+describe("the delays of a webhook message", () => {
+  it("are 5 s, 30 s, 2 min, 10 min, 30 min, 2 h and 6 h in the middle of their range (H14d)", () => {
+    const delays = Array.from({ length: 8 }, (_, failed) =>
+      nextAttemptAt({ status: 500 }, failed + 1, 0, 0.5),
+    );
+    const seconds = [5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 3_600, 6 * 3_600];
+    expect(delays).toEqual([...seconds.map((delay) => delay * 1_000), null]);
+  });
+});

@@ -66,3 +66,13 @@ describe("receivers of webhooks", () => {
     expect(toPostpone(sending, SLOW_MS + 5).map(({ since }) => since)).toEqual([0, 1, 2]);
   });
 });
+
+describe("a message that hangs", () => {
+  it("is postponed once it has hung for a second, not earlier, and only beyond three", () => {
+    const hanging = (ms: number, count: number) =>
+      Array.from({ length: count }, (_, index) => ({ receiver: `r${index}`, since: -ms - index }));
+    expect(toPostpone(hanging(995, 4), 0)).toEqual([]);
+    expect(toPostpone(hanging(1_000, 3), 0)).toEqual([]);
+    expect(toPostpone(hanging(1_000, 4), 0)).toEqual([{ receiver: "r3", since: -1_003 }]);
+  });
+});

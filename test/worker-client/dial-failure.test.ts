@@ -60,7 +60,9 @@ describe("a worker that dials", () => {
     [
       "a space that doesn't exist",
       (_, response) =>
-        response.writeHead(404).end('{"code":"space_not_found","detail":"No space named x."}'),
+        response
+          .writeHead(404, { "content-type": "application/problem+json" })
+          .end('{"code":"space_not_found","detail":"No space named x."}'),
       "No space named x.",
     ],
   ])("%s is told what is wrong", async (_, listener, words) => {

@@ -84,6 +84,8 @@ interface FileChange {
   sha256?: string | undefined;
   url?: () => string;
   stallMs?: number;
+  /** Time until the deadline of the attempt. */
+  leftMs?: number;
 }
 
 function fileOf(edgeUrl: string, change: FileChange = {}, signal = new AbortController().signal) {
@@ -91,10 +93,12 @@ function fileOf(edgeUrl: string, change: FileChange = {}, signal = new AbortCont
   const note = (line: string) => void logged.push(line);
   const log = { debug: note, info: note, warn: note, error: note };
   const entry = { field: "a", name: "a.bin", content_type: "text/plain", url: "/f" };
-  const { size = CONTENT.length, url = () => "/f", stallMs = 20_000 } = change;
+  const { size = CONTENT.length, url = () => "/f", stallMs = 20_000, leftMs } = change;
+  const endsAt = leftMs === undefined ? null : Date.now() + leftMs;
+  const deadlineAt = () => endsAt;
   const sha256 = "sha256" in change ? change.sha256 : SHA256;
   const backoff = { firstMs: 1, capMs: 20 };
-  const options = { edgeUrl, url, signal, log, stallMs, backoff };
+  const options = { edgeUrl, url, deadlineAt, signal, log, stallMs, backoff };
   return { file: jobFile({ ...entry, size, sha256 }, options), logged };
 }
 
@@ -165,6 +169,15 @@ describe("a file whose connection is cut again and again", () => {
       'the file "a.bin": 0 of 400,000 bytes came before the attempt was given up',
     );
   });
+});
+
+test("a file that can't be had until shortly before the deadline fails the job with what was wrong (W14f)", async () => {
+  const { edgeUrl } = await serve(cutAfter(100_000), refuse(503, "The edge is busy."));
+  const failure = await failureOf(fileOf(edgeUrl, { leftMs: 3_300 }).file.download());
+  expect(failure.message).toMatch(
+    /^The file "a\.bin" could not be fetched: the edge answered with status 503: The edge is busy; [\d,]+ of 400,000 bytes came before the deadline\.$/,
+  );
+  expect(failure.retryable).toBe(true);
 });
 
 test("a connection on which nothing comes is given up, and the file goes on on another one (W14f)", async () => {

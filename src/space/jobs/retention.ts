@@ -8,6 +8,8 @@ import type { Change } from "./unit-of-work.ts";
 const SWEEP_PAGE = 200;
 /** Milliseconds until the next sweep after the bucket refused a deletion. */
 const SWEEP_AGAIN_MS = 60_000;
+/** If finished jobs take too much room, this share of it is left to them: the next one needs no sweep of its own. */
+const FULL_TO = 0.9;
 /** R2 deletes at most this many objects in one call. */
 const KEYS_PER_CALL = 1_000;
 /**
@@ -68,7 +70,7 @@ export class Retention {
   async sweep(bucket: R2Bucket, now: number, runBatch: (step: () => void) => void): Promise<void> {
     if (now < this.noSweepBefore) return;
     const { store } = this.core;
-    const expired = store.endedBy(this.isFull() ? now : now - this.ttlMs, SWEEP_PAGE);
+    const expired = this.expiredBy(now);
     if (expired.length === 0) return;
     try {
       await deleteFiles(bucket, expired);
@@ -84,6 +86,18 @@ export class Retention {
       }
       this.bytes = Math.max(0, this.bytes);
       this.storeCount();
+    });
+  }
+
+  /** The jobs to erase now: if they take too much room, as many of the oldest as make some, and no more. */
+  private expiredBy(now: number): Expired[] {
+    const { store } = this.core;
+    if (!this.isFull()) return store.endedBy(now - this.ttlMs, SWEEP_PAGE);
+    let excess = this.bytes - this.maxBytes * FULL_TO;
+    return store.endedBy(now, SWEEP_PAGE).filter(({ bytes }) => {
+      const isExcess = excess > 0;
+      excess -= bytes;
+      return isExcess;
     });
   }
 

@@ -43,6 +43,8 @@ export class Submissions {
   private readonly dispatcher: WorkerDispatch;
   private readonly localRights: boolean;
   private readonly cached: CachedAnswers;
+  /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
+  private full = { at: 0, size: 0 };
 
   constructor(core: SpaceCore, dispatcher: WorkerDispatch, localRights: boolean) {
     this.core = core;
@@ -73,7 +75,7 @@ export class Submissions {
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
     if (answer === "too_much") return TOO_MUCH_CACHED;
-    const present = { workers: presentWorkers(this.core), queued: this.core.jobs.queue.size };
+    const present = { workers: presentWorkers(this.core), queued: this.countWaiting(now) };
     const admission = answer ? null : admitNow(settings, present, requires);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(
@@ -94,6 +96,20 @@ export class Submissions {
     );
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
+  }
+
+  /**
+   * How many jobs wait. If they seem too many for another, those that a worker has a place for go there first:
+   * otherwise jobs of the same batch would count as waiting that don't.
+   */
+  private countWaiting(now: number): number {
+    const { queue } = this.core.jobs;
+    const isFull = queue.size >= this.core.record.settings.max_queue;
+    if (isFull && (this.full.at !== now || this.full.size !== queue.size)) {
+      this.dispatcher.dispatch(now);
+      this.full = { at: now, size: queue.size };
+    }
+    return queue.size;
   }
 
   /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */

@@ -2,6 +2,7 @@ import { type Position, parsePosition } from "../../channel/position.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
 import type { Refusal } from "../../objects/reply.ts";
+import { findSilent, SILENT, signOf } from "../../objects/silent-sockets.ts";
 import { type Decoded, decodeFrame, type Json } from "../../protocol/codec.ts";
 import type { CLOSE } from "../../protocol/codes.ts";
 import { errorFrame } from "../../protocol/error-frame.ts";
@@ -103,6 +104,21 @@ export class SubscriberHandler {
     }
     for (const ulid of this.core.jobs.leavingWith(subscriber.attachment.id)) {
       this.submissions.cancel(ulid, SUBMITTER_LEFT, now);
+    }
+  }
+
+  /**
+   * Closes sockets whose clients used to ping and have fallen silent (S21). No alarm is set for that: those who wait for
+   * a job to be canceled when its submitter is gone have one that runs, whose worker is looked at.
+   */
+  tick(now: number): void {
+    const { connections } = this.core;
+    const subscribers = {
+      all: () => connections.subscribers(),
+      lastPingAt: (subscriber: SubscriberConnection) => connections.lastPingAt(subscriber),
+    };
+    for (const silent of findSilent(subscribers, now)) {
+      this.dismiss(silent, "goingAway", SILENT, now);
     }
   }
 
@@ -253,16 +269,16 @@ export class SubscriberHandler {
     });
   }
 
-  /** Counts malformed frames in a row; a well-formed frame sets the count back to 0. */
+  /** Notes that the client is there, and counts malformed frames in a row; a well-formed frame sets the count back to 0. */
   private countMalformed(
     subscriber: SubscriberConnection,
     decoded: Decoded<unknown>,
     now: number,
   ): void {
+    const sign = signOf(subscriber.attachment, false, now);
     if (decoded.ok) {
-      if (subscriber.attachment.malformed === 0) return;
-      subscriber.attachment.malformed = 0;
-      this.core.connections.remember(subscriber);
+      if (subscriber.attachment.malformed === 0 && sign === null) return;
+      this.core.connections.change(subscriber, { ...sign, malformed: 0 });
       return;
     }
     this.core.sendBuffer.error(subscriber, decoded.code, decoded.message, refOf(decoded.given));

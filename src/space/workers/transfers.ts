@@ -2,7 +2,7 @@ import { transferMs } from "../../protocol/announcement.ts";
 import { byteLength } from "../../protocol/codec.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { HeldUp, ProcessingJob } from "../../queue/job.ts";
-import type { ReadyWorker } from "../connections.ts";
+import type { ReadyWorker, WorkerConnection } from "../connections.ts";
 import type { SpaceCore } from "../space-core.ts";
 import type { ReadFrame } from "./refused-frames.ts";
 
@@ -26,6 +26,16 @@ export class Transfers {
       this.remember(worker, null);
       this.holdUp(state.generation, { until: now, bytes: 0, from: "worker" }, now);
     }
+  }
+
+  /** A worker that holds many attempts has a large `register`. Returns `false` if that was announced already. */
+  awaitRegister(worker: WorkerConnection, bytes: number): boolean {
+    const { state } = worker.attachment;
+    if (state.phase !== "new" || state.isAnnounced) return false;
+    worker.attachment.openedAt += transferMs(bytes);
+    worker.attachment.state = { phase: "new", isAnnounced: true };
+    this.core.connections.remember(worker);
+    return true;
   }
 
   recover(now: number): void {

@@ -64,7 +64,7 @@ export class WorkerHandler {
     const { frame } = read;
     if (isReady(worker)) this.onReadyFrame(worker, frame, now);
     else if (frame.type === "register") this.registration.register(worker, frame, now);
-    else {
+    else if (frame.type !== "sending" || !this.transfers.awaitRegister(worker, frame.bytes)) {
       const message = "The first frame must be `register`.";
       this.dismissWithError(worker, "not_registered", "malformed", message, now);
     }

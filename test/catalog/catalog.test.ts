@@ -1,0 +1,131 @@
+import { describe, expect, it } from "vitest";
+import { SpaceCatalog } from "../../src/catalog/space-catalog.ts";
+import { WorkerTokens } from "../../src/catalog/worker-tokens.ts";
+import { DEFAULT_SETTINGS } from "../../src/protocol/resources.ts";
+import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
+import { fakeD1 } from "./d1.ts";
+
+runInFakeRuntime();
+
+function entry(name: string, settings: Partial<typeof DEFAULT_SETTINGS> = {}) {
+  return { name, settings: { ...DEFAULT_SETTINGS, ...settings } };
+}
+
+describe("the catalogue of spaces", () => {
+  it("has each name once, and keeps the first", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    const first = entry("demo", { title: "first", max_workers: 3 });
+    expect(await catalog.add(first)).toBe(true);
+    expect(await catalog.add(entry("demo", { title: "second" }))).toBe(false);
+    expect(await catalog.get("demo")).toEqual(first);
+    expect(await catalog.get("other")).toBe(null);
+  });
+
+  it("lists public spaces by name, page by page, and private ones only if all are wanted", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    for (const name of ["c", "a", "e", "b"]) await catalog.add(entry(name));
+    await catalog.add(entry("d", { visibility: "private" }));
+    const names = async (filter: { all: boolean; after: string; limit: number }) =>
+      (await catalog.list(filter)).map(({ name }) => name);
+    expect(await names({ all: false, after: "", limit: 10 })).toEqual(["a", "b", "c", "e"]);
+    expect(await names({ all: true, after: "", limit: 10 })).toEqual(["a", "b", "c", "d", "e"]);
+    expect(await names({ all: true, after: "b", limit: 2 })).toEqual(["c", "d"]);
+    expect(await names({ all: true, after: "e", limit: 2 })).toEqual([]);
+  });
+
+  it("shows a space as it was changed last, and no other", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    for (const name of ["a", "b"]) await catalog.add(entry(name));
+    const changed = entry("a", { title: "new", visibility: "private", job_timeout_s: 7 });
+    await catalog.update(changed);
+    expect(await catalog.get("a")).toEqual(changed);
+    expect(await catalog.get("b")).toEqual(entry("b"));
+    expect(await catalog.list({ all: false, after: "", limit: 10 })).toEqual([entry("b")]);
+    await catalog.update(entry("a"));
+    expect(await catalog.list({ all: false, after: "", limit: 10 })).toHaveLength(2);
+  });
+
+  it("gives settings that are newer than a space their defaults", async () => {
+    const db = fakeD1();
+    const catalog = new SpaceCatalog(db);
+    await catalog.add(entry("a"));
+    await db.prepare(`UPDATE spaces SET settings = '{"title":"old"}'`).run();
+    expect(await catalog.get("a")).toEqual(entry("a", { title: "old" }));
+  });
+
+  it("forgets a space with the tokens of its workers, and no other's", async () => {
+    const db = fakeD1();
+    const catalog = new SpaceCatalog(db);
+    const tokens = new WorkerTokens(db);
+    for (const name of ["a", "b"]) {
+      await catalog.add(entry(name));
+      await tokens.mint(name, "box");
+    }
+    expect(await catalog.beginDelete("a")).toBe(true);
+    expect(await catalog.get("a")).toBe(null);
+    expect(await tokens.list("a")).toEqual([]);
+    expect(await tokens.list("b")).toHaveLength(1);
+    // It was cut off, and is done again.
+    await tokens.mint("a", "left over");
+    expect(await catalog.beginDelete("a")).toBe(true);
+    expect(await tokens.list("a")).toEqual([]);
+    await catalog.endDelete("a");
+    await catalog.endDelete("b");
+    expect(await catalog.beginDelete("a")).toBe(false);
+    expect(await catalog.get("b")).not.toBe(null);
+  });
+});
+
+describe("the token of a worker", () => {
+  it("opens its own space and no other, and is never stored (W2)", async () => {
+    const db = fakeD1();
+    const tokens = new WorkerTokens(db);
+    const minted = await tokens.mint("a", "box");
+    expect(minted).toEqual({
+      id: expect.any(String),
+      space: "a",
+      name: "box",
+      created_at: new Date(START).toISOString(),
+      last_used_at: null,
+      token: expect.stringMatching(/^dow_[\w-]{43}$/),
+    });
+    const token = minted.token ?? "";
+    expect(await tokens.verify("a", token)).toBe(minted.id);
+    expect(await tokens.verify("b", token)).toBe(null);
+    expect(await tokens.verify("a", `${token}x`)).toBe(null);
+    const { results } = await db.prepare("SELECT * FROM worker_tokens").all();
+    expect(JSON.stringify(results)).not.toContain(token.slice(4, 20));
+  });
+
+  it("is given to nobody if it can't be stored", async () => {
+    const db = fakeD1();
+    await db.prepare("DROP TABLE worker_tokens").run();
+    await expect(new WorkerTokens(db).mint("a", "box")).rejects.toThrow("no such table");
+  });
+
+  it("shows when it was made and last used, but not itself; the oldest first (H4)", async () => {
+    const tokens = new WorkerTokens(fakeD1());
+    const { token, ...first } = await tokens.mint("a", "first");
+    await pass(1_000);
+    const { token: _, ...second } = await tokens.mint("a", "second");
+    await tokens.mint("b", "other");
+    await pass(1_000);
+    await tokens.verify("b", token ?? "");
+    expect(await tokens.list("a")).toEqual([first, second]);
+    await tokens.verify("a", token ?? "");
+    const last_used_at = new Date(START + 2_000).toISOString();
+    expect(await tokens.list("a")).toEqual([{ ...first, last_used_at }, second]);
+  });
+
+  it("opens nothing once it was revoked, in its own space (H4)", async () => {
+    const tokens = new WorkerTokens(fakeD1());
+    const kept = await tokens.mint("a", "kept");
+    const revoked = await tokens.mint("a", "revoked");
+    expect(await tokens.revoke("b", revoked.id)).toBe(false);
+    expect(await tokens.verify("a", revoked.token ?? "")).toBe(revoked.id);
+    expect(await tokens.revoke("a", revoked.id)).toBe(true);
+    expect(await tokens.revoke("a", revoked.id)).toBe(false);
+    expect(await tokens.verify("a", revoked.token ?? "")).toBe(null);
+    expect(await tokens.verify("a", kept.token ?? "")).toBe(kept.id);
+  });
+});

@@ -1,0 +1,188 @@
+import { describe, expect, it } from "vitest";
+import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
+import { SpaceHost } from "./space-host.ts";
+
+runInFakeRuntime();
+
+const HOUR_MS = 3_600_000;
+
+/** The deadline of the only entry of `resumed`, seconds after the test began. */
+async function resumeDeadline(space: SpaceHost, id: string): Promise<number> {
+  const worker = await space.connect({ resume: [{ job_id: id, attempt: 1 }] });
+  const [registered] = worker.takeOnly("registered");
+  const [resumed] = (registered?.resumed ?? []) as { deadline: string }[];
+  return (Date.parse(resumed?.deadline ?? "") - START) / 1_000;
+}
+
+describe("the time in which the edge was away", () => {
+  it("doesn't count against the limit of waiting, however long it was (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await pass(40_000);
+    await space.host.restart(10 * HOUR_MS);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(15_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(120_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count if the edge is away twice, nor when the object sleeps after that (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(10_000);
+    await space.host.restart(HOUR_MS);
+    await pass(10_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await space.host.hibernate();
+    await pass(10_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    // The edge can't know how long it was away: a job may get more time than that.
+    await pass(3 * HOUR_MS);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count later either, when a newer job shows that the edge was there (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(5_000);
+    await space.submit();
+    await space.host.hibernate();
+    await pass(5_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(60_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count later either, when a newer job shows that the edge was there (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(5_000);
+    await space.submit();
+    await space.host.hibernate();
+    await pass(5_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(60_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count later either, when a newer job shows that the edge was there (H19)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(5_000);
+    await space.submit();
+    await space.host.hibernate();
+    await pass(5_000);
+    expect(await space.statusOf(id)).toBe("queued");
+    await pass(60_000);
+    expect(await space.statusOf(id)).toBe("failed: expired");
+  });
+
+  it("doesn't count against an attempt, whose grace begins when the edge is back (W24c, W26b)", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 60, reconnect_grace_s: 15 });
+    await space.connect();
+    const id = await space.submit();
+    await pass(20_000);
+    await space.host.restart(HOUR_MS);
+    await pass(14_000);
+    expect(await space.statusOf(id)).toBe("processing");
+    const deadlineS = await resumeDeadline(space, id);
+    expect(deadlineS).toBeGreaterThanOrEqual(3_660);
+    // What the edge can't know is counted for the job: not more than a lease and the grace.
+    expect(deadlineS).toBeLessThanOrEqual(3_660 + 30 + 15 + 1);
+  });
+
+  it("is taken from what was last heard, not from the attempt's begin", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 600 });
+    const worker = await space.connect();
+    const id = await space.submit();
+    for (let second = 0; second < 100; second += 10) {
+      worker.push("ping");
+      await pass(10_000);
+    }
+    await space.report(worker, id, { type: "progress", progress: 5 });
+    await space.host.restart(0);
+    const deadlineS = await resumeDeadline(space, id);
+    expect(deadlineS).toBeGreaterThanOrEqual(600);
+    expect(deadlineS).toBeLessThanOrEqual(600 + 15 + 2);
+  });
+
+  it("ends when the worker stays away: its job is queued again after the grace (W24a)", async () => {
+    const space = await SpaceHost.make({ reconnect_grace_s: 15, offline: "queue" });
+    await space.connect();
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    await pass(14_500);
+    expect(await space.statusOf(id)).toBe("processing");
+    await pass(1_000);
+    expect(await space.job(id)).toMatchObject({ status: "queued", attempt: 1 });
+  });
+
+  it("lets a result be taken that was finished meanwhile, whatever the clock says (W24c)", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 10 });
+    await space.connect();
+    const id = await space.submit();
+    await space.host.restart(HOUR_MS);
+    const worker = await space.connect({ resume: [{ job_id: id, attempt: 1 }] });
+    await space.complete(worker, id, "late");
+    expect(await space.job(id)).toMatchObject({ status: "completed", result: "late" });
+  });
+
+  it("is none if only the object slept: limits go on (W15)", async () => {
+    const space = await SpaceHost.make({ job_timeout_s: 20 });
+    const worker = await space.connect();
+    const id = await space.submit();
+    await pass(10_000);
+    await space.host.hibernate();
+    await pass(10_500);
+    expect(await space.statusOf(id)).toBe("failed: timeout");
+    expect(worker.takeOnly("cancel")).toHaveLength(1);
+  });
+
+  it("is none for an attempt whose worker had dropped before the object slept", async () => {
+    const space = await SpaceHost.make({ reconnect_grace_s: 60, job_timeout_s: 600 });
+    const worker = await space.connect();
+    const id = await space.submit();
+    worker.leave(1006);
+    await pass(1_000);
+    for (let slept = 0; slept < 5; slept += 1) {
+      await space.host.hibernate();
+      await pass(10_000);
+    }
+    expect(await space.statusOf(id)).toBe("processing");
+    await pass(10_000);
+    expect(await space.job(id)).toMatchObject({ status: "queued" });
+  });
+
+  it("counts as none when the clock was set back, and no job is timed out for it", async () => {
+    const space = await SpaceHost.make({ offline: "queue", queue_timeout_s: 60 });
+    await space.connect();
+    const running = await space.submit();
+    const waiting = await space.submit();
+    await pass(10_000);
+    await space.host.restart(-HOUR_MS);
+    await pass(1_000);
+    expect(await space.statusOf(running)).toBe("processing");
+    expect(await space.statusOf(waiting)).toBe("queued");
+  });
+
+  it("cancels jobs whose submitters' sockets are gone, if they asked for that (S11)", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    const submitter = await space.follow();
+    const submit = { type: "submit", input: {} };
+    submitter.push({ ...submit, ref: 1, cancel_on_disconnect: true });
+    submitter.push({ ...submit, ref: 2 });
+    await pass();
+    const [leaving, staying] = submitter.takeOnly("accepted").map(({ job_id }) => String(job_id));
+    await space.host.hibernate();
+    expect(await space.statusOf(leaving ?? "")).toBe("queued");
+    await space.host.restart();
+    expect(await space.statusOf(leaving ?? "")).toBe("canceled: canceled");
+    expect((await space.job(leaving ?? ""))?.error?.message).toBe("The submitter disconnected.");
+    expect(await space.statusOf(staying ?? "")).toBe("queued");
+  });
+});
