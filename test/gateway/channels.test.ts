@@ -94,6 +94,17 @@ describe("a space or a job that is followed over `/ws`", () => {
     ]);
   });
 
+  it("may be followed by a token that names neither: the space or the job decides (R8)", async () => {
+    const { gateway, sockets, socketAt } = await opened();
+    const client = await gateway.open(userOf("bob", { rooms: [], publish: [] }));
+    for (const [index, room] of [SPACE, JOB].entries()) {
+      expect(await client.subscribe(room)).toEqual([]);
+      await socketAt(index).receive(CONNECTION);
+      expect(client.socket.take()).toMatchObject([{ type: "subscribed", room }]);
+    }
+    expect(sockets).toHaveLength(2);
+  });
+
   it("ends its subscription with the close code when it ends, once (R8)", async () => {
     const { client, socketAt } = await opened();
     await client.subscribe(JOB);
@@ -287,6 +298,12 @@ describe("the socket that a gateway opens at a space or a job", () => {
       acks: true,
       since: "e:1",
     });
+  });
+
+  it("of a job is counted only if the client acknowledges (R15c)", async () => {
+    for (const id of ["demo.01JCQ9X4T3N5V7W8Y2Z6A1B3C4", "a"]) {
+      expect(await asked({ kind: "job", id }, { acks: false })).toMatchObject({ acks: false });
+    }
   });
 
   it("is that of a backend's job for any other id, with the client's own rights (B6a)", async () => {

@@ -41,6 +41,18 @@ describe("a job of a backend", () => {
     expect(await create(user, "b")).toBe(201);
   });
 
+  it("can't be named like the monitor: no object is asked", async () => {
+    const edge = edgeWith();
+    for (const [method, path] of [
+      ["GET", "/api/jobs/monitor"],
+      ["POST", "/api/jobs/monitor/cancel"],
+    ] as const) {
+      const [status, problem] = await edge.problem(method, path, undefined, OPERATOR);
+      expect([status, problem.code]).toEqual([404, "job_not_found"]);
+    }
+    expect(edge.calls).toEqual([]);
+  });
+
   it("without an id gets one that can't be guessed (B1a)", async () => {
     const edge = edgeWith();
     for (const _ of [1, 2]) await edge.request("POST", "/api/jobs", { input: {} }, OPERATOR);

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { type ProblemError, validate } from "../../src/http/problems.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { asUser, body, Edge, OPERATOR, refusal } from "./edge.ts";
 
 beforeEach(() => {
@@ -81,6 +84,17 @@ describe("a problem", () => {
     const paths = (problem.errors ?? []).map(({ path }) => path).sort();
     expect(paths).toEqual(["", "job_timeout_s", "max_queue", "max_workers", "name"]);
     expect(problem.detail.split("; ").length).toBe(3);
+  });
+
+  it("lists only the first of very many fields that are wrong (H2)", () => {
+    const wrong = Array.from({ length: 900 }, () => "x");
+    try {
+      validate(z.array(z.number()), wrong);
+      throw new Error("it was accepted");
+    } catch (error) {
+      expect(error).toMatchObject({ code: "invalid_request" });
+      expect((error as ProblemError).errors).toHaveLength(LIMITS.listedErrors);
+    }
   });
 
   it("about the whole request names it (H2)", async () => {

@@ -258,7 +258,7 @@ describe("a submit that is answered with its events", () => {
       });
       const given = { input: {}, cancel_on_disconnect };
       await (await edge.request("POST", JOBS, given, accepts("text/event-stream"))).text();
-      expect(opened().leaving).toBe(leaving);
+      expect(opened()).toMatchObject({ object: "space demo", jobUlid: ULID, leaving });
     },
   );
 });
@@ -321,9 +321,20 @@ describe("the stream of a room's events", () => {
       presence: true,
       batch: false,
       acks: false,
+      relayed: true,
       since: "e:3",
       filter: { types: ["step.*"] },
     });
+  });
+
+  it("opens no socket for HEAD", async () => {
+    const { edge } = streaming();
+    const head = await edge.request("HEAD", ROOM_EVENTS, undefined, OPERATOR);
+    expect([head.status, head.headers.get("content-type"), edge.calls]).toEqual([
+      200,
+      "text/event-stream; charset=utf-8",
+      [],
+    ]);
   });
 
   it("needs the right to follow the room, and a socket of it", async () => {

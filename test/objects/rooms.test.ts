@@ -1,13 +1,11 @@
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
-import { afterEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   connectUser,
   expireEvents,
   freshRoom,
-  gateways,
   hibernateGateways,
   objectOf,
-  passTime,
   publish,
   publishUntilNobodyFollows,
   roomOf,
@@ -17,12 +15,6 @@ import {
 import { call, type Frame, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 const ANY = { rooms: ["*"], publish: ["*"] };
-
-const HOUR_MS = 3_600_000;
-
-afterEach(() => {
-  vi.restoreAllMocks();
-});
 
 function dataOf(frames: Frame[]) {
   return frames.map(({ data }) => (data as { n: number }).n);
@@ -210,31 +202,11 @@ describe("a socket of /ws", () => {
     expect(await watcher.next("presence.left")).toMatchObject({ room, user_id: "judy" });
   });
 
-  it("gets a warning before its token expires, and stays open with a fresh token of the same user (R11, R11a)", async () => {
-    const socket = await connectUser("kim");
-    await passTime(HOUR_MS - 30_000, gateways());
-    await socket.next("connection.expiring");
-    socket.send({ type: "authenticate", token: await userToken("mallory"), ref: 1 });
-    expect(await socket.next("error")).toMatchObject({ code: "not_allowed", ref: 1 });
-    socket.send({ type: "authenticate", token: await userToken("kim"), ref: 2 });
-    expect(await socket.next("authenticated")).toMatchObject({ user_id: "kim", ref: 2 });
-    await passTime(30_000, gateways());
-    socket.send({ type: "ping" });
-    expect((await socket.until("pong")).map(({ type }) => type)).toEqual(["pong"]);
-  });
-
   it("that was opened with the operator's key accepts no token (R11c)", async () => {
     const socket = await TestSocket.open("/ws", OPERATOR);
     await socket.next("connection.established");
     socket.send({ type: "authenticate", token: await userToken("kim"), ref: 1 });
     expect(await socket.next("error")).toMatchObject({ code: "not_allowed", ref: 1 });
-  });
-
-  it("is closed with 4401 when its token has expired (R11)", async () => {
-    const socket = await connectUser("leo");
-    await passTime(HOUR_MS, gateways());
-    expect(await socket.next("connection.error")).toMatchObject({ code: "not_authenticated" });
-    expect(await socket.closed).toMatchObject({ code: 4401 });
   });
 
   it("is unsubscribed from rooms that a fresh token no longer names (R11a)", async () => {

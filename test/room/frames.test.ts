@@ -217,6 +217,7 @@ describe("the socket of one room", () => {
     const [connection, ...missed] = late.socket.take();
     expect(connection).toMatchObject({ type: "connection", room: ROOM, epoch: room.epoch });
     expect(connection).toMatchObject({ offset: 1, recovered: true });
+    expect(Date.parse(String(connection?.timestamp))).not.toBeNaN();
     expect(missed.map(({ type, offset }) => [type, offset])).toEqual([
       ["a.x", 2],
       ["a.x", 4],

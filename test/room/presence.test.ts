@@ -65,6 +65,12 @@ describe("users at a room's own sockets", () => {
     );
   });
 
+  it("who joined at the same time are in the order of their names (R10c)", () => {
+    const { room } = watched();
+    for (const name of ["zed", "ann", "bob"]) room.open(userOf(name));
+    expect(room.present()).toEqual(["ann", "bob", "watcher", "zed"]);
+  });
+
   it("are awaited when they drop, with an alarm, and left when the time is over (R10a)", () => {
     const { room, told, pass } = watched();
     const ann = room.open(userOf("ann"));
@@ -140,6 +146,8 @@ describe("users at a room's own sockets", () => {
   it("are nobody with the operator's key (R10d)", () => {
     const { room, told, pass } = watched();
     const operator = room.open({ kind: "operator" });
+    expect([told(), room.present()]).toEqual([[], ["watcher"]]);
+    room.restart();
     expect([told(), room.present()]).toEqual([[], ["watcher"]]);
     const kept = room.sockets.of(operator.socket.end);
     operator.leave(false);

@@ -23,6 +23,20 @@ describe("the sweeps over an object's rooms", () => {
     expect(sweeps.dueAt(NOW + DAY)).toBe(NOW + 2 * DAY);
   });
 
+  it("give 600 rooms their turn once, in three parts", () => {
+    const rooms = Array.from({ length: 600 }, (_, n) => `room-${String(n).padStart(3, "0")}`);
+    const sweeps = new SweepSchedule(storedIn(new Map()));
+    let now = sweeps.dueAt(NOW);
+    const parts: string[][] = [];
+    for (let part = 0; part < 3; part += 1) {
+      parts.push(sweeps.take(rooms, now));
+      now = sweeps.dueAt(now);
+    }
+    expect(parts.map(({ length }) => length)).toEqual([250, 250, 100]);
+    expect(parts.flat()).toEqual(rooms);
+    expect(now).toBeGreaterThan(NOW + 2 * DAY);
+  });
+
   it("give every room its turn once, at most 250 at a time, even if memory is lost in between", () => {
     const names = fc.uniqueArray(fc.stringMatching(/^[a-z]{1,4}$/), { maxLength: 900 });
     fc.assert(
