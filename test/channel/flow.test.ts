@@ -80,6 +80,13 @@ describe("a subscriber that acknowledges", () => {
     }
   });
 
+  it("is counted frame by frame up to 64 frames", () => {
+    const flow = sending(Array(64).fill(10));
+    for (let offset = 0; offset <= 64; offset += 1) {
+      expect(afterAck(flow, offset).acked).toBe(10 * offset);
+    }
+  });
+
   it("needs little space, however much it is sent", () => {
     const flow = sending(Array(10_000).fill(1));
     expect(flow.marks.length).toBeLessThanOrEqual(64);

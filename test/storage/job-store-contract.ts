@@ -147,6 +147,41 @@ export function jobStoreContract(withSql: WithSql): void {
       }));
   });
 
+  describe("an earlier job for the same submit (decision 0018)", () => {
+    const done = (
+      n: number,
+      atS: number,
+      cacheKey: string | null,
+      cached = false,
+    ): CompletedJob => {
+      return { ...completedJob(ulidAt(n), atS), cacheKey, cached };
+    };
+
+    it("is the newest one with the cache key that a worker completed since then", () =>
+      withJobs((jobs) => {
+        for (const job of [done(1, 5, "a"), done(2, 9, "a"), done(3, 9, "b"), done(4, 9, null)]) {
+          jobs.add(job);
+        }
+        jobs.add(done(5, 9, "a", true));
+        jobs.add({ ...queuedAs(ulidAt(6)), cacheKey: "a" });
+        expect(jobs.findCachedAnswer("a", START)).toEqual(done(2, 9, "a"));
+        expect(jobs.findCachedAnswer("b", START)).toEqual(done(3, 9, "b"));
+        expect(jobs.findCachedAnswer("a", START + 9_000)?.ulid).toBe(ulidAt(2));
+        expect(jobs.findCachedAnswer("a", START + 9_001)).toBeNull();
+        expect(jobs.findCachedAnswer("c", START)).toBeNull();
+      }));
+
+    it("is found by the idempotency key as well, whatever became of the job", () =>
+      withJobs((jobs) => {
+        const named = (key: string) => ({ idempotency: { key, fingerprint: "f" } });
+        jobs.add({ ...queuedAs(ulidAt(1)), ...named("one") });
+        jobs.add({ ...completedJob(ulidAt(2), 1), ...named("two") });
+        jobs.add(queuedAs(ulidAt(3)));
+        const found = ["one", "two", "three"].map((key) => jobs.ulidOfKey(key));
+        expect(found).toEqual([ulidAt(1), ulidAt(2), null]);
+      }));
+  });
+
   describe("jobs that have ended", () => {
     it("are found with their files from their end on, and jobs that wait or run are not", () =>
       withJobs((jobs) => {

@@ -102,7 +102,7 @@ describe("the frame of an end", () => {
       code: "x".repeat(60),
       message: "x".repeat(8_000),
     });
-    expect(sent(failure("", "why")).frame.code).toBe("worker_error");
+    expect(sent(failure("", "why")).frame).toMatchObject({ code: "worker_error", message: "why" });
     expect(sent({ type: "reject", reason: long }).frame.reason).toBe("x".repeat(2_000));
   });
 
