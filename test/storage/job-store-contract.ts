@@ -4,6 +4,7 @@ import { type CompletedJob, isEnded, type Job, type LogEvent } from "../../src/q
 import { submitted } from "../../src/queue/transition.ts";
 import { rowBytesOf } from "../../src/storage/job-row.ts";
 import type { JobStore } from "../../src/storage/job-store.ts";
+import { applied, dispatchOver, PROGRESS } from "../queue/example.ts";
 import { lives, newJobs, play, START } from "../queue/steps.ts";
 import { completedJob, queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
@@ -144,6 +145,34 @@ export function jobStoreContract(withSql: WithSql): void {
     it("is empty if there are no jobs, and then there is no newest job", () =>
       withJobs((jobs) => {
         expect([jobs.list({ limit: 9 }), jobs.newestUlid()]).toEqual([[], null]);
+      }));
+  });
+
+  describe("the newest jobs", () => {
+    it("are listed with their status and progress, the newest first", () =>
+      withJobs((jobs) => {
+        jobs.add(queuedAs(ulidAt(1)));
+        jobs.add(completedJob(ulidAt(2), 5));
+        const ended = { status: "completed", progress: 100, updatedAt: START + 5_000 };
+        const waits = { status: "queued", progress: 0, updatedAt: START };
+        expect(jobs.newest(9)).toEqual([
+          { ulid: ulidAt(2), ...ended },
+          { ulid: ulidAt(1), ...waits },
+        ]);
+        expect(jobs.newest(1)).toHaveLength(1);
+      }));
+
+    it("have no progress of an attempt that was taken back", () =>
+      withJobs((jobs) => {
+        const waits = queuedAs(ulidAt(1));
+        const running = applied(applied(waits, dispatchOver(1)).job, PROGRESS, 1).job;
+        const again = applied(running, { type: "lose", reason: "It left." }, 2).job;
+        jobs.add(waits);
+        jobs.update(running, waits);
+        expect(jobs.newest(1)).toMatchObject([{ status: "processing", progress: 50 }]);
+        jobs.update(again, running);
+        expect(jobs.newest(1)).toMatchObject([{ status: "queued", progress: 0 }]);
+        expect(jobs.get(ulidAt(1))).toEqual(again);
       }));
   });
 
