@@ -6,6 +6,7 @@ import {
   FLOW_WINDOW_BYTES,
   type Flow,
   isBehind,
+  isSlow,
   NOTHING_SENT,
 } from "../../src/channel/flow.ts";
 
@@ -21,6 +22,12 @@ function sum(numbers: readonly number[]): number {
 }
 
 describe("a subscriber that acknowledges", () => {
+  it("is slow beyond 64 KiB that are not acknowledged, and cut off beyond 1 MiB (S18a, S18b)", () => {
+    const open = (bytes: number) => ({ sent: 7 + bytes, acked: 7, marks: [] });
+    expect([isSlow(open(65_536)), isSlow(open(65_537))]).toEqual([false, true]);
+    expect([isBehind(open(1_048_576)), isBehind(open(1_048_577))]).toEqual([false, true]);
+  });
+
   it("is behind exactly when more than the window is not acknowledged (S18b)", () => {
     fc.assert(
       fc.property(sizes, (sent) => {

@@ -150,4 +150,10 @@ describe("the length of a text", () => {
       }),
     );
   });
+
+  it("changes with the size of a character exactly where UTF-8 changes it", () => {
+    const points = [0x00, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10ffff];
+    const sizes = points.map((point) => byteLength(String.fromCodePoint(point)));
+    expect(sizes).toEqual([1, 1, 2, 2, 3, 3, 3, 3, 4, 4]);
+  });
 });
