@@ -18,6 +18,8 @@ interface Subscriber {
 class Stage {
   readonly got: (Frame & { at: number })[] = [];
   readonly subscriber: Subscriber;
+  /** The throttled state as it was last stored with the socket. */
+  stored: Throttled | null;
   isCut = false;
   now = 1_000;
   offset = 0;
@@ -26,12 +28,15 @@ class Stage {
 
   constructor(maxRate: number | null, acks: boolean) {
     this.subscriber = { attachment: { throttled: throttledAs(maxRate, acks) } };
+    this.stored = structuredClone(this.subscriber.attachment.throttled);
     this.throttle = new Throttle({
       send: (_, text) => {
         if (this.isCut) throw new Error("sent after it was cut off");
         this.got.push({ ...JSON.parse(text), at: this.now });
       },
-      remember: () => undefined,
+      remember: ({ attachment }) => {
+        this.stored = structuredClone(attachment.throttled);
+      },
       cut: () => {
         this.isCut = true;
       },
@@ -209,18 +214,36 @@ describe("any subscriber", () => {
 });
 
 describe("the stored state of a subscriber", () => {
-  it("has the last offset that was sent while something is delayed", () => {
+  it("has the last offset that was sent while something is delayed, and how much of it was acknowledged", () => {
     fc.assert(
-      fc.property(histories, rates, (steps, rate) => {
-        const stage = new Stage(rate, true);
+      fc.property(histories, rates, fc.boolean(), (steps, rate, acks) => {
+        const stage = new Stage(rate, acks);
+        if (stage.stored === null) return;
         for (const step of steps) {
           play(stage, [step]);
           if (stage.isCut) return;
-          const { sentTo } = stage.subscriber.attachment.throttled ?? {};
-          expect(sentTo ?? stage.offset).toBe(stage.lastGot);
+          expect(stage.stored.sentTo ?? stage.offset).toBe(stage.lastGot);
+          expect(stage.stored).toEqual(stage.subscriber.attachment.throttled);
         }
       }),
     );
+  });
+});
+
+describe("a subscriber that was sent what it lacked after the memory was lost", () => {
+  it("lacks nothing more, and that is stored", () => {
+    const remembered: unknown[] = [];
+    const throttle = new Throttle<Subscriber>({
+      send: () => undefined,
+      remember: ({ attachment }) => void remembered.push(structuredClone(attachment.throttled)),
+      cut: () => undefined,
+      startTimer: () => () => undefined,
+    });
+    const throttled = { intervalMs: 500, sentTo: 3, flow: null };
+    throttle.caughtUp({ attachment: { throttled: { ...throttled } } });
+    expect(remembered).toEqual([{ ...throttled, sentTo: null }]);
+    throttle.caughtUp({ attachment: { throttled: null } });
+    expect(remembered).toHaveLength(1);
   });
 });
 
@@ -432,6 +455,20 @@ describe("the timer of many subscribers", () => {
     audience.report();
     audience.throttle.stop();
     expect(audience.liveTimers).toBe(0);
+  });
+
+  it("is started again for those who come after it was canceled", () => {
+    const audience = new Audience();
+    const first = audience.enter(2);
+    audience.report();
+    audience.report();
+    audience.wait(100);
+    audience.leave(first);
+    const second = audience.enter(1);
+    audience.report();
+    audience.report();
+    audience.wait(1_000);
+    expect(second.lastGot).toBe(audience.offset);
   });
 
   it("is not started for a subscriber that has left and is sent events all the same", () => {
