@@ -90,6 +90,8 @@ describe("the fields of an object that may be no JSON", () => {
       " {}",
     ]);
     expect(read('{"frames":[{"a":1}')).toBeNull();
+    expect(read('{"frames":[1]} {"frames":[2]}')).toBeNull();
+    expect(read('{"frames":[1]}\n')).toEqual(["1"]);
     expect(read('{"frames":[{"a":[1}]}')).toBeNull();
     expect(read('{"frames":[1],"frames":[2]}')).toBeNull();
     expect(read('{"frames":{"a":1}}')).toBeNull();
@@ -121,6 +123,7 @@ describe("what is wrong with a text that is no JSON", () => {
     ["[ undefined ]", "undefined"],
     ["{'a': None}", "single quotes"],
     ['\ufeff{"a":1}', "byte order mark"],
+    ['\ufeff{"a":NaN}', "NaN"],
     ['{"a":1,}', "a comma too many"],
     ['{"a":[1,2,]}', "a comma too many"],
     ['{"a":1', "ends too early"],

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { byteLength, decodeFrame, parseJson } from "../../src/protocol/codec.ts";
+import { byteLength, decodeFrame, decodeFrames, parseJson } from "../../src/protocol/codec.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { anyText } from "./noise.ts";
 
@@ -74,6 +74,26 @@ describe("a frame", () => {
       code: "malformed_frame",
       message: expect.stringContaining("more"),
     });
+  });
+});
+
+describe("a frame that is nested", () => {
+  const data = z.object({ type: z.literal("data"), data: z.unknown() });
+  const nested = (depth: number) =>
+    `{"type":"data","data":${"[".repeat(depth)}${"]".repeat(depth)}}`;
+
+  it("deeper than the limit is malformed, alone and in a batch, whose other frames are taken (C3)", () => {
+    // The frame itself is one level.
+    const [deepest, tooDeep] = [nested(LIMITS.jsonDepth - 1), nested(LIMITS.jsonDepth)];
+    const refused = {
+      ok: false,
+      code: "malformed_frame",
+      message: "JSON may be nested 64 levels at most.",
+    };
+    expect(decodeFrame(deepest, data).ok).toBe(true);
+    expect(decodeFrame(tooDeep, data)).toMatchObject(refused);
+    const batch = `{"type":"batch","frames":[${tooDeep},${deepest}]}`;
+    expect(decodeFrames(batch, data)).toMatchObject([refused, { ok: true }]);
   });
 });
 
