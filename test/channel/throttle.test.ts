@@ -38,6 +38,7 @@ class Stage {
         this.stored = structuredClone(attachment.throttled);
       },
       cut: () => {
+        if (this.isCut) throw new Error("cut off twice");
         this.isCut = true;
       },
       startTimer: (ms, ring) => {
