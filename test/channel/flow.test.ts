@@ -6,6 +6,7 @@ import {
   FLOW_WINDOW_BYTES,
   type Flow,
   isBehind,
+  isSlow,
   NOTHING_SENT,
 } from "../../src/channel/flow.ts";
 
@@ -21,6 +22,12 @@ function sum(numbers: readonly number[]): number {
 }
 
 describe("a subscriber that acknowledges", () => {
+  it("is slow beyond 64 KiB that are not acknowledged, and cut off beyond 1 MiB (S18a, S18b)", () => {
+    const open = (bytes: number) => ({ sent: 7 + bytes, acked: 7, marks: [] });
+    expect([isSlow(open(65_536)), isSlow(open(65_537))]).toEqual([false, true]);
+    expect([isBehind(open(1_048_576)), isBehind(open(1_048_577))]).toEqual([false, true]);
+  });
+
   it("is behind exactly when more than the window is not acknowledged (S18b)", () => {
     fc.assert(
       fc.property(sizes, (sent) => {
@@ -73,10 +80,18 @@ describe("a subscriber that acknowledges", () => {
   it("that acknowledges the newest frame has acknowledged all, however many there are", () => {
     for (let count = 1; count <= 300; count += 1) {
       const flow = sending(Array(count).fill(10));
+      expect(flow.marks.length).toBeLessThanOrEqual(64);
       expect(afterAck(flow, count)).toEqual({ sent: 10 * count, acked: 10 * count, marks: [] });
       // Of many frames only some offsets are known: an acknowledgement counts up to the one before.
       const acked = afterAck(flow, count - 1).acked / 10;
       expect(count - 1 - acked).toBeLessThanOrEqual(Math.ceil(count / 32));
+    }
+  });
+
+  it("is counted frame by frame up to 64 frames", () => {
+    const flow = sending(Array(64).fill(10));
+    for (let offset = 0; offset <= 64; offset += 1) {
+      expect(afterAck(flow, offset).acked).toBe(10 * offset);
     }
   });
 

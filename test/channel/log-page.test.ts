@@ -32,7 +32,9 @@ describe("the range of a page", () => {
   });
 
   it("is empty if the events before `before` are gone, and says so unless there never were any (R18d)", () => {
-    expect(pageRange(null, at(8), LOG)).toEqual({ after: 10, before: 11, recovered: false });
+    for (const gone of [2, 8]) {
+      expect(pageRange(null, at(gone), LOG)).toEqual({ after: 10, before: 11, recovered: false });
+    }
     expect(pageRange(null, at(11), LOG)).toEqual({ after: 10, before: 11, recovered: false });
     const whole = { epoch: "now", first: 1, last: 20 };
     expect(pageRange(null, at(1), whole)).toEqual({ after: 0, before: 1, recovered: true });

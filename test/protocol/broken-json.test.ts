@@ -1,12 +1,17 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { readFields, readList, readString, whyNotJson } from "../../src/protocol/broken-json.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { anyText } from "./noise.ts";
 
 describe("the fields of an object that may be no JSON", () => {
   it.each([
     ['{"a":1,"b":NaN}', { a: ["1"], b: ["NaN"] }],
     ["{'a': 'x', \"b\": None}", { a: ["'x'"], b: ["None"] }],
+    ["{'long_name': 'x', 'z': 2}", { long_name: ["'x'"], z: ["2"] }],
+    ['{"":1,"two words":2}', { "": ["1"], "two words": ["2"] }],
+    [`{"${"n".repeat(60)}":1,"${"m".repeat(61)}":2}`, { ["n".repeat(60)]: ["1"] }],
+    ['{"a" => 1, b=>2}', { a: ["1"], b: ["2"] }],
     ["{a: 1, b_2: [1,2]}", { a: ["1"], b_2: ["[1,2]"] }],
     ['\ufeff {"a" : 1 }', { a: ["1"] }],
     ['{"a":1,"a":2}', { a: ["1", "2"] }],
@@ -35,6 +40,16 @@ describe("the fields of an object that may be no JSON", () => {
         expect(read).toEqual(Object.entries(JSON.parse(JSON.stringify(value))));
       }),
     );
+  });
+
+  it("are not read if there are more of them than a batch may have frames, cut off or not", () => {
+    const fieldsOf = (commas: number, end: string) =>
+      readFields(`{"a":1${",".repeat(commas)}${end}`).size;
+    for (const end of ["", "}"]) {
+      expect(fieldsOf(LIMITS.batchFrames - 1, end)).toBe(1);
+      expect(fieldsOf(LIMITS.batchFrames + 1, end)).toBe(0);
+    }
+    expect(fieldsOf(LIMITS.batchFrames, "")).toBe(1);
   });
 
   it("are read of any text without an error", () => {
@@ -75,6 +90,8 @@ describe("the fields of an object that may be no JSON", () => {
       " {}",
     ]);
     expect(read('{"frames":[{"a":1}')).toBeNull();
+    expect(read('{"frames":[1]} {"frames":[2]}')).toBeNull();
+    expect(read('{"frames":[1]}\n')).toEqual(["1"]);
     expect(read('{"frames":[{"a":[1}]}')).toBeNull();
     expect(read('{"frames":[1],"frames":[2]}')).toBeNull();
     expect(read('{"frames":{"a":1}}')).toBeNull();
@@ -101,8 +118,12 @@ describe("what is wrong with a text that is no JSON", () => {
     ['{"a":NaN}', "NaN"],
     ['{"a":[1,-Infinity]}', "-Infinity"],
     ['{"a":None}', "None"],
+    ["NaN", "NaN"],
+    ["[None,1]", "None"],
+    ["[ undefined ]", "undefined"],
     ["{'a': None}", "single quotes"],
     ['\ufeff{"a":1}', "byte order mark"],
+    ['\ufeff{"a":NaN}', "NaN"],
     ['{"a":1,}', "a comma too many"],
     ['{"a":[1,2,]}', "a comma too many"],
     ['{"a":1', "ends too early"],

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { byteLength, decodeFrame, parseJson } from "../../src/protocol/codec.ts";
+import { byteLength, decodeFrame, decodeFrames, parseJson } from "../../src/protocol/codec.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { anyText } from "./noise.ts";
 
@@ -77,6 +77,26 @@ describe("a frame", () => {
   });
 });
 
+describe("a frame that is nested", () => {
+  const data = z.object({ type: z.literal("data"), data: z.unknown() });
+  const nested = (depth: number) =>
+    `{"type":"data","data":${"[".repeat(depth)}${"]".repeat(depth)}}`;
+
+  it("deeper than the limit is malformed, alone and in a batch, whose other frames are taken (C3)", () => {
+    // The frame itself is one level.
+    const [deepest, tooDeep] = [nested(LIMITS.jsonDepth - 1), nested(LIMITS.jsonDepth)];
+    const refused = {
+      ok: false,
+      code: "malformed_frame",
+      message: "JSON may be nested 64 levels at most.",
+    };
+    expect(decodeFrame(deepest, data).ok).toBe(true);
+    expect(decodeFrame(tooDeep, data)).toMatchObject(refused);
+    const batch = `{"type":"batch","frames":[${tooDeep},${deepest}]}`;
+    expect(decodeFrames(batch, data)).toMatchObject([refused, { ok: true }]);
+  });
+});
+
 describe("JSON from outside", () => {
   it("is parsed as JSON.parse parses it", () => {
     fc.assert(
@@ -149,5 +169,11 @@ describe("the length of a text", () => {
         expect(byteLength(text)).toBe(Buffer.byteLength(text));
       }),
     );
+  });
+
+  it("changes with the size of a character exactly where UTF-8 changes it", () => {
+    const points = [0x00, 0x7f, 0x80, 0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x10000, 0x10ffff];
+    const sizes = points.map((point) => byteLength(String.fromCodePoint(point)));
+    expect(sizes).toEqual([1, 1, 2, 2, 3, 3, 3, 3, 4, 4]);
   });
 });

@@ -79,7 +79,7 @@ describe("the search for numbers that may lose digits", () => {
     expect(mayLoseDigits(message)).toBe(false);
   });
 
-  it.each(['"', '"abc', '{"a":"b', '"\\', '"\\"', '{"a":"x\\"}'])(
+  it.each(['"', '"abc', '"a 1.0', '{"a":"b', '"\\', '"\\"', '{"a":"x\\"}'])(
     "ends at a string that is cut off: %s",
     (text) => {
       expect(mayLoseDigits(text)).toBe(false);

@@ -62,6 +62,7 @@ export function jobLogContract(withSql: WithSql): void {
         log.append(ULID, []);
         expect(log.after(ULID, 0)).toEqual([]);
         expect([log.lastOffset(ULID), log.trimmedTo(ULID)]).toEqual([0, 0]);
+        expect([log.bytesOf(ULID), log.remembered(ULID)]).toEqual([0, null]);
       }));
 
     it("is kept whole up to its limit (C11)", () =>

@@ -4,6 +4,7 @@ import { type CompletedJob, isEnded, type Job, type LogEvent } from "../../src/q
 import { submitted } from "../../src/queue/transition.ts";
 import { rowBytesOf } from "../../src/storage/job-row.ts";
 import type { JobStore } from "../../src/storage/job-store.ts";
+import { applied, dispatchOver, PROGRESS } from "../queue/example.ts";
 import { lives, newJobs, play, START } from "../queue/steps.ts";
 import { completedJob, queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
@@ -153,6 +154,69 @@ export function jobStoreContract(withSql: WithSql): void {
     it("is empty if there are no jobs, and then there is no newest job", () =>
       withJobs((jobs) => {
         expect([jobs.list({ limit: 9 }), jobs.newestUlid()]).toEqual([[], null]);
+      }));
+  });
+
+  describe("the newest jobs", () => {
+    it("are listed with their status and progress, the newest first", () =>
+      withJobs((jobs) => {
+        jobs.add(queuedAs(ulidAt(1)));
+        jobs.add(completedJob(ulidAt(2), 5));
+        const ended = { status: "completed", progress: 100, updatedAt: START + 5_000 };
+        const waits = { status: "queued", progress: 0, updatedAt: START };
+        expect(jobs.newest(9)).toEqual([
+          { ulid: ulidAt(2), ...ended },
+          { ulid: ulidAt(1), ...waits },
+        ]);
+        expect(jobs.newest(1)).toHaveLength(1);
+      }));
+
+    it("have no progress of an attempt that was taken back", () =>
+      withJobs((jobs) => {
+        const waits = queuedAs(ulidAt(1));
+        const running = applied(applied(waits, dispatchOver(1)).job, PROGRESS, 1).job;
+        const again = applied(running, { type: "lose", reason: "It left." }, 2).job;
+        jobs.add(waits);
+        jobs.update(running, waits);
+        expect(jobs.newest(1)).toMatchObject([{ status: "processing", progress: 50 }]);
+        jobs.update(again, running);
+        expect(jobs.newest(1)).toMatchObject([{ status: "queued", progress: 0 }]);
+        expect(jobs.get(ulidAt(1))).toEqual(again);
+      }));
+  });
+
+  describe("an earlier job for the same submit (decision 0018)", () => {
+    const done = (
+      n: number,
+      atS: number,
+      cacheKey: string | null,
+      cached = false,
+    ): CompletedJob => {
+      return { ...completedJob(ulidAt(n), atS), cacheKey, cached };
+    };
+
+    it("is the newest one with the cache key that a worker completed since then", () =>
+      withJobs((jobs) => {
+        for (const job of [done(1, 5, "a"), done(2, 9, "a"), done(3, 9, "b"), done(4, 9, null)]) {
+          jobs.add(job);
+        }
+        jobs.add(done(5, 9, "a", true));
+        jobs.add({ ...queuedAs(ulidAt(6)), cacheKey: "a" });
+        expect(jobs.findCachedAnswer("a", START)).toEqual(done(2, 9, "a"));
+        expect(jobs.findCachedAnswer("b", START)).toEqual(done(3, 9, "b"));
+        expect(jobs.findCachedAnswer("a", START + 9_000)?.ulid).toBe(ulidAt(2));
+        expect(jobs.findCachedAnswer("a", START + 9_001)).toBeNull();
+        expect(jobs.findCachedAnswer("c", START)).toBeNull();
+      }));
+
+    it("is found by the idempotency key as well, whatever became of the job", () =>
+      withJobs((jobs) => {
+        const named = (key: string) => ({ idempotency: { key, fingerprint: "f" } });
+        jobs.add({ ...queuedAs(ulidAt(1)), ...named("one") });
+        jobs.add({ ...completedJob(ulidAt(2), 1), ...named("two") });
+        jobs.add(queuedAs(ulidAt(3)));
+        const found = ["one", "two", "three"].map((key) => jobs.ulidOfKey(key));
+        expect(found).toEqual([ulidAt(1), ulidAt(2), null]);
       }));
   });
 

@@ -161,6 +161,8 @@ export function ranksContract(withSql: WithSql): void {
           ],
           // The first to join a line that was just read is the oldest.
           [3 * STRETCH, false, [ask, { type: "return", line: 0, count: 1 }, ask]],
+          // 1195 that join, of which 1024 stay, fill two stretches; then some come back into the newest one.
+          [1_195, false, [ask, { type: "return", line: 0, count: 300 }, ask]],
         ];
         fc.assert(anyLife, { numRuns: 20, examples });
       }));

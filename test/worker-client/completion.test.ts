@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/protocol/codec.ts";
 import { completionOf, encodeCompletion } from "../../worker-client/completion.ts";
 import { JobAborted, JobFailure } from "../../worker-client/failure.ts";
+import { jsonText } from "../../worker-client/json-text.ts";
 
 const REF = { job_id: "demo.01JZZZZZZZZZZZZZZZZZZZZZZZ", attempt: 2 };
 const LIMIT = 100_000;
@@ -102,8 +104,17 @@ describe("the frame of an end", () => {
       code: "x".repeat(60),
       message: "x".repeat(8_000),
     });
-    expect(sent(failure("", "why")).frame.code).toBe("worker_error");
+    expect(sent(failure("", "why")).frame).toMatchObject({ code: "worker_error", message: "why" });
     expect(sent({ type: "reject", reason: long }).frame.reason).toBe("x".repeat(2_000));
+  });
+
+  test("has every digit of what was given as JSON text, in several fields as well (H18)", () => {
+    const metrics = jsonText('{"a":1e400}') as JsonObject;
+    const given = { type: "result", output: jsonText("[1.0]"), metrics } as const;
+    const { text } = encodeCompletion(REF, given, LIMIT);
+    expect(text).toBe(
+      `{"type":"result","job_id":"${REF.job_id}","attempt":2,"output":[1.0],"metrics":{"a":1e400}}`,
+    );
   });
 
   test("fits into the smallest frames, even if every character needs six bytes", () => {

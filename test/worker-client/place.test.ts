@@ -27,6 +27,22 @@ describe("a worker that finds every place taken", () => {
     expect(await ended).toBeNull();
   });
 
+  test("says so again if it has none after it had one", async () => {
+    const edge = await startEdge();
+    const { logged } = startWorker(edge, { handler, waitForPlace: true });
+    const waits = () => logged.filter((line) => line.includes("Waiting until there is a place"));
+    await refusePlace(await edge.connection());
+    const served = await edge.connection();
+    await served.welcome();
+    // Its job is accepted, so it is registered.
+    await served.dispatch();
+    expect(waits()).toHaveLength(1);
+    served.drop();
+    await refusePlace(await edge.connection());
+    await (await edge.connection()).welcome();
+    expect(waits()).toHaveLength(2);
+  });
+
   test("waits also if the upgrade is refused with 409", async () => {
     const edge = await startEdge();
     edge.refuse(409, "Another worker serves it.");

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ProgramLineReader } from "../../worker-client/adapters/program-frames.ts";
+import { JsonText } from "../../worker-client/json-text.ts";
 
 const DEEP = "[".repeat(70) + "]".repeat(70);
 
@@ -53,6 +54,17 @@ describe("a line that is meant as a frame and isn't one", () => {
   test("is shown shortened if it is long", () => {
     const found = read(`{"type":"result","output":"${"x".repeat(9_000)}`);
     expect(found?.type === "malformed" && found.message.length).toBeLessThan(300);
+  });
+});
+
+describe("a line that is a frame", () => {
+  test.each([
+    ['{"type":"output","delta":1.0}', "delta", "1.0"],
+    ['{"type":"result","output":[18446744073709551615]}', "output", "[18446744073709551615]"],
+    ['{"type":"result","output":1,"metrics":{"a":1e400}}', "metrics", '{"a":1e400}'],
+  ])("keeps the digits of its numbers: %s (H18)", (line, field, text) => {
+    const found = read(line);
+    expect(found).toMatchObject({ type: "frame", frame: { [field]: new JsonText(text) } });
   });
 });
 

@@ -1,5 +1,4 @@
 import { describe, expect, onTestFinished, test } from "vitest";
-import { OutputLog } from "../../worker-client/output-log.ts";
 import { JOB_ID, jobFrame, SPACE } from "../support/fake-edge.ts";
 import { Network } from "../support/network.ts";
 import { aborted, gate, startEdge, startWorker } from "./start.ts";
@@ -335,24 +334,5 @@ describe("a drain", () => {
     expect(worker.statistics().jobs.held).toBe(1);
     expect(await connection.closed).toBe(1000);
     expect(connection.unread.map((frame) => "type" in frame && frame.type)).toEqual(["drain"]);
-  });
-});
-
-describe("output kept in memory", () => {
-  const frame = (delta: string) => ({ text: JSON.stringify({ delta }), bytes: 10 });
-
-  test("is bounded: the oldest frames are removed first, which loses nothing that the edge has stored (W26a)", () => {
-    const log = new OutputLog(30);
-    for (const delta of ["a", "b", "c", "d", "e"]) log.append(frame(delta));
-    expect(log.resumeAt(3)).toEqual({ frames: [frame("d"), frame("e")], lost: 0 });
-    expect(log.joined()).toBeUndefined();
-  });
-
-  test("counts on from what the edge has stored when frames are missing", () => {
-    const log = new OutputLog(30);
-    for (const delta of ["a", "b", "c", "d", "e"]) log.append(frame(delta));
-    expect(log.resumeAt(0)).toEqual({ frames: [frame("c"), frame("d"), frame("e")], lost: 2 });
-    log.append(frame("f"));
-    expect(log.resumeAt(3)).toEqual({ frames: [frame("f")], lost: 0 });
   });
 });

@@ -54,3 +54,9 @@ test("a file in the working directory needs its path", () => {
     "it is in no folder of PATH; the file in this directory is ./package.json",
   );
 });
+
+test("a program and its arguments in one text need to be given separately", () => {
+  expect(whyNotRunnable("python model.py", "/nowhere")).toBe(
+    "it is in no folder of PATH; give the program and each argument separately, or run it as: sh -c '…'",
+  );
+});

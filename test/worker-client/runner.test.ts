@@ -44,6 +44,27 @@ describe("a handler's deadline", () => {
     expect(ended).toEqual(["deadline"]);
   });
 
+  test("that is farther away than the longest timer doesn't abort it at once", async () => {
+    const ended = startHandler(new Runner(1), Date.now() + 40 * 86_400_000);
+    await vi.advanceTimersByTimeAsync(24 * 86_400_000);
+    expect(ended).toEqual([]);
+  });
+
+  test("doesn't abort it once it has ended", async () => {
+    const runner = new Runner(1);
+    const ended: (string | null)[] = [];
+    const perform = async () => "at once";
+    runner.start({
+      key: "a",
+      deadlineAt: Date.now() + 400,
+      perform,
+      onEnd: (_, cause) => ended.push(cause),
+    });
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(ended).toEqual([null]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   test("is the one from before the pause if no other is named", async () => {
     const runner = new Runner(1);
     const ended = startHandler(runner, Date.now() + 400);
@@ -51,5 +72,93 @@ describe("a handler's deadline", () => {
     runner.setDeadline("a", undefined);
     await vi.advanceTimersByTimeAsync(400);
     expect(ended).toEqual(["deadline"]);
+  });
+});
+
+describe("the slots of a worker", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  /** A runner whose handlers take a second each, even if they are aborted; it notes how each ended. */
+  function start(slots: number) {
+    const runner = new Runner(slots);
+    const events: string[] = [];
+    const add = (key: string) =>
+      runner.start({
+        key,
+        deadlineAt: null,
+        perform: async () => {
+          events.push(`${key} starts`);
+          await new Promise((resolve) => setTimeout(resolve, 1_000));
+          return key;
+        },
+        onEnd: (outcome, cause) => events.push(`${key} ${outcome.type} ${cause}`),
+      });
+    const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+    return { runner, events, add, pass };
+  }
+
+  test("are taken in order; a run that finds none waits for the first to become free", async () => {
+    const { events, add, pass } = start(2);
+    expect([add("a"), add("b"), add("c"), add("d")]).toEqual([
+      "started",
+      "started",
+      "waiting",
+      "waiting",
+    ]);
+    await pass(1_000);
+    expect(events).toEqual([
+      ...["a starts", "b starts"],
+      ...["a returned null", "c starts", "b returned null", "d starts"],
+    ]);
+  });
+
+  test("are kept by an aborted run until it has ended, which is told why it was aborted", async () => {
+    const { runner, events, add, pass } = start(1);
+    add("a");
+    expect(runner.isAborted("a")).toBe(false);
+    runner.abort("a", "canceled");
+    runner.abort("a", "stopped");
+    expect(runner.isAborted("a")).toBe(true);
+    expect(add("b")).toBe("waiting");
+    await pass(999);
+    expect(events).toEqual(["a starts"]);
+    await pass(1);
+    expect(events).toEqual(["a starts", "a returned canceled", "b starts"]);
+    expect(runner.isAborted("a")).toBe(false);
+  });
+
+  test("are not needed by a waiting run to be aborted: it never starts", async () => {
+    const { runner, events, add, pass } = start(1);
+    for (const key of ["a", "b", "c"]) add(key);
+    runner.abort("b", "stale");
+    expect(events).toEqual(["a starts", "b threw stale"]);
+    await pass(2_000);
+    expect(events.slice(2)).toEqual(["a returned null", "c starts", "c returned null"]);
+  });
+
+  test("count as busy while any of them is taken", async () => {
+    const { runner, add, pass } = start(2);
+    await pass(5_000);
+    expect(runner.busySeconds()).toBe(0);
+    add("a");
+    await pass(400);
+    add("b");
+    expect(runner.busySeconds()).toBeCloseTo(0.4);
+    await pass(5_000);
+    expect(runner.busySeconds()).toBeCloseTo(1.4);
+  });
+
+  test("are all aborted at once, those that wait as well", async () => {
+    const { runner, events, add, pass } = start(1);
+    add("a");
+    add("b");
+    runner.abortAll("stopped");
+    await pass(1_000);
+    expect(events).toEqual(["a starts", "b threw stopped", "a returned stopped"]);
   });
 });
