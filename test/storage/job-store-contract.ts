@@ -215,7 +215,7 @@ export function jobStoreContract(withSql: WithSql): void {
         jobs.add({ ...queuedAs(ulidAt(1)), ...named("one") });
         jobs.add({ ...completedJob(ulidAt(2), 1), ...named("two") });
         jobs.add(queuedAs(ulidAt(3)));
-        const found = ["one", "two", "three"].map((key) => jobs.ulidOfKey(key));
+        const found = ["one", "two", "three"].map((key) => jobs.keyed(key)?.ulid ?? null);
         expect(found).toEqual([ulidAt(1), ulidAt(2), null]);
       }));
   });
