@@ -1,4 +1,7 @@
+import { indexNameOf } from "../../src/backend-job/job-index.ts";
+import { JobIndexObject } from "../../src/backend-job/job-index-object.ts";
 import { JobObject } from "../../src/backend-job/job-object.ts";
+import { openJobSocket } from "../../src/backend-job/open-job.ts";
 import type { Env } from "../../src/env.ts";
 import { socketHeaders } from "../../src/objects/socket-request.ts";
 import {
@@ -25,15 +28,25 @@ export function user(
 
 export const BACKEND: SocketOptions = { principal: { kind: "operator" } };
 
+/** The objects that run. */
+interface Hosts {
+  host?: ObjectHost<JobObject, Env>;
+  index?: ObjectHost<JobIndexObject, Env>;
+}
+
 /** A job without a space whose object runs in this process, as the Worker and its clients use it. */
 export class JobHost {
   /** What the monitor was told, the latest last; `null`: that there is no such job. */
   readonly reports: (Report | null)[];
   readonly host: ObjectHost<JobObject, Env>;
+  readonly index: ObjectHost<JobIndexObject, Env>;
+  private readonly env: Env;
 
-  private constructor(host: ObjectHost<JobObject, Env>, reports: (Report | null)[]) {
-    this.host = host;
-    this.reports = reports;
+  private constructor(parts: Pick<JobHost, "host" | "index" | "reports">, env: Env) {
+    this.host = parts.host;
+    this.index = parts.index;
+    this.reports = parts.reports;
+    this.env = env;
   }
 
   /** Starts the object; the job isn't made yet. */
@@ -42,9 +55,15 @@ export class JobHost {
     const monitor = {
       report: async (_source: string, report: Report) => void reports.push(report),
       forget: async () => void reports.push(null),
+      jobIds: async () => [],
     };
-    const env = { MONITOR: { getByName: () => monitor } };
-    return new JobHost(await ObjectHost.start(JobObject, env as unknown as Env, JOB), reports);
+    const hosts: Hosts = {};
+    const env = environment(hosts, monitor);
+    const index = await ObjectHost.start(JobIndexObject, env, indexNameOf(JOB));
+    hosts.index = index;
+    const host = await ObjectHost.start(JobObject, env, JOB);
+    hosts.host = host;
+    return new JobHost({ host, index, reports }, env);
   }
 
   /** Starts the object and makes the job. */
@@ -79,7 +98,21 @@ export class JobHost {
     return reply.ok ? JSON.parse(reply.body) : reply.code;
   }
 
-  /** Opens the job's socket. */
+  /** Both objects lose their memory, but keep their sockets. */
+  async hibernate(): Promise<void> {
+    await this.host.hibernate();
+    await this.index.wake();
+  }
+
+  /** Opens a socket as the Worker does, which may wait for a job that nobody has made yet. */
+  async wait(options: SocketOptions = {}): Promise<FakeSocket> {
+    const opened = await openJobSocket(this.env, JOB, { principal: null, ...options });
+    await pass(2);
+    if (!(opened instanceof Response)) throw new Error(opened.code);
+    return opened.webSocket as unknown as FakeSocket;
+  }
+
+  /** Opens a socket at the job's object. */
   async follow(options: SocketOptions = {}): Promise<FakeSocket> {
     const headers = socketHeaders({ kind: "backend-job", principal: null, ...options });
     const socket = await this.host.open(headers);
@@ -93,6 +126,25 @@ export class JobHost {
 export async function ask(socket: FakeSocket, frame: object | string): Promise<Frame[]> {
   socket.take();
   socket.push(frame);
-  await pass(2);
+  await pass(5);
   return socket.take();
+}
+
+/** The bindings of the Worker and of both objects; the objects are called once they have started. */
+function environment(hosts: Hosts, monitor: object): Env {
+  const job = { fetch: (url: string, init: RequestInit) => hosts.host?.dial(url, init) };
+  const index = () => hosts.index?.object;
+  const jobIndex = {
+    fetch: (url: string, init: RequestInit) => hosts.index?.dial(url, init),
+    has: (id: string) => index()?.has(id),
+    add: (id: string) => index()?.add(id),
+    announce: (id: string) => index()?.announce(id),
+    remove: (id: string) => index()?.remove(id),
+  };
+  const env = {
+    MONITOR: { getByName: () => monitor },
+    JOB: { getByName: () => job },
+    JOB_INDEX: { getByName: () => jobIndex },
+  };
+  return env as unknown as Env;
 }

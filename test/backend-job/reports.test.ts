@@ -35,7 +35,7 @@ describe("a job without a space", () => {
     });
     await job.report("output", { delta: "a" });
     await job.report("output", { delta: "b" });
-    await job.host.hibernate();
+    await job.hibernate();
     expect(await job.read()).toMatchObject({ ...fields, output: "ab", attempt: 1 });
     await job.report("output", { delta: [1] });
     expect(await job.read()).toMatchObject({ output: ["a", "b", [1]] });
@@ -50,7 +50,7 @@ describe("a job without a space", () => {
       output_path: "s3://a",
       error: null,
     });
-    await job.host.hibernate();
+    await job.hibernate();
     expect(await job.read()).toEqual(body);
   });
 
@@ -64,7 +64,7 @@ describe("a job without a space", () => {
     expect(viewer.take()).toMatchObject([
       { status: "queued", progress: 0, estimated_remaining: null, attempt: 1 },
     ]);
-    await job.host.hibernate();
+    await job.hibernate();
     expect(await job.read()).toMatchObject({ status: "queued", progress: 0 });
     await job.report("output", { delta: "new" });
     expect(await job.read()).toMatchObject({ status: "processing", attempt: 2, output: "new" });
@@ -92,7 +92,7 @@ describe("a job without a space", () => {
   it("is made once: the same content is a repeat, other content is refused (B2)", async () => {
     const job = await JobHost.make({ input: { a: 1, b: 2 }, user: "ann" });
     expect(await job.create({ user: "ann", input: { b: 2, a: 1 } })).toBe("repeat");
-    await job.host.hibernate();
+    await job.hibernate();
     expect(await job.create({ id: JOB, user: "ann", input: { a: 1, b: 2 } })).toBe("repeat");
     expect(await job.create({ user: "bob", input: { a: 1, b: 2 } })).toBe("job_exists");
     expect(await job.create({ user: "ann", input: { a: 1, b: 3 } })).toBe("job_exists");
@@ -129,7 +129,7 @@ describe("what is kept of a job without a space", () => {
     await job.report("output", { delta: 1 });
     await pass(500_000);
     await job.report("complete", { result: 1 });
-    await job.host.hibernate();
+    await job.hibernate();
     await pass(99_000);
     expect(await job.read()).toMatchObject({ status: "completed" });
     await pass(2_000);
@@ -189,7 +189,7 @@ describe("reports over the job's socket", () => {
     const job = await JobHost.make();
     const backend = await job.follow(BACKEND);
     await ask(backend, { type: "output", delta: "x", id: "1" });
-    await job.host.hibernate();
+    await job.hibernate();
     const again = await ask(backend, { type: "output", delta: "x", id: "1", ref: 1 });
     expect(again).toEqual([{ type: "ack", of: "output", job_id: JOB, offset: 3, ref: 1 }]);
     expect(await job.report("output", { delta: "x", id: "1" })).toMatchObject({ offset: 3 });
@@ -198,7 +198,7 @@ describe("reports over the job's socket", () => {
 
   it("are refused with their `ref`: without the right, about no job, after the end (B9)", async () => {
     const job = await JobHost.start();
-    const backend = await job.follow(BACKEND);
+    const backend = await job.wait(BACKEND);
     const frame = { type: "progress", progress: 1, ref: 7 };
     expect(await ask(backend, frame)).toMatchObject([
       { type: "error", code: "job_not_found", ref: 7, job_id: JOB },
@@ -251,12 +251,12 @@ describe("reports over the job's socket", () => {
     for (let round = 0; round < 3; round += 1) {
       await ask(backend, "{");
       expect(await ask(backend, { type: "wish" })).toMatchObject([{ type: "error" }]);
-      await job.host.hibernate();
+      await job.hibernate();
       await ask(backend, { type: "pong" });
     }
     expect(backend.closed).toBe(null);
     await ask(backend, "{");
-    await job.host.hibernate();
+    await job.hibernate();
     await ask(backend, "{");
     expect(backend.closed).toBe(null);
     backend.push("{");
@@ -290,7 +290,7 @@ describe("the monitor", () => {
     viewer.leave(1001);
     await pass(2_000);
     expect(job.reports.at(-1)).toMatchObject({ connections: 0, jobs_with_connections: 0 });
-    await job.host.hibernate();
+    await job.hibernate();
     await job.report("fail", { code: "x", message: "y" });
     await pass(2_000);
     expect(job.reports.at(-1)).toMatchObject({

@@ -49,17 +49,17 @@ describe("a socket of a job without a space", () => {
     const job = await JobHost.make();
     const viewer = await job.follow({ maxRate: 1 });
     for (const progress of [1, 2, 3]) await job.report("progress", { progress });
-    await job.host.hibernate();
+    await job.hibernate();
     const frames = viewer.take();
     expect(frames.at(-1)).toMatchObject({ progress: 3, offset: 4 });
-    await job.host.hibernate();
+    await job.hibernate();
     expect(viewer.take()).toEqual([]);
     for (const progress of [4, 5]) await job.report("progress", { progress });
     for (let piece = 0; piece < 7; piece += 1) {
       await job.report("output", { delta: "x".repeat(250_000) });
     }
     viewer.take();
-    await job.host.hibernate();
+    await job.hibernate();
     const after = viewer.take();
     expect(after[0]).toMatchObject({ type: "gap" });
     expect(after.at(-1)).toMatchObject({ type: "progress", offset: 13 });
@@ -75,7 +75,7 @@ describe("a socket of a job without a space", () => {
     expect(viewer.take()).toEqual([]);
     await pass(1_000);
     expect(viewer.take()).toEqual([{ type: "ping", timestamp: expect.any(String) }]);
-    await job.host.hibernate();
+    await job.hibernate();
     await pass(25_000);
     expect(viewer.takeOnly("ping")).toHaveLength(2);
     expect(silent.take()).toEqual([]);
@@ -112,7 +112,7 @@ describe("a socket of a job without a space", () => {
     await pass(25_000);
     expect(gone.closed?.code).toBe(1001);
     expect([alive, once, framed].map(({ closed }) => closed)).toEqual([null, null, null]);
-    await job.host.hibernate();
+    await job.hibernate();
     await pass(60_000);
     expect(framed.closed).toBe(null);
   });
@@ -142,7 +142,7 @@ describe("a socket of a job without a space", () => {
       const expiresAt = Date.now() + 60_000;
       const reader = await job.follow(user({ rooms: ["*"], expiresAt }));
       const writer = await job.follow(user({ publish: ["*"], expiresAt }));
-      await job.host.hibernate();
+      await job.hibernate();
       await pass(59_000);
       expect(await ask(writer, { type: "progress", progress: 1, ref: 1 })).toMatchObject([
         { type: "ack" },
@@ -209,11 +209,11 @@ describe("a socket of a job without a space", () => {
 });
 
 describe("a client that may not report", () => {
-  it("is closed with 4429 if it sends more than a thousand frames at once, `ack` aside (B9b)", async () => {
+  it("is closed with 4429 if it sends more than a thousand frames at once, of which each `ack` is a tenth (B9b)", async () => {
     const job = await JobHost.make();
     const viewer = await job.follow({ acks: true });
     for (let count = 0; count < 1_500; count += 1) viewer.push({ type: "ack", offset: 1 });
-    for (let count = 0; count < 1_000; count += 1) viewer.push({ type: "pong" });
+    for (let count = 0; count < 850; count += 1) viewer.push({ type: "pong" });
     await pass(5);
     expect(viewer.closed).toBe(null);
     for (let count = 0; count < 10; count += 1) viewer.push({ type: "pong" });

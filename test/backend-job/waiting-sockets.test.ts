@@ -10,7 +10,7 @@ const MINUTE_MS = 60_000;
 describe("a socket that waits for a job", () => {
   it("gets `pending`, and the job's events from the first on, in the epoch it was told (B8)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     const [connection, pending] = viewer.take();
     expect(connection).toMatchObject({ type: "connection", job_id: JOB, offset: 0 });
     expect(pending).toMatchObject({ status: "pending", offset: 0, progress: 0, attempt: 0 });
@@ -26,18 +26,22 @@ describe("a socket that waits for a job", () => {
 
   it("keeps the epoch it was told over a sleep, together with those that come later (B8)", async () => {
     const job = await JobHost.start();
-    const first = await job.follow();
+    const first = await job.wait();
     const [{ epoch } = { epoch: "" }] = first.take();
-    await job.host.hibernate();
-    const second = await job.follow({ since: `${epoch}:0` });
+    await job.hibernate();
+    const second = await job.wait({ since: `${epoch}:0` });
     expect(second.take()).toMatchObject([{ epoch, recovered: true, offset: 0 }]);
     await job.create();
+    await pass(5);
+    for (const socket of [first, second]) {
+      expect(socket.take()).toMatchObject([{ status: "queued", offset: 1 }]);
+    }
     expect((await job.follow()).take()[0]).toMatchObject({ epoch });
   });
 
   it("is closed with 4404 after an hour if nobody makes the job, and not before (B8b)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     await pass(HOUR_MS - 1_000);
     expect(viewer.closed).toBe(null);
     await pass(2_000);
@@ -45,15 +49,15 @@ describe("a socket that waits for a job", () => {
     expect(viewer.takeOnly("error")).toMatchObject([
       { code: "job_not_found", job_id: JOB, message: "Nobody made this job." },
     ]);
-    expect(job.host.alarmAt).toBe(null);
+    expect([job.index.alarmAt, job.host.alarmAt]).toEqual([null, null]);
   });
 
   it("stays open once the job is made, also if the object sleeps before the hour is over (B8, B8b)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     await pass(30 * MINUTE_MS);
     await job.create();
-    await job.host.hibernate();
+    await job.hibernate();
     await pass(2 * HOUR_MS);
     expect(viewer.closed).toBe(null);
     viewer.take();
@@ -63,10 +67,10 @@ describe("a socket that waits for a job", () => {
 
   it("is closed with 4403 if the job is made private and it may not read it (B8a)", async () => {
     const job = await JobHost.start();
-    const stranger = await job.follow();
-    const reader = await job.follow(user({ rooms: [`job:${JOB}`] }));
-    const writer = await job.follow(user({ publish: ["job:*"] }));
-    const other = await job.follow(user({ rooms: ["job:another"] }));
+    const stranger = await job.wait();
+    const reader = await job.wait(user({ rooms: [`job:${JOB}`] }));
+    const writer = await job.wait(user({ publish: ["job:*"] }));
+    const other = await job.wait(user({ rooms: ["job:another"] }));
     await job.create({ visibility: "private" });
     expect([stranger, reader, writer, other].map(({ closed }) => closed?.code)).toEqual([
       4403,
@@ -82,13 +86,14 @@ describe("a socket that waits for a job", () => {
 
   it("is refused if it asks for a job that exists (B8b)", async () => {
     const job = await JobHost.start();
-    await expect(job.follow({ mustExist: true })).rejects.toThrow("job_not_found");
-    expect(job.host.openSockets).toEqual([]);
+    await expect(job.wait({ mustExist: true })).rejects.toThrow("job_not_found");
+    await expect(job.follow()).rejects.toThrow("job_not_found");
+    expect([...job.index.openSockets, ...job.host.openSockets]).toEqual([]);
   });
 
   it("is not reported to the monitor: anybody may open such sockets", async () => {
     const job = await JobHost.start();
-    const viewer = await job.follow();
+    const viewer = await job.wait();
     await pass(5_000);
     viewer.leave(1000);
     await pass(5_000);
@@ -98,9 +103,11 @@ describe("a socket that waits for a job", () => {
 
   it("makes no tables", async () => {
     const job = await JobHost.start();
-    await job.follow();
+    await job.wait();
     await job.report("progress", { progress: 1 });
-    expect(job.host.sql("SELECT name FROM sqlite_master")).toEqual([]);
+    for (const object of [job.index, job.host]) {
+      expect(object.sql("SELECT name FROM sqlite_master")).toEqual([]);
+    }
   });
 });
 
@@ -126,7 +133,7 @@ describe("the epoch of a job", () => {
     const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
     await job.report("complete", { result: 1 });
     await pass(12_000);
-    const waiting = await job.follow();
+    const waiting = await job.wait();
     const [{ epoch: next } = { epoch: "" }] = waiting.take();
     expect(next).not.toBe(epoch);
     await job.create();
@@ -136,7 +143,7 @@ describe("the epoch of a job", () => {
   it("stays the same while the job is kept, over sleeps", async () => {
     const job = await JobHost.make();
     const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
-    await job.host.hibernate();
+    await job.hibernate();
     expect((await job.follow()).take()[0]?.epoch).toBe(epoch);
   });
 });

@@ -198,6 +198,7 @@ describe("what the Worker tells an object about a socket", () => {
       maxRate: 2,
       acks: false,
       batch: false,
+      relayed: false,
     });
   });
 

@@ -32,7 +32,7 @@ export function sendToReceivers(): void {
     // Its own timeout has a clock that tests don't set.
     vi.spyOn(AbortSignal, "timeout").mockImplementation((ms) => {
       const controller = new AbortController();
-      setTimeout(() => controller.abort(new Error("timed out")), ms);
+      setTimeout(() => controller.abort(new DOMException("timed out", "TimeoutError")), ms);
       return controller.signal;
     });
     vi.stubGlobal("fetch", receive);
