@@ -70,7 +70,9 @@ export class JobIndexObject extends DurableObject<Env> {
     const asked = readSocketRequest(request.headers, "backend-job");
     const { engine } = this.waiting.findOrMake(id);
     const attachment = attachmentFor(id, asked, Date.now());
-    engine.open(server, attachment, { since: parsePosition(asked.since), mustExist: false });
+    const since = parsePosition(asked.since);
+    const refusal = engine.open(server, attachment, { since, mustExist: false });
+    if (refusal) return Response.json(refusal, { status: 429 });
     // It may have been made since the Worker asked.
     if (this.store.has(id)) this.alarms.arm(Date.now() + ANNOUNCE_WITHIN_MS);
     return new Response(null, { status: 101, webSocket: client });

@@ -15,6 +15,12 @@ interface JobRelayDeps {
 
 type Message = string | ArrayBuffer;
 
+/** How a socket is closed that the job's object refuses, by the code of the refusal. */
+const CLOSES: { [code: string]: (typeof CLOSE)[keyof typeof CLOSE] } = {
+  not_allowed: CLOSE.notAllowed,
+  rate_limited: CLOSE.tooMany,
+};
+
 /**
  * Joins a client's socket to the index while the job that it follows does not exist, and to the job's object from
  * then on. The client notices nothing: it gets the events of the job in the epoch that it was sent (B8).
@@ -27,6 +33,8 @@ export class JobRelay {
   /** The client's messages meanwhile. */
   private kept: Message[] = [];
   private keptLength = 0;
+  /** How the index closed its socket, if it did that while the job's was being opened. */
+  private waitingEnd: { code: number; reason: string } | null = null;
   private isOver = false;
 
   constructor(client: WebSocket, waiting: WebSocket, deps: JobRelayDeps) {
@@ -49,6 +57,7 @@ export class JobRelay {
     const onEnd = (code: number, reason: string) => {
       closeQuietly(upstream, code, reason);
       if (this.target === upstream) this.end(code, reason);
+      else this.waitingEnd ??= { code, reason };
     };
     upstream.addEventListener("close", ({ code, reason }) => onEnd(code, reason));
     upstream.addEventListener("error", () => onEnd(CLOSE.restart.code, ""));
@@ -64,6 +73,7 @@ export class JobRelay {
     if (opened !== null && !(opened instanceof WebSocket) && opened.code === NO_SUCH_JOB.code) {
       // It could not be made after all: another one may be.
       if (this.isOver) closeQuietly(waiting, CLOSE.goingAway.code, "");
+      else if (this.waitingEnd) this.end(this.waitingEnd.code, this.waitingEnd.reason);
       else this.resume(waiting);
       return;
     }
@@ -98,8 +108,7 @@ export class JobRelay {
     }
     const { code, detail } = refusal;
     this.send(JSON.stringify(errorFrame(code, detail, { job_id: this.deps.id })));
-    const close = code === "not_allowed" ? CLOSE.notAllowed : CLOSE.notFound;
-    this.end(close.code, detail);
+    this.end((CLOSES[code] ?? CLOSE.notFound).code, detail);
   }
 
   private onClientMessage(message: Message): void {

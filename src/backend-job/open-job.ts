@@ -29,8 +29,9 @@ export async function openJobSocket(
   }
   if (request.mustExist) return NO_SUCH_JOB;
   const headers = socketHeaders({ ...request, kind: "backend-job" });
-  const { webSocket: waiting } = await indexOf(env, id).fetch(`https://index/${id}`, { headers });
-  if (!waiting) throw new Error("the index refused a socket");
+  const response = await indexOf(env, id).fetch(`https://index/${id}`, { headers });
+  const { webSocket: waiting } = response;
+  if (!waiting) return response.json<Refusal>();
   const { 0: client, 1: server } = new WebSocketPair();
   new JobRelay(server, waiting, {
     id,

@@ -1,6 +1,7 @@
 import { indexNameOf } from "../../src/backend-job/job-index.ts";
 import { JobIndexObject } from "../../src/backend-job/job-index-object.ts";
 import { JobObject } from "../../src/backend-job/job-object.ts";
+import { openJobSocket } from "../../src/backend-job/open-job.ts";
 import type { Env } from "../../src/env.ts";
 import { socketHeaders } from "../../src/objects/socket-request.ts";
 import {
@@ -27,25 +28,28 @@ export function user(
 
 export const BACKEND: SocketOptions = { principal: { kind: "operator" } };
 
+/** The objects that run. */
+interface Hosts {
+  host?: ObjectHost<JobObject, Env>;
+  index?: ObjectHost<JobIndexObject, Env>;
+}
+
 /** A job without a space whose object runs in this process, as the Worker and its clients use it. */
 export class JobHost {
   /** What the monitor was told, the latest last; `null`: that there is no such job. */
   readonly reports: (Report | null)[];
   readonly host: ObjectHost<JobObject, Env>;
-  /** The index of jobs, where sockets wait for a job that nobody has made yet. */
   readonly index: ObjectHost<JobIndexObject, Env>;
+  private readonly env: Env;
 
-  private constructor(
-    host: ObjectHost<JobObject, Env>,
-    index: ObjectHost<JobIndexObject, Env>,
-    reports: (Report | null)[],
-  ) {
-    this.host = host;
-    this.index = index;
-    this.reports = reports;
+  private constructor(parts: Pick<JobHost, "host" | "index" | "reports">, env: Env) {
+    this.host = parts.host;
+    this.index = parts.index;
+    this.reports = parts.reports;
+    this.env = env;
   }
 
-  /** Starts the objects; the job isn't made yet. */
+  /** Starts the object; the job isn't made yet. */
   static async start(): Promise<JobHost> {
     const reports: (Report | null)[] = [];
     const monitor = {
@@ -53,20 +57,13 @@ export class JobHost {
       forget: async () => void reports.push(null),
       jobIds: async () => [],
     };
-    const env = {
-      MONITOR: { getByName: () => monitor },
-      JOB_INDEX: { getByName: () => index.object },
-    };
-    const index: ObjectHost<JobIndexObject, Env> = await ObjectHost.start(
-      JobIndexObject,
-      env as unknown as Env,
-      indexNameOf(JOB),
-    );
-    return new JobHost(
-      await ObjectHost.start(JobObject, env as unknown as Env, JOB),
-      index,
-      reports,
-    );
+    const hosts: Hosts = {};
+    const env = environment(hosts, monitor);
+    const index = await ObjectHost.start(JobIndexObject, env, indexNameOf(JOB));
+    hosts.index = index;
+    const host = await ObjectHost.start(JobObject, env, JOB);
+    hosts.host = host;
+    return new JobHost({ host, index, reports }, env);
   }
 
   /** Starts the object and makes the job. */
@@ -101,14 +98,28 @@ export class JobHost {
     return reply.ok ? JSON.parse(reply.body) : reply.code;
   }
 
-  /** Opens the job's socket. */
-  async follow(options: SocketOptions = {}): Promise<FakeSocket> {
-    return opened(this.host.open(headersOf(options)));
+  /** Both objects lose their memory, but keep their sockets. */
+  async hibernate(): Promise<void> {
+    await this.host.hibernate();
+    await this.index.wake();
   }
 
-  /** Opens a socket that waits for the job, because nobody has made it yet. */
-  async wait(options: SocketOptions = {}): Promise<FakeSocket> {
+  /** Opens a socket that waits at the index for the job, because nobody has made it yet. */
+  async waitAtIndex(options: SocketOptions = {}): Promise<FakeSocket> {
     return opened(this.index.open(headersOf(options), `/${JOB}`));
+  }
+
+  /** Opens a socket as the Worker does, which may wait for a job that nobody has made yet. */
+  async wait(options: SocketOptions = {}): Promise<FakeSocket> {
+    const opened = await openJobSocket(this.env, JOB, { principal: null, ...options });
+    await pass(2);
+    if (!(opened instanceof Response)) throw new Error(opened.code);
+    return opened.webSocket as unknown as FakeSocket;
+  }
+
+  /** Opens a socket at the job's object. */
+  async follow(options: SocketOptions = {}): Promise<FakeSocket> {
+    return opened(this.host.open(headersOf(options)));
   }
 }
 
@@ -116,7 +127,7 @@ export class JobHost {
 export async function ask(socket: FakeSocket, frame: object | string): Promise<Frame[]> {
   socket.take();
   socket.push(frame);
-  await pass(2);
+  await pass(5);
   return socket.take();
 }
 
@@ -129,4 +140,23 @@ async function opened(opening: Promise<FakeSocket | string>): Promise<FakeSocket
   if (typeof socket === "string") throw new Error(socket);
   await pass();
   return socket;
+}
+
+/** The bindings of the Worker and of both objects; the objects are called once they have started. */
+function environment(hosts: Hosts, monitor: object): Env {
+  const job = { fetch: (url: string, init: RequestInit) => hosts.host?.dial(url, init) };
+  const index = () => hosts.index?.object;
+  const jobIndex = {
+    fetch: (url: string, init: RequestInit) => hosts.index?.dial(url, init),
+    has: (id: string) => index()?.has(id),
+    add: (id: string) => index()?.add(id),
+    announce: (id: string) => index()?.announce(id),
+    remove: (id: string) => index()?.remove(id),
+  };
+  const env = {
+    MONITOR: { getByName: () => monitor },
+    JOB: { getByName: () => job },
+    JOB_INDEX: { getByName: () => jobIndex },
+  };
+  return env as unknown as Env;
 }

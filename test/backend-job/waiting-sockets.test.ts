@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000;
 describe("a socket that waits for a job", () => {
   it("gets `pending`; the job that is made then has the epoch that it was told, and it is told of that (B8)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.wait();
+    const viewer = await job.waitAtIndex();
     const [connection, pending] = viewer.take();
     expect(connection).toMatchObject({ type: "connection", job_id: JOB, offset: 0 });
     expect(pending).toMatchObject({ status: "pending", offset: 0, progress: 0, attempt: 0 });
@@ -28,9 +28,9 @@ describe("a socket that waits for a job", () => {
 
   it("keeps the epoch it was told over a sleep, together with those that come later (B8)", async () => {
     const job = await JobHost.start();
-    const [{ epoch } = { epoch: "" }] = (await job.wait()).take();
+    const [{ epoch } = { epoch: "" }] = (await job.waitAtIndex()).take();
     await job.index.hibernate();
-    const second = await job.wait({ since: `${epoch}:0` });
+    const second = await job.waitAtIndex({ since: `${epoch}:0` });
     expect(second.take()).toMatchObject([{ epoch, recovered: true, offset: 0 }]);
     await job.create();
     expect((await job.follow()).take()[0]).toMatchObject({ epoch });
@@ -38,7 +38,7 @@ describe("a socket that waits for a job", () => {
 
   it("is closed with 4404 after an hour if nobody makes the job, and not before (B8b)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.wait();
+    const viewer = await job.waitAtIndex();
     await pass(HOUR_MS - 1_000);
     expect(viewer.closed).toBe(null);
     await job.index.hibernate();
@@ -52,9 +52,9 @@ describe("a socket that waits for a job", () => {
 
   it("has its own hour, and its own pings, also when others wait there (B8b, B11a)", async () => {
     const job = await JobHost.start();
-    const first = await job.wait({ pingS: 300 });
+    const first = await job.waitAtIndex({ pingS: 300 });
     await pass(HOUR_MS / 2);
-    const second = await job.wait();
+    const second = await job.waitAtIndex();
     await job.index.hibernate();
     await pass(HOUR_MS / 2 + 1_000);
     expect([first.closed?.code, second.closed]).toEqual([4404, null]);
@@ -66,7 +66,7 @@ describe("a socket that waits for a job", () => {
 
   it("is told within seconds that the job was made, also if the job's object died before it said so (B8)", async () => {
     const job = await JobHost.start();
-    const viewer = await job.wait();
+    const viewer = await job.waitAtIndex();
     const [{ epoch } = { epoch: "" }] = viewer.take();
     expect(await job.index.object.add(JOB)).toBe(epoch);
     await job.index.hibernate();
@@ -78,7 +78,7 @@ describe("a socket that waits for a job", () => {
 
   it("can't report: there is nothing to report about (B9)", async () => {
     const job = await JobHost.start();
-    const backend = await job.wait(BACKEND);
+    const backend = await job.waitAtIndex(BACKEND);
     expect(await ask(backend, { type: "progress", progress: 1, ref: 7 })).toMatchObject([
       { type: "error", code: "job_not_found", ref: 7, job_id: JOB },
     ]);
@@ -86,7 +86,7 @@ describe("a socket that waits for a job", () => {
 
   it("makes no tables, neither of the job nor of the index, and is not reported", async () => {
     const job = await JobHost.start();
-    const viewer = await job.wait();
+    const viewer = await job.waitAtIndex();
     expect(await job.report("progress", { progress: 1 })).toBe("job_not_found");
     viewer.leave(1000);
     await pass(5_000);
@@ -127,7 +127,7 @@ describe("the epoch of a job", () => {
     await job.report("complete", { result: 1 });
     await pass(12_000);
     expect(await job.index.object.has(JOB)).toBe(false);
-    const [{ epoch: next } = { epoch: "" }] = (await job.wait()).take();
+    const [{ epoch: next } = { epoch: "" }] = (await job.waitAtIndex()).take();
     expect(next).not.toBe(epoch);
     await job.create();
     expect(await job.index.object.has(JOB)).toBe(true);

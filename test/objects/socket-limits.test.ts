@@ -1,5 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
+import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { indexOf } from "../../src/backend-job/job-index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
   bearer,
@@ -260,11 +262,22 @@ describe("the sockets that one owner has open at one object", () => {
   it("are limited for a viewer of a backend's job, whether that exists yet or not (B8c)", async () => {
     const id = `missing-${crypto.randomUUID()}`;
     const open = () => follow(id, "", { "cf-connecting-ip": "192.0.2.7" });
+    const owner = "address 192.0.2.7";
+    const refusal = async () => {
+      const refused = await open();
+      expect(await refused.next("connection.error")).toMatchObject({ code: "rate_limited" });
+      return (await refused.closed).code;
+    };
     await open();
-    await runInDurableObject(jobObjectOf(id), (object) => {
-      Reflect.get(object, "sockets").owners.set("address 192.0.2.7", socketsPerOwner);
+    await runInDurableObject(indexOf(env, id), (object) => {
+      Reflect.get(object, "waiting").find(id).sockets.owners.set(owner, socketsPerOwner);
     });
-    expect(await (await open()).next("connection.error")).toMatchObject({ code: "rate_limited" });
+    expect(await refusal()).toBe(4429);
+    await expectStatus(201, await call("POST", "/api/jobs", { id }, OPERATOR));
+    await runInDurableObject(jobObjectOf(id), (object) => {
+      Reflect.get(object, "sockets").owners.set(owner, socketsPerOwner);
+    });
+    expect(await refusal()).toBe(4429);
   });
 });
 

@@ -12,6 +12,9 @@ import {
 } from "./receivers.ts";
 import { SpaceHost } from "./space-host.ts";
 
+const UNREACHABLE =
+  "The address can't be reached: there is no such host, or it takes no connection.";
+
 runInFakeRuntime();
 sendToReceivers();
 
@@ -168,9 +171,21 @@ describe("a message to a webhook that fails", () => {
         attempts: 8,
         next_attempt_at: null,
         response_status: null,
-        error: expect.any(String),
+        error: UNREACHABLE,
       },
     ]);
+  });
+
+  it("shows what went wrong in the edge's own words, whatever the runtime's were", async () => {
+    const space = await SpaceHost.make({ offline: "queue" });
+    receivers.answer = async () => {
+      throw new Error("x".repeat(500));
+    };
+    const [id = ""] = await endJobs(space, [HOOK]);
+    receivers.answer = () => Promise.reject("not even an error");
+    const [other = ""] = await endJobs(space, ["http://127.0.0.2:9/"]);
+    expect(await deliveries(space, id)).toMatchObject([{ error: UNREACHABLE }]);
+    expect(await deliveries(space, other)).toMatchObject([{ error: UNREACHABLE }]);
   });
 
   it("is given up at once if the answer is 410 (H14d)", async () => {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, vi } from "vitest";
+import { DialedSocket } from "./dialed-socket.ts";
 import { expectNoErrors, noteError } from "./errors.ts";
 import { FakeSocket } from "./socket.ts";
 
@@ -37,6 +38,7 @@ export function runInFakeRuntime(): void {
       toFake: ["Date", "setTimeout", "clearTimeout", "setInterval", "clearInterval"],
     });
     vi.stubGlobal("Response", UpgradableResponse);
+    vi.stubGlobal("WebSocket", DialedSocket);
     vi.stubGlobal("WebSocketPair", FakePair);
     vi.stubGlobal("WebSocketRequestResponsePair", class {});
     vi.stubGlobal("console", { ...console, error: noteError });

@@ -1,5 +1,6 @@
 import { vi } from "vitest";
 import type { SqlRow, SqlValue } from "../../../src/storage/sql.ts";
+import { DialedSocket } from "./dialed-socket.ts";
 import { noteError } from "./errors.ts";
 import type { FakeSocket, ObjectEvents } from "./socket.ts";
 import { FakeStorage } from "./storage.ts";
@@ -76,9 +77,23 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
     return ((await response.json()) as { code: string }).code;
   }
 
+  /** What a Worker gets that opens a socket with this request: the answer, with its end of the socket. */
+  async dial(url: string, init: RequestInit): Promise<Response> {
+    const response = await this.object.fetch(new Request(url, init));
+    const { webSocket } = response as unknown as { webSocket?: FakeSocket };
+    if (!webSocket) return response;
+    const dialed = new DialedSocket(webSocket) as unknown as WebSocket;
+    return new Response(null, { status: 101, webSocket: dialed });
+  }
+
   /** The object loses its memory, with all that its timers would do, but keeps its sockets. */
   async hibernate(): Promise<void> {
     stopTimers();
+    await this.wake();
+  }
+
+  /** The object starts without memory; use this for the second object that hibernates. */
+  async wake(): Promise<void> {
     await this.load();
     this.setTimer();
   }

@@ -1,4 +1,5 @@
 import { parseExact } from "../../../src/protocol/exact-json.ts";
+import { SocketListeners } from "./dialed-socket.ts";
 
 export type Frame = { type: string; [key: string]: unknown };
 
@@ -7,6 +8,12 @@ export interface ObjectEvents {
   onMessage(socket: FakeSocket, message: string): void;
   onClose(socket: FakeSocket, code: number, reason: string): void;
   onError(socket: FakeSocket): void;
+}
+
+/** What the object does with a socket, for a Worker that has dialed it. */
+interface FarEvents {
+  onSent(message: string): void;
+  onClosed(code: number | undefined, reason: string): void;
 }
 
 /** A socket: the object calls the methods that the runtime's sockets have, the test those below them. */
@@ -22,6 +29,8 @@ export class FakeSocket {
   readonly messages: string[] = [];
   private readFrames = 0;
   private events: ObjectEvents | null = null;
+  private far: FarEvents | null = null;
+  private listeners: SocketListeners | null = null;
   private attachment: unknown = null;
 
   connect(events: ObjectEvents): void {
@@ -32,7 +41,7 @@ export class FakeSocket {
 
   send(message: string): void {
     if (this.closed !== null) throw new TypeError("Can't call WebSocket send() after close().");
-    this.messages.push(message);
+    this.put(message);
   }
 
   close(code?: number, reason = ""): void {
@@ -44,6 +53,7 @@ export class FakeSocket {
       return;
     }
     this.closed = { code, reason };
+    this.far?.onClosed(code, reason);
     // The client answers the close, and the object hears of that.
     void Promise.resolve().then(() => this.events?.onClose(this, code ?? 1005, reason));
   }
@@ -56,14 +66,37 @@ export class FakeSocket {
     return structuredClone(this.attachment);
   }
 
+  // For a Worker that keeps its end, instead of an object.
+
+  accept(): void {
+    // The test reads and writes without it.
+  }
+
+  addEventListener(type: string, listener: Parameters<SocketListeners["add"]>[1]): void {
+    this.listeners ??= new SocketListeners();
+    const { listeners } = this;
+    listeners.add(type, listener);
+    this.events = {
+      onMessage: (_socket, data) => listeners.tell("message", { data }),
+      onClose: (_socket, code, reason) => listeners.tell("close", { code, reason }),
+      onError: () => listeners.tell("error", {}),
+    };
+  }
+
   // For the test.
+
+  /** Has what the object does from now on told here. */
+  listen(far: FarEvents): void {
+    this.far = far;
+    if (this.closed !== null) far.onClosed(this.closed.code, this.closed.reason);
+  }
 
   /** Sends a frame, or a text, to the object. */
   push(frame: object | string): void {
     const text = typeof frame === "string" ? frame : JSON.stringify(frame);
-    if (text === "ping") {
+    if (text === "ping" && this.listeners === null) {
       this.pingedAt = new Date();
-      this.messages.push("pong");
+      this.put("pong");
     } else this.events?.onMessage(this, text);
   }
 
@@ -102,5 +135,10 @@ export class FakeSocket {
   /** Like `take`, but only frames of this type. */
   takeOnly(type: string): Frame[] {
     return this.take().filter((frame) => frame.type === type);
+  }
+
+  private put(message: string): void {
+    this.messages.push(message);
+    this.far?.onSent(message);
   }
 }

@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
+import { JOB, JobHost, user } from "./job-host.ts";
+
+runInFakeRuntime();
+
+const HOUR_MS = 3_600_000;
+const MINUTE_MS = 60_000;
+
+describe("a socket that waits for a job", () => {
+  it("gets `pending`, and the job's events from the first on, in the epoch it was told (B8)", async () => {
+    const job = await JobHost.start();
+    const viewer = await job.wait();
+    const [connection, pending] = viewer.take();
+    expect(connection).toMatchObject({ type: "connection", job_id: JOB, offset: 0 });
+    expect(pending).toMatchObject({ status: "pending", offset: 0, progress: 0, attempt: 0 });
+    await job.create();
+    await job.report("progress", { progress: 5 });
+    expect(viewer.take()).toMatchObject([
+      { status: "queued", offset: 1 },
+      { status: "processing", progress: 5, offset: 2 },
+    ]);
+    const back = await job.follow({ since: `${connection?.epoch}:1` });
+    expect(back.take()).toMatchObject([{ recovered: true, offset: 1 }, { offset: 2 }]);
+  });
+
+  it("keeps the epoch it was told over a sleep, together with those that come later (B8)", async () => {
+    const job = await JobHost.start();
+    const first = await job.wait();
+    const [{ epoch } = { epoch: "" }] = first.take();
+    await job.hibernate();
+    const second = await job.wait({ since: `${epoch}:0` });
+    expect(second.take()).toMatchObject([{ epoch, recovered: true, offset: 0 }]);
+    await job.create();
+    await pass(5);
+    for (const socket of [first, second]) {
+      expect(socket.take()).toMatchObject([{ status: "queued", offset: 1 }]);
+    }
+    expect((await job.follow()).take()[0]).toMatchObject({ epoch });
+  });
+
+  it("is closed with 4404 after an hour if nobody makes the job, and not before (B8b)", async () => {
+    const job = await JobHost.start();
+    const viewer = await job.wait();
+    await pass(HOUR_MS - 1_000);
+    expect(viewer.closed).toBe(null);
+    await pass(2_000);
+    expect(viewer.closed?.code).toBe(4404);
+    expect(viewer.takeOnly("error")).toMatchObject([
+      { code: "job_not_found", job_id: JOB, message: "Nobody made this job." },
+    ]);
+    expect([job.index.alarmAt, job.host.alarmAt]).toEqual([null, null]);
+  });
+
+  it("stays open once the job is made, also if the object sleeps before the hour is over (B8, B8b)", async () => {
+    const job = await JobHost.start();
+    const viewer = await job.wait();
+    await pass(30 * MINUTE_MS);
+    await job.create();
+    await job.hibernate();
+    await pass(2 * HOUR_MS);
+    expect(viewer.closed).toBe(null);
+    viewer.take();
+    await job.report("progress", { progress: 1 });
+    expect(viewer.take()).toMatchObject([{ progress: 1 }]);
+  });
+
+  it("is closed with 4403 if the job is made private and it may not read it (B8a)", async () => {
+    const job = await JobHost.start();
+    const stranger = await job.wait();
+    const reader = await job.wait(user({ rooms: [`job:${JOB}`] }));
+    const writer = await job.wait(user({ publish: ["job:*"] }));
+    const other = await job.wait(user({ rooms: ["job:another"] }));
+    await job.create({ visibility: "private" });
+    expect([stranger, reader, writer, other].map(({ closed }) => closed?.code)).toEqual([
+      4403,
+      undefined,
+      undefined,
+      4403,
+    ]);
+    expect(stranger.takeOnly("error")).toMatchObject([{ code: "not_allowed" }]);
+    expect(reader.takeOnly("progress").at(-1)).toMatchObject({ status: "queued" });
+    await job.report("complete", { result: 1 });
+    expect(stranger.takeOnly("progress")).toEqual([]);
+  });
+
+  it("is refused if it asks for a job that exists (B8b)", async () => {
+    const job = await JobHost.start();
+    await expect(job.wait({ mustExist: true })).rejects.toThrow("job_not_found");
+    await expect(job.follow()).rejects.toThrow("job_not_found");
+    expect([...job.index.openSockets, ...job.host.openSockets]).toEqual([]);
+  });
+
+  it("is not reported to the monitor: anybody may open such sockets", async () => {
+    const job = await JobHost.start();
+    const viewer = await job.wait();
+    await pass(5_000);
+    viewer.leave(1000);
+    await pass(5_000);
+    expect(job.reports).toEqual([]);
+    expect(await job.object.getReport()).toBe(null);
+  });
+
+  it("makes no tables", async () => {
+    const job = await JobHost.start();
+    await job.wait();
+    await job.report("progress", { progress: 1 });
+    for (const object of [job.index, job.host]) {
+      expect(object.sql("SELECT name FROM sqlite_master")).toEqual([]);
+    }
+  });
+});
+
+describe("the epoch of a job", () => {
+  it("is another one for the next job of its id: positions of the erased one don't count (C7, B15)", async () => {
+    const job = await JobHost.make({ result_ttl_s: 10 });
+    const before = await job.follow();
+    const [{ epoch } = { epoch: "" }] = before.take();
+    await job.report("progress", { progress: 1 });
+    await job.report("complete", { result: 1 });
+    await pass(12_000);
+    expect(await job.read()).toBe("job_not_found");
+    expect(await job.create()).toBe("made");
+    await job.report("progress", { progress: 2 });
+    const viewer = await job.follow({ since: `${epoch}:1` });
+    const [connection] = viewer.take();
+    expect(connection).toMatchObject({ recovered: false, offset: 2 });
+    expect(connection?.epoch).not.toBe(epoch);
+  });
+
+  it("is another one also for sockets that wait for the next job after the erasure", async () => {
+    const job = await JobHost.make({ result_ttl_s: 10 });
+    const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
+    await job.report("complete", { result: 1 });
+    await pass(12_000);
+    const waiting = await job.wait();
+    const [{ epoch: next } = { epoch: "" }] = waiting.take();
+    expect(next).not.toBe(epoch);
+    await job.create();
+    expect((await job.follow()).take()[0]?.epoch).toBe(next);
+  });
+
+  it("stays the same while the job is kept, over sleeps", async () => {
+    const job = await JobHost.make();
+    const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
+    await job.hibernate();
+    expect((await job.follow()).take()[0]?.epoch).toBe(epoch);
+  });
+});
