@@ -1,10 +1,8 @@
 import { ulid } from "ulid";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Position } from "../channel/position.ts";
-import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
-import { FrameAllowance } from "../objects/frame-allowance.ts";
+import { BurstDetector } from "../objects/burst-detector.ts";
 import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
-import { messageLength } from "../objects/message-length.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -16,34 +14,16 @@ import {
   isWorker,
   type NewSubscriber,
   type SubscriberAttachment,
-  type SubscriberConnection,
   type WorkerAttachment,
-  type WorkerConnection,
 } from "./connections.ts";
 import { absenceOf } from "./edge-absence.ts";
-import { FrameLimits } from "./frame-limits.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
+import { MessageIntake } from "./message-intake.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
 import { NOTHING } from "./subscribers/submit-gate.ts";
-import {
-  costOf,
-  isSubmit,
-  SUBMITTER_LEFT,
-  type SubscriberMessage,
-} from "./subscribers/subscriber-handler.ts";
-import type { ReadFrame } from "./workers/refused-frames.ts";
-
-/** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
-const NO_ANSWER = { answer: () => undefined };
-
-/**
- * A worker's message of this length, characters, is decoded only when it is handled: of thousands that come at once
- * each then takes so little time that other requests need not wait for all of them. A longer one may be a batch, and
- * its number of frames decides whether more are waited for (decision 0006).
- */
-const DECODED_LATER = 512;
+import { SUBMITTER_LEFT } from "./subscribers/subscriber-handler.ts";
 
 /**
  * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
@@ -54,12 +34,8 @@ export class SpaceEngine {
   private readonly deps: SpaceDeps;
   /** Arrivals of RPC calls. */
   private readonly calls = new BurstDetector();
-  /** Arrivals of subscribers' frames. */
-  private readonly frames = new BurstDetector(BURST_FRAMES);
-  /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
-  private readonly allowance = new FrameAllowance();
   private readonly inbox: Inbox;
-  private readonly limits = new FrameLimits();
+  private readonly intake: MessageIntake;
   private readonly deferredWrites: DeferredWrites;
   /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
@@ -73,6 +49,12 @@ export class SpaceEngine {
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
+    this.intake = new MessageIntake(this.parts, {
+      inbox: this.inbox,
+      isRetired: () => this.isRetired,
+      runIfOpen: (step) => this.runIfOpen(step),
+      runStep: (step, now) => this.runStep(step, now),
+    });
     deps.connections.onTooSlow = (slow) =>
       this.runIfOpen((now) => this.dropSlow(slow as Connection, now));
     this.runNow((now) => {
@@ -87,105 +69,13 @@ export class SpaceEngine {
   }
 
   /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
-  async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
-    if (this.limits.hasRefused(connection)) {
-      this.core.connections.ignore();
-      return;
-    }
-    if (isWorker(connection)) this.onWorkerMessage(connection, raw);
-    else await this.onSubscriberMessage(connection, raw);
-  }
-
-  private async onSubscriberMessage(subscriber: SubscriberConnection, raw: string | ArrayBuffer) {
-    const { gate, subscribers } = this.parts;
-    const isNoFrame = this.core.connections.onHeard(subscriber, raw);
-    const messages = isNoFrame ? [] : subscribers.decode(subscriber, raw);
-    const areSubmitsFree = !gate.isLimited(subscriber.attachment);
-    const cost = isNoFrame
-      ? 1
-      : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
-    const excess = this.limits.count(subscriber, cost, Date.now());
-    if (excess !== null) {
-      await gate.pass(subscriber, NOTHING, async () =>
-        this.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
-      );
-      return;
-    }
-    const length = messageLength(raw) / messages.length;
-    await Promise.all(
-      messages.map((message) => this.onSubscriberFrame(subscriber, message, length)),
-    );
-  }
-
-  private join(step: BatchStep): Promise<void> {
-    if (this.isRetired) return Promise.resolve();
-    return this.inbox.join((now) => {
-      step(now);
-      return NO_ANSWER;
-    });
-  }
-
-  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
-    this.core.leases.renew(worker, Date.now());
-    const couldTakeJobs = worker.reader.room > 0;
-    const isNoFrame = this.core.connections.onHeard(worker, raw);
-    const length = messageLength(raw);
-    const isDecodedLater = isNoFrame || length <= DECODED_LATER;
-    const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
-    const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
-    if (excess !== null) {
-      // At once: as long as it sends on, a timer may not come.
-      this.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
-      return;
-    }
-    // The batch hands out the jobs that waited for the worker to read.
-    if (!couldTakeJobs) this.inbox.add(() => undefined, 0);
-    if (isNoFrame) return;
-    if (isDecodedLater) {
-      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
-      return;
-    }
-    for (const frame of frames) {
-      this.addWorkerFrames(worker, () => [frame], length / frames.length);
-    }
-  }
-
-  /** @param read returns the frames; called only when it is their turn */
-  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
-    this.allowance.onFrame(Date.now());
-    this.inbox.add((now) => {
-      for (const frame of read()) {
-        this.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
-      }
-    }, length);
-  }
-
-  private onSubscriberFrame(
-    connection: SubscriberConnection,
-    message: SubscriberMessage,
-    length: number,
-  ): Promise<void> {
-    const { subscribers, gate } = this.parts;
-    const catchUpBytes = () => subscribers.catchUpBytes(message);
-    const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes } as const;
-    if (!gate.hasRoom(connection, frame)) {
-      return this.join((at) => subscribers.onFlood(connection, at));
-    }
-    return gate.pass(connection, frame, (refusal) => {
-      if (this.isRetired) return Promise.resolve();
-      this.frames.onArrival(Date.now());
-      if (!isSubmit(message)) this.allowance.onFrame(Date.now());
-      return this.inbox.join((now) => {
-        this.parts.subscribers.onFrame(connection, message, refusal, now);
-        return NO_ANSWER;
-      }, length);
-    });
+  onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
+    return this.intake.onMessage(connection, raw);
   }
 
   private isBurst(now: number): boolean {
     const running = this.core.jobs.runningJobs().length;
-    if (this.allowance.isExceeded) return true;
-    return this.frames.isBurst(running, now) || this.calls.isBurst(running, now);
+    return this.intake.isBurst(running, now) || this.calls.isBurst(running, now);
   }
 
   /** Adds an RPC call to the next batch. Its answer comes once the batch is stored. */
@@ -377,7 +267,7 @@ export class SpaceEngine {
     try {
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
-      this.allowance.grant(this.parts.dispatcher.dispatch(now));
+      this.intake.onDispatched(this.parts.dispatcher.dispatch(now));
       core.jobs.defer(mayDefer && core.jobs.areQuick(DEFER_MS) ? DEFER_MS : 0, now);
       // The runtime stores everything written in one turn as one transaction, and nothing of it if the object
       // aborts. Until that is on disk, it holds back whatever is sent.

@@ -1,0 +1,157 @@
+import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
+import { FrameAllowance } from "../objects/frame-allowance.ts";
+import type { BatchStep, Inbox } from "../objects/inbox.ts";
+import { messageLength } from "../objects/message-length.ts";
+import {
+  type Connection,
+  isWorker,
+  type SubscriberConnection,
+  type WorkerConnection,
+} from "./connections.ts";
+import { FrameLimits } from "./frame-limits.ts";
+import type { SpaceParts } from "./space-parts.ts";
+import { NOTHING } from "./subscribers/submit-gate.ts";
+import { costOf, isSubmit, type SubscriberMessage } from "./subscribers/subscriber-handler.ts";
+import type { ReadFrame } from "./workers/refused-frames.ts";
+
+/** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
+const NO_ANSWER = { answer: () => undefined };
+
+/**
+ * A worker's message of this length, characters, is decoded only when it is handled: of thousands that come at once
+ * each then takes so little time that other requests need not wait for all of them. A longer one may be a batch, and
+ * its number of frames decides whether more are waited for (decision 0006).
+ */
+const DECODED_LATER = 512;
+
+interface MessageIntakeDeps {
+  inbox: Inbox;
+  /** The space was deleted. */
+  isRetired: () => boolean;
+  /** Runs its argument at once, in a batch of its own, unless the space was deleted. */
+  runIfOpen: (step: BatchStep) => void;
+  /** Runs a command within a batch; if it fails, the others of the batch still run. */
+  runStep: (step: BatchStep, now: number) => void;
+}
+
+/** Counts and decodes the messages of a space's sockets, and adds their frames to the next batch in their order. */
+export class MessageIntake {
+  private readonly parts: SpaceParts;
+  private readonly deps: MessageIntakeDeps;
+  /** Arrivals of subscribers' frames. */
+  private readonly frames = new BurstDetector(BURST_FRAMES);
+  /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
+  private readonly allowance = new FrameAllowance();
+  private readonly limits = new FrameLimits();
+
+  constructor(parts: SpaceParts, deps: MessageIntakeDeps) {
+    this.parts = parts;
+    this.deps = deps;
+  }
+
+  /** Handles a message in one batch with whatever else arrives in the same turn of the event loop. */
+  async onMessage(connection: Connection, raw: string | ArrayBuffer): Promise<void> {
+    if (this.limits.hasRefused(connection)) {
+      this.parts.core.connections.ignore();
+      return;
+    }
+    if (isWorker(connection)) this.onWorkerMessage(connection, raw);
+    else await this.onSubscriberMessage(connection, raw);
+  }
+
+  private async onSubscriberMessage(subscriber: SubscriberConnection, raw: string | ArrayBuffer) {
+    const { gate, subscribers } = this.parts;
+    const isNoFrame = this.parts.core.connections.onHeard(subscriber, raw);
+    const messages = isNoFrame ? [] : subscribers.decode(subscriber, raw);
+    const areSubmitsFree = !gate.isLimited(subscriber.attachment);
+    const cost = isNoFrame
+      ? 1
+      : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
+    const excess = this.limits.count(subscriber, cost, Date.now());
+    if (excess !== null) {
+      await gate.pass(subscriber, NOTHING, async () =>
+        this.deps.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      );
+      return;
+    }
+    const length = messageLength(raw) / messages.length;
+    await Promise.all(
+      messages.map((message) => this.onSubscriberFrame(subscriber, message, length)),
+    );
+  }
+
+  private join(step: BatchStep): Promise<void> {
+    if (this.deps.isRetired()) return Promise.resolve();
+    return this.deps.inbox.join((now) => {
+      step(now);
+      return NO_ANSWER;
+    });
+  }
+
+  private onWorkerMessage(worker: WorkerConnection, raw: string | ArrayBuffer): void {
+    this.parts.core.leases.renew(worker, Date.now());
+    const couldTakeJobs = worker.reader.room > 0;
+    const isNoFrame = this.parts.core.connections.onHeard(worker, raw);
+    const length = messageLength(raw);
+    const isDecodedLater = isNoFrame || length <= DECODED_LATER;
+    const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
+    const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
+    if (excess !== null) {
+      // At once: as long as it sends on, a timer may not come.
+      this.deps.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
+      return;
+    }
+    // The batch hands out the jobs that waited for the worker to read.
+    if (!couldTakeJobs) this.deps.inbox.add(() => undefined, 0);
+    if (isNoFrame) return;
+    if (isDecodedLater) {
+      this.addWorkerFrames(worker, () => this.parts.workers.decode(worker, raw), length);
+      return;
+    }
+    for (const frame of frames) {
+      this.addWorkerFrames(worker, () => [frame], length / frames.length);
+    }
+  }
+
+  /** @param read returns the frames; called only when it is their turn */
+  private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
+    this.allowance.onFrame(Date.now());
+    this.deps.inbox.add((now) => {
+      for (const frame of read()) {
+        this.deps.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
+      }
+    }, length);
+  }
+
+  private onSubscriberFrame(
+    connection: SubscriberConnection,
+    message: SubscriberMessage,
+    length: number,
+  ): Promise<void> {
+    const { subscribers, gate } = this.parts;
+    const catchUpBytes = () => subscribers.catchUpBytes(message);
+    const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes } as const;
+    if (!gate.hasRoom(connection, frame)) {
+      return this.join((at) => subscribers.onFlood(connection, at));
+    }
+    return gate.pass(connection, frame, (refusal) => {
+      if (this.deps.isRetired()) return Promise.resolve();
+      this.frames.onArrival(Date.now());
+      if (!isSubmit(message)) this.allowance.onFrame(Date.now());
+      return this.deps.inbox.join((now) => {
+        this.parts.subscribers.onFrame(connection, message, refusal, now);
+        return NO_ANSWER;
+      }, length);
+    });
+  }
+
+  /** Whether so many frames come that it is worth waiting for more. @param running how many jobs run */
+  isBurst(running: number, now: number): boolean {
+    return this.allowance.isExceeded || this.frames.isBurst(running, now);
+  }
+
+  /** Jobs were handed to workers: their first frames need not wait for others. */
+  onDispatched(jobs: number): void {
+    this.allowance.grant(jobs);
+  }
+}
