@@ -21,9 +21,23 @@ const RUNTIME = path.join(import.meta.dirname, "test/support/runtime/cloudflare-
 /** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
 const PATIENT = { poll: { timeout: 20_000 } };
 
+/** Files whose tests start an edge of their own, and measure no times: two of them can run at once. */
+const OWN_EDGES = [
+  "account-pages",
+  "foreign-clients",
+  "monitor",
+  "proxy",
+  "python-worker",
+  "python-worker-frames",
+  "start",
+  "stopping",
+].map((name) => `test/e2e/${name}.test.ts`);
+
+const E2E = { testTimeout: 120_000, expect: PATIENT, hookTimeout: 120_000 };
+
 /**
  * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime.
- * `e2e`: the whole of it as its users meet it, one file at a time after the others.
+ * `e2e`: the whole of it as its users meet it, one file at a time after the others; `e2e-own`: the same, two at a time.
  */
 export default defineConfig({
   test: {
@@ -54,12 +68,20 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
+          exclude: OWN_EDGES,
           globalSetup: ["./test/e2e/setup.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 1 },
-          testTimeout: 120_000,
-          expect: PATIENT,
-          hookTimeout: 120_000,
+          ...E2E,
+        },
+      },
+      {
+        test: {
+          name: "e2e-own",
+          include: OWN_EDGES,
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+          ...E2E,
         },
       },
     ],
