@@ -31,7 +31,7 @@ const ALLOWED_FACTOR = 4;
  * A wait shorter than this disturbs nobody, whatever the factor: if the quiet value is 2 ms, other work of the
  * machine alone exceeds four times that.
  */
-const GRACE_MS = 250;
+const GRACE_MS = 500;
 
 /**
  * A client of the edge that does nothing wrong: it submits a job over a socket, its own worker completes the
