@@ -7,7 +7,7 @@ runInFakeRuntime();
 const HOUR_MS = 3_600_000;
 const MINUTE_MS = 60_000;
 
-describe("a socket that waits for a job", () => {
+describe("a socket that waits for a job, as the Worker opens it", () => {
   it("gets `pending`, and the job's events from the first on, in the epoch it was told (B8)", async () => {
     const job = await JobHost.start();
     const viewer = await job.wait();
@@ -89,61 +89,5 @@ describe("a socket that waits for a job", () => {
     await expect(job.wait({ mustExist: true })).rejects.toThrow("job_not_found");
     await expect(job.follow()).rejects.toThrow("job_not_found");
     expect([...job.index.openSockets, ...job.host.openSockets]).toEqual([]);
-  });
-
-  it("is not reported to the monitor: anybody may open such sockets", async () => {
-    const job = await JobHost.start();
-    const viewer = await job.wait();
-    await pass(5_000);
-    viewer.leave(1000);
-    await pass(5_000);
-    expect(job.reports).toEqual([]);
-    expect(await job.object.getReport()).toBe(null);
-  });
-
-  it("makes no tables", async () => {
-    const job = await JobHost.start();
-    await job.wait();
-    await job.report("progress", { progress: 1 });
-    for (const object of [job.index, job.host]) {
-      expect(object.sql("SELECT name FROM sqlite_master")).toEqual([]);
-    }
-  });
-});
-
-describe("the epoch of a job", () => {
-  it("is another one for the next job of its id: positions of the erased one don't count (C7, B15)", async () => {
-    const job = await JobHost.make({ result_ttl_s: 10 });
-    const before = await job.follow();
-    const [{ epoch } = { epoch: "" }] = before.take();
-    await job.report("progress", { progress: 1 });
-    await job.report("complete", { result: 1 });
-    await pass(12_000);
-    expect(await job.read()).toBe("job_not_found");
-    expect(await job.create()).toBe("made");
-    await job.report("progress", { progress: 2 });
-    const viewer = await job.follow({ since: `${epoch}:1` });
-    const [connection] = viewer.take();
-    expect(connection).toMatchObject({ recovered: false, offset: 2 });
-    expect(connection?.epoch).not.toBe(epoch);
-  });
-
-  it("is another one also for sockets that wait for the next job after the erasure", async () => {
-    const job = await JobHost.make({ result_ttl_s: 10 });
-    const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
-    await job.report("complete", { result: 1 });
-    await pass(12_000);
-    const waiting = await job.wait();
-    const [{ epoch: next } = { epoch: "" }] = waiting.take();
-    expect(next).not.toBe(epoch);
-    await job.create();
-    expect((await job.follow()).take()[0]?.epoch).toBe(next);
-  });
-
-  it("stays the same while the job is kept, over sleeps", async () => {
-    const job = await JobHost.make();
-    const [{ epoch } = { epoch: "" }] = (await job.follow()).take();
-    await job.hibernate();
-    expect((await job.follow()).take()[0]?.epoch).toBe(epoch);
   });
 });
