@@ -37,7 +37,7 @@ const workerAttachment = z.object({
       refusedFrames: z.number().default(0),
       /** Its ping was overdue when this was last looked at. */
       isSilent: z.boolean().default(false),
-      /** The large frame that it has announced and that has not arrived yet (decision 0046). */
+      /** The large frame that it announced last (decision 0046). `bytes` is 0 once that has arrived, at `until`. */
       sending: z.object({ bytes: z.number(), until: z.number() }).nullable().default(null),
     }),
     z.object({ phase: z.literal("gone") }),

@@ -140,9 +140,15 @@ describe("a planted bug is found", () => {
 });
 
 describe("without a planted bug", () => {
-  it("thousands of histories keep every promise", () => {
-    expect(isFoundOut(transition)).toBe(false);
-    expect(isStoreFoundOut(JobStore, DURABLE)).toBe(false);
-    expect(isStoreFoundOut(JobStore, IN_ORDER)).toBe(false);
-  }, 120_000);
+  it.each([
+    ["every promise about a job", () => isFoundOut(transition)],
+    ["promise 1", () => isStoreFoundOut(JobStore, DURABLE)],
+    ["promise 5", () => isStoreFoundOut(JobStore, IN_ORDER)],
+  ])(
+    "thousands of histories keep %s",
+    (_, isBroken) => {
+      expect(isBroken()).toBe(false);
+    },
+    120_000,
+  );
 });

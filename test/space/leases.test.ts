@@ -236,3 +236,25 @@ describe("the alarm of a space", () => {
     expect(space.host.alarmAt).toBeLessThanOrEqual(START + 101_000);
   });
 });
+
+describe("a large frame of a worker", () => {
+  it("that has arrived no longer holds up its other attempts: their silence counts from then, also after a sleep (W34a)", async () => {
+    const space = await SpaceHost.make({
+      concurrency: 2,
+      stall_timeout_s: 60,
+      job_timeout_s: 600,
+    });
+    const worker = await space.connect({ concurrency: 2 });
+    const [large = "", other = ""] = await space.submitAll([{}, {}]);
+    await space.report(worker, other, { type: "progress", progress: 1 });
+    await passPinging(worker, 30);
+    worker.push({ type: "sending", bytes: 400_000 });
+    await passPinging(worker, 80);
+    await space.complete(worker, large, "x".repeat(400_000));
+    await space.host.hibernate();
+    await passPinging(worker, 58);
+    expect(await space.statusOf(other)).toBe("processing");
+    await passPinging(worker, 4);
+    expect(worker.takeOnly("cancel")).toMatchObject([{ job_id: other }]);
+  });
+});

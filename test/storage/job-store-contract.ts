@@ -22,6 +22,13 @@ function store(jobs: JobStore, moments: ReturnType<typeof play>, first: Job): Jo
   return last;
 }
 
+/** The job without what only the attachment of its worker's socket keeps (decision 0046). */
+function withoutTransfer(job: Job): Job {
+  if (job.status !== "processing") return job;
+  const { heldUp: _, ...live } = job.live;
+  return { ...job, live };
+}
+
 export function jobStoreContract(withSql: WithSql): void {
   const withJobs = (work: (jobs: JobStore) => void) => withStore(withSql, work);
 
@@ -31,7 +38,7 @@ export function jobStoreContract(withSql: WithSql): void {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           jobs.remove(job.ulid);
           const last = store(jobs, play(job, steps), submitted(job, START));
-          expect(jobs.get(job.ulid)).toEqual(last);
+          expect(jobs.get(job.ulid)).toEqual(withoutTransfer(last));
           expect(jobs.statusOf(job.ulid)).toBe(last.status);
           expect(jobs.outlineOf(job.ulid)?.status).toBe(last.status);
           const { idempotency } = last;
@@ -52,11 +59,11 @@ export function jobStoreContract(withSql: WithSql): void {
           const applied = [...play(job, steps)].filter(({ outcome }) => outcome.kind === "applied");
           const lived = applied.slice(0, pick % (applied.length + 1));
           const last = lived.at(-1)?.after ?? submitted(job, START);
+          jobs.remove(job.ulid);
           jobs.add(last);
           const events = lived.flatMap(({ outcome }) => ("log" in outcome ? outcome.log : []));
           jobs.log.append(job.ulid, events);
-          expect(jobs.get(job.ulid)).toEqual(last);
-          jobs.remove(job.ulid);
+          expect(jobs.get(job.ulid)).toEqual(withoutTransfer(last));
         });
         fc.assert(anyLife, { numRuns: 150 });
       }));
@@ -65,6 +72,7 @@ export function jobStoreContract(withSql: WithSql): void {
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           let stored: Job = submitted(job, START);
+          jobs.remove(job.ulid);
           jobs.add(stored);
           for (const { before, outcome, after } of play(job, steps)) {
             if (outcome.kind !== "applied") continue;
@@ -73,9 +81,8 @@ export function jobStoreContract(withSql: WithSql): void {
               stored = after;
             }
             jobs.log.append(after.ulid, outcome.log);
-            expect(jobs.get(job.ulid)).toEqual(after);
+            expect(jobs.get(job.ulid)).toEqual(withoutTransfer(after));
           }
-          jobs.remove(job.ulid);
         });
         fc.assert(anyLife, { numRuns: 50 });
       }));

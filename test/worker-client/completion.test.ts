@@ -58,8 +58,23 @@ describe("how an attempt ended", () => {
     });
     const failed = { type: "fail", code: "worker_error", retryable: false };
     const of = (error: unknown) => completionOf(threw(error), null, nothing);
-    expect(of(new TypeError("odd"))).toEqual({ ...failed, message: "odd" });
+    expect(of(new Error("odd"))).toEqual({ ...failed, message: "odd" });
     expect(of("only words")).toEqual({ ...failed, message: "only words" });
+  });
+
+  test("tells a submitter nothing of errors of the language or the system: their texts quote code, data and paths", () => {
+    const system = [
+      Object.assign(new Error("no /srv/a"), { code: "ENOENT", path: "/srv/a" }),
+      Object.assign(new Error("spawn a"), { cmd: "a --key" }),
+    ];
+    for (const error of [new TypeError("odd"), new SyntaxError("odd"), ...system]) {
+      expect(completionOf(threw(error), null, nothing)).toEqual({
+        type: "fail",
+        code: "worker_error",
+        message: "The worker's program failed: the worker's log says why.",
+        retryable: false,
+      });
+    }
   });
 });
 

@@ -22,9 +22,11 @@ export class Transfers {
       const sending = { bytes, until: now + transferMs(bytes) };
       this.remember(worker, sending);
       this.holdUp(state.generation, { ...sending, from: "worker" }, now);
-    } else if (state.sending !== null) {
-      this.remember(worker, null);
-      this.holdUp(state.generation, { until: now, bytes: 0, from: "worker" }, now);
+    } else if (state.sending !== null && state.sending.bytes > 0) {
+      // Kept as well: silence counts from now, which the job's row does not say.
+      const arrived = { bytes: 0, until: now };
+      this.remember(worker, arrived);
+      this.holdUp(state.generation, { ...arrived, from: "worker" }, now);
     }
   }
 
