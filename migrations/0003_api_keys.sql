@@ -3,7 +3,7 @@ CREATE TABLE api_keys (
   hash TEXT NOT NULL UNIQUE,
   name TEXT NOT NULL,
   prefix TEXT NOT NULL,
-  -- Its owner; NULL: the operator.
+  -- Its owner. NULL: the operator.
   user_id TEXT REFERENCES "user" ("id") ON DELETE CASCADE,
   -- A JSON list.
   scopes TEXT NOT NULL,

@@ -6,7 +6,7 @@ CREATE TABLE audit (
   action TEXT NOT NULL,
   target TEXT NOT NULL,
   address TEXT NOT NULL,
-  -- A JSON object; never a secret.
+  -- A JSON object, never with a secret in it.
   details TEXT NOT NULL
 ) STRICT;
 
