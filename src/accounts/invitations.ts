@@ -68,13 +68,18 @@ export class Invitations {
     return result.meta.changes > 0;
   }
 
-  /** Takes an invitation, which nobody else can take from then on; `null` if the code is not good for this address. */
+  /**
+   * Takes an invitation, which nobody else can take from then on; `null` if the code is not good for this address.
+   * It is only as good as whoever made it: one who is no admin any more could otherwise come back as another.
+   */
   async take(code: string, email: string): Promise<Invitation | null> {
     const now = Date.now();
     return this.db
       .prepare(
         `UPDATE invitations SET used_at = ?1
          WHERE hash = ?2 AND used_at IS NULL AND expires_at > ?1 AND (email IS NULL OR email = ?3)
+           AND (created_by IS NULL OR created_by IN
+             (SELECT id FROM "user" WHERE role = 'admin' AND "disabledAt" IS NULL))
          RETURNING id, role`,
       )
       .bind(now, hashOf(code), email.toLowerCase())

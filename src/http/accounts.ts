@@ -162,7 +162,7 @@ export async function orProblem<T>(call: () => Promise<T>): Promise<T> {
  * Limits how often one address may try a password, with the platform's counters (decision 0026). It is not counted
  * by account: whoever knows an email address could then lock its owner out.
  */
-async function limitSignIns(c: AppContext): Promise<void> {
+export async function limitSignIns(c: AppContext): Promise<void> {
   const { success } = await c.env.SIGN_INS.limit({ key: clientAddressOf(c) });
   if (success) return;
   throw new ProblemError("rate_limited", "Too many attempts from your address: wait a minute.");

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
 import { passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { orProblem, setCookies } from "./accounts.ts";
+import { limitSignIns, orProblem, setCookies } from "./accounts.ts";
 import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppEnv } from "./context.ts";
@@ -23,8 +23,9 @@ export const me = new Hono<AppEnv>()
     });
     setCookies(c, headers);
     // 200 also for nobody: a page asks this to find out, and a 401 would stand in its console as an error.
-    if (response === null) return c.json({ user: null });
-    return c.json({ user: await new Users(c.env.DB).get(accountOf(response).userId) });
+    const account = accountOf(response);
+    if (account === null) return c.json({ user: null });
+    return c.json({ user: await new Users(c.env.DB).get(account.userId) });
   })
   .patch("/", async (c) => {
     const { userId } = await requireAccount(c);
@@ -35,6 +36,8 @@ export const me = new Hono<AppEnv>()
   })
   .post("/password", async (c) => {
     const { userId } = await requireAccount(c);
+    // Whoever has stolen a session could otherwise guess the password as fast as the edge can check it.
+    await limitSignIns(c);
     const sent = validate(passwordBody, await readJson(c, LIMITS.accountBodyBytes));
     const body = {
       currentPassword: sent.current_password,

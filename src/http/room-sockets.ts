@@ -137,13 +137,17 @@ const HINTS = new Map<string, DurableObjectLocationHint>([
 ]);
 const DEFAULT_GATEWAYS = 4;
 
-/** Chooses one of the continent's gateways at random, so that each gets about the same number of sockets. */
+/**
+ * Chooses one of the continent's gateways at random, so that each gets about the same number of sockets. A continent
+ * that is not known has none of its own: on one's own server, a client could name as many as it likes.
+ */
 function nearestGateway(c: AppContext) {
   const { continent } = (c.req.raw.cf ?? {}) as { continent?: string };
   const shards = Number(c.env.GATEWAYS ?? DEFAULT_GATEWAYS);
   const shard = Math.floor(Math.random() * shards);
   const locationHint = HINTS.get(continent ?? "");
-  return { name: `${continent ?? "local"}-${shard}`, locationHint };
+  const place = locationHint === undefined ? "local" : continent;
+  return { name: `${place}-${shard}`, locationHint };
 }
 
 /** A page can't read why an upgrade was refused, so the socket is accepted and the reason sent over it (R2). */

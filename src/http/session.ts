@@ -10,14 +10,23 @@ export function accountsOf(c: AppContext): Promise<Accounts> {
   return accountsAt(c.env, publicOriginOf(c));
 }
 
-/** The headers that Better Auth gets: nothing of the request but its cookie and what the edge knows of its client. */
+/** The headers that Better Auth gets: nothing of the request but its session and what the edge knows of its client. */
 export function accountHeaders(c: AppContext): Headers {
   const headers = new Headers({ [ADDRESS_HEADER]: clientAddressOf(c) });
-  for (const name of ["cookie", "user-agent"]) {
-    const value = c.req.header(name);
-    if (value !== undefined) headers.set(name, value);
-  }
+  const userAgent = c.req.header("user-agent");
+  if (userAgent !== undefined) headers.set("user-agent", userAgent);
+  const cookies = ownCookies(c.req.header("cookie") ?? "");
+  if (cookies !== "") headers.set("cookie", cookies);
   return headers;
+}
+
+/**
+ * The cookies of the edge itself, and ASCII alone: if another cookie of the same host has other characters, the
+ * runtime would log the whole header that is set here, with the session in it.
+ */
+function ownCookies(header: string): string {
+  const cookies = header.split(/; */);
+  return cookies.filter((cookie) => /^(?:__Secure-)?dialout\.[!-~]+$/.test(cookie)).join("; ");
 }
 
 /**
@@ -31,13 +40,16 @@ export async function sessionOf(c: AppContext): Promise<Principal> {
   // Only `GET /api/me` prolongs a session, because its answer can carry the cookie that goes with it.
   const query = { disableRefresh: true };
   const found = await accounts.api.getSession({ headers: accountHeaders(c), query });
-  return found === null ? { kind: "anonymous" } : accountOf(found);
+  return accountOf(found) ?? { kind: "anonymous" };
 }
 
-type Found = NonNullable<Awaited<ReturnType<Accounts["api"]["getSession"]>>>;
+type Found = Awaited<ReturnType<Accounts["api"]["getSession"]>>;
 type AccountPrincipal = Extract<Principal, { kind: "account" }>;
 
-export function accountOf({ user, session }: Found): AccountPrincipal {
+/** `null` for nobody, and for a session that somebody got at the instant in which their account was disabled. */
+export function accountOf(found: Found): AccountPrincipal | null {
+  if (found === null || found.user.disabledAt) return null;
+  const { user, session } = found;
   return {
     kind: "account",
     userId: user.id,

@@ -252,5 +252,9 @@ describe("a socket of rooms", () => {
       acks: true,
       batch: false,
     });
+    random.mockReturnValue(0);
+    expect(await opened("/ws", OPERATOR, { continent: "made up" })).toMatchObject({
+      object: "gateway local-0",
+    });
   });
 });

@@ -1,6 +1,7 @@
 import { env } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { setupCode } from "../../src/auth/setup-code.ts";
+import type { UserResource } from "../../src/protocol/accounts.ts";
 import {
   callAs,
   cookiesOf,
@@ -10,6 +11,16 @@ import {
   PASSWORD,
 } from "./accounts-support.ts";
 import { call, OPERATOR, problemOf } from "./support.ts";
+
+/** Makes attempts that cost little, until one is refused: a minute may begin in between. */
+async function useUpAttempts(address: string): Promise<void> {
+  const { address: _, ...person } = newPerson();
+  const body = { ...person, key: "not the operator's key" };
+  let status = 0;
+  while (status !== 429) {
+    ({ status } = await callAs({ address }, "POST", "/api/auth/setup", body));
+  }
+}
 
 /** The tables of all tests of a file are the same, so the first admin is made here, before any other. */
 describe("set-up", () => {
@@ -75,6 +86,18 @@ describe("registration", () => {
     const { code: invitation } = await made.json<{ code: string }>();
     const answer = callAs({ address }, "POST", "/api/auth/sign-up", { ...person, invitation });
     expect(await problemOf(403, answer)).toMatchObject({ code: "not_allowed" });
+  });
+
+  test("an invitation is good only as long as whoever made it is an admin", async () => {
+    for (const patch of [{ role: "member" }, { disabled: true }]) {
+      const admin = await makeMember("admin");
+      const made = await callAs(admin, "POST", "/api/invitations", { role: "admin" });
+      const { code: invitation } = await made.json<{ code: string }>();
+      await call("PATCH", `/api/users/${admin.id}`, patch, OPERATOR);
+      const { address, ...person } = newPerson();
+      const answer = callAs({ address }, "POST", "/api/auth/sign-up", { ...person, invitation });
+      expect(await problemOf(403, answer)).toMatchObject({ code: "not_allowed" });
+    }
   });
 
   test("nobody registers without one, nor chooses a role", async () => {
@@ -176,15 +199,29 @@ describe("sessions", () => {
   });
 
   test("attempts from one address are limited, those from others are not", async () => {
-    const attempt = async (from: string) =>
-      (await callAs({ address: from }, "POST", "/api/auth/sign-in", {})).status;
-    const statuses: number[] = [];
-    // The counter's minutes are those of the clock: a new one may begin in between.
-    while (statuses.length < 45 && statuses.at(-1) !== 429)
-      statuses.push(await attempt("192.0.2.99"));
-    expect(statuses.slice(0, 20)).toEqual(Array(20).fill(422));
-    expect(statuses.at(-1)).toBe(429);
-    expect(await attempt("192.0.2.98")).toBe(422);
+    const { email, address } = await makeMember();
+    const attempt = (from: string) =>
+      callAs({ address: from }, "POST", "/api/auth/sign-in", { email, password: "wrong password" });
+    await useUpAttempts("192.0.2.99");
+    expect((await attempt("192.0.2.99")).status).toBe(429);
+    expect((await attempt(address)).status).toBe(401);
+  });
+
+  test("attempts to change a password count too: a session must not help to guess it", async () => {
+    const from = { cookie: (await makeMember()).cookie, address: "192.0.2.98" };
+    const wrong = { current_password: "not the password", new_password: PASSWORD };
+    await problemOf(422, callAs(from, "POST", "/api/me/password", wrong));
+    await useUpAttempts(from.address);
+    await problemOf(429, callAs(from, "POST", "/api/me/password", wrong));
+  });
+
+  test("a session that began while its account was disabled is nobody's", async () => {
+    const admin = await makeMember("admin");
+    // As if the sign-in had looked before and stored the session after it.
+    const disable = env.DB.prepare('UPDATE "user" SET "disabledAt" = ? WHERE id = ?');
+    await disable.bind(new Date().toISOString(), admin.id).run();
+    await problemOf(401, callAs(admin, "GET", "/api/users"));
+    expect(await (await callAs(admin, "GET", "/api/me")).json()).toEqual({ user: null });
   });
 });
 
@@ -250,8 +287,9 @@ describe("admins", () => {
 
   test("the last one stays: neither demoted nor disabled", async () => {
     const listed = await call("GET", "/api/users?limit=100", undefined, OPERATOR);
-    const { users } = await listed.json<{ users: { id: string; role: string }[] }>();
-    const [last, ...others] = users.filter(({ role }) => role === "admin");
+    const { users } = await listed.json<{ users: UserResource[] }>();
+    const admins = users.filter((user) => user.role === "admin" && user.disabled_at === null);
+    const [last, ...others] = admins;
     for (const { id } of others) {
       await call("PATCH", `/api/users/${id}`, { role: "member" }, OPERATOR);
     }

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { OBJECTS, ROOT } from "../../scripts/local.ts";
@@ -49,11 +49,17 @@ export async function serveBundle(bundle: string, state: string, port: number): 
   return miniflare;
 }
 
+/** Makes the tables of all migrations, in one batch: either all of them are there or none. */
 async function makeTables(miniflare: Miniflare): Promise<void> {
   const db = await miniflare.getD1Database("DB");
   const present = await db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'spaces'").first();
   if (present !== null) return;
-  const script = readFileSync(join(ROOT, "migrations/0001_catalogue.sql"), "utf8");
-  const statements = script.split(";").filter((statement) => statement.trim() !== "");
-  await db.batch(statements.map((statement) => db.prepare(statement)));
+  const folder = join(ROOT, "migrations");
+  // A comment may have a semicolon in it.
+  const scripts = readdirSync(folder)
+    .toSorted()
+    .map((name) => readFileSync(join(folder, name), "utf8").replaceAll(/--.*$/gm, ""));
+  const statements = scripts.flatMap((script) => script.split(";"));
+  const nonEmpty = statements.filter((statement) => statement.trim() !== "");
+  await db.batch(nonEmpty.map((statement) => db.prepare(statement)));
 }
