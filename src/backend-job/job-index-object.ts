@@ -71,7 +71,7 @@ export class JobIndexObject extends DurableObject<Env> {
     const { engine } = this.waiting.findOrMake(id);
     const attachment = attachmentFor(id, asked, Date.now());
     const since = parsePosition(asked.since);
-    const refusal = engine.open(server, attachment, { since, mustExist: false });
+    const refusal = engine.open(server, attachment, { since, waited: false, mustExist: false });
     if (refusal) return Response.json(refusal, { status: 429 });
     // It may have been made since the Worker asked.
     if (this.store.has(id)) this.alarms.arm(Date.now() + ANNOUNCE_WITHIN_MS);
