@@ -4,6 +4,7 @@ import type { Env } from "../env.ts";
 import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { readersOf } from "../objects/readers.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { JobIndexStore } from "../storage/job-index-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -110,6 +111,7 @@ export class JobIndexObject extends DurableObject<Env> {
   }
 
   private onSocketGone(socket: WebSocket): void {
+    readersOf(this.ctx).onGone(socket);
     const found = this.waiting.of(socket);
     if (found) found.job.engine.onClose(found.known);
     this.waiting.prune();
