@@ -144,13 +144,15 @@ export class BackendJobEngine {
   open(
     socket: WebSocket,
     attachment: BackendJobAttachment,
-    { since, mustExist }: { since: Position | null; mustExist: boolean },
+    { since, waited, mustExist }: { since: Position | null; waited: boolean; mustExist: boolean },
   ): Refusal | null {
     const { job } = this;
     const { sockets, id } = this.deps;
     if (!job && mustExist) return NO_SUCH_JOB;
-    // The Worker has just accepted the token, for some seconds longer than it is valid, because clocks differ.
     if (job && !mayRead(attachment, job)) return PRIVATE_JOB;
+    // Otherwise the Worker has just accepted the token, for some seconds longer than it is valid, because clocks differ.
+    const refusal = job && waited ? refusalFor(attachment, job, Date.now()) : null;
+    if (refusal !== null) return refusal;
     const excess = sockets.refusalOf(attachment);
     if (excess !== null) return excess;
     const now = Date.now();

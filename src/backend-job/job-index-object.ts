@@ -4,6 +4,7 @@ import type { Env } from "../env.ts";
 import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { readersOf } from "../objects/readers.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { JobIndexStore } from "../storage/job-index-store.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -71,7 +72,7 @@ export class JobIndexObject extends DurableObject<Env> {
     const { engine } = this.waiting.findOrMake(id);
     const attachment = attachmentFor(id, asked, Date.now());
     const since = parsePosition(asked.since);
-    const refusal = engine.open(server, attachment, { since, mustExist: false });
+    const refusal = engine.open(server, attachment, { since, waited: false, mustExist: false });
     if (refusal) return Response.json(refusal, { status: 429 });
     // It may have been made since the Worker asked.
     if (this.store.has(id)) this.alarms.arm(Date.now() + ANNOUNCE_WITHIN_MS);
@@ -110,6 +111,7 @@ export class JobIndexObject extends DurableObject<Env> {
   }
 
   private onSocketGone(socket: WebSocket): void {
+    readersOf(this.ctx).onGone(socket);
     const found = this.waiting.of(socket);
     if (found) found.job.engine.onClose(found.known);
     this.waiting.prune();

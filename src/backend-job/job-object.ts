@@ -151,8 +151,9 @@ export class JobObject extends DurableObject<Env> {
     const socketRequest = readSocketRequest(request.headers, "backend-job");
     const since = parsePosition(socketRequest.since);
     const attachment = attachmentFor(this.id, socketRequest, Date.now());
+    const { waited } = socketRequest;
     // Sockets wait at the index for a job that does not exist.
-    const refusal = this.engine.open(server, attachment, { since, mustExist: true });
+    const refusal = this.engine.open(server, attachment, { since, waited, mustExist: true });
     if (refusal) return Response.json(refusal, { status: 404 });
     return new Response(null, {
       status: 101,

@@ -18,6 +18,7 @@ type Message = string | ArrayBuffer;
 /** How a socket is closed that the job's object refuses, by the code of the refusal. */
 const CLOSES: { [code: string]: (typeof CLOSE)[keyof typeof CLOSE] } = {
   not_allowed: CLOSE.notAllowed,
+  not_authenticated: CLOSE.notAuthenticated,
   rate_limited: CLOSE.tooMany,
 };
 

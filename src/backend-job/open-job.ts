@@ -36,7 +36,7 @@ export async function openJobSocket(
   new JobRelay(server, waiting, {
     id,
     openJob: async (since) => {
-      const opened = await openAtJob(env, id, { ...request, since });
+      const opened = await openAtJob(env, id, { ...request, since, waited: true });
       return opened instanceof Response ? opened.webSocket : opened;
     },
   });

@@ -52,6 +52,8 @@ const backendJob = z.object({
   principal,
   /** If the job does not exist yet, refuses the socket instead of letting it wait. */
   mustExist: z.boolean().default(false),
+  /** The socket waited until the job was made: its token was checked when it began to wait, and may have expired. */
+  waited: z.boolean().default(false),
   address,
   /** Seconds between two `ping` frames from the edge; `null` means none are sent. */
   pingS: z.number().nullable().default(null),

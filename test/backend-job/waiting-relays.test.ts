@@ -84,6 +84,27 @@ describe("a socket that waits for a job, as the Worker opens it", () => {
     expect(stranger.takeOnly("progress")).toEqual([]);
   });
 
+  it("is closed with 4401 if its token expired before the job is made private; a public one it may follow (B7b)", async () => {
+    for (const visibility of ["private", "public"]) {
+      const job = await JobHost.start();
+      const expiresAt = Date.now() + MINUTE_MS;
+      const reader = await job.wait(user({ rooms: [`job:${JOB}`], expiresAt }));
+      const writer = await job.wait(user({ publish: [`job:${JOB}`], expiresAt }));
+      for (const socket of [reader, writer]) socket.take();
+      await pass(MINUTE_MS);
+      await job.create({ visibility, message: "secret" });
+      for (const socket of [reader, writer]) {
+        const isPrivate = visibility === "private";
+        expect(socket.closed?.code).toBe(isPrivate ? 4401 : undefined);
+        expect(socket.take()).toMatchObject([
+          isPrivate
+            ? { type: "error", code: "not_authenticated", job_id: JOB }
+            : { type: "progress", message: "secret" },
+        ]);
+      }
+    }
+  });
+
   it("is refused if it asks for a job that exists (B8b)", async () => {
     const job = await JobHost.start();
     await expect(job.wait({ mustExist: true })).rejects.toThrow("job_not_found");

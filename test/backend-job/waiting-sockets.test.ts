@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { madeText } from "../../src/backend-job/made-frame.ts";
+import { readersOf } from "../../src/objects/readers.ts";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { ask, BACKEND, JOB, JobHost } from "./job-host.ts";
 
@@ -74,6 +76,17 @@ describe("a socket that waits for a job", () => {
     expect(viewer.take()).toEqual([]);
     await pass(2_000);
     expect(viewer.messages.at(-1)).toBe(madeText(String(epoch)));
+  });
+
+  it("is counted as unread no longer than its connection lasts (C18c)", async () => {
+    const job = await JobHost.start();
+    const ctx = Reflect.get(job.index.object, "ctx") as DurableObjectState;
+    const viewer = await job.waitAtIndex();
+    readersOf(ctx).onClosed(viewer as unknown as WebSocket, LIMITS.unreadOfAll + 1);
+    expect(readersOf(ctx).isFull).toBe(true);
+    viewer.leave(1000);
+    await pass();
+    expect(readersOf(ctx).isFull).toBe(false);
   });
 
   it("can't report: there is nothing to report about (B9)", async () => {
