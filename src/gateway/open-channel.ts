@@ -1,4 +1,3 @@
-import { isAdmin } from "../auth/principal.ts";
 import type { SessionPrincipal } from "../auth/session.ts";
 import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
@@ -33,7 +32,7 @@ export async function openChannel(
   const headers = socketHeaders({
     kind: "subscriber",
     // No token opens a private space, whatever it names: only the operator's key does (H1a).
-    operator: isAdmin(principal),
+    operator: principal.kind === "operator",
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.

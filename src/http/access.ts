@@ -12,6 +12,14 @@ export async function callerOf(c: AppContext): Promise<Caller> {
   return { operator: isAdmin(await principalOf(c)) };
 }
 
+/**
+ * Who opens a socket to a space. It keeps its rights until it closes, so only the operator's key gives it more than
+ * anybody's: an admin's may be taken back before that.
+ */
+export async function socketCallerOf(c: AppContext): Promise<Caller> {
+  return { operator: (await principalOf(c)).kind === "operator" };
+}
+
 /** The scopes that let an admin's key do what admins do. */
 type AdminScope = "spaces:admin" | "jobs:read" | "metrics:read";
 

@@ -1,5 +1,4 @@
 import { Hono } from "hono";
-import { isAdmin } from "../auth/principal.ts";
 import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { statsOf } from "../monitor/totals.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
@@ -26,7 +25,7 @@ export const monitor = new Hono<AppEnv>()
 /** Opens a socket that sends these numbers whenever they change. */
 export function openMonitor(c: AppContext): Promise<Response> {
   return openOrRefuse(c, async () => {
-    if (!isAdmin(await principalOf(c))) {
+    if ((await principalOf(c)).kind !== "operator") {
       const detail = "This needs the operator's key, in `Authorization` or as `?token=`.";
       throw new ProblemError("not_authenticated", detail);
     }

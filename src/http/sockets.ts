@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
 import { throttleQuery } from "../protocol/subscriber-frames.ts";
-import { callerOf } from "./access.ts";
+import { socketCallerOf } from "./access.ts";
 import { isBackendJob, openBackendJob } from "./backend-jobs.ts";
 import {
   type AppContext,
@@ -42,7 +42,7 @@ export const sockets = new Hono<AppEnv>()
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
     const space = spaceParam(c);
-    const { operator } = await callerOf(c);
+    const { operator } = await socketCallerOf(c);
     const since = c.req.query("since");
     const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "subscriber", operator, since, batch });
@@ -66,7 +66,7 @@ async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: jobUlid } = jobParam(c);
-  const { operator } = await callerOf(c);
+  const { operator } = await socketCallerOf(c);
   const { max_rate: maxRate = null, acks } = validate(throttleQuery, c.req.query());
   const batch = hasFlag(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };

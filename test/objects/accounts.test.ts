@@ -10,7 +10,7 @@ import {
   OWN_PAGE,
   PASSWORD,
 } from "./accounts-support.ts";
-import { call, OPERATOR, problemOf } from "./support.ts";
+import { call, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 /** Makes attempts that cost little, until one is refused: a minute may begin in between. */
 async function useUpAttempts(address: string): Promise<void> {
@@ -296,6 +296,25 @@ describe("admins", () => {
     for (const patch of [{ role: "member" }, { disabled: true }]) {
       const answer = call("PATCH", `/api/users/${last?.id}`, patch, OPERATOR);
       expect(await problemOf(409, answer)).toMatchObject({ code: "last_admin" });
+    }
+  });
+});
+
+describe("sockets, which stay open when a right is taken back", () => {
+  test("give an admin's session no more than a member's", async () => {
+    const admin = await makeMember("admin");
+    const { name } = await makeSpace({ visibility: "private" });
+    const socket = { upgrade: "websocket", ...OWN_PAGE };
+    const open = (path: string) => callAs(admin, "GET", path, undefined, socket);
+    await problemOf(401, open(`/api/spaces/${name}/ws`));
+    const monitor = await open("/ws/monitor");
+    const frames = new TestSocket(monitor.webSocket as WebSocket);
+    expect(await frames.next("connection.error")).toMatchObject({ code: "not_authenticated" });
+    const rooms = new TestSocket((await open("/ws")).webSocket as WebSocket);
+    expect(await rooms.next("connection.established")).toMatchObject({ user_id: admin.id });
+    for (const room of ["project:1", `space:${name}`]) {
+      rooms.send({ type: "subscribe", room });
+      expect(await rooms.next("error")).toMatchObject({ room });
     }
   });
 });

@@ -209,8 +209,8 @@ export function jobStoreContract(withSql: WithSql): void {
         }
         jobs.add(done(5, 9, "a", true));
         jobs.add({ ...queuedAs(ulidAt(6)), cacheKey: "a" });
-        expect(jobs.findCachedAnswer("a", START)).toEqual(done(2, 9, "a"));
-        expect(jobs.findCachedAnswer("b", START)).toEqual(done(3, 9, "b"));
+        expect(jobs.findCachedAnswer("a", START)?.ulid).toBe(ulidAt(2));
+        expect(jobs.findCachedAnswer("b", START)?.ulid).toBe(ulidAt(3));
         expect(jobs.findCachedAnswer("a", START + 9_000)?.ulid).toBe(ulidAt(2));
         expect(jobs.findCachedAnswer("a", START + 9_001)).toBeNull();
         expect(jobs.findCachedAnswer("c", START)).toBeNull();
