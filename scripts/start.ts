@@ -48,6 +48,8 @@ const QUIET = {
   WRANGLER_HIDE_BANNER: "true",
   // It would show and change all data, on the edge's own port and without a key.
   X_LOCAL_EXPLORER: "false",
+  // It would write a trace of each request and of each frame to the disk, and all of them would wait for that.
+  X_LOCAL_OBSERVABILITY: "false",
 };
 
 let migration: ChildProcess | null = null;

@@ -82,6 +82,7 @@ export class JobIndexObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const found = this.waiting.of(socket);
     if (found) await found.job.handler.onMessage(found.known, message);
+    else this.waiting.ignore(socket);
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {

@@ -61,6 +61,12 @@ export class WaitingJobs {
     return job && known && { job, known };
   }
 
+  /** Call this for a message of a socket that was closed here. */
+  ignore(socket: WebSocket): void {
+    const id = tagOf(this.deps.ctx, socket);
+    if (id !== null) this.findOrMake(id).sockets.ignore();
+  }
+
   /** Tells the sockets that wait for a job that it was made. */
   announce(id: string): void {
     const job = this.jobs.get(id);

@@ -1,3 +1,5 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
 import { operatorKey } from "../../scripts/local.ts";
@@ -122,6 +124,12 @@ describe("a flood of frames", () => {
     const comparison = await bystander.compare(flood);
     expect(comparison.result).toBe(4429);
     assertUndisturbed(comparison);
+  });
+
+  it("is not recorded on the disk, nor is any request", async () => {
+    const kept = await readdir(join(state, "v3"));
+    expect(kept).toContain("do");
+    expect(kept).not.toContain("observability");
   });
 });
 

@@ -1,8 +1,9 @@
 import { evictDurableObject, listDurableObjectIds, runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { indexNameOf } from "../../src/backend-job/job-index.ts";
 import { MONITOR_NAME } from "../../src/monitor/reporter.ts";
+import { ObjectSockets } from "../../src/objects/object-sockets.ts";
 import {
   follow,
   followCaughtUp,
@@ -145,6 +146,15 @@ describe("a job of a backend that nobody has made", () => {
     }
     expect(await countObjects()).toEqual({ ...before, jobs: before.jobs + 1 });
     gateway.close();
+  });
+
+  it("doesn't have its object busy with what a socket sends after its close (B9b)", async () => {
+    const ignore = vi.spyOn(ObjectSockets.prototype, "ignore");
+    const flooding = await followCaughtUp(freshId());
+    for (let n = 0; n < 3_000; n += 1) flooding.send("{");
+    expect((await flooding.closed).code).toBe(4400);
+    await vi.waitUntil(() => ignore.mock.calls.length > 0);
+    ignore.mockRestore();
   });
 
   it("leaves nothing behind when those who waited for it are gone (B6c)", async () => {
