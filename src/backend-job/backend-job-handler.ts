@@ -42,11 +42,26 @@ export class BackendJobHandler {
   }
 
   /** Handles a frame in one batch with whatever else arrives in the same turn of the event loop. */
-  onMessage(socket: BackendJobSocket, raw: string | ArrayBuffer): Promise<void> {
-    return this.engine.enqueue((now) => {
-      if (this.sockets.has(socket)) this.onFrame(socket, raw, now);
+  async onMessage(socket: BackendJobSocket, raw: string | ArrayBuffer): Promise<void> {
+    const isNoFrame = this.sockets.onHeard(socket, raw);
+    const decoded = isNoFrame ? null : decodeFrame<BackendClientFrame>(raw, backendClientFrame);
+    const isAck = decoded?.ok && decoded.frame.type === "ack";
+    const { publish } = socket.attachment;
+    const limiter = publish ? this.backends : this.clients;
+    if (!limiter.admits(socket, Date.now(), isAck ? LIMITS.ackFrame : 1)) {
+      this.refuseFlood(socket, tooManyFrames(publish ? "backend" : "client"));
+      return;
+    }
+    await this.engine.enqueue((now) => {
+      if (this.sockets.has(socket)) this.onFrame(socket, decoded, now);
       return () => undefined;
     }, messageLength(raw));
+  }
+
+  /** Closes a socket at once, with what it sent before handled: as long as it sends on, a timer may not come. */
+  private refuseFlood(socket: BackendJobSocket, message: string): void {
+    this.engine.flush();
+    if (this.sockets.has(socket)) this.closeWithError(socket, "tooMany", "rate_limited", message);
   }
 
   /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */
@@ -86,26 +101,15 @@ export class BackendJobHandler {
     return known.length === 0 ? null : Math.min(...known);
   }
 
-  /** Closes a socket that sends too many frames. Sockets that may report send more: each report is a frame. */
-  private isOverLimit(socket: BackendJobSocket, now: number, count: number): boolean {
-    const { publish } = socket.attachment;
-    if ((publish ? this.backends : this.clients).admits(socket, now, count)) return false;
-    const message = tooManyFrames(publish ? "backend" : "client");
-    this.refuse(socket, "rate_limited", message, undefined);
-    this.closeAfterBatch(socket, "tooMany", message);
-    return true;
-  }
-
-  private onFrame(socket: BackendJobSocket, raw: string | ArrayBuffer, now: number): void {
-    if (this.sockets.onHeard(socket, raw)) {
-      if (!this.isOverLimit(socket, now, 1)) this.noteHeard(socket, now);
-      return;
-    }
-    const decoded = decodeFrame<BackendClientFrame>(raw, backendClientFrame);
-    const isAck = decoded.ok && decoded.frame.type === "ack";
-    if (this.isOverLimit(socket, now, isAck ? LIMITS.ackFrame : 1)) return;
-    if (!this.isWellFormed(socket, decoded)) return;
+  /** @param decoded `null`: the message only showed that the client lives */
+  private onFrame(
+    socket: BackendJobSocket,
+    decoded: Decoded<BackendClientFrame> | null,
+    now: number,
+  ): void {
+    if (decoded !== null && !this.isWellFormed(socket, decoded)) return;
     this.noteHeard(socket, now);
+    if (decoded === null) return;
     const { frame } = decoded;
     switch (frame.type) {
       case "ack":
