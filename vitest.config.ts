@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import path from "node:path";
 import { cloudflareTest, readD1Migrations } from "@cloudflare/vitest-plugin";
 import { defineConfig } from "vitest/config";
@@ -41,6 +42,8 @@ const E2E = { testTimeout: 120_000, expect: PATIENT, hookTimeout: 120_000 };
  */
 export default defineConfig({
   test: {
+    // Vitest leaves one core idle, and has but one to use where there are two.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         // Objects that a test runs in Node.js (`test/support/runtime`) find their base class there.
