@@ -229,14 +229,19 @@ describe("what only the operator may do", () => {
     const edge = new Edge();
     const user = await asUser("ann", { rooms: ["*"], publish: ["*"] });
     const given = method === "GET" ? undefined : { name: "demo" };
-    for (const headers of [{}, user, { authorization: "Bearer wrong" }]) {
+    const cases = [
+      { headers: {}, refusal: [401, "not_authenticated"], words: "needs the operator's key" },
+      { headers: user, refusal: [403, "not_allowed"], words: "Only admins" },
+      {
+        headers: { authorization: "Bearer wrong" },
+        refusal: [401, "not_authenticated"],
+        words: "neither the operator's key nor a user's token",
+      },
+    ];
+    for (const { headers, refusal, words } of cases) {
       const [status, problem] = await edge.problem(method, path, given, headers);
-      expect([status, problem.code]).toEqual([401, "not_authenticated"]);
-      expect(problem.detail).toContain(
-        headers === user || "authorization" in headers
-          ? "is not the operator's"
-          : "needs the operator's key",
-      );
+      expect([status, problem.code]).toEqual(refusal);
+      expect(problem.detail).toContain(words);
     }
     expect(edge.calls).toEqual([]);
   });
