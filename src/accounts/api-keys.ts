@@ -1,7 +1,7 @@
-import { createHash, randomBytes } from "node:crypto";
 import { ulid } from "ulid";
 import { z } from "zod";
 import type { Principal } from "../auth/principal.ts";
+import { newSecret, secretHash } from "../auth/secrets.ts";
 import { type CreateKeyBody, type KeyResource, role } from "../protocol/accounts.ts";
 
 /** Every key begins with it, so that scanners of leaked secrets can know one. */
@@ -37,7 +37,7 @@ export class ApiKeys {
 
   /** @param owner the id of the account that it belongs to; `null` for the operator */
   async make(body: CreateKeyBody, owner: string | null): Promise<KeyResource> {
-    const key = `${KEY_PREFIX}${randomBytes(32).toString("base64url")}`;
+    const key = newSecret(KEY_PREFIX, 32);
     const now = Date.now();
     const row: KeyRow = {
       id: ulid(),
@@ -62,7 +62,7 @@ export class ApiKeys {
         row.created_at,
         row.expires_at,
         row.last_used_at,
-        hashOf(key),
+        secretHash(key),
       )
       .run();
     return { ...resourceOf(row), key };
@@ -106,7 +106,7 @@ export class ApiKeys {
          WHERE k.hash = ? AND (k.expires_at IS NULL OR k.expires_at > ?)
            AND (k.user_id IS NULL OR (u.id IS NOT NULL AND u."disabledAt" IS NULL))`,
       )
-      .bind(hashOf(key), now)
+      .bind(secretHash(key), now)
       .first<Omit<KeyRow, "name" | "prefix" | "created_at"> & { role: string | null }>();
     if (row === null) return null;
     if (now - (row.last_used_at ?? 0) >= USE_INTERVAL_MS) {
@@ -123,11 +123,6 @@ export class ApiKeys {
       expiresAt: row.expires_at,
     };
   }
-}
-
-/** A key has 256 random bits and can't be guessed, so a plain hash without salt is enough. */
-function hashOf(key: string): string {
-  return createHash("sha256").update(key).digest("hex");
 }
 
 function resourceOf(row: KeyRow): KeyResource {

@@ -1,5 +1,5 @@
-import { createHash, randomBytes } from "node:crypto";
 import { ulid } from "ulid";
+import { newSecret, secretHash } from "../auth/secrets.ts";
 import type { InvitationResource, Role } from "../protocol/accounts.ts";
 
 type InvitationRow = {
@@ -32,7 +32,7 @@ export class Invitations {
     { email, role, expires_in_s }: { email?: string | undefined; role: Role; expires_in_s: number },
     by: string | null,
   ): Promise<InvitationResource> {
-    const code = `doi_${randomBytes(24).toString("base64url")}`;
+    const code = newSecret("doi_", 24);
     const now = Date.now();
     const row: InvitationRow = {
       id: ulid(),
@@ -47,7 +47,7 @@ export class Invitations {
         `INSERT INTO invitations (id, hash, email, role, created_by, created_at, expires_at)
          VALUES (?, ?, ?, ?, ?, ?, ?)`,
       )
-      .bind(row.id, hashOf(code), row.email, role, by, now, row.expires_at)
+      .bind(row.id, secretHash(code), row.email, role, by, now, row.expires_at)
       .run();
     return { ...resourceOf(row), code };
   }
@@ -82,7 +82,7 @@ export class Invitations {
              (SELECT id FROM "user" WHERE role = 'admin' AND "disabledAt" IS NULL))
          RETURNING id, role`,
       )
-      .bind(now, hashOf(code), email.toLowerCase())
+      .bind(now, secretHash(code), email.toLowerCase())
       .first<Invitation>();
   }
 
@@ -90,11 +90,6 @@ export class Invitations {
   async giveBack(id: string): Promise<void> {
     await this.db.prepare("UPDATE invitations SET used_at = NULL WHERE id = ?").bind(id).run();
   }
-}
-
-/** A code has 192 random bits and can't be guessed, so a plain hash without salt is enough. */
-function hashOf(code: string): string {
-  return createHash("sha256").update(code).digest("hex");
 }
 
 function resourceOf(row: InvitationRow): InvitationResource {

@@ -1,5 +1,5 @@
-import { createHash, randomBytes } from "node:crypto";
 import { ulid } from "ulid";
+import { newSecret, secretHash } from "../auth/secrets.ts";
 import type { TokenResource } from "../protocol/resources.ts";
 
 type TokenRow = {
@@ -22,13 +22,13 @@ export class WorkerTokens {
 
   /** Makes a token. This is the only answer that contains the token itself. */
   async mint(space: string, name: string): Promise<TokenResource> {
-    const token = `dow_${randomBytes(32).toString("base64url")}`;
+    const token = newSecret("dow_", 32);
     const row: TokenRow = { id: ulid(), space, name, created_at: Date.now(), last_used_at: null };
     await this.db
       .prepare(
         "INSERT INTO worker_tokens (id, space, name, hash, created_at) VALUES (?, ?, ?, ?, ?)",
       )
-      .bind(row.id, space, name, hashOf(token), row.created_at)
+      .bind(row.id, space, name, secretHash(token), row.created_at)
       .run();
     return { ...resourceOf(row), token };
   }
@@ -55,15 +55,10 @@ export class WorkerTokens {
       .prepare(
         "UPDATE worker_tokens SET last_used_at = ? WHERE hash = ? AND space = ? RETURNING id",
       )
-      .bind(Date.now(), hashOf(token), space)
+      .bind(Date.now(), secretHash(token), space)
       .first<{ id: string }>();
     return row?.id ?? null;
   }
-}
-
-/** A token has 256 random bits and can't be guessed, so a plain hash without salt is enough. */
-function hashOf(token: string): string {
-  return createHash("sha256").update(token).digest("hex");
 }
 
 function resourceOf(row: TokenRow): TokenResource {

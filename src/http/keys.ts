@@ -5,6 +5,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppContext, AppEnv } from "./context.ts";
+import { pageOf } from "./paging.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 
@@ -13,9 +14,9 @@ export const keys = new Hono<AppEnv>()
   .get("/", async (c) => {
     const { owner } = await requireOwner(c);
     const { cursor, limit } = validate(pageQuery, c.req.query());
-    const page = await new ApiKeys(c.env.DB).list(owner, { before: cursor, limit: limit + 1 });
-    const next = page.length > limit ? (page[limit - 1]?.id ?? null) : null;
-    return c.json({ keys: page.slice(0, limit), next_cursor: next });
+    const found = await new ApiKeys(c.env.DB).list(owner, { before: cursor, limit: limit + 1 });
+    const { entries, next } = pageOf(found, limit);
+    return c.json({ keys: entries, next_cursor: next });
   })
   .post("/", async (c) => {
     const { owner, isAdmin } = await requireOwner(c);

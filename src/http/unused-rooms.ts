@@ -1,6 +1,6 @@
 import type { Principal } from "../auth/principal.ts";
+import { Allowances } from "../objects/allowances.ts";
 import { KnownNames } from "../objects/known-names.ts";
-import { type Bucket, spend } from "../objects/rate-limiter.ts";
 import { hostOf } from "../room/host.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -8,17 +8,14 @@ import { ProblemError } from "./problems.ts";
  * How often a user may read of rooms that nobody uses: so many times at once, and each second in the long run. Each
  * read starts the object of its room for some seconds (decision 0043).
  */
-const RATE = { burst: 60, perSecond: 1 };
-/** How many users are counted; beyond that the one that was counted longest ago is forgotten. */
-const MAX_USERS = 10_000;
+const reads = new Allowances({ burst: 60, perSecond: 1 });
 
 const used = new KnownNames();
-const buckets = new Map<string, Bucket>();
 
 /** @throws {ProblemError} if this user has read of too many rooms that nobody uses, and this may be one more */
 export function limitUnused(principal: Principal, room: string, now: number): void {
   if (principal.kind !== "user" || isBounded(room) || used.has(room)) return;
-  if (take(principal.userId, 1, now)) return;
+  if (reads.take(principal.userId, 1, now) === 0) return;
   const detail = "Too many reads of rooms that nobody uses: try again in a minute.";
   throw new ProblemError("rate_limited", detail);
 }
@@ -27,22 +24,10 @@ export function limitUnused(principal: Principal, room: string, now: number): vo
 export function noteUsed(principal: Principal, room: string, now: number): void {
   if (principal.kind !== "user" || isBounded(room) || used.has(room)) return;
   used.add(room);
-  take(principal.userId, -1, now);
+  reads.take(principal.userId, -1, now);
 }
 
 /** Users' own rooms share a few objects, however many are asked for. */
 function isBounded(room: string): boolean {
   return hostOf(room) !== room;
-}
-
-function take(userId: string, count: number, now: number): boolean {
-  const left = spend(buckets.get(userId) ?? null, RATE, now, count);
-  if (left === null) return false;
-  buckets.delete(userId);
-  buckets.set(userId, left);
-  if (buckets.size > MAX_USERS) {
-    const [oldest] = buckets.keys();
-    if (oldest !== undefined) buckets.delete(oldest);
-  }
-  return true;
 }

@@ -7,6 +7,7 @@ import { requireAdmin } from "./access.ts";
 import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppEnv } from "./context.ts";
+import { pageOf } from "./paging.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 
@@ -15,8 +16,9 @@ export const users = new Hono<AppEnv>()
   .get("/", async (c) => {
     await requireAdmin(c);
     const { cursor, limit } = validate(pageQuery, c.req.query());
-    const page = await new Users(c.env.DB).list({ after: cursor, limit: limit + 1 });
-    return c.json({ users: page.slice(0, limit), next_cursor: nextOf(page, limit) });
+    const found = await new Users(c.env.DB).list({ after: cursor, limit: limit + 1 });
+    const { entries, next } = pageOf(found, limit);
+    return c.json({ users: entries, next_cursor: next });
   })
   .patch("/:id", async (c) => {
     await requireAdmin(c);
@@ -36,8 +38,9 @@ export const invitations = new Hono<AppEnv>()
   .get("/", async (c) => {
     await requireAdmin(c);
     const { cursor, limit } = validate(pageQuery, c.req.query());
-    const page = await new Invitations(c.env.DB).list({ before: cursor, limit: limit + 1 });
-    return c.json({ invitations: page.slice(0, limit), next_cursor: nextOf(page, limit) });
+    const found = await new Invitations(c.env.DB).list({ before: cursor, limit: limit + 1 });
+    const { entries, next } = pageOf(found, limit);
+    return c.json({ invitations: entries, next_cursor: next });
   })
   .post("/", async (c) => {
     await requireAdmin(c);
@@ -57,7 +60,3 @@ export const invitations = new Hono<AppEnv>()
     }
     throw new ProblemError("invitation_not_found", "There is no invitation with that id.");
   });
-
-function nextOf(page: readonly { id: string }[], limit: number): string | null {
-  return page.length > limit ? (page[limit - 1]?.id ?? null) : null;
-}

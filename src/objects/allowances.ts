@@ -1,4 +1,4 @@
-import { type Bucket, type FrameRate, spend } from "./rate-limiter.ts";
+import { type Bucket, type FrameRate, spend, tokensAt } from "./rate-limiter.ts";
 
 /** So many keys are remembered: a few megabytes. */
 const MAX_KEYS = 10_000;
@@ -16,7 +16,7 @@ export class Allowances {
   }
 
   /**
-   * Takes `count` at once, or nothing.
+   * Takes `count` at once, or nothing. A negative `count` gives some back.
    *
    * @returns 0 if they were taken, otherwise after how many whole seconds they can be, if nothing else is taken
    * meanwhile
@@ -34,9 +34,7 @@ export class Allowances {
 
   private waitS(before: Bucket | null, count: number, now: number): number {
     const { burst, perSecond } = this.rate;
-    const earned = before === null ? 0 : (Math.max(0, now - before.at) / 1_000) * perSecond;
-    const tokens = Math.min(burst, (before?.tokens ?? burst) + earned);
-    const missing = Math.min(count, burst) - tokens;
+    const missing = Math.min(count, burst) - tokensAt(before, this.rate, now);
     // Rounding must not make it a hair too short.
     return Math.max(1, Math.ceil(missing / perSecond + 1e-6));
   }

@@ -38,10 +38,15 @@ export function spend(
   now: number,
   count = 1,
 ): Bucket | null {
-  const before = bucket ?? { tokens: rate.burst, at: now };
-  const earned = ((now - before.at) / 1_000) * rate.perSecond;
-  const tokens = Math.min(rate.burst, before.tokens + Math.max(0, earned));
+  const tokens = tokensAt(bucket, rate, now);
   return tokens < count ? null : { tokens: tokens - count, at: now };
+}
+
+/** What a bucket has at `now`. Pure. */
+export function tokensAt(bucket: Bucket | null, rate: FrameRate, now: number): number {
+  if (bucket === null) return rate.burst;
+  const earned = ((now - bucket.at) / 1_000) * rate.perSecond;
+  return Math.min(rate.burst, bucket.tokens + Math.max(0, earned));
 }
 
 /** Who sends the frames: anybody, whoever has the operator's key or reports a job, or a worker. */
