@@ -54,11 +54,17 @@ export function socketPrincipalOf(principal: Principal): SessionPrincipal | null
 }
 
 /**
- * Whether the principal's token has expired. The alarm that closes its socket may be late, so look before you tell
+ * Whether the principal's token, session or key has expired. The alarm that closes its socket may be late, so look before you tell
  * the client anything that needs a right.
  */
 export function isExpired(principal: SessionPrincipal, now: number): boolean {
-  return principal.kind === "user" && now >= principal.expiresAt;
+  const expiresAt = expiryOf(principal);
+  return expiresAt !== null && now >= expiresAt;
+}
+
+/** When the principal's token, session or key expires, milliseconds since 1970; `null`: never. */
+export function expiryOf(principal: SessionPrincipal): number | null {
+  return principal.kind === "operator" ? null : principal.expiresAt;
 }
 
 /** Whether the principal's rights fit into a socket's attachment. */
@@ -87,8 +93,9 @@ export interface TokenSocket {
  */
 export function tokensDueAt(sessions: readonly TokenSocket[]): number | null {
   const due = sessions.flatMap(({ attachment: { principal, noticed } }) => {
-    if (principal.kind === "operator" || principal.expiresAt === null) return [];
-    return [noticed ? principal.expiresAt : principal.expiresAt - NOTICE_MS];
+    const expiresAt = expiryOf(principal);
+    if (expiresAt === null) return [];
+    return [noticed ? expiresAt : expiresAt - NOTICE_MS];
   });
   return due.length > 0 ? due.reduce((first, at) => Math.min(first, at)) : null;
 }
@@ -102,8 +109,8 @@ export function findExpiringTokens<S extends TokenSocket>(
   const expiring: { session: S; expiresAt: number }[] = [];
   for (const session of sessions) {
     const { principal, noticed } = session.attachment;
-    if (principal.kind === "operator" || principal.expiresAt === null) continue;
-    const { expiresAt } = principal;
+    const expiresAt = expiryOf(principal);
+    if (expiresAt === null) continue;
     if (now >= expiresAt) expired.push(session);
     else if (!noticed && now >= expiresAt - NOTICE_MS) expiring.push({ session, expiresAt });
   }

@@ -1,5 +1,5 @@
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
-import type { SessionPrincipal } from "../auth/session.ts";
+import { expiryOf, type SessionPrincipal } from "../auth/session.ts";
 import { throttledAs } from "../channel/throttle.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import type { BackendJobAttachment } from "./backend-job-sockets.ts";
@@ -33,6 +33,6 @@ function rightsOf(id: string, principal: SessionPrincipal | null): Rights {
   return {
     publish: mayPublish(principal, address),
     read: maySubscribe(principal, address),
-    expiresAt: principal.kind === "operator" ? null : principal.expiresAt,
+    expiresAt: expiryOf(principal),
   };
 }

@@ -1,7 +1,7 @@
 import { serialize } from "node:v8";
 import { describe, expect, it } from "vitest";
 import type { Principal } from "../../src/auth/principal.ts";
-import { fitsSession } from "../../src/auth/session.ts";
+import { fitsSession, isExpired, type SessionPrincipal } from "../../src/auth/session.ts";
 import { attachmentSize } from "../../src/protocol/attachment-size.ts";
 
 function userOf(pattern: string, count: number): Principal {
@@ -39,3 +39,24 @@ describe("the size of a value in an attachment", () => {
 
 /** Every serialized value begins with two bytes of header. */
 const HEADER = 2;
+
+describe("what a socket was opened with", () => {
+  it("expires for tokens, sessions and keys alike; the operator's key doesn't (R11d)", () => {
+    const of: SessionPrincipal[] = [
+      { kind: "user", userId: "ann", expiresAt: 1_000, rooms: [], publish: [] },
+      { kind: "account", userId: "ann", role: "member", sessionId: "s", expiresAt: 1_000 },
+      {
+        kind: "key",
+        keyId: "k",
+        userId: "ann",
+        role: "member",
+        scopes: [],
+        space: null,
+        expiresAt: 1_000,
+      },
+    ];
+    expect(of.map((principal) => isExpired(principal, 999))).toEqual([false, false, false]);
+    expect(of.map((principal) => isExpired(principal, 1_000))).toEqual([true, true, true]);
+    expect(isExpired({ kind: "operator" }, Number.MAX_SAFE_INTEGER)).toBe(false);
+  });
+});
