@@ -53,13 +53,28 @@ export function ownRooms(userId: string): string[] {
  * without this right, and a private space with the operator's key only.
  */
 export function maySubscribe(principal: Principal, address: string): boolean {
-  if (principal.kind === "anonymous") return false;
-  if (isAdmin(principal) || principal.kind === "operator") return true;
-  if (principal.kind === "key" && !hasRoomScope(principal, "read", address)) return false;
-  const granted = principal.kind === "user" ? principal.rooms : [];
-  const isAll = principal.kind === "key" && principal.role === "admin";
-  const own = principal.userId === null ? [] : ownRooms(principal.userId);
-  return isAll || [...own, ...granted].some((pattern) => matches(pattern, address));
+  switch (principal.kind) {
+    case "operator":
+      return true;
+    case "anonymous":
+      return false;
+    case "user":
+      return (
+        isOwnRoom(principal.userId, address) ||
+        principal.rooms.some((pattern) => matches(pattern, address))
+      );
+    case "account":
+      return principal.role === "admin" || isOwnRoom(principal.userId, address);
+    case "key":
+      return (
+        hasRoomScope(principal, "read", address) &&
+        (principal.role === "admin" || isOwnRoom(principal.userId, address))
+      );
+  }
+}
+
+function isOwnRoom(userId: string | null, address: string): boolean {
+  return userId !== null && ownRooms(userId).includes(address);
 }
 
 /** Whether the principal may publish to a room, or report the progress of a job. */

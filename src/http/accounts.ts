@@ -11,14 +11,11 @@ import { readJson } from "./body.ts";
 import { clientAddressOf } from "./client-request.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { accountHeaders, accountsOf, requireOwnPage } from "./session.ts";
+import { accountHeaders, accountsOf, noStore, requireOwnPage } from "./session.ts";
 
 /** `/api/auth`: set-up, registration, and sessions. */
 export const accounts = new Hono<AppEnv>()
-  .use(async (c, next) => {
-    c.header("cache-control", "no-store");
-    await next();
-  })
+  .use(noStore)
   .get("/", async (c) => {
     const needsSetup = !(await new Users(c.env.DB).haveAdmin());
     return c.json({ registration: registrationOf(c), needs_setup: needsSetup });

@@ -4,6 +4,7 @@ import { type AuditAction, type AuditEntry, auditQuery } from "../protocol/accou
 import { requireAdmin } from "./access.ts";
 import { clientAddressOf } from "./client-request.ts";
 import type { AppContext, AppEnv } from "./context.ts";
+import { pageOf } from "./paging.ts";
 import { headerPrincipalOf } from "./principal.ts";
 import { validate } from "./problems.ts";
 
@@ -13,9 +14,8 @@ export const audit = new Hono<AppEnv>().get("/", async (c) => {
   const { cursor, limit, format, from, until, ...filter } = validate(auditQuery, c.req.query());
   const times = { from: timeOf(from), until: timeOf(until) };
   const log = new Audit(c.env);
-  const page = await log.list({ ...filter, ...times }, { before: cursor, limit: limit + 1 });
-  const entries = page.slice(0, limit);
-  const next = page.length > limit ? (entries.at(-1)?.id ?? null) : null;
+  const found = await log.list({ ...filter, ...times }, { before: cursor, limit: limit + 1 });
+  const { entries, next } = pageOf(found, limit);
   if (format === "json") return c.json({ entries, next_cursor: next });
   if (next !== null) c.header("x-next-cursor", next);
   c.header("content-disposition", 'attachment; filename="audit.csv"');
@@ -40,8 +40,7 @@ export async function note(
   target: string,
   details?: Record<string, unknown>,
 ): Promise<void> {
-  const { kind, id } = actorOf(await headerPrincipalOf(c));
-  await noteOf(c, { kind, id }, action, target, details);
+  await noteOf(c, actorOf(await headerPrincipalOf(c)), action, target, details);
 }
 
 function timeOf(text: string | undefined): number | undefined {

@@ -14,8 +14,8 @@ export type AppEnv = {
   Bindings: Env;
   Variables: {
     requestId: string;
-    /** Who sends the request; found out once. */
-    principal?: Promise<Principal>;
+    /** Who sends the request, by the token that says so; `null`: by the session. */
+    principals?: Map<string | null, Promise<Principal>>;
   };
 };
 export type AppContext = Context<AppEnv>;

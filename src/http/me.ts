@@ -3,18 +3,15 @@ import { Users } from "../accounts/users.ts";
 import { passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { limitSignIns, orProblem, setCookies } from "./accounts.ts";
-import { note } from "./audit.ts";
+import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppEnv } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { accountHeaders, accountOf, accountsOf, requireAccount } from "./session.ts";
+import { accountHeaders, accountOf, accountsOf, noStore, requireAccount } from "./session.ts";
 
 /** `/api/me`: the account that is signed in, and its sessions. */
 export const me = new Hono<AppEnv>()
-  .use(async (c, next) => {
-    c.header("cache-control", "no-store");
-    await next();
-  })
+  .use(noStore)
   .get("/", async (c) => {
     const { api } = await accountsOf(c);
     const { headers, response } = await api.getSession({
@@ -49,7 +46,7 @@ export const me = new Hono<AppEnv>()
       api.changePassword({ body, headers: accountHeaders(c), returnHeaders: true }),
     );
     setCookies(c, headers);
-    await note(c, "user.password", `user:${userId}`);
+    await noteOf(c, { kind: "account", id: userId }, "user.password", `user:${userId}`);
     return c.body(null, 204);
   })
   .get("/sessions", async (c) => {

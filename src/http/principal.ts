@@ -15,18 +15,21 @@ import { sessionOf } from "./session.ts";
  * @throws {ProblemError} if there is a token that is not valid: its sender expects to be recognised
  */
 export function principalOf(c: AppContext): Promise<Principal> {
-  const known = c.get("principal");
-  if (known) return known;
-  const token = bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c);
-  const found = token === null ? sessionOf(c) : holderOf(c, token);
-  c.set("principal", found);
-  return found;
+  return find(c, bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c));
 }
 
 /** The same, but for tokens in the address: it may be logged and shared. */
 export function headerPrincipalOf(c: AppContext): Promise<Principal> {
-  const token = bearerOf(c.req.header("authorization"));
-  return token === null ? sessionOf(c) : holderOf(c, token);
+  return find(c, bearerOf(c.req.header("authorization")));
+}
+
+/** Finds out once for each request who a token is, or the session. */
+function find(c: AppContext, token: string | null): Promise<Principal> {
+  const known = c.get("principals") ?? new Map<string | null, Promise<Principal>>();
+  c.set("principals", known);
+  const found = known.get(token) ?? (token === null ? sessionOf(c) : holderOf(c, token));
+  known.set(token, found);
+  return found;
 }
 
 /** @throws {ProblemError} if it is not valid */

@@ -10,6 +10,12 @@ export function accountsOf(c: AppContext): Promise<Accounts> {
   return accountsAt(c.env, publicOriginOf(c));
 }
 
+/** For answers about who is signed in: no cache may keep them. */
+export async function noStore(c: AppContext, next: () => Promise<void>): Promise<void> {
+  c.header("cache-control", "no-store");
+  await next();
+}
+
 /** The headers that Better Auth gets: nothing of the request but its session and what the edge knows of its client. */
 export function accountHeaders(c: AppContext): Headers {
   const headers = new Headers({ [ADDRESS_HEADER]: clientAddressOf(c) });
