@@ -62,7 +62,8 @@ function fromProc(group: number): number {
   let ticks = 0;
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     const [head = "", fields = ""] = readStat(pid).split(/\) (?=[^)]*$)/);
-    // Of the fields after the name: the group is the 3rd, the times in the program and in the system the 12th and 13th.
+    // The fields after the name, as proc(5) lists them: the process group is the 3rd; the 12th and 13th are the
+    // processor times in the program itself and in the kernel.
     const [, , pgid, , , , , , , , , user, system] = fields.split(" ");
     if (Number(pgid) === group && head.includes("workerd")) ticks += Number(user) + Number(system);
   }

@@ -82,7 +82,7 @@ export class Audit {
   }
 }
 
-/** Who did something. */
+/** The person or program that did what an entry records. */
 export interface Actor {
   kind: Principal["kind"];
   /** The id of the user or key; `null`: the operator, or nobody that is known. */

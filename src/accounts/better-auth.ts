@@ -5,7 +5,7 @@ import { type Admission, admissions } from "./admission.ts";
 import { TABLE_OPTIONS } from "./tables.ts";
 import { isDisabled } from "./users.ts";
 
-/** What the accounts need of the edge's bindings and settings. */
+/** The bindings and settings of the edge that accounts are made with. */
 export interface AccountSettings {
   DB: D1Database;
   SIGNING_KEY: string;
@@ -57,7 +57,10 @@ async function refuseDisabled(db: D1Database, userId: string): Promise<void> {
   throw new APIError("FORBIDDEN", { message: "This account is disabled: ask an administrator." });
 }
 
-/** An edge that is told no PUBLIC_URL takes its origin from requests, so it may see any number of them. */
+/**
+ * How many origins keep their instance. Without PUBLIC_URL the origin comes from the request, where a client can
+ * write any.
+ */
 const KEPT_ORIGINS = 8;
 const known = new WeakMap<D1Database, Map<string, Accounts>>();
 
