@@ -41,8 +41,8 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function openBystander(): Promise<Bystander> {
-  const bystander = await Bystander.open(edge.url, await edge.makeSpace({ offline: "queue" }));
+async function openBystander(space: { name: string; token: string }): Promise<Bystander> {
+  const bystander = await Bystander.open(edge.url, space, operatorKey());
   onTestFinished(() => bystander.close());
   return bystander;
 }
@@ -92,7 +92,7 @@ describe("sockets that don't read", () => {
       for await (const event of client.job(id).events()) if (event.type === "output") pieces += 1;
     };
     const reading = read();
-    const bystander = await openBystander();
+    const bystander = await openBystander(await edge.makeSpace({ offline: "queue" }));
     const memory = new MemoryWatch(running.program);
     onTestFinished(() => memory.stop());
     const comparison = await bystander.compare(stream);
@@ -107,8 +107,7 @@ describe("sockets that don't read", () => {
 describe("a flood of frames", () => {
   it("closes its socket, and disturbs nobody, even if it goes on after that (S20)", async () => {
     const space = await edge.makeSpace({ offline: "queue" });
-    const bystander = await Bystander.open(edge.url, space);
-    onTestFinished(() => bystander.close());
+    const bystander = await openBystander(space);
     const cancel = { type: "cancel", job_id: `${space.name}.${"0".repeat(26)}` };
     const frames = new Array<object>(5_000).fill(cancel);
     const batch = JSON.stringify({ type: "batch", frames });

@@ -47,14 +47,22 @@ export class Bystander {
     this.viewer = viewer;
   }
 
-  /** @param space where it works; `token` is that of a worker, and the space must have a place for one */
-  static async open(url: string, space: { name: string; token: string }): Promise<Bystander> {
+  /**
+   * @param space where it works; `token` is that of a worker, and the space must have a place for one
+   * @param key the operator's, on an edge where strangers may not submit as many jobs as are measured
+   */
+  static async open(
+    url: string,
+    space: { name: string; token: string },
+    key?: string,
+  ): Promise<Bystander> {
     const worker = await FrameSocket.open(`${url}/api/spaces/${space.name}/connect`, {
       authorization: `Bearer ${space.token}`,
     });
     worker.send({ type: "register", worker_id: `bystander-${crypto.randomUUID()}` });
     await worker.next("registered");
-    const viewer = await FrameSocket.open(`${url}/api/spaces/${space.name}/ws`);
+    const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {};
+    const viewer = await FrameSocket.open(`${url}/api/spaces/${space.name}/ws`, headers);
     return new Bystander(worker, viewer);
   }
 
