@@ -1,4 +1,4 @@
-import type { SessionPrincipal } from "../auth/session.ts";
+import { expiryOf, type SessionPrincipal, userIdOf } from "../auth/session.ts";
 import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
 import type { Env } from "../env.ts";
@@ -32,7 +32,12 @@ export async function openChannel(
   const headers = socketHeaders({
     kind: "subscriber",
     // No token opens a private space, whatever it names: only the operator's key does (H1a).
-    operator: principal.kind === "operator",
+    caller: {
+      isAdmin: principal.kind === "operator",
+      userId: userIdOf(principal),
+      keyId: principal.kind === "key" ? principal.keyId : null,
+      expiresAt: expiryOf(principal),
+    },
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.

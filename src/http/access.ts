@@ -1,5 +1,6 @@
-import { isAdmin } from "../auth/principal.ts";
-import type { Caller } from "../space/calls.ts";
+import type { Caller } from "../auth/caller.ts";
+import { isAdmin, type Principal } from "../auth/principal.ts";
+import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
 import type { AppContext } from "./context.ts";
 import { headerPrincipalOf, principalOf } from "./principal.ts";
 import { ProblemError } from "./problems.ts";
@@ -9,7 +10,8 @@ import { ProblemError } from "./problems.ts";
  * be recognised. A user's token gives no rights to spaces: its holder is an ordinary caller.
  */
 export async function callerOf(c: AppContext): Promise<Caller> {
-  return { operator: isAdmin(await principalOf(c)) };
+  const principal = await principalOf(c);
+  return callerAs(c, principal, isAdmin(principal));
 }
 
 /**
@@ -17,7 +19,19 @@ export async function callerOf(c: AppContext): Promise<Caller> {
  * anybody's: an admin's may be taken back before that.
  */
 export async function socketCallerOf(c: AppContext): Promise<Caller> {
-  return { operator: (await principalOf(c)).kind === "operator" };
+  const principal = await principalOf(c);
+  return callerAs(c, principal, principal.kind === "operator");
+}
+
+function callerAs(c: AppContext, principal: Principal, isAdmin: boolean): Caller {
+  return {
+    isAdmin,
+    userId: "userId" in principal ? principal.userId : null,
+    keyId: principal.kind === "key" ? principal.keyId : null,
+    expiresAt: "expiresAt" in principal ? principal.expiresAt : null,
+    address: clientAddressOf(c),
+    local: isFromThisMachine(c),
+  };
 }
 
 /** The scopes that let an admin's key do what admins do. */
@@ -30,7 +44,7 @@ type AdminScope = "spaces:admin" | "jobs:read" | "metrics:read";
  */
 export async function requireAdmin(c: AppContext, scope?: AdminScope): Promise<Caller> {
   const principal = await headerPrincipalOf(c);
-  if (isAdmin(principal)) return { operator: true };
+  if (isAdmin(principal)) return callerAs(c, principal, true);
   if (principal.kind === "anonymous") {
     const detail =
       "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`. Admins can sign in instead.";
@@ -39,7 +53,9 @@ export async function requireAdmin(c: AppContext, scope?: AdminScope): Promise<C
   if (principal.kind !== "key" || principal.role !== "admin" || principal.space !== null) {
     throw new ProblemError("not_allowed", "Only admins may do this.");
   }
-  if (scope !== undefined && principal.scopes.includes(scope)) return { operator: true };
+  if (scope !== undefined && principal.scopes.includes(scope)) {
+    return callerAs(c, principal, true);
+  }
   const lacking = scope === undefined ? "No key may do this" : `This key lacks the scope ${scope}`;
   throw new ProblemError("not_allowed", `${lacking}: sign in, or send the operator's key.`);
 }

@@ -1,13 +1,14 @@
+import type { Caller } from "../auth/caller.ts";
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { isAnnouncement } from "../protocol/announcement.ts";
 import { CLOSE } from "../protocol/codes.ts";
-import { clientAddressOf, isFromThisMachine, publicOriginOf } from "./client-request.ts";
+import { publicOriginOf } from "./client-request.ts";
 import { type AppContext, callSpace, maskMissingSpace } from "./context.ts";
 
 type SpaceSocketRequest =
   | Pick<SocketRequestOf<"worker">, "kind" | "tokenId" | "checkedAt" | "batch">
-  | (Pick<SocketRequestOf<"subscriber">, "kind" | "operator"> &
+  | (Pick<SocketRequestOf<"subscriber">, "kind" | "caller"> &
       Partial<SocketRequestOf<"subscriber">>);
 
 /**
@@ -23,9 +24,7 @@ export async function openSocket(
   const origin = publicOriginOf(c);
   const protocols = c.req.header(PROTOCOLS);
   const headers = socketHeaders(
-    socket.kind === "worker"
-      ? { ...socket, origin }
-      : { ...socket, origin, address: clientAddressOf(c), local: isFromThisMachine(c) },
+    { ...socket, origin },
     protocols === undefined ? {} : { [PROTOCOLS]: protocols },
   );
   const { response } = await callSpace(c, space, async (stub) => {
@@ -62,13 +61,13 @@ export type StopReading = (close?: "done" | "goingAway") => void;
 export async function followJob(
   c: AppContext,
   job: { space: string; ulid: string },
-  follow: FrameHandlers & { operator: boolean; since?: string; cancelOnDisconnect?: boolean },
+  follow: FrameHandlers & { caller: Caller; since?: string; cancelOnDisconnect?: boolean },
 ): Promise<StopReading> {
-  const { operator, since, cancelOnDisconnect: leaving } = follow;
+  const { caller, since, cancelOnDisconnect: leaving } = follow;
   const { ulid: jobUlid } = job;
   const socket = {
     kind: "subscriber",
-    operator,
+    caller,
     jobUlid,
     since,
     leaving,

@@ -1,5 +1,6 @@
 import { parseAccept } from "hono/utils/accept";
 import { z } from "zod";
+import type { Caller } from "../auth/caller.ts";
 import { parsePosition } from "../channel/position.ts";
 import { jobResource } from "../protocol/resources.ts";
 import { callerOf } from "./access.ts";
@@ -10,12 +11,12 @@ import { lastFrameOf } from "./stream-end.ts";
 
 /** Answers with server-sent events: the frames of the job's socket, each with its position as `id`. */
 export async function jobEvents(c: AppContext): Promise<Response> {
-  const { operator } = await callerOf(c);
+  const caller = await callerOf(c);
   const job = jobParam(c);
-  const current = await callJobForText(c, job.space, (stub) => stub.job({ operator }, job.ulid));
+  const current = await callJobForText(c, job.space, (stub) => stub.job(caller, job.ulid));
   if (c.req.method === "HEAD") return c.body(null, 200, STREAM_HEADERS);
   const isOver = jobResource.parse(JSON.parse(current)).completed_at !== null;
-  return streamJob(c, { ...job, operator, since: sinceOf(c), isOver, cancelOnDisconnect: false });
+  return streamJob(c, { ...job, caller, since: sinceOf(c), isOver, cancelOnDisconnect: false });
 }
 
 /** Whether the client asks for a stream of events: it must name that type, and prefer it to JSON or like it as much. */
@@ -37,7 +38,7 @@ export function sinceOf(c: AppContext): string | undefined {
 interface JobStreamRequest {
   space: string;
   ulid: string;
-  operator: boolean;
+  caller: Caller;
   since?: string;
   /** The job has ended: there is nothing to stream if the client has its last event already. */
   isOver?: boolean;

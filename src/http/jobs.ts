@@ -1,6 +1,6 @@
 import { Hono } from "hono";
+import type { Caller } from "../auth/caller.ts";
 import { jobResource, listJobsQuery } from "../protocol/resources.ts";
-import type { Caller } from "../space/calls.ts";
 import { callerOf, requireAdmin } from "./access.ts";
 import {
   type AppContext,
@@ -28,10 +28,9 @@ export const spaceJobs = new Hono<AppEnv>()
     if (isRepeat) c.header("idempotency-replayed", "true");
     c.header("location", `/api/jobs/${space}.${ulid}`);
     if (wantsStream(c)) {
-      const { operator } = caller;
       // A repeat must not cancel the job that an earlier submit made.
       const cancels = cancelOnDisconnect && !isRepeat;
-      return streamJob(c, { space, ulid, operator, cancelOnDisconnect: cancels });
+      return streamJob(c, { space, ulid, caller, cancelOnDisconnect: cancels });
     }
     const seconds = preferredWait(c.req.header("prefer"));
     if (seconds === null) return answerJson(c, text, 202);
@@ -105,7 +104,7 @@ async function waitForEnd(c: AppContext, wait: JobWait): Promise<void> {
   const { caller, until } = wait;
   const { promise, resolve } = Promise.withResolvers<void>();
   const stop = await followJob(c, wait, {
-    operator: caller.operator,
+    caller,
     onFrame: () => undefined,
     onEnd: () => resolve(),
   });

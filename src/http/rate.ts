@@ -1,5 +1,5 @@
-import { type Caller, TOO_MANY_SUBMITS } from "../space/calls.ts";
-import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
+import type { Caller } from "../auth/caller.ts";
+import { TOO_MANY_SUBMITS } from "../space/calls.ts";
 import type { AppContext } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -9,8 +9,8 @@ import { ProblemError } from "./problems.ts";
  * nor has this machine itself on one's own server.
  */
 export async function limitRate(c: AppContext, caller: Caller): Promise<void> {
-  if (caller.operator || isFromThisMachine(c)) return;
-  const { success } = await c.env.SUBMITS.limit({ key: clientAddressOf(c) });
+  if (caller.isAdmin || caller.local) return;
+  const { success } = await c.env.SUBMITS.limit({ key: caller.address });
   if (success) return;
   throw new ProblemError(TOO_MANY_SUBMITS.code, TOO_MANY_SUBMITS.detail);
 }

@@ -1,4 +1,5 @@
 import { Hono } from "hono";
+import { EDGE } from "../auth/caller.ts";
 import { bearerOf } from "../auth/operator.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
 import { throttleQuery } from "../protocol/subscriber-frames.ts";
@@ -28,7 +29,7 @@ export const sockets = new Hono<AppEnv>()
     const checkedAt = Date.now();
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
-      await callSpaceForText(c, space, (stub) => stub.describe({ operator: true }));
+      await callSpaceForText(c, space, (stub) => stub.describe(EDGE));
       const problem =
         token === null
           ? `A worker needs a token of the space ${space}, in \`Authorization: Bearer <token>\`.`
@@ -42,10 +43,10 @@ export const sockets = new Hono<AppEnv>()
   .get("/api/spaces/:space/ws", async (c) => {
     requireUpgrade(c);
     const space = spaceParam(c);
-    const { operator } = await socketCallerOf(c);
+    const caller = await socketCallerOf(c);
     const since = c.req.query("since");
     const batch = hasFlag(c, "batch");
-    return openSocket(c, space, { kind: "subscriber", operator, since, batch });
+    return openSocket(c, space, { kind: "subscriber", caller, since, batch });
   })
   .get("/api/rooms/:room/ws", (c) => {
     requireUpgrade(c);
@@ -66,11 +67,11 @@ async function openJob(c: AppContext): Promise<Response> {
   requireUpgrade(c);
   if (isBackendJob(c)) return openBackendJob(c);
   const { space, ulid: jobUlid } = jobParam(c);
-  const { operator } = await socketCallerOf(c);
+  const caller = await socketCallerOf(c);
   const { max_rate: maxRate = null, acks } = validate(throttleQuery, c.req.query());
   const batch = hasFlag(c, "batch");
   const call = { since: c.req.query("since"), maxRate, acks: acks === "1", batch };
-  return maskMissingSpace(openSocket(c, space, { kind: "subscriber", operator, jobUlid, ...call }));
+  return maskMissingSpace(openSocket(c, space, { kind: "subscriber", caller, jobUlid, ...call }));
 }
 
 function requireUpgrade(c: AppContext): void {

@@ -37,7 +37,7 @@ export const spaces = new Hono<AppEnv>()
     const caller = await callerOf(c);
     const { cursor, limit } = validate(listQuery, c.req.query());
     const catalog = new SpaceCatalog(c.env.DB);
-    const page = await catalog.list({ all: caller.operator, after: cursor, limit: limit + 1 });
+    const page = await catalog.list({ all: caller.isAdmin, after: cursor, limit: limit + 1 });
     const entries = page.slice(0, limit);
     // The catalogue's rows are copies; the object decides whether the caller may see its space (decision 0004).
     const descriptions = await Promise.allSettled(

@@ -1,6 +1,7 @@
+import type { Caller } from "../auth/caller.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
-import type { Caller, SubmitCall } from "../space/calls.ts";
+import type { SubmitCall } from "../space/calls.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, callSpaceForText } from "./context.ts";
 import { ProblemError, problemBody, validate } from "./problems.ts";

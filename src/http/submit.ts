@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type { Caller } from "../auth/caller.ts";
 import type { Env } from "../env.ts";
 import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
 import { newUploadFolder } from "../files/file-keys.ts";
@@ -9,9 +10,8 @@ import { LIMITS } from "../protocol/limits.ts";
 import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import { type Caller, PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
+import { PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
-import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
@@ -103,9 +103,8 @@ export async function submitCalls(
   calls: SubmitCall[],
   count: number = calls.length,
 ): Promise<SubmitReply[]> {
-  const submitter = { ...caller, local: isFromThisMachine(c), address: clientAddressOf(c) };
   const { replies } = await callSpace(c, space, async (stub) => {
-    const replies: SubmitReply[] = await stub.submit(submitter, calls, count);
+    const replies: SubmitReply[] = await stub.submit(caller, calls, count);
     const [first] = replies;
     // The whole call was refused: every reply says so. `callSpace` creates the object if only that is missing.
     const isRefused = first && !first.ok && REFUSES_ALL.has(first.code);

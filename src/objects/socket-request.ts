@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { caller } from "../auth/caller.ts";
 import { sessionPrincipal } from "../auth/session.ts";
 import { eventFilter } from "../protocol/room-frames.ts";
 
@@ -13,7 +14,7 @@ const acks = z.boolean().default(false);
 /** The most progress frames a second that the client wants; `null` means every one. */
 const maxRate = z.number().nullable().default(null);
 
-/** The client's network address. Its sockets, and what it submits over them, are counted by this (decision 0026). */
+/** The client's network address. Its sockets are counted by this. */
 const address = z.string().default("unknown");
 /** The edge itself reads the socket, for a stream or a gateway's client. */
 const relayed = z.boolean().default(false);
@@ -32,12 +33,8 @@ const subscriber = z.object({
   kind: z.literal("subscriber"),
   /** ULID of the one job that the socket follows; `null` means the whole space. */
   jobUlid: z.string().nullable().default(null),
-  /** The client sent the operator's key, so it may see a private space. */
-  operator: z.boolean(),
+  caller,
   origin: z.string().default(""),
-  address,
-  /** The client is on the machine of the edge: it is not limited, and its webhooks may go anywhere. */
-  local: z.boolean().default(false),
   /** The job is canceled if the socket closes with any code but 1000 (decision 0019). */
   leaving: z.boolean().default(false),
   since,

@@ -8,16 +8,6 @@ import type { StoredFile } from "../queue/job.ts";
  */
 export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
 
-/** The caller's rights. The Worker has authenticated the caller. */
-export interface Caller {
-  /** The caller sent the operator's key. */
-  operator: boolean;
-  /** The caller of a submit is on the machine of the edge, so its webhooks may go anywhere. */
-  local?: boolean;
-  /** The network address of a submit's caller; its jobs are counted by this. */
-  address?: string;
-}
-
 /** One job to submit; the Worker has validated it. */
 export interface SubmitCall {
   /** `input` as JSON text. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { caller } from "../auth/caller.ts";
 import { throttled, throttledAs } from "../channel/throttle.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
 import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
@@ -52,12 +53,7 @@ const subscriberAttachment = z.object({
   jobUlid: z.string().nullable(),
   batch,
   origin: z.string(),
-  /** The client's network address; its submits are counted by this. */
-  address: z.string().default("unknown"),
-  /** The client is on the machine of the edge. */
-  local: z.boolean().default(false),
-  /** The client showed the operator's key. */
-  operator: z.boolean().default(false),
+  caller,
   /** The job it follows is canceled when the socket breaks off (decision 0019). */
   leaving: z.boolean().default(false),
   /** Jobs it asked to follow, by ULID. */
@@ -84,10 +80,9 @@ export type NewSubscriber = Omit<
 >;
 
 export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
-  const { jobUlid, operator, origin, address, local, leaving, batch, maxRate, acks, relayed } =
-    request;
+  const { jobUlid, caller, origin, leaving, batch, maxRate, acks, relayed } = request;
   const throttled = throttledAs(maxRate, acks);
-  return { id, jobUlid, operator, origin, address, local, leaving, batch, throttled, relayed };
+  return { id, jobUlid, caller, origin, leaving, batch, throttled, relayed };
 }
 
 export type WorkerConnection = ObjectSocket<WorkerAttachment>;
@@ -217,12 +212,13 @@ function readerKind(attachment: Attachment): ReaderKind {
   if (attachment.kind === "worker") return "trusted";
   if (attachment.relayed) return "relayed";
   if (attachment.throttled?.flow) return "acknowledging";
-  return attachment.operator ? "trusted" : "stranger";
+  return attachment.caller.isAdmin ? "trusted" : "stranger";
 }
 
 function ownerOf(attachment: Attachment): string | null {
   if (attachment.kind === "worker") return `token ${attachment.tokenId}`;
-  return attachment.operator || attachment.relayed ? null : addressOwner(attachment.address);
+  const { caller, relayed } = attachment;
+  return caller.isAdmin || relayed ? null : addressOwner(caller.address);
 }
 
 function targetOf({

@@ -27,12 +27,12 @@ export class FrameLimits {
     if (this.admits(connection, frames, now)) return null;
     this.refused.add(connection);
     if (isWorker(connection)) return tooManyFrames("worker");
-    return tooManyFrames(connection.attachment.operator ? "backend" : "client");
+    return tooManyFrames(connection.attachment.caller.isAdmin ? "backend" : "client");
   }
 
   private admits(connection: Connection, frames: number, now: number): boolean {
     if (isWorker(connection)) return this.workers.admits(connection, now, frames);
-    const limiter = connection.attachment.operator ? this.operators : this.clients;
+    const limiter = connection.attachment.caller.isAdmin ? this.operators : this.clients;
     return limiter.admits(connection, now, frames);
   }
 }

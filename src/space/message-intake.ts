@@ -63,7 +63,7 @@ export class MessageIntake {
     const { gate, subscribers } = this.parts;
     const isNoFrame = this.parts.core.connections.onHeard(subscriber, raw);
     const messages = isNoFrame ? [] : subscribers.decode(subscriber, raw);
-    const areSubmitsFree = !gate.isLimited(subscriber.attachment);
+    const areSubmitsFree = !gate.isLimited(subscriber.attachment.caller);
     const cost = isNoFrame
       ? 1
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);

@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { type Caller, EDGE } from "../auth/caller.ts";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
@@ -24,7 +25,6 @@ import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
 import {
   CANCELED_ON_REQUEST,
-  type Caller,
   NO_SUCH_JOB,
   noSuchSpace,
   PRIVATE_SPACE,
@@ -146,7 +146,7 @@ export class SpaceObject extends DurableObject<Env> {
     const { engine } = found;
     const excess = engine.parts.gate.take(caller, count);
     if (excess !== null) return calls.map(() => excess);
-    const from = { submitter: null, local: caller.local ?? false };
+    const from = { submitter: null, caller };
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>
         engine.parts.submissions.submit(
@@ -185,7 +185,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The secret that signs the space's webhook messages. Only the operator gets it. */
   async webhookSecret(renew: boolean): Promise<Reply> {
-    return this.answer({ operator: true }, ({ parts: { webhooks } }) =>
+    return this.answer(EDGE, ({ parts: { webhooks } }) =>
       JSON.stringify({ secret: renew ? webhooks.renewSecret() : webhooks.secret() }),
     );
   }
@@ -207,7 +207,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** Asks the workers to finish what they have. Each gets jobs again once it has reconnected. */
   async drain(reason: string): Promise<Reply> {
-    return this.answer({ operator: true }, (engine) =>
+    return this.answer(EDGE, (engine) =>
       engine.runNow(() => {
         engine.drainWorkers(reason);
         return () => spaceBody(engine.core);
@@ -227,7 +227,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
-    const found = this.admit({ operator: socket.kind === "worker" || socket.operator });
+    const found = this.admit(socket.kind === "worker" ? EDGE : socket.caller);
     if (!("engine" in found)) return Response.json(found, { status: 404 });
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
@@ -340,7 +340,7 @@ export class SpaceObject extends DurableObject<Env> {
   private admit(caller: Caller): { engine: SpaceEngine } | Refusal {
     const { engine } = this;
     if (!engine) return noSuchSpace(this.ctx.id.name ?? "");
-    if (engine.core.record.settings.visibility === "private" && !caller.operator)
+    if (engine.core.record.settings.visibility === "private" && !caller.isAdmin)
       return PRIVATE_SPACE;
     return { engine };
   }

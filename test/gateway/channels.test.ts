@@ -283,7 +283,7 @@ describe("the socket that a gateway opens at a space or a job", () => {
       object: "space demo",
       kind: "subscriber",
       jobUlid: null,
-      operator: false,
+      caller: { isAdmin: false },
       acks: false,
       since: "e:1",
     });
@@ -294,7 +294,7 @@ describe("the socket that a gateway opens at a space or a job", () => {
       object: "space demo",
       kind: "subscriber",
       jobUlid: "01JCQ9X4T3N5V7W8Y2Z6A1B3C4",
-      operator: false,
+      caller: { isAdmin: false },
       acks: true,
       since: "e:1",
     });
@@ -323,10 +323,10 @@ describe("the socket that a gateway opens at a space or a job", () => {
       const address =
         id === null ? ({ kind: "space", name: "demo" } as const) : ({ kind: "job", id } as const);
       for (const principal of tokens) {
-        expect(await asked(address, { principal })).toMatchObject({ operator: false });
+        expect(await asked(address, { principal })).toMatchObject({ caller: { isAdmin: false } });
       }
       const principal = { kind: "operator" } as const;
-      expect(await asked(address, { principal })).toMatchObject({ operator: true });
+      expect(await asked(address, { principal })).toMatchObject({ caller: { isAdmin: true } });
     }
   });
 

@@ -178,7 +178,7 @@ describe("an edge whose secrets are missing", () => {
 });
 
 describe("a token that comes with a request", () => {
-  async function operatorSeen(path: string, headers: Record<string, string>): Promise<unknown> {
+  async function callerSeen(path: string, headers: Record<string, string>): Promise<unknown> {
     const edge = new Edge();
     edge.answers.describe = () => body({});
     const response = await edge.request("GET", `/api/spaces/demo${path}`, undefined, headers);
@@ -186,27 +186,29 @@ describe("a token that comes with a request", () => {
   }
 
   it("may be the operator's key, a user's token, or missing (H1)", async () => {
-    expect(await operatorSeen("", {})).toEqual({ operator: false });
-    expect(await operatorSeen("", OPERATOR)).toEqual({ operator: true });
-    expect(await operatorSeen("?token=an-operator-key-for-tests", {})).toEqual({ operator: true });
+    expect(await callerSeen("", {})).toMatchObject({ isAdmin: false });
+    expect(await callerSeen("", OPERATOR)).toMatchObject({ isAdmin: true });
+    expect(await callerSeen("?token=an-operator-key-for-tests", {})).toMatchObject({
+      isAdmin: true,
+    });
     const protocol = "dialout.v1, dialout.token.an-operator-key-for-tests";
-    expect(await operatorSeen("", { "sec-websocket-protocol": protocol })).toEqual({
-      operator: true,
+    expect(await callerSeen("", { "sec-websocket-protocol": protocol })).toMatchObject({
+      isAdmin: true,
     });
     const user = await asUser("ann", { rooms: ["*"], publish: ["*"] });
-    expect(await operatorSeen("", user)).toEqual({ operator: false });
+    expect(await callerSeen("", user)).toMatchObject({ isAdmin: false });
   });
 
   it("is refused if it is neither, instead of being ignored (H1)", async () => {
-    expect(await operatorSeen("", { authorization: "Bearer wrong" })).toBe(401);
-    expect(await operatorSeen("?token=wrong", {})).toBe(401);
-    expect(await operatorSeen("", { authorization: "Basic abc" })).toEqual({ operator: false });
+    expect(await callerSeen("", { authorization: "Bearer wrong" })).toBe(401);
+    expect(await callerSeen("?token=wrong", {})).toBe(401);
+    expect(await callerSeen("", { authorization: "Basic abc" })).toMatchObject({ isAdmin: false });
   });
 
   it("in the header counts more than one in the address (H1)", async () => {
-    expect(await operatorSeen("?token=wrong", OPERATOR)).toEqual({ operator: true });
+    expect(await callerSeen("?token=wrong", OPERATOR)).toMatchObject({ isAdmin: true });
     expect(
-      await operatorSeen("?token=an-operator-key-for-tests", { authorization: "Bearer wrong" }),
+      await callerSeen("?token=an-operator-key-for-tests", { authorization: "Bearer wrong" }),
     ).toBe(401);
   });
 });

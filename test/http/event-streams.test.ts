@@ -103,7 +103,7 @@ describe("the stream of a job's events", () => {
       object: "space demo",
       kind: "subscriber",
       jobUlid: ULID,
-      operator: false,
+      caller: { isAdmin: false },
       leaving: false,
     });
     // A close is answered.

@@ -104,11 +104,9 @@ describe("the socket of a space", () => {
       object: "space demo",
       kind: "subscriber",
       jobUlid: null,
-      operator: true,
+      caller: { isAdmin: true, address: "9.9.9.9", local: false },
       since: "e:1",
       batch: true,
-      address: "9.9.9.9",
-      local: false,
     });
   });
 
@@ -116,7 +114,7 @@ describe("the socket of a space", () => {
     const { edge, opened } = await edgeWithToken();
     const user = await asUser("ann", { rooms: ["*"], publish: ["*"] });
     await edge.request("GET", "/api/spaces/demo/ws", undefined, { ...UPGRADE, ...user });
-    expect(opened()).toMatchObject({ operator: false, batch: false });
+    expect(opened()).toMatchObject({ caller: { isAdmin: false, userId: "ann" }, batch: false });
   });
 
   it("that its object refuses is answered with the problem (S2)", async () => {
@@ -131,7 +129,7 @@ describe("the socket of a space", () => {
     edge.env.LOCAL = "true";
     const headers = { ...UPGRADE, host: "localhost" };
     await edge.request("GET", "/api/spaces/demo/ws", undefined, headers);
-    expect(opened()).toMatchObject({ local: true });
+    expect(opened()).toMatchObject({ caller: { local: true } });
   });
 });
 
@@ -145,7 +143,7 @@ describe("the socket of one job of a space", () => {
       object: "space demo",
       kind: "subscriber",
       jobUlid: ULID,
-      operator: false,
+      caller: { isAdmin: false },
       since: "e:1",
       maxRate: 5,
       acks: true,

@@ -60,7 +60,7 @@ describe("a submit as JSON", () => {
         options: { priority: 5, idempotency_key: "k" },
       },
     ]);
-    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ operator: false, local: false });
+    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ isAdmin: false, local: false });
   });
 
   it("has its idempotency key in the header or the body, the header counts more (H10)", async () => {
@@ -166,7 +166,7 @@ describe("the rate of submits", () => {
     edge.isLimited = true;
     const response = await edge.request("POST", JOBS, { input: {} }, OPERATOR);
     expect([response.status, edge.counted]).toEqual([202, []]);
-    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ operator: true, local: false });
+    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ isAdmin: true, local: false });
   });
 
   it("of this machine is not counted where the edge is only for it (H9c)", async () => {
@@ -175,7 +175,7 @@ describe("the rate of submits", () => {
     edge.isLimited = true;
     const response = await edge.request("POST", JOBS, { input: {} }, { host: "localhost:8787" });
     expect([response.status, edge.counted]).toEqual([202, []]);
-    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ operator: false, local: true });
+    expect(edge.argsOf("submit")[0]?.[0]).toMatchObject({ isAdmin: false, local: true });
   });
 });
 

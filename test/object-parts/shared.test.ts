@@ -8,6 +8,7 @@ import { type Bucket, spend, TokenBucketLimiter } from "../../src/objects/rate-l
 import { readSocketRequest, socketHeaders } from "../../src/objects/socket-request.ts";
 import { startTimer } from "../../src/objects/start-timer.ts";
 import { offeredProtocols, protocolHeader } from "../../src/objects/subprotocol.ts";
+import { ADMIN, ANYBODY } from "../support/callers.ts";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
 
 runInFakeRuntime();
@@ -77,7 +78,7 @@ describe("the limiter of frames", () => {
 describe("what the Worker tells an object about a socket", () => {
   it("arrives as it was, whatever characters it has", () => {
     const headers = socketHeaders(
-      { kind: "subscriber", operator: true, address: "ä→😀", since: "a:1", maxRate: 2 },
+      { kind: "subscriber", caller: { ...ADMIN, address: "ä→😀" }, since: "a:1", maxRate: 2 },
       { "sec-websocket-protocol": "dialout.v1" },
     );
     expect(headers.get("upgrade")).toBe("websocket");
@@ -85,10 +86,8 @@ describe("what the Worker tells an object about a socket", () => {
     expect(readSocketRequest(headers, "worker", "subscriber")).toMatchObject({
       kind: "subscriber",
       jobUlid: null,
-      operator: true,
+      caller: { isAdmin: true, address: "ä→😀", local: false },
       origin: "",
-      address: "ä→😀",
-      local: false,
       leaving: false,
       since: "a:1",
       maxRate: 2,
@@ -101,7 +100,7 @@ describe("what the Worker tells an object about a socket", () => {
     const none = { principal: null };
     const requests = [
       { kind: "worker", origin: "", tokenId: "t" },
-      { kind: "subscriber", operator: false },
+      { kind: "subscriber", caller: ANYBODY },
       { kind: "backend-job", ...none },
       { kind: "room", ...none, filter: null, presence: true },
       { kind: "gateway", ...none },

@@ -1,5 +1,6 @@
 import { runInDurableObject } from "cloudflare:test";
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import {
   call,
   connectWorker,
@@ -61,7 +62,7 @@ describe("a space that becomes private", () => {
       const [socket] = state.getWebSockets();
       if (!socket) throw new Error("there is no socket");
       await Promise.all([
-        object.change({ operator: true }, { visibility: "private" }),
+        object.change(ADMIN, { visibility: "private" }),
         object.webSocketMessage(socket, JSON.stringify(SUBMIT)),
       ]);
     });

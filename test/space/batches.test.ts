@@ -25,8 +25,8 @@ function batch(...frames: object[]) {
 describe("a socket with `?batch=1`", () => {
   it("gets frames that are due at once as one message, and others alone (C6)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
-    const viewer = await space.follow({ batch: true, local: true });
-    const plain = await space.follow({ local: true });
+    const viewer = await space.follow({ batch: true, as: { local: true } });
+    const plain = await space.follow({ as: { local: true } });
     const submits = [1, 2, 3].map((ref) => ({ type: "submit", ref, input: {} }));
     const got = await messagesOf(viewer, () => viewer.push(batch(...submits)));
     expect(got).toEqual([["accepted", "accepted", "accepted", "progress", "progress", "progress"]]);
@@ -41,7 +41,7 @@ describe("a socket with `?batch=1`", () => {
 
   it("gets what is due before its close, and the close after it (C6b)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
-    const viewer = await space.follow({ batch: true, local: true });
+    const viewer = await space.follow({ batch: true, as: { local: true } });
     const bad = { type: "nothing" };
     const got = await messagesOf(viewer, () =>
       viewer.push(batch({ type: "submit", ref: 1, input: {} }, bad, bad, bad, bad)),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SCHEMA_1 } from "../storage/schema-1.ts";
+import { ADMIN, ANYBODY } from "../support/callers.ts";
 import { pass, runInFakeRuntime, settled } from "../support/runtime/globals.ts";
 import { SpaceHost } from "./space-host.ts";
 
@@ -45,7 +46,7 @@ describe("a cancel", () => {
 
   it("of a job that isn't there is refused", async () => {
     const space = await SpaceHost.make();
-    const reply = space.object.cancel({ operator: true }, "01KA7Z3QK0ABCDEFGHJKMNPQRS");
+    const reply = space.object.cancel(ADMIN, "01KA7Z3QK0ABCDEFGHJKMNPQRS");
     expect(await settled(reply)).toMatchObject({ ok: false, code: "job_not_found" });
   });
 });
@@ -54,7 +55,7 @@ describe("a private space", () => {
   it("shows nothing to strangers and takes nothing from them (H1a)", async () => {
     const space = await SpaceHost.make({ visibility: "private", offline: "queue" });
     const id = await space.submit();
-    const stranger = { operator: false };
+    const stranger = ANYBODY;
     const ulid = id.slice(5);
     const call = { input: "{}", files: [], options: {} };
     const replies = [
@@ -77,7 +78,7 @@ describe("a private space", () => {
   it("that was never made is not found, under its name, by anybody", async () => {
     const space = await SpaceHost.make();
     await space.object.destroy("demo");
-    const operator = { operator: true };
+    const operator = ADMIN;
     expect(await space.object.describe(operator)).toMatchObject({
       code: "space_not_found",
       detail: expect.stringContaining('"demo"'),
@@ -115,7 +116,7 @@ describe("the list of a space's jobs", () => {
     await space.cancel(ids[1] ?? "");
     await space.cancel(ids[3] ?? "");
     const page = async (filter: Parameters<typeof space.object.jobs>[1]) => {
-      const reply = await space.object.jobs({ operator: true }, filter);
+      const reply = await space.object.jobs(ADMIN, filter);
       const { jobs, next_cursor } = JSON.parse(reply.ok ? reply.body : "{}");
       return [jobs.map(({ id }: { id: string }) => id), next_cursor];
     };
@@ -131,7 +132,7 @@ describe("the list of a space's jobs", () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const input = { text: "x".repeat(500 * KIB) };
     const ids = await space.submitAll(Array.from({ length: 20 }, () => ({ input })));
-    const reply = await space.object.jobs({ operator: true }, { limit: 20 });
+    const reply = await space.object.jobs(ADMIN, { limit: 20 });
     const body = reply.ok ? reply.body : "";
     const { jobs, next_cursor } = JSON.parse(body);
     expect(body.length).toBeLessThan(8_500_000);
@@ -151,7 +152,7 @@ describe("a space that an earlier release stored", () => {
 
   it("is not there if nothing was ever stored, and looking makes no table", async () => {
     const space = await SpaceHost.stored([]);
-    expect(await space.object.describe({ operator: true })).toMatchObject({
+    expect(await space.object.describe(ADMIN)).toMatchObject({
       code: "space_not_found",
     });
     expect(space.host.sql("SELECT name FROM sqlite_master")).toEqual([]);

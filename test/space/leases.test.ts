@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
 import type { FakeSocket } from "../support/runtime/socket.ts";
 import { SpaceHost } from "./space-host.ts";
@@ -86,7 +87,7 @@ describe("an idle worker that is silent", () => {
     await pass(16_000);
     expect((await space.describe()).status).toMatchObject({ worker_silent_s: 16 });
     await pass(15_000);
-    const reply = await space.object.jobs({ operator: true }, { limit: 5 });
+    const reply = await space.object.jobs(ADMIN, { limit: 5 });
     expect(reply.ok && JSON.parse(reply.body).jobs).toMatchObject([
       { id, message: "No worker is connected." },
     ]);

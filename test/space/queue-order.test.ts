@@ -141,7 +141,7 @@ describe("the next job of a worker", () => {
     const running = await space.submit();
     await pass(500);
     await space.submit();
-    const submitter = await space.follow({ local: true });
+    const submitter = await space.follow({ as: { local: true } });
     submitter.take();
     worker.take();
     submitter.push({ type: "submit", ref: 1, input: {}, priority: 1 });

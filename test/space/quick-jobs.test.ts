@@ -88,7 +88,7 @@ describe("a new job that ends at once", () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();
     await space.complete(worker, await space.submit());
-    const viewer = await space.follow({ local: true });
+    const viewer = await space.follow({ as: { local: true } });
     viewer.take();
     viewer.push({ type: "submit", ref: 1, input: {} });
     for (let count = 0; count < 3; count += 1) viewer.push("{");

@@ -1,5 +1,6 @@
 import { beforeEach, vi } from "vitest";
 import type { DeliveryResource } from "../../src/protocol/resources.ts";
+import { ADMIN } from "../support/callers.ts";
 import { type SpaceHost, ulidOf } from "./space-host.ts";
 
 export interface Call {
@@ -63,7 +64,7 @@ export function hang(_call: Call, signal: AbortSignal): Promise<number> {
 }
 
 export async function deliveries(space: SpaceHost, id: string): Promise<DeliveryResource[]> {
-  const reply = await space.object.webhookDeliveries({ operator: true }, ulidOf(id));
+  const reply = await space.object.webhookDeliveries(ADMIN, ulidOf(id));
   return reply.ok ? JSON.parse(reply.body).deliveries : [];
 }
 

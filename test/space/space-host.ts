@@ -1,3 +1,4 @@
+import type { Caller } from "../../src/auth/caller.ts";
 import type { Env } from "../../src/env.ts";
 import { socketHeaders } from "../../src/objects/socket-request.ts";
 import type { Report } from "../../src/protocol/monitor.ts";
@@ -9,17 +10,20 @@ import {
   submitJobBody,
 } from "../../src/protocol/resources.ts";
 import type { StoredFile } from "../../src/queue/job.ts";
-import type { Caller } from "../../src/space/calls.ts";
 import { SpaceObject } from "../../src/space/space-object.ts";
+import { ADMIN, ANYBODY } from "../support/callers.ts";
 import { FakeBucket } from "../support/runtime/bucket.ts";
 import { pass, settled } from "../support/runtime/globals.ts";
 import { ObjectHost } from "../support/runtime/host.ts";
 import type { FakeSocket, Frame } from "../support/runtime/socket.ts";
 
 export const SPACE = "demo";
-const LOCAL: Caller = { operator: true, local: true };
+const LOCAL: Caller = { ...ADMIN, local: true };
 
-type SocketOptions = Partial<Parameters<typeof socketHeaders>[0] & { kind: "subscriber" }>;
+type SocketOptions = Partial<Parameters<typeof socketHeaders>[0] & { kind: "subscriber" }> & {
+  /** Who opens the socket; anybody if nothing is said. */
+  as?: Partial<Caller>;
+};
 
 /** A space whose object runs in this process, as the Worker and its clients use it. */
 export class SpaceHost {
@@ -98,9 +102,10 @@ export class SpaceHost {
   }
 
   /** Opens the socket of the space, or with `jobUlid` of one job. */
-  async follow(options: SocketOptions = {}): Promise<FakeSocket> {
+  async follow({ as, ...options }: SocketOptions = {}): Promise<FakeSocket> {
+    const caller = { ...ANYBODY, ...as };
     return this.opened(
-      socketHeaders({ kind: "subscriber", operator: false, ...options, acks: options.acks }),
+      socketHeaders({ kind: "subscriber", caller, ...options, acks: options.acks }),
     );
   }
 

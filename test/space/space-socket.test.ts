@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { ask, SpaceHost, submitOver } from "./space-host.ts";
 
@@ -106,8 +107,8 @@ describe("a socket of the space", () => {
 
   it("that closes in the turn of another one's submit doesn't cancel that (S11)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
-    const leaving = await space.follow({ local: true });
-    const staying = await space.follow({ local: true });
+    const leaving = await space.follow({ as: { local: true } });
+    const staying = await space.follow({ as: { local: true } });
     const submit = { type: "submit", ref: 1, input: {}, cancel_on_disconnect: true };
     staying.take();
     staying.push(submit);
@@ -256,11 +257,11 @@ describe("a socket of the space", () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const id = await space.submit();
     const strangers = [await space.follow(), await space.followJob(id)];
-    const own = await space.follow({ operator: true });
-    await space.object.change({ operator: true }, { visibility: "private" });
+    const own = await space.follow({ as: { isAdmin: true } });
+    await space.object.change(ADMIN, { visibility: "private" });
     expect(strangers.map(({ closed }) => closed?.code)).toEqual([4401, 4401]);
     expect(own.closed).toBe(null);
     await expect(space.follow()).rejects.toThrow("not_authenticated");
-    await expect(space.follow({ operator: true })).resolves.toBeDefined();
+    await expect(space.follow({ as: { isAdmin: true } })).resolves.toBeDefined();
   });
 });

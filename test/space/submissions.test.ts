@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime, settled } from "../support/runtime/globals.ts";
 import { ask, file, SpaceHost } from "./space-host.ts";
 
@@ -109,7 +110,7 @@ describe("a submit with an idempotency key", () => {
       files: [],
       options: { idempotency_key: "k" },
     };
-    const [reply] = await settled(space.object.submit({ operator: true }, [call]));
+    const [reply] = await settled(space.object.submit(ADMIN, [call]));
     expect(reply).toMatchObject({ ok: true, isRepeat: true, ulid: id.slice(5) });
     expect(reply?.ok && JSON.parse(reply.body)).toMatchObject({ status: "completed", result: 1 });
     expect(await space.submit({ ...body, priority: 1 })).toBe("idempotency_key_reused");
@@ -185,7 +186,7 @@ describe("a space's cache", () => {
     const space = await SpaceHost.make();
     const worker = await space.connect();
     const before = await space.submit({ input: { n: 0 } });
-    await space.object.change({ operator: true }, { cache_ttl_s: 100 });
+    await space.object.change(ADMIN, { cache_ttl_s: 100 });
     await space.complete(worker, before, 1);
     const failed = await space.submit({ input: { n: 1 } });
     await space.report(worker, failed, { type: "fail", code: "x", message: "y" });
@@ -199,7 +200,7 @@ describe("a space's cache", () => {
     for (const n of [0, 1, 2]) {
       expect(await space.submit({ input: { n } })).toBe("worker_not_connected");
     }
-    await space.object.change({ operator: true }, { cache_ttl_s: 0 });
+    await space.object.change(ADMIN, { cache_ttl_s: 0 });
   });
 
   it("answers one batch after the other, however much they take over together", async () => {

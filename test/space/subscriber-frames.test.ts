@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { ask, SpaceHost, submitOver } from "./space-host.ts";
 
@@ -111,13 +112,13 @@ describe("the socket of one job", () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const [dropped = "", rude = "", stays = ""] = await space.submitAll([{}, {}, {}]);
     await space.followJob(dropped, { leaving: true });
-    const viewer = await space.followJob(rude, { leaving: true, operator: true });
+    const viewer = await space.followJob(rude, { leaving: true, as: { isAdmin: true } });
     await space.followJob(stays);
     for (let count = 0; count < 3; count += 1) viewer.push("{");
     await pass();
     expect(await space.statusOf(rude)).toBe("canceled: canceled");
     expect(await space.statusOf(dropped)).toBe("queued");
-    await space.object.change({ operator: true }, { visibility: "private" });
+    await space.object.change(ADMIN, { visibility: "private" });
     expect(await space.statusOf(dropped)).toBe("canceled: canceled");
     expect(await space.statusOf(stays)).toBe("queued");
   });
@@ -205,16 +206,16 @@ describe("submits over sockets", () => {
       },
     };
     const space = await SpaceHost.make({ offline: "queue" }, { SUBMITS });
-    const viewer = await space.follow({ address: "192.0.2.1" });
+    const viewer = await space.follow({ as: { address: "192.0.2.1" } });
     expect(await submitOver(viewer)).toMatch(/^demo\./);
     const frames = await ask(viewer, { type: "submit", ref: 9, input: {} });
     expect(frames).toMatchObject([{ type: "error", code: "rate_limited", ref: 9 }]);
     await ask(viewer, { type: "cancel", job_id: NOWHERE });
     expect(keys).toEqual(["192.0.2.1", "192.0.2.1"]);
     expect((await space.describe()).status.queue_size).toBe(1);
-    const operator = await space.follow({ operator: true });
+    const operator = await space.follow({ as: { isAdmin: true } });
     expect(await submitOver(operator)).toMatch(/^demo\./);
-    const local = await space.follow({ local: true });
+    const local = await space.follow({ as: { local: true } });
     expect(await submitOver(local)).toMatch(/^demo\./);
     expect(keys).toHaveLength(2);
   });
@@ -229,7 +230,7 @@ describe("submits over sockets", () => {
     };
     const env = { SUBMITS, PUBLIC_URL: "https://edge.example" };
     const space = await SpaceHost.make({ offline: "queue" }, env);
-    await submitOver(await space.follow({ local: true }));
+    await submitOver(await space.follow({ as: { local: true } }));
     expect(counted).toBe(1);
   });
 });

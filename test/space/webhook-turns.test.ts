@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { deliveries, endJobs, HOOK, hang, receivers, sendToReceivers } from "./receivers.ts";
 import { SpaceHost } from "./space-host.ts";
@@ -82,7 +83,7 @@ describe("the address of a webhook", () => {
   ])("that is no web address, or has a user, is refused: %s (H14f)", async (webhook, reason) => {
     const space = await SpaceHost.make({ offline: "queue" });
     expect(await space.submit({ webhook })).toBe("invalid_request");
-    const viewer = await space.follow({ local: true });
+    const viewer = await space.follow({ as: { local: true } });
     viewer.push({ type: "submit", ref: 1, input: {}, webhook });
     await pass();
     const [error] = viewer.takeOnly("error");
@@ -93,7 +94,7 @@ describe("the address of a webhook", () => {
     const own = await SpaceHost.make({ offline: "queue" });
     expect(await own.submit({ webhook: HOOK })).toMatch(/^demo\./);
     const call = { input: "{}", files: [], options: { webhook: { url: HOOK, events: [] } } };
-    const [stranger] = await own.object.submit({ operator: true }, [call]);
+    const [stranger] = await own.object.submit(ADMIN, [call]);
     expect(stranger).toMatchObject({ ok: false, code: "invalid_request" });
     const reached = await SpaceHost.make(
       { offline: "queue" },

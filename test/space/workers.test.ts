@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
 import { SpaceHost, typesOf } from "./space-host.ts";
 
@@ -21,7 +22,7 @@ describe("a worker that leaves", () => {
     const space = await SpaceHost.make({ offline: "queue", reconnect_grace_s: 5 });
     const worker = await space.connect();
     const id = await space.submit();
-    await space.object.change({ operator: true }, { reconnect_grace_s: 500 });
+    await space.object.change(ADMIN, { reconnect_grace_s: 500 });
     worker.leave(1001);
     await pass(4_900);
     expect(await space.statusOf(id)).toBe("processing");
@@ -95,7 +96,7 @@ describe("the settings of a space", () => {
     const worker = await space.connect({ concurrency: 8 });
     worker.take();
     const patch = { concurrency: 3, job_timeout_s: 9, reconnect_grace_s: 1, stall_timeout_s: 4 };
-    await space.object.change({ operator: true }, { ...patch, first_output_timeout_s: 5 });
+    await space.object.change(ADMIN, { ...patch, first_output_timeout_s: 5 });
     const config = { ...patch, first_output_timeout_s: 5 };
     expect(worker.take()).toEqual([{ type: "config", config }]);
     await space.host.hibernate();
@@ -108,7 +109,7 @@ describe("the settings of a space", () => {
     const worker = await space.connect({ concurrency: 2 });
     await space.submitAll([{}, {}]);
     expect(worker.takeOnly("job")).toHaveLength(1);
-    await space.object.change({ operator: true }, { concurrency: 2 });
+    await space.object.change(ADMIN, { concurrency: 2 });
     expect(worker.takeOnly("job")).toHaveLength(1);
   });
 });

@@ -1,3 +1,4 @@
+import type { Caller } from "../../auth/caller.ts";
 import { fingerprintOf } from "../../objects/fingerprint.ts";
 import type { JsonObject } from "../../protocol/codec.ts";
 import type { ProblemCode } from "../../protocol/codes.ts";
@@ -19,8 +20,7 @@ export interface IncomingJob {
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
-  /** It came from the machine on which the edge itself runs (not on Cloudflare), so its webhooks may go anywhere. */
-  local: boolean;
+  caller: Caller;
 }
 
 /**
@@ -59,13 +59,13 @@ export class Submissions {
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
-    const { input, files, options, submitter } = incoming;
+    const { input, files, options, submitter, caller } = incoming;
     const { settings } = this.core.record;
     const fields = files.map(({ field }) => field);
     for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
       if (!admission.ok) return admission;
     }
-    const allowPrivate = this.localRights && incoming.local;
+    const allowPrivate = this.localRights && caller.local;
     const refusal = options.webhook && refusalOf(options.webhook.url, allowPrivate);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
     const idempotency = idempotencyOf(incoming);

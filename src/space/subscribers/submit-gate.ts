@@ -1,3 +1,4 @@
+import type { Caller } from "../../auth/caller.ts";
 import { Allowances, networkOf, retryText } from "../../objects/allowances.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import type { Refusal } from "../../objects/reply.ts";
@@ -20,13 +21,6 @@ export interface GatedFrame {
 
 /** For a close or a refusal: it comes after the frames before it, and causes nothing that must be limited. */
 export const NOTHING: GatedFrame = { jobs: 0, length: 0, catchUpBytes: () => 0 };
-
-/** Who submits: programs on the edge's own machine may have no limit. */
-interface Submitter {
-  operator: boolean;
-  local?: boolean;
-  address?: string;
-}
 
 interface SubmitGateOptions {
   counter: SubmitCounter;
@@ -78,14 +72,14 @@ export class SubmitGate {
   ): Promise<T> {
     const before = this.turns.get(subscriber);
     const { attachment } = subscriber;
-    const counter = frame.jobs > 0 && this.isLimited(attachment) ? this.counter : null;
+    const counter = frame.jobs > 0 && this.isLimited(attachment.caller) ? this.counter : null;
     let turn: Promise<boolean>;
     if (before === undefined && counter === null) {
       const slowed = this.enter(subscriber, frame);
       if (slowed === null) return handle(null);
       turn = slowed.then(() => true);
     } else {
-      const isAllowed = counter === null || isWithinLimit(counter, attachment.address);
+      const isAllowed = counter === null || isWithinLimit(counter, attachment.caller.address);
       turn = this.turnOf(subscriber, frame, isAllowed, before);
     }
     this.turns.set(subscriber, turn);
@@ -94,7 +88,7 @@ export class SubmitGate {
       this.count(subscriber, -frame.length);
       if (this.turns.get(subscriber) === turn) this.turns.delete(subscriber);
       if (!isAllowed) return handle(TOO_MANY_SUBMITS);
-      return handle(counter === null ? null : this.take(attachment, frame.jobs));
+      return handle(counter === null ? null : this.take(attachment.caller, frame.jobs));
     });
   }
 
@@ -103,14 +97,14 @@ export class SubmitGate {
     this.pace.forget(subscriber);
   }
 
-  isLimited({ operator, local = false }: Submitter): boolean {
-    return !operator && !(local && this.localRights);
+  isLimited({ isAdmin, local }: Caller): boolean {
+    return !isAdmin && !(local && this.localRights);
   }
 
   /** Counts the jobs for their address, all of them or, if they are too many, none. Returns why they are refused. */
-  take(submitter: Submitter, jobs: number): Refusal | null {
+  take(submitter: Caller, jobs: number): Refusal | null {
     if (!this.isLimited(submitter)) return null;
-    const key = networkOf(submitter.address ?? "unknown");
+    const key = networkOf(submitter.address);
     const waitS = this.jobs.take(key, jobs, Date.now());
     if (waitS === 0) return null;
     const detail = `Too many jobs from your address: ${retryText(waitS)}. The operator's key has no limit.`;

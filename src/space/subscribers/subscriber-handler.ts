@@ -125,7 +125,7 @@ export class SubscriberHandler {
   /** Closes every socket that came without the operator's key, because the space is private now (decision 0005). */
   dropStrangers(now: number): void {
     for (const subscriber of this.core.connections.subscribers()) {
-      if (subscriber.attachment.operator) continue;
+      if (subscriber.attachment.caller.isAdmin) continue;
       this.dismiss(subscriber, "notAuthenticated", "This space is private now.", now);
     }
   }
@@ -196,8 +196,8 @@ export class SubscriberHandler {
   private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
     const { type: _, ref, input, ...options } = frame;
     const { sendBuffer, record } = this.core;
-    const { id: submitter, local } = subscriber.attachment;
-    const item = { input, files: [], options, submitter, local };
+    const { id: submitter, caller } = subscriber.attachment;
+    const item = { input, files: [], options, submitter, caller };
     const outcome = this.submissions.submit(item, now);
     if (!outcome.ok) {
       sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });
