@@ -87,6 +87,33 @@ export class Users {
     return (await this.get(id)) === null ? null : "last_admin";
   }
 
+  async isLastAdmin(id: string): Promise<boolean> {
+    const row = await this.db
+      .prepare(
+        `SELECT 1 FROM "user" WHERE id = ? AND role = 'admin' AND "disabledAt" IS NULL AND (${ACTIVE_ADMINS}) <= 1`,
+      )
+      .bind(id)
+      .first();
+    return row !== null;
+  }
+
+  /** Erases the account with its sessions and keys. Returns `false` if it is the last admin's. */
+  async remove(id: string): Promise<boolean> {
+    const [, , removed] = await this.db.batch([
+      this.db.prepare("UPDATE invitations SET created_by = NULL WHERE created_by = ?").bind(id),
+      this.db
+        .prepare(`DELETE FROM invitations WHERE email = (SELECT email FROM "user" WHERE id = ?)`)
+        .bind(id),
+      this.db
+        .prepare(
+          `DELETE FROM "user" WHERE id = ?
+           AND NOT (role = 'admin' AND "disabledAt" IS NULL AND (${ACTIVE_ADMINS}) <= 1)`,
+        )
+        .bind(id),
+    ]);
+    return (removed?.meta.changes ?? 0) > 0 || (await this.get(id)) === null;
+  }
+
   async sessions(userId: string, currentId: string): Promise<SessionResource[]> {
     const { results } = await this.db
       .prepare(
