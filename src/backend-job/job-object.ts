@@ -189,6 +189,13 @@ export class JobObject extends DurableObject<Env> {
     this.onChange();
   }
 
+  /** Erases the job, whether it has ended or not: whoever follows it is told that it is gone. */
+  async eraseNow(): Promise<void> {
+    if (!this.engine.job) return;
+    await this.erase();
+    this.reporter.markChanged();
+  }
+
   private async erase(): Promise<void> {
     this.handler.closeAll();
     this.engine.forget();

@@ -80,6 +80,24 @@ export class SpaceCatalog {
     return row?.count ?? 0;
   }
 
+  /** The names of spaces that the account owns, the first of them. */
+  async ownedBy(owner: string, limit: number): Promise<string[]> {
+    const query =
+      "SELECT name FROM spaces WHERE owner = ? AND visibility <> ? ORDER BY name LIMIT ?";
+    const { results } = await this.db
+      .prepare(query)
+      .bind(owner, DELETING, limit)
+      .all<{ name: string }>();
+    return results.map(({ name }) => name);
+  }
+
+  /** The names of the spaces that the user is a member of. */
+  async sharedWith(user: string): Promise<string[]> {
+    const query = "SELECT space FROM space_members WHERE user_id = ? ORDER BY space";
+    const { results } = await this.db.prepare(query).bind(user).all<{ space: string }>();
+    return results.map(({ space }) => space);
+  }
+
   /** Gives every space that has no owner to the first admin; returns their names. */
   async adoptAll(owner: string): Promise<string[]> {
     const { results } = await this.db
@@ -170,7 +188,8 @@ export class SpaceCatalog {
    * there is no such space, and `true` also if an earlier deletion of it was cut off.
    */
   async beginDelete(name: string): Promise<boolean> {
-    const [, , marked] = await this.db.batch([
+    const [, , , marked] = await this.db.batch([
+      this.db.prepare("DELETE FROM user_spaces WHERE space = ?").bind(name),
       this.db.prepare("DELETE FROM worker_tokens WHERE space = ?").bind(name),
       this.db.prepare("DELETE FROM space_members WHERE space = ?").bind(name),
       this.db.prepare("UPDATE spaces SET visibility = ? WHERE name = ?").bind(DELETING, name),

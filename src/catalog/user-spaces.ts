@@ -40,18 +40,21 @@ export class UserNotes {
   }
 
   /**
-   * Resolves when the users are noted. If that fails they are noted with a later job: a user's job is not refused
-   * because it could not be listed.
+   * Returns `null` if all of them are noted, else a promise that resolves when they are. If that fails they are noted
+   * with a later job: a job is not refused because it could not be listed.
    */
-  async add(users: readonly (string | null | undefined)[]): Promise<void> {
-    const fresh = new Set(users.filter((user) => typeof user === "string"));
-    for (const user of fresh) if (this.known.has(user)) fresh.delete(user);
-    if (fresh.size === 0) return;
-    for (const user of fresh) this.known.add(user);
+  add(users: readonly (string | null | undefined)[]): Promise<void> | null {
+    const fresh = new Set<string>();
+    for (const user of users) if (user && !this.known.has(user)) fresh.add(user);
+    return fresh.size === 0 ? null : this.store([...fresh]);
+  }
+
+  private async store(users: readonly string[]): Promise<void> {
+    for (const user of users) this.known.add(user);
     try {
-      await new UserSpaces(this.db).add([...fresh], this.space);
+      await new UserSpaces(this.db).add(users, this.space);
     } catch (error) {
-      for (const user of fresh) this.known.forget(user);
+      for (const user of users) this.known.forget(user);
       console.error("the users of a space could not be noted", error);
     }
   }

@@ -124,6 +124,11 @@ export class SpaceEngine {
     if (this.core.jobs.isDeferred(ulid)) this.runNow(() => () => null);
   }
 
+  /** Stores every deferred job, because jobs are looked for by something else than their id. */
+  storeDeferred(): void {
+    if (this.core.jobs.deferredSince !== null) this.runNow(() => () => null);
+  }
+
   /** Resolves in a turn that has room for what the socket of a job is sent when it opens. */
   async turnToOpen(jobUlid: string | null, since: Position | null): Promise<void> {
     if (jobUlid === null) return;

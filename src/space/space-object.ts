@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { type Caller, EDGE } from "../auth/caller.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import { UserNotes } from "../catalog/user-spaces.ts";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
@@ -51,12 +52,14 @@ export class SpaceObject extends DurableObject<Env> {
   /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
   private readonly revoked = new RevokedTokens();
+  private readonly users: UserNotes;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
+    this.users = new UserNotes(env.DB, name);
     const wasLive = this.connections.size > 0;
     this.reporter = new Reporter(env, "space", name, () => this.currentReport(), wasLive);
     ctx.blockConcurrencyWhile(async () => {
@@ -195,7 +198,12 @@ export class SpaceObject extends DurableObject<Env> {
     calls: SubmitCall[],
     count: number = calls.length,
   ): Promise<SubmitReply[]> {
-    const found = this.admit(caller, "submit");
+    const asked = this.admit(caller, "submit");
+    if (!("engine" in asked)) return calls.map(() => asked);
+    const noting = this.users.add([caller.userId, ...calls.map(({ options }) => options.user)]);
+    if (noting !== null) await noting;
+    // The space may have been deleted meanwhile, or the caller's rights taken back.
+    const found = noting === null ? asked : this.admit(caller, "submit");
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
     const excess = engine.parts.gate.take(caller, count);
@@ -287,6 +295,25 @@ export class SpaceObject extends DurableObject<Env> {
     return { ok: true, body: "" };
   }
 
+  /** The ULIDs of a user's jobs, newest first; `before` is the last one of the page before, or empty. */
+  async jobIdsOf(user: string, before: string, limit: number): Promise<string[]> {
+    const { engine } = this;
+    if (engine === null) return [];
+    engine.storeDeferred();
+    return engine.core.store.list({ user, before: before === "" ? undefined : before, limit });
+  }
+
+  /** Erases some of a user's jobs with their files. Returns whether there are more. */
+  async eraseJobsOf(user: string): Promise<boolean> {
+    const { engine } = this;
+    if (engine === null) return false;
+    engine.storeDeferred();
+    const ulids = engine.core.store.list({ user, limit: ERASED_AT_ONCE });
+    for (const ulid of ulids) await engine.eraseJob(ulid, this.env.FILES);
+    this.users.forget(user);
+    return ulids.length === ERASED_AT_ONCE;
+  }
+
   /** Asks the workers to finish what they have. Each gets jobs again once it has reconnected. */
   async drain(caller: Caller, reason: string): Promise<Reply> {
     return this.answer(caller, "manage", (engine) =>
@@ -342,6 +369,8 @@ export class SpaceObject extends DurableObject<Env> {
     socket: SocketRequestOf<"subscriber">,
   ): Promise<Refusal | null> {
     const since = parsePosition(socket.since);
+    const noting = this.users.add([socket.caller.userId]);
+    if (noting !== null) await noting;
     await engine.turnToOpen(socket.jobUlid, since);
     // The space may have been deleted meanwhile, or the caller's rights taken back.
     const found = this.admitSocket(socket);
@@ -409,6 +438,7 @@ export class SpaceObject extends DurableObject<Env> {
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
       alarmAt: this.alarms.dueAt,
       armAlarm: (at) => this.alarms.arm(at),
+      onUser: (user) => this.ctx.waitUntil(this.users.add([user]) ?? Promise.resolve()),
       // `engine` is still `null` while its constructor runs a first batch. What woke the object reports that
       // change, too.
       onChange: () => this.engine && this.reporter.markChanged(),
@@ -491,6 +521,9 @@ function answered(
   const made = make(found.engine);
   return typeof made === "string" ? { ok: true, body: made } : made;
 }
+
+/** So many jobs are erased by one call: it takes a moment for each, and others wait meanwhile. */
+const ERASED_AT_ONCE = 20;
 
 const DEFAULT_JOBS_PER_MINUTE = 600;
 

@@ -29,6 +29,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
   alarmAt: number | null;
+  /** Called with the user of each job that is submitted. */
+  onUser: (user: string) => void;
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
   armAlarm: (at: number) => void;
   /** Called when the space's report for the monitor may have changed. */
@@ -65,7 +67,7 @@ export function connectSpaceParts(
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps.localRights);
+  const submissions = new Submissions(core, dispatcher, deps);
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
   const members = new SpaceMembers(core, (now) => subscribers.dropStrangers(now));
   const reads = new JobReads(core);

@@ -43,14 +43,21 @@ export class Submissions {
   private readonly core: SpaceCore;
   private readonly dispatcher: WorkerDispatch;
   private readonly localRights: boolean;
+  private readonly onUser: (user: string) => void;
   private readonly cached: CachedAnswers;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
   private full = { at: 0, size: 0 };
 
-  constructor(core: SpaceCore, dispatcher: WorkerDispatch, localRights: boolean) {
+  /** @param options `onUser` is called with the user of each job that was submitted */
+  constructor(
+    core: SpaceCore,
+    dispatcher: WorkerDispatch,
+    { localRights, onUser }: { localRights: boolean; onUser: (user: string) => void },
+  ) {
     this.core = core;
     this.dispatcher = dispatcher;
     this.localRights = localRights;
+    this.onUser = onUser;
     this.cached = new CachedAnswers(core);
   }
 
@@ -101,6 +108,7 @@ export class Submissions {
       },
       now,
     );
+    if (user !== null) this.onUser(user);
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
   }
