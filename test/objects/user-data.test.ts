@@ -1,4 +1,5 @@
 import { env, exports } from "cloudflare:workers";
+import type { JWTPayload } from "jose";
 import { describe, expect, test } from "vitest";
 import { UserSpaces } from "../../src/catalog/user-spaces.ts";
 import { FILES_PREFIX } from "../../src/files/file-keys.ts";
@@ -34,7 +35,7 @@ async function listOf(person: SignedIn, query = ""): Promise<JobList> {
   return (await expectStatus(200, response)).json<JobList>();
 }
 
-async function asUser(user: string, claims: object = {}) {
+async function asUser(user: string, claims: JWTPayload = {}) {
   return { authorization: `Bearer ${await userToken(user, claims)}` };
 }
 
@@ -141,7 +142,7 @@ describe("what the edge stores of a user", () => {
     const made = await callAs(ann, "POST", "/api/keys", { name: "mine", scopes: ["jobs:read"] });
     const { key } = await made.json<{ key: string }>();
     expect(await filesOf(space.name)).toBe(3);
-    await problemOf(401, eraseMe(ann, "not the password"));
+    await problemOf(422, eraseMe(ann, "not the password"));
     expect(await exists(ids[0] ?? "")).toBe(true);
     await expectStatus(204, await eraseMe(ann));
     for (const id of ids) expect(await exists(id)).toBe(false);
