@@ -46,12 +46,17 @@ export class JobIndexObject extends DurableObject<Env> {
    * A job is about to be made. Returns the epoch that the sockets which wait for it were sent; `null` if there are
    * none.
    */
-  async add(id: string): Promise<string | null> {
-    this.store.add(id);
+  async add(id: string, user: string | null): Promise<string | null> {
+    this.store.add(id, user);
     const job = this.waiting.find(id);
     if (!job || job.sockets.size === 0) return null;
     this.alarms.arm(Date.now() + ANNOUNCE_WITHIN_MS);
     return job.engine.epoch;
+  }
+
+  /** The ids of a user's jobs in this part of the index, in order. */
+  async ofUser(user: string, after: string, limit: number): Promise<string[]> {
+    return this.store.ofUser(user, after, limit);
   }
 
   /** A job was made, and is stored. */
@@ -106,7 +111,7 @@ export class JobIndexObject extends DurableObject<Env> {
     const monitor = this.env.MONITOR.getByName(MONITOR_NAME);
     for (let after: string | null = ""; after !== null; ) {
       const page: string[] = await monitor.jobIds(after);
-      for (const id of page) if (indexNameOf(id) === this.ctx.id.name) this.store.add(id);
+      for (const id of page) if (indexNameOf(id) === this.ctx.id.name) this.store.add(id, null);
       after = page.at(-1) ?? null;
     }
   }

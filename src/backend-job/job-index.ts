@@ -9,6 +9,11 @@ const known = new KnownNames();
 
 type IndexBinding = Pick<Env, "JOB_INDEX">;
 
+/** All objects that share the index. */
+export function allIndexes(env: IndexBinding) {
+  return Array.from({ length: INDEXES }, (_, shard) => env.JOB_INDEX.getByName(String(shard)));
+}
+
 /** The name of the object that has the id in its index. */
 export function indexNameOf(id: string): string {
   return String(shardOf(id, INDEXES));

@@ -69,30 +69,31 @@ export class JobObject extends DurableObject<Env> {
     });
   }
 
-  /** Creates the job. `body` is JSON text that the Worker has validated. */
-  async create(body: string): Promise<CreateReply> {
+  /** Creates the job. `text` is JSON that the Worker has validated. */
+  async create(text: string): Promise<CreateReply> {
+    const body = parseExact(text) as CreateBackendJobBody;
     let waiting: string | null = null;
     let reply: CreateReply | "unlisted" = "unlisted";
     while (reply === "unlisted") {
-      if (!this.isListed) waiting = await this.list();
-      reply = await this.engine.enqueue((now) => this.make(body, now), body.length);
+      if (!this.isListed) waiting = await this.list(body.user);
+      reply = await this.engine.enqueue((now) => this.make(body, now), text.length);
     }
     if (waiting !== null) await this.announce();
     return reply;
   }
 
   /** Enters the job in the index, where requests look first. Returns the epoch that those who wait for it know. */
-  private async list(): Promise<string | null> {
-    const epoch = await indexOf(this.env, this.id).add(this.id);
+  private async list(user: string | null): Promise<string | null> {
+    const epoch = await indexOf(this.env, this.id).add(this.id, user);
     if (epoch !== null && !this.engine.job) this.engine.setNextEpoch(epoch);
     this.isListed = true;
     return epoch;
   }
 
-  private make(body: string, now: number): () => CreateReply | "unlisted" {
+  private make(body: CreateBackendJobBody, now: number): () => CreateReply | "unlisted" {
     // It was erased while this call waited for its turn.
     if (!this.isListed) return () => "unlisted";
-    const creation = this.engine.make(parseExact(body) as CreateBackendJobBody, now);
+    const creation = this.engine.make(body, now);
     return () => {
       if (creation.kind !== "taken") {
         const isRepeat = creation.kind === "repeat";
@@ -186,6 +187,13 @@ export class JobObject extends DurableObject<Env> {
     if (job && erasedAt(job) <= now) await this.erase();
     else this.handler.tick(now);
     this.onChange();
+  }
+
+  /** Erases the job, whether it has ended or not: whoever follows it is told that it is gone. */
+  async eraseNow(): Promise<void> {
+    if (!this.engine.job) return;
+    await this.erase();
+    this.reporter.markChanged();
   }
 
   private async erase(): Promise<void> {

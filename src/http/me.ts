@@ -1,11 +1,13 @@
 import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
-import { passwordBody, patchMeBody } from "../protocol/accounts.ts";
+import { eraseMeBody, passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { limitSignIns, orProblem, setCookies } from "./accounts.ts";
 import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
-import type { AppEnv } from "./context.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { eraseUser, exportUser, listJobsOf } from "./erasure.ts";
+import { headerPrincipalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { accountHeaders, accountOf, accountsOf, noStore, requireAccount } from "./session.ts";
 
@@ -49,6 +51,17 @@ export const me = new Hono<AppEnv>()
     await noteOf(c, { kind: "account", id: userId }, "user.password", `user:${userId}`);
     return c.body(null, 204);
   })
+  .get("/jobs", async (c) => listJobsOf(c, await requireUser(c)))
+  .get("/export", async (c) => exportUser(c, (await requireAccount(c)).userId))
+  .delete("/", async (c) => {
+    const { userId } = await requireAccount(c);
+    await limitSignIns(c);
+    const body = validate(eraseMeBody, await readJson(c, LIMITS.accountBodyBytes));
+    const { api } = await accountsOf(c);
+    await orProblem(() => api.verifyPassword({ body, headers: accountHeaders(c) }));
+    await eraseUser(c, userId);
+    return c.body(null, 204);
+  })
   .get("/sessions", async (c) => {
     const { userId, sessionId } = await requireAccount(c);
     return c.json({ sessions: await new Users(c.env.DB).sessions(userId, sessionId) });
@@ -63,3 +76,21 @@ export const me = new Hono<AppEnv>()
     if (await new Users(c.env.DB).endSession(userId, c.req.param("id"))) return c.body(null, 204);
     throw new ProblemError("session_not_found", "You have no session with that id.");
   });
+
+/**
+ * Returns whose jobs the sender may list as their own.
+ *
+ * @throws {ProblemError} if it is nobody that is known, or a key that may not read jobs
+ */
+async function requireUser(c: AppContext): Promise<string> {
+  const principal = await headerPrincipalOf(c);
+  const userId = "userId" in principal ? principal.userId : null;
+  if (userId === null) {
+    const detail = "Sign in, or send a user's token or a key of an account.";
+    throw new ProblemError("not_authenticated", detail);
+  }
+  const isKey = principal.kind === "key";
+  if (!isKey || (principal.scopes.includes("jobs:read") && principal.space === null)) return userId;
+  const detail = "This key may not list jobs of all spaces: it needs the scope jobs:read for all.";
+  throw new ProblemError("not_allowed", detail);
+}

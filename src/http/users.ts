@@ -1,12 +1,13 @@
 import { Hono } from "hono";
 import { Invitations } from "../accounts/invitations.ts";
 import { Users } from "../accounts/users.ts";
-import { inviteBody, pageQuery, patchUserBody } from "../protocol/accounts.ts";
+import { inviteBody, pageQuery, patchUserBody, userId } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { requireAdmin } from "./access.ts";
 import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
-import type { AppEnv } from "./context.ts";
+import type { AppContext, AppEnv } from "./context.ts";
+import { eraseUser, exportUser, listJobsOf } from "./erasure.ts";
 import { pageOf } from "./paging.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -31,7 +32,25 @@ export const users = new Hono<AppEnv>()
     }
     await note(c, "user.change", `user:${user.id}`, patch);
     return c.json({ user });
+  })
+  .get("/:id/jobs", async (c) => {
+    await requireAdmin(c);
+    return listJobsOf(c, userParam(c));
+  })
+  .get("/:id/export", async (c) => {
+    await requireAdmin(c);
+    return exportUser(c, userParam(c));
+  })
+  .delete("/:id", async (c) => {
+    await requireAdmin(c);
+    await eraseUser(c, userParam(c));
+    return c.body(null, 204);
   });
+
+/** The user's id in the path: of an account, or one that only tokens name. */
+function userParam(c: AppContext): string {
+  return validate(userId, c.req.param("id"), "The user's id");
+}
 
 /** `/api/invitations`: who may make an account, for admins. */
 export const invitations = new Hono<AppEnv>()

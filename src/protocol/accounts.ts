@@ -11,6 +11,10 @@ export const REGISTRATIONS = ["open", "invitation", "closed"] as const;
 export const registration = z.enum(REGISTRATIONS);
 export type Registration = z.infer<typeof registration>;
 
+/** Who may make spaces: admins, or members as well. */
+export const spaceCreation = z.enum(["admins", "members"]);
+export type SpaceCreation = z.infer<typeof spaceCreation>;
+
 const email = z.email().max(254);
 /** Characters; longer ones would make the edge work long on each attempt. */
 const password = z
@@ -130,12 +134,28 @@ export const pageQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(100).default(50),
 });
 
+/** Whoever has a stolen session must not erase the account with it. */
+export const eraseMeBody = z.strictObject({ password: z.string().max(128) });
+
+/** The id of an account, or the `sub` of users' tokens. */
+export const userId = z.string().regex(/^[\w.@|-]{1,128}$/, "is not the id of a user");
+
+export const jobsOfUserQuery = z.strictObject({
+  cursor: z
+    .string()
+    .regex(/^(?:[0-9A-HJKMNP-TV-Z]{26})?$/, "must be a `next_cursor` of this list")
+    .default(""),
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+});
+
 export const AUDIT_ACTIONS = [
   "setup",
   "user.register",
   "user.sign_in",
   "user.change",
   "user.password",
+  "user.export",
+  "user.erase",
   "invitation.create",
   "invitation.delete",
   "key.create",
@@ -144,6 +164,12 @@ export const AUDIT_ACTIONS = [
   "space.change",
   "space.delete",
   "space.drain",
+  "space.owner",
+  "member.put",
+  "member.remove",
+  "job.share",
+  "job.unshare",
+  "job.delete",
   "webhook_secret.create",
   "worker_token.create",
   "worker_token.revoke",

@@ -97,6 +97,11 @@ export class RoomObject extends DurableObject<Env> {
     return this.room(room).engine.read(since);
   }
 
+  /** Erases the room's events; whoever follows it goes on. */
+  async clear(room: string): Promise<void> {
+    this.room(room).engine.clear();
+  }
+
   async history(room: string, query: HistoryQuery): Promise<HistoryPage> {
     return this.room(room).engine.history(query);
   }

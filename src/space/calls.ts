@@ -6,7 +6,10 @@ import type { StoredFile } from "../queue/job.ts";
  * The answer to a submit: the job as JSON text. `isRepeat`: it was submitted before under the same idempotency
  * key.
  */
-export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
+export type SubmitReply =
+  | { ok: true; body: string; ulid: string; isRepeat: boolean }
+  /** `isOfAll`: whatever was submitted, it is refused. */
+  | (Refusal & { isOfAll?: true });
 
 /** One job to submit; the Worker has validated it. */
 export interface SubmitCall {
@@ -23,7 +26,8 @@ export function noSuchSpace(name: string): Refusal {
 export const PRIVATE_SPACE = {
   ok: false,
   code: "not_authenticated",
-  detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
+  detail:
+    "This space is private: sign in, or send a key or a user's token as `Authorization: Bearer <key>`.",
 } as const;
 /** The token was good when it was checked; since then it was revoked, or its space was deleted and made again. */
 export const TOKEN_OUTDATED = {

@@ -6,6 +6,7 @@ import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
 import { WebhookSender } from "./jobs/webhook-sender.ts";
+import { SpaceMembers } from "./members.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { SpaceReport } from "./space-report.ts";
 import { JobFollowers } from "./subscribers/job-followers.ts";
@@ -28,6 +29,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   maxKeptBytes: number;
   /** When the alarm was to go off when the object started; `null` if none was set. */
   alarmAt: number | null;
+  /** Called with the user of each job that is submitted. */
+  onUser: (user: string) => void;
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
   armAlarm: (at: number) => void;
   /** Called when the space's report for the monitor may have changed. */
@@ -56,6 +59,7 @@ export function connectSpaceParts(
     counter: deps.submits,
     localRights: deps.localRights,
     jobsPerMinute: deps.jobsPerMinute,
+    anonymousPerMinute: () => core.record.settings.anonymous_jobs_per_minute,
     pace,
   });
   const followers = new JobFollowers(core, runIfOpen);
@@ -63,8 +67,9 @@ export function connectSpaceParts(
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps.localRights);
+  const submissions = new Submissions(core, dispatcher, deps);
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
+  const members = new SpaceMembers(core, (now) => subscribers.dropStrangers(now));
   const reads = new JobReads(core);
   const webhooks = new WebhookSender({
     store: deps.webhooks,
@@ -87,6 +92,7 @@ export function connectSpaceParts(
     workers,
     submissions,
     subscribers,
+    members,
     reads,
     webhooks,
     retention,

@@ -149,7 +149,7 @@ function environment(hosts: Hosts, monitor: object): Env {
   const jobIndex = {
     fetch: (url: string, init: RequestInit) => hosts.index?.dial(url, init),
     has: (id: string) => index()?.has(id),
-    add: (id: string) => index()?.add(id),
+    add: (id: string, user: string | null) => index()?.add(id, user),
     announce: (id: string) => index()?.announce(id),
     remove: (id: string) => index()?.remove(id),
   };

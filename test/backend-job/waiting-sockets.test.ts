@@ -70,7 +70,7 @@ describe("a socket that waits for a job", () => {
     const job = await JobHost.start();
     const viewer = await job.waitAtIndex();
     const [{ epoch } = { epoch: "" }] = viewer.take();
-    expect(await job.index.object.add(JOB)).toBe(epoch);
+    expect(await job.index.object.add(JOB, null)).toBe(epoch);
     await job.index.hibernate();
     await pass(4_000);
     expect(viewer.take()).toEqual([]);
