@@ -134,9 +134,16 @@ export class JobObject extends DurableObject<Env> {
     }, body.length);
   }
 
-  /** The job as `GET /api/jobs/:id` shows it. `mayRead`: the caller may read it even if it is private. */
-  async job(mayRead: boolean): Promise<Reply> {
-    if (this.engine.job?.visibility === "private" && !mayRead) return PRIVATE_JOB;
+  /**
+   * The job as `GET /api/jobs/:id` shows it.
+   *
+   * @param mayRead the caller may read it even if it is private
+   * @param user the caller may read it, too, if it was made for this user
+   */
+  async job(mayRead: boolean, user: string | null = null): Promise<Reply> {
+    const { job } = this.engine;
+    const isOwn = user !== null && user === job?.user;
+    if (job?.visibility === "private" && !mayRead && !isOwn) return PRIVATE_JOB;
     const body = this.engine.body();
     return body === null ? NO_SUCH_JOB : { ok: true, body };
   }
