@@ -103,8 +103,12 @@ export function mayPublish(principal: Principal, address: string): boolean {
 
 type Key = Extract<Principal, { kind: "key" }>;
 
-/** Whether one of the key's scopes covers a room, or a job that a backend reports. */
-function hasRoomScope({ scopes }: Key, right: "read" | "publish", address: string): boolean {
+/**
+ * Whether one of the key's scopes covers a room, or a job that a backend reports. Neither belongs to a space, so a key
+ * for one space covers none.
+ */
+function hasRoomScope({ scopes, space }: Key, right: "read" | "publish", address: string): boolean {
+  if (space !== null) return false;
   const isJob = address.startsWith("job:");
   if (isJob && scopes.includes(right === "read" ? "jobs:read" : "jobs:write")) return true;
   const prefix = `rooms:${right}:`;

@@ -1,23 +1,23 @@
 /** Whoever may ask the edge for something, as docs/access.md and its test tell them apart. */
 export const PARTIES = {
   anonymous: "nobody that is known",
-  member: "an account that has nothing to do with the space or job",
-  user: "an account that may use the space; the job is theirs",
-  manager: "an account that may manage the space",
-  owner: "the account whose space it is",
+  member: "a member who has nothing to do with the space, room or job",
+  user: "a member who may use the space; the job is theirs",
+  manager: "a member who may manage the space",
+  owner: "the member whose space it is",
   admin: "an admin who is signed in",
   operator: "the operator's key",
   worker: "a worker's token of the space",
   strange_worker: "a worker's token of another space",
-  key: "a key of the owner that has the scope",
+  key: "a key of the owner that has the scope; of an admin, where only theirs can have it",
   key_lacking: "a key of the owner that lacks the scope",
   key_elsewhere: "a key of the owner that has the scope, for another space",
-  token: "a user's token that names the space or room",
+  token: "a user's token that names the space, room or job",
   token_lacking: "a user's token that doesn't",
 } as const;
 export type Party = keyof typeof PARTIES;
 
-/** Rights that have ended: whoever shows one is refused wherever a right is needed. */
+/** Rights that have ended. Whoever shows one is refused wherever a right is needed. */
 export const ENDED = {
   expired_token: "a user's token that has expired",
   revoked_key: "a key that was revoked",
