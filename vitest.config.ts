@@ -22,23 +22,16 @@ const RUNTIME = path.join(import.meta.dirname, "test/support/runtime/cloudflare-
 /** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
 const PATIENT = { poll: { timeout: 20_000 } };
 
-/** Files whose tests start an edge of their own, and measure no times: two of them can run at once. */
-const OWN_EDGES = [
-  "account-pages",
-  "foreign-clients",
-  "monitor",
-  "proxy",
-  "python-worker",
-  "python-worker-frames",
-  "start",
-  "stopping",
-].map((name) => `test/e2e/${name}.test.ts`);
+/** Files that measure the memory or the answers of an edge: nothing else may run beside them. */
+const ALONE = ["chaos", "limits-answers", "limits-objects", "limits-sockets"].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
 
 const E2E = { testTimeout: 120_000, expect: PATIENT, hookTimeout: 120_000 };
 
 /**
  * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime.
- * `e2e`: the whole of it as its users meet it, one file at a time after the others; `e2e-own`: the same, two at a time.
+ * `e2e`: the whole of it as its users meet it, two files at a time after the others; `e2e-alone`: the same, one at a time.
  */
 export default defineConfig({
   test: {
@@ -71,18 +64,18 @@ export default defineConfig({
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          exclude: OWN_EDGES,
+          exclude: ALONE,
           globalSetup: ["./test/e2e/setup.ts"],
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
           ...E2E,
         },
       },
       {
         test: {
-          name: "e2e-own",
-          include: OWN_EDGES,
-          maxWorkers: 2,
+          name: "e2e-alone",
+          include: ALONE,
+          fileParallelism: false,
           sequence: { groupOrder: 2 },
           ...E2E,
         },
