@@ -60,6 +60,14 @@ const SLOTS = [1, 2];
 /** Every limit is set, so that every job ends by time alone. */
 const JOB_LIMITS = { ...LIMITS, queueTimeoutS: 60, jobTimeoutS: 20, stallTimeoutS: 10 };
 
+/** The tables of a space as all migrations leave them: to run these for each of thousands of spaces takes long. */
+const SCHEMA = (() => {
+  const sql = nodeSql();
+  migrate(sql);
+  const made = sql.all<{ sql: string }>("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL");
+  return made.map((row) => row.sql).join(";");
+})();
+
 /** A space without sockets: workers that come and go, and the jobs with their store. */
 export class SpaceModel {
   work: UnitOfWork;
@@ -74,9 +82,7 @@ export class SpaceModel {
 
   /** @param Store another class of store, for planted bugs */
   constructor(Store: typeof JobStore = JobStore) {
-    const sql = nodeSql();
-    migrate(sql);
-    this.store = new Store(sql);
+    this.store = new Store(nodeSql(SCHEMA));
     this.work = new UnitOfWork(this.store);
   }
 
