@@ -22,13 +22,19 @@ const RUNTIME = path.join(import.meta.dirname, "test/support/runtime/cloudflare-
 /** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
 const PATIENT = { poll: { timeout: 20_000 } };
 
-/** Files that look at all gateways, so that sockets which other files have left open would matter. */
-const OWN_RUNTIME = ["test/objects/silent-sockets.test.ts"];
+/** Files about what all tests of a runtime share: all gateways with their sockets, or the first file ever stored. */
+const OWN_RUNTIME = ["file-sweep", "silent-sockets"].map((name) => `test/objects/${name}.test.ts`);
 
-/** Files that measure the memory or the answers of an edge: nothing else may run beside them. */
-const ALONE = ["chaos", "limits-answers", "limits-objects", "limits-sockets"].map(
-  (name) => `test/e2e/${name}.test.ts`,
-);
+/** Files that measure memory, or how long something takes: nothing else may run beside them. */
+const ALONE = [
+  "chaos",
+  "limits-answers",
+  "limits-objects",
+  "limits-sockets",
+  "page",
+  "sockets",
+  "webhooks",
+].map((name) => `test/e2e/${name}.test.ts`);
 
 const WORKERD = {
   setupFiles: ["./test/objects/setup.ts"],
@@ -90,6 +96,7 @@ export default defineConfig({
         test: {
           name: "e2e-alone",
           include: ALONE,
+          globalSetup: ["./test/e2e/setup.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 2 },
           ...E2E,
