@@ -22,8 +22,25 @@ const RUNTIME = path.join(import.meta.dirname, "test/support/runtime/cloudflare-
 /** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
 const PATIENT = { poll: { timeout: 20_000 } };
 
-/** Files about what all tests of a runtime share: all gateways with their sockets, or the first file ever stored. */
-const OWN_RUNTIME = ["file-sweep", "silent-sockets"].map((name) => `test/objects/${name}.test.ts`);
+/**
+ * Files about what all tests of a runtime share: its first admin, its first stored file, the numbers of all of it, and
+ * the gateways with everybody's sockets.
+ */
+const OWN_RUNTIME = [
+  "accounts",
+  "expired-rights",
+  "file-sweep",
+  "monitor",
+  "monitor-access",
+  "monitor-cost",
+  "monitor-crash",
+  "presence-grace",
+  "rooms-faults",
+  "rooms-property",
+  "silent-sockets",
+  "socket-limits",
+  "token-expiry",
+].map((name) => `test/objects/${name}.test.ts`);
 
 /** Files that measure memory, or how long something takes: nothing else may run beside them. */
 const ALONE = [
