@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
+import { expect } from "vitest";
 import type { Candidate } from "../../src/queue/dispatch.ts";
 import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
@@ -241,6 +243,14 @@ export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
     if (forgets) space.forget();
   }
   checks.over?.(space);
+}
+
+/** Throws unless the store has every stored job as it is in memory. `expect` alone would take most of a test's time. */
+export function expectAllStored(space: SpaceModel): void {
+  for (const job of space.stored()) {
+    const found = space.store.get(job.ulid);
+    if (!isDeepStrictEqual(found, job)) expect(found).toEqual(job);
+  }
 }
 
 function freeSlots(workers: Candidate[]): number {
