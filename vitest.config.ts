@@ -22,23 +22,49 @@ const RUNTIME = path.join(import.meta.dirname, "test/support/runtime/cloudflare-
 /** A poll waits for an event as long as a test may: a second is too short for a machine that does other work. */
 const PATIENT = { poll: { timeout: 20_000 } };
 
-/** Files whose tests start an edge of their own, and measure no times: two of them can run at once. */
-const OWN_EDGES = [
-  "account-pages",
-  "foreign-clients",
+/**
+ * Files about what all tests of a runtime share: its first admin, its first stored file, the numbers of all of it, and
+ * the gateways with everybody's sockets.
+ */
+const OWN_RUNTIME = [
+  "accounts",
+  "expired-rights",
+  "file-sweep",
   "monitor",
-  "proxy",
-  "python-worker",
-  "python-worker-frames",
-  "start",
-  "stopping",
+  "monitor-access",
+  "monitor-cost",
+  "monitor-crash",
+  "presence-grace",
+  "rooms-faults",
+  "rooms-property",
+  "silent-sockets",
+  "socket-limits",
+  "token-expiry",
+].map((name) => `test/objects/${name}.test.ts`);
+
+/** Files that measure memory, or how long something takes: nothing else may run beside them. */
+const ALONE = [
+  "chaos",
+  "limits-answers",
+  "limits-objects",
+  "limits-sockets",
+  "page",
+  "sockets",
+  "webhooks",
 ].map((name) => `test/e2e/${name}.test.ts`);
+
+const WORKERD = {
+  setupFiles: ["./test/objects/setup.ts"],
+  testTimeout: 60_000,
+  expect: PATIENT,
+};
 
 const E2E = { testTimeout: 120_000, expect: PATIENT, hookTimeout: 120_000 };
 
 /**
- * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime.
- * `e2e`: the whole of it as its users meet it, one file at a time after the others; `e2e-own`: the same, two at a time.
+ * `node`: pure logic and programs over real sockets. `workerd`: objects inside the real runtime. Files of both share a
+ * process, which saves half their time (decision 0054); those of `workerd-own` have a runtime each.
+ * `e2e`: the whole of it as its users meet it, two files at a time after the others; `e2e-alone`: the same, one at a time.
  */
 export default defineConfig({
   test: {
@@ -52,7 +78,8 @@ export default defineConfig({
           name: "node",
           include: ["test/**/*.test.ts"],
           exclude: ["test/objects/**", "test/e2e/**"],
-          testTimeout: 30_000,
+          isolate: false,
+          testTimeout: 60_000,
           expect: PATIENT,
           hookTimeout: 120_000,
         },
@@ -62,27 +89,32 @@ export default defineConfig({
         test: {
           name: "workerd",
           include: ["test/objects/**/*.test.ts"],
-          setupFiles: ["./test/objects/setup.ts"],
-          testTimeout: 30_000,
-          expect: PATIENT,
+          exclude: OWN_RUNTIME,
+          isolate: false,
+          ...WORKERD,
         },
+      },
+      {
+        plugins: [runtime],
+        test: { name: "workerd-own", include: OWN_RUNTIME, ...WORKERD },
       },
       {
         test: {
           name: "e2e",
           include: ["test/e2e/**/*.test.ts"],
-          exclude: OWN_EDGES,
+          exclude: ALONE,
           globalSetup: ["./test/e2e/setup.ts"],
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
           ...E2E,
         },
       },
       {
         test: {
-          name: "e2e-own",
-          include: OWN_EDGES,
-          maxWorkers: 2,
+          name: "e2e-alone",
+          include: ALONE,
+          globalSetup: ["./test/e2e/setup.ts"],
+          fileParallelism: false,
           sequence: { groupOrder: 2 },
           ...E2E,
         },

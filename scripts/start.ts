@@ -9,6 +9,7 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stripVTControlCharacters } from "node:util";
+import { areMigrationsApplied, noteAppliedMigrations } from "./applied-migrations.ts";
 import { readSettings } from "./edge-settings.ts";
 import { HangDetector, workerdSeconds } from "./hang-detector.ts";
 import {
@@ -99,6 +100,7 @@ async function main(): Promise<void> {
 }
 
 async function migrate(): Promise<void> {
+  if (areMigrationsApplied()) return;
   const args = ["d1", "migrations", "apply", "DB", "--local", "--persist-to", STATE_FOLDER];
   const run = launch(WRANGLER, args, { env: QUIET, isQuiet: true });
   migration = run;
@@ -110,6 +112,7 @@ async function migrate(): Promise<void> {
   }
   const code = await new Promise((resolve) => run.once("close", resolve));
   migration = null;
+  if (code === 0) noteAppliedMigrations();
   if (code === 0 || stopping) return;
   console.error(printed);
   process.exit(1);

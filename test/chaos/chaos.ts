@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ROOT } from "../../scripts/local.ts";
 import { bundleEdge, OPERATOR_KEY } from "../support/bare-edge.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
@@ -122,7 +123,7 @@ class ChaosRun {
   }
 
   private async startEdge(): Promise<void> {
-    const program = join(import.meta.dirname, "edge-program.ts");
+    const program = join(ROOT, "test/support/edge-program.ts");
     const args = [join(this.folder, "bundle"), join(this.folder, "state"), String(this.port)];
     this.edge = new Program(program, args);
     await this.edge.prints("ready");

@@ -1,4 +1,4 @@
-import { onTestFinished } from "vitest";
+import { onTestFinished, vi } from "vitest";
 import { type ClientOptions, DialoutClient } from "../../src/client/index.ts";
 import { FakeSubscriberEdge } from "../support/fake-subscriber-edge.ts";
 
@@ -21,4 +21,21 @@ export function tokenFor(seconds: number, name = "ada"): string {
   const exp = Math.floor(Date.now() / 1_000) + seconds;
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
   return `${part({ alg: "HS256" })}.${part({ sub: name, exp })}.signature`;
+}
+
+/** How much faster time passes than in truth, and how long each step of it takes. */
+const FACTOR = 20;
+const STEP_MS = 10;
+
+/** Lets time pass faster in this process until the test ends: for what a client does only after seconds. */
+export function speedTimeUp(): void {
+  const { setInterval, clearInterval } = globalThis;
+  vi.useFakeTimers({
+    toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"],
+  });
+  const steps = setInterval(() => vi.advanceTimersByTime(STEP_MS * FACTOR), STEP_MS);
+  onTestFinished(() => {
+    clearInterval(steps);
+    vi.useRealTimers();
+  });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { problem } from "../support/fake-subscriber-edge.ts";
 import { jobResource } from "./jobs.ts";
-import { JOB_ID, startClient, tokenFor } from "./start.ts";
+import { JOB_ID, speedTimeUp, startClient, tokenFor } from "./start.ts";
 
 const ROOM = "project:42";
 
@@ -98,6 +98,7 @@ describe("a token", () => {
   test("that is always reported as expiring is not renewed constantly (R11)", async () => {
     const { given, token } = issuer(() => 20);
     const { edge, client } = await startClient({ token });
+    speedTimeUp();
     client.room(ROOM).subscribe({});
     const socket = await edge.socket();
     socket.establish();

@@ -14,8 +14,9 @@ import {
 } from "../../src/client/index.ts";
 import { freePort } from "../support/port.ts";
 import { tokenOf } from "../support/tokens.ts";
+import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, removeState, runEdge } from "./edge.ts";
+import { makeState, removeState } from "./edge.ts";
 
 const TEXT = "Ada Lovelace wrote the first program in London. It is a wonderful piece of work!";
 const url = inject("edgeUrl");
@@ -339,9 +340,9 @@ describe("the client when the edge is killed", () => {
   it("continues its jobs and rooms after the restart and misses nothing (C9)", async () => {
     const state = await makeState();
     const port = await freePort();
-    let running = await runEdge(state, port);
+    let running = await runBareEdge(state, port);
     onTestFinished(async () => {
-      await running.program.stop();
+      await running.program.killAll();
       await removeState(state);
     });
     const client = clientOf({ url: running.url, token: operatorKey() });
@@ -363,7 +364,7 @@ describe("the client when the edge is killed", () => {
     await expect.poll(() => numbers).toEqual([1]);
     await running.program.killAll();
     await expect.poll(() => links.at(-1)).toBe("lost");
-    running = await runEdge(state, port);
+    running = await runBareEdge(state, port);
     await room.publish({ type: "step.done", data: { n: 2 } });
     await job.output("cat");
     await job.complete("done");

@@ -3,8 +3,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { operatorKey } from "../../scripts/local.ts";
 import { FrameSocket } from "../support/frame-socket.ts";
 import { freePort } from "../support/port.ts";
+import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState } from "./edge.ts";
 
 const QUEUED = 8;
 
@@ -24,10 +25,10 @@ describe("an edge that is killed with kill -9", () => {
 
   beforeEach(async () => {
     state = await makeState();
-    edge = await runEdge(state, await freePort());
+    edge = await runBareEdge(state, await freePort());
   });
   afterEach(async () => {
-    await edge.program.stop();
+    await edge.program.killAll();
     await removeState(state);
   });
 
@@ -41,7 +42,7 @@ describe("an edge that is killed with kill -9", () => {
     const jobs = [];
     for (const prompt of prompts) jobs.push(await client.submit(space.name, { prompt }));
     await edge.program.killAll();
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     for (const [index, { id }] of jobs.entries()) {
       expect(await client.ended(id)).toMatchObject({
         status: "completed",
@@ -63,7 +64,7 @@ describe("an edge that is killed with kill -9", () => {
     await edge.program.killAll();
     // The outage: both limits run out in it, and the worker's attempt ends.
     await new Promise((resolve) => setTimeout(resolve, 6_000));
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     expect(await client.ended(running.id)).toMatchObject({ attempt: 1, result: "did one" });
     expect(await client.ended(waiting.id)).toMatchObject({ attempt: 1, result: "did two" });
   });
@@ -78,7 +79,7 @@ describe("an edge that is killed with kill -9", () => {
       jobs.push(await client.submit(space.name, { prompt }));
     }
     await Promise.all([edge.program.killAll(), worker.killAll()]);
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     await client.startWorker(space, echo);
     const ended = await Promise.all(jobs.map(({ id }) => client.ended(id)));
     expect(ended.map(({ result }) => result)).toEqual(["did one", "did two", "did three"]);
@@ -107,7 +108,7 @@ describe("an edge that is killed with kill -9", () => {
     }
     const seen = await first.next(({ progress }) => progress === 20);
     await edge.program.killAll();
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     const second = await FrameSocket.open(`${edge.url}/ws/${id}?since=${epoch}:${seen.offset}`);
     expect(await second.next("connection")).toMatchObject({ epoch, recovered: true });
     expect(await second.next("progress")).toMatchObject({ progress: 30, message: "at 30" });

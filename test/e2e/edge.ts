@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { ROOT } from "../../scripts/local.ts";
 import { Program } from "../support/program.ts";
 
-/** A running `npm run edge` or `npm start`, with a port and a state folder of its own. */
+/** A running edge, with a port and a state folder of its own. */
 export interface RunningEdge {
   url: string;
   program: Program;
 }
 
+/** Starts `npm run edge`, or `npm start` if there are no arguments. */
 export async function runEdge(
   state: string,
   port: number,

@@ -6,8 +6,9 @@ import { operatorKey, secret } from "../../scripts/local.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
 import { tokenOf } from "../support/tokens.ts";
+import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState } from "./edge.ts";
 import { PYTHON } from "./python.ts";
 
 const ROOM = "project:42";
@@ -21,17 +22,17 @@ let token: string;
 
 beforeAll(async () => {
   state = await makeState();
-  edge = await runEdge(state, await freePort());
+  edge = await runBareEdge(state, await freePort());
   token = await tokenOf(secret("JWT_SECRET"), "alice", { rooms: ["project:*"] });
 });
 afterAll(async () => {
-  await edge.program.stop();
+  await edge.program.killAll();
   await removeState(state);
 });
 
 async function restart(): Promise<void> {
   await edge.program.killAll();
-  edge = await runEdge(state, Number(new URL(edge.url).port));
+  edge = await runBareEdge(state, Number(new URL(edge.url).port));
 }
 
 async function publish(n: number, more: object = {}): Promise<void> {

@@ -3,8 +3,9 @@ import { operatorKey } from "../../scripts/local.ts";
 import { type SystemStatusFrame, systemStatusFrame } from "../../src/protocol/monitor.ts";
 import { FrameSocket } from "../support/frame-socket.ts";
 import { freePort } from "../support/port.ts";
+import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState } from "./edge.ts";
 
 /** Answers at once, except that the prompt `wait` takes ten minutes. */
 const PROGRAM = `
@@ -18,10 +19,10 @@ describe("the numbers of an edge that is killed with kill -9", () => {
 
   beforeEach(async () => {
     state = await makeState();
-    edge = await runEdge(state, await freePort());
+    edge = await runBareEdge(state, await freePort());
   });
   afterEach(async () => {
-    await edge.program.stop();
+    await edge.program.killAll();
     await removeState(state);
   });
 
@@ -53,7 +54,7 @@ describe("the numbers of an edge that is killed with kill -9", () => {
     });
     const { id: last } = await client.submit(space.name, { prompt: "four" });
     await edge.program.killAll();
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     const after = await watch();
     // The worker dials again by itself. No close was reported for the other two sockets, but they must
     // not be counted.

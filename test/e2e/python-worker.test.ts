@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ROOT } from "../../scripts/local.ts";
 import { freePort } from "../support/port.ts";
+import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
-import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
+import { makeState, type RunningEdge, removeState } from "./edge.ts";
 import { launchPythonWorker, PYTHON_WORKER } from "./python.ts";
 
 let state: string;
@@ -13,11 +14,11 @@ let client: EdgeClient;
 
 beforeAll(async () => {
   state = await makeState();
-  edge = await runEdge(state, await freePort());
+  edge = await runBareEdge(state, await freePort());
   client = new EdgeClient(edge.url);
 });
 afterAll(async () => {
-  await edge.program.stop();
+  await edge.program.killAll();
   await removeState(state);
 });
 
@@ -123,7 +124,7 @@ describe("the Python worker of docs/protocol.md", () => {
       .not.toBeNull();
     await edge.program.killAll();
     await worker.prints(/disconnected .1006.*dialing again in/s);
-    edge = await runEdge(state, Number(new URL(edge.url).port));
+    edge = await runBareEdge(state, Number(new URL(edge.url).port));
     await worker.prints(/disconnected.*connected: serving/s);
     expect(await client.ended(id)).toMatchObject({
       status: "completed",

@@ -1,24 +1,29 @@
 import { connect } from "node:net";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { freePort } from "../support/port.ts";
 import { isRunning, Program } from "../support/program.ts";
 import { makeState, removeState } from "./edge.ts";
 
 /** Runs a script of package.json as a user does, in a folder and on a port of its own. */
-async function startNpm(script: string, state: string, port: number): Promise<Program> {
+async function startNpm(script: string, port: number): Promise<Program> {
   const env = { PORT: String(port), DIALOUT_STATE: state };
   const npm = new Program("run", [script], env, "npm");
   onTestFinished(() => npm.killAll());
   return npm;
 }
 
+/** One folder for all: none of them may leave anything behind that keeps the next one from starting. */
+let state: string;
+beforeAll(async () => {
+  state = await makeState();
+});
+afterAll(() => removeState(state));
+
 async function startEdge(script = "edge") {
-  const state = await makeState();
-  onTestFinished(() => removeState(state));
   const port = await freePort();
-  const npm = await startNpm(script, state, port);
+  const npm = await startNpm(script, port);
   await npm.prints("Dialout is up.");
-  return { npm, state, port };
+  return { npm, port };
 }
 
 function isOpen(port: number): Promise<boolean> {
@@ -73,9 +78,9 @@ describe("npm start", () => {
 
 describe("npm run worker", () => {
   it("leaves nothing behind after SIGTERM, SIGHUP and SIGKILL to npm", async () => {
-    const { state, port } = await startEdge();
+    const { port } = await startEdge();
     for (const signal of ["SIGTERM", "SIGHUP", "SIGKILL"] as const) {
-      const worker = await startNpm("worker", state, port);
+      const worker = await startNpm("worker", port);
       await worker.prints("serving the space demo");
       await expectEnd(worker, pidOf(worker, "npm"), signal);
     }

@@ -11,9 +11,10 @@ const edge = new EdgeClient(inject("edgeUrl"));
 const LEFT_WITHIN_MS = 20_000;
 
 describe("a client that leaves the stream of its submit", () => {
-  it.each(["SIGKILL", "SIGTERM"] as const)(
+  // Both at once: all that they do is wait.
+  it.concurrent.for(["SIGKILL", "SIGTERM"] as const)(
     "cancels its job soon, although nothing happens: curl ended by %s (H12a)",
-    async (signal) => {
+    async (signal, { expect }) => {
       const space = await edge.makeSpace({ offline: "queue" });
       const body = JSON.stringify({ input: {}, cancel_on_disconnect: true });
       const url = `${edge.url}/api/spaces/${space.name}/jobs`;

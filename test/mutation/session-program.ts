@@ -21,6 +21,8 @@ const vitest = await createVitest("test", {
   config: path.join(root, "vitest.config.ts"),
   watch: false,
   bail: 1,
+  // A module that was loaded before its fault was planted must be loaded again.
+  isolate: true,
   maxWorkers: 1,
   reporters: [{}],
   project: ["node", "workerd"],

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
-import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
+import { type Checks, days, expectAllStored, liveThrough, SpaceModel } from "./space-model.ts";
 
 /** Checks any histories; `checksOf` makes fresh checks for each of them. */
 function always(checksOf: () => Checks): void {
@@ -81,7 +81,7 @@ describe("the jobs of a space, whatever happens", () => {
     always(() => ({
       stored: (space) => {
         expect(space.jobs().length).toBe(space.submitted.length);
-        for (const job of space.stored()) expect(space.store.get(job.ulid)).toEqual(job);
+        expectAllStored(space);
       },
     }));
   });

@@ -4,11 +4,11 @@ import { isEnded, type Job } from "../../src/queue/job.ts";
 import { type Command, type Outcome, transition } from "../../src/queue/transition.ts";
 import { JobStore, type Waiting } from "../../src/storage/job-store.ts";
 import { PROMISES } from "./promises.ts";
-import { type Checks, days, liveThrough, SpaceModel } from "./space-model.ts";
+import { type Checks, days, expectAllStored, liveThrough, SpaceModel } from "./space-model.ts";
 import { lives, newJobs, play } from "./steps.ts";
 
 /** Thousands of histories, the same ones in every run. */
-const MANY = { numRuns: 3_000, seed: 20_261_121 };
+const MANY = { numRuns: 3_000, seed: 20_261_121, endOnFailure: true };
 
 type Machine = typeof transition;
 
@@ -114,9 +114,7 @@ function isStoreFoundOut(Store: typeof JobStore, checks: Checks): boolean {
 }
 
 const DURABLE: Checks = {
-  stored: (space) => {
-    for (const job of space.stored()) expect(space.store.get(job.ulid)).toEqual(job);
-  },
+  stored: expectAllStored,
 };
 const IN_ORDER: Checks = {
   dispatched: ({ now }, jobs, line, free) => {

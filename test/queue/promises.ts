@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
 import { attemptDeadline, dueAt } from "../../src/queue/deadline.ts";
 import { isEnded, type Job } from "../../src/queue/job.ts";
@@ -6,6 +7,12 @@ import type { Moment } from "./steps.ts";
 
 /** A promise: throws if a job's life breaks it. */
 export type Promised = (moments: readonly Moment[]) => void;
+
+/** What a job's submitter sent. */
+const GIVEN = [
+  ...(["ulid", "priority", "input", "files", "user"] as const),
+  ...(["limits", "submitter", "createdAt"] as const),
+];
 
 /** What is true for every job, whatever happens to it. Each name continues "a job, whatever happens to it:". */
 export const PROMISES: Readonly<Record<string, Promised>> = {
@@ -56,7 +63,8 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
     },
   ),
   "its history only grows": eachMoment(({ before, after }) => {
-    expect(after.history.slice(0, before.history.length)).toEqual(before.history);
+    const same = after.history.slice(0, before.history.length);
+    if (!isDeepStrictEqual(same, before.history)) expect(same).toEqual(before.history);
   }),
   "a dispatch, and nothing else, counts as an attempt, and there are never more than allowed":
     eachMoment(({ before, command, outcome, after }) => {
@@ -72,9 +80,10 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
   ),
   "what its submitter sent never changes, nor does the time at which it first started": eachMoment(
     ({ before, after }) => {
-      const { ulid, priority, input, files, user, limits, submitter, createdAt } = before;
-      const given = { ulid, priority, input, files, user, limits, submitter, createdAt };
-      expect(after).toMatchObject(given);
+      for (const key of GIVEN) {
+        // Thousands of histories have millions of these: `expect` alone would take most of their time.
+        if (!isDeepStrictEqual(after[key], before[key])) expect(after[key]).toEqual(before[key]);
+      }
       if (before.startedAt !== null) expect(after.startedAt).toBe(before.startedAt);
     },
   ),

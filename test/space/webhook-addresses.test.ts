@@ -1,12 +1,22 @@
-import { describe, expect, it, vi } from "vitest";
+import dns from "node:dns/promises";
+import { syncBuiltinESMExports } from "node:module";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import { deliveries, endJobs, receivers, sendToReceivers } from "./receivers.ts";
 import { SpaceHost } from "./space-host.ts";
 
-vi.mock("node:dns/promises", () => ({
-  resolve4: async (host: string) => [host === "inside.example" ? "10.0.0.1" : "8.8.8.8"],
-  resolve6: () => Promise.reject(new Error("no such record")),
-}));
+// Not with `vi.mock`: another file of this process may have loaded what looks names up.
+beforeEach(() => {
+  vi.spyOn(dns, "resolve4").mockImplementation(async (host: string): Promise<never> => {
+    return [host === "inside.example" ? "10.0.0.1" : "8.8.8.8"] as never;
+  });
+  vi.spyOn(dns, "resolve6").mockRejectedValue(new Error("no such record"));
+  syncBuiltinESMExports();
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  syncBuiltinESMExports();
+});
 
 runInFakeRuntime();
 sendToReceivers();

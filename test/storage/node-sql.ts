@@ -1,9 +1,14 @@
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import type { Sql, SqlRow, SqlValue } from "../../src/storage/sql.ts";
 
-/** A SQLite database in this process's memory, behind the interface of the stores. */
-export function nodeSql(): Sql {
+/**
+ * A SQLite database in this process's memory, behind the interface of the stores.
+ *
+ * @param schema the statements that make its tables
+ */
+export function nodeSql(schema = ""): Sql {
   const database = new DatabaseSync(":memory:");
+  database.exec(schema);
   const statements = new Map<string, StatementSync>();
   const prepared = (query: string): StatementSync => {
     const statement = statements.get(query) ?? database.prepare(query);
