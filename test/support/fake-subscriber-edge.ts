@@ -51,9 +51,13 @@ export class FakeSubscriberSocket {
     this.socket.send(text);
   }
 
+  any(): Promise<Frame> {
+    return this.frames.take();
+  }
+
   /** Returns the next frame; throws if it has another type. */
   async next(type: string): Promise<Frame> {
-    const frame = await this.frames.take();
+    const frame = await this.any();
     if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
     return frame;
   }
