@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { MOST_UNREAD } from "../../src/client/index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import {
@@ -191,6 +191,26 @@ describe("more jobs than one socket may follow", () => {
     own.send(...of(0, connection(0), completed(1, "alone")));
     expect(await result).toBe("alone");
   });
+});
+
+test("a client that follows ever new jobs takes another socket before the edge would close the first (S20)", async () => {
+  // Time stands still, so that none of what may be sent comes back.
+  vi.useFakeTimers({ toFake: ["Date"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { edge, client } = await startClient();
+  const space = client.space("demo");
+  space.watch({});
+  const first = await openedSocket(edge);
+  space.job(idOf(0)).follow({});
+  await followsOn(first, 1);
+  const pairs = LIMITS.frameBurst / 4;
+  for (let job = 1; job <= pairs; job += 1) space.job(idOf(job)).follow({}).close();
+  space.job(idOf(pairs + 1)).follow({});
+  const second = await openedSocket(edge);
+  expect(await followsOn(second, 1)).toMatchObject([{ job_id: idOf(pairs + 1) }]);
+  for (let frame = 1; frame <= pairs * 2; frame += 1) await first.any();
+  await first.read();
+  expect(first.unread).toBe(0);
 });
 
 describe("a socket of a space that is refused", () => {

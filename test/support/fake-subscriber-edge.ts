@@ -55,6 +55,11 @@ export class FakeSubscriberSocket {
     return this.frames.take();
   }
 
+  /** Frames that arrived and no test has read. */
+  get unread(): number {
+    return this.frames.waiting.length;
+  }
+
   /** Returns the next frame; throws if it has another type. */
   async next(type: string): Promise<Frame> {
     const frame = await this.any();
