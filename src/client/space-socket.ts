@@ -28,6 +28,8 @@ export class SpaceSocket {
   readonly #socket: EdgeSocket;
   readonly #onUnused: () => void;
   readonly #statuses = new Set<StatusSubscriber>();
+  /** Those that were given no status yet. */
+  readonly #unserved = new Set<StatusSubscriber>();
   readonly #jobs = new FollowedJobs((frames) => this.#send(frames));
   #isUp = false;
   /** The epoch of the space's channel, and what was received of it last. */
@@ -68,16 +70,18 @@ export class SpaceSocket {
 
   addStatus(subscriber: StatusSubscriber): void {
     this.#statuses.add(subscriber);
+    this.#unserved.add(subscriber);
     // Later, because whoever begins to follow does not expect to be called before that has returned.
     queueMicrotask(() => {
       if (!this.#isUp || !this.#statuses.has(subscriber)) return;
       subscriber.onOpen();
-      if (this.#status !== null) subscriber.onStatus(this.#status);
+      this.#serve();
     });
   }
 
   removeStatus(subscriber: StatusSubscriber): void {
     this.#statuses.delete(subscriber);
+    this.#unserved.delete(subscriber);
     this.#closeIfUnused();
   }
 
@@ -108,6 +112,7 @@ export class SpaceSocket {
     this.#onUnused();
     const statuses = [...this.#statuses];
     this.#statuses.clear();
+    this.#unserved.clear();
     // Before the jobs: a page that ends with the space's status may end what it follows as well.
     for (const subscriber of statuses) subscriber.onClose(error);
     const reason = error ?? new DialoutError("connection_closed", "The edge closed the socket.");
@@ -117,8 +122,8 @@ export class SpaceSocket {
   #onFrame(frame: ServerFrame): void {
     switch (frame.type) {
       case "connection":
-        if (frame.job_id === undefined) this.#epoch = frame.epoch;
-        else this.#jobs.onFrame(frame.job_id, frame);
+        if (frame.job_id !== undefined) this.#jobs.onFrame(frame.job_id, frame);
+        else this.#onConnection(frame);
         return;
       case "space.status":
         this.#onStatus(frame);
@@ -134,6 +139,20 @@ export class SpaceSocket {
     }
   }
 
+  /** After a reconnect the edge sends no status if the one that was received last is still true (S3a). */
+  #onConnection({ epoch, recovered }: Extract<ServerFrame, { type: "connection" }>): void {
+    this.#epoch = epoch;
+    if (recovered) this.#serve();
+  }
+
+  #serve(): void {
+    const status = this.#status;
+    if (status === null) return;
+    const unserved = [...this.#unserved];
+    this.#unserved.clear();
+    for (const subscriber of unserved) subscriber.onStatus(status);
+  }
+
   /** Each status replaces the one before, so gaps don't matter. */
   #onStatus(frame: Extract<ServerFrame, { type: "space.status" }>): void {
     const { offset } = frame;
@@ -141,6 +160,7 @@ export class SpaceSocket {
     this.#last = { epoch: this.#epoch, offset };
     const status = spaceStatus.parse(frame);
     this.#status = status;
+    this.#unserved.clear();
     for (const subscriber of [...this.#statuses]) subscriber.onStatus(status);
   }
 

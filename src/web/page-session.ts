@@ -255,7 +255,8 @@ export class PageSession {
         const error = asDialoutError(cause, "unreachable");
         if (isFinal(error)) return this.onUnavailable(error.message);
         this.dispatch({ kind: "space.delayed", trouble: reasonOf(error) });
-        await sleep(RELOAD_MS, loading.signal).catch(() => undefined);
+        const wait = Math.max(RELOAD_MS, error.retryAfterMs ?? 0);
+        await sleep(wait, loading.signal).catch(() => undefined);
       }
     }
   }
