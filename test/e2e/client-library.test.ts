@@ -115,29 +115,6 @@ describe("the client with a space", () => {
     expect((await secret.events().next()).value).toMatchObject({ status: "queued" });
   });
 
-  it("follows 120 jobs and the space's status over two sockets, and gets each one's own result (S12)", async () => {
-    let sockets = 0;
-    class CountedWebSocket extends WebSocket {
-      constructor(address: string, protocols?: string[]) {
-        super(address, protocols);
-        sockets += 1;
-      }
-    }
-    await edge.asOperator("PATCH", `/api/spaces/${space.name}`, { offline: "queue" });
-    const handle = clientOf({ WebSocket: CountedWebSocket }).space(space.name);
-    const statuses = handle.statuses();
-    const inputs = Array.from({ length: 120 }, (_, n) => ({ input: { n } }));
-    const submitted = await handle.submitMany(inputs);
-    const results = submitted.map((answer) => (answer.ok ? answer.job.result() : answer.error));
-    const output = submitted[0]?.ok ? all(submitted[0].job.output()) : null;
-    await edge.startWorker(space, ["exec", "--", "cat"]);
-    const found = (await Promise.all(results)).map((text) => JSON.parse(String(text)).input);
-    expect(found).toEqual(inputs.map(({ input }) => input));
-    expect((await output)?.join("")).toContain('"n":0');
-    expect((await statuses.next()).value).toMatchObject({ worker: "disconnected" });
-    expect(sockets).toBe(2);
-  });
-
   it("reports when the worker connects and disconnects", async () => {
     const seen: SpaceStatus["worker"][] = [];
     clientOf()
