@@ -85,7 +85,7 @@ export const DOORS: readonly Door[] = [
   { method: "POST", path: "/api/auth/setup", ...OPEN, note: "asks for the key of the set-up" },
   { method: "POST", path: "/api/auth/sign-up", ...OPEN, note: "as `REGISTRATION` says" },
   { method: "POST", path: "/api/auth/sign-in", ...OPEN, note: "asks for a password" },
-  { method: "POST", path: "/api/auth/sign-out", ...SESSION },
+  { method: "POST", path: "/api/auth/sign-out", right: "page" },
   { method: "GET", path: "/api/me", ...OPEN, note: "says who is signed in, or nobody" },
   { method: "PATCH", path: "/api/me", ...SESSION },
   { method: "DELETE", path: "/api/me", ...SESSION, note: "asks for the password" },

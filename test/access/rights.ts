@@ -62,6 +62,7 @@ export const RIGHTS = {
     text: "admins, and users' tokens that may publish to it, such as `job:<id>`",
     parties: [...ADMINS, "token"],
   },
+  page: { text: "the edge's own pages, whoever looks at them", parties: SESSIONS },
   signed: { text: "whoever has the signed address, until it expires", parties: [] },
   worker: { text: "workers with a token of this space", parties: ["worker"] },
   admin: { text: "admins", parties: ADMINS },
