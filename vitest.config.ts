@@ -32,6 +32,7 @@ const OWN_EDGES = [
   "python-worker-frames",
   "start",
   "stopping",
+  "web-safety",
 ].map((name) => `test/e2e/${name}.test.ts`);
 
 const E2E = { testTimeout: 120_000, expect: PATIENT, hookTimeout: 120_000 };

@@ -87,7 +87,10 @@ const READING = new Set(["GET", "HEAD", "OPTIONS"]);
 function isFromOwnPage(c: AppContext): boolean {
   const origin = c.req.header("origin");
   if (origin !== undefined) return origin === publicOriginOf(c);
-  const isSocket = c.req.header("upgrade") !== undefined;
-  if (READING.has(c.req.method) && !isSocket) return true;
-  return c.req.header("sec-fetch-site") === "same-origin";
+  return isReading(c) || c.req.header("sec-fetch-site") === "same-origin";
+}
+
+/** Whether the request changes nothing, and opens no socket. */
+export function isReading(c: AppContext): boolean {
+  return READING.has(c.req.method) && c.req.header("upgrade") === undefined;
 }

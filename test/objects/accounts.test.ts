@@ -10,7 +10,7 @@ import {
   OWN_PAGE,
   PASSWORD,
 } from "./accounts-support.ts";
-import { call, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
+import { call, expectStatus, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 /** Makes attempts that cost little, until one is refused: a minute may begin in between. */
 async function useUpAttempts(address: string): Promise<void> {
@@ -196,6 +196,26 @@ describe("sessions", () => {
     expect(await (await callAs({ cookie: forged, address }, "GET", "/api/me")).json()).toEqual({
       user: null,
     });
+  });
+
+  test("a cookie that was there before is not kept: session fixation", async () => {
+    const [victim, attacker] = [await makeMember(), await makeMember()];
+    const { email, address } = victim;
+    for (const cookie of [attacker.cookie, "dialout.session_token=chosen.by-an-attacker"]) {
+      const body = { email, password: PASSWORD };
+      const answer = await callAs({ cookie, address }, "POST", "/api/auth/sign-in", body);
+      const got = cookiesOf(await expectStatus(200, answer));
+      expect(got).not.toContain("chosen");
+      expect(got).not.toBe(cookie);
+      const me = await (await callAs({ cookie: got, address }, "GET", "/api/me")).json();
+      expect(me).toMatchObject({ user: { id: victim.id } });
+    }
+    // What the attacker had is still theirs, and nobody else's.
+    expect(await (await callAs(attacker, "GET", "/api/me")).json()).toMatchObject({
+      user: { id: attacker.id },
+    });
+    const chosen = { cookie: "dialout.session_token=chosen.by-an-attacker", address };
+    expect(await (await callAs(chosen, "GET", "/api/me")).json()).toEqual({ user: null });
   });
 
   test("attempts from one address are limited, those from others are not", async () => {
