@@ -1,7 +1,9 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
+import { socketPrincipalOf } from "../auth/session.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { countedPrincipal } from "../objects/allowances.ts";
 import { roomName } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -32,8 +34,9 @@ export const rooms = new Hono<AppEnv>()
     requirePublish(principal, room);
     const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const userId = principal.kind === "user" ? principal.userId : null;
-    const published = await new RoomStub(c.env, room).publishFor(userId, events);
+    const stored = socketPrincipalOf(principal);
+    const publisher = stored && countedPrincipal(stored);
+    const published = await new RoomStub(c.env, room).publishFor(publisher, events);
     if (!Array.isArray(published)) throw refused(published);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };

@@ -84,7 +84,7 @@ export class RoomObject extends DurableObject<Env> {
     const waitS =
       publisher === null ? 0 : this.publishers.take(publisher, events.length, Date.now());
     if (waitS > 0) {
-      const detail = `Too many events: a user may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
+      const detail = `Too many events: a user or key may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
       return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
     }
     const published = await this.room(room).engine.publish(events, eventsText.length);
