@@ -25,6 +25,7 @@ const PATIENT = { poll: { timeout: 20_000 } };
 /** Files whose tests start an edge of their own, and measure no times: two of them can run at once. */
 const OWN_EDGES = [
   "account-pages",
+  "first-system",
   "foreign-clients",
   "monitor",
   "proxy",

@@ -9,6 +9,7 @@ import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { files } from "./files.ts";
+import { firstSystem } from "./first-system.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { keys } from "./keys.ts";
 import { me } from "./me.ts";
@@ -52,6 +53,7 @@ app
   .route("/api/users", users)
   .route("/api/audit", audit)
   .route("/api/invitations", invitations)
+  .route("/websockets", firstSystem)
   .route("/", monitor)
   .route("/", pages)
   .notFound((c) => {

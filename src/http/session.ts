@@ -41,7 +41,15 @@ function ownCookies(header: string): string {
  * are anybody.
  */
 export async function sessionOf(c: AppContext): Promise<Principal> {
-  if (!COOKIE.test(c.req.header("cookie") ?? "") || !isFromOwnPage(c)) return { kind: "anonymous" };
+  return isFromOwnPage(c) ? sessionInCookie(c) : { kind: "anonymous" };
+}
+
+/**
+ * The session in the request's cookie, whoever sends it: a page elsewhere may make a browser do so. Use it only if
+ * something else proves that its holder means what the request says.
+ */
+export async function sessionInCookie(c: AppContext): Promise<Principal> {
+  if (!COOKIE.test(c.req.header("cookie") ?? "")) return { kind: "anonymous" };
   const accounts = await accountsOf(c);
   // Only `GET /api/me` prolongs a session, because its answer can carry the cookie that goes with it.
   const query = { disableRefresh: true };
