@@ -72,6 +72,11 @@ export class RoomStub {
     return this.host.checkPresence(this.room, gateway);
   }
 
+  /** Erases the room's events. */
+  clear(): Promise<void> {
+    return this.host.clear(this.room);
+  }
+
   presence(): Promise<PresentUser[]> {
     return this.host.presence(this.room);
   }
