@@ -218,7 +218,7 @@ describe("sessions", () => {
     expect(await (await callAs(chosen, "GET", "/api/me")).json()).toEqual({ user: null });
   });
 
-  test("attempts from one address are limited, those from others are not", async () => {
+  test("attempts from one address are limited, those from others are not (H25)", async () => {
     const { email, address } = await makeMember();
     const attempt = (from: string) =>
       callAs({ address: from }, "POST", "/api/auth/sign-in", { email, password: "wrong password" });
@@ -227,7 +227,7 @@ describe("sessions", () => {
     expect((await attempt(address)).status).toBe(401);
   });
 
-  test("a network of IPv6 is one address: whoever has it can choose among billions", async () => {
+  test("a network of IPv6 is one address: whoever has it can choose among billions (H25)", async () => {
     await useUpAttempts("2001:db8:77:1::1");
     const { address: _, ...person } = newPerson();
     const body = { ...person, key: "not the operator's key" };

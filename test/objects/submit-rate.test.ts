@@ -246,7 +246,7 @@ describe("jobs", () => {
     await expectStatus(429, await call("POST", path, { jobs: malformed }, other));
   });
 
-  it("count for the user and for the key of those who say who they are, not for their address (H21)", async () => {
+  it("count for the user and for the key of those who say who they are, not for their address (H21b)", async () => {
     const space = await makeRoomySpace();
     const member = await makeMember();
     const key = withKey(await makeKey(member, { scopes: ["jobs:write"] }));
