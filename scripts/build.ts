@@ -28,6 +28,18 @@ const ICON = `data:image/svg+xml,${encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><circle cx="8" cy="8" r="8" fill="#0b57d0"/><path d="M5 11l6-6M6 5h5v5" fill="none" stroke="#fff" stroke-width="2"/></svg>',
 )}`;
 
+/**
+ * Files under `/static/` are sent without asking the Worker, with these headers. None about caching: a missing file,
+ * as during a deploy, is answered with them too.
+ */
+const STATIC_HEADERS = `/static/*
+  Content-Security-Policy: default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'
+  Cross-Origin-Resource-Policy: same-origin
+  Referrer-Policy: same-origin
+  X-Content-Type-Options: nosniff
+  X-Frame-Options: DENY
+`;
+
 async function buildWeb(): Promise<void> {
   const result = await build({
     ...COMMON,
@@ -55,6 +67,7 @@ async function buildWeb(): Promise<void> {
   }
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
   for (const page of PAGES) await writePage(page, addresses);
+  await writeChanged(join(WEB, "_headers"), Buffer.from(STATIC_HEADERS));
   await removeStale(
     STATIC,
     result.outputFiles.map(({ path }) => path),

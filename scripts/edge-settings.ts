@@ -7,6 +7,7 @@ import { DEV_VARS, LISTENS_ON_LOOPBACK, localVariables } from "./local.ts";
 const OPTIONAL = [
   "PUBLIC_URL",
   "TRUSTED_PROXIES",
+  "CORS_ORIGINS",
   "JWKS_URL",
   "JWT_ISSUER",
   "JWT_AUDIENCE",

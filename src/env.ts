@@ -6,7 +6,7 @@ import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { Registration, SpaceCreation } from "./protocol/accounts.ts";
 import type { RoomObject } from "./room/room-object.ts";
-import { settingsError } from "./settings.ts";
+import { ANY_ORIGIN, readOrigins, settingsError } from "./settings.ts";
 import type { SpaceObject } from "./space/space-object.ts";
 
 /** The bindings, variables and secrets that wrangler.toml and the deployment set. */
@@ -53,6 +53,8 @@ export interface Env {
   PUBLIC_URL?: string;
   /** Addresses and ranges of the proxies whose `X-Forwarded-…` and `Forwarded` are believed, comma-separated. */
   TRUSTED_PROXIES?: string;
+  /** The origins whose pages may call the API, comma-separated; those of any if not set, or `*`. */
+  CORS_ORIGINS?: string;
   /**
    * Set by `npm start`, when the edge runs on one machine. `"true"`: only this machine can dial it. `"network"`:
    * other machines can, too.
@@ -99,4 +101,16 @@ export function trustedProxiesOf(env: Env): TrustedProxies | null {
   const proxies = text === undefined ? null : TrustedProxies.parse(text + own);
   proxiesOf.set(env, proxies);
   return proxies;
+}
+
+const originsOf = new WeakMap<Env, ReadonlySet<string> | null>();
+
+/** The origins whose pages may call the API; `null`: those of any. */
+export function corsOriginsOf(env: Env): ReadonlySet<string> | null {
+  const known = originsOf.get(env);
+  if (known !== undefined) return known;
+  const { CORS_ORIGINS: text = ANY_ORIGIN } = env;
+  const origins = text.trim() === ANY_ORIGIN ? null : new Set(readOrigins(text) ?? []);
+  originsOf.set(env, origins);
+  return origins;
 }

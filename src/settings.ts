@@ -14,6 +14,13 @@ const settings = z.object({
       "must be addresses or ranges separated by commas, such as 127.0.0.1, 10.0.0.0/8",
     )
     .optional(),
+  CORS_ORIGINS: z
+    .string()
+    .refine(
+      (text) => text.trim() === ANY_ORIGIN || readOrigins(text) !== null,
+      "must be *, or origins separated by commas, such as https://app.example, http://localhost:3000",
+    )
+    .optional(),
   MAX_KEPT_MB: z
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
@@ -41,6 +48,15 @@ const settings = z.object({
   OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
   SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
 });
+
+/** Lets pages of any origin call the API. */
+export const ANY_ORIGIN = "*";
+
+/** The origins in a list separated by commas, as browsers write them; `null` if it has anything else. */
+export function readOrigins(text: string): string[] | null {
+  const given = text.split(",").map((origin) => origin.trim());
+  return given.every(isOrigin) ? given.map((origin) => new URL(origin).origin) : null;
+}
 
 function isOrigin(text: string): boolean {
   if (!URL.canParse(text)) return false;

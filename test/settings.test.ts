@@ -42,3 +42,19 @@ describe("TRUSTED_PROXIES", () => {
     );
   });
 });
+
+describe("CORS_ORIGINS", () => {
+  it.each(["*", "https://app.example", "https://app.example, http://localhost:3000"])(
+    "may be %s",
+    (CORS_ORIGINS) => {
+      expect(settingsError({ ...SECRETS, CORS_ORIGINS })).toBeNull();
+    },
+  );
+
+  it.each(["", "app.example", "https://app.example/path", "*, https://app.example", "null"])(
+    "can't be %j",
+    (CORS_ORIGINS) => {
+      expect(settingsError({ ...SECRETS, CORS_ORIGINS })).toContain("CORS_ORIGINS must be *");
+    },
+  );
+});

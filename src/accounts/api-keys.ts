@@ -68,6 +68,12 @@ export class ApiKeys {
     return { ...resourceOf(row), key };
   }
 
+  /** How many keys an owner has. @param owner as for `make` */
+  async count(owner: string | null): Promise<number> {
+    const count = "SELECT COUNT(*) AS count FROM api_keys WHERE user_id IS ?";
+    return (await this.db.prepare(count).bind(owner).first<number>("count")) ?? 0;
+  }
+
   /** Newest first. @param owner as for `make` */
   async list(
     owner: string | null,

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { throttled } from "../channel/throttle.ts";
-import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { addressOwner } from "../objects/allowances.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
 
 /** A socket's attachment, which the runtime keeps through hibernation. */
@@ -23,8 +24,10 @@ const attachment = z.object({
   malformed: z.number(),
   /** The edge itself reads this socket, for somebody else. */
   relayed: z.boolean().default(false),
-  /** The client's network address; its sockets are counted by this. */
+  /** The client's network address; its sockets are counted by this if it has neither token nor key. */
   address: z.string().default("unknown"),
+  /** As whom its sockets are counted otherwise. */
+  counted: z.string().nullable().default(null),
 });
 export type BackendJobAttachment = z.infer<typeof attachment>;
 export type BackendJobSocket = ObjectSocket<BackendJobAttachment>;
@@ -36,8 +39,8 @@ function readerKind({ publish, relayed, throttled }: BackendJobAttachment): Read
   return publish ? "trusted" : "stranger";
 }
 
-function ownerOf({ publish, relayed, address }: BackendJobAttachment): string | null {
-  return publish || relayed ? null : addressOwner(address);
+function ownerOf({ publish, relayed, address, counted }: BackendJobAttachment): string | null {
+  return publish || relayed ? null : (counted ?? addressOwner(address));
 }
 
 /** The sockets of one backend's job. */

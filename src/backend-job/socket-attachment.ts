@@ -1,6 +1,7 @@
 import { jobReaderOf, mayPublish, maySubscribe } from "../auth/principal.ts";
 import { expiryOf, type SessionPrincipal } from "../auth/session.ts";
 import { throttledAs } from "../channel/throttle.ts";
+import { countedPrincipal } from "../objects/allowances.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import type { BackendJobAttachment } from "./backend-job-sockets.ts";
 import type { Rights } from "./calls.ts";
@@ -24,6 +25,7 @@ export function attachmentFor(
     malformed: 0,
     relayed,
     address,
+    counted: principal && countedPrincipal(principal),
   };
 }
 

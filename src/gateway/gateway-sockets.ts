@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
+import { isExpired, sessionPrincipal } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
+import { countedPrincipal } from "../objects/allowances.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
@@ -35,8 +36,7 @@ function readerKind({ principal, acks }: Client["attachment"]): ReaderKind {
 }
 
 function ownerOf({ principal }: Client["attachment"]): string | null {
-  const userId = userIdOf(principal);
-  return userId === null ? null : `user ${userId}`;
+  return countedPrincipal(principal);
 }
 
 /** The sockets of one gateway. */

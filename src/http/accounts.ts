@@ -9,10 +9,10 @@ import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accoun
 import { LIMITS } from "../protocol/limits.ts";
 import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
-import { clientAddressOf } from "./client-request.ts";
 import { type AppContext, type AppEnv, stubOf } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { accountHeaders, accountsOf, noStore, requireOwnPage } from "./session.ts";
+import { limitSignIn, limitSignIns, rememberBrowser } from "./sign-in-limits.ts";
 
 /** `/api/auth`: set-up, registration, and sessions. */
 export const accounts = new Hono<AppEnv>()
@@ -53,8 +53,8 @@ export const accounts = new Hono<AppEnv>()
     return signUpInvited(c, person, invitation);
   })
   .post("/sign-in", async (c) => {
-    await limitSignIns(c);
     const body = validate(signInBody, await readJson(c, LIMITS.accountBodyBytes));
+    await limitSignIn(c, body.email);
     const { api } = await accountsOf(c);
     return answerSession(c, "user.sign_in", () =>
       api.signInEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
@@ -145,6 +145,7 @@ async function answerSession(
   setCookies(c, headers);
   const user = await new Users(c.env.DB).get(response.user.id);
   if (user === null) throw new Error("an account is gone that was just used");
+  await rememberBrowser(c, user.email);
   await noteOf(c, { kind: "account", id: user.id }, action, `user:${user.id}`);
   return c.json({ user }, action === "user.sign_in" ? 200 : 201);
 }
@@ -175,16 +176,6 @@ export async function orProblem<T>(call: () => Promise<T>): Promise<T> {
     if (code === undefined) throw error;
     throw new ProblemError(code, `${error.body?.message ?? error.message}.`.replace(/\.\.$/, "."));
   }
-}
-
-/**
- * Limits how often one address may try a password, with the platform's counters (decision 0026). It is not counted
- * by account: whoever knows an email address could then lock its owner out.
- */
-export async function limitSignIns(c: AppContext): Promise<void> {
-  const { success } = await c.env.SIGN_INS.limit({ key: clientAddressOf(c) });
-  if (success) return;
-  throw new ProblemError("rate_limited", "Too many attempts from your address: wait a minute.");
 }
 
 function registrationOf(c: AppContext) {

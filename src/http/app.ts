@@ -1,5 +1,4 @@
 import { Hono } from "hono";
-import { cors } from "hono/cors";
 import { methodNotAllowed } from "hono/method-not-allowed";
 import { requestId } from "hono/request-id";
 import { getPath } from "hono/utils/url";
@@ -10,48 +9,20 @@ import { backendJobs } from "./backend-jobs.ts";
 import type { AppEnv } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { files } from "./files.ts";
+import { firstSystem } from "./first-system.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { keys } from "./keys.ts";
 import { me } from "./me.ts";
 import { members } from "./members.ts";
 import { monitor } from "./monitor.ts";
+import { crossOrigin, requireNamedOrigin } from "./origins.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
 import { invitations, users } from "./users.ts";
-
-/** Pages of any origin may call the API: it takes a session's cookie from its own pages only, so no other page
- * can act for its visitor (H9). */
-const anyOrigin = cors({
-  origin: "*",
-  allowHeaders: [
-    "authorization",
-    "content-type",
-    "content-encoding",
-    "idempotency-key",
-    "prefer",
-    "last-event-id",
-    "range",
-    "if-range",
-    "job-share",
-  ],
-  exposeHeaders: [
-    "location",
-    "x-request-id",
-    "preference-applied",
-    "idempotency-replayed",
-    "retry-after",
-    "allow",
-    "accept-encoding",
-    "accept-ranges",
-    "content-range",
-    "etag",
-    "repr-digest",
-  ],
-  maxAge: 86_400,
-});
+import { webHeaders } from "./web-headers.ts";
 
 /**
  * An address with slashes at its end is the same address, for every method. A redirect would lose the body of
@@ -61,13 +32,15 @@ export const app = new Hono<AppEnv>({ getPath: (request) => withoutEndSlashes(ge
 
 app
   .use(requestId())
+  .use(webHeaders)
   .use(methodNotAllowed({ app, onMethodNotAllowed: answerWrongMethod }))
   .use(async (c, next) => {
     checkEnv(c.env);
     await next();
   })
+  .use(requireNamedOrigin)
   .route("/", sockets)
-  .use("/api/*", anyOrigin)
+  .use("/api/*", crossOrigin)
   .get("/healthz", (c) => c.json({ status: "ok" }))
   .route("/api/spaces/:space/jobs", spaceJobs)
   .route("/api/spaces/:space/members", members)
@@ -82,6 +55,7 @@ app
   .route("/api/users", users)
   .route("/api/audit", audit)
   .route("/api/invitations", invitations)
+  .route("/websockets", firstSystem)
   .route("/", monitor)
   .route("/", pages)
   .notFound((c) => {

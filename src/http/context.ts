@@ -39,15 +39,23 @@ export function missingSpace(name: string): ProblemError {
   return new ProblemError(code, detail);
 }
 
-/** The parts of the job's id in the path: `<space>.<ULID>`. The space's name is also its object's. */
-export function jobParam(c: AppContext): { space: string; ulid: string } {
-  const match = /^([a-z0-9][a-z0-9-]{0,62})\.([0-9A-HJKMNP-TV-Z]{26})$/.exec(
-    c.req.param("job") ?? "",
-  );
-  if (match?.[1] === undefined || match[2] === undefined) {
-    throw new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail);
-  }
-  return { space: match[1], ulid: match[2] };
+/** The parts of the job's id in the path. */
+export function jobParam(c: AppContext): JobId {
+  const id = parseJobId(c.req.param("job") ?? "");
+  if (id === null) throw new ProblemError(NO_SUCH_JOB.code, NO_SUCH_JOB.detail);
+  return id;
+}
+
+interface JobId {
+  space: string;
+  ulid: string;
+}
+
+/** The parts of a job's id: `<space>.<ULID>`. The space's name is also its object's. `null` for any other text. */
+export function parseJobId(id: string): JobId | null {
+  const match = /^([a-z0-9][a-z0-9-]{0,62})\.([0-9A-HJKMNP-TV-Z]{26})$/.exec(id);
+  const [, space, ulid] = match ?? [];
+  return space === undefined || ulid === undefined ? null : { space, ulid };
 }
 
 export function stubOf(c: AppContext, space: string): SpaceStub {

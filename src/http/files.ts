@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { checkFileUrl } from "../files/signed-url.ts";
 import { partOf } from "./byte-range.ts";
+import { FILE_POLICY } from "./content-policies.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { ProblemError } from "./problems.ts";
 
@@ -67,6 +68,7 @@ function headersOf(file: R2Object): Record<string, string> {
   return {
     "content-type": "application/octet-stream",
     "content-disposition": "attachment",
+    "content-security-policy": FILE_POLICY,
     "x-content-type-options": "nosniff",
     "cache-control": "private, no-store",
     "accept-ranges": "bytes",

@@ -22,7 +22,12 @@ export const keys = new Hono<AppEnv>()
     const { owner, isAdmin } = await requireOwner(c);
     const body = validate(createKeyBody, await readJson(c, LIMITS.accountBodyBytes));
     if (!isAdmin) refuseAdminScopes(body);
-    const made = await new ApiKeys(c.env.DB).make(body, owner);
+    const keys = new ApiKeys(c.env.DB);
+    if (owner !== null && (await keys.count(owner)) >= LIMITS.keysPerUser) {
+      const detail = `You have ${LIMITS.keysPerUser} keys, which is the most: revoke some first.`;
+      throw new ProblemError("not_allowed", detail);
+    }
+    const made = await keys.make(body, owner);
     const { name, scopes, space } = made;
     await note(c, "key.create", `key:${made.id}`, { name, scopes, space });
     return c.json(made, 201);

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
 import { eraseMeBody, passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { limitSignIns, orProblem, setCookies } from "./accounts.ts";
+import { orProblem, setCookies } from "./accounts.ts";
 import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
 import type { AppContext, AppEnv } from "./context.ts";
@@ -10,6 +10,7 @@ import { eraseUser, exportUser, listJobsOf } from "./erasure.ts";
 import { headerPrincipalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { accountHeaders, accountOf, accountsOf, noStore, requireAccount } from "./session.ts";
+import { limitPasswords } from "./sign-in-limits.ts";
 
 /** `/api/me`: the account that is signed in, and its sessions. */
 export const me = new Hono<AppEnv>()
@@ -34,9 +35,8 @@ export const me = new Hono<AppEnv>()
     return c.json({ user: await new Users(c.env.DB).get(userId) });
   })
   .post("/password", async (c) => {
-    const { userId } = await requireAccount(c);
-    // Whoever has stolen a session could otherwise guess the password as fast as the edge can check it.
-    await limitSignIns(c);
+    const { userId, sessionId } = await requireAccount(c);
+    await limitPasswords(c, sessionId);
     const sent = validate(passwordBody, await readJson(c, LIMITS.accountBodyBytes));
     const body = {
       currentPassword: sent.current_password,
@@ -54,8 +54,8 @@ export const me = new Hono<AppEnv>()
   .get("/jobs", async (c) => listJobsOf(c, await requireUser(c)))
   .get("/export", async (c) => exportUser(c, (await requireAccount(c)).userId))
   .delete("/", async (c) => {
-    const { userId } = await requireAccount(c);
-    await limitSignIns(c);
+    const { userId, sessionId } = await requireAccount(c);
+    await limitPasswords(c, sessionId);
     const body = validate(eraseMeBody, await readJson(c, LIMITS.accountBodyBytes));
     const { api } = await accountsOf(c);
     await orProblem(() => api.verifyPassword({ body, headers: accountHeaders(c) }));

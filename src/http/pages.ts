@@ -1,18 +1,8 @@
 import { Hono } from "hono";
-import { secureHeaders } from "hono/secure-headers";
 import { callerOf } from "./access.ts";
 import { type AppContext, type AppEnv, callSpaceForText, spaceParam } from "./context.ts";
 import { withoutEndSlashes } from "./end-slashes.ts";
 import { ProblemError } from "./problems.ts";
-
-const contentSecurityPolicy = {
-  defaultSrc: ["'self'"],
-  imgSrc: ["'self'", "data:", "blob:"],
-  connectSrc: ["'self'"],
-  objectSrc: ["'none'"],
-  baseUri: ["'none'"],
-  frameAncestors: ["'none'"],
-};
 
 /** One page: they differ in their form. */
 const SIGN_IN_PAGES = ["/sign-in", "/register", "/setup"];
@@ -20,7 +10,6 @@ const ACCOUNT_PAGES = [...SIGN_IN_PAGES, "/account", "/admin"];
 
 /** The pages for people. They are static and get what they show from the API. */
 export const pages = new Hono<AppEnv>()
-  .use(secureHeaders({ contentSecurityPolicy }))
   .on("GET", ["/spaces", "/spaces/:space", ...ACCOUNT_PAGES], withoutSlash)
   .get("/", (c) => page(c, "/home"))
   .on("GET", SIGN_IN_PAGES, (c) => page(c, "/sign-in"))

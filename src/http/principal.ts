@@ -38,6 +38,12 @@ export function headerPrincipalOf(c: AppContext): Promise<Principal> {
   return find(c, bearerOf(c.req.header("authorization")));
 }
 
+/** Takes the sender of this request for `session`, whatever page it comes from: it has proven that it means it. */
+export function setSession(c: AppContext, session: Principal): void {
+  const known = c.get("principals") ?? new Map<string | null, Promise<Principal>>();
+  c.set("principals", known.set(null, Promise.resolve(session)));
+}
+
 /** Finds out once for each request who a token is, or the session. */
 function find(c: AppContext, token: string | null): Promise<Principal> {
   const known = c.get("principals") ?? new Map<string | null, Promise<Principal>>();

@@ -1,18 +1,24 @@
 import { Hono } from "hono";
 import { z } from "zod";
 import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
+import { socketPrincipalOf } from "../auth/session.ts";
+import { RoomCatalog } from "../catalog/room-catalog.ts";
 import { formatPosition, parsePosition } from "../channel/position.ts";
+import { countedPrincipal } from "../objects/allowances.ts";
 import { roomName } from "../protocol/address.ts";
 import { iso } from "../protocol/iso.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   type EventToPublish,
   historyQuery,
+  listRoomsQuery,
   type PublishedResource,
   publishBody,
 } from "../protocol/room-events.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
+import { requireAdmin } from "./access.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { EventStreamWriter, STREAM_HEADERS } from "./event-stream-writer.ts";
@@ -26,14 +32,26 @@ import { limitUnused, noteUsed } from "./unused-rooms.ts";
 
 /** Rooms over HTTP: backends publish events, and clients that may follow a room read its history. */
 export const rooms = new Hono<AppEnv>()
+  .get("/", async (c) => {
+    await requireAdmin(c);
+    const { prefix, cursor, limit } = validate(listRoomsQuery, c.req.query());
+    const catalog = new RoomCatalog(c.env.DB);
+    const found = await catalog.list({ prefix, after: cursor, limit: limit + 1 });
+    const page = found.slice(0, limit);
+    const next = found.length > limit ? (page.at(-1)?.room ?? null) : null;
+    return c.json({ rooms: page, next_cursor: next });
+  })
+  .delete("/:room/events", clearRoom)
+  .delete("/:room", clearRoom)
   .post("/:room/events", async (c) => {
     const room = roomParam(c);
     const principal = await principalOf(c);
     requirePublish(principal, room);
     const body = validate(publishBody, await readJson(c, LIMITS.jsonBodyBytes));
     const events = "events" in body ? body.events : [body];
-    const userId = principal.kind === "user" ? principal.userId : null;
-    const published = await new RoomStub(c.env, room).publishFor(userId, events);
+    const stored = socketPrincipalOf(principal);
+    const publisher = stored && countedPrincipal(stored);
+    const published = await new RoomStub(c.env, room).publishFor(publisher, events);
     if (!Array.isArray(published)) throw refused(published);
     const frames = published.map(({ id, offset, at, repeated }, index): PublishedResource => {
       const place = { room, id, offset, timestamp: iso(at) };
@@ -115,6 +133,15 @@ async function streamRoom(
   });
   stream.onReaderLeft(() => stop("goingAway"));
   return c.body(stream.readable, 200, STREAM_HEADERS);
+}
+
+/** Erases a room's events, for admins. */
+async function clearRoom(c: AppContext): Promise<Response> {
+  await requireAdmin(c);
+  const room = roomParam(c);
+  await new RoomStub(c.env, room).clear();
+  await note(c, "room.clear", `room:${room}`);
+  return c.body(null, 204);
 }
 
 /** The epoch in the history of a room that nobody has used yet, so that `next` is a position all the same. */

@@ -41,7 +41,15 @@ function ownCookies(header: string): string {
  * are anybody.
  */
 export async function sessionOf(c: AppContext): Promise<Principal> {
-  if (!COOKIE.test(c.req.header("cookie") ?? "") || !isFromOwnPage(c)) return { kind: "anonymous" };
+  return isFromOwnPage(c) ? sessionInCookie(c) : { kind: "anonymous" };
+}
+
+/**
+ * The session in the request's cookie, whoever sends it: a page elsewhere may make a browser do so. Use it only if
+ * something else proves that its holder means what the request says.
+ */
+export async function sessionInCookie(c: AppContext): Promise<Principal> {
+  if (!COOKIE.test(c.req.header("cookie") ?? "")) return { kind: "anonymous" };
   const accounts = await accountsOf(c);
   // Only `GET /api/me` prolongs a session, because its answer can carry the cookie that goes with it.
   const query = { disableRefresh: true };
@@ -87,7 +95,10 @@ const READING = new Set(["GET", "HEAD", "OPTIONS"]);
 function isFromOwnPage(c: AppContext): boolean {
   const origin = c.req.header("origin");
   if (origin !== undefined) return origin === publicOriginOf(c);
-  const isSocket = c.req.header("upgrade") !== undefined;
-  if (READING.has(c.req.method) && !isSocket) return true;
-  return c.req.header("sec-fetch-site") === "same-origin";
+  return isReading(c) || c.req.header("sec-fetch-site") === "same-origin";
+}
+
+/** Whether the request changes nothing, and opens no socket. */
+export function isReading(c: AppContext): boolean {
+  return READING.has(c.req.method) && c.req.header("upgrade") === undefined;
 }

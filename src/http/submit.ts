@@ -16,7 +16,7 @@ import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } 
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { submitOf } from "./submit-form.ts";
+import { type FormSubmit, submitOf } from "./submit-form.ts";
 
 /** A job that its space has accepted and stored. */
 export interface AcceptedJob {
@@ -43,13 +43,26 @@ export async function submitJob(
     const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes, EXPECTED));
     return submitBody(c, space, caller, body, []);
   }
+  const read = async () => {
+    const form = submitOf(readForm(await readBytes(c, LIMITS.uploadBytes), type));
+    // A part named `user` is a field of the input, as it always was.
+    const user = c.req.query("user");
+    if (user === undefined) return form;
+    return { ...form, body: { ...form.body, user: validate(userId, user, "`?user=`") } };
+  };
+  return submitForm(c, space, caller, read);
+}
+
+/** Submits a job that comes as a form. @param read reads the form, once it is known that the caller may submit it */
+export async function submitForm(
+  c: AppContext,
+  space: string,
+  caller: Caller,
+  read: () => Promise<FormSubmit>,
+): Promise<AcceptedJob> {
   const described = callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
   const settings = parseSettings(await described);
-  const parts = readForm(await readBytes(c, LIMITS.uploadBytes), type);
-  const { body: form, files: uploads } = submitOf(parts);
-  // A part named `user` is a field of the input, as it always was.
-  const user = c.req.query("user");
-  const body = user === undefined ? form : { ...form, user: validate(userId, user, "`?user=`") };
+  const { body, files: uploads } = await read();
   const fields = uploads.map(({ field }) => field);
   // Checked before any file is stored; the object checks again when the job arrives.
   const admission = admitInput(settings, body.input, fields);

@@ -1,10 +1,12 @@
+import type { Caller } from "../auth/caller.ts";
+import type { SessionPrincipal } from "../auth/session.ts";
 import { type Bucket, type FrameRate, spend, tokensAt } from "./rate-limiter.ts";
 
 /** So many keys are remembered: a few megabytes. */
 const MAX_KEYS = 10_000;
 
 /**
- * How much each address or user may do: `burst` at once, and `perSecond` in the long run. In memory only: an object that was
+ * How much each address, user or key may do: `burst` at once, and `perSecond` in the long run. In memory only: an object that was
  * idle long enough to lose its memory has forgiven it anyway.
  */
 export class Allowances {
@@ -43,6 +45,40 @@ export class Allowances {
     const [oldest] = this.buckets.keys();
     if (oldest !== undefined) this.buckets.delete(oldest);
   }
+}
+
+/** As whom a client is counted: its key by itself, a user wherever they are, anybody else by their network. */
+export function countedAs({
+  keyId,
+  userId,
+  address,
+}: Pick<Caller, "keyId" | "userId" | "address">): string {
+  if (keyId !== null) return `key ${keyId}`;
+  return userId === null ? addressOwner(address) : `user ${userId}`;
+}
+
+/** The same for whoever opened a socket or publishes; `null`: the operator, who has no limit. */
+export function countedPrincipal(principal: SessionPrincipal): string | null {
+  switch (principal.kind) {
+    case "operator":
+      return null;
+    case "key":
+      return `key ${principal.keyId}`;
+    case "user":
+    case "account":
+      return `user ${principal.userId}`;
+  }
+}
+
+/** As whom clients are counted that only their network address is known of. */
+export function addressOwner(address: string): string {
+  return `address ${networkOf(address)}`;
+}
+
+/** How a refusal speaks of what was counted. */
+export function byWhom(counted: string): string {
+  if (counted.startsWith("key ")) return "with this key";
+  return counted.startsWith("user ") ? "by you" : "from your address";
 }
 
 /** What one client has for itself: an address of IPv4, or of IPv6 the first half, within which it can choose any. */

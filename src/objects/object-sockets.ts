@@ -4,7 +4,7 @@ import { CLOSE } from "../protocol/codes.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { isPingText } from "../protocol/ping-text.ts";
 import { readCheckToken } from "../protocol/read-check.ts";
-import { networkOf } from "./allowances.ts";
+import { addressOwner } from "./allowances.ts";
 import { closeQuietly } from "./close-quietly.ts";
 import { sendFrames } from "./frame-target.ts";
 import { Reader, type ReaderKind, type Readers, readersOf } from "./readers.ts";
@@ -213,11 +213,6 @@ export class ObjectSockets<A extends object> {
     const kept = { socket, attachment, reader };
     return kept;
   }
-}
-
-/** The owner of sockets that are counted by the client's network address. */
-export function addressOwner(address: string): string {
-  return `address ${networkOf(address)}`;
 }
 
 /** All clients of a proxy that is not trusted look like the edge's own machine. */

@@ -160,6 +160,7 @@ export const AUDIT_ACTIONS = [
   "invitation.delete",
   "key.create",
   "key.revoke",
+  "room.clear",
   "space.create",
   "space.change",
   "space.delete",

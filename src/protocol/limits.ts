@@ -68,7 +68,9 @@ export const LIMITS = {
   /** The same for a worker, which sends a frame for each piece of output of up to `concurrency` jobs. */
   workerFrameBurst: 100_000,
   workerFramesPerSecond: 30_000,
-  /** Open sockets of one address, user or worker token at one object, which keeps 32,768 of all together. */
+  /** Most keys of one user: each may submit as much as a user. */
+  keysPerUser: 100,
+  /** Open sockets of one address, user, key or worker token at one object, which keeps 32,768 of all together. */
   socketsPerOwner: 1_000,
   /** The same for an address that many clients may share: that of a proxy, or of the edge's own machine. */
   socketsPerSharedAddress: 10_000,

@@ -141,3 +141,16 @@ export const historyQuery = z.strictObject({
   /** The caller's token, which may also be in `Authorization`. */
   token: z.string().optional(),
 });
+
+/** A room in the list of those that have events. */
+export interface ListedRoom {
+  room: string;
+  first_event_at: string;
+}
+
+/** `prefix`: how the names begin, such as `project:`. `cursor`: the last name of the previous page. */
+export const listRoomsQuery = z.strictObject({
+  prefix: z.string().max(170).default(""),
+  cursor: z.string().max(170).default(""),
+  limit: z.coerce.number().int().min(1).max(1_000).default(100),
+});

@@ -190,11 +190,6 @@ export class RoomEngine {
     if (store) this.deps.sql.transaction(() => store.expire(now));
   }
 
-  /** Erases all events. Those that come after get the next offsets, so whoever follows the room goes on. */
-  clear(): void {
-    this.expire(Number.MAX_SAFE_INTEGER);
-  }
-
   /** Whether memory holds nothing that is not stored, and nobody follows the room. */
   isIdle(): boolean {
     if (!this.inbox.isEmpty || this.presence.isWaiting) return false;

@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { tokensDueAt } from "../auth/session.ts";
+import { RoomCatalog } from "../catalog/room-catalog.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -34,6 +35,7 @@ import type {
 import { isShared } from "./host.ts";
 import { isDeparture } from "./presence-grace.ts";
 import { Room } from "./room.ts";
+import { RoomListing } from "./room-listing.ts";
 import { RoomMembers } from "./room-members.ts";
 import { type RoomSocket, roomNameOf } from "./room-sockets.ts";
 import { SweepSchedule } from "./sweep-schedule.ts";
@@ -52,6 +54,7 @@ export class RoomObject extends DurableObject<Env> {
   private readonly stores: RoomStores;
   /** The events that users publish over HTTP. */
   private readonly publishers = new Allowances(RATES.backend);
+  private readonly listing: RoomListing;
   /** Spreads over turns what sockets are sent when they open. */
   private readonly openings = new CatchUpPace<RoomSocket>();
 
@@ -64,6 +67,7 @@ export class RoomObject extends DurableObject<Env> {
     this.sweeps = new SweepSchedule(ctx.storage.kv);
     this.sql = objectSql(ctx.storage);
     this.stores = new RoomStores(this.sql);
+    this.listing = new RoomListing(ctx.storage.kv, new RoomCatalog(env.DB));
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
       if (!this.isShared) this.room(name);
@@ -84,22 +88,31 @@ export class RoomObject extends DurableObject<Env> {
     const waitS =
       publisher === null ? 0 : this.publishers.take(publisher, events.length, Date.now());
     if (waitS > 0) {
-      const detail = `Too many events: a user may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
+      const detail = `Too many events: a user or key may publish ${LIMITS.backendFramesPerSecond} a second; ${retryText(waitS)}.`;
       return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
     }
     const published = await this.room(room).engine.publish(events, eventsText.length);
     this.arm(this.room(room));
+    this.listing.onEvent(room, Date.now());
     return published;
+  }
+
+  /**
+   * Erases a room's events. Whoever follows it keeps doing so, and the next event has the next offset: nobody takes it
+   * for one that they know.
+   */
+  async clear(room: string): Promise<void> {
+    if (this.known().includes(room)) {
+      this.room(room).engine.expire(Number.MAX_SAFE_INTEGER);
+      await this.sweep([room]);
+      this.arm(this.room(room));
+    }
+    await this.listing.remove(room);
   }
 
   /** The first of the room's events after a position. */
   async read(room: string, since: Position): Promise<RoomLog> {
     return this.room(room).engine.read(since);
-  }
-
-  /** Erases the room's events; whoever follows it goes on. */
-  async clear(room: string): Promise<void> {
-    this.room(room).engine.clear();
   }
 
   async history(room: string, query: HistoryQuery): Promise<HistoryPage> {
@@ -216,7 +229,11 @@ export class RoomObject extends DurableObject<Env> {
   private async sweep(names: readonly string[]): Promise<void> {
     const empty = names.map((name) => this.room(name)).filter(({ engine }) => engine.isEmpty());
     await Promise.all(empty.map((room) => room.askGateways()));
-    for (const { engine } of empty) if (engine.isEmpty() && engine.isIdle()) engine.erase();
+    for (const { name, engine } of empty) {
+      if (!engine.isEmpty() || !engine.isIdle()) continue;
+      engine.erase();
+      await this.listing.removeErased(name);
+    }
   }
 
   private room(name: string): Room {

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { isExpired, sessionPrincipal, userIdOf } from "../auth/session.ts";
 import { AckWindow } from "../channel/ack-window.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
+import { countedPrincipal } from "../objects/allowances.ts";
 import { sendFrames } from "../objects/frame-target.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
@@ -37,8 +38,7 @@ function readerKind({ principal, relayed, acks }: RoomAttachment): ReaderKind {
 }
 
 function ownerOf({ principal, relayed }: RoomAttachment): string | null {
-  const userId = userIdOf(principal);
-  return relayed || userId === null ? null : `user ${userId}`;
+  return relayed ? null : countedPrincipal(principal);
 }
 
 /** The room of a socket, by its attachment; `null` if the socket was closed here. */

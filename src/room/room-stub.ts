@@ -30,13 +30,13 @@ export class RoomStub {
     throw new Error(published.detail);
   }
 
-  /** The same for a user, whose events the room counts; or why they are too many. */
+  /** The same for a user or a key, whose events the room counts; or why they are too many. */
   publishFor(
-    userId: string | null,
+    publisher: string | null,
     events: EventToPublish[],
   ): Promise<PublishedPosition[] | Refusal> {
     // As text: an object loses the digits of its numbers on the way (`exact-json.ts`).
-    return this.host.publish(this.room, JSON.stringify(events), userId);
+    return this.host.publish(this.room, JSON.stringify(events), publisher);
   }
 
   /** A page of at most `limit` events; without more options those after a position, oldest first. */
@@ -72,7 +72,7 @@ export class RoomStub {
     return this.host.checkPresence(this.room, gateway);
   }
 
-  /** Erases the events that it keeps. */
+  /** Erases the room's events. */
   clear(): Promise<void> {
     return this.host.clear(this.room);
   }

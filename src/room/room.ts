@@ -27,7 +27,7 @@ export class Room {
   readonly engine: RoomEngine;
   readonly handler: RoomHandler;
   readonly sockets: RoomSockets;
-  private readonly name: string;
+  readonly name: string;
   private readonly env: Env;
   private readonly deliveries: GatewayDeliveries;
 

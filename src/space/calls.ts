@@ -1,3 +1,5 @@
+import type { Caller } from "../auth/caller.ts";
+import { byWhom, countedAs } from "../objects/allowances.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { JobOptions } from "../protocol/resources.ts";
 import type { StoredFile } from "../queue/job.ts";
@@ -41,11 +43,10 @@ export const NO_SUCH_JOB = {
   detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
 } as const;
 
-export const TOO_MANY_SUBMITS = {
-  ok: false,
-  code: "rate_limited",
-  detail: "Too many submits from your address: try again in a minute.",
-} as const;
+export function tooManySubmits(submitter: Caller): Refusal {
+  const detail = `Too many submits ${byWhom(countedAs(submitter))}: try again in a minute.`;
+  return { ok: false, code: "rate_limited", detail };
+}
 
 /** The reason that a job gets which was canceled by a call or a frame. */
 export const CANCELED_ON_REQUEST = "Canceled on request.";

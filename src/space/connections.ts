@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { caller } from "../auth/caller.ts";
 import { throttled, throttledAs } from "../channel/throttle.ts";
+import { countedAs } from "../objects/allowances.ts";
 import { type FrameTarget, sendFrames } from "../objects/frame-target.ts";
-import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
+import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
 import { type SignsOfLife, signsOfLife } from "../objects/silent-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
@@ -239,7 +240,7 @@ function readerKind(attachment: Attachment): ReaderKind {
 function ownerOf(attachment: Attachment): string | null {
   if (attachment.kind === "worker") return `token ${attachment.tokenId}`;
   const { caller, relayed } = attachment;
-  return caller.isAdmin || relayed ? null : addressOwner(caller.address);
+  return caller.isAdmin || relayed ? null : countedAs(caller);
 }
 
 function targetOf({

@@ -128,6 +128,41 @@ describe("a token signed with a private key", () => {
     expect(await refusal(env, await tokenOf(text.padEnd(32), "mallory"))).toContain("algorithm");
     expect(await refusal(env, await tokenOf(SECRET, "mallory"))).toContain("algorithm");
   });
+
+  it("is never checked with a key or an address that it brings itself", async () => {
+    const mine = await generateKeyPair("ES256", { extractable: true });
+    const jwk = await exportJWK(mine.publicKey);
+    const jku = `${env.JWKS_URL}?mine`;
+    const headers = [
+      { jwk },
+      { jwk, kid: "one" },
+      { jku, kid: "one" },
+      { x5u: jku, kid: "one" },
+      { kid: "../../../dev/null" },
+      { kid: "one' OR '1'='1" },
+      { kid: "" },
+    ];
+    for (const header of headers) {
+      const token = await new SignJWT({ exp: Math.floor(Date.now() / 1_000) + 60 })
+        .setProtectedHeader({ alg: "ES256", ...header })
+        .setSubject("mallory")
+        .sign(mine.privateKey);
+      expect(await refusal(env, token)).toMatch(/signature is wrong|key is not known/);
+    }
+  });
+
+  it("is refused without a signature, however `none` is written", async () => {
+    const text = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+    const claims = text({ sub: "mallory", exp: Math.floor(Date.now() / 1_000) + 60 });
+    for (const alg of ["none", "None", "NONE", "nOnE", "", "HS256", "ES256"]) {
+      for (const settings of [env, withSecret]) {
+        for (const signature of ["", "AAAA"]) {
+          const token = `${text({ alg, kid: "one" })}.${claims}.${signature}`;
+          expect(await refusal(settings, token)).not.toBe("accepted");
+        }
+      }
+    }
+  });
 });
 
 describe("what a user may do", () => {

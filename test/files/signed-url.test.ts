@@ -52,6 +52,20 @@ describe("the signed address of a file", () => {
     expect(isValid({ secret: "another-key" })).toBe(false);
   });
 
+  it.each([
+    "spaces/demo/inputs/01J/./0",
+    "spaces/demo/inputs/01J//0",
+    "spaces/demo/inputs/01J/../01J/0",
+    "spaces/demo/inputs/01J/0/",
+    "spaces/demo/inputs/01J/%30",
+    "spaces/demo/inputs/01J/00",
+    "Spaces/demo/inputs/01J/0",
+    "/spaces/demo/inputs/01J/0",
+    "spaces/demo/inputs/01J/0\n",
+  ])("opens nothing under another writing of its path: %j", (other) => {
+    expect(isValid({ key: other })).toBe(false);
+  });
+
   it("needs its whole signature", () => {
     for (const wrong of [
       "",

@@ -93,7 +93,10 @@ export class Edge {
         },
         delete: async (keys: string | string[]) => [keys].flat().map((key) => files.delete(key)),
       },
-      ASSETS: { fetch: async (url: URL) => new Response(`the page ${url.pathname}`) },
+      ASSETS: {
+        fetch: async (url: URL) =>
+          new Response(`the page ${url.pathname}`, { headers: { "content-type": "text/html" } }),
+      },
       SUBMITS: {
         limit: async ({ key }: { key: string }) => {
           this.counted.push(key);

@@ -303,10 +303,15 @@ describe("a page", () => {
     expect(policy.split(/; */).filter(Boolean).sort()).toEqual([
       "base-uri 'none'",
       "connect-src 'self'",
-      "default-src 'self'",
+      "default-src 'none'",
+      "form-action 'self'",
       "frame-ancestors 'none'",
       "img-src 'self' data: blob:",
-      "object-src 'none'",
+      "media-src 'self' blob:",
+      "require-trusted-types-for 'script'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "trusted-types 'none'",
     ]);
     expect(await (await edge.request("GET", "/")).text()).toBe("the page /home");
   });

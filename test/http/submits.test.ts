@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { preferredWait } from "../../src/http/submit.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/resources.ts";
-import { body, Edge, OPERATOR, refusal } from "./edge.ts";
+import { asUser, body, Edge, OPERATOR, refusal } from "./edge.ts";
 
 const ULID = "01JCQ9X4T3N5V7W8Y2Z6A1B3C4";
 const JOBS = "/api/spaces/demo/jobs";
@@ -157,8 +157,25 @@ describe("the rate of submits", () => {
       });
       expect([status, problem.code]).toEqual([429, "rate_limited"]);
     }
-    expect(edge.counted).toEqual(["9.9.9.9", "9.9.9.9"]);
+    expect(edge.counted).toEqual(["address 9.9.9.9", "address 9.9.9.9"]);
     expect(edge.calls).toEqual([]);
+  });
+
+  it("is counted by user for those who say who they are, wherever they are (H21b)", async () => {
+    const { edge } = takingEdge();
+    edge.isLimited = true;
+    const from = { "cf-connecting-ip": "9.9.9.9" };
+    const submitAs = (headers: object) =>
+      edge.problem("POST", JOBS, { input: {} }, { ...from, ...headers });
+    const refusals = [
+      await submitAs(await asUser("ann")),
+      await submitAs({ "cf-connecting-ip": "2001:DB8:1:2:3::4" }),
+    ];
+    expect(edge.counted).toEqual(["user ann", "address 2001:db8:1:2"]);
+    expect(refusals.map(([status, { detail }]) => [status, detail?.split(":")[0]])).toEqual([
+      [429, "Too many submits by you"],
+      [429, "Too many submits from your address"],
+    ]);
   });
 
   it("of the operator is not counted (H11)", async () => {

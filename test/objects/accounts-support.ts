@@ -1,5 +1,5 @@
 import { env, exports } from "cloudflare:workers";
-import { call, expectStatus } from "./support.ts";
+import { call, expectStatus, OPERATOR } from "./support.ts";
 
 export const PASSWORD = "a long password 1";
 
@@ -13,7 +13,7 @@ export function newPerson() {
     name: `Person ${people}`,
     email: `person-${id}@example.com`,
     password: PASSWORD,
-    address: `2001:db8::${people.toString(16)}`,
+    address: `2001:db8:0:${people.toString(16)}::1`,
   };
 }
 export type Person = ReturnType<typeof newPerson>;
@@ -73,3 +73,19 @@ export async function makeMember(role: "admin" | "member" = "member"): Promise<S
     await callAs({ address }, "POST", "/api/auth/sign-up", { ...body, invitation }),
   );
 }
+
+export interface Key {
+  id: string;
+  key: string;
+}
+
+export async function makeKey(owner: SignedIn | null, body: object): Promise<Key> {
+  const wanted = { name: "for a test", ...body };
+  const made =
+    owner === null
+      ? await call("POST", "/api/keys", wanted, OPERATOR)
+      : await callAs(owner, "POST", "/api/keys", wanted);
+  return (await expectStatus(201, made)).json<Key>();
+}
+
+export const withKey = ({ key }: Key) => ({ authorization: `Bearer ${key}` });

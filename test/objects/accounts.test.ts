@@ -10,7 +10,7 @@ import {
   OWN_PAGE,
   PASSWORD,
 } from "./accounts-support.ts";
-import { call, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
+import { call, expectStatus, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 /** Makes attempts that cost little, until one is refused: a minute may begin in between. */
 async function useUpAttempts(address: string): Promise<void> {
@@ -198,7 +198,27 @@ describe("sessions", () => {
     });
   });
 
-  test("attempts from one address are limited, those from others are not", async () => {
+  test("a cookie that was there before is not kept: session fixation", async () => {
+    const [victim, attacker] = [await makeMember(), await makeMember()];
+    const { email, address } = victim;
+    for (const cookie of [attacker.cookie, "dialout.session_token=chosen.by-an-attacker"]) {
+      const body = { email, password: PASSWORD };
+      const answer = await callAs({ cookie, address }, "POST", "/api/auth/sign-in", body);
+      const got = cookiesOf(await expectStatus(200, answer));
+      expect(got).not.toContain("chosen");
+      expect(got).not.toBe(cookie);
+      const me = await (await callAs({ cookie: got, address }, "GET", "/api/me")).json();
+      expect(me).toMatchObject({ user: { id: victim.id } });
+    }
+    // What the attacker had is still theirs, and nobody else's.
+    expect(await (await callAs(attacker, "GET", "/api/me")).json()).toMatchObject({
+      user: { id: attacker.id },
+    });
+    const chosen = { cookie: "dialout.session_token=chosen.by-an-attacker", address };
+    expect(await (await callAs(chosen, "GET", "/api/me")).json()).toEqual({ user: null });
+  });
+
+  test("attempts from one address are limited, those from others are not (H25)", async () => {
     const { email, address } = await makeMember();
     const attempt = (from: string) =>
       callAs({ address: from }, "POST", "/api/auth/sign-in", { email, password: "wrong password" });
@@ -207,12 +227,51 @@ describe("sessions", () => {
     expect((await attempt(address)).status).toBe(401);
   });
 
-  test("attempts to change a password count too: a session must not help to guess it", async () => {
-    const from = { cookie: (await makeMember()).cookie, address: "192.0.2.98" };
+  test("a network of IPv6 is one address: whoever has it can choose among billions (H25)", async () => {
+    await useUpAttempts("2001:db8:77:1::1");
+    const { address: _, ...person } = newPerson();
+    const body = { ...person, key: "not the operator's key" };
+    const from = (address: string) => callAs({ address }, "POST", "/api/auth/setup", body);
+    await problemOf(429, from("2001:db8:77:1:ffff::2"));
+    expect((await from("2001:db8:77:2::1")).status).not.toBe(429);
+  });
+
+  test("whoever floods an address doesn't lock out those who have signed in there before (H25a)", async () => {
+    const [member, other] = [await makeMember(), await makeMember()];
+    const address = "192.0.2.97";
+    await useUpAttempts(address);
+    const attempt = (cookie: string, email: string, password: string) =>
+      callAs({ cookie, address }, "POST", "/api/auth/sign-in", { email, password });
+    const { cookie, email } = member;
+    expect((await attempt(cookie, email, PASSWORD)).status).toBe(200);
+    // The browser is known to one account, and its cookie can't be made up.
+    await problemOf(429, attempt(other.cookie, email, PASSWORD));
+    await problemOf(429, attempt(cookie, other.email, PASSWORD));
+    const forged = cookie.replace(/(dialout\.browser=)[^.]+/, "$1another");
+    expect(forged).not.toBe(cookie);
+    await problemOf(429, attempt(forged, email, PASSWORD));
+    // It has no more attempts than an address has.
+    let status = 0;
+    while (status !== 429) ({ status } = await attempt(cookie, email, "a wrong password"));
+  });
+
+  test("attempts to change a password count for the session: it must not help to guess it (H25b)", async () => {
+    const address = "192.0.2.98";
+    const [thief, other] = [
+      { cookie: (await makeMember()).cookie, address },
+      { cookie: (await makeMember()).cookie, address },
+    ];
     const wrong = { current_password: "not the password", new_password: PASSWORD };
-    await problemOf(422, callAs(from, "POST", "/api/me/password", wrong));
-    await useUpAttempts(from.address);
-    await problemOf(429, callAs(from, "POST", "/api/me/password", wrong));
+    const attempt = (from: typeof thief) => callAs(from, "POST", "/api/me/password", wrong);
+    await problemOf(422, attempt(thief));
+    const listed = await callAs(thief, "GET", "/api/me/sessions");
+    const { sessions } = await listed.json<{ sessions: { id: string }[] }>();
+    // As if it had tried as often as it may: each attempt takes long.
+    const key = `session ${sessions[0]?.id}`;
+    while ((await env.SIGN_INS.limit({ key })).success);
+    await problemOf(429, attempt(thief));
+    await problemOf(429, attempt({ ...thief, address: "192.0.2.95" }));
+    await problemOf(422, attempt(other));
   });
 
   test("a session that began while its account was disabled is nobody's", async () => {

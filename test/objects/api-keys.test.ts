@@ -1,23 +1,8 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
-import { callAs, makeMember, type SignedIn } from "./accounts-support.ts";
+import { callAs, type Key, makeKey, makeMember, withKey } from "./accounts-support.ts";
 import { call, expectStatus, OPERATOR, problemOf } from "./support.ts";
 
-interface Key {
-  id: string;
-  key: string;
-}
-
-async function makeKey(owner: SignedIn | null, body: object): Promise<Key> {
-  const wanted = { name: "for a test", ...body };
-  const made =
-    owner === null
-      ? await call("POST", "/api/keys", wanted, OPERATOR)
-      : await callAs(owner, "POST", "/api/keys", wanted);
-  return (await expectStatus(201, made)).json<Key>();
-}
-
-const withKey = ({ key }: Key) => ({ authorization: `Bearer ${key}` });
 const room = () => `project:${crypto.randomUUID()}`;
 const publish = (key: Key, to: string) =>
   call("POST", `/api/rooms/${to}/events`, { type: "note.added", data: {} }, withKey(key));
@@ -111,4 +96,20 @@ test("nobody sees or revokes another's keys; a key makes none", async () => {
   const body = { name: "another", scopes: ["jobs:read"] };
   await problemOf(403, call("POST", "/api/keys", body, withKey(key)));
   await problemOf(401, call("POST", "/api/keys", body));
+});
+
+test("nobody has more than a hundred keys: each may do as much as its owner", async () => {
+  const member = await makeMember();
+  const row = `INSERT INTO api_keys (id, name, prefix, user_id, scopes, created_at, hash)
+    VALUES (?, 'n', 'dok_', ?, '[]', 0, ?)`;
+  const rows = Array.from({ length: 99 }, () => {
+    const id = crypto.randomUUID();
+    return env.DB.prepare(row).bind(id, member.id, id);
+  });
+  await env.DB.batch(rows);
+  const last = await makeKey(member, { scopes: ["jobs:read"] });
+  const body = { name: "one more", scopes: ["jobs:read"] };
+  await problemOf(403, callAs(member, "POST", "/api/keys", body));
+  expect((await callAs(member, "DELETE", `/api/keys/${last.id}`)).status).toBe(204);
+  await makeKey(member, { scopes: ["jobs:read"] });
 });

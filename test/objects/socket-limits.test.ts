@@ -3,6 +3,7 @@ import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
 import { indexOf } from "../../src/backend-job/job-index.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
+import { makeKey, makeMember, withKey } from "./accounts-support.ts";
 import {
   bearer,
   follow,
@@ -231,6 +232,28 @@ describe("the sockets that one owner has open at one object", () => {
     await expect.poll(() => from("2001:db8::3").then(() => "opened", String)).toBe("opened");
   });
 
+  it("are limited for a key and for a user, and not for others at their address (H22)", async () => {
+    const space = await makeSpace({ offline: "queue" });
+    const member = await makeMember();
+    const { id, key } = await makeKey(member, { scopes: ["jobs:read"] });
+    const open = (headers: Record<string, string>) =>
+      TestSocket.open(`/api/spaces/${space.name}/ws`, {
+        "cf-connecting-ip": "192.0.2.31",
+        ...headers,
+      });
+    await runInDurableObject(objectOf(space), (object) => {
+      const owners = Reflect.get(Reflect.get(object, "connections"), "owners");
+      owners.set(`key ${id}`, socketsPerOwner);
+      owners.set("user ann", socketsPerOwner);
+      owners.set("address 192.0.2.31", socketsPerOwner - 1);
+    });
+    const ann = await userToken("ann");
+    await expect(open({ authorization: `Bearer ${key}` })).rejects.toThrow(/^429/);
+    await expect(open({ authorization: `Bearer ${ann}` })).rejects.toThrow(/^429/);
+    (await open({ authorization: `Bearer ${await userToken("bob")}` })).close();
+    (await open({})).close();
+  });
+
   it("are limited for a user, who is told so over the socket (R2)", async () => {
     const room = freshRoom();
     const token = await userToken("ann", { rooms: ["project:*"] });
@@ -304,6 +327,21 @@ describe("events and reports over HTTP", () => {
     expect(await refused.json()).toMatchObject({ code: "rate_limited" });
     const byOperator = await call("POST", `/api/rooms/${room}/events`, { events }, OPERATOR);
     await expectStatus(201, byOperator);
+  });
+
+  it("are counted for each key by itself (R14d)", async () => {
+    const room = freshRoom();
+    await TestSocket.open(`/api/rooms/${room}/ws`, OPERATOR);
+    await allowOnly(20, roomObjectOf(room), ["publishers"]);
+    const admin = await makeMember("admin");
+    const events = Array.from({ length: 15 }, () => ({ type: "step.done" }));
+    for (let n = 0; n < 2; n += 1) {
+      const key = withKey(await makeKey(admin, { scopes: ["rooms:publish:project:*"] }));
+      const publish = () => call("POST", `/api/rooms/${room}/events`, { events }, key);
+      await expectStatus(201, await publish());
+      const refused = await expectStatus(429, await publish());
+      expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    }
   });
 });
 

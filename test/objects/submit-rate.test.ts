@@ -1,6 +1,7 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { describe, expect, it } from "vitest";
+import { callAs, makeKey, makeMember, OWN_PAGE, withKey } from "./accounts-support.ts";
 import {
   call,
   connectWorker,
@@ -88,7 +89,11 @@ describe("submits over the socket of a space", () => {
     const other = await dial(space, "2001:db8::1");
     other.send({ type: "submit", ref: 3, input: {} });
     expect(await other.next((frame) => frame.ref === 3)).toMatchObject({ type: "accepted" });
-    expect(limiter.addresses).toEqual(["192.0.2.1", "192.0.2.1", "2001:db8::1"]);
+    expect(limiter.addresses).toEqual([
+      "address 192.0.2.1",
+      "address 192.0.2.1",
+      "address 2001:db8:0:0",
+    ]);
   });
 
   it("of the operator, and other frames, are not counted", async () => {
@@ -239,5 +244,29 @@ describe("jobs", () => {
     const malformed = [...jobsOf(1), ...Array.from({ length: 999 }, () => ({ input: 7 }))];
     await expectStatus(202, await call("POST", path, { jobs: malformed }, other));
     await expectStatus(429, await call("POST", path, { jobs: malformed }, other));
+  });
+
+  it("count for the user and for the key of those who say who they are, not for their address (H21b)", async () => {
+    const space = await makeRoomySpace();
+    const member = await makeMember();
+    const key = withKey(await makeKey(member, { scopes: ["jobs:write"] }));
+    const session = { cookie: member.cookie, ...OWN_PAGE };
+    const jobs = { jobs: jobsOf(1_000) };
+    const path = `/api/spaces/${space.name}/jobs/batch`;
+    const address = "192.0.2.20";
+    for (const headers of [session, key, {}]) {
+      const mine = () =>
+        "cookie" in headers
+          ? callAs({ ...member, address }, "POST", path, jobs)
+          : batch(space, 1_000, address, headers);
+      await expectStatus(202, await mine());
+      const refused = await expectStatus(429, await mine());
+      expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    }
+    // Over a socket, from anywhere, it is the same key.
+    const socket = await dial(space, "192.0.2.21", key);
+    for (let ref = 0; ref < 300; ref += 1) socket.send({ type: "submit", ref, input: {} });
+    const refused = await socket.next((frame) => frame.code === "rate_limited");
+    expect(refused.message).toContain("Too many jobs with this key");
   });
 });

@@ -211,7 +211,7 @@ describe("submits over sockets", () => {
     const frames = await ask(viewer, { type: "submit", ref: 9, input: {} });
     expect(frames).toMatchObject([{ type: "error", code: "rate_limited", ref: 9 }]);
     await ask(viewer, { type: "cancel", job_id: NOWHERE });
-    expect(keys).toEqual(["192.0.2.1", "192.0.2.1"]);
+    expect(keys).toEqual(["address 192.0.2.1", "address 192.0.2.1"]);
     expect((await space.describe()).status.queue_size).toBe(1);
     const operator = await space.follow({ as: { isAdmin: true } });
     expect(await submitOver(operator)).toMatch(/^demo\./);

@@ -1,9 +1,9 @@
 import type { Caller } from "../../auth/caller.ts";
-import { Allowances, networkOf, retryText } from "../../objects/allowances.ts";
+import { Allowances, byWhom, countedAs, retryText } from "../../objects/allowances.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import type { Refusal } from "../../objects/reply.ts";
 import { LIMITS } from "../../protocol/limits.ts";
-import { TOO_MANY_SUBMITS } from "../calls.ts";
+import { tooManySubmits } from "../calls.ts";
 import type { SubscriberConnection } from "../connections.ts";
 
 /** The platform's rate limiter for submits. */
@@ -26,7 +26,7 @@ interface SubmitGateOptions {
   counter: SubmitCounter;
   /** Whether submitters on the machine of the edge are not limited. */
   localRights: boolean;
-  /** How many jobs an address may submit in the long run. */
+  /** How many jobs an address, user or key may submit in the long run. */
   jobsPerMinute: number;
   /** How many an address may that nobody is known at; `null`: as many. */
   anonymousPerMinute: () => number | null;
@@ -34,7 +34,7 @@ interface SubmitGateOptions {
 }
 
 /**
- * Counts the jobs of each address, and lets a frame that has a job's past sent wait until the socket may be sent more
+ * Counts the jobs of each address, user or key, and lets a frame that has a job's past sent wait until the socket may be sent more
  * (decision 0041). The platform's counter is asked about every submit over a socket (decision 0026). It answers
  * asynchronously: what the same socket sends meanwhile waits, so that its frames are handled in the order in which
  * they came. The space's own count is of jobs, however many come in one request (decision 0042).
@@ -86,7 +86,7 @@ export class SubmitGate {
       if (slowed === null) return handle(this.take(attachment.caller, frame.jobs));
       turn = slowed.then(() => true);
     } else {
-      const isAllowed = counter === null || isWithinLimit(counter, attachment.caller.address);
+      const isAllowed = counter === null || isWithinLimit(counter, countedAs(attachment.caller));
       turn = this.turnOf(subscriber, frame, isAllowed, before);
     }
     this.turns.set(subscriber, turn);
@@ -94,7 +94,7 @@ export class SubmitGate {
     return turn.then((isAllowed) => {
       this.count(subscriber, -frame.length);
       if (this.turns.get(subscriber) === turn) this.turns.delete(subscriber);
-      if (!isAllowed) return handle(TOO_MANY_SUBMITS);
+      if (!isAllowed) return handle(tooManySubmits(attachment.caller));
       return handle(this.take(attachment.caller, frame.jobs));
     });
   }
@@ -108,16 +108,16 @@ export class SubmitGate {
     return !isAdmin && !(local && this.localRights);
   }
 
-  /** Counts the jobs for their address, all of them or, if they are too many, none. Returns why they are refused. */
+  /** Counts the jobs for their submitter, all of them or, if they are too many, none. Returns why they are refused. */
   take(submitter: Caller, jobs: number): Refusal | null {
     if (jobs === 0) return null;
-    const key = networkOf(submitter.address);
+    const key = countedAs(submitter);
     const isKnown = submitter.isAdmin || submitter.userId !== null;
     const refusal = isKnown ? null : this.takeAnonymous(key, jobs);
     if (refusal !== null || !this.isLimited(submitter)) return refusal;
     const waitS = this.jobs.take(key, jobs, Date.now());
     if (waitS === 0) return null;
-    const detail = `Too many jobs from your address: ${retryText(waitS)}. The operator's key has no limit.`;
+    const detail = `Too many jobs ${byWhom(key)}: ${retryText(waitS)}. The operator's key has no limit.`;
     return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
   }
 

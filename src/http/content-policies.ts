@@ -1,0 +1,41 @@
+/** What browsers let a page of the edge do: run, load and call what is the edge's own, and nothing else. */
+export const PAGE_POLICY = {
+  defaultSrc: ["'none'"],
+  scriptSrc: ["'self'"],
+  styleSrc: ["'self'"],
+  imgSrc: ["'self'", "data:", "blob:"],
+  mediaSrc: ["'self'", "blob:"],
+  connectSrc: ["'self'"],
+  formAction: ["'self'"],
+  baseUri: ["'none'"],
+  frameAncestors: ["'none'"],
+  // No text becomes markup or script, whatever a mistake in a page does with it.
+  requireTrustedTypesFor: ["'script'"],
+  trustedTypes: ["'none'"],
+};
+
+/** The same for any other answer, if a browser shows it as a document. */
+export const API_POLICY = {
+  defaultSrc: ["'none'"],
+  formAction: ["'none'"],
+  baseUri: ["'none'"],
+  frameAncestors: ["'none'"],
+};
+
+/** For what users uploaded: shown as a document, it would have an origin of its own, and could run nothing. */
+export const FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'";
+
+/** Devices and abilities that no page of the edge uses, so that nothing in one can either. */
+export const PERMISSIONS = {
+  camera: [],
+  microphone: [],
+  geolocation: [],
+  payment: [],
+  usb: [],
+  serial: [],
+  hid: [],
+  bluetooth: [],
+  midi: [],
+  displayCapture: [],
+  browsingTopics: [],
+};
