@@ -2,6 +2,9 @@ import { z } from "zod";
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
 import { registration } from "./protocol/accounts.ts";
 
+const key = z.string().min(20, "must have 20 characters or more");
+const jwtSecret = z.string().min(32, "must have 32 characters or more");
+
 const settings = z.object({
   PUBLIC_URL: z
     .string()
@@ -27,14 +30,17 @@ const settings = z.object({
     .regex(/^[1-9]\d{0,4}$/, "must be a number of days")
     .optional(),
   REGISTRATION: registration.optional(),
-  JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
+  JWT_SECRET: jwtSecret,
+  JWT_SECRET_FORMER: jwtSecret.optional(),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z
     .string()
     .regex(/^[1-9]\d{0,3}$/, "must be a number from 1")
     .optional(),
-  OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
-  SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
+  OPERATOR_KEY: key,
+  OPERATOR_KEY_FORMER: key.optional(),
+  SIGNING_KEY: key,
+  SIGNING_KEY_FORMER: key.optional(),
 });
 
 function isOrigin(text: string): boolean {

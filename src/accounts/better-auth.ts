@@ -1,7 +1,7 @@
-import { createHmac } from "node:crypto";
 import { betterAuth } from "better-auth";
 import { APIError } from "better-auth/api";
 import { type Admission, admissions } from "./admission.ts";
+import { sessionSecret } from "./session-cookie.ts";
 import { TABLE_OPTIONS } from "./tables.ts";
 import { isDisabled } from "./users.ts";
 
@@ -23,8 +23,7 @@ function makeAccounts({ DB, SIGNING_KEY }: AccountSettings, origin: string) {
     ...TABLE_OPTIONS,
     baseURL: origin,
     basePath: "/api/auth",
-    // A key of its own: who has a cookie's signature must not have one of a file's address.
-    secret: createHmac("sha256", SIGNING_KEY).update("sessions").digest("base64url"),
+    secret: sessionSecret(SIGNING_KEY),
     database: DB,
     telemetry: { enabled: false },
     logger: { disabled: true },
@@ -62,19 +61,21 @@ async function refuseDisabled(db: D1Database, userId: string): Promise<void> {
  * write any.
  */
 const KEPT_ORIGINS = 8;
+/** By origin and key: a changed key must not meet the instance of the former one. */
 const known = new WeakMap<D1Database, Map<string, Accounts>>();
 
 /** @param origin the one under which clients reach the edge: cookies are bound to it */
 export async function accountsAt(settings: AccountSettings, origin: string): Promise<Accounts> {
-  const byOrigin = known.get(settings.DB) ?? new Map<string, Accounts>();
-  known.set(settings.DB, byOrigin);
-  const kept = byOrigin.get(origin);
+  const instances = known.get(settings.DB) ?? new Map<string, Accounts>();
+  known.set(settings.DB, instances);
+  const key = `${origin} ${settings.SIGNING_KEY}`;
+  const kept = instances.get(key);
   if (kept) return kept;
   const accounts = makeAccounts(settings, origin);
   // Set up within this request: another request can't wait for a promise of this one.
   await accounts.$context;
-  const [oldest] = byOrigin.keys();
-  if (byOrigin.size >= KEPT_ORIGINS && oldest !== undefined) byOrigin.delete(oldest);
-  byOrigin.set(origin, accounts);
+  const [oldest] = instances.keys();
+  if (instances.size >= KEPT_ORIGINS && oldest !== undefined) instances.delete(oldest);
+  instances.set(key, accounts);
   return accounts;
 }

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { credential } from "./credential.ts";
 
 /** Who asks a space for something, as the Worker has found out. The space's object decides what they may. */
 export const caller = z.object({
@@ -8,6 +9,8 @@ export const caller = z.object({
   userId: z.string().nullable().default(null),
   /** The key that it came with; `null`: it came without one. */
   keyId: z.string().nullable().default(null),
+  /** The session or key that it came with; `null`: it came with neither, or with the operator's key. */
+  credential: credential.nullable().default(null),
   /** When the session, key or token expires, milliseconds since 1970; `null`: never. */
   expiresAt: z.number().nullable().default(null),
   /** The network address; jobs and sockets of strangers are counted by this (decision 0026). */

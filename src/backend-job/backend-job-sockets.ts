@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { credential } from "../auth/credential.ts";
 import { throttled } from "../channel/throttle.ts";
 import { addressOwner, type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
@@ -9,6 +10,8 @@ const attachment = z.object({
   publish: z.boolean(),
   read: z.boolean(),
   expiresAt: z.number().nullable(),
+  /** The session or key that it was opened with. */
+  credential: credential.nullable().default(null),
   /** Sockets that were opened by an earlier release don't say when. */
   openedAt: z.number().default(0),
   /** Since when the socket waits for a job that does not exist yet, and which epoch that job will have. */

@@ -1,3 +1,4 @@
+import { credentialOf } from "../auth/credential.ts";
 import { expiryOf, type SessionPrincipal, userIdOf } from "../auth/session.ts";
 import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
@@ -36,6 +37,7 @@ export async function openChannel(
       isAdmin: principal.kind === "operator",
       userId: userIdOf(principal),
       keyId: principal.kind === "key" ? principal.keyId : null,
+      credential: credentialOf(principal),
       expiresAt: expiryOf(principal),
     },
     jobUlid: jobUlid ?? null,

@@ -1,4 +1,5 @@
 import type { Caller } from "../auth/caller.ts";
+import { credentialOf } from "../auth/credential.ts";
 import { isAdmin, type Principal } from "../auth/principal.ts";
 import { clientAddressOf, isFromThisMachine } from "./client-request.ts";
 import type { AppContext } from "./context.ts";
@@ -28,6 +29,7 @@ function callerAs(c: AppContext, principal: Principal, isAdmin: boolean): Caller
     isAdmin,
     userId: "userId" in principal ? principal.userId : null,
     keyId: principal.kind === "key" ? principal.keyId : null,
+    credential: credentialOf(principal),
     expiresAt: "expiresAt" in principal ? principal.expiresAt : null,
     address: clientAddressOf(c),
     local: isFromThisMachine(c),
@@ -44,18 +46,22 @@ type AdminScope = "spaces:admin" | "jobs:read" | "metrics:read";
  */
 export async function requireAdmin(c: AppContext, scope?: AdminScope): Promise<Caller> {
   const principal = await headerPrincipalOf(c);
-  if (isAdmin(principal)) return callerAs(c, principal, true);
   if (principal.kind === "anonymous") {
     const detail =
       "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`. Admins can sign in instead.";
     throw new ProblemError("not_authenticated", detail);
   }
+  requireAdminAs(principal, scope);
+  return callerAs(c, principal, true);
+}
+
+/** @throws {ProblemError} if it is neither an admin nor an admin's key with the scope */
+export function requireAdminAs(principal: Principal, scope?: AdminScope): void {
+  if (isAdmin(principal)) return;
   if (principal.kind !== "key" || principal.role !== "admin" || principal.space !== null) {
     throw new ProblemError("not_allowed", "Only admins may do this.");
   }
-  if (scope !== undefined && principal.scopes.includes(scope)) {
-    return callerAs(c, principal, true);
-  }
+  if (scope !== undefined && principal.scopes.includes(scope)) return;
   const lacking = scope === undefined ? "No key may do this" : `This key lacks the scope ${scope}`;
   throw new ProblemError("not_allowed", `${lacking}: sign in, or send the operator's key.`);
 }

@@ -4,6 +4,7 @@ import { admissions } from "../accounts/admission.ts";
 import { Invitations } from "../accounts/invitations.ts";
 import { isSetupKey, Setup } from "../accounts/setup.ts";
 import { Users } from "../accounts/users.ts";
+import { userHolder } from "../auth/credential.ts";
 import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { noteOf } from "./audit.ts";
@@ -11,7 +12,8 @@ import { readJson } from "./body.ts";
 import { clientAddressOf } from "./client-request.ts";
 import type { AppContext, AppEnv } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { accountHeaders, accountsOf, noStore, requireOwnPage } from "./session.ts";
+import { accountHeaders, accountsOf, noStore, requireOwnPage, sessionOf } from "./session.ts";
+import { takeBack } from "./take-back.ts";
 
 /** `/api/auth`: set-up, registration, and sessions. */
 export const accounts = new Hono<AppEnv>()
@@ -23,7 +25,7 @@ export const accounts = new Hono<AppEnv>()
   .post("/setup", async (c) => {
     await limitSignIns(c);
     const { key, ...person } = validate(setupBody, await readJson(c, LIMITS.accountBodyBytes));
-    if (!isSetupKey(key, c.env.OPERATOR_KEY)) {
+    if (!isSetupKey(key, c.env)) {
       const detail =
         "This is not the key for the set-up: it is the operator's key, or the code in the link that `npm start` prints.";
       throw new ProblemError("not_allowed", detail);
@@ -60,7 +62,12 @@ export const accounts = new Hono<AppEnv>()
   .post("/sign-out", async (c) => {
     requireOwnPage(c);
     const { api } = await accountsOf(c);
-    const { headers } = await api.signOut({ headers: accountHeaders(c), returnHeaders: true });
+    const signOut = () => api.signOut({ headers: accountHeaders(c), returnHeaders: true });
+    const session = await sessionOf(c);
+    const { headers } =
+      session.kind === "account"
+        ? await takeBack(c, userHolder(session.userId), signOut)
+        : await signOut();
     setCookies(c, headers);
     return c.body(null, 204);
   });

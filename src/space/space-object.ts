@@ -6,6 +6,7 @@ import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
@@ -49,10 +50,12 @@ export class SpaceObject extends DurableObject<Env> {
   /** Resolves when the files of a deleted space are removed. A new space of the same name waits for that. */
   private deletion: Promise<void> = Promise.resolve();
   private readonly revoked = new RevokedTokens();
+  private readonly credentials: Credentials;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "space", ctx);
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
     const wasLive = this.connections.size > 0;
@@ -224,6 +227,17 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    const { engine } = this;
+    if (!engine) return [];
+    return engine.runNow((now) => {
+      const alive = engine.parts.subscribers.review(holder, ended, now);
+      return () => alive;
+    });
+  }
+
   /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
@@ -261,6 +275,8 @@ export class SpaceObject extends DurableObject<Env> {
   ): Promise<Refusal | null> {
     const since = parsePosition(socket.since);
     await engine.turnToOpen(socket.jobUlid, since);
+    const refusal = await this.credentials.refusalOf(socket.caller.credential);
+    if (refusal !== null) return refusal;
     // The space may have been deleted meanwhile.
     if (this.engine !== engine) return noSuchSpace(this.ctx.id.name ?? "");
     return engine.openSubscriber(server, newSubscriber(crypto.randomUUID(), socket), since);

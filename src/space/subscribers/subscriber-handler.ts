@@ -1,5 +1,7 @@
+import { TAKEN_BACK } from "../../auth/credential.ts";
 import { type Position, parsePosition } from "../../channel/position.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
+import { reviewSockets } from "../../objects/credentials.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
 import type { Refusal } from "../../objects/reply.ts";
 import { findSilent, SILENT, signOf } from "../../objects/silent-sockets.ts";
@@ -120,6 +122,21 @@ export class SubscriberHandler {
     for (const silent of findSilent(subscribers, now)) {
       this.dismiss(silent, "goingAway", SILENT, now);
     }
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[], now: number): string[] {
+    return reviewSockets(
+      this.core.connections.subscribers(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => attachment.caller.credential,
+        end: (subscriber) => {
+          this.core.sendBuffer.error(subscriber, "not_authenticated", TAKEN_BACK);
+          this.dismiss(subscriber, "notAuthenticated", TAKEN_BACK, now);
+        },
+      },
+    );
   }
 
   /** Closes every socket that came without the operator's key, because the space is private now (decision 0005). */
