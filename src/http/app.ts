@@ -19,6 +19,7 @@ import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
+import { tokens } from "./tokens.ts";
 import { invitations, users } from "./users.ts";
 
 /** Pages of any origin may call the API: it takes a session's cookie from its own pages only, so no other page
@@ -76,6 +77,7 @@ app
   .route("/api/auth", accounts)
   .route("/api/me", me)
   .route("/api/keys", keys)
+  .route("/api/tokens", tokens)
   .route("/api/users", users)
   .route("/api/audit", audit)
   .route("/api/invitations", invitations)

@@ -86,7 +86,11 @@ export type InvitationResource = z.infer<typeof invitationResource>;
  * token do: `rooms:read:project:*`.
  */
 export const SCOPES = ["jobs:read", "jobs:write", "spaces:admin", "metrics:read"] as const;
-const ROOM_SCOPE = /^rooms:(read|publish):(\*|global|[a-z][a-z0-9_-]{0,30}:(\*|[\w.@|-]{1,128}))$/;
+const ROOMS = /(\*|global|[a-z][a-z0-9_-]{0,30}:(\*|[\w.@|-]{1,128}))/.source;
+const ROOM_SCOPE = new RegExp(`^rooms:(read|publish):${ROOMS}$`);
+const roomPattern = z
+  .string()
+  .regex(new RegExp(`^${ROOMS}$`), "must be a room such as project:42, project:* or *");
 export const scope = z.union([
   z.enum(SCOPES),
   z
@@ -125,6 +129,31 @@ export const keyResource = z.object({
 });
 export type KeyResource = z.infer<typeof keyResource>;
 
+/** `user`: for whom the token is; the asker themselves if not given. */
+export const mintTokenBody = z.strictObject({
+  user: z
+    .string()
+    .regex(/^[\w.@|-]{1,128}$/, "has characters that no user's room can have")
+    .optional(),
+  /** What the user may follow besides `global` and their own room. */
+  rooms: z.array(roomPattern).max(100).optional(),
+  publish: z.array(roomPattern).max(100).optional(),
+  spaces: z.array(spaceName).max(100).optional(),
+  /** At most a day: a token can't be taken back. */
+  expires_in_s: z.int().min(60).max(86_400).default(3_600),
+});
+export type MintTokenBody = z.infer<typeof mintTokenBody>;
+
+export const mintedToken = z.object({
+  token: z.string(),
+  user: z.string(),
+  rooms: z.array(z.string()),
+  publish: z.array(z.string()),
+  spaces: z.array(z.string()),
+  expires_at: timestamp,
+});
+export type MintedToken = z.infer<typeof mintedToken>;
+
 export const pageQuery = z.strictObject({
   cursor: z.string().max(100).default(""),
   limit: z.coerce.number().int().min(1).max(100).default(50),
@@ -140,6 +169,7 @@ export const AUDIT_ACTIONS = [
   "invitation.delete",
   "key.create",
   "key.revoke",
+  "token.create",
   "space.create",
   "space.change",
   "space.delete",
