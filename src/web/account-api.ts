@@ -4,6 +4,8 @@ import {
   type CreateKeyBody,
   invitationResource,
   keyResource,
+  type MintTokenBody,
+  mintedToken,
   type Role,
   registration,
   sessionResource,
@@ -52,6 +54,8 @@ export const endSession = (id: string) => remove(`/api/me/sessions/${encodeURICo
 export const getKeys = () => call({ path: "/api/keys" }, z.object({ keys: z.array(keyResource) }));
 export const makeKey = (body: CreateKeyBody) => post("/api/keys", body, keyResource);
 export const revokeKey = (id: string) => remove(`/api/keys/${encodeURIComponent(id)}`);
+
+export const makeToken = (body: MintTokenBody) => post("/api/tokens", body, mintedToken);
 
 export const getUsers = (cursor: string) =>
   call(
