@@ -30,6 +30,7 @@ const OWN_EDGES = [
   "proxy",
   "python-worker",
   "python-worker-frames",
+  "revocation",
   "start",
   "stopping",
 ].map((name) => `test/e2e/${name}.test.ts`);
