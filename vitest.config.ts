@@ -27,6 +27,7 @@ const OWN_EDGES = [
   "account-pages",
   "foreign-clients",
   "monitor",
+  "oauth",
   "proxy",
   "python-worker",
   "python-worker-frames",

@@ -3,21 +3,26 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { localVariables, ROOT } from "./local.ts";
 
-/** Secrets from before a change, which are set only until everybody has the new ones. */
-const FORMER = ["OPERATOR_KEY_FORMER", "SIGNING_KEY_FORMER", "JWT_SECRET_FORMER"];
+/** Secrets that not every edge has. */
+const OPTIONAL_SECRETS = [
+  "OPERATOR_KEY_FORMER",
+  "SIGNING_KEY_FORMER",
+  "JWT_SECRET_FORMER",
+  "OAUTH_CLIENT_SECRET",
+];
 /** Beside wrangler.toml, since its paths begin there. */
-const CONFIG = join(ROOT, "wrangler.former-secrets.toml");
+const CONFIG = join(ROOT, "wrangler.more-secrets.toml");
 
 /**
- * The arguments that make wrangler pass on the former secrets in `.dev.vars`. It passes on those alone that its
+ * The arguments that make wrangler pass on the optional secrets in `.dev.vars`. It passes on those alone that its
  * configuration requires; on its command line every program of this machine could read them.
  */
 export function configArguments(): string[] {
   const variables = localVariables();
-  const former = FORMER.filter((name) => variables[name]);
-  if (former.length === 0) return [];
+  const found = OPTIONAL_SECRETS.filter((name) => variables[name]);
+  if (found.length === 0) return [];
   const text = readFileSync(join(ROOT, "wrangler.toml"), "utf8");
-  writeFileSync(CONFIG, withRequired(text, former));
+  writeFileSync(CONFIG, withRequired(text, found));
   return ["--config", CONFIG];
 }
 

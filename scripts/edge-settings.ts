@@ -15,6 +15,9 @@ const OPTIONAL = [
   "JOBS_PER_MINUTE",
   "REGISTRATION",
   "AUDIT_DAYS",
+  "OAUTH_ISSUER",
+  "OAUTH_CLIENT_ID",
+  "OAUTH_NAME",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */

@@ -47,6 +47,12 @@ export interface Env {
   SIGN_INS: RateLimit;
   /** Who may make an account; `invitation` if not set. */
   REGISTRATION?: Registration;
+  /** An OpenID Connect provider with which people may sign in, and what this edge is there (docs/accounts.md). */
+  OAUTH_ISSUER?: string;
+  OAUTH_CLIENT_ID?: string;
+  OAUTH_CLIENT_SECRET?: string;
+  /** What the button says: `Sign in with <name>`; the provider's host if not set. */
+  OAUTH_NAME?: string;
   /** How long the record of what was done is kept, days; 90 if not set. */
   AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */

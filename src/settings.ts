@@ -30,6 +30,10 @@ const settings = z.object({
     .regex(/^[1-9]\d{0,4}$/, "must be a number of days")
     .optional(),
   REGISTRATION: registration.optional(),
+  OAUTH_ISSUER: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
+  OAUTH_CLIENT_ID: z.string().min(1, "must not be empty").optional(),
+  OAUTH_CLIENT_SECRET: z.string().min(1, "must not be empty").optional(),
+  OAUTH_NAME: z.string().max(40, "must have 40 characters or fewer").optional(),
   JWT_SECRET: jwtSecret,
   JWT_SECRET_FORMER: jwtSecret.optional(),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),

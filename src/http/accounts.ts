@@ -5,6 +5,7 @@ import { Invitations } from "../accounts/invitations.ts";
 import { isSetupKey, Setup } from "../accounts/setup.ts";
 import { Users } from "../accounts/users.ts";
 import { userHolder } from "../auth/credential.ts";
+import type { Env } from "../env.ts";
 import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { noteOf } from "./audit.ts";
@@ -20,7 +21,8 @@ export const accounts = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
     const needsSetup = !(await new Users(c.env.DB).haveAdmin());
-    return c.json({ registration: registrationOf(c), needs_setup: needsSetup });
+    const oauth = providerNameOf(c.env);
+    return c.json({ registration: registrationOf(c), needs_setup: needsSetup, oauth });
   })
   .post("/setup", async (c) => {
     await limitSignIns(c);
@@ -113,7 +115,7 @@ async function signUp(
 ): Promise<Response> {
   const { api } = await accountsOf(c);
   return answerSession(c, action, () =>
-    admissions.run({ role }, () =>
+    admissions.run({ roleFor: () => role }, () =>
       api.signUpEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
     ),
   );
@@ -172,6 +174,12 @@ export async function limitSignIns(c: AppContext): Promise<void> {
   throw new ProblemError("rate_limited", "Too many attempts from your address: wait a minute.");
 }
 
-function registrationOf(c: AppContext) {
+/** What the button for the provider says; `null` if there is none. */
+export function providerNameOf({ OAUTH_ISSUER, OAUTH_CLIENT_ID, OAUTH_NAME }: Env): string | null {
+  if (!OAUTH_ISSUER || !OAUTH_CLIENT_ID) return null;
+  return OAUTH_NAME ?? new URL(OAUTH_ISSUER).host;
+}
+
+export function registrationOf(c: AppContext) {
   return c.env.REGISTRATION ?? "invitation";
 }

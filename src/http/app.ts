@@ -14,6 +14,7 @@ import { jobs, spaceJobs } from "./jobs.ts";
 import { keys } from "./keys.ts";
 import { me } from "./me.ts";
 import { monitor } from "./monitor.ts";
+import { oauth } from "./oauth.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
@@ -74,6 +75,7 @@ app
   .route("/api/jobs", jobs)
   .route("/api/files", files)
   .route("/api/rooms", rooms)
+  .route("/api/auth", oauth)
   .route("/api/auth", accounts)
   .route("/api/me", me)
   .route("/api/keys", keys)

@@ -25,6 +25,15 @@ const signUp = { name: personName, email, password };
 export const signUpBody = z.strictObject({ ...signUp, invitation: z.string().max(100).optional() });
 /** `key`: the operator's key, or the code in the link that `npm start` prints. */
 export const setupBody = z.strictObject({ ...signUp, key: z.string().max(500) });
+/** `next`: the page to come back to; `invitation`: as for registration, if there is no account yet. */
+export const oauthBody = z.strictObject({
+  next: z
+    .string()
+    .max(300)
+    .regex(/^\/(?![/\\])[!-~]*$/, "must be a path of this edge, such as /account")
+    .default("/account"),
+  invitation: z.string().max(100).optional(),
+});
 export const patchMeBody = z.strictObject({ name: personName });
 /** All other sessions end, unless `keep_sessions`. */
 export const passwordBody = z.strictObject({

@@ -17,7 +17,7 @@ import { type CallResult, call } from "./api.ts";
 const nothing = z.null();
 const signedIn = z.object({ user: userResource });
 const me = z.object({ user: userResource.nullable() });
-const edge = z.object({ registration, needs_setup: z.boolean() });
+const edge = z.object({ registration, needs_setup: z.boolean(), oauth: z.string().nullable() });
 
 export type Me = z.infer<typeof me>["user"];
 export type EdgeAccounts = z.infer<typeof edge>;
@@ -41,6 +41,12 @@ export const signUp = (person: NewPerson, invitation: string) =>
   post("/api/auth/sign-up", invitation === "" ? person : { ...person, invitation }, signedIn);
 export const signIn = (email: string, password: string) =>
   post("/api/auth/sign-in", { email, password }, signedIn);
+export const startOauth = (next: string, invitation: string) =>
+  post(
+    "/api/auth/oauth",
+    invitation === "" ? { next } : { next, invitation },
+    z.object({ url: z.url() }),
+  );
 export const signOut = () => post("/api/auth/sign-out", {}, nothing);
 
 export const rename = (name: string) =>

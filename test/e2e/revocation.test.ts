@@ -64,20 +64,17 @@ test("a key that is revoked ends its sockets and streams at once (C20)", async (
   }
 });
 
-test.each([0, 10, 40])(
-  "an edge that is killed %i ms after the revocation began leaves no socket open (C20a)",
-  async (delayMs) => {
-    const key = await makeKey();
-    const sockets = await openAll(key);
-    const revoking = revoke(key).catch(() => null);
-    await new Promise((resolve) => setTimeout(resolve, delayMs));
-    await edge.program.killAll();
-    await revoking;
-    expect(await closesOf(sockets)).not.toContain(1000);
-    edge = await runEdge(state, Number(new URL(edge.url).port));
-    // Sockets that are opened before anybody repeats the revocation end with it, if it was not done before.
-    const again = await openAll(key);
-    expect([204, 404]).toContain((await revoke(key)).status);
-    expect(await closesOf(again)).toEqual([4401, 4401, 4401, 4401]);
-  },
-);
+test("an edge that is killed while a key is revoked leaves no socket of it open (C20a)", async () => {
+  const key = await makeKey();
+  const sockets = await openAll(key);
+  const revoking = revoke(key).catch(() => null);
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await edge.program.killAll();
+  await revoking;
+  expect(await closesOf(sockets)).not.toContain(1000);
+  edge = await runEdge(state, Number(new URL(edge.url).port));
+  // Sockets that are opened before anybody repeats the revocation end with it, if it was not done before.
+  const again = await openAll(key);
+  expect([204, 404]).toContain((await revoke(key)).status);
+  expect(await closesOf(again)).toEqual([4401, 4401, 4401, 4401]);
+});
