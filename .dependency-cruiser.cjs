@@ -4,7 +4,7 @@
  */
 const PURE = "^src/(protocol|queue|channel|backend-job-model)/";
 const SHELLS =
-  "^src/(storage|objects|auth|accounts|catalog|files|webhooks|space|backend-job|room|gateway|monitor|file-sweep|http|client|web)/";
+  "^src/(storage|objects|auth|accounts|catalog|files|webhooks|space|backend-job|room|gateway|monitor|holder|file-sweep|http|client|web)/";
 
 /** @type {import("dependency-cruiser").IConfiguration} */
 module.exports = {
@@ -44,14 +44,14 @@ module.exports = {
       comment: "Stores run on memory, node:sqlite and the runtime alike.",
       severity: "error",
       from: { path: "^src/storage/" },
-      to: { path: "^src/(objects|space|backend-job|room|gateway|monitor|file-sweep|http)/" },
+      to: { path: "^src/(objects|space|backend-job|room|gateway|monitor|holder|file-sweep|http)/" },
     },
     {
       name: "objects-are-below-every-object",
       comment: "What all objects share can't depend on one of them.",
       severity: "error",
       from: { path: "^src/objects/" },
-      to: { path: "^src/(space|backend-job|room|gateway|monitor|file-sweep|http)/" },
+      to: { path: "^src/(space|backend-job|room|gateway|monitor|holder|file-sweep|http)/" },
     },
     {
       name: "nobody-imports-http",

@@ -18,6 +18,9 @@ const OPTIONAL = [
   "AUDIT_DAYS",
   "SPACE_CREATION",
   "MAX_SPACES_PER_USER",
+  "OAUTH_ISSUER",
+  "OAUTH_CLIENT_ID",
+  "OAUTH_NAME",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */

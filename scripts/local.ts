@@ -33,6 +33,7 @@ export const OBJECTS = {
   ROOM: "RoomObject",
   GATEWAY: "GatewayObject",
   MONITOR: "MonitorObject",
+  HOLDER: "HolderObject",
   FILE_SWEEP: "FileSweepObject",
 };
 

@@ -10,6 +10,7 @@ import type { Readable, Writable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
 import { stripVTControlCharacters } from "node:util";
 import { areMigrationsApplied, noteAppliedMigrations } from "./applied-migrations.ts";
+import { configArguments } from "./edge-config.ts";
 import { readSettings } from "./edge-settings.ts";
 import { HangDetector, workerdSeconds } from "./hang-detector.ts";
 import {
@@ -137,7 +138,16 @@ async function bringUp(): Promise<boolean> {
 }
 
 function startEdge(): ChildProcess {
-  const args = ["dev", "--ip", HOST, "--port", String(PORT), "--persist-to", STATE_FOLDER];
+  const args = [
+    "dev",
+    ...configArguments(),
+    "--ip",
+    HOST,
+    "--port",
+    String(PORT),
+    "--persist-to",
+    STATE_FOLDER,
+  ];
   // Any free port: two edges that start at once would choose the same one, and one of them fail.
   args.push("--inspector-port", "0");
   for (const [name, value] of Object.entries(settings)) args.push("--var", `${name}:${value}`);

@@ -3,6 +3,7 @@ import type { JobIndexObject } from "./backend-job/job-index-object.ts";
 import type { JobObject } from "./backend-job/job-object.ts";
 import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
+import type { HolderObject } from "./holder/holder-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
 import type { Registration, SpaceCreation } from "./protocol/accounts.ts";
 import type { RoomObject } from "./room/room-object.ts";
@@ -17,12 +18,17 @@ export interface Env {
   ROOM: DurableObjectNamespace<RoomObject>;
   GATEWAY: DurableObjectNamespace<GatewayObject>;
   MONITOR: DurableObjectNamespace<MonitorObject>;
+  HOLDER: DurableObjectNamespace<HolderObject>;
   FILE_SWEEP: DurableObjectNamespace<FileSweepObject>;
   DB: D1Database;
   FILES: R2Bucket;
   ASSETS: Fetcher;
   OPERATOR_KEY: string;
   SIGNING_KEY: string;
+  /** The operator's key and the secrets from before a change; each is taken beside the new one while it is set (decision 0058). */
+  OPERATOR_KEY_FORMER?: string;
+  SIGNING_KEY_FORMER?: string;
+  JWT_SECRET_FORMER?: string;
   /** The secret that signs users' tokens (HS256). Always required, though not used when `JWKS_URL` is set. */
   JWT_SECRET: string;
   /** Address of the public keys that check users' tokens instead of `JWT_SECRET`. */
@@ -45,6 +51,12 @@ export interface Env {
   SPACE_CREATION?: SpaceCreation;
   /** How many spaces a member may own; 20 if not set. */
   MAX_SPACES_PER_USER?: string;
+  /** An OpenID Connect provider with which people may sign in, and what this edge is there (docs/accounts.md). */
+  OAUTH_ISSUER?: string;
+  OAUTH_CLIENT_ID?: string;
+  OAUTH_CLIENT_SECRET?: string;
+  /** What the button says: `Sign in with <name>`; the provider's host if not set. */
+  OAUTH_NAME?: string;
   /** How long the record of what was done is kept, days; 90 if not set. */
   AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */

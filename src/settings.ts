@@ -2,6 +2,9 @@ import { z } from "zod";
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
 import { registration, spaceCreation } from "./protocol/accounts.ts";
 
+const key = z.string().min(20, "must have 20 characters or more");
+const jwtSecret = z.string().min(32, "must have 32 characters or more");
+
 const settings = z.object({
   PUBLIC_URL: z
     .string()
@@ -39,14 +42,21 @@ const settings = z.object({
     .regex(/^[1-9]\d{0,5}$/, "must be a number from 1")
     .optional(),
   REGISTRATION: registration.optional(),
-  JWT_SECRET: z.string().min(32, "must have 32 characters or more"),
+  OAUTH_ISSUER: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
+  OAUTH_CLIENT_ID: z.string().min(1, "must not be empty").optional(),
+  OAUTH_CLIENT_SECRET: z.string().min(1, "must not be empty").optional(),
+  OAUTH_NAME: z.string().max(40, "must have 40 characters or fewer").optional(),
+  JWT_SECRET: jwtSecret,
+  JWT_SECRET_FORMER: jwtSecret.optional(),
   JWKS_URL: z.url({ protocol: /^https?$/, error: "must be an address" }).optional(),
   GATEWAYS: z
     .string()
     .regex(/^[1-9]\d{0,3}$/, "must be a number from 1")
     .optional(),
-  OPERATOR_KEY: z.string().min(20, "must have 20 characters or more"),
-  SIGNING_KEY: z.string().min(20, "must have 20 characters or more"),
+  OPERATOR_KEY: key,
+  OPERATOR_KEY_FORMER: key.optional(),
+  SIGNING_KEY: key,
+  SIGNING_KEY_FORMER: key.optional(),
 });
 
 /** Lets pages of any origin call the API. */

@@ -1,4 +1,4 @@
-import { isOperatorKey } from "../auth/operator.ts";
+import { isOneOf, type OperatorKeys, operatorKeys } from "../auth/operator.ts";
 import { setupCode } from "../auth/setup-code.ts";
 
 /** How long a claim lasts whose maker made no admin: it was interrupted. */
@@ -33,6 +33,7 @@ export class Setup {
 }
 
 /** Whether the key is the operator's, or the code that `npm start` prints. */
-export function isSetupKey(given: string, operatorKey: string): boolean {
-  return isOperatorKey(given, operatorKey) || isOperatorKey(given, setupCode(operatorKey));
+export function isSetupKey(given: string, settings: OperatorKeys): boolean {
+  const keys = operatorKeys(settings);
+  return isOneOf(given, [...keys, ...keys.map(setupCode)]);
 }

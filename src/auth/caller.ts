@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { credential, credentialOf } from "./credential.ts";
 import { isAdmin, type Principal } from "./principal.ts";
 import type { SessionPrincipal } from "./session.ts";
 
@@ -10,6 +11,8 @@ export const caller = z.object({
   userId: z.string().nullable().default(null),
   /** The key that it came with; `null`: it came without one. */
   keyId: z.string().nullable().default(null),
+  /** The session or key that it came with; `null`: it came with neither, or with the operator's key. */
+  credential: credential.nullable().default(null),
   /** When the session, key or token expires, milliseconds since 1970; `null`: never. */
   expiresAt: z.number().nullable().default(null),
   /** What a key's scopes let it do; everything else may do whatever its holder may. */
@@ -40,6 +43,7 @@ export const EDGE: Caller = caller.parse({ isAdmin: true });
 /** What is known of a caller by its credential alone. */
 export function callerFor(principal: Principal | SessionPrincipal): Caller {
   const known = caller.parse({ isAdmin: isAdmin(principal) });
+  const credential = credentialOf(principal);
   switch (principal.kind) {
     case "operator":
       return known;
@@ -50,7 +54,7 @@ export function callerFor(principal: Principal | SessionPrincipal): Caller {
       return { ...known, userId, expiresAt, mayManage: false, spaces: [...spaces] };
     }
     case "account":
-      return { ...known, userId: principal.userId, expiresAt: principal.expiresAt };
+      return { ...known, credential, userId: principal.userId, expiresAt: principal.expiresAt };
     case "key": {
       const { userId, keyId, expiresAt, scopes, space: onlySpace } = principal;
       const mayRead = scopes.includes("jobs:read");
@@ -59,7 +63,17 @@ export function callerFor(principal: Principal | SessionPrincipal): Caller {
       const isAdmin = principal.role === "admin";
       return {
         ...known,
-        ...{ isAdmin, userId, keyId, expiresAt, onlySpace, mayRead, mayWrite, mayManage },
+        ...{
+          credential,
+          isAdmin,
+          userId,
+          keyId,
+          expiresAt,
+          onlySpace,
+          mayRead,
+          mayWrite,
+          mayManage,
+        },
       };
     }
   }

@@ -118,7 +118,7 @@ function hasRoomScope({ scopes, space }: Key, right: "read" | "publish", address
 }
 
 /** A pattern is an address, a prefix that ends in `:*` (`project:*`), or `*` for everything. */
-function matches(pattern: string, address: string): boolean {
+export function matches(pattern: string, address: string): boolean {
   if (pattern === "*" || pattern === address) return true;
   return pattern.endsWith(":*") && address.startsWith(pattern.slice(0, -1));
 }

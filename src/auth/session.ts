@@ -45,10 +45,8 @@ export function userIdOf(principal: SessionPrincipal): string | null {
 /** The principal as a socket's attachment stores it; `null` for an anonymous one. */
 export function socketPrincipalOf(principal: Principal): SessionPrincipal | null {
   if (principal.kind === "anonymous") return null;
-  // A socket keeps its rights until it closes, and an admin's may be taken back before that.
-  const role = "member";
-  if (principal.kind === "key") return { ...principal, role, scopes: [...principal.scopes] };
-  if (principal.kind === "account") return { ...principal, role };
+  if (principal.kind === "key") return { ...principal, scopes: [...principal.scopes] };
+  if (principal.kind === "account") return { ...principal };
   if (principal.kind === "operator") return { kind: "operator" };
   return storable(principal);
 }

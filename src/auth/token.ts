@@ -5,6 +5,8 @@ import type { Principal } from "./principal.ts";
 /** How tokens are checked: against a shared secret, or against the public keys at an address. */
 export interface TokenSettings {
   JWT_SECRET?: string;
+  /** The secret from before a change, which tokens may still be signed with. */
+  JWT_SECRET_FORMER?: string;
   JWKS_URL?: string;
   JWT_ISSUER?: string;
   JWT_AUDIENCE?: string;
@@ -99,6 +101,7 @@ function refused(reason: string): Extract<Verified, { ok: false }> {
 async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPayload | null> {
   const {
     JWT_SECRET: secret,
+    JWT_SECRET_FORMER: former,
     JWKS_URL: url,
     JWT_ISSUER: issuer,
     JWT_AUDIENCE: audience,
@@ -114,8 +117,14 @@ async function payloadOf(settings: TokenSettings, token: string): Promise<JWTPay
     return (await jwtVerify(token, keysAt(url), options)).payload;
   }
   if (!secret) return null;
-  const key = new TextEncoder().encode(secret);
-  return (await jwtVerify(token, key, { ...checks, algorithms: SECRET_ALGORITHMS })).payload;
+  const options = { ...checks, algorithms: SECRET_ALGORITHMS };
+  const payloadBy = async (text: string) =>
+    (await jwtVerify(token, new TextEncoder().encode(text), options)).payload;
+  if (!former) return payloadBy(secret);
+  return payloadBy(secret).catch((error: unknown) => {
+    if (error instanceof errors.JWSSignatureVerificationFailed) return payloadBy(former);
+    throw error;
+  });
 }
 
 /** Key sets by address, kept as long as this isolate lives; jose fetches them again for an unknown key. */

@@ -1,4 +1,6 @@
+import { TAKEN_BACK } from "../auth/credential.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
+import { reviewSockets } from "../objects/credentials.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
 import { messageLength } from "../objects/message-length.ts";
 import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
@@ -83,6 +85,19 @@ export class BackendJobHandler {
         case null:
       }
     }
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[]): string[] {
+    return reviewSockets(
+      this.sockets.all(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => attachment.credential,
+        end: (socket) =>
+          this.closeWithError(socket, "notAuthenticated", "not_authenticated", TAKEN_BACK),
+      },
+    );
   }
 
   /** Closes every socket, because the job is erased. */

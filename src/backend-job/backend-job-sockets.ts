@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { credential } from "../auth/credential.ts";
 import { throttled } from "../channel/throttle.ts";
 import { addressOwner } from "../objects/allowances.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
@@ -11,6 +12,8 @@ const attachment = z.object({
   read: z.boolean(),
   user: z.string().nullable().optional(),
   expiresAt: z.number().nullable(),
+  /** The session or key that it was opened with. */
+  credential: credential.nullable().default(null),
   /** Sockets that were opened by an earlier release don't say when. */
   openedAt: z.number().default(0),
   /** Since when the socket waits for a job that does not exist yet, and which epoch that job will have. */

@@ -3,6 +3,7 @@ import { parsePosition } from "../channel/position.ts";
 import type { Env } from "../env.ts";
 import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { readersOf } from "../objects/readers.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
@@ -24,6 +25,7 @@ export class JobIndexObject extends DurableObject<Env> {
   private readonly store: JobIndexStore;
   private readonly waiting: WaitingJobs;
   private readonly alarms: EarliestAlarm;
+  private readonly credentials: Credentials;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
@@ -31,6 +33,7 @@ export class JobIndexObject extends DurableObject<Env> {
     const hasTables = isMigrated(sql);
     this.store = new JobIndexStore(sql, hasTables);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "job-index", ctx);
     this.waiting = new WaitingJobs({ ctx, sql, arm: (at) => this.alarms.arm(at) });
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
@@ -69,13 +72,21 @@ export class JobIndexObject extends DurableObject<Env> {
     this.store.remove(id);
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    return this.waiting.review(holder, ended);
+  }
+
   /** Opens a socket that waits for a job; the Worker or a gateway has authenticated it. */
   override async fetch(request: Request): Promise<Response> {
     const id = new URL(request.url).pathname.slice(1);
     const { 0: client, 1: server } = new WebSocketPair();
     const asked = readSocketRequest(request.headers, "backend-job");
-    const { engine } = this.waiting.findOrMake(id);
     const attachment = attachmentFor(id, asked, Date.now());
+    const ended = await this.credentials.refusalOf(attachment.credential);
+    if (ended !== null) return Response.json(ended, { status: 401 });
+    const { engine } = this.waiting.findOrMake(id);
     const since = parsePosition(asked.since);
     const refusal = engine.open(server, attachment, { since, waited: false, mustExist: false });
     if (refusal) return Response.json(refusal, { status: 429 });

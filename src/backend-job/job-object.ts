@@ -4,6 +4,7 @@ import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { Allowances, retryText } from "../objects/allowances.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { RATES } from "../objects/rate-limiter.ts";
 import type { Reply } from "../objects/reply.ts";
@@ -33,6 +34,7 @@ export class JobObject extends DurableObject<Env> {
   private readonly handler: BackendJobHandler;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
+  private readonly credentials: Credentials;
   /** The reports that come over HTTP. */
   private readonly reports = new Allowances(RATES.backend);
   /** The job exists, or existed: the monitor gets reports of it. */
@@ -43,6 +45,7 @@ export class JobObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "job", ctx);
     this.id = ctx.id.name ?? "";
     this.sockets = new BackendJobSockets(ctx);
     const { id, sockets } = this;
@@ -153,6 +156,16 @@ export class JobObject extends DurableObject<Env> {
     return this.currentReport();
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    // What was reported before is sent before.
+    this.engine.flush();
+    const alive = this.handler.review(holder, ended);
+    this.onChange();
+    return alive;
+  }
+
   /** Opens a socket that the Worker has authenticated. Nothing else comes by `fetch`. */
   override async fetch(request: Request): Promise<Response> {
     const { 0: client, 1: server } = new WebSocketPair();
@@ -160,6 +173,8 @@ export class JobObject extends DurableObject<Env> {
     const since = parsePosition(socketRequest.since);
     const attachment = attachmentFor(this.id, socketRequest, Date.now());
     const { waited } = socketRequest;
+    const ended = await this.credentials.refusalOf(attachment.credential);
+    if (ended !== null) return Response.json(ended, { status: 401 });
     // Sockets wait at the index for a job that does not exist.
     const refusal = this.engine.open(server, attachment, { since, waited, mustExist: true });
     if (refusal) return Response.json(refusal, { status: 404 });

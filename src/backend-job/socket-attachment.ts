@@ -1,3 +1,4 @@
+import { credentialOf } from "../auth/credential.ts";
 import { jobReaderOf, mayPublish, maySubscribe } from "../auth/principal.ts";
 import { expiryOf, type SessionPrincipal } from "../auth/session.ts";
 import { throttledAs } from "../channel/throttle.ts";
@@ -17,6 +18,7 @@ export function attachmentFor(
   return {
     id: crypto.randomUUID(),
     ...rightsOf(id, principal),
+    credential: credentialOf(principal),
     openedAt: now,
     pending: null,
     ping: pingS === null ? null : { everyMs, at: now + everyMs },

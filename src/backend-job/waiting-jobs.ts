@@ -87,6 +87,13 @@ export class WaitingJobs {
     this.prune();
   }
 
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[]): string[] {
+    const alive = [...this.jobs.values()].flatMap(({ handler }) => handler.review(holder, ended));
+    this.prune();
+    return alive;
+  }
+
   /** When something is next due for any socket, milliseconds since 1970. */
   dueAt(): number | null {
     const due = [...this.jobs.values()].flatMap(({ handler }) => handler.dueAt() ?? []);

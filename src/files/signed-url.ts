@@ -17,18 +17,20 @@ export function signedFileUrl(
   return `${origin}/api/files/${path}?expires=${expires}&signature=${signature}`;
 }
 
-/** Whether an address was made by `signedFileUrl` with this secret, and is still valid at `now`. */
+/** Whether an address was made by `signedFileUrl` with one of these secrets, and is still valid at `now`. */
 export function checkFileUrl(
-  secret: string,
+  secrets: readonly string[],
   key: string,
   expires: string,
   signature: string,
   now: number,
 ): "valid" | "expired" | "forged" {
   if (!/^\d{1,12}$/.test(expires)) return "forged";
-  const expected = Buffer.from(sign(secret, key, expires));
   const given = Buffer.from(signature);
-  const isOurs = expected.length === given.length && timingSafeEqual(expected, given);
+  const isOurs = secrets.some((secret) => {
+    const expected = Buffer.from(sign(secret, key, expires));
+    return expected.length === given.length && timingSafeEqual(expected, given);
+  });
   if (!isOurs) return "forged";
   return Number(expires) * 1_000 < now ? "expired" : "valid";
 }

@@ -1,7 +1,9 @@
+import { credentialOf, TAKEN_BACK } from "../auth/credential.ts";
 import { mayPublish, ownRooms } from "../auth/principal.ts";
 import { isExpired, renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
+import { reviewSockets, takenBackFrame } from "../objects/credentials.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
@@ -161,6 +163,21 @@ export class GatewayHandler {
       onWarned: (client) => this.deps.sockets.change(client, { noticed: true }),
       end: (client, reason) => this.dismiss(client, "notAuthenticated", reason),
     });
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[]): string[] {
+    return reviewSockets(
+      this.deps.sockets.all(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => credentialOf(attachment.principal),
+        end: (client) => {
+          this.send(client, takenBackFrame());
+          this.dismiss(client, "notAuthenticated", TAKEN_BACK);
+        },
+      },
+    );
   }
 
   /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */

@@ -1,9 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
+import { credentialOf } from "../auth/credential.ts";
 import { tokensDueAt } from "../auth/session.ts";
 import type { Env } from "../env.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
@@ -23,10 +25,12 @@ export class GatewayObject extends DurableObject<Env> {
   private readonly handler: GatewayHandler;
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
+  private readonly credentials: Credentials;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "gateway", ctx);
     this.reporter = new Reporter(env, "gateway", ctx.id.name ?? "", () => this.summary());
     this.sockets = new GatewaySockets(ctx, () => this.reporter.markChanged());
     this.handler = new GatewayHandler({
@@ -62,10 +66,18 @@ export class GatewayObject extends DurableObject<Env> {
     return this.summary();
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    return this.handler.review(holder, ended);
+  }
+
   /** Sockets only: the Worker has checked who they are. */
   override async fetch(request: Request): Promise<Response> {
     const { principal, batch, acks } = readSocketRequest(request.headers, "gateway");
     if (!principal) return new Response(null, { status: 401 });
+    const refusal = await this.credentials.refusalOf(credentialOf(principal));
+    if (refusal !== null) return Response.json(refusal, { status: 401 });
     const attachment = {
       id: crypto.randomUUID(),
       principal,

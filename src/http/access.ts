@@ -76,18 +76,23 @@ type AdminScope = "metrics:read";
  * @throws {ProblemError} if the sender is neither the operator nor an admin. What is in the address is not
  * looked at: addresses are logged and shared.
  */
-export async function requireAdmin(c: AppContext, scope?: AdminScope): Promise<Caller> {
+export async function requireAdmin(c: AppContext, scope?: AdminScope): Promise<void> {
   const principal = await headerPrincipalOf(c);
-  if (isAdmin(principal)) return callerAs(c, principal);
   if (principal.kind === "anonymous") {
     const detail =
       "This needs the operator's key: `Authorization: Bearer <OPERATOR_KEY>`. Admins can sign in instead.";
     throw new ProblemError("not_authenticated", detail);
   }
+  requireAdminAs(principal, scope);
+}
+
+/** @throws {ProblemError} if it is neither an admin nor an admin's key with the scope */
+export function requireAdminAs(principal: Principal, scope?: AdminScope): void {
+  if (isAdmin(principal)) return;
   if (principal.kind !== "key" || principal.role !== "admin" || principal.space !== null) {
     throw new ProblemError("not_allowed", "Only admins may do this.");
   }
-  if (scope !== undefined && principal.scopes.includes(scope)) return callerAs(c, principal);
+  if (scope !== undefined && principal.scopes.includes(scope)) return;
   const lacking = scope === undefined ? "No key may do this" : `This key lacks the scope ${scope}`;
   throw new ProblemError("not_allowed", `${lacking}: sign in, or send the operator's key.`);
 }

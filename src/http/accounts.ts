@@ -4,27 +4,31 @@ import { admissions } from "../accounts/admission.ts";
 import { Invitations } from "../accounts/invitations.ts";
 import { isSetupKey, Setup } from "../accounts/setup.ts";
 import { Users } from "../accounts/users.ts";
+import { userHolder } from "../auth/credential.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import type { Env } from "../env.ts";
 import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
 import { type AppContext, type AppEnv, stubOf } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { accountHeaders, accountsOf, noStore, requireOwnPage } from "./session.ts";
+import { accountHeaders, accountsOf, noStore, requireOwnPage, sessionOf } from "./session.ts";
 import { limitSignIn, limitSignIns, rememberBrowser } from "./sign-in-limits.ts";
+import { takeBack } from "./take-back.ts";
 
 /** `/api/auth`: set-up, registration, and sessions. */
 export const accounts = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
     const needsSetup = !(await new Users(c.env.DB).haveAdmin());
-    return c.json({ registration: registrationOf(c), needs_setup: needsSetup });
+    const oauth = providerNameOf(c.env);
+    return c.json({ registration: registrationOf(c), needs_setup: needsSetup, oauth });
   })
   .post("/setup", async (c) => {
     await limitSignIns(c);
     const { key, ...person } = validate(setupBody, await readJson(c, LIMITS.accountBodyBytes));
-    if (!isSetupKey(key, c.env.OPERATOR_KEY)) {
+    if (!isSetupKey(key, c.env)) {
       const detail =
         "This is not the key for the set-up: it is the operator's key, or the code in the link that `npm start` prints.";
       throw new ProblemError("not_allowed", detail);
@@ -63,7 +67,12 @@ export const accounts = new Hono<AppEnv>()
   .post("/sign-out", async (c) => {
     requireOwnPage(c);
     const { api } = await accountsOf(c);
-    const { headers } = await api.signOut({ headers: accountHeaders(c), returnHeaders: true });
+    const signOut = () => api.signOut({ headers: accountHeaders(c), returnHeaders: true });
+    const session = await sessionOf(c);
+    const { headers } =
+      session.kind === "account"
+        ? await takeBack(c, userHolder(session.userId), signOut)
+        : await signOut();
     setCookies(c, headers);
     return c.body(null, 204);
   });
@@ -128,7 +137,7 @@ async function signUp(
 ): Promise<Response> {
   const { api } = await accountsOf(c);
   return answerSession(c, action, () =>
-    admissions.run({ role }, () =>
+    admissions.run({ roleFor: () => role }, () =>
       api.signUpEmail({ body, headers: accountHeaders(c), returnHeaders: true }),
     ),
   );
@@ -178,6 +187,12 @@ export async function orProblem<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-function registrationOf(c: AppContext) {
+/** What the button for the provider says; `null` if there is none. */
+export function providerNameOf({ OAUTH_ISSUER, OAUTH_CLIENT_ID, OAUTH_NAME }: Env): string | null {
+  if (!OAUTH_ISSUER || !OAUTH_CLIENT_ID) return null;
+  return OAUTH_NAME ?? new URL(OAUTH_ISSUER).host;
+}
+
+export function registrationOf(c: AppContext) {
   return c.env.REGISTRATION ?? "invitation";
 }

@@ -15,12 +15,14 @@ import { keys } from "./keys.ts";
 import { me } from "./me.ts";
 import { members } from "./members.ts";
 import { monitor } from "./monitor.ts";
+import { oauth } from "./oauth.ts";
 import { crossOrigin, requireNamedOrigin } from "./origins.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
+import { tokens } from "./tokens.ts";
 import { invitations, users } from "./users.ts";
 import { webHeaders } from "./web-headers.ts";
 
@@ -49,9 +51,11 @@ app
   .route("/api/jobs", jobs)
   .route("/api/files", files)
   .route("/api/rooms", rooms)
+  .route("/api/auth", oauth)
   .route("/api/auth", accounts)
   .route("/api/me", me)
   .route("/api/keys", keys)
+  .route("/api/tokens", tokens)
   .route("/api/users", users)
   .route("/api/audit", audit)
   .route("/api/invitations", invitations)

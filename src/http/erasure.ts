@@ -1,9 +1,11 @@
 import { Users } from "../accounts/users.ts";
+import { userHolder } from "../auth/credential.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { jobsOfUserQuery } from "../protocol/accounts.ts";
 import { note } from "./audit.ts";
 import { type AppContext, answerJson } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
+import { takeBack } from "./take-back.ts";
 import { UserData } from "./user-data.ts";
 
 /** How many of the spaces that somebody owns a refusal names. */
@@ -52,7 +54,8 @@ export async function eraseUser(c: AppContext, user: string): Promise<void> {
   if (await users.isLastAdmin(user)) throw lastAdmin();
   const data = new UserData(c.env, user);
   await eraseData(data);
-  if (!(await users.remove(user))) throw lastAdmin();
+  const isRemoved = await takeBack(c, userHolder(user), () => users.remove(user));
+  if (!isRemoved) throw lastAdmin();
   // Until its account was gone a program may have submitted more.
   await eraseData(data);
   await note(c, "user.erase", `user:${user}`);

@@ -22,7 +22,10 @@ export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
 
 function requireValidAddress(c: AppContext, key: string): void {
   const { expires = "", signature = "" } = c.req.query();
-  const found = checkFileUrl(c.env.SIGNING_KEY, key, expires, signature, Date.now());
+  const { SIGNING_KEY, SIGNING_KEY_FORMER } = c.env;
+  const signingKeys =
+    SIGNING_KEY_FORMER === undefined ? [SIGNING_KEY] : [SIGNING_KEY, SIGNING_KEY_FORMER];
+  const found = checkFileUrl(signingKeys, key, expires, signature, Date.now());
   if (found === "valid") return;
   const detail =
     found === "expired"

@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { ApiKeys } from "../accounts/api-keys.ts";
+import { holderOfKey } from "../auth/credential.ts";
 import { type CreateKeyBody, createKeyBody, pageQuery } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { note } from "./audit.ts";
@@ -8,6 +9,7 @@ import type { AppContext, AppEnv } from "./context.ts";
 import { pageOf } from "./paging.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
+import { takeBack } from "./take-back.ts";
 
 /** `/api/keys`: the keys of whoever asks, which they give to their programs. */
 export const keys = new Hono<AppEnv>()
@@ -35,7 +37,8 @@ export const keys = new Hono<AppEnv>()
   .delete("/:id", async (c) => {
     const { owner } = await requireOwner(c);
     const id = c.req.param("id");
-    if (await new ApiKeys(c.env.DB).revoke(owner, id)) {
+    const revoke = () => new ApiKeys(c.env.DB).revoke(owner, id);
+    if (await takeBack(c, holderOfKey(owner, id), revoke)) {
       await note(c, "key.revoke", `key:${id}`);
       return c.body(null, 204);
     }

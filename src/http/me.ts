@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
+import { userHolder } from "../auth/credential.ts";
 import { eraseMeBody, passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { orProblem, setCookies } from "./accounts.ts";
@@ -9,8 +10,16 @@ import type { AppContext, AppEnv } from "./context.ts";
 import { eraseUser, exportUser, listJobsOf } from "./erasure.ts";
 import { headerPrincipalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { accountHeaders, accountOf, accountsOf, noStore, requireAccount } from "./session.ts";
+import {
+  accountHeaders,
+  accountOf,
+  accountsOf,
+  newCookieOf,
+  noStore,
+  requireAccount,
+} from "./session.ts";
 import { limitPasswords } from "./sign-in-limits.ts";
+import { takeBack } from "./take-back.ts";
 
 /** `/api/me`: the account that is signed in, and its sessions. */
 export const me = new Hono<AppEnv>()
@@ -25,6 +34,9 @@ export const me = new Hono<AppEnv>()
     // 200 also for nobody: a page asks this to find out, and a 401 would stand in its console as an error.
     const account = accountOf(response);
     if (account === null) return c.json({ user: null });
+    const cookie =
+      headers.getSetCookie().length > 0 ? null : await newCookieOf(c, account.expiresAt);
+    if (cookie !== null) c.header("set-cookie", cookie, { append: true });
     return c.json({ user: await new Users(c.env.DB).get(account.userId) });
   })
   .patch("/", async (c) => {
@@ -44,8 +56,10 @@ export const me = new Hono<AppEnv>()
       revokeOtherSessions: !sent.keep_sessions,
     };
     const { api } = await accountsOf(c);
-    const { headers } = await orProblem(() =>
-      api.changePassword({ body, headers: accountHeaders(c), returnHeaders: true }),
+    const { headers } = await takeBack(c, userHolder(userId), () =>
+      orProblem(() =>
+        api.changePassword({ body, headers: accountHeaders(c), returnHeaders: true }),
+      ),
     );
     setCookies(c, headers);
     await noteOf(c, { kind: "account", id: userId }, "user.password", `user:${userId}`);
@@ -68,12 +82,15 @@ export const me = new Hono<AppEnv>()
   })
   .delete("/sessions", async (c) => {
     const { userId, sessionId } = await requireAccount(c);
-    await new Users(c.env.DB).endOtherSessions(userId, sessionId);
+    await takeBack(c, userHolder(userId), () =>
+      new Users(c.env.DB).endOtherSessions(userId, sessionId),
+    );
     return c.body(null, 204);
   })
   .delete("/sessions/:id", async (c) => {
     const { userId } = await requireAccount(c);
-    if (await new Users(c.env.DB).endSession(userId, c.req.param("id"))) return c.body(null, 204);
+    const end = () => new Users(c.env.DB).endSession(userId, c.req.param("id"));
+    if (await takeBack(c, userHolder(userId), end)) return c.body(null, 204);
     throw new ProblemError("session_not_found", "You have no session with that id.");
   });
 

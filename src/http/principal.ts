@@ -55,7 +55,7 @@ function find(c: AppContext, token: string | null): Promise<Principal> {
 
 /** @throws {ProblemError} if it is not valid */
 async function holderOf(c: AppContext, token: string): Promise<Principal> {
-  if (isOperatorKey(token, c.env.OPERATOR_KEY)) return { kind: "operator" };
+  if (isOperatorKey(token, c.env)) return { kind: "operator" };
   if (token.startsWith(KEY_PREFIX)) return keyPrincipal(c, token);
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;

@@ -6,7 +6,7 @@ import { socketHeaders } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import { whyNotJson } from "../protocol/broken-json.ts";
-import { CLOSE, PROBLEMS, type ProblemCode } from "../protocol/codes.ts";
+import { CLOSE, type ProblemCode } from "../protocol/codes.ts";
 import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { type AppContext, hasFlag, refused } from "./context.ts";
@@ -80,9 +80,10 @@ export async function openRoomSocket(
   return opened(await new RoomStub(c.env, room).open(headers));
 }
 
-/** @throws {ProblemError} if the object refused the socket because its owner has too many */
-async function opened(response: Response): Promise<Response> {
-  if (response.status !== PROBLEMS.rate_limited.status) return response;
+/** @throws {ProblemError} if the object refused the socket */
+export async function opened(response: Response): Promise<Response> {
+  const isRefusal = response.headers.get("content-type")?.startsWith("application/json");
+  if (!isRefusal) return response;
   throw refused(await response.json<Refusal>());
 }
 

@@ -1,4 +1,7 @@
+import { generateCookie } from "hono/cookie";
+import type { CookieOptions } from "hono/utils/cookie";
 import { type Accounts, ADDRESS_HEADER, accountsAt } from "../accounts/better-auth.ts";
+import { signAnew } from "../accounts/session-cookie.ts";
 import type { Principal } from "../auth/principal.ts";
 import { role } from "../protocol/accounts.ts";
 import { clientAddressOf, publicOriginOf } from "./client-request.ts";
@@ -21,7 +24,7 @@ export function accountHeaders(c: AppContext): Headers {
   const headers = new Headers({ [ADDRESS_HEADER]: clientAddressOf(c) });
   const userAgent = c.req.header("user-agent");
   if (userAgent !== undefined) headers.set("user-agent", userAgent);
-  const cookies = ownCookies(c.req.header("cookie") ?? "");
+  const cookies = ownCookies(c);
   if (cookies !== "") headers.set("cookie", cookies);
   return headers;
 }
@@ -30,9 +33,28 @@ export function accountHeaders(c: AppContext): Headers {
  * The cookies of the edge itself, and ASCII alone: if another cookie of the same host has other characters, the
  * runtime would log the whole header that is set here, with the session in it.
  */
-function ownCookies(header: string): string {
-  const cookies = header.split(/; */);
-  return cookies.filter((cookie) => /^(?:__Secure-)?dialout\.[!-~]+$/.test(cookie)).join("; ");
+function ownCookies(c: AppContext): string {
+  const { SIGNING_KEY, SIGNING_KEY_FORMER } = c.env;
+  const cookies = (c.req.header("cookie") ?? "")
+    .split(/; */)
+    .filter((cookie) => /^(?:__Secure-)?dialout\.[!-~]+$/.test(cookie));
+  if (SIGNING_KEY_FORMER === undefined) return cookies.join("; ");
+  return cookies.map((cookie) => signAnew(cookie, SIGNING_KEY, SIGNING_KEY_FORMER)).join("; ");
+}
+
+/**
+ * The `Set-Cookie` that gives a session's page its cookie with a signature of the new key; `null` if it has that
+ * already. Without it the session would end when the former key is not taken any more.
+ */
+export async function newCookieOf(c: AppContext, expiresAt: number): Promise<string | null> {
+  const { name, attributes } = (await (await accountsOf(c)).$context).authCookies.sessionToken;
+  const valueIn = (header: string) =>
+    header.split("; ").find((cookie) => cookie.startsWith(`${name}=`));
+  const cookie = valueIn(ownCookies(c));
+  if (cookie === undefined || cookie === valueIn(c.req.header("cookie") ?? "")) return null;
+  const value = decodeURIComponent(cookie.slice(name.length + 1));
+  const maxAge = Math.floor((expiresAt - Date.now()) / 1_000);
+  return generateCookie(name, value, { ...attributes, maxAge } as CookieOptions);
 }
 
 /**

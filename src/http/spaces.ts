@@ -133,13 +133,14 @@ export const spaces = new Hono<AppEnv>()
   .delete("/:space/tokens/:id", async (c) => {
     const { name: space } = await requireRight(c, "manage");
     const id = c.req.param("id");
+    // First the connection: if this is interrupted after it, the token is still listed, and can be revoked again.
+    await stubOf(c, space).dropToken(id);
     if (!(await new WorkerTokens(c.env.DB).revoke(space, id))) {
       throw new ProblemError(
         "token_not_found",
         "This space has no token with that id; `GET /api/spaces/<space>/tokens` lists those it has.",
       );
     }
-    await stubOf(c, space).dropToken(id);
     await note(c, "worker_token.revoke", `space:${space}`, { token: id });
     return c.body(null, 204);
   });

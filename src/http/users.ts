@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { Invitations } from "../accounts/invitations.ts";
 import { Users } from "../accounts/users.ts";
+import { userHolder } from "../auth/credential.ts";
 import { inviteBody, pageQuery, patchUserBody, userId } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { requireAdmin } from "./access.ts";
@@ -11,6 +12,7 @@ import { eraseUser, exportUser, listJobsOf } from "./erasure.ts";
 import { pageOf } from "./paging.ts";
 import { principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
+import { takeBack } from "./take-back.ts";
 
 /** `/api/users`: all accounts, for admins. */
 export const users = new Hono<AppEnv>()
@@ -24,7 +26,8 @@ export const users = new Hono<AppEnv>()
   .patch("/:id", async (c) => {
     await requireAdmin(c);
     const patch = validate(patchUserBody, await readJson(c, LIMITS.accountBodyBytes));
-    const user = await new Users(c.env.DB).change(c.req.param("id"), patch);
+    const id = c.req.param("id");
+    const user = await takeBack(c, userHolder(id), () => new Users(c.env.DB).change(id, patch));
     if (user === null) throw new ProblemError("user_not_found", "There is no user with that id.");
     if (user === "last_admin") {
       const detail = "This is the last admin: make another one first.";

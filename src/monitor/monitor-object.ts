@@ -1,6 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
+import { credentialOf } from "../auth/credential.ts";
 import type { Env } from "../env.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
+import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { type Report, sourceReport } from "../protocol/monitor.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -27,9 +30,11 @@ export class MonitorObject extends DurableObject<Env> {
   private stats: StatsAggregate | null = null;
   private readonly livenessCheck: LivenessCheck;
   private readonly watchers: Watchers;
+  private readonly credentials: Credentials;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
+    this.credentials = credentialsOf(env, "monitor", ctx);
     if (isMigrated(objectSql(ctx.storage))) this.stats = this.open();
     this.watchers = new Watchers(ctx, () =>
       statusFrame(this.totals, this.stats?.recent ?? [], new Date().toISOString()),
@@ -72,10 +77,20 @@ export class MonitorObject extends DurableObject<Env> {
     return this.totals;
   }
 
-  /** Opens a watcher's socket; the Worker has checked the operator's key. */
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    return this.watchers.review(holder, ended);
+  }
+
+  /** Opens a watcher's socket; the Worker has checked that it may watch. */
   override async fetch(request: Request): Promise<Response> {
+    const { principal } = readSocketRequest(request.headers, "monitor");
+    if (!principal) return new Response(null, { status: 401 });
+    const refusal = await this.credentials.refusalOf(credentialOf(principal));
+    if (refusal !== null) return Response.json(refusal, { status: 401 });
     const { 0: client, 1: server } = new WebSocketPair();
-    this.watchers.accept(server);
+    this.watchers.accept(server, principal);
     this.ctx.waitUntil(this.livenessCheck.run(Date.now()));
     if ((await this.ctx.storage.getAlarm()) === null) await this.scheduleNextCheck();
     const headers = protocolHeader(request);
@@ -97,6 +112,7 @@ export class MonitorObject extends DurableObject<Env> {
 
   /** Checks the sources; it is set again only while somebody watches. */
   override async alarm(): Promise<void> {
+    this.watchers.expire(Date.now());
     if (!this.watchers.hasAny()) return;
     await this.livenessCheck.run(Date.now());
     await this.scheduleNextCheck();

@@ -1,4 +1,12 @@
 import { z } from "zod";
+import { credentialOf, TAKEN_BACK } from "../auth/credential.ts";
+import {
+  isExpired,
+  type SessionPrincipal,
+  sessionPrincipal,
+  TOKEN_EXPIRED,
+} from "../auth/session.ts";
+import { reviewSockets } from "../objects/credentials.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
@@ -11,9 +19,13 @@ const TOO_MANY = tooManyFrames("client");
 /** Time between two frames to the watchers, milliseconds at least. */
 const MIN_INTERVAL_MS = 1_000;
 
-const attachment = z.object({ malformed: z.int() });
+const attachment = z.object({
+  malformed: z.int(),
+  /** An earlier release let nobody in but the operator, and did not say so. */
+  principal: sessionPrincipal.default({ kind: "operator" }),
+});
 
-/** The sockets of `/ws/monitor`: operators that watch the edge's numbers. */
+/** The sockets of `/ws/monitor`: operators and admins that watch the edge's numbers. */
 export class Watchers {
   private readonly sockets: ObjectSockets<z.infer<typeof attachment>>;
   private readonly makeFrame: () => object;
@@ -31,9 +43,28 @@ export class Watchers {
     return this.sockets.size > 0;
   }
 
-  accept(socket: WebSocket): void {
-    const watcher = this.sockets.accept(socket, { malformed: 0 });
+  accept(socket: WebSocket, principal: SessionPrincipal): void {
+    const watcher = this.sockets.accept(socket, { malformed: 0, principal });
     this.sockets.send(watcher, this.makeFrame());
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[]): string[] {
+    return reviewSockets(
+      this.sockets.all(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => credentialOf(attachment.principal),
+        end: (watcher) => this.end(watcher, TAKEN_BACK),
+      },
+    );
+  }
+
+  /** Closes the sockets whose session or key has expired. */
+  expire(now: number): void {
+    for (const watcher of this.sockets.all()) {
+      if (isExpired(watcher.attachment.principal, now)) this.end(watcher, TOKEN_EXPIRED);
+    }
   }
 
   /** The numbers have changed: sends them now, or as soon as the interval allows. */
@@ -74,9 +105,15 @@ export class Watchers {
     if (watcher) this.sockets.remove(watcher);
   }
 
+  private end(watcher: ObjectSocket<z.infer<typeof attachment>>, reason: string): void {
+    this.sockets.send(watcher, errorFrame("not_authenticated", reason));
+    this.sockets.close(watcher, "notAuthenticated", reason);
+  }
+
   private broadcast(): void {
     this.timer = null;
     this.sentAt = Date.now();
+    this.expire(this.sentAt);
     const text = JSON.stringify(this.makeFrame());
     for (const watcher of this.sockets.all()) this.sockets.sendText(watcher, text);
   }

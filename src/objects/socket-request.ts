@@ -74,7 +74,16 @@ const room = z.object({
 
 const gateway = z.object({ kind: z.literal("gateway"), principal, acks, batch });
 
-const socketRequest = z.discriminatedUnion("kind", [worker, subscriber, backendJob, room, gateway]);
+const monitor = z.object({ kind: z.literal("monitor"), principal });
+
+const socketRequest = z.discriminatedUnion("kind", [
+  worker,
+  subscriber,
+  backendJob,
+  room,
+  gateway,
+  monitor,
+]);
 
 /** What the Worker tells an object about a socket that it has authenticated. */
 export type SocketRequest = z.infer<typeof socketRequest>;

@@ -29,6 +29,15 @@ const signUp = { name: personName, email, password };
 export const signUpBody = z.strictObject({ ...signUp, invitation: z.string().max(100).optional() });
 /** `key`: the operator's key, or the code in the link that `npm start` prints. */
 export const setupBody = z.strictObject({ ...signUp, key: z.string().max(500) });
+/** `next`: the page to come back to; `invitation`: as for registration, if there is no account yet. */
+export const oauthBody = z.strictObject({
+  next: z
+    .string()
+    .max(300)
+    .regex(/^\/(?![/\\])[!-~]*$/, "must be a path of this edge, such as /account")
+    .default("/account"),
+  invitation: z.string().max(100).optional(),
+});
 export const patchMeBody = z.strictObject({ name: personName });
 /** All other sessions end, unless `keep_sessions`. */
 export const passwordBody = z.strictObject({
@@ -90,7 +99,11 @@ export type InvitationResource = z.infer<typeof invitationResource>;
  * token do: `rooms:read:project:*`.
  */
 export const SCOPES = ["jobs:read", "jobs:write", "spaces:admin", "metrics:read"] as const;
-const ROOM_SCOPE = /^rooms:(read|publish):(\*|global|[a-z][a-z0-9_-]{0,30}:(\*|[\w.@|-]{1,128}))$/;
+const ROOMS = /(\*|global|[a-z][a-z0-9_-]{0,30}:(\*|[\w.@|-]{1,128}))/.source;
+const ROOM_SCOPE = new RegExp(`^rooms:(read|publish):${ROOMS}$`);
+const roomPattern = z
+  .string()
+  .regex(new RegExp(`^${ROOMS}$`), "must be a room such as project:42, project:* or *");
 export const scope = z.union([
   z.enum(SCOPES),
   z
@@ -129,6 +142,31 @@ export const keyResource = z.object({
 });
 export type KeyResource = z.infer<typeof keyResource>;
 
+/** `user`: for whom the token is; the asker themselves if not given. */
+export const mintTokenBody = z.strictObject({
+  user: z
+    .string()
+    .regex(/^[\w.@|-]{1,128}$/, "has characters that no user's room can have")
+    .optional(),
+  /** What the user may follow besides `global` and their own room. */
+  rooms: z.array(roomPattern).max(100).optional(),
+  publish: z.array(roomPattern).max(100).optional(),
+  spaces: z.array(spaceName).max(100).optional(),
+  /** At most a day: a token can't be taken back. */
+  expires_in_s: z.int().min(60).max(86_400).default(3_600),
+});
+export type MintTokenBody = z.infer<typeof mintTokenBody>;
+
+export const mintedToken = z.object({
+  token: z.string(),
+  user: z.string(),
+  rooms: z.array(z.string()),
+  publish: z.array(z.string()),
+  spaces: z.array(z.string()),
+  expires_at: timestamp,
+});
+export type MintedToken = z.infer<typeof mintedToken>;
+
 export const pageQuery = z.strictObject({
   cursor: z.string().max(100).default(""),
   limit: z.coerce.number().int().min(1).max(100).default(50),
@@ -161,6 +199,7 @@ export const AUDIT_ACTIONS = [
   "key.create",
   "key.revoke",
   "room.clear",
+  "token.create",
   "space.create",
   "space.change",
   "space.delete",

@@ -41,6 +41,7 @@ export const PROBLEMS = {
   method_not_allowed: { status: 405, title: "The address does not take this method" },
   space_exists: { status: 409, title: "A space of this name exists" },
   limit_reached: { status: 409, title: "A limit is reached" },
+  tokens_made_elsewhere: { status: 409, title: "Tokens are made elsewhere" },
   already_set_up: { status: 409, title: "The edge is set up already" },
   owns_spaces: { status: 409, title: "The user owns spaces" },
   last_admin: { status: 409, title: "It is the last admin" },

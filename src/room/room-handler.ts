@@ -1,7 +1,9 @@
+import { credentialOf, TAKEN_BACK } from "../auth/credential.ts";
 import { mayPublish, maySubscribe } from "../auth/principal.ts";
 import { isExpired, renewPrincipal } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
+import { reviewSockets, takenBackFrame } from "../objects/credentials.ts";
 import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
@@ -85,6 +87,21 @@ export class RoomHandler {
       onWarned: (subscriber) => this.sockets.change(subscriber, { noticed: true }),
       end: (subscriber, reason) => this.dismiss(subscriber, "notAuthenticated", reason),
     });
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[]): string[] {
+    return reviewSockets(
+      this.sockets.all(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => credentialOf(attachment.principal),
+        end: (subscriber) => {
+          this.sockets.send(subscriber, takenBackFrame());
+          this.dismiss(subscriber, "notAuthenticated", TAKEN_BACK);
+        },
+      },
+    );
   }
 
   /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */

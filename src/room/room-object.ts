@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { credentialOf } from "../auth/credential.ts";
 import { tokensDueAt } from "../auth/session.ts";
 import { RoomCatalog } from "../catalog/room-catalog.ts";
 import { type Position, parsePosition } from "../channel/position.ts";
@@ -8,6 +9,7 @@ import { socketReport } from "../monitor/socket-report.ts";
 import { Allowances, retryText } from "../objects/allowances.ts";
 import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import { RATES } from "../objects/rate-limiter.ts";
 import { readersOf } from "../objects/readers.ts";
@@ -50,6 +52,7 @@ export class RoomObject extends DurableObject<Env> {
   private readonly reporter: Reporter;
   private readonly alarms: EarliestAlarm;
   private readonly sweeps: SweepSchedule;
+  private readonly credentials: Credentials;
   private readonly sql: Sql;
   private readonly stores: RoomStores;
   /** The events that users publish over HTTP. */
@@ -63,6 +66,7 @@ export class RoomObject extends DurableObject<Env> {
     const name = ctx.id.name ?? "";
     this.isShared = isShared(name);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "room", ctx);
     this.reporter = new Reporter(env, "room", name, () => this.summary());
     this.sweeps = new SweepSchedule(ctx.storage.kv);
     this.sql = objectSql(ctx.storage);
@@ -148,6 +152,13 @@ export class RoomObject extends DurableObject<Env> {
     return this.summary();
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    const rooms = [...this.rooms.values()];
+    return rooms.flatMap(({ handler }) => handler.review(holder, ended));
+  }
+
   /** Sockets only: the Worker has checked who they are and that they may be here. */
   override async fetch(request: Request): Promise<Response> {
     const asked = readSocketRequest(request.headers, "room");
@@ -156,6 +167,8 @@ export class RoomObject extends DurableObject<Env> {
     const name = decodeURIComponent(new URL(request.url).pathname.slice(1));
     const position = parsePosition(since);
     await this.openings.takeTurn(this.room(name).engine.catchUpBytes(position));
+    const refusal = await this.credentials.refusalOf(credentialOf(principal));
+    if (refusal !== null) return Response.json(refusal, { status: 401 });
     // Only now: an idle room may have been forgotten meanwhile.
     const room = this.room(name);
     const attachment = {

@@ -8,6 +8,7 @@ import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
@@ -53,10 +54,12 @@ export class SpaceObject extends DurableObject<Env> {
   private deletion: Promise<void> = Promise.resolve();
   private readonly revoked = new RevokedTokens();
   private readonly users: UserNotes;
+  private readonly credentials: Credentials;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
+    this.credentials = credentialsOf(env, "space", ctx);
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
     this.users = new UserNotes(env.DB, name);
@@ -333,6 +336,17 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  /** The holder of sessions and keys calls this when some of them were taken back; see `reviewSockets`. */
+  async review(holder: string, ended: string[]): Promise<string[]> {
+    this.credentials.forget(holder);
+    const { engine } = this;
+    if (!engine) return [];
+    return engine.runNow((now) => {
+      const alive = engine.parts.subscribers.review(holder, ended, now);
+      return () => alive;
+    });
+  }
+
   /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
@@ -372,6 +386,8 @@ export class SpaceObject extends DurableObject<Env> {
     const noting = this.users.add([socket.caller.userId]);
     if (noting !== null) await noting;
     await engine.turnToOpen(socket.jobUlid, since);
+    const refusal = await this.credentials.refusalOf(socket.caller.credential);
+    if (refusal !== null) return refusal;
     // The space may have been deleted meanwhile, or the caller's rights taken back.
     const found = this.admitSocket(socket);
     if (!("engine" in found)) return found;

@@ -5,6 +5,8 @@ import {
   type CreateKeyBody,
   invitationResource,
   keyResource,
+  type MintTokenBody,
+  mintedToken,
   type Role,
   registration,
   sessionResource,
@@ -16,7 +18,7 @@ import { type CallResult, call } from "./api.ts";
 const nothing = z.null();
 const signedIn = z.object({ user: userResource });
 const me = z.object({ user: userResource.nullable() });
-const edge = z.object({ registration, needs_setup: z.boolean() });
+const edge = z.object({ registration, needs_setup: z.boolean(), oauth: z.string().nullable() });
 
 export type Me = z.infer<typeof me>["user"];
 export type EdgeAccounts = z.infer<typeof edge>;
@@ -40,6 +42,12 @@ export const signUp = (person: NewPerson, invitation: string) =>
   post("/api/auth/sign-up", invitation === "" ? person : { ...person, invitation }, signedIn);
 export const signIn = (email: string, password: string) =>
   post("/api/auth/sign-in", { email, password }, signedIn);
+export const startOauth = (next: string, invitation: string) =>
+  post(
+    "/api/auth/oauth",
+    invitation === "" ? { next } : { next, invitation },
+    z.object({ url: z.url() }),
+  );
 export const signOut = () => post("/api/auth/sign-out", {}, nothing);
 
 export const rename = (name: string) =>
@@ -53,6 +61,8 @@ export const endSession = (id: string) => remove(`/api/me/sessions/${encodeURICo
 export const getKeys = () => call({ path: "/api/keys" }, z.object({ keys: z.array(keyResource) }));
 export const makeKey = (body: CreateKeyBody) => post("/api/keys", body, keyResource);
 export const revokeKey = (id: string) => remove(`/api/keys/${encodeURIComponent(id)}`);
+
+export const makeToken = (body: MintTokenBody) => post("/api/tokens", body, mintedToken);
 
 export const getUsers = (cursor: string) =>
   call(

@@ -1,21 +1,20 @@
 import "./no-eval.ts";
 import { render } from "preact";
 import { useState } from "preact/hooks";
-import { type KeyResource, SCOPES } from "../protocol/accounts.ts";
 import {
   changePassword,
   endSession,
-  getKeys,
   getMe,
   getSessions,
   type Me,
-  makeKey,
   rename,
-  revokeKey,
   signOut,
 } from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
+import { Keys } from "./key-section.tsx";
+import { shown } from "./shown-time.ts";
 import { TextField } from "./text-field.tsx";
+import { TokenSection } from "./token-section.tsx";
 import { useList } from "./use-list.ts";
 
 /** `/account`: what belongs to who is signed in. */
@@ -39,6 +38,7 @@ function AccountPage({ user }: { user: NonNullable<Me> }) {
         <PasswordForm />
         <Sessions />
         <Keys />
+        <TokenSection user={user} />
       </main>
     </>
   );
@@ -114,84 +114,6 @@ function Sessions() {
       </ul>
     </section>
   );
-}
-
-function Keys() {
-  const { answer, reload } = useList(getKeys);
-  const [made, setMade] = useState<KeyResource | null>(null);
-  return (
-    <section class="card" aria-labelledby="keys">
-      <h2 id="keys">Keys for programs</h2>
-      {answer?.ok === false && <p class="error">{answer.error.message}</p>}
-      <ul class="rows">
-        {answer?.ok &&
-          answer.value.keys.map((key) => (
-            <li key={key.id}>
-              <span>
-                {key.name} <code>{key.prefix}…</code>
-                <span class="quiet small">
-                  {" "}
-                  {key.scopes.join(", ")}
-                  {key.last_used_at === null ? ", never used" : `, used ${shown(key.last_used_at)}`}
-                </span>
-              </span>
-              <button
-                type="button"
-                aria-label={`Revoke ${key.name}`}
-                onClick={() => void revokeKey(key.id).then(reload)}
-              >
-                Revoke
-              </button>
-            </li>
-          ))}
-      </ul>
-      {made?.key !== undefined && (
-        <p class="hint" role="status">
-          Keep this key, it is not shown again: <code data-testid="key">{made.key}</code>
-        </p>
-      )}
-      <KeyForm
-        onMade={(key) => {
-          setMade(key);
-          reload();
-        }}
-      />
-    </section>
-  );
-}
-
-function KeyForm({ onMade }: { onMade: (key: KeyResource) => void }) {
-  const [name, setName] = useState("");
-  const [scopes, setScopes] = useState<string[]>(["jobs:read", "jobs:write"]);
-  const send = async () => {
-    const answer = await makeKey({ name, scopes, expires_in_s: null });
-    if (answer.ok) onMade(answer.value);
-    return answer;
-  };
-  const toggle = (scope: string, isOn: boolean) =>
-    setScopes(isOn ? [...scopes, scope] : scopes.filter((other) => other !== scope));
-  return (
-    <ActionForm title="New key" button="Make a key" done={null} send={send}>
-      <TextField id="key-name" label="What is it for?" value={name} onInput={setName} />
-      <fieldset>
-        <legend>It may</legend>
-        {SCOPES.map((scope) => (
-          <label key={scope} class="choice">
-            <input
-              type="checkbox"
-              checked={scopes.includes(scope)}
-              onChange={(event) => toggle(scope, event.currentTarget.checked)}
-            />
-            {scope}
-          </label>
-        ))}
-      </fieldset>
-    </ActionForm>
-  );
-}
-
-function shown(time: string): string {
-  return new Date(time).toLocaleString();
 }
 
 async function leave(): Promise<void> {

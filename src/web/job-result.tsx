@@ -1,4 +1,5 @@
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
+import { CopyButton } from "./copy-button.tsx";
 import type { Phase } from "./job-state.ts";
 import { copyText, viewResult } from "./result-view.ts";
 
@@ -36,30 +37,9 @@ export function JobResult({ phase }: { phase: CompletedPhase }) {
           Output: <code>{phase.outputPath}</code>
         </p>
       )}
-      {phase.result !== null && <CopyButton text={() => copyText(phase.result)} />}
+      {phase.result !== null && (
+        <CopyButton testId="job-copy" text={() => copyText(phase.result)} />
+      )}
     </section>
-  );
-}
-
-type CopyState = "idle" | "copied" | "failed";
-const COPY_WORDS = { idle: "Copy", copied: "Copied", failed: "Copying is not allowed here" };
-
-function CopyButton({ text }: { text: () => string }) {
-  const [state, setState] = useState<CopyState>("idle");
-  useEffect(() => {
-    if (state === "idle") return;
-    const timer = setTimeout(() => setState("idle"), 2_000);
-    return () => clearTimeout(timer);
-  }, [state]);
-  const copy = () =>
-    // `navigator.clipboard` only exists in a secure context.
-    Promise.resolve(navigator.clipboard?.writeText(text()) ?? Promise.reject()).then(
-      () => setState("copied"),
-      () => setState("failed"),
-    );
-  return (
-    <button type="button" data-testid="job-copy" onClick={copy} aria-live="polite">
-      {COPY_WORDS[state]}
-    </button>
   );
 }

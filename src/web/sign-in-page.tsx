@@ -1,7 +1,14 @@
 import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { type EdgeAccounts, getAccounts, setUp, signIn, signUp } from "./account-api.ts";
+import {
+  type EdgeAccounts,
+  getAccounts,
+  setUp,
+  signIn,
+  signUp,
+  startOauth,
+} from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
 import type { CallResult } from "./api.ts";
 import { TextField } from "./text-field.tsx";
@@ -30,6 +37,33 @@ function SignInPage({ path }: { path: string }) {
   );
 }
 
+/** Goes to the provider of OpenID Connect that the operator has chosen, and comes back signed in. */
+function ProviderForm({ name, invitation }: { name: string; invitation: string }) {
+  const send = async () => {
+    const answer = await startOauth(nextPath(), invitation);
+    if (answer.ok) location.assign(answer.value.url);
+    return answer;
+  };
+  const refusal = new URLSearchParams(location.search).get("error");
+  return (
+    <ActionForm title={`With ${name}`} button={`Sign in with ${name}`} done={null} send={send}>
+      {refusal !== null && (
+        <p class="error" role="alert">
+          {PROVIDER_REFUSALS.get(refusal) ?? "That did not work. Try again, or use a password."}
+        </p>
+      )}
+    </ActionForm>
+  );
+}
+
+/** Why somebody came back from the provider without being signed in, by Better Auth's codes. */
+const PROVIDER_REFUSALS = new Map([
+  ["account_not_linked", "There is an account with your email address: sign in with its password."],
+  ["access_denied", "You were not signed in: the other service did not allow it."],
+  ["registration_closed", "You have no account here yet: ask an administrator for an invitation."],
+  ["account_disabled", "This account is disabled: ask an administrator."],
+]);
+
 function SignIn({ edge }: { edge: EdgeAccounts }) {
   const [email, setEmail] = useState("");
   const [password, setPassword] = useState("");
@@ -51,6 +85,7 @@ function SignIn({ edge }: { edge: EdgeAccounts }) {
           onInput={setPassword}
         />
       </ActionForm>
+      {edge.oauth !== null && <ProviderForm name={edge.oauth} invitation="" />}
       {edge.needs_setup ? (
         <p class="aside">
           This edge has no admin yet. <a href="/setup">Set it up.</a>
@@ -74,21 +109,24 @@ function Register({ edge }: { edge: EdgeAccounts }) {
     return <p class="card">Registration is closed here. Ask whoever runs this edge.</p>;
   }
   return (
-    <ActionForm
-      title="Register"
-      button="Register"
-      done={null}
-      send={() => thenGoOn(signUp(person.value, invitation))}
-    >
-      <PersonFields person={person} />
-      <TextField
-        id="invitation"
-        label={edge.registration === "open" ? "Invitation, if you have one" : "Invitation"}
-        value={invitation}
-        required={edge.registration === "invitation"}
-        onInput={setInvitation}
-      />
-    </ActionForm>
+    <>
+      <ActionForm
+        title="Register"
+        button="Register"
+        done={null}
+        send={() => thenGoOn(signUp(person.value, invitation))}
+      >
+        <PersonFields person={person} />
+        <TextField
+          id="invitation"
+          label={edge.registration === "open" ? "Invitation, if you have one" : "Invitation"}
+          value={invitation}
+          required={edge.registration === "invitation"}
+          onInput={setInvitation}
+        />
+      </ActionForm>
+      {edge.oauth !== null && <ProviderForm name={edge.oauth} invitation={invitation} />}
+    </>
   );
 }
 

@@ -25,9 +25,18 @@ describe("the header `Authorization`", () => {
 
 describe("the operator's key", () => {
   it("is that text and no other, whatever its length", () => {
-    expect(isOperatorKey("the-key", "the-key")).toBe(true);
+    const keys = { OPERATOR_KEY: "the-key" };
+    expect(isOperatorKey("the-key", keys)).toBe(true);
     for (const given of [null, "", "the-ke", "the-key ", "The-key", "x".repeat(5_000)]) {
-      expect(isOperatorKey(given, "the-key"), String(given)).toBe(false);
+      expect(isOperatorKey(given, keys), String(given)).toBe(false);
+    }
+  });
+
+  it("may also be the former one while that is set", () => {
+    const keys = { OPERATOR_KEY: "the-new-key", OPERATOR_KEY_FORMER: "the-key" };
+    for (const given of ["the-key", "the-new-key"]) expect(isOperatorKey(given, keys)).toBe(true);
+    for (const given of ["", "the-new", "the-keythe-new-key"]) {
+      expect(isOperatorKey(given, keys), given).toBe(false);
     }
   });
 });

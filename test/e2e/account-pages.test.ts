@@ -97,6 +97,16 @@ test("an edge is set up in one click, people are invited, and keys made, all in 
   });
   // The key is known; its scopes name no rooms.
   expect(answer.status).toBe(403);
+  await member.getByText("all spaces · never expires · never used").waitFor();
+
+  await member.getByRole("button", { name: "Make a token" }).click();
+  const token = (await member.getByTestId("token").textContent()) ?? "";
+  const read = await fetch(`${edge.url}/api/rooms/global/history`, {
+    headers: { authorization: `Bearer ${token.trim()}` },
+  });
+  expect(read.status).toBe(200);
+  await member.getByRole("button", { name: "Copy the token" }).waitFor();
+  await look(member, "account-token");
   await member.getByRole("button", { name: "Revoke a script" }).click();
   await member.getByRole("button", { name: "Revoke a script" }).waitFor({ state: "detached" });
 

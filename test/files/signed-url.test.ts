@@ -22,7 +22,7 @@ const { key, expires, signature } = readBack(signedFileUrl(SECRET, ORIGIN, KEY, 
 function isValid(changed: { key?: string; expires?: string; signature?: string; secret?: string }) {
   const given = { key, expires, signature, secret: SECRET, ...changed };
   const now = EXPIRES_AT - 1_000;
-  return checkFileUrl(given.secret, given.key, given.expires, given.signature, now) === "valid";
+  return checkFileUrl([given.secret], given.key, given.expires, given.signature, now) === "valid";
 }
 
 describe("the signed address of a file", () => {
@@ -39,10 +39,16 @@ describe("the signed address of a file", () => {
   });
 
   it("is valid up to its time, at most a second longer, and not after", () => {
-    const at = (now: number) => checkFileUrl(SECRET, key, expires, signature, now);
+    const at = (now: number) => checkFileUrl([SECRET], key, expires, signature, now);
     expect([0, EXPIRES_AT, EXPIRES_AT + 500].map(at)).toEqual(["valid", "valid", "valid"]);
     expect([EXPIRES_AT + 501, EXPIRES_AT + 1e9].map(at)).toEqual(["expired", "expired"]);
-    expect(checkFileUrl("another-key", key, expires, signature, EXPIRES_AT + 1e9)).toBe("forged");
+    expect(checkFileUrl(["another-key"], key, expires, signature, EXPIRES_AT + 1e9)).toBe("forged");
+  });
+
+  it("is valid with the former secret as long as that is taken beside the new one", () => {
+    const check = (...secrets: string[]) => checkFileUrl(secrets, key, expires, signature, 0);
+    expect(check("a-new-key", SECRET)).toBe("valid");
+    expect(check("a-new-key")).toBe("forged");
   });
 
   it("opens no other file, and none with another time or another secret", () => {

@@ -18,7 +18,7 @@ function watchersOf(state = new FakeState()) {
   });
   const open = () => {
     const socket = new FakeSocket();
-    watchers.accept(socket.end);
+    watchers.accept(socket.end, { kind: "operator" });
     return socket;
   };
   const send = (socket: FakeSocket, text: string) => {

@@ -53,7 +53,11 @@ const OBJECT_TESTS: [folder: string, tests: string[]][] = [
   ],
   ["src/monitor", ["monitor", "monitor-access", "monitor-crash", "monitor-cost"]],
   ["src/objects", ["frame-order", "frame-batches", "close-quietly", "ping-texts", "hibernation"]],
-  ["src/auth", ["addresses", "monitor-access", "rooms-http", "catalogue"]],
+  ["src/holder", ["revocation"]],
+  [
+    "src/auth",
+    ["revocation", "minted-tokens", "addresses", "monitor-access", "rooms-http", "catalogue"],
+  ],
   ["src/catalog", ["catalogue", "capabilities"]],
   ["src/files", ["files", "forms"]],
   ["src/webhooks", ["delivery", "turns"]],

@@ -1,4 +1,5 @@
 import { backendJobContract } from "./backend-job-contract.ts";
+import { holderStoreContract } from "./holder-store-contract.ts";
 import { jobLogContract } from "./job-log-contract.ts";
 import { jobStoreContract } from "./job-store-contract.ts";
 import { logPageContract } from "./log-page-contract.ts";
@@ -25,6 +26,7 @@ export function storageContract(withSql: WithSql): void {
   backendJobContract(withSql);
   roomStoreContract(withSql);
   sourceStoreContract(withSql);
+  holderStoreContract(withSql);
   webhookStoreContract(withSql);
   segmentLogContract(withSql);
   logPageContract(withSql);

@@ -1,6 +1,8 @@
+import { TAKEN_BACK } from "../../auth/credential.ts";
 import { TOKEN_EXPIRED } from "../../auth/session.ts";
 import { type Position, parsePosition } from "../../channel/position.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
+import { reviewSockets } from "../../objects/credentials.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
 import type { Refusal } from "../../objects/reply.ts";
 import { findSilent, SILENT, signOf } from "../../objects/silent-sockets.ts";
@@ -134,6 +136,21 @@ export class SubscriberHandler {
       if (!isExpired(subscriber.attachment, now)) continue;
       this.dismiss(subscriber, "notAuthenticated", TOKEN_EXPIRED, now);
     }
+  }
+
+  /** See `reviewSockets`. */
+  review(holder: string, ended: readonly string[], now: number): string[] {
+    return reviewSockets(
+      this.core.connections.subscribers(),
+      { holder, ended },
+      {
+        credentialOf: ({ attachment }) => attachment.caller.credential,
+        end: (subscriber) => {
+          this.core.sendBuffer.error(subscriber, "not_authenticated", TAKEN_BACK);
+          this.dismiss(subscriber, "notAuthenticated", TAKEN_BACK, now);
+        },
+      },
+    );
   }
 
   /**
