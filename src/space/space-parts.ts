@@ -2,6 +2,7 @@ import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { JobReads } from "./jobs/job-reads.ts";
+import type { Parties } from "./jobs/parties.ts";
 import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
@@ -20,6 +21,8 @@ import { WorkerHandler } from "./workers/worker-handler.ts";
 export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
   localRights: boolean;
+  /** Tells whose a submit is. */
+  parties: Parties;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
   /** How many jobs one address may submit in the long run. */
@@ -63,7 +66,7 @@ export function connectSpaceParts(
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps.localRights);
+  const submissions = new Submissions(core, dispatcher, deps);
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
   const reads = new JobReads(core);
   const webhooks = new WebhookSender({

@@ -121,6 +121,16 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     // By its first file, to find out whether files in the bucket have a job. Jobs without files have no entry.
     `CREATE INDEX jobs_files ON jobs (json_extract(files, '$[0].key')) WHERE files <> '[]'`,
   ],
+  [
+    // Jobs that wait already are of one round, and so keep their order (decision 0049).
+    "ALTER TABLE jobs ADD COLUMN party TEXT",
+    "ALTER TABLE jobs ADD COLUMN round INTEGER NOT NULL DEFAULT 1",
+    "DROP INDEX jobs_queue",
+    // Has every column that queries about many waiting jobs need, so that they don't read the rows.
+    `CREATE INDEX jobs_queue
+      ON jobs (requires, priority DESC, round, ulid, available_at, party, submitter)
+      WHERE status = 'queued'`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */
