@@ -44,6 +44,8 @@ export interface Backlog {
   workers: readonly AdmittingWorker[];
   /** How many jobs wait. */
   queued: number;
+  /** Whether none of them is of the new job's party. */
+  isFirst: boolean;
   /** How many of them are of the new job's user; `null` if it has none. */
   queuedOfUser: number | null;
   /** How many distinct sets of capabilities they require; the new job's is one of them if `hasClass`. */
@@ -70,7 +72,7 @@ export function admitNow(
       `${why}, so the job was not accepted. Try again when one is connected.`,
     );
   }
-  if (queued >= settings.max_queue) {
+  if (queued >= settings.max_queue + (backlog.isFirst ? reserveOf(settings) : 0)) {
     return refused(
       "queue_full",
       `${queued} jobs wait already, as many as this space allows (\`max_queue\`): try again later.`,
@@ -85,6 +87,13 @@ export function admitNow(
   }
   return admitClass(backlog, requires);
 }
+
+/** How many more jobs may wait of users who have none: one user who fills the queue must not shut the others out. */
+function reserveOf({ max_queue }: SpaceSettings): number {
+  return Math.floor(max_queue * RESERVE);
+}
+
+const RESERVE = 0.1;
 
 /** Jobs that require nothing have always a place among the classes. */
 function admitClass({ classes, hasClass }: Backlog, requires: readonly string[]): Admission {

@@ -96,9 +96,10 @@ export class JobStore {
   }
 
   /** The next jobs of those that require exactly this: higher priority first, then earlier rounds, then older first. */
-  head(requires: readonly string[], now: Instant, count: number): Waiting[] {
-    return this.sql.all<Waiting>(
-      `SELECT ulid, priority, round, party FROM jobs INDEXED BY jobs_queue
+  head(requires: readonly string[], now: Instant, count: number): Standing[] {
+    return this.sql.all<Standing>(
+      `SELECT ulid, priority, round, party, available_at AS availableAt
+       FROM jobs INDEXED BY jobs_queue
        WHERE status = 'queued' AND requires = ? AND available_at <= ?
        ORDER BY priority DESC, round, ulid LIMIT ?`,
       classOf(requires),

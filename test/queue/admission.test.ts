@@ -58,7 +58,7 @@ function worker(more: Partial<Candidate> = {}): Candidate {
 }
 
 function snapshotOf(workers: readonly Candidate[]) {
-  return { workers, queued: 0, queuedOfUser: null, classes: 0, hasClass: false };
+  return { workers, queued: 0, isFirst: false, queuedOfUser: null, classes: 0, hasClass: false };
 }
 
 describe("a submit", () => {
@@ -101,6 +101,17 @@ describe("a submit", () => {
       code: "queue_full",
       message: expect.stringMatching(/^2 of your jobs .*`max_queued_per_user`/),
     });
+  });
+
+  it("of a user who has none waiting is taken although the queue is full, until a tenth more wait (Q2a)", () => {
+    const small = { ...OPEN, max_queue: 25 };
+    const at = (queued: number, isFirst: boolean, settings = small) => {
+      return admitNow(settings, { ...snapshotOf([]), queued, isFirst }, []).ok;
+    };
+    expect([at(24, false), at(25, false), at(26, true), at(27, true)]).toEqual([
+      ...[true, false, true, false],
+    ]);
+    expect(at(9, true, { ...OPEN, max_queue: 9 })).toBe(false);
   });
 
   it("with one more set of capabilities than may wait is refused, but not with a known one, or none (Q5)", () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import { type Command, type Outcome, transition } from "../../src/queue/transition.ts";
 import type { ServingWorker } from "../../src/space/jobs/unit-of-work.ts";
-import { JobStore, type Standing, type Waiting } from "../../src/storage/job-store.ts";
+import { JobStore, type Standing } from "../../src/storage/job-store.ts";
 import { PROMISES } from "./promises.ts";
 import {
   boundDays,
@@ -113,7 +113,7 @@ class Forgetful extends JobStore {
 
 /** A store that returns the newest job first. */
 class LastInFirstOut extends JobStore {
-  override head(requires: readonly string[], now: number, count: number): Waiting[] {
+  override head(requires: readonly string[], now: number, count: number): Standing[] {
     return super.head(requires, now, 1_000).reverse().slice(0, count);
   }
 }

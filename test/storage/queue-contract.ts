@@ -15,8 +15,8 @@ function queueUp(jobs: JobStore, ofPriorities: number[]): QueuedJob[] {
   return queued;
 }
 
-function placeOf({ ulid, priority, round, party }: QueuedJob) {
-  return { ulid, priority, round, party };
+function placeOf({ ulid, priority, round, party, availableAt }: QueuedJob) {
+  return { ulid, priority, round, party, availableAt };
 }
 
 function clear(jobs: JobStore): void {

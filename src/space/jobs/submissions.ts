@@ -138,6 +138,7 @@ export class Submissions {
     const { queue } = this.core.jobs;
     return {
       queued: queue.size,
+      isFirst: queue.rounds.waitingOf(party) === 0,
       queuedOfUser: party === null ? null : queue.rounds.waitingOf(party),
       classes: queue.classCount,
       hasClass: queue.hasClass(requires),

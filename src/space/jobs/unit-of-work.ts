@@ -231,14 +231,16 @@ export class UnitOfWork {
 
   private unsaved(): Unsaved {
     const queued = new Map<string, QueuedJob[]>();
+    const classes = new Set<string>();
     for (const { job } of this.changes.values()) {
-      if (job.status !== "queued") continue;
       const key = classOf(job.requires);
+      classes.add(key);
+      if (job.status !== "queued") continue;
       const others = queued.get(key);
       if (others) others.push(job);
       else queued.set(key, [job]);
     }
-    return { changes: this.changes, queued };
+    return { changes: this.changes, queued, classes };
   }
 
   /** Applies every deadline that has passed. Returns the changed jobs with their effects. */
