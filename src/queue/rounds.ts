@@ -28,7 +28,7 @@ interface LineState {
   sinceTurn: number;
 }
 
-/** The jobs of a party: those of one priority, or all. */
+/** A party's jobs of one priority. */
 interface PartyState {
   waiting: number;
   running: number;
@@ -36,6 +36,7 @@ interface PartyState {
   last: number;
 }
 
+/** The jobs of one priority. Kept when it is empty: there are few priorities, and most fill again at once. */
 interface Level {
   lines: Map<string, LineState>;
   parties: Map<string | null, PartyState>;
@@ -54,7 +55,6 @@ interface Level {
  */
 export class Rounds {
   private readonly levels = new Map<number, Level>();
-  private readonly parties = new Map<string | null, PartyState>();
 
   /** The round of a new job; call `count` for the job before the next call. */
   next(line: Line, party: string | null): number {
@@ -79,9 +79,7 @@ export class Rounds {
     line.running += running;
     if (running > 0) onDispatched(line, round);
     if (line.waiting + line.running === 0) level.lines.delete(requires);
-    level.waitingParties += countParty(level.parties, place, waiting, running);
-    countParty(this.parties, { party, round }, waiting, running);
-    if (level.lines.size === 0) this.levels.delete(priority);
+    level.waitingParties += countParty(level.parties, party, round, waiting, running);
   }
 
   /** Counts the waiting jobs of a party in a line, after a restart; count running jobs before them. */
@@ -93,16 +91,19 @@ export class Rounds {
     // The round of a running job was dispatched; otherwise the first one that waits is the next.
     if (line.running === 0) line.turn = Math.min(line.turn, first);
     line.waiting += count;
-    level.waitingParties += countParty(level.parties, { party, round: last }, count, 0);
-    countParty(this.parties, { party, round: last }, count, 0);
+    level.waitingParties += countParty(level.parties, party, last, count, 0);
   }
 
   waitingOf(party: string | null): number {
-    return this.parties.get(party)?.waiting ?? 0;
+    let sum = 0;
+    for (const { parties } of this.levels.values()) sum += parties.get(party)?.waiting ?? 0;
+    return sum;
   }
 
   runningOf(party: string | null): number {
-    return this.parties.get(party)?.running ?? 0;
+    let sum = 0;
+    for (const { parties } of this.levels.values()) sum += parties.get(party)?.running ?? 0;
+    return sum;
   }
 
   /**
@@ -176,16 +177,20 @@ function onDispatched(line: LineState, round: number): void {
 /** Returns by how much the number of parties with waiting jobs has changed. */
 function countParty(
   parties: Map<string | null, PartyState>,
-  { party, round }: Pick<Place, "party" | "round">,
+  party: string | null,
+  round: number,
   waiting: number,
   running: number,
 ): number {
-  const state = parties.get(party) ?? { waiting: 0, running: 0, last: 0 };
+  let state = parties.get(party);
+  if (state === undefined) {
+    state = { waiting: 0, running: 0, last: 0 };
+    parties.set(party, state);
+  }
   const waitedBefore = state.waiting > 0;
   state.waiting += waiting;
   state.running += running;
   state.last = Math.max(state.last, round);
   if (state.waiting + state.running === 0) parties.delete(party);
-  else parties.set(party, state);
   return Number(state.waiting > 0) - Number(waitedBefore);
 }
