@@ -96,6 +96,8 @@ export const LIMITS = {
   members: 500,
   /** Most capabilities that one worker has, or that one job requires. */
   capabilities: 50,
+  /** Most distinct sets of capabilities that waiting jobs require: each is looked at when jobs are handed out. */
+  waitingClasses: 200,
   /** The number of malformed frames in a row after which a subscriber's socket is closed. */
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */

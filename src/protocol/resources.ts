@@ -8,6 +8,9 @@ import { json, jsonObject, list, spaceName, timestamp, userId } from "./values.t
 const optionalSeconds = z.number().positive().max(604_800).nullable();
 const seconds = (max: number) => z.number().positive().max(max);
 
+export const PRIORITY = { min: -100, max: 100 } as const;
+const priority = z.int().min(PRIORITY.min).max(PRIORITY.max);
+
 /** The settings of a space. Names with `_s` are in seconds. */
 export const spaceSettings = z.strictObject({
   title: z.string().max(120),
@@ -29,6 +32,13 @@ export const spaceSettings = z.strictObject({
   /** What happens to a submit while no worker is connected. */
   offline: z.enum(["refuse", "queue"]),
   max_queue: z.int().min(1).max(1_000_000),
+  /** How many jobs of one user, or of one address of visitors, may wait; `null`: no bound of its own. */
+  max_queued_per_user: z.int().min(1).max(1_000_000).nullable(),
+  /** How many of them run at once; further ones wait, and let those of others pass. */
+  max_running_per_user: z.int().min(1).max(64_000).nullable(),
+  /** The highest priority that visitors, and users, may give a job. Admins may give any. */
+  max_priority_anonymous: priority,
+  max_priority_user: priority,
   max_attempts: z.int().min(1).max(100),
   /** How long the attempts of a dropped worker wait for it to come back. */
   reconnect_grace_s: z.number().min(0).max(3_600),
@@ -62,6 +72,10 @@ export const DEFAULT_SETTINGS: SpaceSettings = {
   concurrency: null,
   offline: "refuse",
   max_queue: 1_000,
+  max_queued_per_user: null,
+  max_running_per_user: null,
+  max_priority_anonymous: PRIORITY.max,
+  max_priority_user: PRIORITY.max,
   max_attempts: 3,
   reconnect_grace_s: 15,
   queue_timeout_s: 3_600,
@@ -129,8 +143,6 @@ export type TokenResource = z.infer<typeof tokenResource>;
 /** Something that a worker can do and a job may require: a word that workers and submitters agree on. */
 export const capability = z.string().min(1).max(60);
 
-export const PRIORITY = { min: -100, max: 100 } as const;
-
 export const WEBHOOK_EVENTS = ["start", "output", "logs", "completed"] as const;
 export const webhookEvent = z.enum(WEBHOOK_EVENTS);
 export type WebhookEvent = z.infer<typeof webhookEvent>;
@@ -156,7 +168,7 @@ export const idempotencyKey = z
 
 /** The options of a submit besides the input. Its limits can only be lower than those of the space. */
 export const jobOptions = {
-  priority: z.int().min(PRIORITY.min).max(PRIORITY.max).optional(),
+  priority: priority.optional(),
   queue_timeout_s: seconds(604_800).optional(),
   first_output_timeout_s: seconds(604_800).optional(),
   stall_timeout_s: seconds(604_800).optional(),

@@ -39,17 +39,31 @@ function leaveOut(what: string, setting: keyof SpaceSettings): string {
   return `Leave ${what} out: this space takes none, unless the operator of the edge turns on its setting \`${setting}\`.`;
 }
 
+/** What the space has to do already. */
+export interface Backlog {
+  workers: readonly AdmittingWorker[];
+  /** How many jobs wait. */
+  queued: number;
+  /** Whether none of them is of the new job's party. */
+  isFirst: boolean;
+  /** How many of them are of the new job's user; `null` if it has none. */
+  queuedOfUser: number | null;
+  /** How many distinct sets of capabilities they require; the new job's is one of them if `hasClass`. */
+  classes: number;
+  hasClass: boolean;
+}
+
 /**
  * Checks that the space accepts one more job now.
  *
- * @param queued how many jobs are waiting
  * @param requires the capabilities that the new job requires
  */
 export function admitNow(
   settings: SpaceSettings,
-  { workers, queued }: { workers: readonly AdmittingWorker[]; queued: number },
+  backlog: Backlog,
   requires: readonly string[],
 ): Admission {
+  const { workers, queued, queuedOfUser } = backlog;
   const serving = workers.filter(({ draining }) => !draining);
   if (settings.offline === "refuse" && !serving.some((worker) => covers(worker, requires))) {
     const why = refusalReason(workers, serving.length > 0, requires);
@@ -58,13 +72,52 @@ export function admitNow(
       `${why}, so the job was not accepted. Try again when one is connected.`,
     );
   }
-  if (queued >= settings.max_queue) {
+  if (queued >= settings.max_queue + (backlog.isFirst ? reserveOf(settings) : 0)) {
     return refused(
       "queue_full",
       `${queued} jobs wait already, as many as this space allows (\`max_queue\`): try again later.`,
     );
   }
-  return ADMITTED;
+  const { max_queued_per_user: bound } = settings;
+  if (bound !== null && queuedOfUser !== null && queuedOfUser >= bound) {
+    return refused(
+      "queue_full",
+      `${queuedOfUser} of your jobs wait already, as many as this space allows one user (\`max_queued_per_user\`): try again when some have started.`,
+    );
+  }
+  return admitClass(backlog, requires);
+}
+
+/** How many more jobs may wait of users who have none: one user who fills the queue must not shut the others out. */
+function reserveOf({ max_queue }: SpaceSettings): number {
+  return Math.floor(max_queue * RESERVE);
+}
+
+const RESERVE = 0.1;
+
+/** Jobs that require nothing have always a place among the classes. */
+function admitClass({ classes, hasClass }: Backlog, requires: readonly string[]): Admission {
+  if (hasClass || requires.length === 0 || classes < LIMITS.waitingClasses) return ADMITTED;
+  return refused(
+    "queue_full",
+    `The waiting jobs require ${classes} different sets of capabilities (\`requires\`), as many as a space takes: try again later, or require what other jobs do.`,
+  );
+}
+
+/** Checks that whoever submits may give a job this priority. */
+export function admitPriority(
+  settings: SpaceSettings,
+  priority: number,
+  { isManager, userId }: { isManager: boolean; userId: string | null },
+): Admission {
+  if (isManager) return ADMITTED;
+  const setting = userId === null ? "max_priority_anonymous" : "max_priority_user";
+  if (priority <= settings[setting]) return ADMITTED;
+  const who = userId === null ? "without signing in" : "to you";
+  return refused(
+    "not_allowed",
+    `\`priority\` is ${priority}; this space allows ${settings[setting]} ${who} (\`${setting}\`). Send a lower one.`,
+  );
 }
 
 function refusalReason(

@@ -50,6 +50,10 @@ interface JobBase {
   input: JsonObject;
   files: StoredFile[];
   user: string | null;
+  /** Whose job it is, while it waits and runs: parties take turns (decision 0049). `null`: nobody's in particular. */
+  party: string | null;
+  /** The jobs of a priority are dispatched round by round (decision 0049). */
+  round: number;
   limits: JobLimits;
   /** The capabilities that its worker must have, sorted. */
   requires: readonly string[];

@@ -16,7 +16,7 @@ export interface SnapshotWorker extends Candidate {
 /** The waiting jobs that require the same capabilities. */
 export interface WaitingClass {
   requires: readonly string[];
-  /** How many of them come before a job of priority 0 that is submitted now. */
+  /** How many of them come before a job of priority 0 that somebody submits now who has no jobs here. */
   ahead: number;
 }
 
@@ -27,6 +27,8 @@ export interface SpaceSnapshot {
   maxWorkers: number;
   queued: number;
   classes: readonly WaitingClass[];
+  /** How many of those ahead let others pass, because as many jobs of their users run as may. */
+  aheadButBound: number;
   processing: number;
   /** How many attempts belong to workers that dropped and may still come back. */
   detached: number;
@@ -56,7 +58,7 @@ export function spaceStatusOf(snapshot: SpaceSnapshot, times: RunTimes): SpaceSt
   };
 }
 
-/** Seconds until a job would start that is submitted now, has priority 0 and requires nothing. */
+/** Seconds until a job would start that is submitted now, has priority 0 and requires nothing (S19). */
 function waitOf(snapshot: SpaceSnapshot, { attempts, meanRunS }: RunTimes): number | null {
   // A worker that may be dead is not counted on.
   const serving = servingOf(snapshot.workers).filter(({ silentS }) => silentS === null);
@@ -67,7 +69,7 @@ function waitOf(snapshot: SpaceSnapshot, { attempts, meanRunS }: RunTimes): numb
   const workers = serving.map(({ generation, slots }) => {
     return { slots, attempts: attempts.get(generation) ?? [] };
   });
-  return estimatedWait(workers, ahead, meanRunS);
+  return estimatedWait(workers, Math.max(0, ahead - snapshot.aheadButBound), meanRunS);
 }
 
 /** A status and when it was true. */
@@ -132,6 +134,12 @@ function waitingReason(snapshot: SpaceSnapshot): string | null {
     if (missing) return lacking(snapshot, missing.requires);
   }
   return waitingReasonFor(snapshot, []);
+}
+
+/** The reason why a job waits although a worker may be free: as many of its user's jobs run as may. */
+export function boundReason(bound: number): string {
+  const jobs = bound === 1 ? "one job" : `${bound} jobs`;
+  return `This space lets each user run ${jobs} at once (max_running_per_user), and others of this job's user run now.`;
 }
 
 /** The reason why a job that requires this would wait now, in words; `null` if a worker is free for it. */

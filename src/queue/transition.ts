@@ -83,6 +83,8 @@ export type NewJob = Pick<
   | "input"
   | "files"
   | "user"
+  | "party"
+  | "round"
   | "limits"
   | "requires"
   | "cancelOnDisconnect"
@@ -328,8 +330,8 @@ function retryDelayMs(attempts: number): number {
 }
 
 /**
- * Puts the job back in the queue, or fails it if this was its last attempt. Its ULID puts it ahead of the
- * other jobs of its priority: the queue is sorted by ULID, and jobs that were never dispatched are younger.
+ * Puts the job back in the queue, or fails it if this was its last attempt. Its round and ULID put it ahead of the
+ * other jobs of its priority: jobs that were never dispatched are of later rounds, or younger.
  */
 function requeued(
   job: ProcessingJob,
@@ -410,7 +412,8 @@ function canceled(job: QueuedJob | ProcessingJob, reason: string, now: Instant):
 function ended(job: QueuedJob | ProcessingJob, now: Instant) {
   if (job.status === "queued") {
     const { queuedAt: _q, availableAt: _a, status: _s, ...base } = job;
-    return { ...base, completedAt: now, dispatchedAt: null, worker: null, generation: null };
+    const none = { dispatchedAt: null, worker: null, generation: null };
+    return { ...base, ...none, party: null, completedAt: now };
   }
   const {
     detachedAt: _t,
@@ -421,7 +424,7 @@ function ended(job: QueuedJob | ProcessingJob, now: Instant) {
     status: _s,
     ...base
   } = job;
-  return { ...base, completedAt: now };
+  return { ...base, party: null, completedAt: now };
 }
 
 /** Adds the job's new status to its history, with the next offset of its event log. */

@@ -37,6 +37,7 @@ import {
   TOKEN_OUTDATED,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
+import { Parties } from "./jobs/parties.ts";
 import { removeFiles } from "./jobs/retention.ts";
 import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
@@ -445,6 +446,7 @@ export class SpaceObject extends DurableObject<Env> {
       store,
       webhooks,
       localRights: hasLocalRights(env),
+      parties: new Parties(env.SIGNING_KEY),
       submits: env.SUBMITS,
       jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,

@@ -2,6 +2,7 @@ import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { JobReads } from "./jobs/job-reads.ts";
+import type { Parties } from "./jobs/parties.ts";
 import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
@@ -21,6 +22,8 @@ import { WorkerHandler } from "./workers/worker-handler.ts";
 export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
   localRights: boolean;
+  /** Tells whose a submit is. */
+  parties: Parties;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
   /** How many jobs one address may submit in the long run. */

@@ -5,7 +5,12 @@ import { latestEnd } from "../queue/deadline.ts";
 import { slotsOf } from "../queue/dispatch.ts";
 import type { RunningAttempt } from "../queue/estimated-wait.ts";
 import type { Job, ProcessingJob } from "../queue/job.ts";
-import { type SpaceSnapshot, spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
+import {
+  boundReason,
+  type SpaceSnapshot,
+  spaceStatusOf,
+  waitingReasonFor,
+} from "../queue/status.ts";
 import { accessOf } from "./access.ts";
 import type { ReadyWorker } from "./connections.ts";
 import type { ServingWorker } from "./jobs/unit-of-work.ts";
@@ -40,7 +45,11 @@ export function servingWorkers(core: SpaceCore): (ServingWorker & { worker: Read
 }
 
 /** The counts from which the reasons for waiting are found. */
-function snapshotOf(core: SpaceCore, now: number): SpaceSnapshot {
+function snapshotOf(
+  core: SpaceCore,
+  now: number,
+  waiting: Pick<SpaceSnapshot, "classes" | "aheadButBound">,
+): SpaceSnapshot {
   const running = core.jobs.runningJobs();
   return {
     workers: servingWorkers(core).map(({ worker, ...serving }) => ({
@@ -50,7 +59,7 @@ function snapshotOf(core: SpaceCore, now: number): SpaceSnapshot {
     })),
     maxWorkers: core.record.settings.max_workers,
     queued: core.jobs.queue.size,
-    classes: core.jobs.queue.waitingClasses,
+    ...waiting,
     processing: running.length,
     detached: running.filter((job) => job.detachedAt !== null).length,
   };
@@ -65,7 +74,10 @@ export function statusOf(core: SpaceCore, now: number): SpaceStatus {
     if (others) others.push(attempt);
     else attempts.set(job.generation, [attempt]);
   }
-  return spaceStatusOf(snapshotOf(core, now), { attempts, meanRunS: core.jobs.meanRunS });
+  const { queue } = core.jobs;
+  const aheadButBound = queue.aheadButBound(core.record.settings.max_running_per_user);
+  const waiting = { classes: queue.waitingClasses, aheadButBound };
+  return spaceStatusOf(snapshotOf(core, now, waiting), { attempts, meanRunS: core.jobs.meanRunS });
 }
 
 function attemptOf(job: ProcessingJob, now: number): RunningAttempt {
@@ -111,6 +123,13 @@ export function spaceBody(core: SpaceCore, caller: Caller): string {
   });
 }
 
+function waitingReasonOf(core: SpaceCore, { party, requires }: Job, now: number): string | null {
+  const { max_running_per_user: bound } = core.record.settings;
+  if (bound !== null && core.jobs.queue.isBound(party, bound)) return boundReason(bound);
+  // The reason for one job depends on no other that waits.
+  return waitingReasonFor(snapshotOf(core, now, { classes: [], aheadButBound: 0 }), requires);
+}
+
 /** The job's place in the queue, and why it waits. */
 export function jobContextOf(core: SpaceCore, job: Job): JobContext {
   const { record, jobs } = core;
@@ -119,7 +138,7 @@ export function jobContextOf(core: SpaceCore, job: Job): JobContext {
   return {
     space: record.name,
     queuePosition: jobs.queue.position(job),
-    waitingReason: isQueued ? waitingReasonFor(snapshotOf(core, now), job.requires) : null,
+    waitingReason: isQueued ? waitingReasonOf(core, job, now) : null,
     delayS: isQueued && job.availableAt > now ? Math.ceil((job.availableAt - now) / 1_000) : null,
   };
 }

@@ -10,6 +10,8 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
   input: undefined,
   files: "[]",
   user: undefined,
+  party: undefined,
+  round: 1,
   limits: undefined,
   requires: "",
   cancel_on_disconnect: 0,

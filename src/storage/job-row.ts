@@ -13,6 +13,8 @@ export type JobRow = {
   input: string;
   files: string;
   user: string | null;
+  party: string | null;
+  round: number;
   limits: string;
   requires: string;
   cancel_on_disconnect: number;
@@ -112,6 +114,7 @@ function fixedColumns(job: Job) {
     input: inputText(job.input),
     files: JSON.stringify(job.files),
     user: job.user,
+    round: job.round,
     limits: JSON.stringify(job.limits),
     requires: classOf(job.requires),
     cancel_on_disconnect: job.cancelOnDisconnect ? 1 : 0,
@@ -132,6 +135,7 @@ export function changingColumns(job: Job, awayMs: number) {
 function commonColumns(job: Job) {
   return {
     status: job.status,
+    party: job.party,
     updated_at: job.updatedAt,
     attempts: job.attempts,
     started_at: job.startedAt,
@@ -217,6 +221,8 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
     input,
     files: JSON.parse(row.files),
     user: row.user,
+    party: row.party,
+    round: row.round,
     limits: JSON.parse(row.limits),
     requires: requiresOf(row.requires),
     cancelOnDisconnect: row.cancel_on_disconnect === 1,

@@ -1,6 +1,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
+import type { Line } from "../queue/rounds.ts";
 import { insertionOf } from "./job-insertion.ts";
 import { JobLog } from "./job-log.ts";
 import {
@@ -13,7 +14,7 @@ import {
   rowOf,
 } from "./job-row.ts";
 import { JobShares } from "./job-shares.ts";
-import { QueueRanks } from "./queue-ranks.ts";
+import { QueueRanks, type Ranked } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { memoized } from "./statements.ts";
 
@@ -41,7 +42,20 @@ export interface JobFilter {
 }
 
 /** The part of a queued job that decides its place in the queue. */
-export type Waiting = { ulid: string; priority: number };
+export type Waiting = { ulid: string; priority: number; round: number; party: string | null };
+
+/** A waiting job, and when it may be dispatched. */
+export type Standing = Waiting & { availableAt: Instant };
+
+/** How many jobs of a class, priority and party wait, and their rounds. */
+export interface WaitingCount {
+  requires: string[];
+  priority: number;
+  party: string | null;
+  count: number;
+  first: number;
+  last: number;
+}
 
 /** Stores the jobs of one space (decision 0007). */
 export class JobStore {
@@ -92,12 +106,13 @@ export class JobStore {
     this.sql.run(change(names), ...columns.map(boundOf), job.ulid);
   }
 
-  /** The next jobs of those that require exactly this: higher priority first, then older first. */
-  head(requires: readonly string[], now: Instant, count: number): Waiting[] {
-    return this.sql.all<Waiting>(
-      `SELECT ulid, priority FROM jobs INDEXED BY jobs_queue
+  /** The next jobs of those that require exactly this: higher priority first, then earlier rounds, then older first. */
+  head(requires: readonly string[], now: Instant, count: number): Standing[] {
+    return this.sql.all<Standing>(
+      `SELECT ulid, priority, round, party, available_at AS availableAt
+       FROM jobs INDEXED BY jobs_queue
        WHERE status = 'queued' AND requires = ? AND available_at <= ?
-       ORDER BY priority DESC, ulid LIMIT ?`,
+       ORDER BY priority DESC, round, ulid LIMIT ?`,
       classOf(requires),
       now,
       count,
@@ -111,13 +126,54 @@ export class JobStore {
     return rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
   }
 
-  /** How many jobs wait, for each class and priority. */
-  queueCounts(): { requires: string[]; priority: number; count: number }[] {
-    const rows = this.sql.all<{ requires: string; priority: number; count: number }>(
-      `SELECT requires, priority, COUNT(*) AS count FROM jobs INDEXED BY jobs_queue
-       WHERE status = 'queued' GROUP BY requires, priority`,
+  /** The waiting jobs of a line from one place to another, in their order; those of one party if it is given. */
+  inLine(
+    { requires, priority }: Line,
+    { from, to, party }: { from: Ranked; to: Ranked; party?: string | null },
+    count: number,
+  ): Standing[] {
+    const ofParty = party === undefined ? "" : "AND party IS ?";
+    return this.sql.all<Standing>(
+      `SELECT ulid, priority, round, party, available_at AS availableAt
+       FROM jobs INDEXED BY jobs_queue
+       WHERE status = 'queued' AND requires = ? AND priority = ?
+       AND (round, ulid) >= (?, ?) AND (round, ulid) < (?, ?) ${ofParty}
+       ORDER BY round, ulid LIMIT ?`,
+      ...[requires, priority, from.round, from.ulid, to.round, to.ulid],
+      ...(party === undefined ? [] : [party]),
+      count,
     );
-    return rows.map((row) => ({ ...row, requires: requiresOf(row.requires) }));
+  }
+
+  /** How many jobs wait, for each class, priority and party. */
+  queueCounts(): WaitingCount[] {
+    // The rows are in the order of classes and priorities, not of parties, so it is cheaper if there is only one.
+    const byLine = this.countWaiting("requires, priority");
+    const ofOne = byLine.every(({ parties, named, count }) => {
+      return named === 0 || (parties === 1 && named === count);
+    });
+    const rows = ofOne ? byLine : this.countWaiting("requires, priority, party");
+    return rows.map(({ parties: _p, named: _n, ...row }) => {
+      return { ...row, requires: requiresOf(row.requires) };
+    });
+  }
+
+  private countWaiting(columns: string) {
+    return this.sql.all<{
+      requires: string;
+      priority: number;
+      party: string | null;
+      count: number;
+      first: number;
+      last: number;
+      parties: number;
+      named: number;
+    }>(
+      `SELECT requires, priority, MIN(party) AS party, COUNT(*) AS count,
+         MIN(round) AS first, MAX(round) AS last,
+         (MIN(party) = MAX(party)) AS parties, COUNT(party) AS named
+       FROM jobs INDEXED BY jobs_queue WHERE status = 'queued' GROUP BY ${columns}`,
+    );
   }
 
   /** Jobs that must be canceled when this submitter leaves, and have not ended. */

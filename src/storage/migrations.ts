@@ -122,6 +122,16 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     `CREATE INDEX jobs_files ON jobs (json_extract(files, '$[0].key')) WHERE files <> '[]'`,
   ],
   [
+    // Jobs that wait already are of one round, and so keep their order (decision 0049).
+    "ALTER TABLE jobs ADD COLUMN party TEXT",
+    "ALTER TABLE jobs ADD COLUMN round INTEGER NOT NULL DEFAULT 1",
+    "DROP INDEX jobs_queue",
+    // Has every column that queries about many waiting jobs need, so that they don't read the rows.
+    `CREATE INDEX jobs_queue
+      ON jobs (requires, priority DESC, round, ulid, available_at, party, submitter)
+      WHERE status = 'queued'`,
+  ],
+  [
     "ALTER TABLE space ADD COLUMN owner TEXT",
     // 0: the space is older than owners, and whose it is stands in the catalogue.
     "ALTER TABLE space ADD COLUMN is_owner_known INTEGER NOT NULL DEFAULT 0",

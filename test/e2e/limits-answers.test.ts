@@ -108,6 +108,31 @@ describe("another client is served as always while somebody", () => {
     expect(text).toContain("payload_too_large");
   });
 
+  it("submits 900 jobs that all require something else, which its worker does one by one (Q5)", async () => {
+    const space = await edge.makeSpace({ offline: "queue" });
+    const words = Array.from({ length: 45 }, (_, n) => `word-${n}`);
+    const worker = await FrameSocket.open(`${edge.url}/api/spaces/${space.name}/connect`, {
+      authorization: `Bearer ${space.token}`,
+    });
+    onTestFinished(() => worker.close());
+    worker.send({ type: "register", worker_id: "all", capabilities: words });
+    await worker.next("registered");
+    const pairs = words.flatMap((one, n) => words.slice(0, n).map((other) => [one, other]));
+    const jobs = pairs.slice(0, 900).map((requires) => ({ input: {}, requires }));
+    const done = await attacked(async () => {
+      const response = await edge.call("POST", `/api/spaces/${space.name}/jobs/batch`, { jobs });
+      const answer = (await response.json()) as { jobs: { job?: object }[] };
+      const accepted = answer.jobs.filter(({ job }) => job !== undefined).length;
+      for (let n = 0; n < accepted; n += 1) {
+        const { job_id, attempt } = await worker.next("job");
+        worker.send({ type: "result", job_id, attempt, output: null });
+      }
+      return accepted;
+    });
+    // One runs at once.
+    expect(done).toBe(201);
+  });
+
   it("names one idempotency key a thousand times (H13c)", async () => {
     const text = await attacked(() => batch(Array(1_000).fill(BIG)));
     expect(text.length).toBeLessThan(3 * MB);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../..");
-const RULE = "[WSRMCBH]\\d+[a-z]?";
+const RULE = "[WSRMCBHQ]\\d+[a-z]?";
 
 /** docs/protocol.md without its fenced code, in which a `#` begins a comment and not a heading. */
 const protocol = readFileSync(join(ROOT, "docs/protocol.md"), "utf8").replace(

@@ -2,7 +2,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
-import { admitInput, admitNow, admitSize, limitsFor } from "../../src/queue/admission.ts";
+import {
+  admitInput,
+  admitNow,
+  admitPriority,
+  admitSize,
+  limitsFor,
+} from "../../src/queue/admission.ts";
 import type { Candidate } from "../../src/queue/dispatch.ts";
 
 const OPEN: SpaceSettings = {
@@ -52,7 +58,7 @@ function worker(more: Partial<Candidate> = {}): Candidate {
 }
 
 function snapshotOf(workers: readonly Candidate[]) {
-  return { workers, queued: 0 };
+  return { workers, queued: 0, isFirst: false, queuedOfUser: null, classes: 0, hasClass: false };
 }
 
 describe("a submit", () => {
@@ -83,6 +89,54 @@ describe("a submit", () => {
       code: "worker_not_connected",
       message: expect.stringContaining("has audio, gpu"),
     });
+  });
+
+  it("is refused when as many of its user's jobs wait as may, unless it has no user (Q2)", () => {
+    const small = { ...OPEN, max_queued_per_user: 2 };
+    const there = (queuedOfUser: number | null) => ({ ...snapshotOf([]), queued: 9, queuedOfUser });
+    expect(admitNow(small, there(1), [])).toEqual({ ok: true });
+    expect(admitNow(small, there(null), [])).toEqual({ ok: true });
+    expect(admitNow(OPEN, there(2), [])).toEqual({ ok: true });
+    expect(admitNow(small, there(2), [])).toMatchObject({
+      code: "queue_full",
+      message: expect.stringMatching(/^2 of your jobs .*`max_queued_per_user`/),
+    });
+  });
+
+  it("of a user who has none waiting is taken although the queue is full, until a tenth more wait (Q2a)", () => {
+    const small = { ...OPEN, max_queue: 25 };
+    const at = (queued: number, isFirst: boolean, settings = small) => {
+      return admitNow(settings, { ...snapshotOf([]), queued, isFirst }, []).ok;
+    };
+    expect([at(24, false), at(25, false), at(26, true), at(27, true)]).toEqual([
+      ...[true, false, true, false],
+    ]);
+    expect(at(9, true, { ...OPEN, max_queue: 9 })).toBe(false);
+  });
+
+  it("with one more set of capabilities than may wait is refused, but not with a known one, or none (Q5)", () => {
+    const full = { ...snapshotOf([]), classes: LIMITS.waitingClasses };
+    expect(admitNow(OPEN, { ...full, classes: 199 }, ["a"])).toEqual({ ok: true });
+    expect(admitNow(OPEN, { ...full, hasClass: true }, ["a"])).toEqual({ ok: true });
+    expect(admitNow(OPEN, full, [])).toEqual({ ok: true });
+    const refused = { code: "queue_full", message: expect.stringContaining("`requires`") };
+    expect(admitNow(OPEN, full, ["a"])).toMatchObject(refused);
+  });
+
+  it("may have a priority up to that of its submitter's role (Q4)", () => {
+    const settings = { ...OPEN, max_priority_anonymous: 0, max_priority_user: 5 };
+    const at = (priority: number, userId: string | null, isManager = false) => {
+      const admission = admitPriority(settings, priority, { isManager, userId });
+      return admission.ok ? "" : `${admission.code}: ${admission.message}`;
+    };
+    expect([at(0, null), at(-100, null), at(5, "u"), at(100, null, true)]).toEqual([
+      "",
+      "",
+      "",
+      "",
+    ]);
+    expect(at(1, null)).toMatch(/^not_allowed: .*allows 0 .*max_priority_anonymous/);
+    expect(at(6, "u")).toMatch(/^not_allowed: .*allows 5 .*max_priority_user/);
   });
 
   it("is refused when `max_queue` jobs are waiting", () => {

@@ -28,6 +28,8 @@ export function queuedJob(limits: Partial<JobLimits> = {}, more: Partial<NewJob>
     input: { prompt: "hi" },
     files: [],
     user: null,
+    party: null,
+    round: 1,
     limits: { ...LIMITS, ...limits },
     requires: [],
     cancelOnDisconnect: false,

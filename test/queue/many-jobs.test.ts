@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
-import { type Checks, days, expectAllStored, liveThrough, SpaceModel } from "./space-model.ts";
+import {
+  boundDays,
+  busyDays,
+  type Checks,
+  days,
+  expectAllStored,
+  liveThrough,
+  SpaceModel,
+} from "./space-model.ts";
+import { firstInFirstOut, takingTurns } from "./turns.ts";
 
 /** Checks any histories; `checksOf` makes fresh checks for each of them. */
 function always(checksOf: () => Checks): void {
@@ -14,13 +23,31 @@ function ulids(jobs: Job[]): string[] {
 }
 
 describe("the jobs of a space, whatever happens", () => {
-  it("run in the order of priority, then of submit, including those that were queued again", () => {
+  it("run in the order of priority, then of rounds, then of submit, including those that were queued again", () => {
     always(() => ({
-      dispatched: ({ now }, jobs, line, free) => {
-        const due = line.filter((job) => job.status === "queued" && job.availableAt <= now);
-        expect(ulids(jobs)).toEqual(ulids(due.slice(0, free)));
-      },
+      dispatched: (_, jobs, _line, due) => expect(ulids(jobs)).toEqual(ulids(due)),
     }));
+  });
+
+  it("run as soon as a worker has a place and their user may have more running, and then only (Q3, W32a)", () => {
+    const anyDay = fc.property(boundDays, (day) =>
+      liveThrough(new SpaceModel(), day, {
+        dispatched: (_, jobs, _line, due) => expect(ulids(jobs)).toEqual(ulids(due)),
+      }),
+    );
+    fc.assert(anyDay, { numRuns: 200 });
+  });
+
+  it("of one user run in the order of submits, as far as the same workers can take them (Q1a)", () => {
+    always(() => ({ dispatched: firstInFirstOut }));
+  });
+
+  it("wait for few jobs of any other user, however many those have submitted (Q1)", () => {
+    always(takingTurns);
+    const anyDay = fc.property(busyDays, (day) =>
+      liveThrough(new SpaceModel(), day, takingTurns()),
+    );
+    fc.assert(anyDay, { numRuns: 100 });
   });
 
   it("never run on more slots than their worker has, and no new one runs on a draining worker (W11, W28)", () => {

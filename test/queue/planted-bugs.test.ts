@@ -2,10 +2,21 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import { type Command, type Outcome, transition } from "../../src/queue/transition.ts";
-import { JobStore, type Waiting } from "../../src/storage/job-store.ts";
+import type { ServingWorker } from "../../src/space/jobs/unit-of-work.ts";
+import { JobStore, type Standing } from "../../src/storage/job-store.ts";
 import { PROMISES } from "./promises.ts";
-import { type Checks, days, expectAllStored, liveThrough, SpaceModel } from "./space-model.ts";
+import {
+  boundDays,
+  busyDays,
+  type Checks,
+  type Day,
+  days,
+  expectAllStored,
+  liveThrough,
+  SpaceModel,
+} from "./space-model.ts";
 import { lives, newJobs, play } from "./steps.ts";
+import { takingTurns } from "./turns.ts";
 
 /** Thousands of histories, the same ones in every run. */
 const MANY = { numRuns: 3_000, seed: 20_261_121, endOnFailure: true };
@@ -103,7 +114,7 @@ class Forgetful extends JobStore {
 
 /** A store that returns the newest job first. */
 class LastInFirstOut extends JobStore {
-  override head(requires: readonly string[], now: number, count: number): Waiting[] {
+  override head(requires: readonly string[], now: number, count: number): Standing[] {
     return super.head(requires, now, 1_000).reverse().slice(0, count);
   }
 }
@@ -117,11 +128,55 @@ const DURABLE: Checks = {
   stored: expectAllStored,
 };
 const IN_ORDER: Checks = {
-  dispatched: ({ now }, jobs, line, free) => {
-    const due = line.filter((job) => job.status === "queued" && job.availableAt <= now);
-    expect(jobs.map(({ ulid }) => ulid)).toEqual(due.slice(0, free).map(({ ulid }) => ulid));
+  dispatched: (_, jobs, _line, due) => {
+    expect(jobs.map(({ ulid }) => ulid)).toEqual(due.map(({ ulid }) => ulid));
   },
 };
+
+/** A store that hides the first row, when jobs are searched that need not let others pass. */
+class Shortsighted extends JobStore {
+  override inLine(...search: Parameters<JobStore["inLine"]>): Standing[] {
+    return super.inLine(...search).slice(1);
+  }
+}
+
+/** A space in which everybody waits for all who came before. */
+class FirstComeFirstServed extends SpaceModel {
+  override dispatch(workers: ServingWorker[]) {
+    this.work.queue.rounds.next = () => 1;
+    return super.dispatch(workers);
+  }
+}
+
+/** A space in which the last who came is always ahead. */
+class NewcomersFirst extends SpaceModel {
+  private readonly given = new Map<string | null, number>();
+
+  override dispatch(workers: ServingWorker[]) {
+    this.work.queue.rounds.next = (_, party) => {
+      const round = (this.given.get(party) ?? 0) + 1;
+      this.given.set(party, round);
+      return round;
+    };
+    return super.dispatch(workers);
+  }
+}
+
+/** A space that forgets how many jobs of a user may run. */
+class Boundless extends SpaceModel {
+  override dispatch(workers: ServingWorker[]) {
+    return this.work.dispatch(workers, this.now, null).dispatched;
+  }
+}
+
+function isSpaceFoundOut(
+  Space: typeof SpaceModel,
+  checksOf: () => Checks,
+  ofDays: fc.Arbitrary<Day>,
+): boolean {
+  const anyDay = fc.property(ofDays, (day) => liveThrough(new Space(), day, checksOf()));
+  return fc.check(anyDay, { ...MANY, numRuns: 500 }).failed;
+}
 
 describe("a planted bug is found", () => {
   it.each(Object.entries(BUGS))("when it breaks promise %s", (_, machine) => {
@@ -135,6 +190,23 @@ describe("a planted bug is found", () => {
   it("when it breaks promise 5: the newest job goes first", () => {
     expect(isStoreFoundOut(LastInFirstOut, IN_ORDER)).toBe(true);
   });
+
+  it.each([
+    ["everybody waits for all who came before", FirstComeFirstServed],
+    ["newcomers are always ahead", NewcomersFirst],
+  ])("when users don't take turns: %s", (_, Space) => {
+    expect(isSpaceFoundOut(Space, takingTurns, busyDays)).toBe(true);
+  });
+
+  it("when more jobs of a user run than may", () => {
+    expect(isSpaceFoundOut(Boundless, () => IN_ORDER, boundDays)).toBe(true);
+  });
+
+  it("when a job of another user isn't found behind those that have to wait", () => {
+    const space = () => new SpaceModel(Shortsighted);
+    const anyDay = fc.property(boundDays, (day) => liveThrough(space(), day, IN_ORDER));
+    expect(fc.check(anyDay, { ...MANY, numRuns: 500 }).failed).toBe(true);
+  });
 });
 
 describe("without a planted bug", () => {
@@ -142,6 +214,11 @@ describe("without a planted bug", () => {
     ["every promise about a job", () => isFoundOut(transition)],
     ["promise 1", () => isStoreFoundOut(JobStore, DURABLE)],
     ["promise 5", () => isStoreFoundOut(JobStore, IN_ORDER)],
+    ["the turns of users", () => isSpaceFoundOut(SpaceModel, takingTurns, busyDays)],
+    [
+      "how many jobs of a user may run",
+      () => isSpaceFoundOut(SpaceModel, () => IN_ORDER, boundDays),
+    ],
   ])(
     "thousands of histories keep %s",
     (_, isBroken) => {

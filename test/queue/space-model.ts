@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import { expect } from "vitest";
-import type { Candidate } from "../../src/queue/dispatch.ts";
+import { chooseWorker } from "../../src/queue/dispatch.ts";
 import type { Instant, Job, ProcessingJob } from "../../src/queue/job.ts";
 import type { Command } from "../../src/queue/transition.ts";
 import { type Change, type ServingWorker, UnitOfWork } from "../../src/space/jobs/unit-of-work.ts";
@@ -13,10 +13,15 @@ import { START } from "./steps.ts";
 
 /** Something that happens. `pick` is the index of a job, modulo the number of jobs there are by then. */
 export type Act =
-  | { type: "submit"; priority: number }
+  | { type: "submit"; priority: number; user: number; needsGpu: boolean }
+  /** The space allows each user so many running jobs from now on. */
+  | { type: "bound"; bound: number | null }
   | { type: "come" | "drop" | "drain"; worker: number }
   | { type: "output" | "result" | "retry" | "reject" | "cancel"; pick: number }
   | { type: "pass"; seconds: number };
+
+/** Whose jobs they are; `null`: nobody's in particular. */
+export const USERS = [null, "user a", "user b", "user c"];
 
 const act: fc.Arbitrary<Act> = fc.oneof(
   {
@@ -24,6 +29,8 @@ const act: fc.Arbitrary<Act> = fc.oneof(
     arbitrary: fc.record({
       type: fc.constant("submit" as const),
       priority: fc.constantFrom(0, 0, 0, 1, -1),
+      user: fc.nat(USERS.length - 1),
+      needsGpu: fc.constantFrom(false, false, false, true),
     }),
   },
   {
@@ -48,17 +55,62 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   },
 );
 
+const boundary: fc.Arbitrary<Act> = fc.record({
+  type: fc.constant("bound" as const),
+  bound: fc.constantFrom(null, 1, 1, 2),
+});
+
 /** Histories: what arrives together, whether it may be deferred, and whether the memory is lost after a save. */
-export const days = fc.array(
-  fc.record({
-    acts: fc.array(act, { minLength: 1, maxLength: 4 }),
-    mayDefer: fc.boolean(),
-    forgets: fc.boolean(),
-  }),
-  { maxLength: 20, size: "max" },
+export const days = daysOf(act);
+/** The same, in which the space bounds now and then how many jobs of a user run. */
+export const boundDays = daysOf(
+  fc.oneof({ weight: 14, arbitrary: act }, { weight: 1, arbitrary: boundary }),
 );
 
+/** Histories in which a few users submit more than one worker can do, and some jobs are tried again. */
+export const busyDays = fc
+  .array(
+    fc.oneof(
+      {
+        weight: 6,
+        arbitrary: fc.record({
+          type: fc.constant("submit" as const),
+          priority: fc.constant(0),
+          user: fc.constantFrom(1, 1, 1, 2, 2, 3),
+          needsGpu: fc.constant(false),
+        }),
+      },
+      {
+        weight: 4,
+        arbitrary: fc.record({
+          type: fc.constantFrom("result" as const, "result" as const, "retry" as const),
+          pick: fc.constant(0),
+        }),
+      },
+      { weight: 1, arbitrary: fc.constant({ type: "pass" as const, seconds: 1 }) },
+    ),
+    { minLength: 20, maxLength: 60, size: "max" },
+  )
+  .map((acts): Day => {
+    const come: Act = { type: "come", worker: 0 };
+    return [come, ...acts].map((act, index) => {
+      return { acts: [act], mayDefer: false, forgets: index % 17 === 16 };
+    });
+  });
+
+function daysOf(acts: fc.Arbitrary<Act>) {
+  return fc.array(
+    fc.record({
+      acts: fc.array(acts, { minLength: 1, maxLength: 4 }),
+      mayDefer: fc.boolean(),
+      forgets: fc.boolean(),
+    }),
+    { maxLength: 20, size: "max" },
+  );
+}
+
 const SLOTS = [1, 2];
+const CAPABILITIES = [[], ["gpu"]];
 /** Every limit is set, so that every job ends by time alone. */
 const JOB_LIMITS = { ...LIMITS, queueTimeoutS: 60, jobTimeoutS: 20, stallTimeoutS: 10 };
 
@@ -77,6 +129,10 @@ export class SpaceModel {
   readonly store: JobStore;
   /** ULIDs in the order of submits. */
   submitted: string[] = [];
+  /** Whose each job is: a job that has ended no longer says so. */
+  readonly parties = new Map<string, string | null>();
+  /** How many jobs of a user may run. */
+  bound: number | null = null;
   private readonly workers = new Map<number, ServingWorker>();
   private generation = 0;
   /** The submitted jobs that were acknowledged to their submitters. */
@@ -100,7 +156,30 @@ export class SpaceModel {
   /** The jobs that wait, in the order in which they should be dispatched. */
   line(): Job[] {
     const queued = this.jobs().filter(({ status }) => status === "queued");
-    return queued.toSorted((a, b) => b.priority - a.priority);
+    return queued.toSorted((a, b) => b.priority - a.priority || a.round - b.round);
+  }
+
+  dispatch(workers: ServingWorker[]): ProcessingJob[] {
+    return this.work.dispatch(workers, this.now, this.bound).dispatched;
+  }
+
+  /** The jobs of this line that should be dispatched now, if workers are as they are. */
+  due(line: readonly Job[]): Job[] {
+    const workers = this.serving();
+    const running = new Map<string | null, number>();
+    for (const { party } of this.work.runningJobs()) {
+      running.set(party, (running.get(party) ?? 0) + 1);
+    }
+    return line.filter((job) => {
+      if (job.status !== "queued" || job.availableAt > this.now) return false;
+      const count = running.get(job.party) ?? 0;
+      if (this.bound !== null && job.party !== null && count >= this.bound) return false;
+      const worker = chooseWorker(workers, job.requires);
+      if (worker === null) return false;
+      worker.busy += 1;
+      running.set(job.party, count + 1);
+      return true;
+    });
   }
 
   /** The workers, with the number of attempts that each has now. */
@@ -130,7 +209,10 @@ export class SpaceModel {
   perform(act: Act): void {
     switch (act.type) {
       case "submit":
-        this.submit(act.priority);
+        this.submit(act);
+        return;
+      case "bound":
+        this.bound = act.bound;
         return;
       case "come":
         this.come(act.worker);
@@ -152,15 +234,16 @@ export class SpaceModel {
     }
   }
 
-  private submit(priority: number): void {
+  private submit({ priority, user, needsGpu }: Extract<Act, { type: "submit" }>): void {
     const { ulid } = this.work.submit(
       {
         priority,
         input: {},
         files: [],
         user: null,
+        party: USERS[user] ?? null,
         limits: JOB_LIMITS,
-        requires: [],
+        requires: needsGpu ? ["gpu"] : [],
         cancelOnDisconnect: false,
         idempotency: null,
         cacheKey: null,
@@ -170,6 +253,7 @@ export class SpaceModel {
       this.now,
     );
     this.submitted.push(ulid);
+    this.parties.set(ulid, USERS[user] ?? null);
   }
 
   /** Connects a worker, which resumes no attempt. */
@@ -182,7 +266,8 @@ export class SpaceModel {
     this.generation += 1;
     const { generation } = this;
     const slots = SLOTS[worker] ?? 1;
-    const idle = { busy: 0, load: 0, capabilities: new Set<string>(), draining: false };
+    const capabilities = new Set(CAPABILITIES[worker]);
+    const idle = { busy: 0, load: 0, capabilities, draining: false };
     this.workers.set(worker, { id, name: null, slots, ...idle, generation });
   }
 
@@ -224,7 +309,7 @@ function frameOf(type: "output" | "result" | "retry" | "reject", job: Processing
 
 /** Called with the space after each dispatch, after each batch is stored, and at the end. */
 export interface Checks {
-  dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], free: number) => void;
+  dispatched?: (space: SpaceModel, jobs: ProcessingJob[], line: Job[], due: Job[]) => void;
   stored?: (space: SpaceModel, changes: Change[]) => void;
   over?: (space: SpaceModel) => void;
 }
@@ -235,9 +320,9 @@ export function liveThrough(space: SpaceModel, day: Day, checks: Checks): void {
   for (const { acts, mayDefer, forgets } of day) {
     for (const act of acts) space.perform(act);
     const [line, workers] = [space.line(), space.serving()];
-    const free = freeSlots(workers);
-    const { dispatched: jobs } = space.work.dispatch(workers, space.now);
-    checks.dispatched?.(space, jobs, line, free);
+    const due = space.due(line);
+    const jobs = space.dispatch(workers);
+    checks.dispatched?.(space, jobs, line, due);
     const changes = space.save(mayDefer);
     checks.stored?.(space, changes);
     if (forgets) space.forget();
@@ -251,9 +336,4 @@ export function expectAllStored(space: SpaceModel): void {
     const found = space.store.get(job.ulid);
     if (!isDeepStrictEqual(found, job)) expect(found).toEqual(job);
   }
-}
-
-function freeSlots(workers: Candidate[]): number {
-  const serving = workers.filter(({ draining }) => !draining);
-  return serving.reduce((sum, { slots, busy }) => sum + Math.max(0, slots - busy), 0);
 }

@@ -36,6 +36,7 @@ function snapshot(more: Partial<SpaceSnapshot> = {}): SpaceSnapshot {
     maxWorkers: 9,
     queued: 0,
     classes: [],
+    aheadButBound: 0,
     processing: 0,
     detached: 0,
     ...more,
@@ -63,6 +64,7 @@ const snapshots: fc.Arbitrary<SpaceSnapshot> = fc.record({
   maxWorkers: fc.integer({ min: 1, max: 3 }),
   queued: fc.nat(20),
   classes: fc.array(fc.record({ requires: fc.subarray(["gpu"]), ahead: fc.nat(20) })),
+  aheadButBound: fc.constant(0),
   processing: fc.nat(20),
   detached: fc.nat(3),
 });

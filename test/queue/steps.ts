@@ -82,6 +82,8 @@ export const newJobs: fc.Arbitrary<NewJob> = fc.record({
   input: jsonObject,
   files: fc.array(file, { maxLength: 2 }),
   user: fc.option(text),
+  party: fc.option(text),
+  round: fc.integer({ min: 1, max: 1_000_000 }),
   limits,
   requires: fc.uniqueArray(name, { maxLength: 2 }),
   cancelOnDisconnect: fc.boolean(),

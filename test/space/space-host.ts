@@ -117,19 +117,27 @@ export class SpaceHost {
   }
 
   /** Submits a job over HTTP; a refusal is an error with its code. */
-  async submit(body: object = {}, files: StoredFile[] = []): Promise<string> {
-    const [id] = await this.submitAll([body], files);
+  async submit(
+    body: object = {},
+    files: StoredFile[] = [],
+    as: Partial<Caller> = LOCAL,
+  ): Promise<string> {
+    const [id] = await this.submitAll([body], files, as);
     if (id === undefined) throw new Error("no answer");
     return id;
   }
 
   /** Submits jobs in one batch over HTTP and returns their ids; those refused have the code instead. */
-  async submitAll(bodies: object[], files: StoredFile[] = []): Promise<string[]> {
+  async submitAll(
+    bodies: object[],
+    files: StoredFile[] = [],
+    as: Partial<Caller> = LOCAL,
+  ): Promise<string[]> {
     const calls = bodies.map((body) => {
       const { input, ...options } = submitJobBody.parse({ input: {}, ...body });
       return { input: JSON.stringify(input), files, options };
     });
-    const replies = await settled(this.object.submit(LOCAL, calls));
+    const replies = await settled(this.object.submit({ ...ANYBODY, ...as }, calls));
     return replies.map((reply) => {
       return reply.ok ? (JSON.parse(reply.body) as JobResource).id : reply.code;
     });

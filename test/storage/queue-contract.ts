@@ -15,8 +15,8 @@ function queueUp(jobs: JobStore, ofPriorities: number[]): QueuedJob[] {
   return queued;
 }
 
-function placeOf({ ulid, priority }: QueuedJob) {
-  return { ulid, priority };
+function placeOf({ ulid, priority, round, party, availableAt }: QueuedJob) {
+  return { ulid, priority, round, party, availableAt };
 }
 
 function clear(jobs: JobStore): void {
@@ -51,9 +51,7 @@ export function queueContract(withSql: WithSql): void {
           for (const { priority, count, requires } of counts) {
             const line = queued.filter((job) => job.priority === priority);
             expect([requires, count]).toEqual([[], line.length]);
-            const ahead = line.map(({ ulid }) =>
-              ranks.countBefore({ requires: "", priority }, ulid),
-            );
+            const ahead = line.map((job) => ranks.countBefore({ requires: "", priority }, job));
             expect(ahead).toEqual([...line.keys()]);
           }
           expect(counts).toHaveLength(new Set(ofPriorities).size);
@@ -69,8 +67,8 @@ export function queueContract(withSql: WithSql): void {
         const last = queuedAs(ulidAt(3));
         jobs.add(last);
         expect(jobs.head([], START, 9)).toEqual([placeOf(last)]);
-        expect(jobs.queueCounts()).toEqual([{ requires: [], priority: 0, count: 1 }]);
-        expect(jobs.ranks.countBefore({ requires: "", priority: 0 }, last.ulid)).toBe(0);
+        expect(jobs.queueCounts()).toMatchObject([{ requires: [], priority: 0, count: 1 }]);
+        expect(jobs.ranks.countBefore({ requires: "", priority: 0 }, last)).toBe(0);
         expect(jobs.processing().map(({ ulid }) => ulid)).toEqual([ulidAt(1)]);
       }));
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { classOf } from "../../src/storage/job-row.ts";
 import type { JobStore } from "../../src/storage/job-store.ts";
-import { QueueRanks } from "../../src/storage/queue-ranks.ts";
+import { QueueRanks, type Ranked } from "../../src/storage/queue-ranks.ts";
 import type { Sql } from "../../src/storage/sql.ts";
 import { queuedAs, ulidAt } from "./stored-jobs.ts";
 import { type WithSql, withStore } from "./with-sql.ts";
@@ -48,8 +48,8 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
 
 /** Lines of jobs, once as `QueueRanks` and once as plain sorted lists, to compare the two. */
 class Queue {
-  private readonly plain = LINES.map((): string[] => []);
-  private readonly gone = LINES.map((): string[] => []);
+  private readonly plain = LINES.map((): Ranked[] => []);
+  private readonly gone = LINES.map((): Ranked[] => []);
   private ranks: QueueRanks;
   private made = 0;
   private readonly store: JobStore;
@@ -71,12 +71,17 @@ class Queue {
 
   compare(at: number): void {
     const { requires, priority, list } = this.of(at);
-    const ulids = sample(list, 40).concat(sample(this.gone[at] ?? [], 20), ulidAt(0), "Z");
-    const expected = ulids.map((ulid) => list.filter((other) => other < ulid).length);
-    const ranks = ulids.map((ulid) =>
-      this.ranks.countBefore({ requires: classOf(requires), priority }, ulid),
-    );
-    expect(ranks).toEqual(expected);
+    const line = { requires: classOf(requires), priority };
+    const ends = [
+      { round: 1, ulid: ulidAt(0) },
+      { round: 1_000_000, ulid: "Z" },
+    ];
+    const jobs = [...sample(list, 40), ...sample(this.gone[at] ?? [], 20), ...ends];
+    const expected = jobs.map((job) => list.filter((other) => inOrder(other, job) < 0).length);
+    expect(jobs.map((job) => this.ranks.countBefore(line, job))).toEqual(expected);
+    const few = sample(list, 4);
+    const through = few.map((job) => list.filter(({ round }) => round <= job.round).length);
+    expect(few.map(({ round }) => this.ranks.countThrough(line, round))).toEqual(through);
   }
 
   private of(at: number) {
@@ -84,27 +89,34 @@ class Queue {
     return { requires, priority, list: this.plain[at] ?? [] };
   }
 
-  /** New ULIDs, but some are kept for later, so that jobs also join that are older than those before them. */
-  private fresh(at: number, count: number): string[] {
-    const ulids = Array.from({ length: count }, () => ulidAt(++this.made));
-    this.gone[at]?.push(...ulids.filter((_, index) => index % 7 === 3));
-    return ulids.filter((_, index) => index % 7 !== 3);
+  /**
+   * New jobs, but some are kept for later, so that jobs also join that are older than those before them. Every third
+   * is of an early round, as if others had queued up before.
+   */
+  private fresh(at: number, count: number): Ranked[] {
+    const jobs = Array.from({ length: count }, () => {
+      this.made += 1;
+      const round = this.made % 3 === 0 ? 1 + (this.made % 40) : this.made;
+      return { round, ulid: ulidAt(this.made) };
+    });
+    this.gone[at]?.push(...jobs.filter((_, index) => index % 7 === 3));
+    return jobs.filter((_, index) => index % 7 !== 3);
   }
 
-  private takeGone(at: number, count: number): string[] {
+  private takeGone(at: number, count: number): Ranked[] {
     const gone = this.gone[at] ?? [];
     const taken = sample(gone, count);
-    this.gone[at] = gone.filter((ulid) => !taken.includes(ulid));
+    this.gone[at] = gone.filter((job) => !taken.includes(job));
     return taken;
   }
 
-  private enter(at: number, ulids: string[]): void {
+  private enter(at: number, jobs: Ranked[]): void {
     const { requires, priority, list } = this.of(at);
-    for (const ulid of ulids) {
-      this.store.add(queuedAs(ulid, { requires, priority }));
-      this.ranks.add({ requires: classOf(requires), priority }, ulid);
+    for (const job of jobs) {
+      this.store.add(queuedAs(job.ulid, { requires, priority, round: job.round }));
+      this.ranks.add({ requires: classOf(requires), priority }, job);
     }
-    this.plain[at] = [...list, ...ulids].sort();
+    this.plain[at] = [...list, ...jobs].sort(inOrder);
   }
 
   private leave(at: number, share: number, where: Where): void {
@@ -114,22 +126,28 @@ class Queue {
       where === "anywhere"
         ? sample(list, count)
         : list.slice(where === "front" ? 0 : list.length - count).slice(0, count);
-    for (const ulid of leaving) {
-      this.store.remove(ulid);
-      this.ranks.remove({ requires: classOf(requires), priority }, ulid);
+    for (const job of leaving) {
+      this.store.remove(job.ulid);
+      this.ranks.remove({ requires: classOf(requires), priority }, job);
     }
     const left = new Set(leaving);
-    this.plain[at] = list.filter((ulid) => !left.has(ulid));
+    this.plain[at] = list.filter((job) => !left.has(job));
     this.gone[at]?.push(...leaving);
   }
 }
 
-/** `count` of the ULIDs, evenly spread, in reverse order. */
-function sample(ulids: readonly string[], count: number): string[] {
-  const every = Math.max(1, ulids.length / Math.max(1, count));
-  const picked: string[] = [];
-  for (let at = 0; at < ulids.length && picked.length < count; at += every) {
-    picked.push(ulids[Math.floor(at)] ?? "");
+/** The order of the jobs of a line. */
+function inOrder(a: Ranked, b: Ranked): number {
+  return a.round - b.round || (a.ulid < b.ulid ? -1 : Number(a.ulid > b.ulid));
+}
+
+/** `count` of the jobs, evenly spread, in reverse order. */
+function sample(jobs: readonly Ranked[], count: number): Ranked[] {
+  const every = Math.max(1, jobs.length / Math.max(1, count));
+  const picked: Ranked[] = [];
+  for (let at = 0; at < jobs.length && picked.length < count; at += every) {
+    const job = jobs[Math.floor(at)];
+    if (job) picked.push(job);
   }
   return picked.reverse();
 }
@@ -167,30 +185,35 @@ export function ranksContract(withSql: WithSql): void {
         fc.assert(anyLife, { numRuns: 20, examples });
       }));
 
-    it("count no more rows than one stretch has, however many jobs wait", () =>
+    it("count no more rows than two stretches have, however many jobs wait and wherever they join", () =>
       withStore(withSql, (store, sql) => {
-        const ulids = Array.from({ length: 5 * STRETCH }, (_, n) => ulidAt(n));
         const there = { requires: "", priority: 0 };
-        let counted: string[] = [];
+        const joined: Ranked[] = Array.from({ length: 6 * STRETCH }, (_, n) => {
+          // After the first third, others take turns with those who wait.
+          return { round: n < 2 * STRETCH ? n + 1 : 1 + (n % 30), ulid: ulidAt(n) };
+        });
+        let counted: Ranked[] = [];
         const all: Sql["all"] = (query, ...bindings) => {
-          if (query.includes("ulid >= ?")) {
-            counted = ulids.filter(
-              (ulid) => ulid >= String(bindings[2]) && ulid < String(bindings[3]),
-            );
+          if (query.startsWith("SELECT COUNT(*)")) {
+            const [from, to] = [bindings.slice(2, 4), bindings.slice(4, 6)].map(
+              ([round, ulid]) => ({ round: Number(round), ulid: String(ulid) }),
+            ) as [Ranked, Ranked];
+            counted = joined.filter((job) => inOrder(job, from) >= 0 && inOrder(job, to) < 0);
           }
           return sql.all(query, ...bindings);
         };
         const grown = new QueueRanks({ ...sql, all });
-        expect(grown.countBefore(there, ulidAt(0))).toBe(0);
-        for (const ulid of ulids) {
-          store.add(queuedAs(ulid));
-          grown.add(there, ulid);
+        expect(grown.countBefore(there, { round: 1, ulid: ulidAt(0) })).toBe(0);
+        for (const job of joined) {
+          store.add(queuedAs(job.ulid, { round: job.round }));
+          grown.add(there, job);
         }
+        const inLine = joined.toSorted(inOrder);
         for (const ranks of [grown, new QueueRanks({ ...sql, all })]) {
-          for (const [place, ulid] of ulids.entries()) {
+          for (const [place, job] of inLine.entries()) {
             if (place % 61 !== 0) continue;
-            expect(ranks.countBefore(there, ulid)).toBe(place);
-            expect(counted.length).toBeLessThanOrEqual(STRETCH);
+            expect(ranks.countBefore(there, job)).toBe(place);
+            expect(counted.length).toBeLessThanOrEqual(2 * STRETCH);
           }
         }
       }));

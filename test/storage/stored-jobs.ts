@@ -8,6 +8,8 @@ export function ulidAt(n: number): string {
 
 interface JobFields {
   priority?: number;
+  round?: number;
+  party?: string | null;
   submitter?: string | null;
   cancelOnDisconnect?: boolean;
   requires?: string[];

@@ -14,7 +14,14 @@ import { ulidAt } from "./stored-jobs.ts";
 import type { WithSql } from "./with-sql.ts";
 
 /** The fields that jobs of version 1 did not have, with their defaults. */
-const UNKNOWN_THEN = { requires: [], idempotency: null, cacheKey: null, webhook: null };
+const UNKNOWN_THEN = {
+  party: null,
+  round: 1,
+  requires: [],
+  idempotency: null,
+  cacheKey: null,
+  webhook: null,
+};
 const INPUT = { input: { prompt: "hi" }, limits: LIMITS, priority: 0, files: [], user: null };
 const NOTHING_YET = { progress: 0, message: null, outputs: 0, lastFrameAt: null };
 const RUNNING = { status: "processing", attempts: 1, worker: WORKER, generation: 1 };
@@ -102,7 +109,9 @@ export function versionContract(withSql: WithSql): void {
         expect(store.queuedOf(new Set(["socket-1"]))).toMatchObject([{ ulid: ulidAt(1) }]);
         expect(store.overdue(START + 30_000, 9)).toMatchObject([{ ulid: ulidAt(2) }]);
         expect(store.endedBy(START + 4_000, 9).map(({ ulid }) => ulid)).toEqual(at(8, 9, 10));
-        expect(store.ranks.countBefore({ requires: "", priority: 0 }, ulidAt(4))).toBe(2);
+        expect(
+          store.ranks.countBefore({ requires: "", priority: 0 }, { round: 1, ulid: ulidAt(4) }),
+        ).toBe(2);
         expect([store.earliestDelayed(START), store.recentRunsS(9)]).toEqual([null, []]);
         expect(store.keyed("k", null)).toBeNull();
         expect(new WebhookStore(sql).ofJob(ulidAt(8))).toEqual([]);

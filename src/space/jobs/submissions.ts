@@ -4,15 +4,23 @@ import type { JsonObject } from "../../protocol/codec.ts";
 import type { ProblemCode } from "../../protocol/codes.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { JobOptions } from "../../protocol/resources.ts";
-import { admitInput, admitNow, admitSize, limitsFor } from "../../queue/admission.ts";
+import {
+  type Admission,
+  admitInput,
+  admitNow,
+  admitPriority,
+  admitSize,
+  limitsFor,
+} from "../../queue/admission.ts";
 import type { Job, StoredFile } from "../../queue/job.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
 import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
-import { refusalOf, submitterOf } from "../access.ts";
+import { accessOf, refusalOf, submitterOf } from "../access.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 import { CachedAnswers } from "./cached-answers.ts";
+import type { Parties } from "./parties.ts";
 
 /** A submit as it arrives at its space. */
 export interface IncomingJob {
@@ -44,6 +52,7 @@ export class Submissions {
   private readonly dispatcher: WorkerDispatch;
   private readonly localRights: boolean;
   private readonly onUser: (user: string) => void;
+  private readonly parties: Parties;
   private readonly cached: CachedAnswers;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
   private full = { at: 0, size: 0 };
@@ -52,12 +61,17 @@ export class Submissions {
   constructor(
     core: SpaceCore,
     dispatcher: WorkerDispatch,
-    { localRights, onUser }: { localRights: boolean; onUser: (user: string) => void },
+    {
+      localRights,
+      parties,
+      onUser,
+    }: { localRights: boolean; parties: Parties; onUser: (user: string) => void },
   ) {
     this.core = core;
     this.dispatcher = dispatcher;
     this.localRights = localRights;
     this.onUser = onUser;
+    this.parties = parties;
     this.cached = new CachedAnswers(core);
   }
 
@@ -76,7 +90,14 @@ export class Submissions {
     if (!owner.ok) return { ok: false, code: owner.code, message: owner.detail };
     const { user } = owner;
     const fields = files.map(({ field }) => field);
-    for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
+    for (const admission of [
+      admitSize(inputBytesOf(input)),
+      admitInput(settings, input, fields),
+      admitPriority(settings, options.priority ?? 0, {
+        isManager: accessOf(record, caller) === "manage",
+        userId: user,
+      }),
+    ]) {
       if (!admission.ok) return admission;
     }
     const allowPrivate = this.localRights && caller.local;
@@ -89,8 +110,8 @@ export class Submissions {
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
     if (answer === "too_much") return TOO_MUCH_CACHED;
-    const present = { workers: presentWorkers(this.core), queued: this.countWaiting(now) };
-    const admission = answer ? null : admitNow(settings, present, requires);
+    const party = this.parties.of({ ...caller, userId: user });
+    const admission = answer ? null : this.admit(requires, party, now);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(
       {
@@ -98,6 +119,7 @@ export class Submissions {
         input,
         files,
         user,
+        party,
         limits: limitsFor(settings, options),
         requires,
         cancelOnDisconnect: options.cancel_on_disconnect ?? false,
@@ -113,18 +135,32 @@ export class Submissions {
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
   }
 
-  /**
-   * How many jobs wait. If they seem too many for another, those that a worker has a place for go there first:
-   * otherwise jobs of the same batch would count as waiting that don't.
-   */
-  private countWaiting(now: number): number {
+  /** Whether one more job may wait now, or run at once. */
+  private admit(requires: readonly string[], party: string | null, now: number): Admission {
+    const { settings } = this.core.record;
+    const workers = presentWorkers(this.core);
+    const isAdmitted = () =>
+      admitNow(settings, { workers, ...this.backlogFor(requires, party) }, requires);
+    const admission = isAdmitted();
+    if (admission.ok || admission.code !== "queue_full") return admission;
+    // Those that a worker has a place for go there first: otherwise jobs of the same batch would count as waiting
+    // that don't.
+    const { size } = this.core.jobs.queue;
+    if (this.full.at === now && this.full.size === size) return admission;
+    this.dispatcher.dispatch(now);
+    this.full = { at: now, size: this.core.jobs.queue.size };
+    return isAdmitted();
+  }
+
+  private backlogFor(requires: readonly string[], party: string | null) {
     const { queue } = this.core.jobs;
-    const isFull = queue.size >= this.core.record.settings.max_queue;
-    if (isFull && (this.full.at !== now || this.full.size !== queue.size)) {
-      this.dispatcher.dispatch(now);
-      this.full = { at: now, size: queue.size };
-    }
-    return queue.size;
+    return {
+      queued: queue.size,
+      isFirst: queue.rounds.waitingOf(party) === 0,
+      queuedOfUser: party === null ? null : queue.rounds.waitingOf(party),
+      classes: queue.classCount,
+      hasClass: queue.hasClass(requires),
+    };
   }
 
   /** Cancels a job, unless it has ended. Returns `false` if there is no such job. */

@@ -8,6 +8,7 @@ import {
   type Job,
   type LogEvent,
   type ProcessingJob,
+  type QueuedJob,
 } from "../../queue/job.ts";
 import { meanAfter } from "../../queue/status.ts";
 import {
@@ -17,11 +18,12 @@ import {
   submitted,
   transition,
 } from "../../queue/transition.ts";
-import { inputBytesOf } from "../../storage/job-row.ts";
+import { classOf, inputBytesOf } from "../../storage/job-row.ts";
 import type { JobStore, Keyed } from "../../storage/job-store.ts";
 import type { JobRights } from "../access.ts";
 import { JobIds } from "./job-ids.ts";
-import { byTurn, SpaceQueue } from "./space-queue.ts";
+import type { RunBound } from "./passed-over.ts";
+import { byTurn, SpaceQueue, type Unsaved } from "./space-queue.ts";
 
 /** How a batch changed one job. */
 export interface Change {
@@ -80,7 +82,7 @@ export class UnitOfWork {
   constructor(store: JobStore) {
     this.store = store;
     for (const job of store.processing()) this.keepRunning(job);
-    this.queue = new SpaceQueue(store);
+    this.queue = new SpaceQueue(store, this.runningJobs());
     for (const run of store.recentRunsS(RUNS_MEASURED)) this.meanRun = meanAfter(this.meanRun, run);
     this.ids = new JobIds(store.newestUlid());
   }
@@ -161,8 +163,10 @@ export class UnitOfWork {
     return [...this.running.values()];
   }
 
-  submit(job: Omit<NewJob, "ulid">, now: number): Job {
-    const queued = submitted({ ...job, ulid: this.ids.next(now) }, now);
+  submit(job: Omit<NewJob, "ulid" | "round">, now: number): Job {
+    const line = { requires: classOf(job.requires), priority: job.priority };
+    const round = this.queue.rounds.next(line, job.party);
+    const queued = submitted({ ...job, round, ulid: this.ids.next(now) }, now);
     this.record(null, queued, []);
     return queued;
   }
@@ -180,34 +184,74 @@ export class UnitOfWork {
   /**
    * Hands waiting jobs to workers with free slots, in the queue's order, and increases `busy` of those workers. Stops
    * when the inputs have as many bytes as fit into a turn, or into memory; `isCut` if the next turn may go on.
+   *
+   * @param bound how many jobs of a party may run at once
    */
   dispatch(
     candidates: ServingWorker[],
     now: number,
+    bound: RunBound = null,
   ): { dispatched: ProcessingJob[]; isCut: boolean } {
     const dispatched: ProcessingJob[] = [];
-    let bytes = 0;
-    const next = this.queue.requested.flatMap((requires) =>
-      this.queue.next(requires, freeSlots(candidates, requires), this.changes, now),
-    );
-    for (const { ulid, requires } of next.sort(byTurn)) {
+    for (;;) {
+      const before = dispatched.length;
+      const end = this.handOut(candidates, now, bound, dispatched);
+      // The search in each class knows nothing of what it finds in the others.
+      if (end !== "bound" || dispatched.length === before)
+        return { dispatched, isCut: end === "cut" };
+    }
+  }
+
+  /** Adds to `dispatched`. Ends as `bound` at a job whose party has enough running since others were handed out. */
+  private handOut(
+    candidates: ServingWorker[],
+    now: number,
+    bound: RunBound,
+    dispatched: ProcessingJob[],
+  ): "done" | "cut" | "bound" {
+    if (this.runningBytes >= LIMITS.runningInputBytes || freeSlots(candidates, []) === 0)
+      return "done";
+    let bytes = dispatched.reduce((sum, { input }) => sum + inputBytesOf(input), 0);
+    for (const { ulid, requires, party } of this.nextFor(candidates, now, bound)) {
       const worker = chooseWorker(candidates, requires);
       if (!worker) continue;
       if (this.runningBytes >= LIMITS.runningInputBytes) break;
-      if (bytes >= LIMITS.dispatchBytes) return { dispatched, isCut: true };
+      if (bytes >= LIMITS.dispatchBytes) return "cut";
+      if (this.queue.isBound(party, bound)) return "bound";
       const { id, name, generation } = worker;
-      const reaction = this.apply(
-        ulid,
-        { type: "dispatch", worker: { id, name }, generation },
-        now,
-      );
+      const command = { type: "dispatch", worker: { id, name }, generation } as const;
+      const reaction = this.apply(ulid, command, now);
       if (reaction.kind !== "applied" || reaction.job.status !== "processing") continue;
       worker.busy += 1;
       bytes += inputBytesOf(reaction.job.input);
       if (worker.room !== undefined) worker.room -= roughLength(reaction.job.input);
       dispatched.push(reaction.job);
     }
-    return { dispatched, isCut: false };
+    return "done";
+  }
+
+  /** The next jobs for the workers' free slots, in the queue's order. */
+  private nextFor(candidates: ServingWorker[], now: number, bound: RunBound) {
+    if (this.queue.size === 0) return [];
+    const unsaved = this.unsaved();
+    const next = this.queue.requested.flatMap((requires) =>
+      this.queue.next(requires, freeSlots(candidates, requires), unsaved, now, bound),
+    );
+    return next.sort(byTurn);
+  }
+
+  private unsaved(): Unsaved {
+    const queued = new Map<string, QueuedJob[]>();
+    const classes = new Set<string>();
+    for (const { job } of this.changes.values()) {
+      const key = classOf(job.requires);
+      classes.add(key);
+      if (job.status !== "queued") continue;
+      const others = queued.get(key);
+      if (others) others.push(job);
+      else queued.set(key, [job]);
+    }
+    return { changes: this.changes, queued, classes };
   }
 
   /** Applies every deadline that has passed. Returns the changed jobs with their effects. */
@@ -314,8 +358,7 @@ export class UnitOfWork {
     } else this.changes.set(job.ulid, { job, before, log: [...log] });
     if (job.status === "processing") this.keepRunning(job);
     else if (this.running.delete(job.ulid)) this.runningBytes -= inputBytesOf(job.input);
-    if (before?.status === "queued") this.queue.remove(before);
-    if (job.status === "queued") this.queue.add(job);
+    this.queue.move(before, job);
     if (job.status === "completed" && before?.status === "processing") {
       this.meanRun = meanAfter(this.meanRun, (job.completedAt - before.dispatchedAt) / 1_000);
     }

@@ -25,7 +25,8 @@ export class WorkerDispatch {
 
   /** Hands waiting jobs to workers with free slots; returns how many. */
   dispatch(now: number): number {
-    const { dispatched, isCut } = this.core.jobs.dispatch(servingWorkers(this.core), now);
+    const { max_running_per_user: bound } = this.core.record.settings;
+    const { dispatched, isCut } = this.core.jobs.dispatch(servingWorkers(this.core), now, bound);
     if (isCut) this.goOnSoon();
     for (const job of dispatched) {
       const worker = this.byGeneration(job.generation);
