@@ -27,7 +27,9 @@ program
       const { rooms = [], publish = [], spaces = [], hours } = options;
       if (!(hours > 0)) program.error("--hours must be a number above 0");
       const exp = Math.floor(Date.now() / 1_000 + hours * HOUR_S);
-      const token = new SignJWT({ rooms, publish, spaces, exp }).setProtectedHeader({ alg: "HS256" });
+      const token = new SignJWT({ rooms, publish, spaces, exp }).setProtectedHeader({
+        alg: "HS256",
+      });
       console.log(
         await token.setSubject(user).sign(new TextEncoder().encode(secret("JWT_SECRET"))),
       );
