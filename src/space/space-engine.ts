@@ -236,7 +236,7 @@ export class SpaceEngine {
     this.core.record = { ...record, settings: { ...record.settings, ...patch }, updatedAt: now };
     this.core.spaces.write(this.core.record);
     this.parts.workers.sendSettings();
-    this.parts.subscribers.dropStrangers(now);
+    if (patch.visibility !== undefined) this.parts.subscribers.dropStrangers(now);
     this.rearm(now);
   }
 
@@ -245,7 +245,7 @@ export class SpaceEngine {
     const { shares } = this.core.store;
     if (hash === null) shares.remove(ulid);
     else shares.put(ulid, hash);
-    this.parts.subscribers.dropStrangers(now);
+    this.parts.subscribers.dropStrangersOf(ulid, now);
   }
 
   /** Erases a job: cancels it, closes what follows it, and removes its files, its log and its row. */

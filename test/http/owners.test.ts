@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { ApiKeys } from "../../src/accounts/api-keys.ts";
 import { secretHash } from "../../src/auth/secrets.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/resources.ts";
@@ -265,5 +265,29 @@ describe("a space", () => {
     expect(mine).toEqual({ owner: "cleo" });
     const noted = await edge.env.DB.prepare("SELECT action, details FROM audit").all();
     expect(noted.results).toMatchObject([{ action: "space.owner", details: '{"owner":"cleo"}' }]);
+  });
+});
+
+describe("the cost of being known", () => {
+  it("is at most one read of D1 for a submit and for a page of a space (H1b)", async () => {
+    const edge = await edgeWithUsers();
+    edge.answers.submit = () => [{ ok: true, body: "{}", ulid: "x", isRepeat: false }];
+    edge.answers.describe = () => body({});
+    const reads = async (headers: Record<string, string>) => {
+      const prepare = vi.spyOn(edge.env.DB, "prepare");
+      await edge.request("POST", JOBS, { input: {} }, headers);
+      const submit = prepare.mock.calls.length;
+      await edge.request("GET", "/api/spaces/demo", undefined, headers);
+      const all = prepare.mock.calls.length;
+      prepare.mockRestore();
+      return [submit, all - submit];
+    };
+    const key = await keyOf(edge, "ann", ["jobs:read", "jobs:write"]);
+    const token = await asUser("ann", { spaces: ["demo"] });
+    // The catalogue is read once, and the key's last use is noted once a minute.
+    await edge.request("POST", JOBS, { input: {} }, key);
+    expect(await reads({})).toEqual([0, 0]);
+    expect(await reads(token)).toEqual([0, 0]);
+    expect(await reads(key)).toEqual([1, 1]);
   });
 });

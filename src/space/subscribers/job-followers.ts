@@ -76,10 +76,14 @@ export class JobFollowers {
     if (followers?.size === 0) this.forget(ulid);
   }
 
-  /** The jobs that a subscriber follows, by ULID. */
-  followedBy(subscriber: SubscriberConnection): string[] {
-    const followed = [...this.followers].filter(([, followers]) => followers.has(subscriber));
-    return followed.map(([ulid]) => ulid);
+  /** The jobs that somebody follows, by ULID. */
+  followed(): string[] {
+    return [...this.followers.keys()];
+  }
+
+  /** Who follows a job. */
+  of(ulid: string): SubscriberConnection[] {
+    return [...(this.followers.get(ulid) ?? [])];
   }
 
   /** Forgets a subscriber whose socket has closed. */

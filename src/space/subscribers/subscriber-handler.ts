@@ -154,31 +154,37 @@ export class SubscriberHandler {
   }
 
   /**
-   * Takes from every socket what it has no right to any more, because members, the space's settings or a job's link
-   * have changed: the socket, or single jobs that it follows (H1g).
+   * Takes from every socket what it has no right to any more, because the members or the space's settings have
+   * changed: the socket, or single jobs that it follows (H1g).
    */
   dropStrangers(now: number): void {
     for (const subscriber of this.core.connections.subscribers()) {
       const { caller, jobUlid } = subscriber.attachment;
-      const refusal =
-        jobUlid === null
-          ? refusalOf(this.core.record, caller, "watch")
-          : this.refusalOfJob(subscriber, jobUlid, "see");
-      if (refusal !== null) this.dismiss(subscriber, "notAuthenticated", NO_RIGHT, now);
-      else if (jobUlid === null) this.dropJobs(subscriber);
+      if (jobUlid !== null || refusalOf(this.core.record, caller, "watch") === null) continue;
+      this.dismiss(subscriber, "notAuthenticated", NO_RIGHT, now);
+    }
+    for (const ulid of this.followers.followed()) this.dropStrangersOf(ulid, now);
+  }
+
+  /** The same for one job, whose link may have changed. */
+  dropStrangersOf(ulid: string, now: number): void {
+    const { record, jobs } = this.core;
+    const rights = jobs.rightsOf(ulid);
+    for (const subscriber of this.followers.of(ulid)) {
+      const { caller, jobUlid } = subscriber.attachment;
+      if (jobRefusalOf(record, caller, rights, "see") === null) continue;
+      if (jobUlid === null) this.dropJob(subscriber, ulid);
+      else this.dismiss(subscriber, "notAuthenticated", NO_RIGHT, now);
     }
   }
 
-  private dropJobs(subscriber: SubscriberConnection): void {
-    for (const ulid of this.followers.followedBy(subscriber)) {
-      if (this.refusalOfJob(subscriber, ulid, "see") === null) continue;
-      this.followers.unfollow(subscriber, ulid);
-      const { attachment } = subscriber;
-      attachment.follows = attachment.follows.filter((other) => other !== ulid);
-      attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
-      this.core.connections.remember(subscriber);
-      this.sendUnknownJob(subscriber, { job_id: jobIdOf(this.core.record.name, ulid) });
-    }
+  private dropJob(subscriber: SubscriberConnection, ulid: string): void {
+    this.followers.unfollow(subscriber, ulid);
+    const { attachment } = subscriber;
+    attachment.follows = attachment.follows.filter((other) => other !== ulid);
+    attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
+    this.core.connections.remember(subscriber);
+    this.sendUnknownJob(subscriber, { job_id: jobIdOf(this.core.record.name, ulid) });
   }
 
   private refusalOfJob(
