@@ -35,7 +35,7 @@ describe("the jobs of a space, whatever happens", () => {
         dispatched: (_, jobs, _line, due) => expect(ulids(jobs)).toEqual(ulids(due)),
       }),
     );
-    fc.assert(anyDay, { numRuns: 200 });
+    fc.assert(anyDay, { numRuns: 100 });
   });
 
   it("of one user run in the order of submits, as far as the same workers can take them (Q1a)", () => {
@@ -47,7 +47,7 @@ describe("the jobs of a space, whatever happens", () => {
     const anyDay = fc.property(busyDays, (day) =>
       liveThrough(new SpaceModel(), day, takingTurns()),
     );
-    fc.assert(anyDay, { numRuns: 100 });
+    fc.assert(anyDay, { numRuns: 30 });
   });
 
   it("never run on more slots than their worker has, and no new one runs on a draining worker (W11, W28)", () => {
