@@ -4,7 +4,7 @@ import type { JobObject } from "./backend-job/job-object.ts";
 import type { FileSweepObject } from "./file-sweep/file-sweep-object.ts";
 import type { GatewayObject } from "./gateway/gateway-object.ts";
 import type { MonitorObject } from "./monitor/monitor-object.ts";
-import type { Registration } from "./protocol/accounts.ts";
+import type { Registration, SpaceCreation } from "./protocol/accounts.ts";
 import type { RoomObject } from "./room/room-object.ts";
 import { settingsError } from "./settings.ts";
 import type { SpaceObject } from "./space/space-object.ts";
@@ -41,6 +41,10 @@ export interface Env {
   SIGN_INS: RateLimit;
   /** Who may make an account; `invitation` if not set. */
   REGISTRATION?: Registration;
+  /** Who may make spaces; `admins` if not set. */
+  SPACE_CREATION?: SpaceCreation;
+  /** How many spaces a member may own; 20 if not set. */
+  MAX_SPACES_PER_USER?: string;
   /** How long the record of what was done is kept, days; 90 if not set. */
   AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { TrustedProxies } from "./auth/trusted-proxies.ts";
-import { registration } from "./protocol/accounts.ts";
+import { registration, spaceCreation } from "./protocol/accounts.ts";
 
 const settings = z.object({
   PUBLIC_URL: z
@@ -25,6 +25,11 @@ const settings = z.object({
   AUDIT_DAYS: z
     .string()
     .regex(/^[1-9]\d{0,4}$/, "must be a number of days")
+    .optional(),
+  SPACE_CREATION: spaceCreation.optional(),
+  MAX_SPACES_PER_USER: z
+    .string()
+    .regex(/^[1-9]\d{0,5}$/, "must be a number from 1")
     .optional(),
   REGISTRATION: registration.optional(),
   JWT_SECRET: z.string().min(32, "must have 32 characters or more"),

@@ -45,6 +45,32 @@ export class Users {
     return row ? resourceOf(row) : null;
   }
 
+  /** The account with this id or email address, if it can be used. */
+  async find(idOrEmail: string): Promise<UserResource | null> {
+    const row = await this.db
+      .prepare(
+        `SELECT ${COLUMNS} FROM "user" WHERE (id = ? OR email = ?) AND "disabledAt" IS NULL LIMIT 1`,
+      )
+      .bind(idOrEmail, idOrEmail.toLowerCase())
+      .first<UserRow>();
+    return row ? resourceOf(row) : null;
+  }
+
+  /** The id of the admin whose account is the oldest. */
+  async firstAdmin(): Promise<string | null> {
+    const query = `SELECT id FROM "user" WHERE role = 'admin' ORDER BY "createdAt", id LIMIT 1`;
+    return (await this.db.prepare(query).first<{ id: string }>())?.id ?? null;
+  }
+
+  /** The names of accounts, by their ids. */
+  async names(ids: readonly string[]): Promise<Map<string, string>> {
+    const { results } = await this.db
+      .prepare('SELECT id, name FROM "user" WHERE id IN (SELECT value FROM json_each(?))')
+      .bind(JSON.stringify(ids))
+      .all<{ id: string; name: string }>();
+    return new Map(results.map(({ id, name }) => [id, name]));
+  }
+
   /** Whether there is an admin who can sign in. */
   async haveAdmin(): Promise<boolean> {
     return (await this.db.prepare(`SELECT (${ACTIVE_ADMINS}) AS count`).first("count")) !== 0;

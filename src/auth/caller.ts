@@ -1,8 +1,10 @@
 import { z } from "zod";
+import { isAdmin, type Principal } from "./principal.ts";
+import type { SessionPrincipal } from "./session.ts";
 
 /** Who asks a space for something, as the Worker has found out. The space's object decides what they may. */
 export const caller = z.object({
-  /** Whoever has the operator's key, and admins: they may do everything. */
+  /** Whoever has the operator's key, and admins, also with a key: they may do everything, within the key's scopes. */
   isAdmin: z.boolean(),
   /** The user of an account, a key or a user's token; `null`: nobody that is known. */
   userId: z.string().nullable().default(null),
@@ -10,6 +12,21 @@ export const caller = z.object({
   keyId: z.string().nullable().default(null),
   /** When the session, key or token expires, milliseconds since 1970; `null`: never. */
   expiresAt: z.number().nullable().default(null),
+  /** What a key's scopes let it do; everything else may do whatever its holder may. */
+  mayRead: z.boolean().default(true),
+  mayWrite: z.boolean().default(true),
+  mayManage: z.boolean().default(true),
+  /** The one space that a key is for; `null`: all. */
+  onlySpace: z.string().nullable().default(null),
+  /**
+   * Patterns of the spaces that a user's token opens. It opens what it names and nothing that its user was given
+   * here: whoever makes tokens chose to leave the rest out. `null`: it is no user's token.
+   */
+  spaces: z.array(z.string()).nullable().default(null),
+  /** Why a token that has expired is refused: its sender is anybody, but is told so where that is not enough. */
+  expired: z.string().nullable().default(null),
+  /** The hash of the link's token by which a job was shared with the sender; `null`: none. */
+  share: z.string().nullable().default(null),
   /** The network address; jobs and sockets of strangers are counted by this (decision 0026). */
   address: z.string().default("unknown"),
   /** It is on the machine of the edge: it is not limited, and its webhooks may go anywhere. */
@@ -19,3 +36,31 @@ export type Caller = z.infer<typeof caller>;
 
 /** The edge itself, for what the Worker has allowed already. */
 export const EDGE: Caller = caller.parse({ isAdmin: true });
+
+/** What is known of a caller by its credential alone. */
+export function callerFor(principal: Principal | SessionPrincipal): Caller {
+  const known = caller.parse({ isAdmin: isAdmin(principal) });
+  switch (principal.kind) {
+    case "operator":
+      return known;
+    case "anonymous":
+      return { ...known, mayManage: false, expired: principal.expired ?? null };
+    case "user": {
+      const { userId, expiresAt, spaces = [] } = principal;
+      return { ...known, userId, expiresAt, mayManage: false, spaces: [...spaces] };
+    }
+    case "account":
+      return { ...known, userId: principal.userId, expiresAt: principal.expiresAt };
+    case "key": {
+      const { userId, keyId, expiresAt, scopes, space: onlySpace } = principal;
+      const mayRead = scopes.includes("jobs:read");
+      const mayWrite = scopes.includes("jobs:write");
+      const mayManage = scopes.includes("spaces:admin");
+      const isAdmin = principal.role === "admin";
+      return {
+        ...known,
+        ...{ isAdmin, userId, keyId, expiresAt, onlySpace, mayRead, mayWrite, mayManage },
+      };
+    }
+  }
+}

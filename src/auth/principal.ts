@@ -12,6 +12,8 @@ export type Principal =
       rooms: readonly string[];
       /** Patterns of the rooms and jobs that the user may publish to. */
       publish: readonly string[];
+      /** Patterns of the spaces that the user may use. */
+      spaces?: readonly string[] | undefined;
     }
   | {
       kind: "account";
@@ -34,7 +36,11 @@ export type Principal =
       /** When it expires, milliseconds since 1970; `null`: never. */
       expiresAt: number | null;
     }
-  | { kind: "anonymous" };
+  | {
+      kind: "anonymous";
+      /** Why the token that was sent is refused where it matters: it has expired. */
+      expired?: string;
+    };
 
 /** Who may do everything: whoever has the operator's key, and admins who are signed in. */
 export function isAdmin(principal: Principal): boolean {

@@ -14,6 +14,7 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
     expiresAt: z.number(),
     rooms: z.array(z.string()),
     publish: z.array(z.string()),
+    spaces: z.array(z.string()).optional(),
   }),
   z.object({
     kind: z.literal("account"),
@@ -49,8 +50,7 @@ export function socketPrincipalOf(principal: Principal): SessionPrincipal | null
   if (principal.kind === "key") return { ...principal, role, scopes: [...principal.scopes] };
   if (principal.kind === "account") return { ...principal, role };
   if (principal.kind === "operator") return { kind: "operator" };
-  const { kind, userId, expiresAt, rooms, publish } = principal;
-  return { kind, userId, expiresAt, rooms: [...rooms], publish: [...publish] };
+  return storable(principal);
 }
 
 /**
@@ -70,7 +70,9 @@ export function expiryOf(principal: SessionPrincipal): number | null {
 /** Whether the principal's rights fit into a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;
-  return attachmentSize([principal.rooms, principal.publish]) <= RIGHTS_BYTES;
+  return (
+    attachmentSize([principal.rooms, principal.publish, principal.spaces ?? []]) <= RIGHTS_BYTES
+  );
 }
 
 /** How long before a token expires its socket is warned, milliseconds. */
@@ -118,7 +120,7 @@ export function findExpiringTokens<S extends TokenSocket>(
 }
 
 type Renewal =
-  | { ok: true; user: Extract<SessionPrincipal, { kind: "user" }> }
+  | { ok: true; user: UserSession }
   | { ok: false; code: FrameErrorCode; message: string };
 
 /** Checks a fresh token for a socket that is open already; the token must belong to the same user. */
@@ -144,6 +146,12 @@ export async function renewPrincipal(
     const message = "The token's rights are too many for a socket: use patterns.";
     return { ok: false, code: "not_allowed", message };
   }
-  const { rooms, publish, ...user } = verified.user;
-  return { ok: true, user: { ...user, rooms: [...rooms], publish: [...publish] } };
+  return { ok: true, user: storable(verified.user) };
+}
+
+type UserSession = Extract<SessionPrincipal, { kind: "user" }>;
+
+function storable(user: Extract<Principal, { kind: "user" }>): UserSession {
+  const { rooms, publish, spaces } = user;
+  return { ...user, rooms: [...rooms], publish: [...publish], spaces: spaces && [...spaces] };
 }

@@ -11,10 +11,13 @@ export interface TokenSettings {
 }
 
 type UserPrincipal = Extract<Principal, { kind: "user" }>;
-/** `isTemporary`: the keys could not be fetched, so the token may be valid and can be sent again. */
+/**
+ * `isTemporary`: the keys could not be fetched, so the token may be valid and can be sent again. `isExpired`: it was
+ * a good token until then.
+ */
 export type Verified =
   | { ok: true; user: UserPrincipal }
-  | { ok: false; isTemporary: boolean; reason: string };
+  | { ok: false; isTemporary: boolean; reason: string; isExpired?: true };
 
 /** A list of patterns, as an array or as one text separated by spaces, as OAuth writes scopes. */
 const patterns = z
@@ -31,7 +34,14 @@ const claims = z.object({
   exp: z.int(EXP).max(LATEST_EXP, EXP),
   rooms: patterns,
   publish: patterns,
+  spaces: patterns.refine(
+    (named) => named.every((pattern) => SPACE_PATTERN.test(pattern)),
+    "each must be a space's name, a prefix that ends in `*` such as `team-*`, or `*`",
+  ),
 });
+
+/** A space's name; with a `*` at its end, every name that begins so. */
+const SPACE_PATTERN = /^(?:[a-z0-9][a-z0-9-]{0,62})?\*?$/;
 
 /**
  * Algorithms that sign with a private key. HS256 must not be among them: anyone could then sign a token
@@ -65,10 +75,14 @@ export async function verifyToken(settings: TokenSettings, token: string): Promi
     if (payload === null) return refused("This edge takes no tokens.");
     const parsed = claims.safeParse(payload);
     if (!parsed.success) return refused(`The token lacks ${lacking(parsed.error)}.`);
-    const { sub: userId, exp, rooms, publish } = parsed.data;
-    return { ok: true, user: { kind: "user", userId, expiresAt: exp * 1_000, rooms, publish } };
+    const { sub: userId, exp, ...rights } = parsed.data;
+    return { ok: true, user: { kind: "user", userId, expiresAt: exp * 1_000, ...rights } };
   } catch (error) {
-    if (error instanceof errors.JOSEError) return refused(reasonOf(error, settings, Date.now()));
+    if (error instanceof errors.JOSEError) {
+      const refusal = refused(reasonOf(error, settings, Date.now()));
+      // Its signature is checked before its times.
+      return error instanceof errors.JWTExpired ? { ...refusal, isExpired: true } : refusal;
+    }
     console.error("a token could not be checked", error);
     return {
       ok: false,
@@ -78,7 +92,7 @@ export async function verifyToken(settings: TokenSettings, token: string): Promi
   }
 }
 
-function refused(reason: string): Verified {
+function refused(reason: string): Extract<Verified, { ok: false }> {
   return { ok: false, isTemporary: false, reason };
 }
 

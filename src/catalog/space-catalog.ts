@@ -1,11 +1,24 @@
+import type { MemberAccess } from "../protocol/members.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 
 export interface CatalogEntry {
   name: string;
   settings: SpaceSettings;
+  /** The id of the account that owns it; `null`: the operator. */
+  owner: string | null;
 }
 
-type SpaceRow = { name: string; settings: string };
+/** Which spaces a list has: those that are public, and those that somebody owns, is a member of or has a token for. */
+export interface SpaceListFilter {
+  all: boolean;
+  userId: string | null;
+  /** Patterns of a user's token; they decide alone then. */
+  spaces: readonly string[] | null;
+  after: string;
+  limit: number;
+}
+
+type SpaceRow = { name: string; settings: string; owner: string | null };
 
 /** The `visibility` of a row whose space is being deleted: it only says that the object is still to be erased. */
 const DELETING = "deleting";
@@ -19,35 +32,76 @@ export class SpaceCatalog {
   }
 
   /**
-   * Returns `false` if the name is taken. The primary key decides, so two requests at once can't both win. The name
+   * Adds a space. The primary key decides whether its name is taken, so two requests at once can't both win. The name
    * of a space that is being deleted is free.
+   *
+   * @param most how many spaces its owner may have
    */
-  async add({ name, settings }: CatalogEntry): Promise<boolean> {
-    const result = await this.db
-      .prepare(
-        `INSERT INTO spaces (name, title, visibility, settings, created_at) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT (name) DO UPDATE SET title = excluded.title, visibility = excluded.visibility,
-           settings = excluded.settings, created_at = excluded.created_at
-         WHERE spaces.visibility = ?`,
-      )
-      .bind(
-        name,
-        settings.title,
-        settings.visibility,
-        JSON.stringify(settings),
-        Date.now(),
-        DELETING,
-      )
-      .run();
-    return result.meta.changes > 0;
+  async add(
+    { name, settings, owner }: CatalogEntry,
+    most: number | null = null,
+  ): Promise<"added" | "exists" | "too_many"> {
+    const results = await this.db.batch([
+      // A deletion that was cut off has left its members here.
+      this.db
+        .prepare(
+          `DELETE FROM space_members WHERE space IN
+             (SELECT name FROM spaces WHERE name = ? AND visibility = ?)`,
+        )
+        .bind(name, DELETING),
+      this.db
+        .prepare(
+          `INSERT INTO spaces (name, title, visibility, settings, created_at, owner)
+           SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?8 IS NULL
+             OR (SELECT COUNT(*) FROM spaces WHERE owner = ?6 AND visibility <> ?7) < ?8
+           ON CONFLICT (name) DO UPDATE SET title = excluded.title, visibility = excluded.visibility,
+             settings = excluded.settings, created_at = excluded.created_at, owner = excluded.owner
+           WHERE spaces.visibility = ?7`,
+        )
+        .bind(
+          name,
+          settings.title,
+          settings.visibility,
+          JSON.stringify(settings),
+          Date.now(),
+          owner,
+          DELETING,
+          most,
+        ),
+    ]);
+    if ((results[1]?.meta.changes ?? 0) > 0) return "added";
+    return (await this.has(name)) ? "exists" : "too_many";
+  }
+
+  /** How many spaces the account owns. */
+  async countOf(owner: string): Promise<number> {
+    const query = "SELECT COUNT(*) AS count FROM spaces WHERE owner = ? AND visibility <> ?";
+    const row = await this.db.prepare(query).bind(owner, DELETING).first<{ count: number }>();
+    return row?.count ?? 0;
+  }
+
+  /** Gives every space that has no owner to the first admin; returns their names. */
+  async adoptAll(owner: string): Promise<string[]> {
+    const { results } = await this.db
+      .prepare("UPDATE spaces SET owner = ? WHERE owner IS NULL RETURNING name")
+      .bind(owner)
+      .all<{ name: string }>();
+    return results.map(({ name }) => name);
   }
 
   async get(name: string): Promise<CatalogEntry | null> {
     const row = await this.db
-      .prepare("SELECT name, settings FROM spaces WHERE name = ? AND visibility <> ?")
+      .prepare("SELECT name, settings, owner FROM spaces WHERE name = ? AND visibility <> ?")
       .bind(name, DELETING)
       .first<SpaceRow>();
     return row ? entryOf(row) : null;
+  }
+
+  /** The id of the account that owns the space; `null`: the operator. */
+  async ownerOf(name: string): Promise<string | null> {
+    const query = "SELECT owner FROM spaces WHERE name = ?";
+    const row = await this.db.prepare(query).bind(name).first<{ owner: string | null }>();
+    return row?.owner ?? null;
   }
 
   async has(name: string): Promise<boolean> {
@@ -59,24 +113,56 @@ export class SpaceCatalog {
   }
 
   /** Spaces in the order of their names; `after` is the last name of the previous page. */
-  async list(filter: { all: boolean; after: string; limit: number }): Promise<CatalogEntry[]> {
+  async list({ all, userId, spaces, after, limit }: SpaceListFilter): Promise<CatalogEntry[]> {
+    // A token's patterns have no other character that means something to GLOB than the `*` at their end.
     const { results } = await this.db
       .prepare(
-        `SELECT name, settings FROM spaces
-         WHERE name > ?1 AND visibility <> ?4 AND (?2 OR visibility = 'public') ORDER BY name LIMIT ?3`,
+        `SELECT name, settings, owner FROM spaces
+         WHERE name > ?1 AND visibility <> ?4 AND (?2 OR visibility = 'public' OR owner = ?5
+           OR name IN (SELECT space FROM space_members WHERE user_id = ?5)
+           OR EXISTS (SELECT 1 FROM json_each(?6) WHERE spaces.name GLOB value))
+         ORDER BY name LIMIT ?3`,
       )
-      .bind(filter.after, filter.all ? 1 : 0, filter.limit, DELETING)
+      .bind(
+        after,
+        all ? 1 : 0,
+        limit,
+        DELETING,
+        spaces === null ? userId : null,
+        JSON.stringify(spaces ?? []),
+      )
       .all<SpaceRow>();
     return results.map(entryOf);
   }
 
-  async update({ name, settings }: CatalogEntry): Promise<void> {
-    await this.db
-      .prepare(
-        "UPDATE spaces SET title = ?, visibility = ?, settings = ? WHERE name = ? AND visibility <> ?",
-      )
-      .bind(settings.title, settings.visibility, JSON.stringify(settings), name, DELETING)
-      .run();
+  async update({ name, settings, owner }: CatalogEntry): Promise<void> {
+    const { title, visibility } = settings;
+    await this.db.batch([
+      this.db
+        .prepare(
+          "UPDATE spaces SET title = ?, visibility = ?, settings = ?, owner = ? WHERE name = ? AND visibility <> ?",
+        )
+        .bind(title, visibility, JSON.stringify(settings), owner, name, DELETING),
+      this.db
+        .prepare("DELETE FROM space_members WHERE space = ? AND user_id = ?")
+        .bind(name, owner ?? ""),
+    ]);
+  }
+
+  /** Copies what a member may, as the space's object has decided it; `null`: the user is none any more. */
+  async setMember(space: string, user: string, access: MemberAccess | null): Promise<void> {
+    const statement =
+      access === null
+        ? this.db
+            .prepare("DELETE FROM space_members WHERE space = ? AND user_id = ?")
+            .bind(space, user)
+        : this.db
+            .prepare(
+              `INSERT INTO space_members (space, user_id, access) VALUES (?, ?, ?)
+               ON CONFLICT DO UPDATE SET access = excluded.access`,
+            )
+            .bind(space, user, access);
+    await statement.run();
   }
 
   /**
@@ -84,8 +170,9 @@ export class SpaceCatalog {
    * there is no such space, and `true` also if an earlier deletion of it was cut off.
    */
   async beginDelete(name: string): Promise<boolean> {
-    const [, marked] = await this.db.batch([
+    const [, , marked] = await this.db.batch([
       this.db.prepare("DELETE FROM worker_tokens WHERE space = ?").bind(name),
+      this.db.prepare("DELETE FROM space_members WHERE space = ?").bind(name),
       this.db.prepare("UPDATE spaces SET visibility = ? WHERE name = ?").bind(DELETING, name),
     ]);
     return (marked?.meta.changes ?? 0) > 0;
@@ -100,5 +187,5 @@ export class SpaceCatalog {
 
 function entryOf(row: SpaceRow): CatalogEntry {
   const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...JSON.parse(row.settings) });
-  return { name: row.name, settings };
+  return { name: row.name, settings, owner: row.owner };
 }

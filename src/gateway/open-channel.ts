@@ -1,4 +1,5 @@
-import { expiryOf, type SessionPrincipal, userIdOf } from "../auth/session.ts";
+import { callerFor } from "../auth/caller.ts";
+import type { SessionPrincipal } from "../auth/session.ts";
 import { openJobSocket, type WebSocketResponse } from "../backend-job/open-job.ts";
 import { spaceExists } from "../catalog/known-spaces.ts";
 import type { Env } from "../env.ts";
@@ -31,13 +32,8 @@ export async function openChannel(
   if (!(await spaceExists(env.DB, space))) return socketOf(noSuchSpace(space));
   const headers = socketHeaders({
     kind: "subscriber",
-    // No token opens a private space, whatever it names: only the operator's key does (H1a).
-    caller: {
-      isAdmin: principal.kind === "operator",
-      userId: userIdOf(principal),
-      keyId: principal.kind === "key" ? principal.keyId : null,
-      expiresAt: expiryOf(principal),
-    },
+    // The gateway closes its client when the token expires, and asks again when it is renewed (R16).
+    caller: { ...callerFor(principal), expiresAt: null },
     jobUlid: jobUlid ?? null,
     since,
     // A space does not count what it sends.

@@ -4,12 +4,13 @@ import { admissions } from "../accounts/admission.ts";
 import { Invitations } from "../accounts/invitations.ts";
 import { isSetupKey, Setup } from "../accounts/setup.ts";
 import { Users } from "../accounts/users.ts";
+import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { type Role, setupBody, signInBody, signUpBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { noteOf } from "./audit.ts";
 import { readJson } from "./body.ts";
 import { clientAddressOf } from "./client-request.ts";
-import type { AppContext, AppEnv } from "./context.ts";
+import { type AppContext, type AppEnv, stubOf } from "./context.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { accountHeaders, accountsOf, noStore, requireOwnPage } from "./session.ts";
 
@@ -34,7 +35,9 @@ export const accounts = new Hono<AppEnv>()
       throw new ProblemError("already_set_up", detail);
     }
     try {
-      return await signUp(c, "setup", person, "admin");
+      const answer = await signUp(c, "setup", person, "admin");
+      await adoptSpaces(c);
+      return answer;
     } finally {
       // With an admin there, nobody can claim it again; without one, others may.
       await setup.release();
@@ -64,6 +67,25 @@ export const accounts = new Hono<AppEnv>()
     setCookies(c, headers);
     return c.body(null, 204);
   });
+
+/** How many spaces are told at once whose they are now. */
+const TOLD_AT_ONCE = 20;
+
+/** The spaces that were made before there were accounts belong to the first admin. */
+async function adoptSpaces(c: AppContext): Promise<void> {
+  try {
+    const owner = await new Users(c.env.DB).firstAdmin();
+    if (owner === null) return;
+    const names = await new SpaceCatalog(c.env.DB).adoptAll(owner);
+    for (let at = 0; at < names.length; at += TOLD_AT_ONCE) {
+      const some = names.slice(at, at + TOLD_AT_ONCE);
+      await Promise.all(some.map((name) => stubOf(c, name).adopt(owner)));
+    }
+  } catch (error) {
+    // The admin may do everything with them all the same.
+    console.error("the spaces could not all be given to the first admin", error);
+  }
+}
 
 interface Person {
   name: string;

@@ -13,6 +13,7 @@ import { files } from "./files.ts";
 import { jobs, spaceJobs } from "./jobs.ts";
 import { keys } from "./keys.ts";
 import { me } from "./me.ts";
+import { members } from "./members.ts";
 import { monitor } from "./monitor.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
@@ -34,6 +35,7 @@ const anyOrigin = cors({
     "last-event-id",
     "range",
     "if-range",
+    "job-share",
   ],
   exposeHeaders: [
     "location",
@@ -68,6 +70,7 @@ app
   .use("/api/*", anyOrigin)
   .get("/healthz", (c) => c.json({ status: "ok" }))
   .route("/api/spaces/:space/jobs", spaceJobs)
+  .route("/api/spaces/:space/members", members)
   .route("/api/spaces", spaces)
   .route("/api/jobs", backendJobs)
   .route("/api/jobs", jobs)

@@ -1,11 +1,12 @@
 import type { Context } from "hono";
+import { z } from "zod";
 import type { Principal } from "../auth/principal.ts";
 import { forgetSpace, spaceExists } from "../catalog/known-spaces.ts";
-import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import { type CatalogEntry, SpaceCatalog } from "../catalog/space-catalog.ts";
 import type { Env } from "../env.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
-import { spaceName } from "../protocol/values.ts";
+import { spaceName, userId } from "../protocol/values.ts";
 import { NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
 import { ProblemError } from "./problems.ts";
@@ -70,6 +71,7 @@ export async function callSpace<T extends { ok: true }>(
   if (
     !reply.ok &&
     reply.code === "space_not_found" &&
+    !reply.isHidden &&
     (await recreateFromCatalogue(c, space, stub))
   ) {
     reply = await call(stub);
@@ -119,9 +121,17 @@ async function recreateFromCatalogue(
   stub: SpaceStub,
 ): Promise<boolean> {
   const entry = await new SpaceCatalog(c.env.DB).get(space);
-  if (entry) await stub.create(entry.name, entry.settings, false);
+  if (entry) await stub.create(entry.name, entry.settings, false, entry.owner);
   else forgetSpace(space);
   return entry !== null;
+}
+
+const owned = z.object({ owner: userId.nullable().default(null) });
+
+/** Reads a space's entry in the catalogue from its JSON text. */
+export function parseEntry(name: string, spaceText: string): CatalogEntry {
+  const { owner } = owned.parse(JSON.parse(spaceText));
+  return { name, settings: parseSettings(spaceText), owner };
 }
 
 /** Reads the settings from a space's JSON text. */

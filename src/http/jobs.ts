@@ -1,7 +1,10 @@
 import { Hono } from "hono";
 import type { Caller } from "../auth/caller.ts";
+import { newSecret, secretHash } from "../auth/secrets.ts";
 import { jobResource, listJobsQuery } from "../protocol/resources.ts";
-import { callerOf, requireAdmin } from "./access.ts";
+import { callerOf, changerOf, knownCallerOf } from "./access.ts";
+import { note } from "./audit.ts";
+import { publicOriginOf } from "./client-request.ts";
 import {
   type AppContext,
   type AppEnv,
@@ -27,6 +30,8 @@ export const spaceJobs = new Hono<AppEnv>()
     const { text, ulid, isRepeat, cancelOnDisconnect } = await submitJob(c, space, caller);
     if (isRepeat) c.header("idempotency-replayed", "true");
     c.header("location", `/api/jobs/${space}.${ulid}`);
+    // A key that may submit and not read gets its job as it was made, and no more.
+    if (!caller.mayRead) return answerJson(c, text, 202);
     if (wantsStream(c)) {
       // A repeat must not cancel the job that an earlier submit made.
       const cancels = cancelOnDisconnect && !isRepeat;
@@ -44,7 +49,7 @@ export const spaceJobs = new Hono<AppEnv>()
     return answerJson(c, await submitBatch(c, spaceParam(c), caller), 202);
   })
   .get("/", async (c) => {
-    const caller = await requireAdmin(c, "jobs:read");
+    const caller = await knownCallerOf(c);
     const space = spaceParam(c);
     const { cursor, ...filter } = validate(listJobsQuery, c.req.query());
     const before = cursor?.split(".").at(-1);
@@ -55,8 +60,8 @@ export const spaceJobs = new Hono<AppEnv>()
   });
 
 /**
- * `/api/jobs/:job`. In a public space anyone who knows a job's id may see and cancel the job: the id has 65
- * random bits (decision 0005).
+ * `/api/jobs/:job`. A job belongs to its submitter; one of nobody belongs to whoever may use its space and knows its
+ * id, which has 65 random bits (decisions 0005 and 0055).
  */
 export const jobs = new Hono<AppEnv>()
   .get("/:job", async (c) => {
@@ -77,7 +82,40 @@ export const jobs = new Hono<AppEnv>()
       await callJobForText(c, space, (stub) => stub.webhookDeliveries(caller, ulid)),
     );
   })
+  .post("/:job/share", async (c) => {
+    const { id, url } = jobAddress(c);
+    const token = newSecret("dos_", 24);
+    await changeShare(c, secretHash(token));
+    await note(c, "job.share", `job:${id}`);
+    // In the fragment, which no server is sent and no log has.
+    return c.json({ url: `${publicOriginOf(c)}${url}&share=${token}`, token }, 201);
+  })
+  .delete("/:job/share", async (c) => {
+    await changeShare(c, null);
+    await note(c, "job.unshare", `job:${jobAddress(c).id}`);
+    return c.body(null, 204);
+  })
+  .delete("/:job", async (c) => {
+    const caller = await changerOf(c);
+    const { space, ulid } = jobParam(c);
+    await callJobForText(c, space, (stub) => stub.erase(caller, ulid));
+    await note(c, "job.delete", `job:${jobAddress(c).id}`);
+    return c.body(null, 204);
+  })
   .get("/:job/events", (c) => jobEvents(c));
+
+/** The job's id, and where its page shows it. */
+function jobAddress(c: AppContext): { id: string; url: string } {
+  const { space, ulid } = jobParam(c);
+  const id = `${space}.${ulid}`;
+  return { id, url: `/spaces/${space}#job=${id}` };
+}
+
+async function changeShare(c: AppContext, hash: string | null): Promise<void> {
+  const caller = await changerOf(c);
+  const { space, ulid } = jobParam(c);
+  await callJobForText(c, space, (stub) => stub.share(caller, ulid, hash));
+}
 
 interface JobWait {
   space: string;

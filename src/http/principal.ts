@@ -18,6 +18,21 @@ export function principalOf(c: AppContext): Promise<Principal> {
   return find(c, bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c));
 }
 
+/** The same, but whoever sends a user's token that has expired is nobody, with the reason why it is not taken. */
+export function readerOf(c: AppContext): Promise<Principal> {
+  return principalOf(c).catch((error) => {
+    if (error instanceof ExpiredToken) return { kind: "anonymous", expired: error.message };
+    throw error;
+  });
+}
+
+/** A user's token was good and has expired. */
+class ExpiredToken extends ProblemError {
+  constructor(reason: string) {
+    super("not_authenticated", reason);
+  }
+}
+
 /** The same, but for tokens in the address: it may be logged and shared. */
 export function headerPrincipalOf(c: AppContext): Promise<Principal> {
   return find(c, bearerOf(c.req.header("authorization")));
@@ -38,6 +53,7 @@ async function holderOf(c: AppContext, token: string): Promise<Principal> {
   if (token.startsWith(KEY_PREFIX)) return keyPrincipal(c, token);
   const verified = await verifyToken(c.env, token);
   if (verified.ok) return verified.user;
+  if (verified.isExpired) throw new ExpiredToken(verified.reason);
   const code = verified.isTemporary ? "temporarily_unavailable" : "not_authenticated";
   throw new ProblemError(code, verified.reason);
 }

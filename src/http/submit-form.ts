@@ -91,7 +91,7 @@ function inputValue(values: readonly string[]): Json {
   return more.length === 0 ? value : [...values];
 }
 
-const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
+const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook", "user"]);
 
 function optionOf(name: string, values: readonly string[]): Json {
   if (name === "requires")

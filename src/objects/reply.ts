@@ -8,6 +8,8 @@ export interface Refusal {
   detail: string;
   /** After how many seconds it may succeed, if that is known. */
   retryAfterS?: number;
+  /** The space is there, and the caller may not know it. */
+  isHidden?: true;
 }
 
 /** An object's answer to a call: the body of the HTTP answer as JSON text, or a refusal. */

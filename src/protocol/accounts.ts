@@ -11,6 +11,10 @@ export const REGISTRATIONS = ["open", "invitation", "closed"] as const;
 export const registration = z.enum(REGISTRATIONS);
 export type Registration = z.infer<typeof registration>;
 
+/** Who may make spaces: admins, or members as well. */
+export const spaceCreation = z.enum(["admins", "members"]);
+export type SpaceCreation = z.infer<typeof spaceCreation>;
+
 const email = z.email().max(254);
 /** Characters; longer ones would make the edge work long on each attempt. */
 const password = z
@@ -144,6 +148,12 @@ export const AUDIT_ACTIONS = [
   "space.change",
   "space.delete",
   "space.drain",
+  "space.owner",
+  "member.put",
+  "member.remove",
+  "job.share",
+  "job.unshare",
+  "job.delete",
   "webhook_secret.create",
   "worker_token.create",
   "worker_token.revoke",

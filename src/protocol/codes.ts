@@ -40,6 +40,7 @@ export const PROBLEMS = {
   file_not_found: { status: 404, title: "No such file" },
   method_not_allowed: { status: 405, title: "The address does not take this method" },
   space_exists: { status: 409, title: "A space of this name exists" },
+  limit_reached: { status: 409, title: "A limit is reached" },
   already_set_up: { status: 409, title: "The edge is set up already" },
   last_admin: { status: 409, title: "It is the last admin" },
   job_exists: { status: 409, title: "A job of this id exists" },

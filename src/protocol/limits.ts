@@ -90,6 +90,8 @@ export const LIMITS = {
   dispatchBytes: 4_194_304,
   /** Most attempts of one worker at once: it lists them all in one `register` frame. */
   concurrency: 1_000,
+  /** Most members of a space: they are in memory with it. */
+  members: 500,
   /** Most capabilities that one worker has, or that one job requires. */
   capabilities: 50,
   /** The number of malformed frames in a row after which a subscriber's socket is closed. */

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { FAILURE_CODES } from "./codes.ts";
 import { LIMITS } from "./limits.ts";
-import { json, jsonObject, list, spaceName, timestamp } from "./values.ts";
+import { memberAccess } from "./members.ts";
+import { json, jsonObject, list, spaceName, timestamp, userId } from "./values.ts";
 
 /** A limit in seconds; `null` is no limit. */
 const optionalSeconds = z.number().positive().max(604_800).nullable();
@@ -11,8 +12,12 @@ const seconds = (max: number) => z.number().positive().max(max);
 export const spaceSettings = z.strictObject({
   title: z.string().max(120),
   description: z.string().max(4_000),
-  /** `private`: only the operator may see it or submit to it. */
-  visibility: z.enum(["public", "private"]),
+  /** `private`: its owner, its members and admins alone may see it and submit. `shared` is another word for that. */
+  visibility: z.enum(["public", "private", "shared"]),
+  /** Whether whoever is not known may submit to it, if it is public. */
+  anonymous_use: z.boolean(),
+  /** How many jobs an address of those may submit each minute; `null`: as many as the edge lets it. */
+  anonymous_jobs_per_minute: z.int().min(1).max(1_000_000).nullable(),
   enable_prompt: z.boolean(),
   enable_audio: z.boolean(),
   enable_video: z.boolean(),
@@ -47,6 +52,8 @@ export const DEFAULT_SETTINGS: SpaceSettings = {
   title: "",
   description: "",
   visibility: "public",
+  anonymous_use: true,
+  anonymous_jobs_per_minute: null,
   enable_prompt: true,
   enable_audio: false,
   enable_video: false,
@@ -67,11 +74,13 @@ export const DEFAULT_SETTINGS: SpaceSettings = {
 
 export const createSpaceBody = spaceSettings.partial().extend({ name: spaceName });
 
-/** Contains only the settings that change. */
+/** Contains only the settings that change. `owner`: who owns the space from now on; `null`: the operator. */
 export const patchSpaceBody = spaceSettings
   .partial()
+  .extend({ owner: userId.nullable().optional() })
   .refine((patch) => Object.keys(patch).length > 0, "names nothing to change");
 export type SpacePatch = z.infer<typeof patchSpaceBody>;
+export type SettingsPatch = Omit<SpacePatch, "owner">;
 
 export const WORKER_STATES = ["connected", "disconnected", "reconnecting", "draining"] as const;
 
@@ -93,6 +102,10 @@ export type SpaceStatus = z.infer<typeof spaceStatus>;
 export const spaceResource = z.object({
   name: spaceName,
   ...spaceSettings.shape,
+  /** The id of the owner's account; `null`: the operator. */
+  owner: userId.nullable(),
+  /** What the one who asks may do: `null`, only see it. */
+  access: memberAccess.nullable(),
   created_at: timestamp,
   updated_at: timestamp,
   status: spaceStatus,
@@ -155,6 +168,8 @@ export const jobOptions = {
   /** Two submits with the same key and body make only one job. */
   idempotency_key: idempotencyKey.optional(),
   webhook: webhook.optional(),
+  /** Whose job it is, if not the submitter's: only those who manage the space may say so. */
+  user: userId.optional(),
 };
 
 /** The parameters of the model. `prompt` is text and needs `enable_prompt`; the model defines the others. */
@@ -250,6 +265,8 @@ export type DeliveryResource = z.infer<typeof deliveryResource>;
 
 export const listJobsQuery = z.strictObject({
   status: jobStatus.optional(),
+  /** Whose jobs; those who don't manage the space have their own alone. */
+  user: userId.optional(),
   cursor: z.string().max(200).optional(),
   limit: z.coerce.number().int().min(1).max(100).default(20),
 });

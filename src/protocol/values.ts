@@ -35,6 +35,11 @@ export const spaceName = z
     "must be 1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
   );
 
+/** The id of an account, or the `sub` of a user's token. */
+export const userId = z
+  .string()
+  .regex(/^[\w.@|-]{1,128}$/, "must be 1 to 128 of A-Z, a-z, 0-9, _, ., @, | and -");
+
 /** The id of a job of a space, `<space>.<ULID>`. */
 export const jobId = z
   .string()

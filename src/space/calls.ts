@@ -23,7 +23,8 @@ export function noSuchSpace(name: string): Refusal {
 export const PRIVATE_SPACE = {
   ok: false,
   code: "not_authenticated",
-  detail: "This space is private: send the operator's key as `Authorization: Bearer <key>`.",
+  detail:
+    "This space is private: sign in, or send a key or a user's token as `Authorization: Bearer <key>`.",
 } as const;
 /** The token was good when it was checked; since then it was revoked, or its space was deleted and made again. */
 export const TOKEN_OUTDATED = {

@@ -8,6 +8,7 @@ import { type SignsOfLife, signsOfLife } from "../objects/silent-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
+import { namesSpace } from "./access.ts";
 
 /** Frames that are sent together go out as one message, and the client may send its own so (decision 0023). */
 const batch = z.boolean().default(false);
@@ -79,9 +80,17 @@ export type NewSubscriber = Omit<
   "kind" | "follows" | "muted" | "malformed" | keyof SignsOfLife
 >;
 
-export function newSubscriber(id: string, request: SocketRequestOf<"subscriber">): NewSubscriber {
-  const { jobUlid, caller, origin, leaving, batch, maxRate, acks, relayed } = request;
+/** @param space its name: of a token's patterns only that is kept which concerns the space */
+export function newSubscriber(
+  id: string,
+  request: SocketRequestOf<"subscriber">,
+  space: string,
+): NewSubscriber {
+  const { jobUlid, origin, leaving, batch, maxRate, acks, relayed } = request;
   const throttled = throttledAs(maxRate, acks);
+  const { spaces } = request.caller;
+  const named = spaces?.some((pattern) => namesSpace(pattern, space)) ? [space] : [];
+  const caller = { ...request.caller, spaces: spaces === null ? null : named };
   return { id, jobUlid, caller, origin, leaving, batch, throttled, relayed };
 }
 
@@ -136,12 +145,24 @@ export class Connections extends ObjectSockets<Attachment> {
     return [...this.byId.values()].filter(isSubscriber);
   }
 
+  /** When the first session, key or token of a subscriber expires, milliseconds since 1970; `null`: none does. */
+  earliestExpiry(): number | null {
+    let first: number | null = null;
+    for (const { attachment } of this.subscribers()) {
+      const { expiresAt } = attachment.caller;
+      if (expiresAt !== null && (first === null || expiresAt < first)) first = expiresAt;
+    }
+    return first;
+  }
+
   /** Whether somebody is sent the status of the space. */
   get isWatched(): boolean {
     return this.watchers.size > 0;
   }
 
   override sendText(connection: ObjectSocket<Attachment>, text: string): void {
+    // The alarm that closes it may be late.
+    if (isExpired(connection.attachment, Date.now())) return;
     if (this.gathered === null || !connection.attachment.batch) {
       sendFrames(targetOf(connection), [text]);
       return;
@@ -227,6 +248,13 @@ function targetOf({
   attachment: { batch },
 }: ObjectSocket<Attachment>): FrameTarget {
   return { socket, reader, batch };
+}
+
+/** Whether the session, key or token of a subscriber has expired: it has no right to anything more. */
+export function isExpired(attachment: Attachment, now: number): boolean {
+  if (attachment.kind === "worker") return false;
+  const { expiresAt } = attachment.caller;
+  return expiresAt !== null && now >= expiresAt;
 }
 
 export function isWorker(connection: Connection): connection is WorkerConnection {

@@ -73,6 +73,7 @@ export class Deadlines {
         store.earliestDelayed(now),
         webhooks.dueAt(),
         retention.dueAt(),
+        core.connections.earliestExpiry(),
       ],
       now,
     );

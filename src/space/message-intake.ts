@@ -129,7 +129,7 @@ export class MessageIntake {
     length: number,
   ): Promise<void> {
     const { subscribers, gate } = this.parts;
-    const catchUpBytes = () => subscribers.catchUpBytes(message);
+    const catchUpBytes = () => subscribers.catchUpBytes(connection, message);
     const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes } as const;
     if (!gate.hasRoom(connection, frame)) {
       return this.join((at) => subscribers.onFlood(connection, at));

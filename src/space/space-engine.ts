@@ -6,7 +6,7 @@ import { type AnsweredStep, type BatchStep, Inbox } from "../objects/inbox.ts";
 import type { Refusal } from "../objects/reply.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import type { SpacePatch } from "../protocol/resources.ts";
+import type { SettingsPatch } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
 import { NO_SUCH_JOB } from "./calls.ts";
 import {
@@ -24,6 +24,9 @@ import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
 import { NOTHING } from "./subscribers/submit-gate.ts";
 import { SUBMITTER_LEFT } from "./subscribers/subscriber-handler.ts";
+
+/** The reason that a job gets which is erased before it has ended. */
+const ERASED = "The job was erased.";
 
 /**
  * Gathers what arrives at a space into batches and runs them: handle every command, hand jobs to workers,
@@ -153,6 +156,8 @@ export class SpaceEngine {
     if (jobUlid !== null && job === null) return NO_SUCH_JOB;
     this.parts.status.publish(Date.now());
     const connection = this.core.connections.accept(socket, attachment);
+    const { expiresAt } = attachment.caller;
+    if (expiresAt !== null) this.deps.armAlarm(expiresAt);
     this.deps.onChange();
     if (job === null) {
       this.parts.status.open(connection, since, Date.now());
@@ -221,14 +226,32 @@ export class SpaceEngine {
   }
 
   /** Stores new settings and puts them into effect; must run inside a batch. */
-  changeSettings(patch: SpacePatch, now: number): void {
+  changeSettings(patch: SettingsPatch, now: number): void {
     const { record } = this.core;
     this.core.record = { ...record, settings: { ...record.settings, ...patch }, updatedAt: now };
     this.core.spaces.write(this.core.record);
     this.parts.workers.sendSettings();
-    if (this.core.record.settings.visibility === "private")
-      this.parts.subscribers.dropStrangers(now);
+    this.parts.subscribers.dropStrangers(now);
     this.rearm(now);
+  }
+
+  /** Shares a job by the link whose token has this hash, or with `null` by none; must run inside a batch. */
+  shareJob(ulid: string, hash: string | null, now: number): void {
+    const { shares } = this.core.store;
+    if (hash === null) shares.remove(ulid);
+    else shares.put(ulid, hash);
+    this.parts.subscribers.dropStrangers(now);
+  }
+
+  /** Erases a job: cancels it, closes what follows it, and removes its files, its log and its row. */
+  async eraseJob(ulid: string, bucket: R2Bucket): Promise<void> {
+    this.runNow((now) => {
+      this.parts.submissions.cancel(ulid, ERASED, now);
+      // At once, whatever its worker says; what that still reports is answered `stale`.
+      this.parts.dispatcher.apply(ulid, { type: "lose", reason: ERASED }, now);
+      return () => null;
+    });
+    await this.parts.retention.erase(bucket, ulid, (step) => this.runIfOpen(step));
   }
 
   /** Asks every worker to finish what it has and take no new jobs. */

@@ -1,5 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { type Caller, EDGE } from "../auth/caller.ts";
+import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
@@ -13,21 +14,22 @@ import { protocolHeader } from "../objects/subprotocol.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { parseExact } from "../protocol/exact-json.ts";
+import type { MemberAccess } from "../protocol/members.ts";
 import type { Report } from "../protocol/monitor.ts";
-import type { JobStatus, SpacePatch, SpaceSettings } from "../protocol/resources.ts";
+import type { SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
-import { JobStore } from "../storage/job-store.ts";
+import { type JobFilter, JobStore } from "../storage/job-store.ts";
 import { migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
 import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
+import { accessOf, jobRefusalOf, type Purpose, refusalOf } from "./access.ts";
 import {
   CANCELED_ON_REQUEST,
   NO_SUCH_JOB,
   noSuchSpace,
-  PRIVATE_SPACE,
   type SubmitCall,
   type SubmitReply,
   TOKEN_OUTDATED,
@@ -59,7 +61,9 @@ export class SpaceObject extends DurableObject<Env> {
     this.reporter = new Reporter(env, "space", name, () => this.currentReport(), wasLive);
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
-      if (isMigrated(objectSql(ctx.storage))) this.open();
+      if (!isMigrated(objectSql(ctx.storage))) return;
+      this.open();
+      await this.findOwner();
     });
   }
 
@@ -68,15 +72,23 @@ export class SpaceObject extends DurableObject<Env> {
    *
    * @param isAnother the catalogue has a new row for this space, so whatever this object still has belongs to a
    * deleted space whose deletion was cut off, and is erased first (decision 0004)
+   * @param owner the id of the owner's account; `null`: the operator
    */
-  async create(name: string, settings: SpaceSettings, isAnother: boolean): Promise<void> {
+  async create(
+    name: string,
+    settings: SpaceSettings,
+    isAnother: boolean,
+    owner: string | null = null,
+  ): Promise<void> {
     if (isAnother && this.engine) await this.destroy(name);
     await this.deletion;
     if (this.engine) return;
     const sql = objectSql(this.ctx.storage);
     migrate(sql);
     const now = Date.now();
-    new SpaceStore(sql).write({ name, settings, createdAt: now, updatedAt: now });
+    const members = new Map<string, MemberAccess>();
+    const record = { name, settings, createdAt: now, updatedAt: now, owner, members };
+    new SpaceStore(sql).write(record);
     this.open();
     this.reporter.markChanged();
   }
@@ -84,15 +96,57 @@ export class SpaceObject extends DurableObject<Env> {
   /** The space as `GET /api/spaces/:space` shows it. */
   async describe(caller: Caller): Promise<Reply> {
     this.engine?.checkWorkers();
-    return this.answer(caller, (engine) => spaceBody(engine.core));
+    return this.answer(caller, "see", (engine) => spaceBody(engine.core, caller));
   }
 
-  /** Changes settings. */
-  async change(caller: Caller, patch: SpacePatch): Promise<Reply> {
-    return this.answer(caller, (engine) =>
+  /** Whether the caller may do that; the answer has no body. */
+  async authorize(caller: Caller, purpose: Purpose): Promise<Reply> {
+    return this.answer(caller, purpose, () => "");
+  }
+
+  /** Changes settings, or hands the space over, which only its owner may. */
+  async change(caller: Caller, { owner, ...patch }: SpacePatch): Promise<Reply> {
+    const purpose = owner === undefined ? "manage" : "own";
+    return this.answer(caller, purpose, (engine) =>
       engine.runNow((now) => {
         engine.changeSettings(patch, now);
-        return () => spaceBody(engine.core);
+        if (owner !== undefined) engine.parts.members.handOver(owner, now);
+        return () => spaceBody(engine.core, caller);
+      }),
+    );
+  }
+
+  /** Gives a space that has no owner to the first admin. */
+  async adopt(owner: string): Promise<void> {
+    const { engine } = this;
+    if (engine === null || engine.core.record.owner !== null) return;
+    engine.runNow((now) => {
+      engine.parts.members.handOver(owner, now);
+      return () => null;
+    });
+  }
+
+  async members(caller: Caller): Promise<Reply> {
+    return this.answer(caller, "manage", (engine) => engine.parts.members.list());
+  }
+
+  /** Lets a user use or manage the space. */
+  async putMember(caller: Caller, user: string, access: MemberAccess): Promise<Reply> {
+    return this.answer(caller, "manage", (engine) =>
+      engine.runNow((now) => {
+        const answer = engine.parts.members.put(user, access, now);
+        return () => answer;
+      }),
+    );
+  }
+
+  /** Takes that back. Everybody may leave. */
+  async removeMember(caller: Caller, user: string): Promise<Reply> {
+    const purpose = caller.userId === user && caller.mayManage ? "see" : "manage";
+    return this.answer(caller, purpose, (engine) =>
+      engine.runNow((now) => {
+        const answer = engine.parts.members.remove(user, now);
+        return () => answer;
       }),
     );
   }
@@ -141,7 +195,7 @@ export class SpaceObject extends DurableObject<Env> {
     calls: SubmitCall[],
     count: number = calls.length,
   ): Promise<SubmitReply[]> {
-    const found = this.admit(caller);
+    const found = this.admit(caller, "submit");
     if (!("engine" in found)) return calls.map(() => found);
     const { engine } = found;
     const excess = engine.parts.gate.take(caller, count);
@@ -165,34 +219,42 @@ export class SpaceObject extends DurableObject<Env> {
   async job(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
     this.engine?.checkWorkers();
-    return this.answer(caller, (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB);
+    return this.answerJob(
+      { caller, ulid, purpose: "see" },
+      (engine) => engine.parts.reads.job(ulid) ?? NO_SUCH_JOB,
+    );
   }
 
-  /** A page of the space's jobs, newest first. */
-  async jobs(
-    caller: Caller,
-    filter: { status?: JobStatus; before?: string; limit: number },
-  ): Promise<Reply> {
+  /** A page of the space's jobs, newest first: of all of them, or for who doesn't manage the space, of their own. */
+  async jobs(caller: Caller, filter: JobFilter): Promise<Reply> {
     this.engine?.checkWorkers();
-    return this.answer(caller, (engine) => engine.parts.reads.page(filter));
+    return this.answer(caller, "list", (engine) => {
+      const seesAll = accessOf(engine.core.record, caller) === "manage";
+      const user = seesAll ? filter.user : (caller.userId ?? "");
+      const isEmpty = !seesAll && filter.user !== undefined && filter.user !== user;
+      return engine.parts.reads.page({ ...filter, user: isEmpty ? "" : user });
+    });
   }
 
   /** The messages to a job's webhook, and how their delivery went. */
   async webhookDeliveries(caller: Caller, ulid: string): Promise<Reply> {
     this.engine?.flushIfDeferred(ulid);
-    return this.answer(caller, (engine) => engine.parts.reads.deliveries(ulid) ?? NO_SUCH_JOB);
+    return this.answerJob(
+      { caller, ulid, purpose: "see", isOwnersAlone: true },
+      (engine) => engine.parts.reads.deliveries(ulid) ?? NO_SUCH_JOB,
+    );
   }
 
-  /** The secret that signs the space's webhook messages. Only the operator gets it. */
-  async webhookSecret(renew: boolean): Promise<Reply> {
-    return this.answer(EDGE, ({ parts: { webhooks } }) =>
+  /** The secret that signs the space's webhook messages, for those who manage the space. */
+  async webhookSecret(caller: Caller, renew: boolean): Promise<Reply> {
+    return this.answer(caller, "manage", ({ parts: { webhooks } }) =>
       JSON.stringify({ secret: renew ? webhooks.renewSecret() : webhooks.secret() }),
     );
   }
 
   /** Cancels a job, and answers with it. One that has ended stays as it ended. */
   async cancel(caller: Caller, ulid: string): Promise<Reply> {
-    const found = this.admit(caller);
+    const found = this.admitToJob({ caller, ulid, purpose: "change" });
     if (!("engine" in found)) return found;
     const { engine } = found;
     return engine.enqueue((now) => {
@@ -205,12 +267,32 @@ export class SpaceObject extends DurableObject<Env> {
     });
   }
 
+  /** Shares a job by a link whose token has this hash; the link of before is void. */
+  async share(caller: Caller, ulid: string, hash: string | null): Promise<Reply> {
+    this.engine?.flushIfDeferred(ulid);
+    return this.answerJob({ caller, ulid, purpose: "change" }, (engine) =>
+      engine.runNow((now) => {
+        engine.shareJob(ulid, hash, now);
+        return () => "";
+      }),
+    );
+  }
+
+  /** Erases a job with its files; one that has not ended is canceled first. */
+  async erase(caller: Caller, ulid: string): Promise<Reply> {
+    this.engine?.flushIfDeferred(ulid);
+    const found = this.admitToJob({ caller, ulid, purpose: "change" });
+    if (!("engine" in found)) return found;
+    await found.engine.eraseJob(ulid, this.env.FILES);
+    return { ok: true, body: "" };
+  }
+
   /** Asks the workers to finish what they have. Each gets jobs again once it has reconnected. */
-  async drain(reason: string): Promise<Reply> {
-    return this.answer(EDGE, (engine) =>
+  async drain(caller: Caller, reason: string): Promise<Reply> {
+    return this.answer(caller, "manage", (engine) =>
       engine.runNow(() => {
         engine.drainWorkers(reason);
-        return () => spaceBody(engine.core);
+        return () => spaceBody(engine.core, caller);
       }),
     );
   }
@@ -227,7 +309,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** Opens a socket that the Worker has authenticated, also for a stream of server-sent events (decision 0009). */
   override async fetch(request: Request): Promise<Response> {
     const socket = readSocketRequest(request.headers, "worker", "subscriber");
-    const found = this.admit(socket.kind === "worker" ? EDGE : socket.caller);
+    const found = this.admitSocket(socket);
     if (!("engine" in found)) return Response.json(found, { status: 404 });
     const { engine } = found;
     const { 0: client, 1: server } = new WebSocketPair();
@@ -261,9 +343,12 @@ export class SpaceObject extends DurableObject<Env> {
   ): Promise<Refusal | null> {
     const since = parsePosition(socket.since);
     await engine.turnToOpen(socket.jobUlid, since);
-    // The space may have been deleted meanwhile.
-    if (this.engine !== engine) return noSuchSpace(this.ctx.id.name ?? "");
-    return engine.openSubscriber(server, newSubscriber(crypto.randomUUID(), socket), since);
+    // The space may have been deleted meanwhile, or the caller's rights taken back.
+    const found = this.admitSocket(socket);
+    if (!("engine" in found)) return found;
+    if (found.engine !== engine) return noSuchSpace(this.ctx.id.name ?? "");
+    const subscriber = newSubscriber(crypto.randomUUID(), socket, engine.core.record.name);
+    return engine.openSubscriber(server, subscriber, since);
   }
 
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
@@ -336,21 +421,75 @@ export class SpaceObject extends DurableObject<Env> {
     return this.engine?.parts.report.current() ?? null;
   }
 
-  /** The engine, if the space exists and the caller may use it (decision 0005). */
-  private admit(caller: Caller): { engine: SpaceEngine } | Refusal {
+  /** Learns from the catalogue whose a space is that is older than owners. Until it has, the space is the operator's. */
+  private async findOwner(): Promise<void> {
     const { engine } = this;
-    if (!engine) return noSuchSpace(this.ctx.id.name ?? "");
-    if (engine.core.record.settings.visibility === "private" && !caller.isAdmin)
-      return PRIVATE_SPACE;
-    return { engine };
+    if (engine === null || engine.core.spaces.isOwnerKnown()) return;
+    const { name } = engine.core.record;
+    try {
+      const owner = await new SpaceCatalog(this.env.DB).ownerOf(name);
+      engine.core.spaces.adopt(owner);
+      engine.core.record = { ...engine.core.record, owner };
+    } catch (error) {
+      console.error("the owner of a space could not be read", error);
+    }
   }
 
-  private answer(caller: Caller, make: (engine: SpaceEngine) => string | Reply): Reply {
-    const found = this.admit(caller);
-    if (!("engine" in found)) return found;
-    const made = make(found.engine);
-    return typeof made === "string" ? { ok: true, body: made } : made;
+  /** The engine, if the space exists and the caller may do that with it (decision 0055). */
+  private admit(caller: Caller, purpose: Purpose): { engine: SpaceEngine } | Refusal {
+    const { engine } = this;
+    if (!engine) return noSuchSpace(this.ctx.id.name ?? "");
+    return refusalOf(engine.core.record, caller, purpose) ?? { engine };
   }
+
+  private admitSocket(
+    socket: SocketRequestOf<"worker"> | SocketRequestOf<"subscriber">,
+  ): { engine: SpaceEngine } | Refusal {
+    if (socket.kind === "worker") return this.admit(EDGE, "see");
+    const { caller, jobUlid: ulid } = socket;
+    if (ulid === null) return this.admit(caller, "watch");
+    this.engine?.flushIfDeferred(ulid);
+    // Whoever wants the job canceled when the socket closes must be allowed to cancel it.
+    return this.admitToJob({ caller, ulid, purpose: socket.leaving ? "change" : "see" });
+  }
+
+  /** The engine, if the job exists and the caller may see or change it: no answer tells these two apart. */
+  private admitToJob({ caller, ulid, ...wanted }: JobCall): { engine: SpaceEngine } | Refusal {
+    const { engine } = this;
+    if (!engine) return noSuchSpace(this.ctx.id.name ?? "");
+    const { record, jobs } = engine.core;
+    const by = wanted.isOwnersAlone ? { ...caller, share: null } : caller;
+    return jobRefusalOf(record, by, jobs.rightsOf(ulid), wanted.purpose) ?? { engine };
+  }
+
+  private answer(
+    caller: Caller,
+    purpose: Purpose,
+    make: (engine: SpaceEngine) => string | Reply,
+  ): Reply {
+    return answered(this.admit(caller, purpose), make);
+  }
+
+  private answerJob(call: JobCall, make: (engine: SpaceEngine) => string | Reply): Reply {
+    return answered(this.admitToJob(call), make);
+  }
+}
+
+interface JobCall {
+  caller: Caller;
+  ulid: string;
+  purpose: "see" | "change";
+  /** The link by which a job is shared does not open this. */
+  isOwnersAlone?: boolean;
+}
+
+function answered(
+  found: { engine: SpaceEngine } | Refusal,
+  make: (engine: SpaceEngine) => string | Reply,
+): Reply {
+  if (!("engine" in found)) return found;
+  const made = make(found.engine);
+  return typeof made === "string" ? { ok: true, body: made } : made;
 }
 
 const DEFAULT_JOBS_PER_MINUTE = 600;

@@ -6,6 +6,7 @@ import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
 import { WebhookSender } from "./jobs/webhook-sender.ts";
+import { SpaceMembers } from "./members.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { SpaceReport } from "./space-report.ts";
 import { JobFollowers } from "./subscribers/job-followers.ts";
@@ -56,6 +57,7 @@ export function connectSpaceParts(
     counter: deps.submits,
     localRights: deps.localRights,
     jobsPerMinute: deps.jobsPerMinute,
+    anonymousPerMinute: () => core.record.settings.anonymous_jobs_per_minute,
     pace,
   });
   const followers = new JobFollowers(core, runIfOpen);
@@ -65,6 +67,7 @@ export function connectSpaceParts(
   const workers = new WorkerHandler(core, dispatcher);
   const submissions = new Submissions(core, dispatcher, deps.localRights);
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
+  const members = new SpaceMembers(core, (now) => subscribers.dropStrangers(now));
   const reads = new JobReads(core);
   const webhooks = new WebhookSender({
     store: deps.webhooks,
@@ -87,6 +90,7 @@ export function connectSpaceParts(
     workers,
     submissions,
     subscribers,
+    members,
     reads,
     webhooks,
     retention,

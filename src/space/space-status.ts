@@ -1,3 +1,4 @@
+import type { Caller } from "../auth/caller.ts";
 import { iso } from "../protocol/iso.ts";
 import type { SpaceSettings, SpaceStatus } from "../protocol/resources.ts";
 import { latestEnd } from "../queue/deadline.ts";
@@ -5,6 +6,7 @@ import { slotsOf } from "../queue/dispatch.ts";
 import type { RunningAttempt } from "../queue/estimated-wait.ts";
 import type { Job, ProcessingJob } from "../queue/job.ts";
 import { type SpaceSnapshot, spaceStatusOf, waitingReasonFor } from "../queue/status.ts";
+import { accessOf } from "./access.ts";
 import type { ReadyWorker } from "./connections.ts";
 import type { ServingWorker } from "./jobs/unit-of-work.ts";
 import type { JobContext } from "./render.ts";
@@ -92,13 +94,16 @@ export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
   };
 }
 
-/** The space as `GET /api/spaces/:space` shows it, as JSON text. */
-export function spaceBody(core: SpaceCore): string {
-  const { name, settings, createdAt, updatedAt } = core.record;
+/** The space as `GET /api/spaces/:space` shows it to the caller, as JSON text. */
+export function spaceBody(core: SpaceCore, caller: Caller): string {
+  const { name, settings, owner, createdAt, updatedAt } = core.record;
+  const access = accessOf(core.record, caller);
   const self = `/api/spaces/${name}`;
   return JSON.stringify({
     name,
     ...settings,
+    owner,
+    access: access === "use" || access === "manage" ? access : null,
     created_at: iso(createdAt),
     updated_at: iso(updatedAt),
     status: statusOf(core, Date.now()),

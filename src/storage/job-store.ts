@@ -12,6 +12,7 @@ import {
   requiresOf,
   rowOf,
 } from "./job-row.ts";
+import { JobShares } from "./job-shares.ts";
 import { QueueRanks } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { memoized } from "./statements.ts";
@@ -31,6 +32,14 @@ export type Outline = { status: JobStatus; offset: number; bytes: number };
 /** The job of an idempotency key, and the fingerprint of what was submitted with it. */
 export type Keyed = { ulid: string; fingerprint: string };
 
+/** Which jobs a list has; `before` is the last ULID of the page before, `user` whose they are. */
+export interface JobFilter {
+  status?: JobStatus | undefined;
+  user?: string | undefined;
+  before?: string | undefined;
+  limit: number;
+}
+
 /** The part of a queued job that decides its place in the queue. */
 export type Waiting = { ulid: string; priority: number };
 
@@ -38,6 +47,7 @@ export type Waiting = { ulid: string; priority: number };
 export class JobStore {
   readonly log: JobLog;
   readonly ranks: QueueRanks;
+  readonly shares: JobShares;
 
   private readonly sql: Sql;
   /**
@@ -51,6 +61,7 @@ export class JobStore {
     this.awayMs = awayMs;
     this.log = new JobLog(sql);
     this.ranks = new QueueRanks(sql);
+    this.shares = new JobShares(sql);
   }
 
   get(ulid: string): Job | null {
@@ -152,10 +163,13 @@ export class JobStore {
     return found;
   }
 
-  /** The job that was submitted with this idempotency key; `null` if there is none. */
-  keyed(idempotencyKey: string): Keyed | null {
-    const query = "SELECT ulid, fingerprint FROM jobs WHERE idempotency_key = ?";
-    const [row] = this.sql.all<{ ulid: string; fingerprint: string | null }>(query, idempotencyKey);
+  /** The user's job that was submitted with this idempotency key; `null` if there is none. */
+  keyed(idempotencyKey: string, user: string | null): Keyed | null {
+    const [row] = this.sql.all<{ ulid: string; fingerprint: string | null }>(
+      "SELECT ulid, fingerprint FROM jobs WHERE idempotency_key = ? AND IFNULL(user, '') = ?",
+      idempotencyKey,
+      user ?? "",
+    );
     return row ? { ulid: row.ulid, fingerprint: row.fingerprint ?? "" } : null;
   }
 
@@ -174,6 +188,12 @@ export class JobStore {
   statusOf(ulid: string): JobStatus | null {
     const query = "SELECT status FROM jobs WHERE ulid = ?";
     return this.sql.all<{ status: JobStatus }>(query, ulid)[0]?.status ?? null;
+  }
+
+  /** Whose a job is: a user, or nobody (`null`); `undefined` if there is no such job. */
+  userOf(ulid: string): string | null | undefined {
+    return this.sql.all<{ user: string | null }>("SELECT user FROM jobs WHERE ulid = ?", ulid)[0]
+      ?.user;
   }
 
   /** What a stored job takes, and where it stands, without reading it; `null` if there is no such job. */
@@ -209,26 +229,37 @@ export class JobStore {
     this.awayMs += awayMs;
   }
 
-  /** Newest first; `before` is the last ULID of the page before. */
-  list(filter: { status?: JobStatus; before?: string; limit: number }): string[] {
+  /** Newest first. */
+  list(filter: JobFilter): string[] {
+    const ofUser = filter.user === undefined ? "" : "INDEXED BY jobs_user WHERE user = ?4 AND";
     const rows = this.sql.all<{ ulid: string }>(
-      `SELECT ulid FROM jobs WHERE (?1 IS NULL OR ulid < ?1) AND (?2 IS NULL OR status = ?2)
+      `SELECT ulid FROM jobs ${ofUser || "WHERE"} (?1 IS NULL OR ulid < ?1) AND (?2 IS NULL OR status = ?2)
        ORDER BY ulid DESC LIMIT ?3`,
       filter.before ?? null,
       filter.status ?? null,
       filter.limit,
+      ...(filter.user === undefined ? [] : [filter.user]),
     );
     return rows.map(({ ulid }) => ulid);
   }
 
   /** Jobs that ended at `instant` or earlier, the oldest submit first, with their files. */
   endedBy(instant: Instant, count: number): Expired[] {
-    const rows = this.sql.all<{ ulid: string; files: string; bytes: number }>(
+    const rows = this.sql.all<ExpiredRow>(
       `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?`,
       instant,
       count,
     );
-    return rows.map(({ files, ...row }) => ({ ...row, files: JSON.parse(files) }));
+    return rows.map(expiredOf);
+  }
+
+  /** One job that has ended, with its files; `null` if there is no such job. */
+  expiredOf(ulid: string): Expired | null {
+    const [row] = this.sql.all<ExpiredRow>(
+      `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE ulid = ? AND completed_at IS NOT NULL`,
+      ulid,
+    );
+    return row ? expiredOf(row) : null;
   }
 
   /**
@@ -273,6 +304,7 @@ export class JobStore {
   remove(ulid: string): void {
     this.sql.run("DELETE FROM jobs WHERE ulid = ?", ulid);
     this.sql.run("DELETE FROM webhook_deliveries WHERE ulid = ?", ulid);
+    this.shares.remove(ulid);
     this.log.remove(ulid);
   }
 
@@ -290,6 +322,12 @@ export class JobStore {
     // Until a job has ended, its log may be newer than its row.
     return { ...job, offset: Math.max(job.offset, this.log.lastOffset(row.ulid)) };
   }
+}
+
+type ExpiredRow = { ulid: string; files: string; bytes: number };
+
+function expiredOf({ files, ...row }: ExpiredRow): Expired {
+  return { ...row, files: JSON.parse(files) };
 }
 
 /** Columns whose newest values are in the event log: a change of only these isn't worth writing the row. */

@@ -121,6 +121,25 @@ const MIGRATIONS: readonly (readonly string[])[] = [
     // By its first file, to find out whether files in the bucket have a job. Jobs without files have no entry.
     `CREATE INDEX jobs_files ON jobs (json_extract(files, '$[0].key')) WHERE files <> '[]'`,
   ],
+  [
+    "ALTER TABLE space ADD COLUMN owner TEXT",
+    // 0: the space is older than owners, and whose it is stands in the catalogue.
+    "ALTER TABLE space ADD COLUMN is_owner_known INTEGER NOT NULL DEFAULT 0",
+    `CREATE TABLE members (
+      user_id TEXT PRIMARY KEY,
+      access TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    // The hash of the token in the link by which a job is shared.
+    `CREATE TABLE job_shares (
+      ulid TEXT PRIMARY KEY,
+      hash TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    // Each user has idempotency keys of their own. Jobs of nobody share theirs.
+    "DROP INDEX jobs_idempotency",
+    `CREATE UNIQUE INDEX jobs_idempotency ON jobs (idempotency_key, IFNULL(user, ''))
+      WHERE idempotency_key IS NOT NULL`,
+    "CREATE INDEX jobs_user ON jobs (user, ulid) WHERE user IS NOT NULL",
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

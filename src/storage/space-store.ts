@@ -1,3 +1,4 @@
+import type { MemberAccess } from "../protocol/members.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import type { Sql } from "./sql.ts";
 
@@ -7,6 +8,10 @@ export interface SpaceRecord {
   settings: SpaceSettings;
   createdAt: number;
   updatedAt: number;
+  /** The id of the owner's account; `null`: the operator. */
+  owner: string | null;
+  /** What members may, by the id of their account. */
+  members: ReadonlyMap<string, MemberAccess>;
 }
 
 /** How many jobs ended in which way. */
@@ -17,6 +22,7 @@ type SpaceStateRow = {
   settings: string;
   created_at: number;
   updated_at: number;
+  owner: string | null;
 };
 
 /** Stores what a space has besides its jobs: one row. */
@@ -30,23 +36,56 @@ export class SpaceStore {
   /** `null` if the space was never made. Settings that didn't exist when the row was written get their defaults. */
   read(): SpaceRecord | null {
     const row = this.sql.all<SpaceStateRow>(
-      "SELECT name, settings, created_at, updated_at FROM space",
+      "SELECT name, settings, created_at, updated_at, owner FROM space",
     )[0];
     if (!row) return null;
     const settings = spaceSettings.parse({ ...DEFAULT_SETTINGS, ...JSON.parse(row.settings) });
-    return { name: row.name, settings, createdAt: row.created_at, updatedAt: row.updated_at };
+    const { name, created_at: createdAt, updated_at: updatedAt, owner } = row;
+    return { name, settings, createdAt, updatedAt, owner, members: this.members() };
   }
 
   write(space: SpaceRecord): void {
     this.sql.run(
-      `INSERT INTO space (only, name, settings, generation, created_at, updated_at)
-       VALUES (1, ?, ?, 0, ?, ?)
-       ON CONFLICT (only) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at`,
+      `INSERT INTO space (only, name, settings, generation, created_at, updated_at, owner, is_owner_known)
+       VALUES (1, ?, ?, 0, ?, ?, ?, 1)
+       ON CONFLICT (only) DO UPDATE SET settings = excluded.settings, updated_at = excluded.updated_at,
+         owner = excluded.owner`,
       space.name,
       JSON.stringify(space.settings),
       space.createdAt,
       space.updatedAt,
+      space.owner,
     );
+  }
+
+  /** `false` for a space that is older than owners, until `adopt`. */
+  isOwnerKnown(): boolean {
+    const query = "SELECT is_owner_known AS known FROM space";
+    return this.sql.all<{ known: number }>(query)[0]?.known === 1;
+  }
+
+  /** Gives the space to a first owner. */
+  adopt(owner: string | null): void {
+    this.sql.run("UPDATE space SET owner = ?, is_owner_known = 1", owner);
+  }
+
+  private members(): Map<string, MemberAccess> {
+    const rows = this.sql.all<{ user: string; access: MemberAccess }>(
+      "SELECT user_id AS user, access FROM members ORDER BY user_id",
+    );
+    return new Map(rows.map(({ user, access }) => [user, access]));
+  }
+
+  putMember(user: string, access: MemberAccess): void {
+    this.sql.run(
+      "INSERT INTO members (user_id, access) VALUES (?, ?) ON CONFLICT DO UPDATE SET access = excluded.access",
+      user,
+      access,
+    );
+  }
+
+  removeMember(user: string): void {
+    this.sql.run("DELETE FROM members WHERE user_id = ?", user);
   }
 
   webhookSecret(): string | null {

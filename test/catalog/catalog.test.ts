@@ -8,15 +8,18 @@ import { fakeD1 } from "./d1.ts";
 runInFakeRuntime();
 
 function entry(name: string, settings: Partial<typeof DEFAULT_SETTINGS> = {}) {
-  return { name, settings: { ...DEFAULT_SETTINGS, ...settings } };
+  return { name, settings: { ...DEFAULT_SETTINGS, ...settings }, owner: null };
 }
+
+/** What anybody is shown. */
+const ANYBODY = { all: false, userId: null, spaces: null, after: "", limit: 10 };
 
 describe("the catalogue of spaces", () => {
   it("has each name once, and keeps the first", async () => {
     const catalog = new SpaceCatalog(fakeD1());
     const first = entry("demo", { title: "first", max_workers: 3 });
-    expect(await catalog.add(first)).toBe(true);
-    expect(await catalog.add(entry("demo", { title: "second" }))).toBe(false);
+    expect(await catalog.add(first)).toBe("added");
+    expect(await catalog.add(entry("demo", { title: "second" }))).toBe("exists");
     expect(await catalog.get("demo")).toEqual(first);
     expect(await catalog.get("other")).toBe(null);
   });
@@ -26,7 +29,7 @@ describe("the catalogue of spaces", () => {
     for (const name of ["c", "a", "e", "b"]) await catalog.add(entry(name));
     await catalog.add(entry("d", { visibility: "private" }));
     const names = async (filter: { all: boolean; after: string; limit: number }) =>
-      (await catalog.list(filter)).map(({ name }) => name);
+      (await catalog.list({ ...ANYBODY, ...filter })).map(({ name }) => name);
     expect(await names({ all: false, after: "", limit: 10 })).toEqual(["a", "b", "c", "e"]);
     expect(await names({ all: true, after: "", limit: 10 })).toEqual(["a", "b", "c", "d", "e"]);
     expect(await names({ all: true, after: "b", limit: 2 })).toEqual(["c", "d"]);
@@ -40,9 +43,9 @@ describe("the catalogue of spaces", () => {
     await catalog.update(changed);
     expect(await catalog.get("a")).toEqual(changed);
     expect(await catalog.get("b")).toEqual(entry("b"));
-    expect(await catalog.list({ all: false, after: "", limit: 10 })).toEqual([entry("b")]);
+    expect(await catalog.list(ANYBODY)).toEqual([entry("b")]);
     await catalog.update(entry("a"));
-    expect(await catalog.list({ all: false, after: "", limit: 10 })).toHaveLength(2);
+    expect(await catalog.list(ANYBODY)).toHaveLength(2);
   });
 
   it("gives settings that are newer than a space their defaults", async () => {
@@ -65,7 +68,7 @@ describe("the catalogue of spaces", () => {
     expect(await catalog.has("a")).toBe(true);
     expect(await catalog.beginDelete("a")).toBe(true);
     expect([await catalog.has("a"), await catalog.get("a")]).toEqual([false, null]);
-    const all = { all: true, after: "", limit: 9 };
+    const all = { ...ANYBODY, all: true };
     expect(await catalog.list(all)).toEqual([entry("b")]);
     expect([await tokens.list("a"), (await tokens.list("b")).length]).toEqual([[], 1]);
     await catalog.update(entry("a", { title: "back" }));
@@ -76,7 +79,7 @@ describe("the catalogue of spaces", () => {
     expect(await tokens.list("a")).toEqual([]);
     await catalog.endDelete("a");
     expect(await catalog.beginDelete("a")).toBe(false);
-    expect(await catalog.add(entry("a"))).toBe(true);
+    expect(await catalog.add(entry("a"))).toBe("added");
     expect([await catalog.has("a"), await catalog.has("b"), await catalog.has("c")]).toEqual([
       true,
       true,
@@ -85,13 +88,61 @@ describe("the catalogue of spaces", () => {
   });
 });
 
+describe("the list of spaces", () => {
+  it("has those that somebody owns, is a member of, or has a token for, besides the public ones", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    const settings = { ...DEFAULT_SETTINGS, visibility: "private" } as const;
+    for (const name of ["demo", "team-a", "team-b", "tea"]) {
+      await catalog.add({ name, settings, owner: name === "tea" ? "ann" : null });
+    }
+    await catalog.add(entry("open"));
+    await catalog.setMember("demo", "ann", "use");
+    await catalog.setMember("team-a", "ben", "manage");
+    const listed = async (who: object) =>
+      (await catalog.list({ ...ANYBODY, ...who })).map(({ name }) => name);
+    expect(await listed({ userId: "ann" })).toEqual(["demo", "open", "tea"]);
+    expect(await listed({ userId: "ben" })).toEqual(["open", "team-a"]);
+    expect(await listed({ userId: "cleo" })).toEqual(["open"]);
+    // A token opens what it names, and not what its user was given.
+    expect(await listed({ userId: "ann", spaces: ["team-*"] })).toEqual([
+      "open",
+      "team-a",
+      "team-b",
+    ]);
+    expect(await listed({ userId: "ann", spaces: [] })).toEqual(["open"]);
+    expect(await listed({ userId: "ann", spaces: ["*"] })).toHaveLength(5);
+    await catalog.setMember("demo", "ann", null);
+    await catalog.update({ name: "tea", settings, owner: "ben" });
+    expect(await listed({ userId: "ann" })).toEqual(["open"]);
+    expect(await listed({ userId: "ben" })).toEqual(["open", "tea", "team-a"]);
+  });
+
+  it("gives spaces of before to the first admin, and nobody more spaces than they may own", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    await catalog.add(entry("old"));
+    await catalog.add({ ...entry("bens"), owner: "ben" });
+    expect(await catalog.adoptAll("ann")).toEqual(["old"]);
+    expect([await catalog.ownerOf("old"), await catalog.ownerOf("bens")]).toEqual(["ann", "ben"]);
+    expect(await catalog.add({ ...entry("more"), owner: "ben" }, 2)).toBe("added");
+    expect(await catalog.add({ ...entry("most"), owner: "ben" }, 2)).toBe("too_many");
+    expect(await catalog.add({ ...entry("old"), owner: "cleo" }, 2)).toBe("exists");
+    expect(await catalog.countOf("ben")).toBe(2);
+    // The members of a deleted space are not those of the next one of its name.
+    await catalog.setMember("more", "cleo", "use");
+    await catalog.beginDelete("more");
+    await catalog.endDelete("more");
+    await catalog.add({ ...entry("more", { visibility: "private" }), owner: "ann" });
+    expect(await catalog.list({ ...ANYBODY, userId: "cleo" })).toHaveLength(2);
+  });
+});
+
 describe("the name of a space that is being deleted", () => {
   it("is free for another space, which the end of the deletion leaves alone", async () => {
     const catalog = new SpaceCatalog(fakeD1());
     await catalog.add(entry("a", { title: "old" }));
     await catalog.beginDelete("a");
-    expect(await catalog.add(entry("a", { title: "new" }))).toBe(true);
-    expect(await catalog.add(entry("a", { title: "third" }))).toBe(false);
+    expect(await catalog.add(entry("a", { title: "new" }))).toBe("added");
+    expect(await catalog.add(entry("a", { title: "third" }))).toBe("exists");
     await catalog.endDelete("a");
     expect(await catalog.get("a")).toEqual(entry("a", { title: "new" }));
   });

@@ -213,7 +213,7 @@ describe("a token that comes with a request", () => {
   });
 });
 
-describe("what only the operator may do", () => {
+describe("what only known users may do, whom the space's object chooses among", () => {
   it.each([
     ["POST", "/api/spaces"],
     ["PATCH", "/api/spaces/demo"],
@@ -224,27 +224,32 @@ describe("what only the operator may do", () => {
     ["POST", "/api/spaces/demo/drain"],
     ["GET", "/api/spaces/demo/webhook-secret"],
     ["POST", "/api/spaces/demo/webhook-secret"],
-    ["GET", "/api/spaces/demo/jobs"],
+    ["GET", "/api/spaces/demo/members"],
+    ["PUT", "/api/spaces/demo/members/ann"],
+    ["DELETE", "/api/spaces/demo/members/ann"],
     ["GET", "/api/v1/websocket/stats"],
     ["GET", "/metrics"],
-  ])("%s %s is refused to everybody else, and calls no object (H1a)", async (method, path) => {
-    const edge = new Edge();
-    const user = await asUser("ann", { rooms: ["*"], publish: ["*"] });
-    const given = method === "GET" ? undefined : { name: "demo" };
-    const cases = [
-      { headers: {}, refusal: [401, "not_authenticated"], words: "needs the operator's key" },
-      { headers: user, refusal: [403, "not_allowed"], words: "Only admins" },
-      {
-        headers: { authorization: "Bearer wrong" },
-        refusal: [401, "not_authenticated"],
-        words: "neither the operator's key nor a user's token",
-      },
-    ];
-    for (const { headers, refusal, words } of cases) {
-      const [status, problem] = await edge.problem(method, path, given, headers);
-      expect([status, problem.code]).toEqual(refusal);
-      expect(problem.detail).toContain(words);
-    }
-    expect(edge.calls).toEqual([]);
-  });
+  ])(
+    "%s %s is refused to strangers and users' tokens, and calls no object (H1a)",
+    async (method, path) => {
+      const edge = new Edge();
+      const user = await asUser("ann", { rooms: ["*"], publish: ["*"] });
+      const given = method === "GET" ? undefined : { name: "demo" };
+      const cases = [
+        { headers: {}, refusal: [401, "not_authenticated"], words: /needs the operator's key/ },
+        { headers: user, refusal: [403, "not_allowed"], words: /Only admins|No user's token/ },
+        {
+          headers: { authorization: "Bearer wrong" },
+          refusal: [401, "not_authenticated"],
+          words: /neither the operator's key nor a user's token/,
+        },
+      ];
+      for (const { headers, refusal, words } of cases) {
+        const [status, problem] = await edge.problem(method, path, given, headers);
+        expect([status, problem.code]).toEqual(refusal);
+        expect(problem.detail).toMatch(words);
+      }
+      expect(edge.calls).toEqual([]);
+    },
+  );
 });

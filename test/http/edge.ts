@@ -53,7 +53,10 @@ function fakeD1(spaces: readonly string[]): D1Database {
  */
 export class Edge {
   readonly calls: ObjectCall[] = [];
-  readonly answers: Record<string, Answer> = { create: () => undefined };
+  readonly answers: Record<string, Answer> = {
+    create: () => undefined,
+    authorize: () => ({ ok: true, body: "" }),
+  };
   readonly files = new Map<string, Uint8Array>();
   /** The addresses whose submits were counted. */
   readonly counted: string[] = [];

@@ -7,7 +7,7 @@ import { rowBytesOf } from "../../src/storage/job-row.ts";
 import { JobStore } from "../../src/storage/job-store.ts";
 import { migrate } from "../../src/storage/migrations.ts";
 import { objectSql } from "../../src/storage/object-sql.ts";
-import { SpaceStore } from "../../src/storage/space-store.ts";
+import { type SpaceRecord, SpaceStore } from "../../src/storage/space-store.ts";
 import type { Sql } from "../../src/storage/sql.ts";
 import { completedJob, ulidAt } from "../storage/stored-jobs.ts";
 
@@ -22,7 +22,9 @@ function withCore(work: (core: SpaceCore) => void): Promise<void> {
 function makeCore(sql: Sql) {
   migrate(sql);
   const spaces = new SpaceStore(sql);
-  const record = { name: "echo", settings: DEFAULT_SETTINGS, createdAt: 0, updatedAt: 0 };
+  const times = { createdAt: 0, updatedAt: 0 };
+  const members: SpaceRecord["members"] = new Map();
+  const record = { name: "echo", settings: DEFAULT_SETTINGS, ...times, owner: null, members };
   spaces.write(record);
   return { record, spaces, store: new JobStore(sql) } as SpaceCore;
 }

@@ -8,7 +8,7 @@ async function submitPrivately(space: string): Promise<string> {
   return (await response.json<{ id: string }>()).id;
 }
 
-it("a private space and its jobs are followed over `/ws` with the operator's key alone (R8a, H1a)", async () => {
+it("a private space and its jobs are followed over `/ws` by those who may use it, whatever rooms a token names (R8a, H1a)", async () => {
   const { name } = await makeSpace({ visibility: "private", offline: "queue" });
   const job = `job:${await submitPrivately(name)}`;
   for (const rooms of [["*"], ["space:*", "job:*"], [`space:${name}`, job]]) {
@@ -16,7 +16,8 @@ it("a private space and its jobs are followed over `/ws` with the operator's key
     for (const room of [`space:${name}`, job]) {
       user.send({ type: "subscribe", room, ref: room });
       const answer = await user.next(({ ref }) => ref === room);
-      expect(answer).toMatchObject({ type: "error", code: "not_authenticated", room });
+      const code = room === job ? "job_not_found" : "space_not_found";
+      expect(answer).toMatchObject({ type: "error", code, room });
     }
     user.close();
   }
@@ -26,7 +27,19 @@ it("a private space and its jobs are followed over `/ws` with the operator's key
   }
 });
 
-it("a space that becomes private is followed no more by those without the operator's key (R8a)", async () => {
+it("a token's claim `spaces` opens the spaces that it names, and the jobs of nobody in them (R8a, H1d)", async () => {
+  const { name } = await makeSpace({ visibility: "private", offline: "queue" });
+  const room = `space:${name}`;
+  const job = `job:${await submitPrivately(name)}`;
+  const user = await connectUser("ann", { spaces: [`${name.slice(0, -2)}*`] });
+  expect(await subscribe(user, room)).toMatchObject({ room });
+  expect(await subscribe(user, job)).toMatchObject({ room: job });
+  const other = await connectUser("ann", { spaces: ["other", "oth*"] });
+  other.send({ type: "subscribe", room });
+  expect(await other.next("error")).toMatchObject({ code: "space_not_found" });
+});
+
+it("a space that becomes private is followed no more by those who may not use it (R8a)", async () => {
   const { name } = await makeSpace();
   const room = `space:${name}`;
   const user = await connectUser("ann", { rooms: ["*"] });

@@ -84,7 +84,7 @@ describe("a private space", () => {
       detail: expect.stringContaining('"demo"'),
     });
     expect(await space.object.submit(operator, [])).toEqual([]);
-    expect(await space.object.drain("x")).toMatchObject({ code: "space_not_found" });
+    expect(await space.object.drain(operator, "x")).toMatchObject({ code: "space_not_found" });
     expect(await space.object.getReport()).toBe(null);
     await expect(space.follow()).rejects.toThrow("space_not_found");
     await expect(space.dial()).rejects.toThrow("space_not_found");

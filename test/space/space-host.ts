@@ -11,6 +11,7 @@ import {
 } from "../../src/protocol/resources.ts";
 import type { StoredFile } from "../../src/queue/job.ts";
 import { SpaceObject } from "../../src/space/space-object.ts";
+import { fakeD1 } from "../catalog/d1.ts";
 import { ADMIN, ANYBODY } from "../support/callers.ts";
 import { FakeBucket } from "../support/runtime/bucket.ts";
 import { pass, settled } from "../support/runtime/globals.ts";
@@ -69,6 +70,7 @@ export class SpaceHost {
       FILES: bucket,
       SUBMITS: { limit: async () => ({ success: true }) },
       SIGNING_KEY: "a-signing-key-for-tests",
+      DB: fakeD1(),
       LOCAL: "true",
       ...env,
     };

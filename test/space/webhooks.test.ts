@@ -1,5 +1,6 @@
 import { Webhook } from "standardwebhooks";
 import { describe, expect, it } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
 import {
   type Call,
@@ -98,7 +99,7 @@ describe("the webhook of a job", () => {
   it("gets a signature that the space's secret proves, until that is renewed (H14a, H15a)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const secret = async (renew: boolean): Promise<string> => {
-      const reply = await space.object.webhookSecret(renew);
+      const reply = await space.object.webhookSecret(ADMIN, renew);
       return reply.ok ? JSON.parse(reply.body).secret : "";
     };
     const first = await secret(false);

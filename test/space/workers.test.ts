@@ -62,7 +62,7 @@ describe("a worker that drains", () => {
   it("is told so if the operator wants it, with the reason (W28b, H17)", async () => {
     const space = await SpaceHost.make({ offline: "queue" });
     const worker = await space.connect();
-    const body = await space.object.drain("an update");
+    const body = await space.object.drain(ADMIN, "an update");
     expect(body.ok && JSON.parse(body.body).status.worker).toBe("draining");
     expect(worker.takeOnly("drain")).toEqual([{ type: "drain", reason: "an update" }]);
     await space.submit();

@@ -44,7 +44,7 @@ export function jobStoreContract(withSql: WithSql): void {
           const { idempotency } = last;
           if (idempotency !== null) {
             const { key, fingerprint } = idempotency;
-            expect(jobs.keyed(key)).toEqual({ ulid: job.ulid, fingerprint });
+            expect(jobs.keyed(key, job.user)).toEqual({ ulid: job.ulid, fingerprint });
           }
           jobs.remove(job.ulid);
           expect(jobs.statusOf(job.ulid)).toBeNull();
@@ -222,7 +222,7 @@ export function jobStoreContract(withSql: WithSql): void {
         jobs.add({ ...queuedAs(ulidAt(1)), ...named("one") });
         jobs.add({ ...completedJob(ulidAt(2), 1), ...named("two") });
         jobs.add(queuedAs(ulidAt(3)));
-        const found = ["one", "two", "three"].map((key) => jobs.keyed(key)?.ulid ?? null);
+        const found = ["one", "two", "three"].map((key) => jobs.keyed(key, null)?.ulid ?? null);
         expect(found).toEqual([ulidAt(1), ulidAt(2), null]);
       }));
   });

@@ -10,6 +10,8 @@ const SPACE: SpaceRecord = {
   settings: { ...DEFAULT_SETTINGS, title: "Größe \u{1f41d}", queue_timeout_s: 0.5 },
   createdAt: 1_000,
   updatedAt: 1_000,
+  owner: null,
+  members: new Map(),
 };
 
 export function spaceStoreContract(withSql: WithSql): void {
@@ -37,9 +39,24 @@ export function spaceStoreContract(withSql: WithSql): void {
         spaces.write(SPACE);
         spaces.nextGeneration();
         const settings = { ...SPACE.settings, max_workers: 2 };
-        spaces.write({ name: "other", settings, createdAt: 2_000, updatedAt: 2_000 });
-        expect(spaces.read()).toEqual({ ...SPACE, settings, updatedAt: 2_000 });
+        const times = { createdAt: 2_000, updatedAt: 2_000 };
+        spaces.write({ ...SPACE, name: "other", settings, ...times, owner: "ann" });
+        expect(spaces.read()).toEqual({ ...SPACE, settings, updatedAt: 2_000, owner: "ann" });
         expect(spaces.nextGeneration()).toBe(2);
+      }));
+
+    it("has members, whose access changes, and knows its owner", () =>
+      withSpaces((spaces) => {
+        spaces.write({ ...SPACE, owner: "ann" });
+        expect(spaces.isOwnerKnown()).toBe(true);
+        spaces.putMember("ben", "use");
+        spaces.putMember("cleo", "use");
+        spaces.putMember("ben", "manage");
+        spaces.removeMember("cleo");
+        spaces.removeMember("nobody");
+        expect(spaces.read()?.members).toEqual(new Map([["ben", "manage"]]));
+        spaces.adopt("dora");
+        expect(spaces.read()?.owner).toBe("dora");
       }));
 
     it("counts generations from 1, never the same twice", () =>

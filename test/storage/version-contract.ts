@@ -104,7 +104,7 @@ export function versionContract(withSql: WithSql): void {
         expect(store.endedBy(START + 4_000, 9).map(({ ulid }) => ulid)).toEqual(at(8, 9, 10));
         expect(store.ranks.countBefore({ requires: "", priority: 0 }, ulidAt(4))).toBe(2);
         expect([store.earliestDelayed(START), store.recentRunsS(9)]).toEqual([null, []]);
-        expect(store.keyed("k")).toBeNull();
+        expect(store.keyed("k", null)).toBeNull();
         expect(new WebhookStore(sql).ofJob(ulidAt(8))).toEqual([]);
       }));
 

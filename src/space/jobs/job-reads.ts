@@ -1,6 +1,7 @@
 import { LIMITS } from "../../protocol/limits.ts";
-import type { JobPlace, JobStatus } from "../../protocol/resources.ts";
+import type { JobPlace } from "../../protocol/resources.ts";
 import type { Job } from "../../queue/job.ts";
+import type { JobFilter } from "../../storage/job-store.ts";
 import type { SubmitReply } from "../calls.ts";
 import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog, urlsOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
@@ -69,7 +70,7 @@ export class JobReads {
   }
 
   /** One page of jobs, newest first. `before` is the last ULID of the previous page. */
-  page(filter: { status?: JobStatus; before?: string; limit: number }): string {
+  page(filter: JobFilter): string {
     const { store, record } = this.core;
     const ulids = store.list({ ...filter, limit: filter.limit + 1 });
     const bodies: string[] = [];

@@ -89,6 +89,25 @@ export class Retention {
     });
   }
 
+  /**
+   * Erases one job that has ended.
+   *
+   * @throws if its files can't be removed now: the job is still there then
+   */
+  async erase(bucket: R2Bucket, ulid: string, runBatch: (step: () => void) => void): Promise<void> {
+    const { store } = this.core;
+    const job = store.expiredOf(ulid);
+    if (job === null) return;
+    await deleteFiles(bucket, [job]);
+    runBatch(() => {
+      // A sweep may have been quicker.
+      if (store.expiredOf(ulid) === null) return;
+      store.remove(ulid);
+      this.bytes = Math.max(0, this.bytes - job.bytes);
+      this.storeCount();
+    });
+  }
+
   /** The jobs to erase now: if they take too much room, as many of the oldest as make some, and no more. */
   private expiredBy(now: number): Expired[] {
     const { store } = this.core;

@@ -7,7 +7,8 @@ import type { JobOptions } from "../../protocol/resources.ts";
 import { admitInput, admitNow, admitSize, limitsFor } from "../../queue/admission.ts";
 import type { Job, StoredFile } from "../../queue/job.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
-import { refusalOf } from "../../webhooks/target.ts";
+import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
+import { refusalOf, submitterOf } from "../access.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
@@ -60,16 +61,22 @@ export class Submissions {
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
     const { input, files, options, submitter, caller } = incoming;
-    const { settings } = this.core.record;
+    const { record } = this.core;
+    const { settings } = record;
+    const asked = refusalOf(record, caller, "submit");
+    if (asked !== null) return { ok: false, code: asked.code, message: asked.detail };
+    const owner = submitterOf(record, caller, options.user);
+    if (!owner.ok) return { ok: false, code: owner.code, message: owner.detail };
+    const { user } = owner;
     const fields = files.map(({ field }) => field);
     for (const admission of [admitSize(inputBytesOf(input)), admitInput(settings, input, fields)]) {
       if (!admission.ok) return admission;
     }
     const allowPrivate = this.localRights && caller.local;
-    const refusal = options.webhook && refusalOf(options.webhook.url, allowPrivate);
+    const refusal = options.webhook && targetRefusal(options.webhook.url, allowPrivate);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
     const idempotency = idempotencyOf(incoming);
-    const earlier = idempotency && this.findRepeated(idempotency);
+    const earlier = idempotency && this.findRepeated(idempotency, user);
     if (earlier) return earlier;
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
@@ -83,7 +90,7 @@ export class Submissions {
         priority: options.priority ?? 0,
         input,
         files,
-        user: null,
+        user,
         limits: limitsFor(settings, options),
         requires,
         cancelOnDisconnect: options.cancel_on_disconnect ?? false,
@@ -122,11 +129,11 @@ export class Submissions {
   }
 
   /** The job that the same key was used for, or the refusal if that submit had another content (decision 0016). */
-  private findRepeated({
-    key,
-    fingerprint,
-  }: NonNullable<Job["idempotency"]>): SubmitOutcome | null {
-    const keyed = this.core.jobs.byIdempotencyKey(key);
+  private findRepeated(
+    { key, fingerprint }: NonNullable<Job["idempotency"]>,
+    user: string | null,
+  ): SubmitOutcome | null {
+    const keyed = this.core.jobs.byIdempotencyKey(key, user);
     if (keyed === null) return null;
     this.core.jobs.storeAll();
     if (keyed.fingerprint === fingerprint) return { ok: true, ulid: keyed.ulid, from: "key" };
@@ -136,7 +143,8 @@ export class Submissions {
 }
 
 function idempotencyOf({ input, files, options }: IncomingJob): Job["idempotency"] {
-  const { idempotency_key: key, cancel_on_disconnect: _, ...rest } = options;
+  // Keys are the user's own, so the fingerprint need not name them.
+  const { idempotency_key: key, cancel_on_disconnect: _, user: __, ...rest } = options;
   if (key === undefined) return null;
   const more = { priority: 0, requires: [], ...rest };
   return { key, fingerprint: fingerprintOf(input, files, JSON.parse(JSON.stringify(more))) };

@@ -19,6 +19,7 @@ import {
 } from "../../queue/transition.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
 import type { JobStore, Keyed } from "../../storage/job-store.ts";
+import type { JobRights } from "../access.ts";
 import { JobIds } from "./job-ids.ts";
 import { byTurn, SpaceQueue } from "./space-queue.ts";
 
@@ -112,6 +113,13 @@ export class UnitOfWork {
     return this.known(ulid)?.status ?? this.store.statusOf(ulid);
   }
 
+  /** Who may see a job and change it; it is not read for that. `null` if there is no such job. */
+  rightsOf(ulid: string): JobRights | null {
+    const known = this.known(ulid);
+    const user = known === null ? this.store.userOf(ulid) : known.user;
+    return user === undefined ? null : { user, share: this.store.shares.hashOf(ulid) };
+  }
+
   /** A job's position in the queue, 1 being next; `null` if it does not wait. Only a job that waits is read. */
   positionOf(ulid: string): number | null {
     const job = this.statusOf(ulid) === "queued" ? this.get(ulid) : null;
@@ -133,13 +141,16 @@ export class UnitOfWork {
     return [...leaving];
   }
 
-  /** The job that was submitted with this key. It is not read: a batch may name a large one a thousand times. */
-  byIdempotencyKey(key: string): Keyed | null {
+  /**
+   * The job that the user submitted with this key; each user has keys of their own. It is not read: a batch may name a
+   * large one a thousand times.
+   */
+  byIdempotencyKey(key: string, user: string | null): Keyed | null {
     for (const { job } of this.changes.values()) {
-      if (job.idempotency?.key !== key) continue;
+      if (job.idempotency?.key !== key || job.user !== user) continue;
       return { ulid: job.ulid, fingerprint: job.idempotency.fingerprint };
     }
-    return this.store.keyed(key);
+    return this.store.keyed(key, user);
   }
 
   isRunning(ulid: string): boolean {

@@ -76,6 +76,12 @@ export class JobFollowers {
     if (followers?.size === 0) this.forget(ulid);
   }
 
+  /** The jobs that a subscriber follows, by ULID. */
+  followedBy(subscriber: SubscriberConnection): string[] {
+    const followed = [...this.followers].filter(([, followers]) => followers.has(subscriber));
+    return followed.map(([ulid]) => ulid);
+  }
+
   /** Forgets a subscriber whose socket has closed. */
   remove(subscriber: SubscriberConnection): void {
     this.throttle.remove(subscriber);

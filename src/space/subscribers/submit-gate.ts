@@ -28,6 +28,8 @@ interface SubmitGateOptions {
   localRights: boolean;
   /** How many jobs an address may submit in the long run. */
   jobsPerMinute: number;
+  /** How many an address may that nobody is known at; `null`: as many. */
+  anonymousPerMinute: () => number | null;
   pace: CatchUpPace<SubscriberConnection>;
 }
 
@@ -42,12 +44,17 @@ export class SubmitGate {
   private readonly localRights: boolean;
   private readonly pace: CatchUpPace<SubscriberConnection>;
   private readonly jobs: Allowances;
+  private readonly anonymousPerMinute: () => number | null;
+  /** Counts the jobs of nobody that is known, where the space has a limit for them. */
+  private anonymous: { perMinute: number; jobs: Allowances } | null = null;
   /** For each socket with waiting frames: resolves when its newest frame may be handled. */
   private readonly turns = new Map<SubscriberConnection, Promise<unknown>>();
   /** The length of each socket's waiting frames together, characters. */
   private readonly waiting = new Map<SubscriberConnection, number>();
 
-  constructor({ counter, localRights, jobsPerMinute, pace }: SubmitGateOptions) {
+  constructor(options: SubmitGateOptions) {
+    const { counter, localRights, jobsPerMinute, anonymousPerMinute, pace } = options;
+    this.anonymousPerMinute = anonymousPerMinute;
     this.counter = counter;
     this.localRights = localRights;
     this.pace = pace;
@@ -76,7 +83,7 @@ export class SubmitGate {
     let turn: Promise<boolean>;
     if (before === undefined && counter === null) {
       const slowed = this.enter(subscriber, frame);
-      if (slowed === null) return handle(null);
+      if (slowed === null) return handle(this.take(attachment.caller, frame.jobs));
       turn = slowed.then(() => true);
     } else {
       const isAllowed = counter === null || isWithinLimit(counter, attachment.caller.address);
@@ -88,7 +95,7 @@ export class SubmitGate {
       this.count(subscriber, -frame.length);
       if (this.turns.get(subscriber) === turn) this.turns.delete(subscriber);
       if (!isAllowed) return handle(TOO_MANY_SUBMITS);
-      return handle(counter === null ? null : this.take(attachment.caller, frame.jobs));
+      return handle(this.take(attachment.caller, frame.jobs));
     });
   }
 
@@ -103,11 +110,31 @@ export class SubmitGate {
 
   /** Counts the jobs for their address, all of them or, if they are too many, none. Returns why they are refused. */
   take(submitter: Caller, jobs: number): Refusal | null {
-    if (!this.isLimited(submitter)) return null;
+    if (jobs === 0) return null;
     const key = networkOf(submitter.address);
+    const isKnown = submitter.isAdmin || submitter.userId !== null;
+    const refusal = isKnown ? null : this.takeAnonymous(key, jobs);
+    if (refusal !== null || !this.isLimited(submitter)) return refusal;
     const waitS = this.jobs.take(key, jobs, Date.now());
     if (waitS === 0) return null;
     const detail = `Too many jobs from your address: ${retryText(waitS)}. The operator's key has no limit.`;
+    return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
+  }
+
+  /** Counts also the jobs of the edge's own machine: the space's owner set the limit for everybody. */
+  private takeAnonymous(key: string, jobs: number): Refusal | null {
+    const perMinute = this.anonymousPerMinute();
+    if (perMinute === null) return null;
+    if (this.anonymous?.perMinute !== perMinute) {
+      const rate = { burst: perMinute, perSecond: perMinute / 60 };
+      this.anonymous = { perMinute, jobs: new Allowances(rate) };
+    }
+    const waitS = this.anonymous.jobs.take(key, jobs, Date.now());
+    if (waitS === 0) return null;
+    const detail =
+      jobs > perMinute
+        ? `Without signing in you may submit ${perMinute} jobs a minute to this space: send fewer at once, or sign in.`
+        : `Without signing in you may submit ${perMinute} jobs a minute to this space: ${retryText(waitS)}, or sign in.`;
     return { ok: false, code: "rate_limited", detail, retryAfterS: waitS };
   }
 

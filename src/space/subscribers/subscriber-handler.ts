@@ -1,3 +1,4 @@
+import { TOKEN_EXPIRED } from "../../auth/session.ts";
 import { type Position, parsePosition } from "../../channel/position.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
@@ -15,8 +16,9 @@ import {
 } from "../../protocol/subscriber-frames.ts";
 import { requestRef } from "../../protocol/values.ts";
 import { isEnded } from "../../queue/job.ts";
+import { jobRefusalOf, refusalOf, submitterOf } from "../access.ts";
 import { CANCELED_ON_REQUEST } from "../calls.ts";
-import { framesOf, type SubscriberConnection } from "../connections.ts";
+import { framesOf, isExpired, type SubscriberConnection } from "../connections.ts";
 import type { Submissions } from "../jobs/submissions.ts";
 import { epochOf, jobIdOf, ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
@@ -50,15 +52,19 @@ export class SubscriberHandler {
   }
 
   /** About how many bytes a frame makes the edge send so that the subscriber can catch up with a job. */
-  catchUpBytes({ decoded }: SubscriberMessage): number {
+  catchUpBytes(subscriber: SubscriberConnection, { decoded }: SubscriberMessage): number {
     if (!decoded.ok) return 0;
     const { frame } = decoded;
     if (frame.type === "follow") {
       const ulid = ulidOf(this.core.record.name, frame.job_id);
-      return ulid === null ? 0 : this.followers.catchUpBytes(ulid, parsePosition(frame.since));
+      // How long the answer takes must not tell whether a job is somebody else's.
+      const isOpen = ulid !== null && this.refusalOfJob(subscriber, ulid, "see") === null;
+      return isOpen ? this.followers.catchUpBytes(ulid, parsePosition(frame.since)) : 0;
     }
     if (frame.type !== "submit" || frame.idempotency_key === undefined) return 0;
-    const earlier = this.core.jobs.byIdempotencyKey(frame.idempotency_key);
+    const owner = submitterOf(this.core.record, subscriber.attachment.caller, frame.user);
+    if (!owner.ok) return 0;
+    const earlier = this.core.jobs.byIdempotencyKey(frame.idempotency_key, owner.user);
     return earlier === null ? 0 : this.followers.catchUpBytes(earlier.ulid, null);
   }
 
@@ -77,6 +83,10 @@ export class SubscriberHandler {
     now: number,
   ): void {
     if (!this.isConnected(subscriber)) return;
+    if (isExpired(subscriber.attachment, now)) {
+      this.dismiss(subscriber, "notAuthenticated", TOKEN_EXPIRED, now);
+      return;
+    }
     this.countMalformed(subscriber, message.decoded, now);
     if (!message.decoded.ok) return;
     if (message.jobUlid !== null)
@@ -120,14 +130,47 @@ export class SubscriberHandler {
     for (const silent of findSilent(subscribers, now)) {
       this.dismiss(silent, "goingAway", SILENT, now);
     }
+    for (const subscriber of connections.subscribers()) {
+      if (!isExpired(subscriber.attachment, now)) continue;
+      this.dismiss(subscriber, "notAuthenticated", TOKEN_EXPIRED, now);
+    }
   }
 
-  /** Closes every socket that came without the operator's key, because the space is private now (decision 0005). */
+  /**
+   * Takes from every socket what it has no right to any more, because members, the space's settings or a job's link
+   * have changed: the socket, or single jobs that it follows (H1g).
+   */
   dropStrangers(now: number): void {
     for (const subscriber of this.core.connections.subscribers()) {
-      if (subscriber.attachment.caller.isAdmin) continue;
-      this.dismiss(subscriber, "notAuthenticated", "This space is private now.", now);
+      const { caller, jobUlid } = subscriber.attachment;
+      const refusal =
+        jobUlid === null
+          ? refusalOf(this.core.record, caller, "watch")
+          : this.refusalOfJob(subscriber, jobUlid, "see");
+      if (refusal !== null) this.dismiss(subscriber, "notAuthenticated", NO_RIGHT, now);
+      else if (jobUlid === null) this.dropJobs(subscriber);
     }
+  }
+
+  private dropJobs(subscriber: SubscriberConnection): void {
+    for (const ulid of this.followers.followedBy(subscriber)) {
+      if (this.refusalOfJob(subscriber, ulid, "see") === null) continue;
+      this.followers.unfollow(subscriber, ulid);
+      const { attachment } = subscriber;
+      attachment.follows = attachment.follows.filter((other) => other !== ulid);
+      attachment.muted = [...attachment.muted, ulid].slice(-LIMITS.followsPerSocket);
+      this.core.connections.remember(subscriber);
+      this.sendUnknownJob(subscriber, { job_id: jobIdOf(this.core.record.name, ulid) });
+    }
+  }
+
+  private refusalOfJob(
+    { attachment }: SubscriberConnection,
+    ulid: string,
+    purpose: "see" | "change",
+  ): Refusal | null {
+    const { record, jobs } = this.core;
+    return jobRefusalOf(record, attachment.caller, jobs.rightsOf(ulid), purpose);
   }
 
   /** Closes a subscriber's socket on the edge's initiative. */
@@ -156,8 +199,12 @@ export class SubscriberHandler {
     frame: JobClientFrame,
     now: number,
   ): void {
-    if (frame.type === "cancel") this.submissions.cancel(jobUlid, CANCELED_ON_REQUEST, now);
-    else this.followers.throttle.onAck(subscriber, frame.offset, now);
+    if (frame.type === "cancel") {
+      // Whoever has only a link to the job may see it, and no more.
+      const refusal = this.refusalOfJob(subscriber, jobUlid, "change");
+      if (refusal === null) this.submissions.cancel(jobUlid, CANCELED_ON_REQUEST, now);
+      else this.sendRefusal(subscriber, refusal, jobIdOf(this.core.record.name, jobUlid));
+    } else this.followers.throttle.onAck(subscriber, frame.offset, now);
   }
 
   private onSpaceFrame(
@@ -179,10 +226,31 @@ export class SubscriberHandler {
         return;
       case "cancel": {
         const ulid = ulidOf(this.core.record.name, frame.job_id);
-        if (ulid !== null && this.submissions.cancel(ulid, CANCELED_ON_REQUEST, now)) return;
-        this.sendUnknownJob(subscriber, frame);
+        if (ulid === null) this.sendUnknownJob(subscriber, frame);
+        else this.cancel(subscriber, frame, ulid, now);
       }
     }
+  }
+
+  private cancel(
+    subscriber: SubscriberConnection,
+    frame: { job_id: string; ref?: string | number | undefined },
+    ulid: string,
+    now: number,
+  ): void {
+    const refusal = this.refusalOfJob(subscriber, ulid, "change");
+    if (refusal === null) this.submissions.cancel(ulid, CANCELED_ON_REQUEST, now);
+    else if (refusal.code === "job_not_found") this.sendUnknownJob(subscriber, frame);
+    else this.sendRefusal(subscriber, refusal, frame.job_id, frame.ref);
+  }
+
+  private sendRefusal(
+    subscriber: SubscriberConnection,
+    { code, detail }: Refusal,
+    job_id: string,
+    ref?: string | number,
+  ): void {
+    this.core.sendBuffer.error(subscriber, code, detail, { ref, job_id });
   }
 
   private refuse(
@@ -218,7 +286,7 @@ export class SubscriberHandler {
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || !this.core.jobs.has(ulid)) {
+    if (ulid === null || this.refusalOfJob(subscriber, ulid, "see") !== null) {
       this.sendUnknownJob(subscriber, frame);
       return;
     }
@@ -290,7 +358,7 @@ export class SubscriberHandler {
 
   private sendUnknownJob(
     subscriber: SubscriberConnection,
-    frame: { job_id: string; ref?: string | number },
+    frame: { job_id: string; ref?: string | number | undefined },
   ): void {
     const { job_id, ref } = frame;
     const message = "This space has no such job; it may have expired.";
@@ -315,6 +383,8 @@ export function costOf(message: SubscriberMessage, areSubmitsFree: boolean): num
   if (decoded.ok && decoded.frame.type === "ack") return LIMITS.ackFrame;
   return areSubmitsFree && isSubmit(message) ? 0 : 1;
 }
+
+const NO_RIGHT = "You have no right to this any more.";
 
 export const SUBMITTER_LEFT = "The submitter disconnected.";
 
