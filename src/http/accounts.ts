@@ -19,7 +19,11 @@ export const accounts = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
     const needsSetup = !(await new Users(c.env.DB).haveAdmin());
-    return c.json({ registration: registrationOf(c), needs_setup: needsSetup });
+    return c.json({
+      registration: registrationOf(c),
+      needs_setup: needsSetup,
+      space_creation: c.env.SPACE_CREATION ?? "admins",
+    });
   })
   .post("/setup", async (c) => {
     await limitSignIns(c);

@@ -7,6 +7,7 @@ import {
   type Role,
   registration,
   sessionResource,
+  spaceCreation,
   type UserPatch,
   userResource,
 } from "../protocol/accounts.ts";
@@ -18,7 +19,7 @@ const me = z.object({ user: userResource.nullable() });
 const edge = z.object({
   registration,
   needs_setup: z.boolean(),
-  space_creation: z.enum(["admins", "members"]).default("admins"),
+  space_creation: spaceCreation,
 });
 
 export type Me = z.infer<typeof me>["user"];

@@ -1,8 +1,8 @@
 import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import type { SpaceResource } from "../protocol/resources.ts";
 import { type EdgeAccounts, getAccounts, getMe, type Me, signOut } from "./account-api.ts";
-import type { KnownSpace } from "./space-api.ts";
 import { type SpaceList, SpaceListing } from "./space-listing.ts";
 import { mayMakeSpaces, mayManage, relationTo } from "./space-rights.ts";
 import { workerPill } from "./wording.ts";
@@ -124,7 +124,7 @@ function SearchField({ wanted, onInput }: { wanted: string; onInput: (text: stri
 }
 
 /** Whether a space has all of the words in its name, title or description. */
-function fits({ name, title, description }: KnownSpace, wanted: string): boolean {
+function fits({ name, title, description }: SpaceResource, wanted: string): boolean {
   const text = `${name} ${title} ${description}`.toLowerCase();
   return wanted
     .toLowerCase()
@@ -137,7 +137,7 @@ function foundText(count: number, hasMore: boolean): string {
   return hasMore ? `${found} among those that are shown; there are more.` : `${found}.`;
 }
 
-function SpaceItem({ space, me }: { space: KnownSpace; me: Me }) {
+function SpaceItem({ space, me }: { space: SpaceResource; me: Me }) {
   const pill = workerPill(space.status);
   const waiting = space.status.queue_size;
   const address = `/spaces/${encodeURIComponent(space.name)}`;

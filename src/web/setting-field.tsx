@@ -103,14 +103,14 @@ export function Problem({ id, text }: { id: string; text: string | undefined }) 
   );
 }
 
+/** What a program calls the setting, what may be typed, and how long the typed seconds are. */
 function Facts({ field, held }: { field: SettingField; held: string | boolean }) {
-  const facts = factsOf(field);
   const time = longTime(field.name, held);
   return (
-    <span>
-      {facts}
-      {facts !== "" && "."} {time !== "" && <strong>{time}</strong>}{" "}
-      <code class="setting-name">{field.name}</code>
+    <span class="facts">
+      {time !== "" && <strong>{time} · </strong>}
+      {[...factsOf(field), ""].join(" · ")}
+      <code>{field.name}</code>
     </span>
   );
 }

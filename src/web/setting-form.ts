@@ -179,14 +179,14 @@ export function rebase(base: Settings, draft: Draft, fresh: Settings): Rebased {
 }
 
 /** The unit, the bounds and the default, for the line under a field. */
-export function factsOf({ name, text, input }: SettingField): string {
+export function factsOf({ name, text, input }: SettingField): string[] {
   const facts: string[] = [];
   if (input.kind === "number") facts.push(boundsOf(name, text, input));
   if (text.ifEmpty !== undefined) facts.push(`empty: ${text.ifEmpty}`);
   const standard = shown(name, DEFAULTS[name]);
-  if (standard !== "") facts.push(`default: ${standard}`);
-  const line = facts.join(" · ");
-  return line === "" ? "" : line.charAt(0).toUpperCase() + line.slice(1);
+  if (standard !== "" && standard !== text.ifEmpty) facts.push(`default: ${standard}`);
+  if (standard === text.ifEmpty) facts.push("default: empty");
+  return facts;
 }
 
 function boundsOf(
@@ -222,5 +222,5 @@ function inWords(name: string, value: number): string {
 export function longTime(name: string, held: string | boolean): string {
   const value = valueIn(name, held);
   const isLong = name.endsWith("_s") && typeof value === "number" && value >= 60;
-  return isLong && problemOf(name, held) === null ? `= ${formatSeconds(value)}` : "";
+  return isLong && problemOf(name, held) === null ? formatSeconds(value) : "";
 }

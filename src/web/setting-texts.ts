@@ -119,15 +119,23 @@ export const SETTING_GROUPS: readonly SettingGroup[] = [
       },
       max_queued_per_user: {
         label: "Waiting jobs of one user",
-        text: "How many jobs of one user, or of one address, may wait at once.",
+        text: "How many jobs of one user, or of one address of visitors, may wait.",
         unit: "jobs",
-        ifEmpty: "no limit",
+        ifEmpty: "as many as may wait at all",
       },
       max_running_per_user: {
         label: "Running jobs of one user",
-        text: "How many jobs of one user, or of one address, run at once.",
+        text: "How many jobs of one user run at once; further ones wait and let those of others pass.",
         unit: "jobs",
-        ifEmpty: "no limit",
+        ifEmpty: "as many as there are places",
+      },
+      max_priority_user: {
+        label: "Highest priority of users",
+        text: "A job with a higher priority is refused; higher ones go first.",
+      },
+      max_priority_anonymous: {
+        label: "Highest priority of visitors",
+        text: "The same for who is not signed in.",
       },
     },
   },

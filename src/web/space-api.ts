@@ -1,28 +1,12 @@
 import { z } from "zod";
 import { segment } from "../client/edge.ts";
+import { memberResource } from "../protocol/members.ts";
 import { spaceResource, tokenResource } from "../protocol/resources.ts";
 import { type CallResult, call } from "./api.ts";
 import type { Settings } from "./setting-form.ts";
 
-const memberAccess = z.enum(["use", "manage"]);
-export type MemberAccess = z.infer<typeof memberAccess>;
-
-const memberResource = z.object({
-  user: z.string(),
-  name: z.string().nullable(),
-  access: memberAccess,
-});
-export type MemberResource = z.infer<typeof memberResource>;
-
-/** A space with what its visitor may do there. */
-const knownSpace = spaceResource.extend({
-  owner: z.string().nullable().default(null),
-  access: memberAccess.nullable().default(null),
-});
-export type KnownSpace = z.infer<typeof knownSpace>;
-
 const spacePage = z.object({
-  spaces: z.array(knownSpace),
+  spaces: z.array(spaceResource),
   next_cursor: z.string().nullable(),
 });
 export type SpacePage = z.infer<typeof spacePage>;
@@ -37,15 +21,15 @@ type Sending = Pick<Parameters<typeof call>[0], "timeout" | "onSending">;
 /** @param cursor the last name of the page before; `undefined`: the first page */
 export const listSpaces = (cursor: string | undefined, sending: Sending) =>
   call({ path: "/api/spaces", query: { cursor }, ...sending }, spacePage);
-export const readSpace = (space: string) => call({ path: at(space) }, knownSpace);
+export const readSpace = (space: string) => call({ path: at(space) }, spaceResource);
 export const makeSpace = (name: string, settings: Settings) =>
-  call({ method: "POST", path: "/api/spaces", body: { name, ...settings } }, knownSpace);
+  call({ method: "POST", path: "/api/spaces", body: { name, ...settings } }, spaceResource);
 /** @param changes the settings that change, or the new owner */
 export const changeSpace = (space: string, changes: Settings) =>
-  call({ method: "PATCH", path: at(space), body: changes }, knownSpace);
+  call({ method: "PATCH", path: at(space), body: changes }, spaceResource);
 export const deleteSpace = (space: string) => remove(at(space));
 export const drainSpace = (space: string) =>
-  call({ method: "POST", path: at(space, "/drain"), body: {} }, knownSpace);
+  call({ method: "POST", path: at(space, "/drain"), body: {} }, spaceResource);
 
 export const getTokens = (space: string) =>
   call({ path: at(space, "/tokens") }, z.object({ tokens: z.array(tokenResource) }));

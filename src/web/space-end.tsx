@@ -1,24 +1,19 @@
 import { useState } from "preact/hooks";
+import type { MemberResource } from "../protocol/members.ts";
+import type { SpaceResource } from "../protocol/resources.ts";
 import { ActionForm } from "./action-form.tsx";
 import type { CallResult } from "./api.ts";
 import { ConfirmButton } from "./confirm-button.tsx";
 import { PageSection, Refusal } from "./page-section.tsx";
-import {
-  changeSpace,
-  deleteSpace,
-  drainSpace,
-  getMembers,
-  type KnownSpace,
-  type MemberResource,
-} from "./space-api.ts";
+import { changeSpace, deleteSpace, drainSpace, getMembers } from "./space-api.ts";
 import { nameOf } from "./space-members.tsx";
 import { TextField } from "./text-field.tsx";
 
 interface SpaceEndProps {
-  space: KnownSpace;
+  space: SpaceResource;
   /** Whether who looks at it may delete the space and give it away. */
   isTheirs: boolean;
-  onChange: (space: KnownSpace) => void;
+  onChange: (space: SpaceResource) => void;
 }
 
 /** What takes a space out of use. */

@@ -1,6 +1,7 @@
 import type { DialoutError } from "../client/errors.ts";
 import type { Sending } from "../client/sending.ts";
-import { type KnownSpace, listSpaces } from "./space-api.ts";
+import type { SpaceResource } from "../protocol/resources.ts";
+import { listSpaces } from "./space-api.ts";
 
 /**
  * How often the list is asked for again while the page is looked at, milliseconds. Every look wakes every
@@ -10,7 +11,7 @@ const REFRESH_MS = 30_000;
 
 export interface SpaceList {
   /** `null` until the first answer. */
-  spaces: KnownSpace[] | null;
+  spaces: SpaceResource[] | null;
   hasMore: boolean;
   /** Why the list can't be read now; it is tried again. */
   trouble: DialoutError | null;
@@ -48,7 +49,7 @@ export class SpaceListing {
   async #refresh(): Promise<void> {
     if (document.visibilityState !== "visible" || this.#isAsking) return;
     this.#isAsking = true;
-    const spaces: KnownSpace[] = [];
+    const spaces: SpaceResource[] = [];
     let cursor: string | undefined;
     for (let page = 0; page < this.#pages; page += 1) {
       const answer = await listSpaces(cursor, {

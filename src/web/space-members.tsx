@@ -1,15 +1,10 @@
 import { useState } from "preact/hooks";
+import type { MemberAccess, MemberResource } from "../protocol/members.ts";
 import { ActionForm } from "./action-form.tsx";
 import type { CallResult } from "./api.ts";
 import { ConfirmButton } from "./confirm-button.tsx";
 import { focusSection, PageSection, Refusal } from "./page-section.tsx";
-import {
-  getMembers,
-  type MemberAccess,
-  type MemberResource,
-  putMember,
-  removeMember,
-} from "./space-api.ts";
+import { getMembers, putMember, removeMember } from "./space-api.ts";
 import { TextField } from "./text-field.tsx";
 import { useList } from "./use-list.ts";
 

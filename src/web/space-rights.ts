@@ -1,7 +1,7 @@
+import type { SpaceResource } from "../protocol/resources.ts";
 import type { EdgeAccounts, Me } from "./account-api.ts";
-import type { KnownSpace } from "./space-api.ts";
 
-type Space = Pick<KnownSpace, "visibility" | "owner" | "access">;
+type Space = Pick<SpaceResource, "visibility" | "owner" | "access">;
 
 export function mayManage(space: Space, me: Me): boolean {
   return me !== null && (space.access === "manage" || me.role === "admin");

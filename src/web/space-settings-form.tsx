@@ -1,13 +1,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import type { SpaceResource } from "../protocol/resources.ts";
 import { PageSection } from "./page-section.tsx";
 import { ProblemList, type Sent, SettingFields } from "./setting-fields.tsx";
 import { changesOf, labelOf, settingsOf, shown } from "./setting-form.ts";
-import { changeSpace, type KnownSpace, readSpace } from "./space-api.ts";
+import { changeSpace, readSpace } from "./space-api.ts";
 import { type Followed, type SettingForm, useSettingForm } from "./use-setting-form.ts";
 
 interface SpaceSettingsFormProps {
-  space: KnownSpace;
-  onChange: (space: KnownSpace) => void;
+  space: SpaceResource;
+  onChange: (space: SpaceResource) => void;
 }
 
 /** What the form says after it was sent, besides what is wrong. */
@@ -39,14 +40,18 @@ export function SpaceSettingsForm({ space, onChange }: SpaceSettingsFormProps) {
 }
 
 /** Sends what was edited, and keeps up with what others change meanwhile. */
-function useSaving(space: KnownSpace, form: SettingForm, onChange: (space: KnownSpace) => void) {
+function useSaving(
+  space: SpaceResource,
+  form: SettingForm,
+  onChange: (space: SpaceResource) => void,
+) {
   const [isSending, setSending] = useState(false);
   const [said, setSaid] = useState<Said | null>(null);
   const [sent, setSent] = useState<Sent>({ count: 0, refusal: null });
   const stored = useRef(space);
   stored.current = space;
 
-  const follow = (fresh: KnownSpace): Followed => {
+  const follow = (fresh: SpaceResource): Followed => {
     if (fresh.updated_at === stored.current.updated_at) return { changed: [], conflicts: [] };
     const followed = form.follow(settingsOf(stored.current), settingsOf(fresh));
     onChange(fresh);
@@ -97,7 +102,7 @@ function savedText(others: string[]): string {
   return `Saved. Meanwhile somebody else changed ${listed(others)}; that is kept.`;
 }
 
-function changedElsewhere(fresh: KnownSpace, { changed, conflicts }: Followed): Said {
+function changedElsewhere(fresh: SpaceResource, { changed, conflicts }: Followed): Said {
   const at = new Date(fresh.updated_at).toLocaleTimeString();
   const what = `Somebody else changed ${listed(changed)} at ${at}, after this page was loaded.`;
   if (conflicts.length === 0) return { text: `${what} The form shows it.`, isWarning: true };

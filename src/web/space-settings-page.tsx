@@ -1,9 +1,10 @@
+import type { SpaceResource } from "../protocol/resources.ts";
 import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { getMe, type Me } from "./account-api.ts";
 import { focusSection } from "./page-section.tsx";
-import { type KnownSpace, readSpace } from "./space-api.ts";
+import { readSpace } from "./space-api.ts";
 import { SpaceEnd } from "./space-end.tsx";
 import { SpaceMembers } from "./space-members.tsx";
 import { mayGiveAway, mayManage } from "./space-rights.ts";
@@ -11,7 +12,7 @@ import { SpaceSettingsForm } from "./space-settings-form.tsx";
 import { SpaceTokens } from "./space-tokens.tsx";
 
 interface SpaceSettingsPageProps {
-  loaded: KnownSpace;
+  loaded: SpaceResource;
   me: NonNullable<Me>;
 }
 

@@ -54,24 +54,37 @@ export class PageVisits {
   }
 
   /**
-   * Looks at a page on a desktop and a phone, in light and dark: nothing that axe calls serious, nothing wider than
-   * the screen. The pictures are kept.
+   * Looks at a page on a desktop and a phone, in light and dark, and keeps the pictures. Nothing is wider than the
+   * screen, and axe finds nothing serious: it takes long, so it looks once at each size and each colour.
    */
   async look(page: Page, name: string): Promise<void> {
+    await this.#lookAs(page, name, DESKTOP, "dark", false);
+    await this.#lookAs(page, name, PHONE, "light", false);
+    await this.glance(page, name);
+  }
+
+  /** The same, for another state of a page that was looked at already: once at each size and each colour. */
+  async glance(page: Page, name: string): Promise<void> {
     const before = page.viewportSize() ?? DESKTOP;
-    for (const [size, viewport] of [["", DESKTOP] as const, ["-phone", PHONE] as const]) {
-      await page.setViewportSize(viewport);
-      for (const colorScheme of ["light", "dark"] as const) {
-        await page.emulateMedia({ colorScheme });
-        await expectAccessible(page);
-        const path = join(PICTURES, `${name}${size}-${colorScheme}.png`);
-        await page.screenshot({ path, fullPage: true });
-      }
-      const isWide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-      expect(isWide, `${name}${size} is wider than its screen`).toBe(false);
-    }
-    await page.emulateMedia({ colorScheme: "light" });
+    await this.#lookAs(page, name, PHONE, "dark", true);
+    await this.#lookAs(page, name, DESKTOP, "light", true);
     await page.setViewportSize(before);
+  }
+
+  async #lookAs(
+    page: Page,
+    name: string,
+    size: { width: number; height: number },
+    colorScheme: "light" | "dark",
+    isChecked: boolean,
+  ): Promise<void> {
+    const place = `${name}${size === PHONE ? "-phone" : ""}-${colorScheme}`;
+    await page.setViewportSize(size);
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: join(PICTURES, `${place}.png`), fullPage: true });
+    const isWide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+    expect(isWide, `${place} is wider than its screen`).toBe(false);
+    if (isChecked) await expectAccessible(page);
   }
 
   /** @param expected what a status in the console may be: Chromium reports every refusal as an error */

@@ -19,11 +19,13 @@ export function spacePageTests(place: () => Place): void {
     let visits: PageVisits;
     let client: EdgeClient;
     let admin: BrowserContext;
+    let member: BrowserContext;
 
     beforeAll(async () => {
       visits = place().visits;
       client = new EdgeClient(place().edge.url);
       admin = await visits.newVisitor();
+      member = await visits.newVisitor();
     });
 
     const settingsOf = (name: string) =>
@@ -65,7 +67,7 @@ export function spacePageTests(place: () => Place): void {
       await page.getByText("Must be 1 to 63 of a-z, 0-9 and -").first().waitFor();
       await page.keyboard.press("Enter");
       await page.getByRole("alert").getByText("One field needs a change").waitFor();
-      await visits.look(page, "new-space-refused");
+      await visits.glance(page, "new-space-refused");
       await tabTo(page, page.getByRole("alert").getByRole("link", { name: "Name" }));
       await page.keyboard.press("Enter");
       await page.keyboard.press("Control+A");
@@ -80,7 +82,7 @@ export function spacePageTests(place: () => Place): void {
       await page.keyboard.type("my laptop");
       await page.keyboard.press("Enter");
       await page.getByTestId("made-token").waitFor();
-      await visits.look(page, "space-token");
+      await visits.glance(page, "space-token");
       const [demo] = await page.locator(".command pre").allTextContents();
       const worker = new Program("-c", [demo ?? ""], {}, "bash");
       onTestFinished(() => worker.killAll());
@@ -88,6 +90,8 @@ export function spacePageTests(place: () => Place): void {
 
       await tabTo(page, page.getByLabel("Email address or user id"));
       await page.keyboard.type("mia@example.com");
+      await page.keyboard.press("Enter");
+      await page.getByTestId("member").filter({ hasText: "Mia Member" }).waitFor();
       // A space may have any name: the page that makes one has another address.
       await page.goto(`${client.url}/spaces/new`);
       await page.getByText("Connected").waitFor();
@@ -107,7 +111,7 @@ export function spacePageTests(place: () => Place): void {
       const list = page.getByRole("alert").filter({ hasText: "2 fields need a change" });
       await list.waitFor();
       expect(await list.evaluate((found) => found === document.activeElement)).toBe(true);
-      await visits.look(page, "space-settings-refused");
+      await visits.glance(page, "space-settings-refused");
       await list.getByRole("link", { name: "Silence" }).click();
       await page.keyboard.press("Control+A");
       await page.keyboard.press("Delete");
@@ -161,7 +165,7 @@ export function spacePageTests(place: () => Place): void {
       await page.getByLabel("Title").fill("Mine again");
       await page.getByRole("button", { name: "Save" }).click();
       await page.getByText("Title is now “Theirs”").waitFor();
-      await visits.look(page, "space-settings-conflict");
+      await visits.glance(page, "space-settings-conflict");
       expect(await settingsOf(name)).toMatchObject({ title: "Theirs" });
       await page.getByRole("button", { name: "Save" }).click();
       await page.getByText("Saved.").waitFor();
@@ -190,21 +194,34 @@ export function spacePageTests(place: () => Place): void {
       expect((await client.call("GET", `/api/spaces/${name}`)).status).toBe(404);
     });
 
-    test("the list of spaces goes on beyond the first 50, and is searched as one types", async () => {
-      for (let count = 1; count <= 52; count += 1) {
-        const name = `many-${String(count).padStart(2, "0")}`;
-        await client.asOperator("POST", "/api/spaces", { name, title: `Number ${count}` });
-      }
-      const page = await visits.open(await visits.newVisitor(), "/");
-      await page.getByTestId("space").nth(49).waitFor();
-      await page.getByLabel("Search").fill("number 52");
-      await page.getByText("0 spaces found among those that are shown; there are more.").waitFor();
-      await page.getByRole("button", { name: "Show more" }).click();
-      await page.getByRole("link", { name: "Number 52" }).waitFor();
-      expect(await page.getByTestId("space").count()).toBe(1);
-      await page.getByLabel("Search").fill("");
-      await page.getByTestId("space").nth(52).waitFor();
-      await visits.look(page, "home");
+    test("members see what is shared with them, manage it if they may, and become its owner", async () => {
+      const { page, name } = await openSettings({ title: "Ours", visibility: "private" });
+      await page.getByLabel("Email address or user id").fill("nobody@example.com");
+      await page.getByRole("button", { name: "Add", exact: true }).click();
+      await page.getByRole("alert").getByText("There is no account").waitFor();
+      await page.getByLabel("Email address or user id").fill("mia@example.com");
+      await page.getByRole("button", { name: "Add", exact: true }).click();
+      await page.getByTestId("member").waitFor();
+      await visits.glance(page, "space-members");
+
+      const mia = await visits.open(member, "/sign-in?next=/");
+      await mia.getByLabel("Email address").fill("mia@example.com");
+      await mia.getByLabel("Password").fill("a long password 1");
+      await mia.getByLabel("Password").press("Enter");
+      const card = mia.locator(`[data-space=${name}]`);
+      await card.getByText("shared with you").waitFor();
+      expect(await card.getByRole("link", { name: `Settings of ${name}` }).count()).toBe(0);
+
+      await page.getByLabel("What Mia Member may do").selectOption("manage");
+      await mia.reload();
+      await card.getByRole("link", { name: `Settings of ${name}` }).click();
+      await mia.getByText("Only its owner can hand it over or delete it.").waitFor();
+      await page.getByLabel("New owner").focus();
+      await page.getByLabel("New owner").selectOption({ label: "Mia Member" });
+      await page.getByRole("button", { name: "Hand it over" }).click();
+      await page.getByText("It is theirs now.").waitFor();
+      await mia.goto(client.url);
+      await card.getByText("yours").waitFor();
     });
 
     test("whoever is not signed in, or may not change a space, is told so", async () => {
@@ -214,13 +231,29 @@ export function spacePageTests(place: () => Place): void {
       await page.waitForURL(`**/sign-in?next=${encodeURIComponent(`/spaces/${name}/settings`)}`);
       await page.goto(`${client.url}/new`);
       await page.waitForURL("**/sign-in?next=/new");
-      await page.getByLabel("Email address").fill("mia@example.com");
-      await page.getByLabel("Password").fill("a long password 1");
-      await page.getByLabel("Password").press("Enter");
-      await page.getByText("Only admins may make spaces here.").waitFor();
-      await page.goto(`${client.url}/spaces/${name}/settings`);
-      await page.getByText("Only the owner of the space").waitFor();
-      await visits.look(page, "space-settings-forbidden");
+
+      const mia = await visits.open(member, `/spaces/${name}/settings`);
+      await mia.getByText("Only the owner of the space").waitFor();
+      await visits.glance(mia, "space-settings-forbidden");
+      await mia.goto(`${client.url}/new`);
+      await mia.getByText("Only admins may make spaces here.").waitFor();
+    });
+
+    test("the list of spaces goes on beyond the first 50, and is searched as one types", async () => {
+      const names = Array.from({ length: 52 }, (_, index) => `many-${index + 1}`);
+      const make = (name: string) =>
+        client.asOperator("POST", "/api/spaces", { name, title: `Its title is ${name}.` });
+      await Promise.all(names.map(make));
+      const page = await visits.open(await visits.newVisitor(), "/");
+      await page.getByTestId("space").nth(49).waitFor();
+      await page.getByLabel("Search").fill("TITLE many-9.");
+      await page.getByText("0 spaces found among those that are shown; there are more.").waitFor();
+      await page.getByRole("button", { name: "Show more" }).click();
+      await page.getByRole("link", { name: "Its title is many-9." }).waitFor();
+      expect(await page.getByTestId("space").count()).toBe(1);
+      await page.getByLabel("Search").fill("");
+      await page.getByTestId("space").nth(52).waitFor();
+      await visits.look(page, "home");
       visits.expectNoTrouble(400, 401, 404);
     });
   });
