@@ -70,9 +70,8 @@ export function expiryOf(principal: SessionPrincipal): number | null {
 /** Whether the principal's rights fit into a socket's attachment. */
 export function fitsSession(principal: Principal): boolean {
   if (principal.kind !== "user") return true;
-  return (
-    attachmentSize([principal.rooms, principal.publish, principal.spaces ?? []]) <= RIGHTS_BYTES
-  );
+  const { rooms, publish, spaces = [] } = principal;
+  return attachmentSize([rooms, publish, ...spaces]) <= RIGHTS_BYTES;
 }
 
 /** How long before a token expires its socket is warned, milliseconds. */
@@ -152,6 +151,8 @@ export async function renewPrincipal(
 type UserSession = Extract<SessionPrincipal, { kind: "user" }>;
 
 function storable(user: Extract<Principal, { kind: "user" }>): UserSession {
-  const { rooms, publish, spaces } = user;
-  return { ...user, rooms: [...rooms], publish: [...publish], spaces: spaces && [...spaces] };
+  const { kind, userId, expiresAt, rooms, publish, spaces = [] } = user;
+  const rights = { rooms: [...rooms], publish: [...publish] };
+  const opened = spaces.length > 0 ? { spaces: [...spaces] } : {};
+  return { kind, userId, expiresAt, ...rights, ...opened };
 }

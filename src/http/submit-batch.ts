@@ -15,7 +15,8 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
   const { jobs } = validate(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
   const read = jobs.map((job) => readCall(job));
   const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
-  if (calls.length === 0) await callSpaceForText(c, space, (stub) => stub.describe(caller));
+  if (calls.length === 0)
+    await callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
   const replies = await submitCalls(c, space, caller, calls, jobs.length);
   let next = 0;
   const answers = read.map((call) => {

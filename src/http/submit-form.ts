@@ -28,7 +28,8 @@ export function submitOf(parts: readonly FormPart[]): FormSubmit {
   const options = new Map<string, Json>();
   for (const [name, parts] of Map.groupBy(texts, ({ field }) => field)) {
     const values = parts.map(textOf);
-    if (Object.hasOwn(jobOptions, name)) options.set(name, optionOf(name, values));
+    if (Object.hasOwn(jobOptions, name) && name !== "user")
+      options.set(name, optionOf(name, values));
     else fields.set(name, inputValue(values));
   }
   // Setting the fields one by one would lose one that is named `__proto__`.
@@ -91,7 +92,7 @@ function inputValue(values: readonly string[]): Json {
   return more.length === 0 ? value : [...values];
 }
 
-const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook", "user"]);
+const TEXT_OPTIONS: ReadonlySet<string> = new Set(["idempotency_key", "webhook"]);
 
 function optionOf(name: string, values: readonly string[]): Json {
   if (name === "requires")

@@ -4,13 +4,13 @@ import type { Env } from "../env.ts";
 import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
 import { newUploadFolder } from "../files/file-keys.ts";
 import { byteLength } from "../protocol/codec.ts";
-import type { ProblemCode } from "../protocol/codes.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
+import { userId } from "../protocol/values.ts";
 import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
-import { PRIVATE_SPACE, type SubmitCall, type SubmitReply } from "../space/calls.ts";
+import type { SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
 import { type FormPart, readForm } from "./form.ts";
@@ -43,9 +43,13 @@ export async function submitJob(
     const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes, EXPECTED));
     return submitBody(c, space, caller, body, []);
   }
-  const settings = parseSettings(await callSpaceForText(c, space, (stub) => stub.describe(caller)));
+  const described = callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
+  const settings = parseSettings(await described);
   const parts = readForm(await readBytes(c, LIMITS.uploadBytes), type);
-  const { body, files: uploads } = submitOf(parts);
+  const { body: form, files: uploads } = submitOf(parts);
+  // A part named `user` is a field of the input, as it always was.
+  const user = c.req.query("user");
+  const body = user === undefined ? form : { ...form, user: validate(userId, user, "`?user=`") };
   const fields = uploads.map(({ field }) => field);
   // Checked before any file is stored; the object checks again when the job arrives.
   const admission = admitInput(settings, body.input, fields);
@@ -106,19 +110,15 @@ export async function submitCalls(
   const { replies } = await callSpace(c, space, async (stub) => {
     const replies: SubmitReply[] = await stub.submit(caller, calls, count);
     const [first] = replies;
-    // The whole call was refused: every reply says so. `callSpace` creates the object if only that is missing.
-    const isRefused = first && !first.ok && REFUSES_ALL.has(first.code);
-    return isRefused ? first : { ok: true as const, replies };
+    // A space that is missing, that the caller may not use, or that it sends too much, refuses all jobs alike.
+    // `callSpace` creates the object if only that is missing.
+    if (first !== undefined && !first.ok && (first.isOfAll || first.code === "space_not_found")) {
+      return first;
+    }
+    return { ok: true as const, replies };
   });
   return replies;
 }
-
-/** A space that is missing, that the caller may not use, or that it sends too much, refuses all jobs alike. */
-const REFUSES_ALL: ReadonlySet<string> = new Set<ProblemCode>([
-  "space_not_found",
-  "rate_limited",
-  PRIVATE_SPACE.code,
-]);
 
 /**
  * A submit's body in the form that the object expects. `cancel_on_disconnect` is left out: over HTTP only the

@@ -37,7 +37,7 @@ export function accessOf(space: SpaceRights, caller: Caller): Access {
   if (caller.isAdmin) return "manage";
   if (caller.spaces !== null) {
     const isNamed = caller.spaces.some((pattern) => namesSpace(pattern, space.name));
-    return isNamed || visibility === "public" ? "use" : "none";
+    return isNamed ? "use" : open;
   }
   if (caller.userId === null) return open;
   const given = caller.userId === space.owner ? "manage" : space.members.get(caller.userId);
@@ -69,10 +69,11 @@ export function refusalOf(space: SpaceRights, caller: Caller, purpose: Purpose):
   if (scope !== null && !caller[scope.flag]) return lacks(caller, scope.name);
   // Whoever changes something with a token that has expired must learn that nobody knew them.
   if (caller.expired !== null && !READING.has(purpose)) return unauthenticated(caller.expired);
-  if (isAllowed) return null;
+  const isStranger = caller.userId === null && !caller.isAdmin;
+  if (isAllowed && !(isStranger && purpose === "list")) return null;
   if (isForOthers(space.name, caller))
     return { ok: false, code: "not_allowed", detail: OTHER_SPACE };
-  if (caller.userId === null && !caller.isAdmin) return unauthenticated(ANONYMOUS[purpose]);
+  if (isStranger) return unauthenticated(ANONYMOUS[purpose]);
   return { ok: false, code: "not_allowed", detail: FORBIDDEN[purpose] };
 }
 

@@ -6,7 +6,10 @@ import type { StoredFile } from "../queue/job.ts";
  * The answer to a submit: the job as JSON text. `isRepeat`: it was submitted before under the same idempotency
  * key.
  */
-export type SubmitReply = { ok: true; body: string; ulid: string; isRepeat: boolean } | Refusal;
+export type SubmitReply =
+  | { ok: true; body: string; ulid: string; isRepeat: boolean }
+  /** `isOfAll`: whatever was submitted, it is refused. */
+  | (Refusal & { isOfAll?: true });
 
 /** One job to submit; the Worker has validated it. */
 export interface SubmitCall {

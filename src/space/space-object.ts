@@ -93,10 +93,10 @@ export class SpaceObject extends DurableObject<Env> {
     this.reporter.markChanged();
   }
 
-  /** The space as `GET /api/spaces/:space` shows it. */
-  async describe(caller: Caller): Promise<Reply> {
+  /** The space as `GET /api/spaces/:space` shows it, if the caller may do that with it. */
+  async describe(caller: Caller, purpose: Purpose = "see"): Promise<Reply> {
     this.engine?.checkWorkers();
-    return this.answer(caller, "see", (engine) => spaceBody(engine.core, caller));
+    return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller));
   }
 
   /** Whether the caller may do that; the answer has no body. */
@@ -196,10 +196,10 @@ export class SpaceObject extends DurableObject<Env> {
     count: number = calls.length,
   ): Promise<SubmitReply[]> {
     const found = this.admit(caller, "submit");
-    if (!("engine" in found)) return calls.map(() => found);
+    if (!("engine" in found)) return calls.map(() => ({ ...found, isOfAll: true }));
     const { engine } = found;
     const excess = engine.parts.gate.take(caller, count);
-    if (excess !== null) return calls.map(() => excess);
+    if (excess !== null) return calls.map(() => ({ ...excess, isOfAll: true }));
     const from = { submitter: null, caller };
     return engine.enqueue((now) => {
       const outcomes = calls.map(({ input, files, options }) =>

@@ -31,7 +31,8 @@ describe("a space in the catalogue", () => {
       title: "Painter",
       status: { worker: "disconnected", queue_size: 0, processing: 0 },
     });
-    expect(await (await call("GET", `/api/spaces/${name}`)).json()).toEqual(body);
+    const shown = await call("GET", `/api/spaces/${name}`, undefined, OPERATOR);
+    expect(await shown.json()).toEqual(body);
   });
 
   it("changes only the settings that a patch names, sends them to its worker, and stores them in the catalogue (W29)", async () => {
