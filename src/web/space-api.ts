@@ -9,7 +9,6 @@ const spacePage = z.object({
   spaces: z.array(spaceResource),
   next_cursor: z.string().nullable(),
 });
-export type SpacePage = z.infer<typeof spacePage>;
 
 const memberList = z.object({ members: z.array(memberResource) });
 const nothing = z.null();
