@@ -15,6 +15,8 @@ const OPTIONAL = [
   "JOBS_PER_MINUTE",
   "REGISTRATION",
   "AUDIT_DAYS",
+  "SPACE_CREATION",
+  "MAX_SPACES_PER_USER",
 ];
 
 /** Exits with a message if a setting is wrong: the edge itself could only answer every request with an error. */

@@ -17,13 +17,17 @@ program
     "what it may follow beside global and user:<id>: project:42 agent:*",
   )
   .option("--publish <patterns...>", "what it may publish to, or report: project:42 job:*")
+  .option("--spaces <patterns...>", "the spaces that it opens: demo team-*")
   .option("--hours <hours>", "how long it is valid", Number, 24)
   .action(
-    async (user: string, options: { rooms?: string[]; publish?: string[]; hours: number }) => {
-      const { rooms = [], publish = [], hours } = options;
+    async (
+      user: string,
+      options: { rooms?: string[]; publish?: string[]; spaces?: string[]; hours: number },
+    ) => {
+      const { rooms = [], publish = [], spaces = [], hours } = options;
       if (!(hours > 0)) program.error("--hours must be a number above 0");
       const exp = Math.floor(Date.now() / 1_000 + hours * HOUR_S);
-      const token = new SignJWT({ rooms, publish, exp }).setProtectedHeader({ alg: "HS256" });
+      const token = new SignJWT({ rooms, publish, spaces, exp }).setProtectedHeader({ alg: "HS256" });
       console.log(
         await token.setSubject(user).sign(new TextEncoder().encode(secret("JWT_SECRET"))),
       );
