@@ -35,14 +35,18 @@ const SCHEMAS: Record<string, z.ZodType> = spaceSettings.shape;
 const DEFAULTS: Settings = DEFAULT_SETTINGS;
 
 /** Every setting there is, in groups. Those that nobody has explained yet come last. */
-export function fieldGroups(): { title: string; fields: SettingField[] }[] {
-  const groups = SETTING_GROUPS.map(({ title, settings }) => ({
+export function fieldGroups(
+  explained = SETTING_GROUPS,
+): { title: string; fields: SettingField[] }[] {
+  const groups = explained.map(({ title, settings }) => ({
     title,
     fields: Object.keys(settings)
       .filter((name) => name in SCHEMAS)
       .map(fieldOf),
   }));
-  const others = Object.keys(SCHEMAS).filter((name) => !EXPLAINED.has(name));
+  const others = Object.keys(SCHEMAS).filter(
+    (name) => !explained.some(({ settings }) => name in settings),
+  );
   return [...groups, { title: "Other settings", fields: others.map(fieldOf) }].filter(
     ({ fields }) => fields.length > 0,
   );

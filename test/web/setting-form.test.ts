@@ -48,7 +48,13 @@ describe("the fields of a space's settings", () => {
     expect(factsOf(fieldOf("enable_prompt"))).toEqual(["default: on"]);
   });
 
-  test.each(NAMES)("take %s as docs/api.md describes it", (name) => {
+  test("show a setting that nobody has explained yet", () => {
+    const [others] = fieldGroups([]);
+    expect(others?.title).toBe("Other settings");
+    expect(others?.fields.map(({ name }) => name)).toEqual(NAMES);
+  });
+
+  test.each(NAMES)("stand for %s, which docs/api.md describes", (name) => {
     const rows = readFileSync(join(ROOT, "docs/api.md"), "utf8").split("\n");
     const row = rows.find(
       (line) => line.startsWith("| `") && line.split("|")[1]?.includes(`\`${name}\``),
