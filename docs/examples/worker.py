@@ -87,6 +87,8 @@ class Job:
         self.worker = worker
         self.ref = {"job_id": frame["job_id"], "attempt": frame["attempt"]}
         self.input: dict[str, Any] = frame["input"]
+        # Whose job it is; None if nobody's.
+        self.user: str | None = frame.get("user")
         self.files: list[dict[str, Any]] = frame["files"]
         self.canceled = threading.Event()
         self.outputs: list[str] = []  # W26a: kept until the end is acknowledged

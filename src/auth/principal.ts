@@ -49,6 +49,15 @@ export function isAdmin(principal: Principal): boolean {
   );
 }
 
+/** The user whose own jobs without a space the principal may read; `null`: nobody's. */
+export function jobReaderOf(principal: Principal): string | null {
+  if (principal.kind === "operator" || principal.kind === "anonymous") return null;
+  const isLimited =
+    principal.kind === "key" &&
+    (principal.space !== null || !principal.scopes.includes("jobs:read"));
+  return isLimited ? null : principal.userId;
+}
+
 /** The rooms that every user may follow: the one for everyone and their own. */
 export function ownRooms(userId: string): string[] {
   return ["global", `user:${userId}`];

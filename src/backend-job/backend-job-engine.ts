@@ -240,10 +240,11 @@ export class BackendJobEngine {
 }
 
 function mayRead(
-  { publish, read }: Pick<BackendJobAttachment, "publish" | "read">,
+  { publish, read, user }: Pick<Rights, "publish" | "read" | "user">,
   job: BackendJob,
 ): boolean {
-  return job.visibility === "public" || read || publish;
+  const isOwn = typeof user === "string" && user === job.user;
+  return job.visibility === "public" || read || publish || isOwn;
 }
 
 /** Why a socket may not be told of the job now; `null` if it may. */

@@ -8,6 +8,7 @@ const attachment = z.object({
   id: z.string(),
   publish: z.boolean(),
   read: z.boolean(),
+  user: z.string().nullable().optional(),
   expiresAt: z.number().nullable(),
   /** Sockets that were opened by an earlier release don't say when. */
   openedAt: z.number().default(0),

@@ -11,6 +11,8 @@ export interface Rights {
   publish: boolean;
   /** Whether it may read the job if that is private. */
   read: boolean;
+  /** Whose private jobs it may read, too: those that were made for its user. Older sockets don't say. */
+  user?: string | null | undefined;
   /** When its token expires, milliseconds since 1970; `null` if it never does, or there is none. */
   expiresAt: number | null;
 }

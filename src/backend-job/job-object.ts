@@ -133,9 +133,16 @@ export class JobObject extends DurableObject<Env> {
     }, body.length);
   }
 
-  /** The job as `GET /api/jobs/:id` shows it. `mayRead`: the caller may read it even if it is private. */
-  async job(mayRead: boolean): Promise<Reply> {
-    if (this.engine.job?.visibility === "private" && !mayRead) return PRIVATE_JOB;
+  /**
+   * The job as `GET /api/jobs/:id` shows it.
+   *
+   * @param mayRead the caller may read it even if it is private
+   * @param user the caller may read it, too, if it was made for this user
+   */
+  async job(mayRead: boolean, user: string | null = null): Promise<Reply> {
+    const { job } = this.engine;
+    const isOwn = user !== null && user === job?.user;
+    if (job?.visibility === "private" && !mayRead && !isOwn) return PRIVATE_JOB;
     const body = this.engine.body();
     return body === null ? NO_SUCH_JOB : { ok: true, body };
   }
@@ -186,6 +193,13 @@ export class JobObject extends DurableObject<Env> {
     if (job && erasedAt(job) <= now) await this.erase();
     else this.handler.tick(now);
     this.onChange();
+  }
+
+  /** Erases the job, whether it has ended or not: whoever follows it is told that it is gone. */
+  async eraseNow(): Promise<void> {
+    if (!this.engine.job) return;
+    await this.erase();
+    this.reporter.markChanged();
   }
 
   private async erase(): Promise<void> {

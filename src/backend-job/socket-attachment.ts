@@ -1,4 +1,4 @@
-import { mayPublish, maySubscribe } from "../auth/principal.ts";
+import { jobReaderOf, mayPublish, maySubscribe } from "../auth/principal.ts";
 import { expiryOf, type SessionPrincipal } from "../auth/session.ts";
 import { throttledAs } from "../channel/throttle.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
@@ -33,6 +33,7 @@ function rightsOf(id: string, principal: SessionPrincipal | null): Rights {
   return {
     publish: mayPublish(principal, address),
     read: maySubscribe(principal, address),
+    user: jobReaderOf(principal),
     expiresAt: expiryOf(principal),
   };
 }

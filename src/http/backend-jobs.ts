@@ -1,6 +1,6 @@
 import { Hono } from "hono";
 import { ulid } from "ulid";
-import { mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
+import { jobReaderOf, mayPublish, maySubscribe, type Principal } from "../auth/principal.ts";
 import { socketPrincipalOf } from "../auth/session.ts";
 import { NO_SUCH_JOB } from "../backend-job/calls.ts";
 import { forgetJob, jobExists, rememberJob } from "../backend-job/job-index.ts";
@@ -21,13 +21,14 @@ import { byteLength } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { jsonObject } from "../protocol/values.ts";
 import { admitSize } from "../queue/admission.ts";
+import { note } from "./audit.ts";
 import { readJson } from "./body.ts";
 import { clientAddressOf } from "./client-request.ts";
 import { type AppContext, type AppEnv, answerJson, refused } from "./context.ts";
 import { STREAM_HEADERS } from "./event-stream-writer.ts";
 import { readFrames } from "./follow.ts";
 import { sinceOf, streamFrames } from "./job-events.ts";
-import { principalOf } from "./principal.ts";
+import { headerPrincipalOf, principalOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { openOrRefuse } from "./room-sockets.ts";
 
@@ -41,6 +42,7 @@ export const backendJobs = new Hono<AppEnv>()
     const { text } = await readJob(c);
     return answerJson(c, text);
   })
+  .delete(JOB, eraseJob)
   .get(`${JOB}/events`, jobEvents)
   .post(`${JOB}/progress`, (c) => reportJob(c, "progress"))
   .post(`${JOB}/output`, (c) => reportJob(c, "output"))
@@ -91,11 +93,23 @@ async function reportJob(c: AppContext, type: ReportType): Promise<Response> {
   return answerJson(c, await callJob(c, id, principal, (stub) => stub.report(text)));
 }
 
+/** For whoever may report it. */
+async function eraseJob(c: AppContext): Promise<Response> {
+  const id = jobIdParam(c);
+  const principal = await headerPrincipalOf(c);
+  requireReporter(principal, id);
+  await callJob(c, id, principal, (stub) => stub.job(true));
+  await stubOf(c, id).eraseNow();
+  forgetJob(id);
+  await note(c, "job.delete", `job:${id}`);
+  return c.body(null, 204);
+}
+
 async function readJob(c: AppContext): Promise<{ text: string; principal: Principal }> {
   const id = jobIdParam(c);
   const principal = await principalOf(c);
   const mayRead = maySubscribe(principal, `job:${id}`) || mayPublish(principal, `job:${id}`);
-  const text = await callJob(c, id, principal, (stub) => stub.job(mayRead));
+  const text = await callJob(c, id, principal, (stub) => stub.job(mayRead, jobReaderOf(principal)));
   return { text, principal };
 }
 

@@ -107,7 +107,8 @@ export async function submitCalls(
   calls: SubmitCall[],
   count: number = calls.length,
 ): Promise<SubmitReply[]> {
-  const { replies } = await callSpace(c, space, async (stub) => {
+  type Replies = { ok: true; replies: SubmitReply[] };
+  const { replies } = await callSpace<Replies>(c, space, async (stub) => {
     const replies: SubmitReply[] = await stub.submit(caller, calls, count);
     const [first] = replies;
     // A space that is missing, that the caller may not use, or that it sends too much, refuses all jobs alike.
@@ -115,7 +116,7 @@ export async function submitCalls(
     if (first !== undefined && !first.ok && (first.isOfAll || first.code === "space_not_found")) {
       return first;
     }
-    return { ok: true as const, replies };
+    return { ok: true, replies };
   });
   return replies;
 }

@@ -225,6 +225,20 @@ describe("a socket of a job without a space", () => {
     expect(job.host.openSockets).toHaveLength(1);
   });
 
+  it("of a private job is opened by the user it was made for (B6d)", async () => {
+    const job = await JobHost.make({ visibility: "private", user: "ann" });
+    await expect(job.follow(user())).resolves.toBeDefined();
+    const ben = { ...user().principal, userId: "ben" } as ReturnType<typeof user>["principal"];
+    await expect(job.follow({ principal: ben })).rejects.toThrow("not_allowed");
+    const key = { kind: "key", keyId: "k", userId: "ann", role: "member", space: null } as const;
+    const asKey = (scopes: string[]) =>
+      job.follow({ principal: { ...key, scopes, expiresAt: null } });
+    await expect(asKey(["jobs:write"])).rejects.toThrow("not_allowed");
+    await expect(asKey(["jobs:read"])).resolves.toBeDefined();
+    expect((await job.object.job(false, "ben")).ok).toBe(false);
+    expect((await job.object.job(false, "ann")).ok).toBe(true);
+  });
+
   it("that acknowledges too little is closed with 4429, the others get everything (B13)", async () => {
     const job = await JobHost.make();
     const slow = await job.follow({ acks: true });

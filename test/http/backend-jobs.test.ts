@@ -125,7 +125,22 @@ describe("a job of a backend", () => {
     for (const [headers] of readers) {
       expect((await edge.request("GET", "/api/jobs/a", undefined, headers)).status).toBe(200);
     }
-    expect(edge.argsOf("job")).toEqual(readers.map(([, mayRead]) => [mayRead]));
+    // Besides, whoever it was made for may read it (B6d).
+    const asked = readers.map(([, mayRead], index) => [mayRead, index < 2 ? null : "ann"]);
+    expect(edge.argsOf("job")).toEqual(asked);
+  });
+
+  it("is erased by whoever may report it (B6e)", async () => {
+    const edge = edgeWith();
+    edge.answers.eraseNow = () => undefined;
+    const erase = async (headers: Record<string, string>) =>
+      (await edge.request("DELETE", "/api/jobs/a", undefined, headers)).status;
+    expect(await erase({})).toBe(401);
+    expect(await erase(await asUser("ann", { rooms: ["*"], publish: ["job:b"] }))).toBe(403);
+    expect(edge.argsOf("eraseNow")).toEqual([]);
+    expect(await erase(await asUser("ann", { publish: ["job:a"] }))).toBe(204);
+    expect(await erase(OPERATOR)).toBe(204);
+    expect(edge.argsOf("eraseNow")).toHaveLength(2);
   });
 
   it("that is private is 401 to a stranger, whom a token might help, and 403 to others (B6)", async () => {

@@ -121,7 +121,9 @@ export class Edge {
       headers: { ...type, ...headers },
       body: isRaw ? body : JSON.stringify(body),
     };
-    return Promise.resolve(app.request(`https://edge.test${path}`, init as RequestInit, this.env));
+    const context = { waitUntil: () => undefined } as unknown as ExecutionContext;
+    const url = `https://edge.test${path}`;
+    return Promise.resolve(app.request(url, init as RequestInit, this.env, context));
   }
 
   /** The answer's status and problem. */

@@ -1,5 +1,7 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type Caller, callerFor } from "../../src/auth/caller.ts";
+import { fakeD1 } from "../catalog/d1.ts";
+import { SCHEMA_1 } from "../storage/schema-1.ts";
 import { ADMIN, ANYBODY } from "../support/callers.ts";
 import { pass, runInFakeRuntime, START, settled } from "../support/runtime/globals.ts";
 import { ask, SpaceHost, submitOver, typesOf, ulidOf } from "./space-host.ts";
@@ -276,5 +278,38 @@ describe("a space", () => {
     });
     expect(await object.putMember(ADMIN, "user-7", "manage")).toMatchObject({ ok: true });
     expect(await object.removeMember(ADMIN, "one-more")).toMatchObject({ code: "user_not_found" });
+  });
+});
+
+describe("a space of the version before", () => {
+  async function painter(db: D1Database): Promise<SpaceHost> {
+    return SpaceHost.stored(SCHEMA_1, { DB: db });
+  }
+
+  it("belongs to whom the catalogue says, which it reads once (H1b)", async () => {
+    const db = fakeD1();
+    const insert = "INSERT INTO spaces (name, title, visibility, settings, created_at, owner)";
+    await db.prepare(`${insert} VALUES ('painter', '', 'public', '{}', 0, 'ann')`).run();
+    const space = await painter(db);
+    expect(await bodyOf(space.object.describe(ANN))).toMatchObject({
+      owner: "ann",
+      access: "manage",
+    });
+    await db.prepare("UPDATE spaces SET owner = 'ben'").run();
+    await space.host.hibernate();
+    expect(await space.describe()).toMatchObject({ owner: "ann" });
+  });
+
+  it("is the operator's as long as that can't be read, and then the first admin's (H1b)", async () => {
+    const logged = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const space = await painter({} as D1Database);
+    expect(await space.describe()).toMatchObject({ owner: null });
+    expect(logged).toHaveBeenCalledWith(expect.stringContaining("owner"), expect.anything());
+    await space.object.adopt("ann");
+    expect(await space.describe()).toMatchObject({ owner: "ann" });
+    await space.object.adopt("ben");
+    await space.host.hibernate();
+    expect(await space.describe()).toMatchObject({ owner: "ann" });
+    logged.mockRestore();
   });
 });

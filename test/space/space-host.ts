@@ -51,8 +51,11 @@ export class SpaceHost {
   }
 
   /** Wakes a space whose rows these statements have stored. */
-  static async stored(statements: readonly string[]): Promise<SpaceHost> {
-    const space = await SpaceHost.start({});
+  static async stored(
+    statements: readonly string[],
+    env: Partial<Env> = {},
+  ): Promise<SpaceHost> {
+    const space = await SpaceHost.start(env);
     for (const statement of statements) space.host.sql(statement);
     await space.host.hibernate();
     return space;

@@ -120,7 +120,7 @@ async function runProgram(
   };
   const written = readOutput(child, job, log, stop);
   job.signal.addEventListener("abort", stop, { once: true });
-  const task = { job_id: job.id, attempt: job.attempt, files };
+  const task = { job_id: job.id, attempt: job.attempt, user: job.user, files };
   child.stdin.on("error", () => {}); // The program may exit or close its input without reading it.
   child.stdin.end(`${JSON.stringify(task).slice(0, -1)},"input":${job.inputText}}\n`);
   try {
