@@ -5,6 +5,7 @@ import { type CreateJobOptions, createJob, JobReporter } from "./job-reporter.ts
 import { RoomHandle } from "./room-handle.ts";
 import type { SendOptions } from "./sending.ts";
 import { SpaceHandle } from "./space-handle.ts";
+import { SpaceSocketPool } from "./space-socket-pool.ts";
 
 export type ClientOptions = EdgeOptions;
 
@@ -12,18 +13,21 @@ export type ClientOptions = EdgeOptions;
 export class DialoutClient {
   readonly #edge: Edge;
   readonly #gateway: Gateway;
+  readonly #sockets: SpaceSocketPool;
 
   constructor(options: ClientOptions = {}) {
     this.#edge = new Edge(options);
     this.#gateway = new Gateway(this.#edge);
+    this.#sockets = new SpaceSocketPool(this.#edge);
   }
 
   space(name: string): SpaceHandle {
-    return new SpaceHandle(this.#edge, name);
+    return new SpaceHandle(this.#edge, this.#sockets, name);
   }
 
+  /** It is followed over the socket of its space if that is in use, otherwise over one of its own. */
   job(id: string): JobHandle {
-    return new JobHandle(this.#edge, id);
+    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "in use" });
   }
 
   /** Creates a job without a space; the caller does the work and reports its progress. */

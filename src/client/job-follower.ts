@@ -1,11 +1,12 @@
-import type { z } from "zod";
-import type { Edge } from "./edge.ts";
-import { segment } from "./edge.ts";
+import { type Edge, segment } from "./edge.ts";
 import { EdgeSocket, PROBE } from "./edge-socket.ts";
-import { asDialoutError, type DialoutError } from "./errors.ts";
+import { asDialoutError, DialoutError } from "./errors.ts";
+import type { JobSubscriber } from "./followed-jobs.ts";
 import {
   cursorAt,
   isEnd,
+  type JobChannelFrame,
+  type JobCursor,
   type JobEvent,
   type JobProgress,
   jobFrame,
@@ -13,6 +14,7 @@ import {
   resumeFrom,
 } from "./job-channel.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
+import type { SpaceSocketPool } from "./space-socket-pool.ts";
 import {
   callHandler,
   type LinkHandlers,
@@ -24,77 +26,143 @@ export interface JobEventHandlers extends LinkHandlers {
   onEvent(event: JobEvent): void;
 }
 
+export interface JobToFollow {
+  edge: Edge;
+  id: string;
+  /** The sockets to spaces, if the job is to be followed over one of them; `null`: over a socket of its own. */
+  sockets: SpaceSocketPool | null;
+  since?: string;
+  signal?: AbortSignal;
+}
+
 /**
  * Follows a job to its end, across reconnects. Every event is delivered once and in order; events that
  * the edge no longer has are reported as a gap.
  */
-export function followJob(
-  edge: Edge,
-  id: string,
-  { since, signal }: { since?: string; signal?: AbortSignal },
-  handlers: JobEventHandlers,
-): Subscription {
-  edge.requireWebSocket();
-  const path = `/api/jobs/${segment(id)}`;
-  const subscription = new OpenSubscription(edge, handlers, signal);
-  if (subscription.isOver) return subscription;
-  const probe = () => edge.http.call({ path, ...PROBE }, jobSchema);
-  let cursor = cursorAt(since);
-  const handleFrame = (frame: z.infer<typeof jobFrame>) => {
-    const read = readJobFrame(cursor, frame);
-    cursor = read.cursor;
-    for (const event of read.events) {
-      if (subscription.isOver) return;
-      callHandler(() => handlers.onEvent(event));
-      if (isEnd(event)) subscription.finish(null);
-    }
-  };
-  const socket = new EdgeSocket(
-    edge,
-    {
-      address: () => edge.socketAddress(`${path}/ws`, { since: resumeFrom(cursor) }),
-      // A backend job (its id has no dot) can be followed before it exists, so a 404 is no refusal.
-      ...(id.includes(".") ? { probe } : {}),
-    },
-    {
-      onOpen: () => subscription.link("open"),
-      onDisconnect: (error) => subscription.link("lost", error),
-      onFrame: (frame) => {
-        const read = jobFrame.safeParse(frame);
-        if (read.success) handleFrame(read.data);
-      },
-      onClose: (error) => {
-        if (error !== null) subscription.finish(error);
-        else void deliverStoredEnd(edge, path, subscription, handlers, resumeFrom(cursor));
-      },
-    },
-  );
-  subscription.onStop(() => socket.close());
+export function followJob(job: JobToFollow, handlers: JobEventHandlers): Subscription {
+  job.edge.requireWebSocket();
+  // Refuses an id that no address can contain, before anything is registered.
+  const path = `/api/jobs/${segment(job.id)}`;
+  const subscription = new OpenSubscription(job.edge, handlers, job.signal);
+  if (!subscription.isOver) new JobFollower(job, path, subscription, handlers).start();
   return subscription;
 }
 
-/**
- * The job ended before `since`, the position that the follower resumes from, so its socket did not send the end.
- * Fetches the end over HTTP, and tries again until that succeeds or the follower is closed.
- */
-async function deliverStoredEnd(
-  edge: Edge,
-  path: string,
-  subscription: OpenSubscription,
-  handlers: JobEventHandlers,
-  position: string | null,
-): Promise<void> {
-  let error: DialoutError | null = null;
-  const stop = new AbortController();
-  subscription.onStop(() => stop.abort());
-  const call = { path, timeout: Number.POSITIVE_INFINITY, signal: stop.signal };
-  try {
-    const end = endEventOf(await edge.http.call(call, jobSchema), position ?? "");
-    if (!subscription.isOver) callHandler(() => handlers.onEvent(end));
-  } catch (cause) {
-    error = asDialoutError(cause, "unreachable");
+class JobFollower implements JobSubscriber {
+  readonly #job: JobToFollow;
+  readonly #path: string;
+  readonly #subscription: OpenSubscription;
+  readonly #handlers: JobEventHandlers;
+  #cursor: JobCursor;
+  /** How many sockets of the space had no room for the job although they should have had. */
+  #refusals = 0;
+
+  constructor(
+    job: JobToFollow,
+    path: string,
+    subscription: OpenSubscription,
+    handlers: JobEventHandlers,
+  ) {
+    this.#job = job;
+    this.#path = path;
+    this.#subscription = subscription;
+    this.#handlers = handlers;
+    this.#cursor = cursorAt(job.since);
   }
-  subscription.finish(error);
+
+  get since(): string | null {
+    return resumeFrom(this.#cursor);
+  }
+
+  /**
+   * Somebody who goes on from a position may have had the end already. Only the job's own socket shows that: the edge
+   * closes it.
+   */
+  start(): void {
+    const { sockets, since } = this.#job;
+    if (sockets !== null && since === undefined) this.#followOver(sockets);
+    else this.#followAlone();
+  }
+
+  onFrame(frame: JobChannelFrame): void {
+    if (frame.type === "connection") this.#subscription.link("open");
+    const read = readJobFrame(this.#cursor, frame);
+    this.#cursor = read.cursor;
+    for (const event of read.events) {
+      if (this.#subscription.isOver) return;
+      callHandler(() => this.#handlers.onEvent(event));
+      if (isEnd(event)) this.#subscription.finish(null);
+    }
+  }
+
+  onDisconnect(error: DialoutError | null): void {
+    this.#subscription.link("lost", error);
+  }
+
+  /**
+   * The socket of the space doesn't carry the job. Without the job or its space there is nothing to follow. Anything
+   * else may be true of that socket alone, such as its limit, or that it needs other rights than the job's own.
+   */
+  onRefused({ code, message }: DialoutError): void {
+    const { sockets } = this.#job;
+    if (this.#subscription.isOver) return;
+    this.#refusals += 1;
+    if (["job_not_found", "space_not_found", "not_found"].includes(code)) {
+      this.#subscription.finish(new DialoutError(code, message, { status: 404 }));
+    } else if (code === "too_many_follows" && sockets !== null && this.#refusals === 1) {
+      this.#followOver(sockets);
+    } else this.#followAlone();
+  }
+
+  #followOver(sockets: SpaceSocketPool): void {
+    this.#subscription.onStop(sockets.followJob(this.#job.id, this));
+  }
+
+  #followAlone(): void {
+    const { edge, id } = this.#job;
+    const probe = () => edge.http.call({ path: this.#path, ...PROBE }, jobSchema);
+    const socket = new EdgeSocket(
+      edge,
+      {
+        address: () => edge.socketAddress(`${this.#path}/ws`, { since: this.since }),
+        // A backend job (its id has no dot) can be followed before it exists, so a 404 is no refusal.
+        ...(id.includes(".") ? { probe } : {}),
+      },
+      {
+        onOpen: () => this.#subscription.link("open"),
+        onDisconnect: (error) => this.onDisconnect(error),
+        onFrame: (frame) => {
+          const read = jobFrame.safeParse(frame);
+          if (read.success) this.onFrame(read.data);
+        },
+        onClose: (error) => {
+          if (error !== null) this.#subscription.finish(error);
+          else void this.#deliverStoredEnd();
+        },
+      },
+    );
+    this.#subscription.onStop(() => socket.close());
+  }
+
+  /**
+   * The job ended before the position that the follower resumes from, so its socket did not send the end. Fetches the
+   * end over HTTP, and tries again until that succeeds or the follower is closed.
+   */
+  async #deliverStoredEnd(): Promise<void> {
+    const subscription = this.#subscription;
+    let error: DialoutError | null = null;
+    const stop = new AbortController();
+    subscription.onStop(() => stop.abort());
+    const { signal } = stop;
+    const call = { path: this.#path, timeout: Number.POSITIVE_INFINITY, signal };
+    try {
+      const end = endEventOf(await this.#job.edge.http.call(call, jobSchema), this.since ?? "");
+      if (!subscription.isOver) callHandler(() => this.#handlers.onEvent(end));
+    } catch (cause) {
+      error = asDialoutError(cause, "unreachable");
+    }
+    subscription.finish(error);
+  }
 }
 
 /** Builds the job's last event from its HTTP resource. */

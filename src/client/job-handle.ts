@@ -12,9 +12,10 @@ import {
   type JobProgress,
   type JobRestart,
 } from "./job-channel.ts";
-import { followJob } from "./job-follower.ts";
+import { followJob, type JobToFollow } from "./job-follower.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
 import type { SendOptions } from "./sending.ts";
+import { type SpaceSocketPool, spaceOf } from "./space-socket-pool.ts";
 import type { LinkHandlers, Subscription } from "./subscription.ts";
 
 export interface FollowOptions {
@@ -41,14 +42,23 @@ export interface OutputOptions extends Omit<FollowOptions, "since"> {
   onReset?(reason: JobRestart | JobGap): void;
 }
 
+/** When a job is followed over its space's socket: always, or only if the client uses that anyway. */
+export interface SocketSharing {
+  sockets: SpaceSocketPool;
+  when: "always" | "in use";
+}
+
 /** Refers to a job by its id; sends nothing until a method is called. */
 export class JobHandle {
   readonly id: string;
   readonly #edge: Edge;
+  readonly #sharing: SocketSharing | null;
 
-  constructor(edge: Edge, id: string) {
+  /** @param sharing `null`: the job is followed over a socket of its own */
+  constructor(edge: Edge, id: string, sharing: SocketSharing | null) {
     this.#edge = edge;
     this.id = id;
+    this.#sharing = sharing;
   }
 
   async get(options: SendOptions = {}): Promise<AnyJob> {
@@ -64,24 +74,19 @@ export class JobHandle {
   /** Calls the handlers for the job's events until it ends. */
   follow(handlers: JobHandlers): Subscription {
     const { since, signal } = handlers;
-    return followJob(
-      this.#edge,
-      this.id,
-      { since, signal },
-      {
-        onLink: (state, error) => handlers.onLink?.(state, error),
-        onConnection: (connection) => handlers.onConnection?.(connection),
-        onError: (error) => handlers.onError?.(error),
-        onEvent: (event) => dispatch(handlers, event),
-      },
-    );
+    return followJob(this.#toFollow({ since, signal }), {
+      onLink: (state, error) => handlers.onLink?.(state, error),
+      onConnection: (connection) => handlers.onConnection?.(connection),
+      onError: (error) => handlers.onError?.(error),
+      onEvent: (event) => dispatch(handlers, event),
+    });
   }
 
   /** The job's events; the iterator ends with the job. */
   events({ since, signal, onConnection }: FollowOptions = {}): EventStream<JobEvent> {
     return new EventStream((stream) => {
       const onEvent = (event: JobEvent) => stream.push(event);
-      const subscription = followJob(this.#edge, this.id, { since }, { onEvent, onConnection });
+      const subscription = followJob(this.#toFollow({ since }), { onEvent, onConnection });
       void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
       return () => subscription.close();
     }, signal);
@@ -117,6 +122,12 @@ export class JobHandle {
       throw new JobFailed(this.id, event.error ?? null);
     }
     throw new DialoutError("connection_closed", "The client was closed before the job ended.");
+  }
+
+  #toFollow(options: Pick<FollowOptions, "since" | "signal">): JobToFollow {
+    const { sockets = null, when = "always" } = this.#sharing ?? {};
+    const isShared = spaceOf(this.id) !== null && (when === "always" || sockets?.isInUse(this.id));
+    return { edge: this.#edge, id: this.id, sockets: isShared ? sockets : null, ...options };
   }
 
   get #path(): string {

@@ -36,7 +36,7 @@ export class JobReporter {
   constructor(edge: Edge, id: string) {
     this.#edge = edge;
     this.id = id;
-    this.handle = new JobHandle(edge, id);
+    this.handle = new JobHandle(edge, id, null);
   }
 
   /** Fields that are left out keep their value. A number outside 0 to 100 is cut to that range. */

@@ -6,10 +6,12 @@ import { type Connection, connectionError, type LinkState } from "./connection.t
 import type { DialoutClient } from "./dialout-client.ts";
 import { asDialoutError, type DialoutError } from "./errors.ts";
 import type { Gap, JobEvent } from "./job-channel.ts";
+import type { JobHandle } from "./job-handle.ts";
 import { type JobView, NO_JOB, viewEvent } from "./job-view.ts";
 import type { RoomEvent } from "./room-events.ts";
 import type { PublishedEvent, RoomHandle } from "./room-handle.ts";
 import type { RoomUser } from "./room-users.ts";
+import { spaceOf } from "./space-socket-pool.ts";
 import { makeStore, type Store } from "./store.ts";
 import type { Subscription } from "./subscription.ts";
 
@@ -71,12 +73,15 @@ export function useSpace(client: DialoutClient, name: string): SpaceView {
   });
 }
 
-/** A job's state and output as they change. Without an id nothing is followed. */
+/**
+ * A job's state and output as they change. Without an id nothing is followed. All jobs of a space, and its status
+ * (`useSpace`), share one socket.
+ */
 export function useJob(client: DialoutClient, id: string | null | undefined): JobView {
   return useStore(client, `job:${id ?? ""}`, NO_JOB, (update) => {
     if (id === null || id === undefined) return null;
     const onJobEvent = (event: JobEvent) => update((view) => viewEvent(view, event));
-    return client.job(id).follow({
+    return jobOf(client, id).follow({
       onProgress: onJobEvent,
       onOutput: onJobEvent,
       onRestart: onJobEvent,
@@ -86,6 +91,12 @@ export function useJob(client: DialoutClient, id: string | null | undefined): Jo
         update((view) => ({ ...view, connection, error: connectionError(connection) })),
     });
   });
+}
+
+/** A page usually shows several jobs of a space: they share its socket. */
+function jobOf(client: DialoutClient, id: string): JobHandle {
+  const space = spaceOf(id);
+  return space === null ? client.job(id) : client.space(space).job(id);
 }
 
 /**

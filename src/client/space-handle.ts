@@ -18,6 +18,7 @@ import { freshId } from "./fresh-id.ts";
 import { JobHandle } from "./job-handle.ts";
 import { encodeJson } from "./json-body.ts";
 import type { SendOptions } from "./sending.ts";
+import type { SpaceSocketPool } from "./space-socket-pool.ts";
 import { type SpaceStatusHandlers, watchSpace } from "./space-watcher.ts";
 import { formOf, type SubmitOptions, type SubmitSettings } from "./submit-form.ts";
 import type { LinkHandlers, Subscription } from "./subscription.ts";
@@ -47,14 +48,24 @@ const batchAnswer = z.object({
   ),
 });
 
-/** Refers to a space by its name; sends nothing until a method is called. */
+/**
+ * Refers to a space by its name; sends nothing until a method is called. What is followed through it, the space's status
+ * and any number of its jobs, shares one socket.
+ */
 export class SpaceHandle {
   readonly name: string;
   readonly #edge: Edge;
+  readonly #sockets: SpaceSocketPool;
 
-  constructor(edge: Edge, name: string) {
+  constructor(edge: Edge, sockets: SpaceSocketPool, name: string) {
     this.#edge = edge;
+    this.#sockets = sockets;
     this.name = name;
+  }
+
+  /** A job of this space, by its id. */
+  job(id: string): JobHandle {
+    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "always" });
   }
 
   /** The space's settings and status. */
@@ -74,14 +85,14 @@ export class SpaceHandle {
       onConnection: (connection) => handlers.onConnection?.(connection),
       onError: (error) => handlers.onError?.(error),
     };
-    return watchSpace(this.#edge, this.name, passed, handlers.signal);
+    return watchSpace(this.#shared, this.name, passed, handlers.signal);
   }
 
   /** The current status, then every change. */
   statuses({ signal, onConnection }: StatusOptions = {}): EventStream<SpaceStatus> {
     return new EventStream((stream) => {
       const onStatus = (status: SpaceStatus) => stream.push(status);
-      const subscription = watchSpace(this.#edge, this.name, { onStatus, onConnection });
+      const subscription = watchSpace(this.#shared, this.name, { onStatus, onConnection });
       void subscription.closed.then((error) => (error ? stream.fail(error) : stream.end()));
       return () => subscription.close();
     }, signal);
@@ -106,7 +117,7 @@ export class SpaceHandle {
       .catch((error) => {
         throw error instanceof DialoutError ? withKey(error, idempotencyKey) : error;
       });
-    return new JobHandle(this.#edge, job.id);
+    return this.job(job.id);
   }
 
   /** Submits up to 1,000 jobs at once. Returns one outcome per job, in the same order. */
@@ -130,10 +141,14 @@ export class SpaceHandle {
       batchAnswer,
     );
     return answer.jobs.map((answered) => {
-      if ("job" in answered) return { ok: true, job: new JobHandle(this.#edge, answered.job.id) };
+      if ("job" in answered) return { ok: true, job: this.job(answered.job.id) };
       const { code, title, detail, ...details } = answered.error;
       return { ok: false, error: new DialoutError(code, detail || title, details) };
     });
+  }
+
+  get #shared(): { edge: Edge; sockets: SpaceSocketPool } {
+    return { edge: this.#edge, sockets: this.#sockets };
   }
 
   get #path(): string {

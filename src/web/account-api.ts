@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isFinal } from "../client/answer.ts";
 import {
   auditEntry,
   type CreateKeyBody,
@@ -80,6 +81,9 @@ export const getAudit = (cursor: string) =>
     z.object({ entries: z.array(auditEntry), next_cursor: z.string().nullable() }),
   );
 
-function remove(path: string): Promise<CallResult<null>> {
-  return call({ method: "DELETE", path }, nothing);
+/** What is gone already is removed, for example by a first attempt whose answer was lost. */
+async function remove(path: string): Promise<CallResult<null>> {
+  const answer = await call({ method: "DELETE", path }, nothing);
+  const isGone = !answer.ok && isFinal(answer.error) && answer.error.status === 404;
+  return isGone ? { ok: true, value: null } : answer;
 }

@@ -1,21 +1,18 @@
 import { isFinal } from "../client/answer.ts";
 import { asDialoutError, type DialoutError } from "../client/errors.ts";
 import { freshId } from "../client/fresh-id.ts";
+import type { JobEvent } from "../client/job-channel.ts";
+import type { SpaceHandle } from "../client/space-handle.ts";
+import { spaceOf } from "../client/space-socket-pool.ts";
+import type { Subscription } from "../client/subscription.ts";
 import { sleep } from "../client/time-limit.ts";
 import type { JsonObject } from "../protocol/codec.ts";
-import { jobId } from "../protocol/values.ts";
-import { cancelJob, type FileAttachment, getJob, getSpace, type Submit, submitJob } from "./api.ts";
-import { checkDraft, type Draft, labelOfDraft } from "./draft.ts";
+import { resultOf } from "./api.ts";
+import { checkDraft, type Draft, type FileField, labelOfDraft } from "./draft.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
-import {
-  followsDue,
-  initialState,
-  type PageEvent,
-  type PageState,
-  reduce,
-  spaceSince,
-} from "./page-state.ts";
-import { dialSpace, type SpaceSocket } from "./space-socket.ts";
+import { isTerminal } from "./job-state.ts";
+import { spaceOfPage, uploadsTo } from "./page-space.ts";
+import { initialState, type PageEvent, type PageState, reduce } from "./page-state.ts";
 
 /** Shortest time between two redraws, milliseconds: thousands of frames may arrive per second. */
 const DRAW_MS = 30;
@@ -23,13 +20,28 @@ const DRAW_MS = 30;
 /** Shortest time between two attempts to load the space after an answer that no retry is meant for. */
 const RELOAD_MS = 5_000;
 
-/** Updates the page's state from frames, answers and clicks, and performs the resulting requests. */
+export interface FileAttachment {
+  field: FileField;
+  file: File;
+}
+
+/** A submit as the form made it. It may be sent several times, but its key lets it create only one job. */
+interface Submit {
+  input: JsonObject;
+  attachments: FileAttachment[];
+  idempotencyKey: string;
+}
+
+/** Updates the page's state from events, answers and clicks, and performs the resulting requests. */
 export class PageSession {
   state: PageState;
   readonly space: string;
+  private readonly handle: SpaceHandle;
   private readonly storage: TabStorage;
   private readonly listeners = new Set<() => void>();
-  private socket: SpaceSocket | null = null;
+  /** What the page follows: the space's status, and each job that has not ended. All share one socket. */
+  private watching: Subscription | null = null;
+  private readonly following = new Map<string, Subscription>();
   private drawTimer: number | null = null;
   private refs = 0;
   /** The loading of the space that is under way; another one replaces it. */
@@ -40,6 +52,7 @@ export class PageSession {
 
   constructor(space: string, storage: TabStorage) {
     this.space = space;
+    this.handle = spaceOfPage(space);
     this.storage = storage;
     this.state = initialState(recallJobs(storage, space));
   }
@@ -58,14 +71,18 @@ export class PageSession {
   /** Opens the socket, also after the edge closed it for good. */
   redial(): void {
     if (this.state.space.kind === "unavailable") return;
-    this.socket?.close();
-    this.socket = dialSpace(this.space, () => spaceSince(this.state), {
-      onOpen: () => this.onOpen(),
-      onDisconnect: (error) =>
-        this.dispatch({ kind: "link.lost", reason: error === null ? null : reasonOf(error) }),
-      onClose: (error) => this.onClose(error),
-      onFrame: (frame) => this.dispatch({ kind: "frame", frame }),
+    this.stopFollowing();
+    const watching = this.handle.watch({
+      onStatus: (status) => this.dispatch({ kind: "status", status }),
+      onLink: (link, error) => {
+        if (this.watching !== watching) return;
+        if (link === "open") this.onOpen();
+        else if (link === "closed") this.onClose(error);
+        else this.dispatch({ kind: "link.lost", reason: error === null ? null : reasonOf(error) });
+      },
     });
+    this.watching = watching;
+    for (const job of this.state.jobs) if (!isTerminal(job)) this.follow(job.id);
   }
 
   /** Submits the form's content. If it can't be sent, the state contains the reason. */
@@ -94,27 +111,27 @@ export class PageSession {
 
   async cancel(id: string): Promise<void> {
     this.dispatch({ kind: "cancel.asked", id });
-    const answer = await cancelJob(id);
+    const answer = await resultOf(this.handle.job(id).cancel());
     if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
     else this.dispatch({ kind: "cancel.refused", id, message: answer.error.message });
   }
 
   /** Adds the job named in the address (`#job=<id>`), which this tab did not submit. */
   async attach(id: string): Promise<void> {
-    if (!jobId.safeParse(id).success || id.split(".")[0] !== this.space) {
+    if (spaceOf(id) !== this.space) {
       const text = `“${id}” is not the id of a job of this space.`;
       return this.dispatch({ kind: "notice.added", text });
     }
     if (this.state.jobs.some((job) => job.id === id)) return;
     this.dispatch({ kind: "job.attached", job: { id, label: "" } });
-    if (this.state.link.kind === "open") this.socket?.send({ type: "follow", job_id: id });
-    const answer = await getJob(id);
+    this.follow(id);
+    const answer = await resultOf(this.handle.job(id).get());
     if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
   }
 
   dismissJob(id: string): void {
     this.dispatch({ kind: "job.dismissed", id });
-    if (this.state.link.kind === "open") this.socket?.send({ type: "unfollow", job_id: id });
+    this.following.get(id)?.close();
   }
 
   dismissNotice(id: number): void {
@@ -133,18 +150,28 @@ export class PageSession {
     this.sending = stop;
     this.unanswered = submit;
     this.dispatch({ kind: "submit.sent", ref, label: labelOfDraft(draft) });
-    const answer = await submitJob(this.space, submit, {
-      signal: stop.signal,
-      onSending: (sending) => {
-        if (sending.state === "sending") this.dispatch({ kind: "submit.repeated", ref });
-        else this.dispatch({ kind: "submit.delayed", ref, trouble: reasonOf(sending.error) });
-      },
-    });
+    const { idempotencyKey } = submit;
+    const files = Object.fromEntries(attachments.map(({ field, file }) => [field, file]));
+    const isUpload = attachments.length > 0;
+    const handle = isUpload ? uploadsTo(this.space) : this.handle;
+    const answer = await resultOf(
+      handle.submit(input, {
+        ...(isUpload ? { files } : {}),
+        idempotencyKey,
+        signal: stop.signal,
+        timeout: Number.POSITIVE_INFINITY,
+        onSending: (sending) => {
+          if (sending.state === "sending") this.dispatch({ kind: "submit.repeated", ref });
+          else this.dispatch({ kind: "submit.delayed", ref, trouble: reasonOf(sending.error) });
+        },
+      }),
+    );
     if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
     this.unanswered = null;
     if (!answer.ok) return this.refused(ref, answer.error);
-    this.dispatch({ kind: "submit.answered", ref, job: answer.value });
-    this.socket?.send({ type: "follow", job_id: answer.value.id });
+    const { id } = answer.value;
+    this.dispatch({ kind: "submit.answered", ref, id });
+    this.follow(id);
   }
 
   private withKey(input: JsonObject, attachments: FileAttachment[]): Submit {
@@ -168,10 +195,10 @@ export class PageSession {
     const wasAway = this.state.link.kind !== "connecting" || this.state.space.kind !== "ready";
     this.dispatch({ kind: "link.opened" });
     if (wasAway) void this.loadSpace();
-    for (const follow of followsDue(this.state)) this.socket?.send(follow);
   }
 
   private onClose(error: DialoutError | null): void {
+    this.stopFollowing();
     // A reason with a status was given to a request for the space itself: there is nothing to show.
     if (error !== null && isFinal(error)) this.onUnavailable(error.message);
     else this.dispatch({ kind: "link.closed", error });
@@ -180,7 +207,31 @@ export class PageSession {
   private onUnavailable(message: string): void {
     this.dispatch({ kind: "space.unavailable", message });
     this.loading?.abort();
-    this.socket?.close();
+    this.stopFollowing();
+  }
+
+  /** Before the space is watched nothing is followed: it may not exist. */
+  private follow(id: string): void {
+    if (this.watching === null || this.following.has(id)) return;
+    const onEvent = (event: JobEvent) => this.dispatch({ kind: "job.event", id, event });
+    const following = this.handle.job(id).follow({
+      onProgress: onEvent,
+      onOutput: onEvent,
+      onRestart: onEvent,
+      onGap: onEvent,
+      onError: ({ code, message }) => this.dispatch({ kind: "job.refused", id, code, message }),
+    });
+    this.following.set(id, following);
+    void following.closed.then(() => {
+      if (this.following.get(id) === following) this.following.delete(id);
+    });
+  }
+
+  private stopFollowing(): void {
+    const all = [this.watching, ...this.following.values()];
+    this.watching = null;
+    this.following.clear();
+    for (const subscription of all) subscription?.close();
   }
 
   /** Loads the space, for as long as it takes; only the edge's own refusal ends it. */
@@ -190,7 +241,7 @@ export class PageSession {
     this.loading = loading;
     while (!loading.signal.aborted) {
       try {
-        const resource = await getSpace(this.space, {
+        const resource = await this.handle.get({
           signal: loading.signal,
           timeout: Number.POSITIVE_INFINITY,
           onSending: (sending) => {
@@ -204,7 +255,8 @@ export class PageSession {
         const error = asDialoutError(cause, "unreachable");
         if (isFinal(error)) return this.onUnavailable(error.message);
         this.dispatch({ kind: "space.delayed", trouble: reasonOf(error) });
-        await sleep(RELOAD_MS, loading.signal).catch(() => undefined);
+        const wait = Math.max(RELOAD_MS, error.retryAfterMs ?? 0);
+        await sleep(wait, loading.signal).catch(() => undefined);
       }
     }
   }

@@ -1,15 +1,12 @@
-import { formatPosition, type Position } from "../channel/position.ts";
-import type { JobResource, SpaceResource, SpaceStatus } from "../protocol/resources.ts";
-import type { ServerFrame, SpaceClientFrameInput } from "../protocol/subscriber-frames.ts";
+import type { JobEvent } from "../client/job-channel.ts";
+import type { AnyJob } from "../client/job-resource.ts";
+import type { SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 import {
-  applyJobFrame,
+  applyJobEvent,
   applyResource,
   type CancelRequest,
-  type FollowedJobFrame,
   isTerminal,
-  labelOf,
   newJob,
-  resumePosition,
   type TabJob,
 } from "./job-state.ts";
 
@@ -45,8 +42,8 @@ export interface PageState {
   status: SpaceStatus | null;
   /** How many of the jobs counted in `status` belong to this tab. */
   ownInStatus: number;
-  /** How far the space's channel was received; `null` before its first frame. */
-  position: Position | null;
+  /** Whether `status` was received over the socket, so that it is newer than the answer to a request. */
+  isStatusLive: boolean;
   submission: Submission;
   /** Number of accepted jobs; the form clears itself when it changes. */
   accepted: number;
@@ -68,17 +65,20 @@ export type PageEvent =
   | { kind: "space.delayed"; trouble: string }
   | { kind: "space.loaded"; resource: SpaceResource }
   | { kind: "space.unavailable"; message: string }
-  | { kind: "frame"; frame: ServerFrame }
+  | { kind: "status"; status: SpaceStatus }
   | { kind: "submit.sent"; ref: string; label: string }
   | { kind: "submit.delayed"; ref: string; trouble: string }
   /** It is being sent again. */
   | { kind: "submit.repeated"; ref: string }
   | { kind: "submit.stopped"; ref: string }
-  | { kind: "submit.answered"; ref: string; job: JobResource }
+  | { kind: "submit.answered"; ref: string; id: string }
   | { kind: "submit.refused"; ref?: string; code: string; message: string }
   | { kind: "draft.changed" }
   | { kind: "job.attached"; job: RememberedJob }
-  | { kind: "job.loaded"; job: JobResource }
+  | { kind: "job.loaded"; job: AnyJob }
+  | { kind: "job.event"; id: string; event: JobEvent }
+  /** The job can't be followed, for good. */
+  | { kind: "job.refused"; id: string; code: string; message: string }
   | { kind: "job.dismissed"; id: string }
   | { kind: "cancel.asked"; id: string }
   | { kind: "cancel.refused"; id: string; message: string }
@@ -91,7 +91,7 @@ export function initialState(remembered: RememberedJob[]): PageState {
     space: { kind: "loading", trouble: null },
     status: null,
     ownInStatus: 0,
-    position: null,
+    isStatusLive: false,
     submission: { kind: "idle" },
     accepted: 0,
     jobs: remembered.map((job) => newJob(job.id, job.label, { status: "attaching" })),
@@ -118,8 +118,8 @@ export function reduce(state: PageState, event: PageEvent): PageState {
       return loadSpace(state, event.resource);
     case "space.unavailable":
       return { ...state, space: { kind: "unavailable", message: event.message } };
-    case "frame":
-      return takeFrame(state, event.frame);
+    case "status":
+      return takeStatus(state, event.status);
     case "submit.sent":
       return startSending(state, event.ref, event.label);
     case "submit.delayed":
@@ -129,7 +129,7 @@ export function reduce(state: PageState, event: PageEvent): PageState {
     case "submit.stopped":
       return refuse(state, event.ref, "stopped", STOPPED);
     case "submit.answered":
-      return takeAnswer(state, event.ref, event.job);
+      return takeAnswer(state, event.ref, event.id);
     case "submit.refused":
       return refuse(state, event.ref, event.code, event.message);
     case "draft.changed":
@@ -140,6 +140,10 @@ export function reduce(state: PageState, event: PageEvent): PageState {
       return addJob(state, newJob(event.job.id, event.job.label, { status: "attaching" }));
     case "job.loaded":
       return updateJob(state, event.job.id, (job) => applyResource(job, event.job));
+    case "job.event":
+      return updateJob(state, event.id, (job) => applyJobEvent(job, event.event));
+    case "job.refused":
+      return refuseJob(state, event);
     case "job.dismissed":
       return { ...state, jobs: state.jobs.filter((job) => job.id !== event.id) };
     case "cancel.asked":
@@ -156,18 +160,6 @@ export function reduce(state: PageState, event: PageEvent): PageState {
 /** The number of this tab's jobs that have not ended, as far as the page knows. */
 export function unfinished(state: Pick<PageState, "jobs">): number {
   return state.jobs.filter((job) => !isTerminal(job)).length;
-}
-
-/** The `follow` frames for a new socket: one for every job that has not ended. */
-export function followsDue(state: PageState): SpaceClientFrameInput[] {
-  return state.jobs
-    .filter((job) => !isTerminal(job))
-    .map((job) => ({ type: "follow", job_id: job.id, since: resumePosition(job) }));
-}
-
-/** The `since` to open the next socket with. */
-export function spaceSince(state: PageState): string | null {
-  return state.position === null ? null : formatPosition(state.position);
 }
 
 const STOPPED =
@@ -214,60 +206,20 @@ function repeat(state: PageState, ref: string): PageState {
 
 function loadSpace(state: PageState, resource: SpaceResource): PageState {
   const space: SpaceState = { kind: "ready", resource };
-  // The status from frames is newer than this answer, or the next frame will replace it.
-  if (state.position !== null) return { ...state, space };
+  if (state.isStatusLive) return { ...state, space };
   return { ...state, space, status: resource.status, ownInStatus: unfinished(state) };
 }
 
-function takeFrame(state: PageState, frame: ServerFrame): PageState {
-  switch (frame.type) {
-    case "connection":
-      return frame.job_id === undefined
-        ? connect(state, frame)
-        : takeJobFrame(state, frame.job_id, frame);
-    case "space.status":
-      return takeStatus(state, frame);
-    case "accepted":
-      return state; // The page submits by HTTP.
-    case "progress":
-    case "output":
-    case "gap":
-      return takeJobFrame(state, frame.job_id, frame);
-    case "error":
-      return takeError(state, frame);
-  }
+function takeStatus(state: PageState, status: SpaceStatus): PageState {
+  return { ...state, status, ownInStatus: unfinished(state), isStatusLive: true };
 }
 
-function takeJobFrame(state: PageState, id: string, frame: FollowedJobFrame): PageState {
-  return updateJob(state, id, (job) => applyJobFrame(job, frame));
-}
-
-function connect(state: PageState, frame: Extract<ServerFrame, { type: "connection" }>): PageState {
-  const offset = frame.recovered ? (state.position?.offset ?? 0) : 0;
-  return { ...state, position: { epoch: frame.epoch, offset } };
-}
-
-/** Each status is complete, so a repeated one does no harm; an older one is ignored. */
-function takeStatus(
-  state: PageState,
-  frame: Extract<ServerFrame, { type: "space.status" }>,
-): PageState {
-  if (state.position === null || frame.offset < state.position.offset) return state;
-  const { type: _t, space: _s, offset: _o, timestamp: _at, ...status } = frame;
-  return {
-    ...state,
-    status,
-    ownInStatus: unfinished(state),
-    position: { epoch: state.position.epoch, offset: frame.offset },
-  };
-}
-
-function takeAnswer(state: PageState, ref: string, job: JobResource): PageState {
+function takeAnswer(state: PageState, ref: string, id: string): PageState {
   const { submission } = state;
   if (submission.kind !== "sending" || submission.ref !== ref) return state;
-  const phase = { status: "queued", position: job.queue_position, message: null } as const;
-  const label = submission.label === "" ? labelOf(job) : submission.label;
-  return addAccepted(state, newJob(job.id, label, phase));
+  // Its place in the queue comes with its first event.
+  const phase = { status: "queued", position: null, message: null } as const;
+  return addAccepted(state, newJob(id, submission.label, phase));
 }
 
 function addAccepted(state: PageState, job: TabJob): PageState {
@@ -275,14 +227,14 @@ function addAccepted(state: PageState, job: TabJob): PageState {
   return { ...next, submission: { kind: "idle" }, accepted: state.accepted + 1 };
 }
 
-function takeError(state: PageState, frame: Extract<ServerFrame, { type: "error" }>): PageState {
-  const id = frame.job_id;
-  if (id === undefined) return addNotice(state, frame.message);
+function refuseJob(
+  state: PageState,
+  { id, code, message }: Extract<PageEvent, { kind: "job.refused" }>,
+): PageState {
   const job = state.jobs.find((known) => known.id === id);
   if (job === undefined) return state;
-  if (frame.code !== "job_not_found") {
-    return updateJob(state, id, (known) => ({ ...known, note: frame.message }));
-  }
+  if (code !== "job_not_found")
+    return updateJob(state, id, (known) => ({ ...known, note: message }));
   const name = job.label === "" ? id : `“${shorten(job.label)}”`;
   const jobs = state.jobs.filter((known) => known.id !== id);
   return addNotice({ ...state, jobs }, `The job ${name} has expired: the edge no longer keeps it.`);

@@ -59,6 +59,23 @@ describe("useJob", () => {
     expect(edge.unasked).toBe(0);
   });
 
+  test("shows several jobs of a space, and the space itself, over one socket (S7)", async () => {
+    const { edge, client } = await start();
+    const other = JOB_ID.replace(/Z$/, "Y");
+    const describeSpace = () => useSpace(client, "demo").link;
+    const jobs = [JOB_ID, other].map((id) => describeJob(client, id));
+    const { shows } = render(...jobs, describeSpace);
+    const socket = await edge.socket();
+    const about = { space: "demo", epoch: "s", recovered: false, timestamp: AT };
+    socket.send({ type: "connection", ...about, offset: 0 });
+    const { frames } = await socket.next("batch");
+    expect(frames).toMatchObject([{ job_id: JOB_ID }, { job_id: other }]);
+    const second = { ...completed(1, 2), job_id: other };
+    socket.send({ ...connection(0), job_id: other }, second, connection(0), completed(1, 1));
+    await shows("closed|completed||1|closed|completed||2|open");
+    expect(edge.unasked).toBe(0);
+  });
+
   test("drops the output of an attempt in vain (S5)", async () => {
     const { edge, client } = await start();
     const { shows } = render(describeJob(client, JOB_ID));

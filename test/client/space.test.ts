@@ -32,6 +32,32 @@ describe("watching a space", () => {
     await expect.poll(() => workers).toEqual(all);
   });
 
+  test("whoever begins later on the same socket gets the status that is true then, also after a reconnect (S3a)", async () => {
+    const { edge, client } = await startClient();
+    const seen: string[][] = [[], [], []];
+    const watch = (index: number) =>
+      client.space("demo").watch({ onStatus: ({ worker }) => seen[index]?.push(worker) });
+    const early = watch(0);
+    const first = await edge.socket();
+    first.send(connection("e", 1), status(1, "connected"));
+    await expect.poll(() => seen[0]).toEqual(["connected"]);
+    watch(1);
+    expect(seen[1]).toEqual([]);
+    await expect.poll(() => seen[1]).toEqual(["connected"]);
+    first.close(1012);
+    await first.closed;
+    watch(2);
+    const second = await edge.socket();
+    expect(second.query.get("since")).toBe("e:1");
+    second.send(connection("e", 1, true));
+    await expect.poll(() => seen[2]).toEqual(["connected"]);
+    early.close();
+    second.send(status(2, "draining"));
+    await expect.poll(() => seen[2]).toEqual(["connected", "draining"]);
+    expect(seen.slice(0, 2)).toEqual([["connected"], ["connected", "draining"]]);
+    expect(edge.unasked).toBe(0);
+  });
+
   test("a space that no longer exists ends the subscription (S14)", async () => {
     const { edge, client } = await startClient();
     const statuses = client.space("demo").statuses();

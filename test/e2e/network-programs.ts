@@ -60,6 +60,24 @@ const startClient: StartProgram = async ({ edge, job }) => {
   return { network, received: () => marks };
 };
 
+/** It follows the space and the job, twice, over one socket. */
+const startSpaceClient: StartProgram = async ({ edge, job, space }) => {
+  const network = await networkTo(edge);
+  const limits = { heartbeat: SILENCE_S * 500, requestTimeout: 2_000 };
+  const client = new DialoutClient({ url: network.url, ...limits });
+  onTestFinished(() => client.close());
+  const handle = client.space(space.name);
+  handle.watch({});
+  const [marks, others]: [string[], string[]] = [[], []];
+  for (const found of [marks, others]) {
+    handle
+      .job(job)
+      .follow({ onOutput: ({ delta }) => found.push(...(String(delta).match(MARK) ?? [])) });
+  }
+  const received = () => (marks.join() === others.join() ? marks : [...marks, "or", ...others]);
+  return { network, received };
+};
+
 const startPage: StartProgram = async ({ edge, job, space }) => {
   const network = await networkTo(edge);
   const browser: Browser = await chromium.launch(CHROMIUM);
@@ -146,6 +164,7 @@ export async function startSubmitter({ edge, space }: Omit<Place, "job">) {
 /** What follows a job. */
 export const FOLLOWERS: Record<string, StartProgram> = {
   "the client library": startClient,
+  "the client library over the space's socket": startSpaceClient,
   "the page": startPage,
   "the loop with curl": startCurl,
   "the follower in Python": startPythonFollower,

@@ -180,6 +180,22 @@ describe("the page of a space", () => {
     expect(await page.getByTestId("job-output").textContent()).toBe(job.output);
   });
 
+  it("follows all of its jobs over the one socket of its space", async () => {
+    await edge.startWorker(space, ["demo"]);
+    const page = await context.newPage();
+    onTestFinished(watchPageErrors(page));
+    const sockets: string[] = [];
+    page.on("websocket", (socket) => sockets.push(new URL(socket.url()).pathname));
+    await page.goto(`${edge.url}/spaces/${space.name}`);
+    for (const [index, name] of ["Alice", "Bernard", "Clara"].entries()) {
+      await submitText(page, `${name} lives in Paris.`);
+      await page.getByTestId("job").nth(index).waitFor();
+    }
+    const completed = page.locator("[data-testid=job][data-status=completed]");
+    await completed.nth(2).waitFor();
+    expect(sockets).toEqual([`/api/spaces/${space.name}/ws`]);
+  });
+
   it("submits a job also while its socket can't be opened, and follows the job once it can", async () => {
     await edge.startWorker(space, ["demo"]);
     const page = await context.newPage();

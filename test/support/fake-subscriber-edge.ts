@@ -51,9 +51,18 @@ export class FakeSubscriberSocket {
     this.socket.send(text);
   }
 
+  any(): Promise<Frame> {
+    return this.frames.take();
+  }
+
+  /** Frames that arrived and no test has read. */
+  get unread(): number {
+    return this.frames.waiting.length;
+  }
+
   /** Returns the next frame; throws if it has another type. */
   async next(type: string): Promise<Frame> {
-    const frame = await this.frames.take();
+    const frame = await this.any();
     if (frame.type !== type) throw new Error(`expected ${type}, got ${JSON.stringify(frame)}`);
     return frame;
   }

@@ -4,8 +4,7 @@ import {
   type SpaceResource,
   type SpaceStatus,
 } from "../../src/protocol/resources.ts";
-import type { ServerFrame } from "../../src/protocol/subscriber-frames.ts";
-import { initialState, type PageState, reduce } from "../../src/web/page-state.ts";
+import { initialState, type PageEvent, type PageState, reduce } from "../../src/web/page-state.ts";
 import { queuedMessage, submitHint, waitText, workerPill } from "../../src/web/wording.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
@@ -15,32 +14,27 @@ const resource = { ...DEFAULT_SETTINGS, name: "attic" } as SpaceResource;
 
 let offset = 0;
 
-function status(change: Partial<SpaceStatus>): ServerFrame {
-  offset += 1;
+function status(change: Partial<SpaceStatus>): PageEvent {
   const idle = { worker: "connected", queue_size: 0, processing: 0, estimated_wait_s: 0 } as const;
-  return { type: "space.status", space: "attic", ...idle, ...change, offset, timestamp: AT };
+  return { kind: "status", status: { ...idle, ...change } };
 }
 
-function progress(state: "processing" | "completed"): ServerFrame {
+function progress(state: "processing" | "completed"): PageEvent {
   offset += 1;
   const nothing = { estimated_remaining: null, message: null, output_path: null };
   const job = { job_id: JOB, attempt: 1, queue_position: null, offset, timestamp: AT };
-  return { type: "progress", status: state, progress: 0, ...nothing, ...job };
+  const frame = { type: "progress", status: state, progress: 0, ...nothing, ...job } as const;
+  return { kind: "job.event", id: JOB, event: { ...frame, position: `e:${offset}` } };
 }
 
-function run(state: PageState, ...frames: ServerFrame[]): PageState {
-  return frames.reduce((now, frame) => reduce(now, { kind: "frame", frame }), state);
+function run(state: PageState, ...events: PageEvent[]): PageState {
+  return events.reduce(reduce, state);
 }
 
 /** A page on an open socket that remembers the given jobs. */
 function page(...ids: string[]): PageState {
   const remembered = initialState(ids.map((id) => ({ id, label: "" })));
-  const epoch = { epoch: "e", offset: 0, recovered: false, timestamp: AT };
-  return run(reduce(remembered, { kind: "link.opened" }), {
-    type: "connection",
-    space: "attic",
-    ...epoch,
-  });
+  return reduce(remembered, { kind: "link.opened" });
 }
 
 const running = status({ processing: 1, waiting_reason: BUSY });
