@@ -48,7 +48,7 @@ export const SETTING_GROUPS: readonly SettingGroup[] = [
       },
       anonymous_use: {
         label: "Anonymous use",
-        text: "Who is not signed in may submit, if the space is public.",
+        text: "People who are not signed in may submit, if the space is public.",
       },
       anonymous_jobs_per_minute: {
         label: "Anonymous jobs a minute",
@@ -135,7 +135,7 @@ export const SETTING_GROUPS: readonly SettingGroup[] = [
       },
       max_priority_anonymous: {
         label: "Highest priority of visitors",
-        text: "The same for who is not signed in.",
+        text: "The same for people who are not signed in.",
       },
     },
   },
