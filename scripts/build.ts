@@ -18,6 +18,8 @@ const PAGES = [
   { name: "space", script: "src/web/space-page.tsx" },
   { name: "home", script: "src/web/home-page.tsx" },
   { name: "sign-in", script: "src/web/sign-in-page.tsx" },
+  { name: "new-space", script: "src/web/new-space-page.tsx" },
+  { name: "space-settings", script: "src/web/space-settings-page.tsx" },
   { name: "account", script: "src/web/account-page.tsx" },
   { name: "admin", script: "src/web/admin-page.tsx" },
 ];

@@ -12,7 +12,7 @@ import type { TokenSource } from "./token-source.ts";
 export type Fetch = (address: string, init: RequestInit) => Promise<Response>;
 
 export interface HttpCall extends SendOptions {
-  method?: "GET" | "POST" | "PATCH" | "DELETE";
+  method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   query?: Record<string, string | number | undefined>;
   /** A form is sent as it is, any other object as JSON. */

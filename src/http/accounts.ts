@@ -22,8 +22,12 @@ export const accounts = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
     const needsSetup = !(await new Users(c.env.DB).haveAdmin());
-    const oauth = providerNameOf(c.env);
-    return c.json({ registration: registrationOf(c), needs_setup: needsSetup, oauth });
+    return c.json({
+      registration: registrationOf(c),
+      needs_setup: needsSetup,
+      space_creation: c.env.SPACE_CREATION ?? "admins",
+      oauth: providerNameOf(c.env),
+    });
   })
   .post("/setup", async (c) => {
     await limitSignIns(c);

@@ -7,6 +7,9 @@ import { ProblemError } from "./problems.ts";
 /** One page: they differ in their form. */
 const SIGN_IN_PAGES = ["/sign-in", "/register", "/setup"];
 const ACCOUNT_PAGES = [...SIGN_IN_PAGES, "/account", "/admin"];
+const SETTINGS_PAGE = "/spaces/:space/settings";
+/** Not under `/spaces/`: a space may have any word as its name, `new` as well. */
+const NEW_SPACE_PAGE = "/new";
 
 /** The pages for people. They are static and get what they show from the API. */
 export const pages = new Hono<AppEnv>()
@@ -16,6 +19,9 @@ export const pages = new Hono<AppEnv>()
   .get("/account", (c) => page(c, "/account"))
   .get("/admin", (c) => page(c, "/admin"))
   .get("/spaces", (c) => c.redirect("/"))
+  .on("GET", [NEW_SPACE_PAGE, SETTINGS_PAGE], withoutSlash)
+  .get(NEW_SPACE_PAGE, (c) => page(c, "/new-space"))
+  .get(SETTINGS_PAGE, async (c) => page(c, "/space-settings", (await isRefused(c)) ? 404 : 200))
   .get("/spaces/:space", async (c) => page(c, "/space", (await isRefused(c)) ? 404 : 200));
 
 /** A page has one address. The redirect names no host: the request's is whatever its sender says. */

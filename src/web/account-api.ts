@@ -10,6 +10,7 @@ import {
   type Role,
   registration,
   sessionResource,
+  spaceCreation,
   type UserPatch,
   userResource,
 } from "../protocol/accounts.ts";
@@ -18,7 +19,12 @@ import { type CallResult, call } from "./api.ts";
 const nothing = z.null();
 const signedIn = z.object({ user: userResource });
 const me = z.object({ user: userResource.nullable() });
-const edge = z.object({ registration, needs_setup: z.boolean(), oauth: z.string().nullable() });
+const edge = z.object({
+  registration,
+  needs_setup: z.boolean(),
+  space_creation: spaceCreation,
+  oauth: z.string().nullable(),
+});
 
 export type Me = z.infer<typeof me>["user"];
 export type EdgeAccounts = z.infer<typeof edge>;
@@ -71,9 +77,9 @@ export const getUsers = (cursor: string) =>
   );
 export const changeUser = (id: string, patch: UserPatch) =>
   call({ method: "PATCH", path: `/api/users/${encodeURIComponent(id)}`, body: patch }, signedIn);
-export const getInvitations = () =>
+export const getInvitations = (cursor: string) =>
   call(
-    { path: "/api/invitations" },
+    { path: "/api/invitations", query: { cursor } },
     z.object({ invitations: z.array(invitationResource), next_cursor: z.string().nullable() }),
   );
 export const invite = (role: Role, email: string) =>

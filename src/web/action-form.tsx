@@ -9,11 +9,14 @@ interface ActionFormProps {
   send: () => Promise<CallResult<unknown>>;
   /** Said once it has worked; `null` if the page goes elsewhere then. */
   done: string | null;
+  /** Whether it can be sent now; what is missing is said beside its fields. */
+  isReady?: boolean;
   children: ComponentChildren;
 }
 
 /** A form that sends its content once, and says what came of it. */
-export function ActionForm({ title, button, send, done, children }: ActionFormProps) {
+export function ActionForm(props: ActionFormProps) {
+  const { title, button, send, done, isReady = true, children } = props;
   const [state, setState] = useState<"idle" | "sending" | "done" | { error: string }>("idle");
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -26,7 +29,7 @@ export function ActionForm({ title, button, send, done, children }: ActionFormPr
     <form class="card action" aria-label={title} onSubmit={submit}>
       <h2>{title}</h2>
       {children}
-      <button type="submit" class="primary" aria-disabled={state === "sending"}>
+      <button type="submit" class="primary" disabled={!isReady} aria-disabled={state === "sending"}>
         {state === "sending" ? "Sending…" : button}
       </button>
       <div role="status">{state === "done" && done !== null && <p class="hint">{done}</p>}</div>

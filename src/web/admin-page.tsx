@@ -12,9 +12,11 @@ import {
   withdrawInvitation,
 } from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
-import type { CallResult } from "./api.ts";
+import { ConfirmButton } from "./confirm-button.tsx";
+import { Refusal } from "./page-section.tsx";
+import { ShowMore } from "./show-more.tsx";
 import { TextField } from "./text-field.tsx";
-import { useList } from "./use-list.ts";
+import { usePages } from "./use-pages.ts";
 
 /** `/admin`: all accounts, invitations, and the record of what was done. */
 function AdminPage() {
@@ -36,88 +38,95 @@ function AdminPage() {
 }
 
 function Users() {
-  const { answer, reload } = useList(() => getUsers(""));
+  const pages = usePages(getUsers, ({ users }) => users);
   const [refusal, setRefusal] = useState<string | null>(null);
   const change = async (user: UserResource, patch: Parameters<typeof changeUser>[1]) => {
     const changed = await changeUser(user.id, patch);
     setRefusal(changed.ok ? null : changed.error.message);
-    reload();
+    pages.reload();
   };
   return (
     <section class="card" aria-labelledby="users">
       <h2 id="users">Accounts</h2>
-      <Refusal answer={answer} />
+      <Refusal answer={pages.answer} />
       {refusal !== null && (
         <p class="error" role="alert">
           {refusal}
         </p>
       )}
       <ul class="rows">
-        {answer?.ok &&
-          answer.value.users.map((user) => (
-            <li key={user.id} data-testid="user">
-              <span>
-                {user.name} <span class="quiet small">{user.email}</span>
-                {user.disabled_at !== null && <span class="quiet small"> · disabled</span>}
-              </span>
-              <span class="buttons">
+        {pages.entries.map((user) => (
+          <li key={user.id} data-testid="user">
+            <span>
+              {user.name} <span class="quiet small">{user.email}</span>
+              {user.disabled_at !== null && <span class="quiet small"> · disabled</span>}
+            </span>
+            <span class="buttons">
+              <button
+                type="button"
+                onClick={() =>
+                  void change(user, { role: user.role === "admin" ? "member" : "admin" })
+                }
+              >
+                {user.role === "admin" ? "Make a member" : "Make an admin"}
+              </button>
+              {user.disabled_at === null ? (
+                <ConfirmButton
+                  text="Disable"
+                  label={`Disable ${user.name}`}
+                  question="Their sessions end at once."
+                  confirm="Yes, disable them"
+                  onConfirm={() => void change(user, { disabled: true })}
+                />
+              ) : (
                 <button
                   type="button"
-                  onClick={() =>
-                    void change(user, { role: user.role === "admin" ? "member" : "admin" })
-                  }
+                  aria-label={`Enable ${user.name}`}
+                  onClick={() => void change(user, { disabled: false })}
                 >
-                  {user.role === "admin" ? "Make a member" : "Make an admin"}
+                  Enable
                 </button>
-                <button
-                  type="button"
-                  onClick={() => void change(user, { disabled: user.disabled_at === null })}
-                >
-                  {user.disabled_at === null ? "Disable" : "Enable"}
-                </button>
-              </span>
-            </li>
-          ))}
+              )}
+            </span>
+          </li>
+        ))}
       </ul>
-      {answer?.ok && answer.value.next_cursor !== null && (
-        <p class="quiet small">There are more: see GET /api/users.</p>
-      )}
+      <ShowMore pages={pages} what="accounts" />
     </section>
   );
 }
 
 function Invitations() {
-  const { answer, reload } = useList(getInvitations);
+  const pages = usePages(getInvitations, ({ invitations }) => invitations);
   const [made, setMade] = useState<InvitationResource | null>(null);
   const [email, setEmail] = useState("");
   const [role, setRole] = useState<Role>("member");
   const send = async () => {
     const answer = await invite(role, email);
     if (answer.ok) setMade(answer.value);
-    reload();
+    pages.reload();
     return answer;
   };
   return (
     <section class="card" aria-labelledby="invitations">
       <h2 id="invitations">Invitations</h2>
-      <Refusal answer={answer} />
+      <Refusal answer={pages.answer} />
       <ul class="rows">
-        {answer?.ok &&
-          answer.value.invitations.map((invitation) => (
-            <li key={invitation.id}>
-              <span>
-                {invitation.email ?? "Anybody"}{" "}
-                <span class="quiet small">{stateOf(invitation)}</span>
-              </span>
-              <button
-                type="button"
-                onClick={() => void withdrawInvitation(invitation.id).then(reload)}
-              >
-                Remove
-              </button>
-            </li>
-          ))}
+        {pages.entries.map((invitation) => (
+          <li key={invitation.id}>
+            <span>
+              {invitation.email ?? "Anybody"} <span class="quiet small">{stateOf(invitation)}</span>
+            </span>
+            <button
+              type="button"
+              onClick={() => void withdrawInvitation(invitation.id).then(pages.reload)}
+            >
+              Remove
+            </button>
+          </li>
+        ))}
       </ul>
+      <ShowMore pages={pages} what="invitations" />
       {made?.code !== undefined && (
         <p class="hint" role="status">
           Send this link, it is not shown again:{" "}
@@ -152,11 +161,11 @@ function stateOf({ role, used_at, expires_at }: InvitationResource): string {
 }
 
 function Record() {
-  const { answer } = useList(() => getAudit(""));
+  const pages = usePages(getAudit, ({ entries }) => entries);
   return (
     <section class="card" aria-labelledby="record">
       <h2 id="record">What was done</h2>
-      <Refusal answer={answer} />
+      <Refusal answer={pages.answer} />
       <p>
         <a href="/api/audit?format=csv&limit=1000">As CSV</a>
       </p>
@@ -173,29 +182,20 @@ function Record() {
             </tr>
           </thead>
           <tbody>
-            {answer?.ok &&
-              answer.value.entries.map((entry) => (
-                <tr key={entry.id}>
-                  <td>{new Date(entry.at).toLocaleString()}</td>
-                  <td>{entry.actor ?? entry.actor_kind}</td>
-                  <td>{entry.action}</td>
-                  <td>{entry.target}</td>
-                  <td>{entry.address}</td>
-                </tr>
-              ))}
+            {pages.entries.map((entry) => (
+              <tr key={entry.id}>
+                <td>{new Date(entry.at).toLocaleString()}</td>
+                <td>{entry.actor ?? entry.actor_kind}</td>
+                <td>{entry.action}</td>
+                <td>{entry.target}</td>
+                <td>{entry.address}</td>
+              </tr>
+            ))}
           </tbody>
         </table>
       </section>
+      <ShowMore pages={pages} what="of what was done" />
     </section>
-  );
-}
-
-function Refusal({ answer }: { answer: CallResult<unknown> | null }) {
-  if (answer === null || answer.ok) return null;
-  return (
-    <p class="error" role="alert">
-      {answer.error.message}
-    </p>
   );
 }
 

@@ -1,66 +1,150 @@
 import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { z } from "zod";
-import type { DialoutError } from "../client/errors.ts";
-import type { Sending } from "../client/sending.ts";
-import { type SpaceResource, spaceResource } from "../protocol/resources.ts";
-import { type CallResult, call } from "./api.ts";
+import type { SpaceResource } from "../protocol/resources.ts";
+import { type EdgeAccounts, getAccounts, getMe, type Me, signOut } from "./account-api.ts";
+import { type SpaceList, SpaceListing } from "./space-listing.ts";
+import { mayMakeSpaces, mayManage, relationTo } from "./space-rights.ts";
 import { workerPill } from "./wording.ts";
 
-/**
- * How often the list is asked for again while the page is looked at, milliseconds. Every look wakes every
- * space it shows: longer than the 10 seconds after which they sleep.
- */
-const REFRESH_MS = 30_000;
-
-const spaceList = z.object({ spaces: z.array(spaceResource) });
-type Listed = CallResult<z.infer<typeof spaceList>>;
+/** Who looks at the page; `null` until that is known. */
+interface Visitor {
+  me: Me;
+  edge: EdgeAccounts;
+}
 
 function HomePage() {
-  const [answer, setAnswer] = useState<Listed | null>(null);
-  useEffect(() => keepListing(setAnswer), []);
+  const [visitor, setVisitor] = useState<Visitor | null>(null);
+  useEffect(() => void readVisitor().then(setVisitor), []);
   return (
     <>
       <header class="head">
-        <h1>Dialout</h1>
+        <div class="head-line spread">
+          <h1>Dialout</h1>
+          {visitor !== null && <SignInState visitor={visitor} />}
+        </div>
         <p class="description">
-          Models that sit behind NAT, on the web. A worker dials out and serves a space; anyone may
-          send it jobs.
+          Models that sit behind NAT, on the web. A worker dials out and serves a space; whoever may
+          use the space sends it jobs.
         </p>
       </header>
       <main>
-        <h2>Public spaces</h2>
-        {answer === null && <p class="quiet">Loading…</p>}
-        {answer?.ok === false && (
-          <p class="error" role="alert">
-            {answer.error.message} Trying again…
-          </p>
-        )}
-        {answer?.ok && <SpaceList spaces={answer.value.spaces} />}
+        <Spaces visitor={visitor} />
       </main>
     </>
   );
 }
 
-function SpaceList({ spaces }: { spaces: SpaceResource[] }) {
-  if (spaces.length === 0) return <p class="quiet empty">There are none yet.</p>;
+/** `null` if it can't be found out; then the list says that the edge can't be reached. */
+async function readVisitor(): Promise<Visitor | null> {
+  const [me, edge] = await Promise.all([getMe(), getAccounts()]);
+  return me.ok && edge.ok ? { me: me.value.user, edge: edge.value } : null;
+}
+
+function SignInState({ visitor: { me, edge } }: { visitor: Visitor }) {
+  if (me === null) {
+    return (
+      <p class="head-line">
+        <a href="/sign-in?next=/">Sign in</a>
+        {edge.needs_setup && <a href="/setup">Set up this edge</a>}
+        {!edge.needs_setup && edge.registration !== "closed" && <a href="/register">Register</a>}
+      </p>
+    );
+  }
   return (
-    <ul class="spaces">
-      {spaces.map((space) => (
-        <SpaceItem key={space.name} space={space} />
-      ))}
-    </ul>
+    <p class="head-line">
+      <span>
+        Signed in as <a href="/account">{me.name}</a>
+      </span>
+      <button type="button" onClick={() => void signOut().then(() => location.assign("/"))}>
+        Sign out
+      </button>
+    </p>
   );
 }
 
-function SpaceItem({ space }: { space: SpaceResource }) {
+function Spaces({ visitor }: { visitor: Visitor | null }) {
+  const [list, setList] = useState<SpaceList>({ spaces: null, hasMore: false, trouble: null });
+  const [listing] = useState(() => new SpaceListing(setList));
+  const [wanted, setWanted] = useState("");
+  useEffect(() => listing.start(), [listing]);
+  const { spaces, hasMore, trouble } = list;
+  const me = visitor?.me ?? null;
+  const found = spaces?.filter((space) => fits(space, wanted)) ?? [];
+  return (
+    <>
+      <div class="head-line spread">
+        <h2>{me === null ? "Public spaces" : "Spaces"}</h2>
+        {visitor !== null && mayMakeSpaces(me, visitor.edge) && (
+          <a class="button primary" href="/new">
+            New space
+          </a>
+        )}
+      </div>
+      {spaces === null && trouble === null && <p class="quiet">Loading…</p>}
+      {trouble !== null && (
+        <p class="error" role="alert">
+          {trouble.message} Trying again…
+        </p>
+      )}
+      {spaces !== null && spaces.length > 0 && <SearchField wanted={wanted} onInput={setWanted} />}
+      <p class="quiet small" role="status">
+        {spaces !== null && wanted.trim() !== "" && foundText(found.length, hasMore)}
+      </p>
+      {spaces?.length === 0 && <p class="quiet empty">There are none yet.</p>}
+      <ul class="spaces">
+        {found.map((space) => (
+          <SpaceItem key={space.name} space={space} me={me} />
+        ))}
+      </ul>
+      {hasMore && (
+        <p class="more">
+          <button type="button" onClick={() => listing.showMore()}>
+            Show more
+          </button>
+        </p>
+      )}
+    </>
+  );
+}
+
+function SearchField({ wanted, onInput }: { wanted: string; onInput: (text: string) => void }) {
+  return (
+    <div class="field search">
+      <label for="search">Search</label>
+      <input
+        id="search"
+        type="search"
+        autocomplete="off"
+        value={wanted}
+        onInput={(event) => onInput(event.currentTarget.value)}
+      />
+    </div>
+  );
+}
+
+/** Whether a space has all of the words in its name, title or description. */
+function fits({ name, title, description }: SpaceResource, wanted: string): boolean {
+  const text = `${name} ${title} ${description}`.toLowerCase();
+  return wanted
+    .toLowerCase()
+    .split(/\s+/)
+    .every((word) => text.includes(word));
+}
+
+function foundText(count: number, hasMore: boolean): string {
+  const found = count === 1 ? "1 space found" : `${count} spaces found`;
+  return hasMore ? `${found} among those that are shown; there are more.` : `${found}.`;
+}
+
+function SpaceItem({ space, me }: { space: SpaceResource; me: Me }) {
   const pill = workerPill(space.status);
   const waiting = space.status.queue_size;
+  const address = `/spaces/${encodeURIComponent(space.name)}`;
   return (
     <li class="card space" data-testid="space" data-space={space.name}>
       <p class="head-line">
-        <a class="space-name" href={`/spaces/${encodeURIComponent(space.name)}`}>
+        <a class="space-name" href={address}>
           {space.title === "" ? space.name : space.title}
         </a>
         <span class={`pill ${pill.state}`} data-testid="state">
@@ -68,34 +152,19 @@ function SpaceItem({ space }: { space: SpaceResource }) {
         </span>
       </p>
       {space.description !== "" && <p class="description clamp">{space.description}</p>}
-      {waiting > 0 && <p class="quiet">{waiting} in the queue</p>}
+      <p class="quiet small head-line">
+        <span class="tag" data-testid="relation">
+          {relationTo(space, me)}
+        </span>
+        {waiting > 0 && <span>{waiting} in the queue</span>}
+        {mayManage(space, me) && (
+          <a href={`${address}/settings`} aria-label={`Settings of ${space.name}`}>
+            Settings
+          </a>
+        )}
+      </p>
     </li>
   );
-}
-
-function keepListing(show: (answer: Listed) => void): () => void {
-  let isAsking = false;
-  const showTrouble = (error: DialoutError) => show({ ok: false, error });
-  const refresh = async () => {
-    if (document.visibilityState !== "visible" || isAsking) return;
-    isAsking = true;
-    const sending = {
-      onSending: (now: Sending) => now.state === "waiting" && showTrouble(now.error),
-    };
-    const answer = await call(
-      { path: "/api/spaces", timeout: Number.POSITIVE_INFINITY, ...sending },
-      spaceList,
-    );
-    isAsking = false;
-    show(answer);
-  };
-  void refresh();
-  const timer = setInterval(refresh, REFRESH_MS);
-  document.addEventListener("visibilitychange", refresh);
-  return () => {
-    clearInterval(timer);
-    document.removeEventListener("visibilitychange", refresh);
-  };
 }
 
 const root = document.getElementById("page");

@@ -25,6 +25,9 @@ export function SpaceHeader({ name, state }: { name: string; state: PageState })
             </span>
           )}
         </p>
+        {resource?.access === "manage" && (
+          <a href={`/spaces/${encodeURIComponent(name)}/settings`}>Settings</a>
+        )}
       </div>
       {resource !== null && resource.description !== "" && (
         <p class="description">{resource.description}</p>

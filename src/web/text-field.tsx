@@ -9,6 +9,7 @@ interface TextFieldProps {
   autocomplete?: InputHTMLAttributes["autocomplete"];
   hint?: string;
   minLength?: number;
+  maxLength?: number;
   required?: boolean;
 }
 
