@@ -84,10 +84,11 @@ export class Room {
     else if (deliveries.joinOf(gateway) === join) engine.leave(gateway, isSure);
   }
 
-  expire(now: number): void {
+  /** @param resumedAt since when the edge has run without standing still, milliseconds since 1970 */
+  expire(now: number, resumedAt: number): void {
     this.engine.expire(now);
     this.engine.presence.settle(now);
     this.handler.expire(now);
-    this.handler.closeSilent(now);
+    this.handler.closeSilent(now, resumedAt);
   }
 }

@@ -16,7 +16,7 @@ import {
   type SubscriberAttachment,
   type WorkerAttachment,
 } from "./connections.ts";
-import { absenceOf } from "./edge-absence.ts";
+import { EdgeAbsence } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import { MessageIntake } from "./message-intake.ts";
@@ -37,6 +37,7 @@ export class SpaceEngine {
   private readonly inbox: Inbox;
   private readonly intake: MessageIntake;
   private readonly deferredWrites: DeferredWrites;
+  private readonly absence: EdgeAbsence;
   /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
 
@@ -49,6 +50,11 @@ export class SpaceEngine {
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
+    this.absence = new EdgeAbsence({
+      ...this.parts,
+      mayStandStill: deps.mayStandStill,
+      runIfOpen: (step) => this.runIfOpen(step),
+    });
     this.intake = new MessageIntake(this.parts, {
       inbox: this.inbox,
       isRetired: () => this.isRetired,
@@ -59,7 +65,8 @@ export class SpaceEngine {
       this.runIfOpen((now) => this.dropSlow(slow as Connection, now));
     this.runNow((now) => {
       this.parts.workers.recover(now);
-      this.resolveOrphans(now);
+      this.cancelForAbsentSubmitters(now);
+      this.absence.onStart(deps.alarmAt, now);
       return () => this.rearm(now);
     });
   }
@@ -199,15 +206,20 @@ export class SpaceEngine {
     this.parts.webhooks.stop();
     this.parts.followers.stop();
     this.parts.dispatcher.stop();
+    this.absence.stop();
   }
 
-  /** Does what is due; called by the alarm, within a batch. */
-  tick(now: number): void {
+  /**
+   * Does what is due; called by the alarm, within a batch.
+   *
+   * @param resumedAt since when the edge has run without standing still, as far as the alarm can tell
+   */
+  tick(now: number, resumedAt: number): void {
     this.parts.webhooks.send(now);
     for (const { job, effects } of this.core.jobs.tick(now))
       this.parts.dispatcher.perform(job, effects);
     this.parts.workers.tick(now);
-    this.parts.subscribers.tick(now);
+    this.parts.subscribers.tick(now, resumedAt);
   }
 
   /** Erases finished jobs that are due. */
@@ -265,6 +277,7 @@ export class SpaceEngine {
     let changes: Change[];
     let webhookDue: number | null = null;
     try {
+      this.absence.onBatch(now);
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
       this.intake.onDispatched(this.parts.dispatcher.dispatch(now));
@@ -280,6 +293,7 @@ export class SpaceEngine {
       this.deps.crash(error);
       throw error;
     }
+    this.absence.onStored(now);
     const { deferredSince } = core.jobs;
     this.deferredWrites.update(deferredSince);
     // Before anything is sent: if sending fails, the deadlines must be watched all the same.
@@ -307,21 +321,11 @@ export class SpaceEngine {
     }
   }
 
-  /**
-   * After a restart, sockets may be gone without a close event. The grace of an attempt whose worker's socket is
-   * gone begins now, and the time in which the edge was away counts against no limit (decision 0040). A job with
-   * `cancel_on_disconnect` whose submitter's socket is gone is canceled.
-   */
-  private resolveOrphans(now: number): void {
+  /** After a restart, sockets may be gone without a close event. */
+  private cancelForAbsentSubmitters(now: number): void {
     for (const { ulid, submitter } of this.core.store.canceledWithAnySocket()) {
       const isPresent = submitter !== null && this.core.connections.get(submitter) !== null;
       if (!isPresent) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
-    const { jobs, store, spaces } = this.core;
-    const { orphans, awayMs } = absenceOf(this.core, this.deps.alarmAt, now);
-    for (const { ulid } of orphans) jobs.apply(ulid, { type: "detach", awayMs }, now);
-    if (awayMs === 0) return;
-    store.extendQueueTimeouts(awayMs);
-    spaces.addAway(awayMs);
   }
 }

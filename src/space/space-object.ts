@@ -1,6 +1,6 @@
 import { DurableObject } from "cloudflare:workers";
 import { parsePosition } from "../channel/position.ts";
-import { type Env, hasLocalRights } from "../env.ts";
+import { type Env, hasLocalRights, isOwnServer } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -282,12 +282,12 @@ export class SpaceObject extends DurableObject<Env> {
     closeQuietly(socket, CLOSE.goingAway.code, "");
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    this.alarms.onAlarm(Date.now(), info?.scheduledTime);
     const { engine } = this;
     if (!engine) return;
     engine.runNow((now) => {
-      engine.tick(now);
+      engine.tick(now, this.alarms.resumedAt);
       return () => null;
     });
     await engine.sweep(this.env.FILES);
@@ -315,6 +315,7 @@ export class SpaceObject extends DurableObject<Env> {
       store,
       webhooks,
       localRights: hasLocalRights(env),
+      mayStandStill: isOwnServer(env),
       submits: env.SUBMITS,
       jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,

@@ -20,6 +20,8 @@ import { WorkerHandler } from "./workers/worker-handler.ts";
 export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
   localRights: boolean;
+  /** Whether the edge's machine may sleep while this object's memory is kept (decision 0050). */
+  mayStandStill: boolean;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
   /** How many jobs one address may submit in the long run. */

@@ -24,6 +24,8 @@ import type { JobFollowers } from "./job-followers.ts";
 
 /** Handles the frames of subscribers, on sockets of the whole space and of one job. */
 export class SubscriberHandler {
+  /** Since when the edge has run without standing still, milliseconds since 1970; 0 if it never stood still. */
+  resumedAt = 0;
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
   private readonly submissions: Submissions;
@@ -111,13 +113,13 @@ export class SubscriberHandler {
    * Closes sockets whose clients used to ping and have fallen silent (S21). No alarm is set for that: those who wait for
    * a job to be canceled when its submitter is gone have one that runs, whose worker is looked at.
    */
-  tick(now: number): void {
+  tick(now: number, resumedAt: number): void {
     const { connections } = this.core;
     const subscribers = {
       all: () => connections.subscribers(),
       lastPingAt: (subscriber: SubscriberConnection) => connections.lastPingAt(subscriber),
     };
-    for (const silent of findSilent(subscribers, now)) {
+    for (const silent of findSilent(subscribers, now, Math.max(resumedAt, this.resumedAt))) {
       this.dismiss(silent, "goingAway", SILENT, now);
     }
   }
