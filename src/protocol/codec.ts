@@ -121,6 +121,7 @@ function jsonOf(text: string, parse: Parse): Json | undefined {
 function isDeeper(value: Json, depth: number): boolean {
   if (typeof value !== "object" || value === null || isExactNumber(value)) return false;
   if (depth === 0) return true;
+  if (Array.isArray(value)) return value.some((item) => isDeeper(item, depth - 1));
   for (const name in value) {
     if (isDeeper((value as JsonObject)[name] as Json, depth - 1)) return true;
   }

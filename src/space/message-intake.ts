@@ -30,6 +30,8 @@ interface MessageIntakeDeps {
   isRetired: () => boolean;
   /** Runs its argument at once, in a batch of its own, unless the space was deleted. */
   runIfOpen: (step: BatchStep) => void;
+  /** Runs its argument after everything that arrived before it, unless the space was deleted. */
+  runInOrder: (step: BatchStep) => Promise<void>;
   /** Runs a command within a batch; if it fails, the others of the batch still run. */
   runStep: (step: BatchStep, now: number) => void;
 }
@@ -69,8 +71,8 @@ export class MessageIntake {
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
-      await gate.pass(subscriber, NOTHING, async () =>
-        this.deps.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      await gate.pass(subscriber, NOTHING, () =>
+        this.deps.runInOrder((at) => subscribers.refuseFlood(subscriber, excess, at)),
       );
       return;
     }
@@ -97,7 +99,8 @@ export class MessageIntake {
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
     if (excess !== null) {
-      // At once: as long as it sends on, a timer may not come.
+      // At once: as long as it sends on, a timer may not come. What waits of it was not acknowledged, so it sends
+      // that again.
       this.deps.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
       return;
     }
@@ -117,6 +120,7 @@ export class MessageIntake {
   private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
     this.allowance.onFrame(Date.now());
     this.deps.inbox.add((now) => {
+      if (this.deps.isRetired()) return;
       for (const frame of read()) {
         this.deps.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
       }

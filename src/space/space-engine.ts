@@ -48,7 +48,7 @@ export class SpaceEngine {
       isBurst: (now) => this.isBurst(now),
       run: (steps) => this.run(steps, true),
     });
-    this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
+    this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeIfFew(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
     this.absence = new EdgeAbsence({
       ...this.parts,
@@ -59,6 +59,7 @@ export class SpaceEngine {
       inbox: this.inbox,
       isRetired: () => this.isRetired,
       runIfOpen: (step) => this.runIfOpen(step),
+      runInOrder: (step) => this.runInOrder(step),
       runStep: (step, now) => this.runStep(step, now),
     });
     deps.connections.onTooSlow = (slow) =>
@@ -92,17 +93,33 @@ export class SpaceEngine {
   }
 
   /**
-   * Runs `step` at once, in one batch with everything that arrived before it, and stores every deferred job.
-   * Returns the answer, which is made once the batch is stored.
+   * Runs `step` at once, in one batch with everything that arrived before it, and stores every deferred job. If more
+   * waits than fits into a batch, it runs before that. Returns the answer, which is made once the batch is stored.
    */
   runNow<T>(step: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
     const last = (now: number) => {
       answer = step(now);
     };
-    this.run([...this.inbox.takeAll(), last], false);
+    this.run([...this.inbox.takeIfFew(), last], false);
     if (!answer) throw new Error("the batch was not stored");
     return answer();
+  }
+
+  /** Runs `step` after everything that arrived before it: at once, unless more waits than fits into a batch. */
+  async runInOrder(step: (now: number) => void): Promise<void> {
+    if (this.isRetired) return;
+    if (this.inbox.fitsBatch) {
+      this.runNow((now) => {
+        step(now);
+        return () => undefined;
+      });
+      return;
+    }
+    await this.inbox.join((now) => {
+      if (!this.isRetired) step(now);
+      return { answer: () => undefined };
+    });
   }
 
   /** Accepts a worker's socket and greets it with `hello`, or returns why it is refused. */
@@ -175,12 +192,11 @@ export class SpaceEngine {
   /** Call this when a socket has closed. What a subscriber sent before is handled first (decision 0026). */
   onClose(connection: Connection, saidGoodbye: boolean): Promise<void> {
     const handleClose = async () => {
-      if (this.isRetired) return;
-      this.runNow((now) => {
+      await this.runInOrder((now) => {
         if (isWorker(connection)) this.parts.workers.onClose(connection, saidGoodbye, now);
         else this.parts.subscribers.onClose(connection, saidGoodbye, now);
-        return () => this.core.connections.forget(connection);
       });
+      this.core.connections.forget(connection);
     };
     if (isWorker(connection)) return handleClose();
     this.parts.gate.forget(connection);

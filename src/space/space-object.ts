@@ -286,10 +286,7 @@ export class SpaceObject extends DurableObject<Env> {
     this.alarms.onAlarm(Date.now(), info?.scheduledTime);
     const { engine } = this;
     if (!engine) return;
-    engine.runNow((now) => {
-      engine.tick(now, this.alarms.resumedAt);
-      return () => null;
-    });
+    await engine.runInOrder((now) => engine.tick(now, this.alarms.resumedAt));
     await engine.sweep(this.env.FILES);
     engine.rearm(Date.now());
   }

@@ -36,7 +36,7 @@ function watchAt(now: number) {
     pass(ms: number) {
       const end = clock + ms;
       for (let due = timer; due !== null && due.at <= end; due = timer) {
-        clock = due.at;
+        clock = Math.max(clock, due.at);
         due.run(clock);
       }
       clock = end;
