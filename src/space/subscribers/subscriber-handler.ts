@@ -220,12 +220,12 @@ export class SubscriberHandler {
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || !this.core.jobs.has(ulid)) {
-      this.sendUnknownJob(subscriber, frame);
-      return;
-    }
     this.followers.afterDelivery(() => {
       if (!this.isConnected(subscriber)) return;
+      if (ulid === null || !this.core.jobs.has(ulid)) {
+        this.core.connections.send(subscriber, unknownJob(frame));
+        return;
+      }
       const { attachment } = subscriber;
       // Counted only now, because the `follow` and `unfollow` frames before it in this batch take effect only
       // now, too.
@@ -294,10 +294,13 @@ export class SubscriberHandler {
     subscriber: SubscriberConnection,
     frame: { job_id: string; ref?: string | number },
   ): void {
-    const { job_id, ref } = frame;
-    const message = "This space has no such job; it may have expired.";
-    this.core.sendBuffer.error(subscriber, "job_not_found", message, { ref, job_id });
+    this.core.sendBuffer.send(subscriber, unknownJob(frame));
   }
+}
+
+function unknownJob({ job_id, ref }: { job_id: string; ref?: string | number }): object {
+  const message = "This space has no such job; it may have expired.";
+  return errorFrame("job_not_found", message, { ref, job_id });
 }
 
 /** A subscriber's decoded frame; `jobUlid` is that of a socket of one job. */
@@ -307,6 +310,11 @@ export type SubscriberMessage =
 
 export function isSubmit({ decoded }: SubscriberMessage): boolean {
   return decoded.ok && decoded.frame.type === "submit";
+}
+
+/** Whether it takes effect once its batch is delivered, and is answered then: see `JobFollowers.afterDelivery`. */
+export function isAnsweredLate({ decoded }: SubscriberMessage): boolean {
+  return decoded.ok && (decoded.frame.type === "follow" || decoded.frame.type === "unfollow");
 }
 
 const TOO_MUCH_WAITS =
