@@ -173,6 +173,9 @@ function isUnusual(text: string, start: number, end: number): boolean {
 /** A number, from its first character: what JSON allows, and what follows that must not. */
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\d.eE+-]|[ \t\r\n]*:)/y;
 
+/** Deeper than any value that is taken: what lies deeper need not be read, and would overflow the stack. */
+const DEEPEST = 500;
+
 /** Before the digits of a number that stands in a string; NULs of users are doubled, so no other string begins so. */
 const MARK = "\u0000";
 const MARK_IN_TEXT = "\\u0000";
@@ -219,14 +222,15 @@ function doubled(text: string): string {
   );
 }
 
-function undoubled(value: Json): Json {
+function undoubled(value: Json, depth = 0): Json {
+  if (depth > DEEPEST) return value;
   if (typeof value === "string") return value.replaceAll(MARK + MARK, MARK);
   if (typeof value !== "object" || value === null || isExactNumber(value)) return value;
-  if (Array.isArray(value)) return value.map(undoubled);
+  if (Array.isArray(value)) return value.map((item) => undoubled(item, depth + 1));
   return Object.fromEntries(
     Object.entries(value).map(([name, field]) => [
       name.replaceAll(MARK + MARK, MARK),
-      undoubled(field),
+      undoubled(field, depth + 1),
     ]),
   );
 }
@@ -242,16 +246,18 @@ function exactly(number: string): Json {
 }
 
 /** Puts numbers in the place of the strings that `markNumbers` made of them. Changes `value`, which nobody else has. */
-function unmark(value: Json, make: (number: string) => Json): Json {
-  return replaceWithin(value, make, (_name, field) => unmark(field, make));
+function unmark(value: Json, make: (number: string) => Json, depth = 0): Json {
+  if (depth > DEEPEST) return value;
+  return replaceWithin(value, make, (_name, field) => unmark(field, make, depth + 1));
 }
 
 /** Numbers keep their digits only inside of what users send. */
-function unmarkFields(value: Json): Json {
+function unmarkFields(value: Json, depth = 0): Json {
+  if (depth > DEEPEST) return value;
   return replaceWithin(value, Number, (name, field) => {
-    if (OF_USERS.has(name)) return unmark(field, exactly);
+    if (OF_USERS.has(name)) return unmark(field, exactly, depth + 1);
     // A filter's fields have the names that users chose, but the edge compares their values.
-    return name === "filter" ? unmark(field, Number) : unmarkFields(field);
+    return name === "filter" ? unmark(field, Number, depth + 1) : unmarkFields(field, depth + 1);
   });
 }
 
