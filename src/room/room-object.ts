@@ -26,7 +26,7 @@ import type {
   HistoryPage,
   HistoryQuery,
   PresenceChange,
-  PresentUser,
+  PresencePage,
   PublishedPosition,
   RoomLog,
   RoomLogEnd,
@@ -121,8 +121,8 @@ export class RoomObject extends DurableObject<Env> {
     await this.room(room).askGateway(gateway, true);
   }
 
-  async presence(room: string): Promise<PresentUser[]> {
-    return this.room(room).presence();
+  async presence(room: string, after: string | null): Promise<PresencePage> {
+    return this.room(room).presence(after);
   }
 
   /** The monitor asks for it when this object has not reported for a while. */

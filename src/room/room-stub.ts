@@ -6,7 +6,7 @@ import type {
   HistoryPage,
   HistoryQuery,
   PresenceChange,
-  PresentUser,
+  PresencePage,
   PublishedPosition,
   RoomLog,
   RoomLogEnd,
@@ -72,8 +72,9 @@ export class RoomStub {
     return this.host.checkPresence(this.room, gateway);
   }
 
-  presence(): Promise<PresentUser[]> {
-    return this.host.presence(this.room);
+  /** A page of the users who are there. @param after `next` of the page before */
+  presence(after: string | null = null): Promise<PresencePage> {
+    return this.host.presence(this.room, after);
   }
 
   /** Opens a socket; `headers` are those of `socketHeaders`. */
