@@ -117,7 +117,7 @@ function hostToDial(): string {
 }
 
 function readPort(): number {
-  const port = Number(process.env.PORT ?? 8787);
+  const port = Number(process.env.PORT || 8787);
   if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
   console.error(`PORT must be a port number, not ${process.env.PORT}.`);
   process.exit(2);

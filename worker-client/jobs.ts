@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
-import type { ackFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import type { ackFrame, deadlineFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
 import {
   type Attempt,
   type AttemptRef,
@@ -165,12 +165,7 @@ export class Jobs {
       unmentioned.delete(keyOf(entry));
       const held = this.#held.get(keyOf(entry));
       if (held === undefined) continue;
-      const { deadline } = entry;
-      this.#runner.setDeadline(
-        keyOf(entry),
-        deadline === undefined ? undefined : this.#deadlineOf(deadline),
-      );
-      held.fileUrls = entry.file_urls ?? held.fileUrls;
+      this.#moveDeadline(held, entry);
       this.#replay(held, entry.outputs);
     }
     for (const ref of dropped) {
@@ -185,9 +180,24 @@ export class Jobs {
     }
   }
 
+  /** The edge stood still, and the attempt has more time (W15a). */
+  onDeadline(frame: z.infer<typeof deadlineFrame>): void {
+    const held = this.#held.get(keyOf(frame));
+    if (held !== undefined) this.#moveDeadline(held, frame);
+  }
+
   /** Aborts every running handler; what they return is no longer sent. */
   stop(): void {
     this.#runner.abortAll("stopped");
+  }
+
+  #moveDeadline(held: Attempt, moved: { deadline?: string; file_urls?: string[] }): void {
+    const { deadline, file_urls } = moved;
+    this.#runner.setDeadline(
+      keyOf(held.ref),
+      deadline === undefined ? undefined : this.#deadlineOf(deadline),
+    );
+    held.fileUrls = file_urls ?? held.fileUrls;
   }
 
   /** A time of the edge's clock on this machine's, milliseconds; `null` if it can't be read. */

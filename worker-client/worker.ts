@@ -315,7 +315,9 @@ export class RemoteWorker {
     }
   }
 
-  #onJobFrame(frame: Extract<ReceivedFrame, { type: "job" | "ack" | "stale" | "cancel" }>): void {
+  #onJobFrame(
+    frame: Extract<ReceivedFrame, { type: "job" | "ack" | "stale" | "cancel" | "deadline" }>,
+  ): void {
     switch (frame.type) {
       case "job":
         this.#jobs.onJob(frame);
@@ -328,6 +330,9 @@ export class RemoteWorker {
         return;
       case "cancel":
         this.#jobs.onCancel(frame);
+        return;
+      case "deadline":
+        this.#jobs.onDeadline(frame);
         return;
     }
   }

@@ -170,10 +170,11 @@ export class BackendJobEngine {
     this.deps.sockets.remove(socket);
   }
 
-  /** Runs the commands that wait for the next batch at once. */
-  flush(): void {
-    const steps = this.inbox.takeAll();
+  /** Runs the commands that wait at once, if they fit into one batch. Returns whether none waits any more. */
+  flush(): boolean {
+    const steps = this.inbox.takeIfFew();
     if (steps.length > 0) this.run(steps);
+    return this.inbox.isEmpty;
   }
 
   /** Call this when the job is erased. A later job of the same id gets another epoch. */

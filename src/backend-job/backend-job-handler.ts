@@ -66,10 +66,25 @@ export class BackendJobHandler {
     if (this.sockets.has(socket)) this.closeWithError(socket, "tooMany", "rate_limited", message);
   }
 
-  /** Sends the pings that are due, and closes sockets whose time is over. Called by the alarm. */
-  tick(now: number): void {
+  /** The edge stood still for so long, milliseconds: sockets may wait as much longer for the job to be made. */
+  makeUpFor(awayMs: number): void {
+    if (awayMs === 0) return;
     for (const socket of this.sockets.all()) {
-      switch (dueOf(socket.attachment, this.engine.job, this.sockets.lastPingAt(socket), now)) {
+      const { pending } = socket.attachment;
+      if (pending === null) continue;
+      this.sockets.change(socket, { pending: { ...pending, since: pending.since + awayMs } });
+    }
+  }
+
+  /**
+   * Sends the pings that are due, and closes sockets whose time is over. Called by the alarm.
+   *
+   * @param resumedAt since when the edge has run without standing still, milliseconds since 1970
+   */
+  tick(now: number, resumedAt: number): void {
+    for (const socket of this.sockets.all()) {
+      const lastPingAt = this.sockets.lastPingAt(socket);
+      switch (dueOf(socket.attachment, this.engine.job, { lastPingAt, resumedAt }, now)) {
         case "unmade":
           this.closeWithError(socket, "notFound", "job_not_found", "Nobody made this job.");
           break;

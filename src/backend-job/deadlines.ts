@@ -1,5 +1,5 @@
 import { type BackendJob, isOver } from "../backend-job-model/backend-job.ts";
-import { silentAt } from "../objects/silent-sockets.ts";
+import { SILENT_MS, silentAt } from "../objects/silent-sockets.ts";
 
 /** A job that has not ended is erased this long after its last report, milliseconds. */
 const UNREPORTED_MS = 604_800_000;
@@ -47,13 +47,13 @@ export function socketDueAt(times: SocketTimes, job: BackendJob | null): number 
 export function dueOf(
   times: SocketTimes,
   job: BackendJob | null,
-  lastPingAt: number | null,
+  { lastPingAt, resumedAt }: { lastPingAt: number | null; resumedAt: number },
   now: number,
 ): "unmade" | "expired" | "silent" | "ping" | null {
   if (times.pending !== null && now >= times.pending.since + PENDING_MS) return "unmade";
   const expiresAt = expiryOf(times, job);
   if (expiresAt !== null && now >= expiresAt) return "expired";
   const silentFrom = silentAt({ ...times, pingedAt: 0 }, lastPingAt);
-  if (silentFrom !== null && now >= silentFrom) return "silent";
+  if (silentFrom !== null && now >= Math.max(silentFrom, resumedAt + SILENT_MS)) return "silent";
   return times.ping !== null && now >= times.ping.at ? "ping" : null;
 }

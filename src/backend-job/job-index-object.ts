@@ -110,10 +110,11 @@ export class JobIndexObject extends DurableObject<Env> {
     this.onSocketGone(socket);
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    const now = Date.now();
+    this.waiting.makeUpFor(this.alarms.onAlarm(now, info?.scheduledTime));
     for (const id of this.waiting.ids) if (this.store.has(id)) this.waiting.announce(id);
-    this.waiting.tick(Date.now());
+    this.waiting.tick(now, this.alarms.resumedAt);
     this.alarms.arm(this.waiting.dueAt());
   }
 

@@ -200,14 +200,14 @@ export class JobObject extends DurableObject<Env> {
     this.onSocketGone(socket);
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    this.handler.makeUpFor(this.alarms.onAlarm(Date.now(), info?.scheduledTime));
     // A report that arrived just now may move the deadlines, so it is handled first.
-    this.engine.flush();
+    const isSettled = this.engine.flush();
     const now = Date.now();
     const { job } = this.engine;
-    if (job && erasedAt(job) <= now) await this.erase();
-    else this.handler.tick(now);
+    if (job && erasedAt(job) <= now && isSettled) await this.erase();
+    else this.handler.tick(now, this.alarms.resumedAt);
     this.onChange();
   }
 

@@ -81,9 +81,14 @@ export class WaitingJobs {
     for (const [id, { sockets }] of this.jobs) if (sockets.size === 0) this.jobs.delete(id);
   }
 
+  /** The edge stood still for so long, milliseconds. */
+  makeUpFor(awayMs: number): void {
+    for (const { handler } of this.jobs.values()) handler.makeUpFor(awayMs);
+  }
+
   /** Sends the pings that are due, and closes sockets whose time is over. */
-  tick(now: number): void {
-    for (const { handler } of this.jobs.values()) handler.tick(now);
+  tick(now: number, resumedAt: number): void {
+    for (const { handler } of this.jobs.values()) handler.tick(now, resumedAt);
     this.prune();
   }
 

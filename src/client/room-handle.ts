@@ -122,9 +122,18 @@ export class RoomHandle {
   }
 
   /** Returns the users who are in the room now. */
-  presence(options: SendOptions = {}): Promise<RoomPresence> {
+  async presence(options: SendOptions = {}): Promise<RoomPresence> {
     const path = `/api/rooms/${segment(this.name)}/presence`;
-    return this.#edge.http.call({ ...options, path }, presenceResource);
+    const first = await this.#edge.http.call({ ...options, path }, presenceResource);
+    const { next: _, ...whole } = first;
+    const users = new Map(first.users.map((user) => [user.user_id, user]));
+    for (let { next } = first; next !== undefined; ) {
+      const call = { ...options, path, query: { after: next } };
+      const answer = await this.#edge.http.call(call, presenceResource);
+      for (const user of answer.users) users.set(user.user_id, user);
+      next = answer.next;
+    }
+    return { ...whole, users: [...users.values()] };
   }
 
   /** Calls `onUsers` with the users who are in the room, now and on every change. */

@@ -181,8 +181,8 @@ export class GatewayHandler {
   }
 
   /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
-  closeSilent(now: number): void {
-    for (const client of findSilent(this.deps.sockets, now)) {
+  closeSilent(now: number, resumedAt: number): void {
+    for (const client of findSilent(this.deps.sockets, now, resumedAt)) {
       this.dismiss(client, "goingAway", SILENT);
     }
   }

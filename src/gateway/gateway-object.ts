@@ -121,14 +121,14 @@ export class GatewayObject extends DurableObject<Env> {
     this.onSocketGone(socket, false);
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     const now = Date.now();
+    this.alarms.onAlarm(now, info?.scheduledTime);
     this.handler.expire(now);
-    this.handler.closeSilent(now);
+    this.handler.closeSilent(now, this.alarms.resumedAt);
     await this.handler.subscriptions.settlePresence(now);
     this.alarms.arm(tokensDueAt(this.sockets.all()));
-    this.alarms.arm(silenceDueAt(this.sockets, now));
+    this.alarms.arm(silenceDueAt(this.sockets, now, this.alarms.resumedAt));
     this.alarms.arm(this.handler.subscriptions.presenceDueAt());
   }
 

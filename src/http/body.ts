@@ -16,11 +16,13 @@ const TOO_MANY_PARTS = new ProblemError(
  * Reads a JSON body of at most `limit` bytes.
  *
  * @param expected what the client should send, for the refusal of another content type
+ * @param maxDepth how deep it may be nested; infinite if the caller looks at that, part by part
  */
 export async function readJson(
   c: AppContext,
   limit: number,
   expected = "Send JSON, with `Content-Type: application/json`.",
+  maxDepth: number = LIMITS.jsonDepth,
 ): Promise<Json> {
   const type = c.req.header("content-type") ?? "";
   if (!isJsonType(type)) throw new ProblemError("unsupported_media_type", expected);
@@ -39,7 +41,7 @@ export async function readJson(
   if (text.trim() === "")
     throw new ProblemError("invalid_json", "The body is empty: send a JSON object.");
   if (limit > LIMITS.jsonBodyBytes && hasManyParts(text, LIMITS.bodyParts)) throw TOO_MANY_PARTS;
-  const parsed = parseJson(text, LIMITS.jsonDepth, parseMessage);
+  const parsed = parseJson(text, maxDepth, parseMessage);
   if (!parsed.ok) throw new ProblemError("invalid_json", explainJson(text, parsed.message));
   return parsed.value;
 }

@@ -15,7 +15,7 @@ import {
   type PublishedResource,
   publishBody,
 } from "../protocol/room-events.ts";
-import { type EventFilter, eventFilter } from "../protocol/room-frames.ts";
+import { type EventFilter, eventFilter, presenceQuery } from "../protocol/room-frames.ts";
 import { RoomStub } from "../room/room-stub.ts";
 import { requireAdmin } from "./access.ts";
 import { note } from "./audit.ts";
@@ -95,12 +95,12 @@ export const rooms = new Hono<AppEnv>()
     requireSubscribe(principal, room);
     limitUnused(principal, room, Date.now());
     const stub = new RoomStub(c.env, room);
-    const users = await stub.presence();
+    const { after = null } = validate(presenceQuery, c.req.query());
+    const { users, connections, total, next } = await stub.presence(after);
     // A room without users may be in use all the same.
-    const isUsed = users.length > 0 || (await stub.history(null, 1)).epoch !== "";
+    const isUsed = total > 0 || (await stub.history(null, 1)).epoch !== "";
     if (isUsed) noteUsed(principal, room, Date.now());
-    const connections = users.reduce((sum, user) => sum + user.connections, 0);
-    return c.json({ room, users, connections });
+    return c.json({ room, users, connections, total, ...(next === null ? {} : { next }) });
   })
   .get("/:room/events", async (c) => {
     const room = roomParam(c);

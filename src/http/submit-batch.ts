@@ -1,4 +1,5 @@
 import type { Caller } from "../auth/caller.ts";
+import { depthProblem, type Json } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { submitBatchBody, submitJobBody } from "../protocol/resources.ts";
 import type { SubmitCall } from "../space/calls.ts";
@@ -12,7 +13,8 @@ import { submitCallOf, submitCalls } from "./submit.ts";
  * `{job}`, or `{error}` with a problem. An error in one job doesn't affect the others.
  */
 export async function submitBatch(c: AppContext, space: string, caller: Caller): Promise<string> {
-  const { jobs } = validate(submitBatchBody, await readJson(c, LIMITS.batchBodyBytes));
+  const given = await readJson(c, LIMITS.batchBodyBytes, undefined, Number.POSITIVE_INFINITY);
+  const { jobs } = validate(submitBatchBody, given);
   const read = jobs.map((job) => readCall(job));
   const calls = read.flatMap((call) => (call instanceof ProblemError ? [] : [call]));
   if (calls.length === 0)
@@ -30,7 +32,13 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
   return `{"jobs":[${answers.join()}]}`;
 }
 
+/** What a job may have within the two levels of a batch, so that a batch is as deep as any other body. */
+const JOB_DEPTH = LIMITS.jsonDepth - 2;
+
 function readCall(body: unknown): SubmitCall | ProblemError {
+  // Of each job, because one that is nested too deep must not have the others refused.
+  const problem = depthProblem(body as Json, JOB_DEPTH);
+  if (problem !== null) return new ProblemError("invalid_json", problem);
   try {
     return submitCallOf(validate(submitJobBody, body), [], undefined);
   } catch (error) {

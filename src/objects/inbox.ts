@@ -77,6 +77,19 @@ export class Inbox {
     return this.steps.length === 0;
   }
 
+  /** Whether all that wait fit into one batch. */
+  get fitsBatch(): boolean {
+    return this.sliceEnd() === this.steps.length;
+  }
+
+  /**
+   * Like `takeAll`, if they fit into one batch. Otherwise takes none: who runs something at once must not make everybody
+   * wait for thousands of commands.
+   */
+  takeIfFew(): BatchStep[] {
+    return this.fitsBatch ? this.takeAll() : [];
+  }
+
   /** Removes and returns the commands that wait for the next batch, so that the caller can run them at once. */
   takeAll(): BatchStep[] {
     const { steps } = this;
@@ -102,12 +115,15 @@ export class Inbox {
 
   /** Removes and returns the commands that come first, as many as one batch may have. */
   private takeSlice(): BatchStep[] {
+    return this.steps.splice(0, this.sliceEnd()).map(({ run }) => run);
+  }
+
+  private sliceEnd(): number {
     let length = 0;
     const end = this.steps.findIndex((step, index) => {
       length += step.length;
       return index > 0 && (index >= SLICE_COMMANDS || length > SLICE_LENGTH);
     });
-    const slice = this.steps.splice(0, end < 0 ? this.steps.length : end);
-    return slice.map(({ run }) => run);
+    return end < 0 ? this.steps.length : end;
   }
 }

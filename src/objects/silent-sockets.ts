@@ -55,8 +55,18 @@ interface Kept {
   attachment: SignsOfLife;
 }
 
-/** The sockets whose clients have fallen silent. */
-export function findSilent<S extends Kept>(sockets: Sockets<S>, now: number): S[] {
+/**
+ * The sockets whose clients have fallen silent.
+ *
+ * @param resumedAt since when the edge has run without standing still, milliseconds since 1970: what clients sent
+ * before that may not have been read (decision 0050)
+ */
+export function findSilent<S extends Kept>(
+  sockets: Sockets<S>,
+  now: number,
+  resumedAt: number,
+): S[] {
+  if (now < resumedAt + SILENT_MS) return [];
   return sockets.all().filter((kept) => {
     const at = silentAt(kept.attachment, sockets.lastPingAt(kept));
     return at !== null && now >= at;
@@ -67,10 +77,18 @@ export function findSilent<S extends Kept>(sockets: Sockets<S>, now: number): S[
  * When to look for clients that have fallen silent, milliseconds since 1970; `null`: there is no need to. One that
  * did not ping in its first minutes is looked at only when others are.
  */
-export function silenceDueAt<S extends Kept>(sockets: Sockets<S>, now: number): number | null {
+export function silenceDueAt<S extends Kept>(
+  sockets: Sockets<S>,
+  now: number,
+  resumedAt: number,
+): number | null {
   const dues = sockets.all().flatMap((kept) => {
     const first = kept.attachment.openedAt + SILENT_MS;
     return silentAt(kept.attachment, sockets.lastPingAt(kept)) ?? (now < first ? first : []);
   });
-  return dues.length === 0 ? null : dues.reduce((first, at) => Math.min(first, at));
+  if (dues.length === 0) return null;
+  return Math.max(
+    dues.reduce((first, at) => Math.min(first, at)),
+    resumedAt + SILENT_MS,
+  );
 }

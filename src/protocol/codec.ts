@@ -100,8 +100,14 @@ export function parseJson(
 ): ParsedJson {
   const value = jsonOf(text, parse);
   if (value === undefined) return { ok: false, message: NOT_JSON };
-  if (isDeeper(value, maxDepth)) return { ok: false, message: tooDeep(maxDepth) };
-  return { ok: true, value };
+  const problem = depthProblem(value, maxDepth);
+  return problem === null ? { ok: true, value } : { ok: false, message: problem };
+}
+
+/** Why a value is refused that is nested more than `maxDepth` levels; `null` if it is not. */
+export function depthProblem(value: Json, maxDepth: number): string | null {
+  if (maxDepth === Number.POSITIVE_INFINITY || !isDeeper(value, maxDepth)) return null;
+  return tooDeep(maxDepth);
 }
 
 export const NOT_JSON = "Not valid JSON.";
@@ -121,6 +127,7 @@ function jsonOf(text: string, parse: Parse): Json | undefined {
 function isDeeper(value: Json, depth: number): boolean {
   if (typeof value !== "object" || value === null || isExactNumber(value)) return false;
   if (depth === 0) return true;
+  if (Array.isArray(value)) return value.some((item) => isDeeper(item, depth - 1));
   for (const name in value) {
     if (isDeeper((value as JsonObject)[name] as Json, depth - 1)) return true;
   }

@@ -43,6 +43,8 @@ export const LIMITS = {
   listedDeliveries: 1_000,
   /** Largest page of a room's history, bytes: a room keeps 4 MiB. */
   historyBytes: 1_048_576,
+  /** Largest page of the users in a room, bytes: a room may have tens of thousands. */
+  presenceBytes: 1_048_576,
   /** Most bytes of jobs in the answer to a batch that were there before it, or took their result from the cache. */
   batchAnswerBytes: 1_048_576,
   /** Most bytes that the jobs of one transaction take over from the cache: each is stored again. */

@@ -97,6 +97,18 @@ export const presenceResource = z.object({
   room: z.string(),
   users: z.array(z.object({ user_id: z.string(), connections: z.int(), since: timestamp })),
   connections: z.int(),
+  /** How many users are in the room; an edge that sends no pages leaves it out. */
+  total: z.int().optional(),
+  /** Where the next page begins; absent on the last one. */
+  next: z.string().optional(),
+});
+
+/** The parameters of `GET /api/rooms/:room/presence`. */
+export const presenceQuery = z.looseObject({
+  after: z
+    .string()
+    .regex(/^\d{1,15}:.{1,2000}$/s, "must be `next` of another page")
+    .optional(),
 });
 
 /** The answer of `GET /api/rooms/:room/history`. */

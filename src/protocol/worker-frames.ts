@@ -161,6 +161,13 @@ export const cancelFrame = z.object({
   ...attemptRef,
   reason: z.string(),
 });
+/** The attempt's deadline has moved, because the edge stood still; `file_urls` as in `registered`. */
+export const deadlineFrame = z.object({
+  type: z.literal("deadline"),
+  ...attemptRef,
+  deadline: z.string(),
+  file_urls: z.array(z.string()).optional(),
+});
 export const configFrame = z.object({ type: z.literal("config"), config: workerConfig });
 export const errorFrame = z.object({
   type: z.literal("error"),
@@ -179,6 +186,7 @@ export const edgeFrame = z.discriminatedUnion("type", [
   ackFrame,
   staleFrame,
   cancelFrame,
+  deadlineFrame,
   configFrame,
   drainFrame,
   errorFrame,

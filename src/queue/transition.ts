@@ -46,6 +46,8 @@ export type Command =
    * the socket was lost with it (decision 0040).
    */
   | { type: "detach"; awayMs?: number }
+  /** The edge stood still for `awayMs` and has kept its memory, and perhaps the worker's socket (decision 0050). */
+  | { type: "make_up"; awayMs: number }
   /** The attempt is taken back: its worker left for good, or came back without the attempt. */
   | { type: "lose"; reason: string }
   /** A large frame is on its way to or from the job's worker, or has arrived (decision 0046). */
@@ -148,6 +150,7 @@ function whileQueued(job: QueuedJob, command: Command, now: Instant): Outcome {
       return limit ? applied(failed(job, limit.code, limit.message, now)) : UNCHANGED;
     }
     case "detach":
+    case "make_up":
     case "lose":
     case "hold_up":
       return UNCHANGED;
@@ -163,6 +166,8 @@ function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Ou
   switch (command.type) {
     case "detach":
       return detached(job, command.awayMs ?? 0, now);
+    case "make_up":
+      return applied(madeUpFor(job, command.awayMs, now));
     case "lose":
       return lost(job, command.reason, now);
     case "hold_up":
@@ -256,6 +261,22 @@ function detached(job: ProcessingJob, awayMs: number, now: Instant): Outcome {
   if (job.detachedAt !== null && awayMs === 0) return UNCHANGED;
   const more = awayMs === 0 ? 0 : extraMs(job, awayMs);
   return applied({ ...heldUp(job), detachedAt: now, awayMs: job.awayMs + more });
+}
+
+/**
+ * The attempt is given the time that it lost, and its grace on top: its connection may be dead, and its worker may need
+ * the grace to come back. Every shorter limit begins again.
+ */
+function madeUpFor(job: ProcessingJob, awayMs: number, now: Instant): ProcessingJob {
+  const { detachedAt, cancel, live } = job;
+  const { heldUp: frame } = live;
+  return {
+    ...(frame === undefined ? job : heldUp(job, { ...frame, until: frame.until + awayMs })),
+    awayMs: job.awayMs + extraMs(job, awayMs),
+    detachedAt: detachedAt === null ? null : now,
+    resumedAt: now,
+    cancel: cancel === null ? null : { ...cancel, requestedAt: now },
+  };
 }
 
 /** @param frame `undefined`: the connection is gone, and what was under way with it */

@@ -33,6 +33,17 @@ export interface PresentUser {
   since: string;
 }
 
+/** A page of the users in a room, the one who joined first first. */
+export interface PresencePage {
+  users: PresentUser[];
+  /** The sockets of all users. */
+  connections: number;
+  /** All users of the room. */
+  total: number;
+  /** The user after whom the next page begins, as `<time of joining>:<user>`; `null` if this is the last page. */
+  next: string | null;
+}
+
 /** The end of a room's log. */
 export interface RoomLogEnd {
   epoch: string;

@@ -1,3 +1,4 @@
+import { LATE_MS } from "../objects/standstill.ts";
 import { LIMITS } from "../protocol/limits.ts";
 
 /** The close codes of clients that leave on purpose: `close(1000)`, and `close()` without a code. */
@@ -16,6 +17,8 @@ export function isDeparture(closeCode: number): boolean {
 export class PresenceGrace {
   /** When each user's time is over, milliseconds since 1970, the earliest first. */
   private readonly ends = new Map<string, number>();
+  /** Those whose time began again because the edge stood still: that is done once, or they might never leave. */
+  private readonly extended = new Set<string>();
   private readonly onStart: (endsAt: number) => void;
 
   /** @param onStart called with the time at which `takeOver` is due */
@@ -39,13 +42,14 @@ export class PresenceGrace {
   start(user: string, now: number): void {
     // A whole second, so that many users who drop at about the same time need only one alarm.
     const endsAt = Math.ceil((now + LIMITS.presenceGraceMs) / 1_000) * 1_000;
-    this.ends.delete(user);
+    this.cancel(user);
     this.ends.set(user, endsAt);
     this.onStart(endsAt);
   }
 
   cancel(user: string): void {
     this.ends.delete(user);
+    this.extended.delete(user);
   }
 
   /** When the first user's time is over; `null` if there is none. */
@@ -54,10 +58,21 @@ export class PresenceGrace {
     return first;
   }
 
-  /** Removes and returns the users whose time is over. */
+  /**
+   * Removes and returns the users whose time is over. If it ended long ago, the edge stood still and nobody could come
+   * back: their time begins again (decision 0050).
+   */
   takeOver(now: number): string[] {
-    const over = [...this.ends].filter(([, endsAt]) => endsAt <= now).map(([user]) => user);
-    for (const user of over) this.ends.delete(user);
-    return over;
+    const ended = [...this.ends].filter(([, endsAt]) => endsAt <= now);
+    const over = ended.filter(([user, endsAt]) => {
+      const couldReturn = now - endsAt <= LATE_MS || this.extended.has(user);
+      if (couldReturn) this.cancel(user);
+      else {
+        this.start(user, now);
+        this.extended.add(user);
+      }
+      return couldReturn;
+    });
+    return over.map(([user]) => user);
   }
 }

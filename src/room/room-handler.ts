@@ -105,8 +105,8 @@ export class RoomHandler {
   }
 
   /** Closes clients that used to ping and have fallen silent: their connections are dead (R19). */
-  closeSilent(now: number): void {
-    for (const subscriber of findSilent(this.sockets, now)) {
+  closeSilent(now: number, resumedAt: number): void {
+    for (const subscriber of findSilent(this.sockets, now, resumedAt)) {
       this.dismiss(subscriber, "goingAway", SILENT);
     }
   }

@@ -29,7 +29,7 @@ import type {
   HistoryPage,
   HistoryQuery,
   PresenceChange,
-  PresentUser,
+  PresencePage,
   PublishedPosition,
   RoomLog,
   RoomLogEnd,
@@ -143,8 +143,8 @@ export class RoomObject extends DurableObject<Env> {
     await this.room(room).askGateway(gateway, true);
   }
 
-  async presence(room: string): Promise<PresentUser[]> {
-    return this.room(room).presence();
+  async presence(room: string, after: string | null): Promise<PresencePage> {
+    return this.room(room).presence(after);
   }
 
   /** The monitor asks for it when this object has not reported for a while. */
@@ -219,11 +219,12 @@ export class RoomObject extends DurableObject<Env> {
     this.onSocketGone(socket, false);
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
     const now = Date.now();
+    this.alarms.onAlarm(now, info?.scheduledTime);
+    const { resumedAt } = this.alarms;
     const names = this.known();
-    for (const name of names) this.room(name).expire(now);
+    for (const name of names) this.room(name).expire(now, resumedAt);
     await this.sweep(this.sweeps.take(names, now));
     const rooms = this.known().map((name) => this.room(name));
     // Nothing happens in these: they are as they were stored.
@@ -235,7 +236,7 @@ export class RoomObject extends DurableObject<Env> {
     }
     this.arm(...rooms);
     this.alarms.arm(tokensDueAt(rooms.flatMap(({ sockets }) => sockets.all())));
-    for (const { sockets } of rooms) this.alarms.arm(silenceDueAt(sockets, now));
+    for (const { sockets } of rooms) this.alarms.arm(silenceDueAt(sockets, now, resumedAt));
   }
 
   /** Erases rooms without events that nobody follows any more. */

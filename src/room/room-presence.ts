@@ -1,7 +1,9 @@
 import { userIdOf } from "../auth/session.ts";
+import { byteLength } from "../protocol/codec.ts";
 import { iso } from "../protocol/iso.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import type { Sql } from "../storage/sql.ts";
-import type { PresenceChange, PresentUser } from "./calls.ts";
+import type { PresenceChange, PresencePage, PresentUser } from "./calls.ts";
 import { PresenceGrace } from "./presence-grace.ts";
 import type { PresenceEvent, RoomMembers } from "./room-members.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
@@ -131,9 +133,24 @@ export class RoomPresence {
 
   /** The users in the room, the one who joined first first. */
   roster(): PresentUser[] {
-    return this.deps.members.roster().map(({ userId: user_id, connections, since }) => {
-      return { user_id, connections, since: iso(since) };
+    return this.deps.members.roster().map(presentUser);
+  }
+
+  /** The users after a place in the roster, as many as a page may have. */
+  page(after: string | null): PresencePage {
+    const roster = this.deps.members.roster();
+    const connections = roster.reduce((sum, user) => sum + user.connections, 0);
+    const start = after === null ? null : placeOf(after);
+    const rest = start === null ? roster : roster.filter((user) => isBehind(user, start));
+    let bytes = 0;
+    const end = rest.findIndex((user, index) => {
+      bytes += byteLength(JSON.stringify(presentUser(user))) + 1;
+      return index > 0 && bytes > LIMITS.presenceBytes;
     });
+    const page = end < 0 ? rest : rest.slice(0, end);
+    const last = end < 0 ? undefined : page.at(-1);
+    const next = last === undefined ? null : `${last.since}:${last.userId}`;
+    return { users: page.map(presentUser), connections, total: roster.length, next };
   }
 
   private storeOwn(userId: string): void {
@@ -166,6 +183,25 @@ export class RoomPresence {
     const events = this.deps.sql.transaction(() => change(Date.now()));
     this.deps.send(events, gateways);
   }
+}
+
+interface Place {
+  userId: string;
+  since: number;
+}
+
+function placeOf(after: string): Place {
+  const at = after.indexOf(":");
+  return { since: Number(after.slice(0, at)), userId: after.slice(at + 1) };
+}
+
+/** Whether a user comes later in the roster. */
+function isBehind({ userId, since }: Place, place: Place): boolean {
+  return since > place.since || (since === place.since && userId > place.userId);
+}
+
+function presentUser(user: Place & { connections: number }): PresentUser {
+  return { user_id: user.userId, connections: user.connections, since: iso(user.since) };
 }
 
 /** A line break separates the parts, as neither a user's id nor a gateway's name can contain one. */

@@ -6,7 +6,7 @@ import type {
   HistoryPage,
   HistoryQuery,
   PresenceChange,
-  PresentUser,
+  PresencePage,
   PublishedPosition,
   RoomLog,
   RoomLogEnd,
@@ -77,8 +77,9 @@ export class RoomStub {
     return this.host.clear(this.room);
   }
 
-  presence(): Promise<PresentUser[]> {
-    return this.host.presence(this.room);
+  /** A page of the users who are there. @param after `next` of the page before */
+  presence(after: string | null = null): Promise<PresencePage> {
+    return this.host.presence(this.room, after);
   }
 
   /** Opens a socket; `headers` are those of `socketHeaders`. */

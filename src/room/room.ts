@@ -1,7 +1,7 @@
 import type { Env } from "../env.ts";
 import type { RoomStores } from "../storage/room-store.ts";
 import type { Sql } from "../storage/sql.ts";
-import type { PresentUser } from "./calls.ts";
+import type { PresencePage } from "./calls.ts";
 import { GatewayDeliveries } from "./gateway-deliveries.ts";
 import { RoomEngine } from "./room-engine.ts";
 import { RoomHandler } from "./room-handler.ts";
@@ -62,9 +62,9 @@ export class Room {
    * The users in the room. Every gateway is asked first: one that crashed has lost its sockets and could not
    * report that.
    */
-  async presence(): Promise<PresentUser[]> {
+  async presence(after: string | null): Promise<PresencePage> {
     await this.askGateways();
-    return this.engine.presence.roster();
+    return this.engine.presence.page(after);
   }
 
   /** Asks every gateway who is in the room there, and removes those without subscribers. */
@@ -84,10 +84,11 @@ export class Room {
     else if (deliveries.joinOf(gateway) === join) engine.leave(gateway, isSure);
   }
 
-  expire(now: number): void {
+  /** @param resumedAt since when the edge has run without standing still, milliseconds since 1970 */
+  expire(now: number, resumedAt: number): void {
     this.engine.expire(now);
     this.engine.presence.settle(now);
     this.handler.expire(now);
-    this.handler.closeSilent(now);
+    this.handler.closeSilent(now, resumedAt);
   }
 }

@@ -138,6 +138,10 @@ export class Connections extends ObjectSockets<Attachment> {
     return [...this.workersById.values()];
   }
 
+  get hasWorkers(): boolean {
+    return this.workersById.size > 0;
+  }
+
   readyWorkers(): ReadyWorker[] {
     return this.workers().filter(isReady);
   }

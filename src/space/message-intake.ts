@@ -11,7 +11,12 @@ import {
 import { FrameLimits } from "./frame-limits.ts";
 import type { SpaceParts } from "./space-parts.ts";
 import { NOTHING } from "./subscribers/submit-gate.ts";
-import { costOf, isSubmit, type SubscriberMessage } from "./subscribers/subscriber-handler.ts";
+import {
+  costOf,
+  isAnsweredLate,
+  isSubmit,
+  type SubscriberMessage,
+} from "./subscribers/subscriber-handler.ts";
 import type { ReadFrame } from "./workers/refused-frames.ts";
 
 /** For frames: what they cause to be sent is in the send buffer, so nothing else is answered. */
@@ -30,6 +35,8 @@ interface MessageIntakeDeps {
   isRetired: () => boolean;
   /** Runs its argument at once, in a batch of its own, unless the space was deleted. */
   runIfOpen: (step: BatchStep) => void;
+  /** Runs its argument after everything that arrived before it, unless the space was deleted. */
+  runInOrder: (step: BatchStep) => Promise<void>;
   /** Runs a command within a batch; if it fails, the others of the batch still run. */
   runStep: (step: BatchStep, now: number) => void;
 }
@@ -43,6 +50,8 @@ export class MessageIntake {
   /** Frames that may be stored one by one: all but submits, which the rate limit counts. */
   private readonly allowance = new FrameAllowance();
   private readonly limits = new FrameLimits();
+  /** The newest `follow` or `unfollow` of a socket, until it is answered: that is after all else of its batch. */
+  private readonly late = new WeakMap<SubscriberConnection, Promise<void>>();
 
   constructor(parts: SpaceParts, deps: MessageIntakeDeps) {
     this.parts = parts;
@@ -69,8 +78,9 @@ export class MessageIntake {
       : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
-      await gate.pass(subscriber, NOTHING, async () =>
-        this.deps.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at)),
+      const waitsFor = () => this.late.get(subscriber) ?? null;
+      await gate.pass(subscriber, { ...NOTHING, waitsFor }, () =>
+        this.deps.runInOrder((at) => subscribers.refuseFlood(subscriber, excess, at)),
       );
       return;
     }
@@ -97,7 +107,8 @@ export class MessageIntake {
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
     const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
     if (excess !== null) {
-      // At once: as long as it sends on, a timer may not come.
+      // At once: as long as it sends on, a timer may not come. What waits of it was not acknowledged, so it sends
+      // that again.
       this.deps.runIfOpen((at) => this.parts.workers.refuseFlood(worker, excess, at));
       return;
     }
@@ -117,6 +128,7 @@ export class MessageIntake {
   private addWorkerFrames(worker: WorkerConnection, read: () => ReadFrame[], length: number): void {
     this.allowance.onFrame(Date.now());
     this.deps.inbox.add((now) => {
+      if (this.deps.isRetired()) return;
       for (const frame of read()) {
         this.deps.runStep(() => this.parts.workers.onFrame(worker, frame, now), now);
       }
@@ -130,7 +142,10 @@ export class MessageIntake {
   ): Promise<void> {
     const { subscribers, gate } = this.parts;
     const catchUpBytes = () => subscribers.catchUpBytes(connection, message);
-    const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes } as const;
+    const isLate = isAnsweredLate(message);
+    // Several of them in one batch are answered in their order (S9c).
+    const waitsFor = () => (isLate ? null : (this.late.get(connection) ?? null));
+    const frame = { jobs: isSubmit(message) ? 1 : 0, length, catchUpBytes, waitsFor } as const;
     if (!gate.hasRoom(connection, frame)) {
       return this.join((at) => subscribers.onFlood(connection, at));
     }
@@ -138,11 +153,22 @@ export class MessageIntake {
       if (this.deps.isRetired()) return Promise.resolve();
       this.frames.onArrival(Date.now());
       if (!isSubmit(message)) this.allowance.onFrame(Date.now());
-      return this.deps.inbox.join((now) => {
+      const answered = this.deps.inbox.join((now) => {
         this.parts.subscribers.onFrame(connection, message, refusal, now);
         return NO_ANSWER;
       }, length);
+      if (isLate) this.rememberLate(connection, answered);
+      return answered;
     });
+  }
+
+  private rememberLate(connection: SubscriberConnection, answered: Promise<void>): void {
+    const settled = answered
+      .catch(() => undefined)
+      .then(() => {
+        if (this.late.get(connection) === settled) this.late.delete(connection);
+      });
+    this.late.set(connection, settled);
   }
 
   /** Whether so many frames come that it is worth waiting for more. @param running how many jobs run */

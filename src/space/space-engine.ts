@@ -16,7 +16,7 @@ import {
   type SubscriberAttachment,
   type WorkerAttachment,
 } from "./connections.ts";
-import { absenceOf } from "./edge-absence.ts";
+import { EdgeAbsence } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import { MessageIntake } from "./message-intake.ts";
@@ -40,6 +40,7 @@ export class SpaceEngine {
   private readonly inbox: Inbox;
   private readonly intake: MessageIntake;
   private readonly deferredWrites: DeferredWrites;
+  private readonly absence: EdgeAbsence;
   /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
 
@@ -50,19 +51,26 @@ export class SpaceEngine {
       isBurst: (now) => this.isBurst(now),
       run: (steps) => this.run(steps, true),
     });
-    this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeAll(), true));
+    this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeIfFew(), true));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
+    this.absence = new EdgeAbsence({
+      ...this.parts,
+      mayStandStill: deps.mayStandStill,
+      runIfOpen: (step) => this.runIfOpen(step),
+    });
     this.intake = new MessageIntake(this.parts, {
       inbox: this.inbox,
       isRetired: () => this.isRetired,
       runIfOpen: (step) => this.runIfOpen(step),
+      runInOrder: (step) => this.runInOrder(step),
       runStep: (step, now) => this.runStep(step, now),
     });
     deps.connections.onTooSlow = (slow) =>
       this.runIfOpen((now) => this.dropSlow(slow as Connection, now));
     this.runNow((now) => {
       this.parts.workers.recover(now);
-      this.resolveOrphans(now);
+      this.cancelForAbsentSubmitters(now);
+      this.absence.onStart(deps.alarmAt, now);
       return () => this.rearm(now);
     });
   }
@@ -88,17 +96,33 @@ export class SpaceEngine {
   }
 
   /**
-   * Runs `step` at once, in one batch with everything that arrived before it, and stores every deferred job.
-   * Returns the answer, which is made once the batch is stored.
+   * Runs `step` at once, in one batch with everything that arrived before it, and stores every deferred job. If more
+   * waits than fits into a batch, it runs before that. Returns the answer, which is made once the batch is stored.
    */
   runNow<T>(step: (now: number) => () => T): T {
     let answer: (() => T) | undefined;
     const last = (now: number) => {
       answer = step(now);
     };
-    this.run([...this.inbox.takeAll(), last], false);
+    this.run([...this.inbox.takeIfFew(), last], false);
     if (!answer) throw new Error("the batch was not stored");
     return answer();
+  }
+
+  /** Runs `step` after everything that arrived before it: at once, unless more waits than fits into a batch. */
+  async runInOrder(step: (now: number) => void): Promise<void> {
+    if (this.isRetired) return;
+    if (this.inbox.fitsBatch) {
+      this.runNow((now) => {
+        step(now);
+        return () => undefined;
+      });
+      return;
+    }
+    await this.inbox.join((now) => {
+      if (!this.isRetired) step(now);
+      return { answer: () => undefined };
+    });
   }
 
   /** Accepts a worker's socket and greets it with `hello`, or returns why it is refused. */
@@ -178,12 +202,11 @@ export class SpaceEngine {
   /** Call this when a socket has closed. What a subscriber sent before is handled first (decision 0026). */
   onClose(connection: Connection, saidGoodbye: boolean): Promise<void> {
     const handleClose = async () => {
-      if (this.isRetired) return;
-      this.runNow((now) => {
+      await this.runInOrder((now) => {
         if (isWorker(connection)) this.parts.workers.onClose(connection, saidGoodbye, now);
         else this.parts.subscribers.onClose(connection, saidGoodbye, now);
-        return () => this.core.connections.forget(connection);
       });
+      this.core.connections.forget(connection);
     };
     if (isWorker(connection)) return handleClose();
     this.parts.gate.forget(connection);
@@ -209,15 +232,20 @@ export class SpaceEngine {
     this.parts.webhooks.stop();
     this.parts.followers.stop();
     this.parts.dispatcher.stop();
+    this.absence.stop();
   }
 
-  /** Does what is due; called by the alarm, within a batch. */
-  tick(now: number): void {
+  /**
+   * Does what is due; called by the alarm, within a batch.
+   *
+   * @param resumedAt since when the edge has run without standing still, as far as the alarm can tell
+   */
+  tick(now: number, resumedAt: number): void {
     this.parts.webhooks.send(now);
     for (const { job, effects } of this.core.jobs.tick(now))
       this.parts.dispatcher.perform(job, effects);
     this.parts.workers.tick(now);
-    this.parts.subscribers.tick(now);
+    this.parts.subscribers.tick(now, resumedAt);
   }
 
   /** Erases finished jobs that are due. */
@@ -293,6 +321,7 @@ export class SpaceEngine {
     let changes: Change[];
     let webhookDue: number | null = null;
     try {
+      this.absence.onBatch(now);
       this.parts.workers.checkLeases(now);
       for (const step of steps) this.runStep(step, now);
       this.intake.onDispatched(this.parts.dispatcher.dispatch(now));
@@ -308,6 +337,7 @@ export class SpaceEngine {
       this.deps.crash(error);
       throw error;
     }
+    this.absence.onStored(now);
     const { deferredSince } = core.jobs;
     this.deferredWrites.update(deferredSince);
     // Before anything is sent: if sending fails, the deadlines must be watched all the same.
@@ -335,21 +365,11 @@ export class SpaceEngine {
     }
   }
 
-  /**
-   * After a restart, sockets may be gone without a close event. The grace of an attempt whose worker's socket is
-   * gone begins now, and the time in which the edge was away counts against no limit (decision 0040). A job with
-   * `cancel_on_disconnect` whose submitter's socket is gone is canceled.
-   */
-  private resolveOrphans(now: number): void {
+  /** After a restart, sockets may be gone without a close event. */
+  private cancelForAbsentSubmitters(now: number): void {
     for (const { ulid, submitter } of this.core.store.canceledWithAnySocket()) {
       const isPresent = submitter !== null && this.core.connections.get(submitter) !== null;
       if (!isPresent) this.parts.submissions.cancel(ulid, SUBMITTER_LEFT, now);
     }
-    const { jobs, store, spaces } = this.core;
-    const { orphans, awayMs } = absenceOf(this.core, this.deps.alarmAt, now);
-    for (const { ulid } of orphans) jobs.apply(ulid, { type: "detach", awayMs }, now);
-    if (awayMs === 0) return;
-    store.extendQueueTimeouts(awayMs);
-    spaces.addAway(awayMs);
   }
 }

@@ -3,7 +3,7 @@ import { type Caller, EDGE } from "../auth/caller.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { UserNotes } from "../catalog/user-spaces.ts";
 import { parsePosition } from "../channel/position.ts";
-import { type Env, hasLocalRights } from "../env.ts";
+import { type Env, hasLocalRights, isOwnServer } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -413,14 +413,11 @@ export class SpaceObject extends DurableObject<Env> {
     closeQuietly(socket, CLOSE.goingAway.code, "");
   }
 
-  override async alarm(): Promise<void> {
-    this.alarms.forget();
+  override async alarm(info?: AlarmInvocationInfo): Promise<void> {
+    this.alarms.onAlarm(Date.now(), info?.scheduledTime);
     const { engine } = this;
     if (!engine) return;
-    engine.runNow((now) => {
-      engine.tick(now);
-      return () => null;
-    });
+    await engine.runInOrder((now) => engine.tick(now, this.alarms.resumedAt));
     await engine.sweep(this.env.FILES);
     engine.rearm(Date.now());
   }
@@ -447,6 +444,7 @@ export class SpaceObject extends DurableObject<Env> {
       webhooks,
       localRights: hasLocalRights(env),
       parties: new Parties(env.SIGNING_KEY),
+      mayStandStill: isOwnServer(env),
       submits: env.SUBMITS,
       jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,

@@ -24,6 +24,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   localRights: boolean;
   /** Tells whose a submit is. */
   parties: Parties;
+  /** Whether the edge's machine may sleep while this object's memory is kept (decision 0050). */
+  mayStandStill: boolean;
   /** Counts submits over sockets (decision 0026). */
   submits: SubmitCounter;
   /** How many jobs one address may submit in the long run. */

@@ -308,10 +308,12 @@ describe("rooms over HTTP", () => {
 
   test("history and presence are read page by page", async () => {
     const { edge, client } = await startClient();
-    edge.answer = ({ path }) => {
+    edge.answer = ({ path, query }) => {
       if (path.endsWith("/presence")) {
-        const users = [{ user_id: "ada", connections: 2, since: AT }];
-        return { body: { room: ROOM, users, connections: 2 } };
+        const isFirst = query.get("after") === null;
+        const users = [{ user_id: isFirst ? "ada" : "bo", connections: 2, since: AT }];
+        const next = isFirst ? { next: "1:ada" } : {};
+        return { body: { room: ROOM, users, connections: 4, total: 2, ...next } };
       }
       const place = { room: ROOM, epoch: "e", offset: 9, recovered: true, next: "e:9" };
       return { body: { ...place, events: [event(9)] } };
@@ -319,7 +321,9 @@ describe("rooms over HTTP", () => {
     const page = await client.room(ROOM).history({ since: "e:8", limit: 5 });
     expect(page).toMatchObject({ recovered: true, events: [{ offset: 9, position: "e:9" }] });
     expect(Object.fromEntries(edge.requests[0]?.query ?? [])).toEqual({ since: "e:8", limit: "5" });
-    expect(await client.room(ROOM).presence()).toMatchObject({ connections: 2 });
+    const there = await client.room(ROOM).presence();
+    expect(there).toMatchObject({ connections: 4, users: [{ user_id: "ada" }, { user_id: "bo" }] });
+    expect(there.next).toBeUndefined();
   });
 
   test("calls about a room take a `timeout` and say how they are being sent", async () => {

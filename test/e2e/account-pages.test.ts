@@ -71,7 +71,7 @@ test("an edge is set up in one click, people are invited, and keys made, all in 
   });
   expect(read.status).toBe(200);
   await member.getByRole("button", { name: "Copy the token" }).waitFor();
-  await look(member, "account-token");
+  await visits.look(member, "account-token");
   await member.getByRole("button", { name: "Revoke a script" }).click();
   await member.getByRole("button", { name: "Revoke a script" }).waitFor({ state: "detached" });
 

@@ -69,6 +69,20 @@ describe("an edge that is killed with kill -9", () => {
     expect(await client.ended(waiting.id)).toMatchObject({ attempt: 1, result: "did two" });
   });
 
+  it("and one that only stood still counts that time against nobody either (W24d, H19a)", async () => {
+    const client = new EdgeClient(edge.url);
+    const space = await client.makeSpace({ job_timeout_s: 5, queue_timeout_s: 5 });
+    const slow = PROGRAM.replace("300", "2_500");
+    const program = ["exec", "--concurrency", "1", "--", "node", "-e", slow, `${state}/runs`];
+    await client.startWorker(space, program);
+    const running = await client.submit(space.name, { prompt: "one" });
+    const waiting = await client.submit(space.name, { prompt: "two" });
+    // All that counts by the clock runs out in it.
+    await edge.program.standStill(9_000);
+    expect(await client.ended(running.id)).toMatchObject({ attempt: 1, result: "did one" });
+    expect(await client.ended(waiting.id)).toMatchObject({ attempt: 1, result: "did two" });
+  });
+
   it("together with its worker loses no job: another worker runs the rest, an interrupted one as its next attempt", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ reconnect_grace_s: 1 });

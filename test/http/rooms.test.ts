@@ -190,10 +190,17 @@ describe("who is present in a room over HTTP", () => {
       { user_id: "ann", connections: 2, since: "x" },
       { user_id: "bob", connections: 3, since: "y" },
     ];
-    edge.answers.presence = () => users;
+    edge.answers.presence = () => ({ users, connections: 5, total: 2, next: null });
     const user = await asUser("ann", { rooms: ["project:*"] });
     const response = await edge.request("GET", `${ROOM}/presence`, undefined, user);
-    expect(await response.json()).toEqual({ room: "project:1", users, connections: 5 });
+    const whole = { room: "project:1", users, connections: 5, total: 2 };
+    expect(await response.json()).toEqual(whole);
+    edge.answers.presence = () => ({ users, connections: 9, total: 4, next: "17:bob" });
+    const page = await edge.request("GET", `${ROOM}/presence?after=16:ann`, undefined, user);
+    expect(await page.json()).toEqual({ ...whole, connections: 9, total: 4, next: "17:bob" });
+    expect(edge.argsOf("presence").at(-1)).toEqual(["project:1", "16:ann"]);
+    const wrong = await edge.problem("GET", `${ROOM}/presence?after=ann`, undefined, user);
+    expect(wrong[0]).toBe(422);
   });
 });
 

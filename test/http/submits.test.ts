@@ -338,6 +338,29 @@ describe("a submit as a form", () => {
 });
 
 describe("a batch of submits", () => {
+  it("refuses only the job that is nested too deep, however deep (H13e)", async () => {
+    const { edge } = takingEdge();
+    edge.answers.submit = ({ args }) =>
+      (args[1] as Submitted[]).map(() => ({ ok: true, body: "{}", ulid: ULID, isRepeat: false }));
+    for (const depth of [64, 100_000]) {
+      for (const leaf of ["1", "1e20"]) {
+        const deep = "[".repeat(depth) + leaf + "]".repeat(depth);
+        const body = `{"jobs":[{"input":{"n":1}},{"input":{"deep":${deep}}},{"input":{"n":2}}]}`;
+        const response = await edge.request("POST", `${JOBS}/batch`, body);
+        expect(response.status).toBe(202);
+        const { jobs } = (await response.json()) as {
+          jobs: { job?: object; error?: { code: string; detail: string } }[];
+        };
+        expect(jobs.map(({ error }) => error?.code)).toEqual([
+          undefined,
+          "invalid_json",
+          undefined,
+        ]);
+        expect(jobs[1]?.error?.detail).toContain("nested");
+      }
+    }
+  });
+
   it("has one answer for each job in order, and asks the space once (H13, H13a)", async () => {
     const { edge, submitted } = takingEdge();
     edge.answers.submit = ({ args }) =>

@@ -63,7 +63,7 @@ async function presenceBefore(watcher: TestSocket, room: string): Promise<unknow
 }
 
 async function present(room: string): Promise<string[]> {
-  return (await roomOf(room).presence()).map(({ user_id }) => user_id).sort();
+  return (await roomOf(room).presence()).users.map(({ user_id }) => user_id).sort();
 }
 
 describe.each(OVER)("a user whose socket drops, %s,", (_where, open) => {

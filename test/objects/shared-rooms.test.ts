@@ -64,7 +64,7 @@ describe("rooms that share an object", () => {
     expect(await direct.next("step.done")).toMatchObject({ room, offset: 1, data: { n: 2 } });
     expect(await over.next("step.done")).toMatchObject({ room, offset: 1, data: { n: 2 } });
     expect(await nextDirect.next("step.done")).toMatchObject({ room: next, data: { n: 1 } });
-    expect((await roomOf(next).presence()).map(({ user_id }) => user_id)).toEqual(["bo"]);
+    expect((await roomOf(next).presence()).users.map(({ user_id }) => user_id)).toEqual(["bo"]);
   });
 
   it("still know their sockets after the object hibernated, and which users have left", async () => {
@@ -75,7 +75,7 @@ describe("rooms that share an object", () => {
     await evictDurableObject(objectOf(room));
     bo.close();
     await expect
-      .poll(async () => (await roomOf(room).presence()).map(({ user_id }) => user_id))
+      .poll(async () => (await roomOf(room).presence()).users.map(({ user_id }) => user_id))
       .toEqual(["ann"]);
     await evictDurableObject(objectOf(room));
     await publish(room, "step.done", { n: 1 });
@@ -134,7 +134,7 @@ describe("rooms that share an object", () => {
     const room = await roomInFreshObject();
     const userId = room.slice("user:".length);
     await connectUser(userId);
-    expect(await roomOf(room).presence()).toMatchObject([{ user_id: userId }]);
+    expect(await roomOf(room).presence()).toMatchObject({ users: [{ user_id: userId }] });
     expect(await storedNames(room)).not.toContain("channel_log");
   });
 });

@@ -38,7 +38,7 @@ async function setClock(aheadMs: number): Promise<void> {
 }
 
 async function present(room: string): Promise<string[]> {
-  return (await roomOf(room).presence()).map(({ user_id }) => user_id).sort();
+  return (await roomOf(room).presence()).users.map(({ user_id }) => user_id).sort();
 }
 
 /** Pings, and waits until the runtime has seen that. */

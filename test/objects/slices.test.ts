@@ -56,6 +56,21 @@ describe("an inbox", () => {
   });
 });
 
+describe("a caller that can't wait", () => {
+  it("gets what waits if it fits into one batch, and otherwise goes first", async () => {
+    const { inbox, batches } = recordedInbox();
+    const many = Array.from({ length: 600 }, () => inbox.join(() => ({ answer: () => 1 })));
+    expect([inbox.fitsBatch, inbox.takeIfFew().length]).toEqual([false, 0]);
+    await many[0];
+    expect(inbox.fitsBatch).toBe(true);
+    const few = inbox.takeIfFew();
+    expect([few.length, inbox.isEmpty]).toEqual([100, true]);
+    for (const step of few) step(0);
+    await Promise.all(many);
+    expect(batches).toEqual([500]);
+  });
+});
+
 describe("the allowance for frames that are stored one by one", () => {
   it("is exceeded by a stream of more than 50 frames a second, not by one of fewer", () => {
     const exceededAt = (everyMs: number) => {

@@ -23,11 +23,17 @@ const { json } = fc.letrec<{ json: string }>((tie) => ({
     { depthSize: "small", withCrossShrink: true },
     number,
     fc.string().map((text) => JSON.stringify(text)),
+    fc
+      .string({ unit: fc.constantFrom("\u0000", "\\", "u0000", "1", "-", '"') })
+      .map((text) => JSON.stringify(text)),
     fc.constantFrom("true", "false", "null"),
     fc.array(tie("json"), { maxLength: 4 }).map((items) => `[${items.join()}]`),
     fc
-      .dictionary(fc.stringMatching(/^[a-z_]{1,9}$/), tie("json"), { maxKeys: 4 })
-      .map((fields) => `{${Object.entries(fields).map(([name, value]) => `"${name}":${value}`)}}`),
+      .dictionary(fc.stringMatching(/^[a-z_\0]{1,9}$/), tie("json"), { maxKeys: 4 })
+      .map(
+        (fields) =>
+          `{${Object.entries(fields).map(([name, value]) => `${JSON.stringify(name)}:${value}`)}}`,
+      ),
   ),
 }));
 
@@ -50,6 +56,40 @@ describe("what belongs to users", () => {
         expect(JSON.stringify(read.input)).toBe(text);
       }),
     );
+  });
+
+  it("is refused as JSON.parse refuses it, wherever a number stands that must not", () => {
+    const broken = fc.tuple(
+      json,
+      fc.nat(),
+      fc.constantFrom("1e20", "-", "1.", "01.0", ":", ",", "e5", '"', " "),
+    );
+    const parse = (read: (text: string) => unknown, text: string) => {
+      try {
+        return JSON.stringify(rounded(read(text) as Json));
+      } catch {
+        return "refused";
+      }
+    };
+    fc.assert(
+      fc.property(broken, ([text, at, piece]) => {
+        const cut = at % (text.length + 1);
+        const given = text.slice(0, cut) + piece + text.slice(cut);
+        expect(parse(parseExact, given)).toBe(parse(JSON.parse, given));
+        expect(parse(parseMessage, given)).toBe(parse(JSON.parse, given));
+      }),
+    );
+    for (const given of [
+      "{1e20:1}",
+      "{1e20 :1}",
+      "[1e20 1e20]",
+      "[1e5-3]",
+      "[00.0]",
+      "[1.e5]",
+      "[-]",
+    ]) {
+      expect(parse(parseExact, given)).toBe("refused");
+    }
   });
 
   it("is as JSON.parse reads it once it is rounded", () => {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
-import { attemptDeadline, dueAt } from "../../src/queue/deadline.ts";
+import { attemptDeadline, dueAt, exceededLimit } from "../../src/queue/deadline.ts";
 import { isEnded, type Job } from "../../src/queue/job.ts";
 import type { Command, Fence } from "../../src/queue/transition.ts";
 import type { Moment } from "./steps.ts";
@@ -159,6 +159,17 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       if (after.cancel !== null || remaining < 0) return;
       expect(dueAt(after)).toBe(now + graceMs);
     }),
+
+  "time in which the edge stood still counts against no limit of an attempt (W24d)": eachMoment(
+    ({ before, command, now, after }) => {
+      if (command.type !== "make_up" || before.status !== "processing") return;
+      expect(after.status).toBe("processing");
+      if (after.status !== "processing") return;
+      const remaining = attemptDeadline(before) - (now - command.awayMs);
+      expect(attemptDeadline(after) - now).toBeGreaterThanOrEqual(remaining);
+      if (remaining >= 0) expect(exceededLimit(after, now - 1)).toBe(null);
+    },
+  ),
 
   "nothing but a cancel cancels it": eachMoment(({ before, command, after }) => {
     const isCancelRequested = (job: Job) =>

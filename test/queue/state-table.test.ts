@@ -25,6 +25,7 @@ const COMMANDS: Record<Command["type"], Command[]> = {
   reject: [{ type: "reject", fence: FENCE, reason: "busy" }],
   resume: [{ type: "resume", fence: FENCE }],
   detach: [{ type: "detach" }],
+  make_up: [{ type: "make_up", awayMs: 42_000 }],
   lose: [{ type: "lose", reason: "The worker left." }],
   hold_up: [HOLD_UP],
   cancel: [CANCEL],

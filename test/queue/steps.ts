@@ -147,6 +147,13 @@ const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
       awayMs: fc.integer({ min: 1, max: 90_000 }),
     }),
   },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      type: fc.constant("make_up" as const),
+      awayMs: fc.integer({ min: 1, max: 90_000 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ type: fc.constant("lose" as const), reason: text }) },
   {
     weight: 2,
@@ -228,6 +235,7 @@ function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
   switch (act.type) {
     case "dispatch":
     case "detach":
+    case "make_up":
     case "lose":
     case "hold_up":
     case "cancel":

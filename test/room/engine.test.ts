@@ -233,7 +233,7 @@ describe("a room is idle", () => {
     const dropped = room.open(userOf("bob"));
     dropped.leave(false);
     expect(engine.isIdle()).toBe(false);
-    engine.presence.settle(Date.now() + 10_000);
+    engine.presence.settle(Date.now() + 6_000);
     expect(engine.isIdle()).toBe(true);
     engine.join("gate", [], false);
     expect(engine.isIdle()).toBe(false);

@@ -11,7 +11,7 @@ function graceOf() {
 }
 
 const drops = fc.array(
-  fc.record({ user: fc.constantFrom("ann", "bo", "cy"), later: fc.nat(4_000) }),
+  fc.record({ user: fc.constantFrom("ann", "bo", "cy"), later: fc.nat(3_000) }),
 );
 
 describe("the time that users have to come back", () => {
@@ -39,8 +39,26 @@ describe("the time that users have to come back", () => {
         const first = grace.dueAt();
         expect(first === null).toBe(droppedAt.size === 0);
         if (first !== null) expect(alarms).toContain(first);
-        expect(grace.takeOver(now + GRACE_MS + 1_000).sort()).toEqual([...droppedAt.keys()].sort());
+        const over: string[] = [];
+        for (let due = first; due !== null; due = grace.dueAt()) over.push(...grace.takeOver(due));
+        expect(over.sort()).toEqual([...droppedAt.keys()].sort());
         expect([grace.size, grace.dueAt()]).toEqual([0, null]);
+      }),
+    );
+  });
+
+  it("begins again, once, if the edge stood still when it ended (R10e)", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 3_001, max: 10_000_000 }), (awayMs) => {
+        const { alarms, grace } = graceOf();
+        grace.start("ann", 1_000);
+        const back = 1_000 + GRACE_MS + awayMs;
+        expect(grace.takeOver(back)).toEqual([]);
+        expect(grace.has("ann")).toBe(true);
+        expect(grace.takeOver(back + GRACE_MS - 1)).toEqual([]);
+        expect(alarms.at(-1)).toBeGreaterThanOrEqual(back + GRACE_MS);
+        // An edge that is always this late must not keep users for ever.
+        expect(grace.takeOver(back + GRACE_MS + 1_000 + awayMs)).toEqual(["ann"]);
       }),
     );
   });

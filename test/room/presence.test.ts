@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { LIMITS } from "../../src/protocol/limits.ts";
 import { RoomMembers } from "../../src/room/room-members.ts";
 import { userOf, World } from "../gateway/world.ts";
 import { FakeState, type Frame } from "../support/fake-object.ts";
@@ -310,5 +311,29 @@ describe("the members of rooms that share an object", () => {
     expect(two.roster()).toHaveLength(1);
     expect(RoomMembers.rooms(kv)).toEqual(["user:ab"]);
     expect(new RoomMembers(kv, "user:ab").epoch()).toBe(two.epoch());
+  });
+});
+
+describe("the list of who is in a crowded room", () => {
+  it("comes in pages of bounded size, which together name everybody once, in order (R10f)", () => {
+    const { room } = watched();
+    const names = Array.from({ length: 4_000 }, (_, n) => `${"é:\u0001".repeat(n % 80)}user-${n}`);
+    room.engine.join(
+      "gate",
+      names.map((userId) => ({ userId, connections: 2 })),
+      false,
+    );
+    const { presence } = room.engine;
+    const pages = [presence.page(null)];
+    for (let next = pages[0]?.next; next; next = pages.at(-1)?.next)
+      pages.push(presence.page(next));
+    expect(pages.length).toBeGreaterThan(1);
+    for (const { users, total, connections } of pages) {
+      expect(Buffer.byteLength(JSON.stringify(users))).toBeLessThanOrEqual(
+        LIMITS.presenceBytes + 2,
+      );
+      expect([total, connections]).toEqual([4_001, 8_001]);
+    }
+    expect(pages.flatMap(({ users }) => users)).toEqual(presence.roster());
   });
 });

@@ -1,4 +1,5 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
 import type { FakeSocket, Frame } from "../support/runtime/socket.ts";
 import { SpaceHost } from "./space-host.ts";
@@ -81,5 +82,52 @@ describe("a socket with `?batch=1`", () => {
     });
     expect(got).toEqual([["output", "output", "progress"]]);
     expect(viewer.closed?.code).toBe(1000);
+  });
+});
+
+describe("what can't wait, while thousands of frames do", () => {
+  const PIECES = 2_000;
+
+  async function flooded() {
+    const space = await SpaceHost.make({ job_timeout_s: 60, max_attempts: 1 });
+    const worker = await space.connect();
+    const id = await space.submit();
+    const flood = (last: Frame) => {
+      for (let n = 0; n < PIECES; n += 1) {
+        worker.push({ type: "output", job_id: id, attempt: 1, delta: n });
+      }
+      worker.push({ job_id: id, attempt: 1, ...last });
+    };
+    return { space, worker, id, flood };
+  }
+
+  it("is answered without them", async () => {
+    const { space, id, flood } = await flooded();
+    flood({ type: "result", output: "done" });
+    await space.object.drain(ADMIN, "a break");
+    expect((await space.job(id))?.status).toBe("processing");
+    await pass(100);
+    expect(await space.job(id)).toMatchObject({ status: "completed", result: "done" });
+  });
+
+  it("is a close that comes after them, so that nothing of them is lost", async () => {
+    const { space, worker, id, flood } = await flooded();
+    flood({ type: "result", output: "done" });
+    worker.leave(1000);
+    await pass(100);
+    expect(await space.job(id)).toMatchObject({ status: "completed", result: "done" });
+  });
+
+  it("is an alarm that ends no attempt whose result waits", async () => {
+    const { space, worker, id, flood } = await flooded();
+    for (const seconds of [25, 25, 9]) {
+      await pass(seconds * 1_000);
+      worker.push("ping");
+    }
+    flood({ type: "result", output: "done" });
+    vi.setSystemTime(Date.now() + 2_000);
+    void space.host.runAlarm();
+    await pass(100);
+    expect(await space.job(id)).toMatchObject({ status: "completed", result: "done" });
   });
 });

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { ADMIN } from "../support/callers.ts";
 import { pass, runInFakeRuntime } from "../support/runtime/globals.ts";
@@ -263,5 +264,52 @@ describe("a socket of the space", () => {
     expect(own.closed).toBe(null);
     await expect(space.follow()).rejects.toThrow("not_authenticated");
     await expect(space.follow({ as: { isAdmin: true } })).resolves.toBeDefined();
+  });
+});
+
+describe("frames of every kind that come at once", () => {
+  it("are answered in their order, whatever waits for what (S9c)", async () => {
+    const space = await SpaceHost.make({ offline: "queue", max_queue: 1_000 });
+    const first = await space.submit();
+    const second = await space.submit();
+    const kinds = {
+      submit: (ref: string) => ({ type: "submit", ref, input: {} }),
+      follow: (ref: string) => ({ type: "follow", ref, job_id: ref.length % 2 ? first : second }),
+      unknown: (ref: string) => ({ type: "follow", ref, job_id: NOWHERE }),
+      cancel: (ref: string) => ({ type: "cancel", ref, job_id: NOWHERE }),
+      unfollow: (ref: string) => ({ type: "unfollow", ref, job_id: first }),
+      malformed: (ref: string) => ({ type: "follow", ref, job_id: 7 }),
+    };
+    const given = fc.array(fc.constantFrom(...(Object.keys(kinds) as (keyof typeof kinds)[])), {
+      maxLength: 12,
+    });
+    await fc.assert(
+      fc.asyncProperty(given, fc.boolean(), async (names, batch) => {
+        // A third malformed frame in a row would close the socket.
+        const sent = names.filter(
+          (name, at) => name !== "malformed" || names[at - 1] !== "malformed",
+        );
+        const viewer = await space.follow({ as: { local: true }, batch });
+        viewer.take();
+        const frames = sent.map((name, at) => kinds[name](`${at}`));
+        if (batch) viewer.push({ type: "batch", frames });
+        else for (const frame of frames) viewer.push(frame);
+        await pass(50);
+        const expected = sent.flatMap((name, at) => {
+          if (name === "unfollow") return [];
+          const { job_id } = kinds[name](`${at}`) as { job_id?: string };
+          if (name === "follow") return [`connection ${job_id}`];
+          return [name === "submit" ? `accepted ${at}` : `error ${at}`];
+        });
+        const answers = viewer.take().flatMap(({ type, ref, job_id }) => {
+          if (type === "connection") return [`connection ${String(job_id)}`];
+          return type === "accepted" || type === "error" ? [`${type} ${String(ref)}`] : [];
+        });
+        expect(answers).toEqual(expected);
+        viewer.leave(1000);
+        await pass();
+      }),
+      { numRuns: 60 },
+    );
   });
 });

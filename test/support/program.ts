@@ -67,6 +67,14 @@ export class Program {
     await this.exited;
   }
 
+  /** Stops the program and everything it started for so long, as a machine that sleeps does. */
+  async standStill(ms: number): Promise<void> {
+    const pids = this.pids();
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    for (const pid of pids) process.kill(pid, "SIGCONT");
+  }
+
   /** Kills the processes it started whose command line contains `words`. */
   killStarted(words: string): void {
     const { pid } = this.child;

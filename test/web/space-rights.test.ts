@@ -41,7 +41,7 @@ describe("what the pages offer", () => {
   });
 
   test("lets members make spaces where the edge does", () => {
-    const edge = { registration: "open", needs_setup: false } as const;
+    const edge = { registration: "open", needs_setup: false, oauth: null } as const;
     expect(mayMakeSpaces(mia, { ...edge, space_creation: "members" })).toBe(true);
     expect(mayMakeSpaces(mia, { ...edge, space_creation: "admins" })).toBe(false);
     expect(mayMakeSpaces(admin, { ...edge, space_creation: "admins" })).toBe(true);

@@ -46,6 +46,24 @@ describe("what a program writes", () => {
     expect(await connection.next("result")).toMatchObject({ output: `größer\n${JOB_ID} 1\n` });
   });
 
+  test("UTF-16 fails the job with a message that says what to do; a NUL in a text does not", async () => {
+    for (const [encoding, order] of [
+      ["utf16le", "Buffer.from(text, 'utf16le')"],
+      ["utf16be", "Buffer.from(text, 'utf16le').swap16()"],
+    ]) {
+      const { connection } = await serveScript(
+        `const text = "\\ufeffhello " + "${encoding}" + "\\n"; process.stdout.write(${order});`,
+      );
+      await connection.dispatch({});
+      const fail = await connection.next("fail");
+      expect(fail).toMatchObject({ code: "worker_error" });
+      expect(fail.message).toContain("UTF-16, not UTF-8");
+    }
+    const { connection } = await serveScript(`process.stdout.write("a few\\0 words\\n")`);
+    await connection.dispatch({});
+    expect(await connection.next("output")).toMatchObject({ delta: "a few\0 words\n" });
+  });
+
   test("numbers that JavaScript can't keep reach the program and the edge as they were written (H18)", async () => {
     const exact = '{"seed":18446744073709551615,"big":1e400,"float":1.0,"__proto__":{"a":1}}';
     const { connection } = await serveScript(`

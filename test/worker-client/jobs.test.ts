@@ -202,6 +202,21 @@ describe("a job", () => {
     expect(await connection.next("fail")).toMatchObject({ code: "timeout" });
   });
 
+  test("has the deadline that the edge names on the same connection (W15a)", async () => {
+    const edge = await startEdge();
+    startWorker(edge, {
+      handler: async (job) => {
+        throw await aborted(job.signal);
+      },
+    });
+    const connection = await edge.connection();
+    await connection.welcome();
+    await connection.dispatch();
+    const deadline = new Date(Date.now() - 10_000).toISOString();
+    connection.send({ type: "deadline", ...REF, deadline });
+    expect(await connection.next("fail")).toMatchObject({ ...REF, code: "timeout" });
+  });
+
   test("has the deadline that the edge names when it is resumed (W26b)", async () => {
     const edge = await startEdge();
     startWorker(edge, {

@@ -194,6 +194,7 @@ function forwardLine(line: string, reader: ProgramLineReader, job: Job): Program
   const read = reader.read(line);
   switch (read.type) {
     case "text":
+      if (isUtf16(line)) throw new JobFailure("worker_error", NOT_UTF8);
       job.output(line);
       return null;
     case "malformed":
@@ -209,6 +210,15 @@ function forwardLine(line: string, reader: ProgramLineReader, job: Job): Program
       return null;
     }
   }
+}
+
+const NOT_UTF8 =
+  "The program's standard output is UTF-16, not UTF-8: have it write UTF-8. For Python set PYTHONUTF8=1, for PowerShell [Console]::OutputEncoding.";
+
+/** UTF-16 that was read as UTF-8 has a NUL beside each letter of a language with Latin letters. */
+function isUtf16(line: string): boolean {
+  if (!line.includes("\0")) return false;
+  return line.replaceAll("\0", "").length <= (line.length * 2) / 3;
 }
 
 function exitOf(child: ChildProcessWithoutNullStreams): Promise<ProgramExit> {

@@ -17,10 +17,17 @@ export interface GatedFrame {
   length: number;
   /** About how many bytes the frame makes the edge send so that the subscriber can catch up with a job. */
   catchUpBytes: () => number;
+  /** Resolves when the answers are sent that must come before this frame's; `null` if there are none. */
+  waitsFor: () => Promise<void> | null;
 }
 
 /** For a close or a refusal: it comes after the frames before it, and causes nothing that must be limited. */
-export const NOTHING: GatedFrame = { jobs: 0, length: 0, catchUpBytes: () => 0 };
+export const NOTHING: GatedFrame = {
+  jobs: 0,
+  length: 0,
+  catchUpBytes: () => 0,
+  waitsFor: () => null,
+};
 
 interface SubmitGateOptions {
   counter: SubmitCounter;
@@ -152,10 +159,13 @@ export class SubmitGate {
 
   private enter(
     subscriber: SubscriberConnection,
-    { catchUpBytes }: GatedFrame,
+    { catchUpBytes, waitsFor }: GatedFrame,
   ): Promise<void> | null {
     const bytes = this.pace.isGone(subscriber) ? 0 : catchUpBytes();
-    return bytes === 0 ? null : this.pace.enter(subscriber, bytes);
+    const slowed = bytes === 0 ? null : this.pace.enter(subscriber, bytes);
+    const earlier = waitsFor();
+    if (earlier === null || slowed === null) return earlier ?? slowed;
+    return Promise.all([earlier, slowed]).then(() => undefined);
   }
 
   private count(subscriber: SubscriberConnection, length: number): void {

@@ -28,6 +28,8 @@ import type { JobFollowers } from "./job-followers.ts";
 
 /** Handles the frames of subscribers, on sockets of the whole space and of one job. */
 export class SubscriberHandler {
+  /** Since when the edge has run without standing still, milliseconds since 1970; 0 if it never stood still. */
+  resumedAt = 0;
   private readonly core: SpaceCore;
   private readonly followers: JobFollowers;
   private readonly submissions: Submissions;
@@ -123,13 +125,13 @@ export class SubscriberHandler {
    * Closes sockets whose clients used to ping and have fallen silent (S21). No alarm is set for that: those who wait for
    * a job to be canceled when its submitter is gone have one that runs, whose worker is looked at.
    */
-  tick(now: number): void {
+  tick(now: number, resumedAt: number): void {
     const { connections } = this.core;
     const subscribers = {
       all: () => connections.subscribers(),
       lastPingAt: (subscriber: SubscriberConnection) => connections.lastPingAt(subscriber),
     };
-    for (const silent of findSilent(subscribers, now)) {
+    for (const silent of findSilent(subscribers, now, Math.max(resumedAt, this.resumedAt))) {
       this.dismiss(silent, "goingAway", SILENT, now);
     }
     for (const subscriber of connections.subscribers()) {
@@ -309,12 +311,12 @@ export class SubscriberHandler {
   private follow(subscriber: SubscriberConnection, frame: Omit<FollowFrame, "type">): void {
     if (this.pace.isGone(subscriber)) return;
     const ulid = ulidOf(this.core.record.name, frame.job_id);
-    if (ulid === null || this.refusalOfJob(subscriber, ulid, "see") !== null) {
-      this.sendUnknownJob(subscriber, frame);
-      return;
-    }
     this.followers.afterDelivery(() => {
       if (!this.isConnected(subscriber)) return;
+      if (ulid === null || this.refusalOfJob(subscriber, ulid, "see") !== null) {
+        this.core.connections.send(subscriber, unknownJob(frame));
+        return;
+      }
       const { attachment } = subscriber;
       // Counted only now, because the `follow` and `unfollow` frames before it in this batch take effect only
       // now, too.
@@ -383,10 +385,13 @@ export class SubscriberHandler {
     subscriber: SubscriberConnection,
     frame: { job_id: string; ref?: string | number | undefined },
   ): void {
-    const { job_id, ref } = frame;
-    const message = "This space has no such job; it may have expired.";
-    this.core.sendBuffer.error(subscriber, "job_not_found", message, { ref, job_id });
+    this.core.sendBuffer.send(subscriber, unknownJob(frame));
   }
+}
+
+function unknownJob({ job_id, ref }: { job_id: string; ref?: string | number }): object {
+  const message = "This space has no such job; it may have expired.";
+  return errorFrame("job_not_found", message, { ref, job_id });
 }
 
 /** A subscriber's decoded frame; `jobUlid` is that of a socket of one job. */
@@ -396,6 +401,11 @@ export type SubscriberMessage =
 
 export function isSubmit({ decoded }: SubscriberMessage): boolean {
   return decoded.ok && decoded.frame.type === "submit";
+}
+
+/** Whether it takes effect once its batch is delivered, and is answered then: see `JobFollowers.afterDelivery`. */
+export function isAnsweredLate({ decoded }: SubscriberMessage): boolean {
+  return decoded.ok && (decoded.frame.type === "follow" || decoded.frame.type === "unfollow");
 }
 
 const TOO_MUCH_WAITS =

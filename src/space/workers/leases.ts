@@ -22,6 +22,11 @@ export class Leases {
     this.lastFrameAt.set(worker.attachment.id, now);
   }
 
+  /** Gives every worker a whole lease: what they sent meanwhile could not be read (decision 0050). */
+  renewAll(now: number): void {
+    for (const worker of this.connections.workers()) this.renew(worker, now);
+  }
+
   forget(worker: WorkerConnection): void {
     this.lastFrameAt.delete(worker.attachment.id);
   }

@@ -1,6 +1,4 @@
-import { iso } from "../../protocol/iso.ts";
 import type { EdgeFrame, RegisterFrame } from "../../protocol/worker-frames.ts";
-import { attemptDeadline } from "../../queue/deadline.ts";
 import { isEnded } from "../../queue/job.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
@@ -121,11 +119,7 @@ export class Registration {
           : this.core.jobs.apply(ulid, { type: "resume", fence }, now);
       if (reaction?.kind === "applied" && reaction.job.status === "processing") {
         const { job } = reaction;
-        const deadline = iso(attemptDeadline(job));
-        // The addresses that it has may have expired, if the edge was away for long.
-        const hasMoved = job.awayMs > 0 && job.files.length > 0;
-        const urls = hasMoved ? { file_urls: this.dispatcher.fileUrls(worker, job) } : {};
-        resumed.push({ job_id, attempt, outputs: job.live.outputs, deadline, ...urls });
+        resumed.push({ ...this.dispatcher.movedDeadline(worker, job), outputs: job.live.outputs });
       } else dropped.push({ job_id, attempt, of: this.endOf(ulid, attempt, workerId) });
     }
     for (const job of this.core.jobs.runningJobs()) {

@@ -51,6 +51,15 @@ export class Transfers {
     }
   }
 
+  /** The edge stood still for so long: what is under way has as much time more. The jobs know by themselves. */
+  makeUpFor(awayMs: number): void {
+    for (const worker of this.core.connections.readyWorkers()) {
+      const { sending } = worker.attachment.state;
+      if (sending === null || sending.bytes === 0) continue;
+      this.remember(worker, { ...sending, until: sending.until + awayMs });
+    }
+  }
+
   private remember(worker: ReadyWorker, sending: ReadyWorker["attachment"]["state"]["sending"]) {
     worker.attachment.state = { ...worker.attachment.state, sending };
     this.core.connections.remember(worker);

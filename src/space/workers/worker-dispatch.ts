@@ -61,6 +61,26 @@ export class WorkerDispatch {
     this.core.sendBuffer.send(worker, { type: "cancel", job_id, attempt: attempts, reason });
   }
 
+  /** Tells a worker the deadlines of its attempts, which have moved, and the new addresses of their files. */
+  sendDeadlines(worker: ReadyWorker): void {
+    for (const job of this.core.jobs.runningJobs()) {
+      if (job.generation !== worker.attachment.state.generation) continue;
+      const { job_id, attempt, ...moved } = this.movedDeadline(worker, job);
+      this.core.sendBuffer.send(worker, { type: "deadline", job_id, attempt, ...moved });
+    }
+  }
+
+  /** The deadline of an attempt as it is now, with new addresses of its files if the former ones expire earlier. */
+  movedDeadline(worker: ReadyWorker, job: ProcessingJob) {
+    const isMoved = job.awayMs > 0 && job.files.length > 0;
+    return {
+      job_id: jobIdOf(this.core.record.name, job.ulid),
+      attempt: job.attempts,
+      deadline: iso(attemptDeadline(job)),
+      ...(isMoved ? { file_urls: this.fileUrls(worker, job) } : {}),
+    };
+  }
+
   /** Cancels the timer. */
   stop(): void {
     if (this.timer !== null) clearTimeout(this.timer);

@@ -126,6 +126,22 @@ export class WorkerHandler {
     this.transfers.recover(now);
   }
 
+  /**
+   * The edge stood still for so long: every worker has its whole lease again, and as much time more for what it had to
+   * send, and is told until when its attempts have time now.
+   */
+  makeUpFor(awayMs: number, now: number): void {
+    const { connections, leases } = this.core;
+    leases.renewAll(now);
+    this.transfers.makeUpFor(awayMs);
+    for (const worker of connections.workers()) {
+      if (isReady(worker)) this.dispatcher.sendDeadlines(worker);
+      if (worker.attachment.state.phase !== "new") continue;
+      worker.attachment.openedAt += awayMs;
+      connections.remember(worker);
+    }
+  }
+
   /** Whether `checkLeases` would change anything. */
   needsCheck(now: number): boolean {
     return this.core.connections.readyWorkers().some((worker) => {
