@@ -11,6 +11,8 @@ export interface Door {
   /** It is about a job without a space. */
   isBackendJob?: true;
   note?: string;
+  /** The test that tries it, if it is not that of all doors. */
+  triedIn?: string;
 }
 
 const MANAGE = { right: "manage", scope: "spaces:admin" } as const;
@@ -81,10 +83,16 @@ export const DOORS: readonly Door[] = [
     right: "publisher",
     scope: "rooms:publish:<room>",
   },
+  { method: "GET", path: "/api/rooms", ...ADMIN },
+  { method: "DELETE", path: "/api/rooms/:room", ...ADMIN },
+  { method: "DELETE", path: "/api/rooms/:room/events", ...ADMIN },
+  { method: "POST", path: "/api/tokens", right: "minter" },
   { method: "GET", path: "/api/auth", ...OPEN },
   { method: "POST", path: "/api/auth/setup", ...OPEN, note: "asks for the key of the set-up" },
   { method: "POST", path: "/api/auth/sign-up", ...OPEN, note: "as `REGISTRATION` says" },
   { method: "POST", path: "/api/auth/sign-in", ...OPEN, note: "asks for a password" },
+  { method: "POST", path: "/api/auth/oauth", right: "page", note: "as `REGISTRATION` says" },
+  { method: "GET", path: "/api/auth/callback/oidc", ...OPEN, note: "asks the provider" },
   { method: "POST", path: "/api/auth/sign-out", right: "page" },
   { method: "GET", path: "/api/me", ...OPEN, note: "says who is signed in, or nobody" },
   { method: "PATCH", path: "/api/me", ...SESSION },
@@ -107,6 +115,15 @@ export const DOORS: readonly Door[] = [
   { method: "GET", path: "/api/invitations", ...ADMIN },
   { method: "POST", path: "/api/invitations", ...ADMIN },
   { method: "DELETE", path: "/api/invitations/:id", ...ADMIN },
+  { method: "GET", path: "/websockets/csrf-token", ...SESSION },
+  {
+    method: "POST",
+    path: "/websockets/submit/:space",
+    right: "csrf",
+    triedIn: "test/e2e/first-system.test.ts",
+  },
+  { method: "GET", path: "/websockets/status", ...SEE_JOB },
+  { method: "GET", path: "/websockets/connection/:space", right: "use" },
   { method: "GET", path: "/api/v1/websocket/stats", right: "numbers", scope: "metrics:read" },
   { method: "GET", path: "/metrics", right: "numbers", scope: "metrics:read" },
   { method: "SOCKET", path: "/ws/monitor", right: "numbers", scope: "metrics:read" },
@@ -117,6 +134,8 @@ export const PAGES = [
   "/",
   "/spaces",
   "/spaces/:space",
+  "/spaces/:space/settings",
+  "/new",
   "/sign-in",
   "/register",
   "/setup",

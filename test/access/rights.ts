@@ -72,6 +72,14 @@ export const RIGHTS = {
     text: "whoever is signed in, for themselves; the operator's key for what is the operator's",
     parties: [...SESSIONS, "operator"],
   },
+  minter: {
+    text: "whoever is signed in, for themselves; admins for anybody whom they name; keys whose scopes cover what the token may",
+    parties: SESSIONS,
+  },
+  csrf: {
+    text: "whoever is signed in, with the session's CSRF token; and whoever may submit with a key or token",
+    parties: [],
+  },
   known: {
     text: "whoever is known: signed in, or with a key or token of a user",
     parties: [...SESSIONS, "key", "token", "token_lacking"],

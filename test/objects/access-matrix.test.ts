@@ -172,6 +172,9 @@ const ASKED: Record<string, (world: World) => Asked | Promise<Asked>> = {
   "POST /api/jobs/:job/complete (no space)": () => ({ body: { result: 1 } }),
   "POST /api/jobs/:job/fail (no space)": () => ({ body: { message: "x" } }),
   "POST /api/rooms/:room/events": () => ({ body: { type: "a.b" } }),
+  "GET /websockets/status": () => ({ path: "/websockets/status?request_id=:job" }),
+  "POST /api/auth/oauth": () => ({ body: {} }),
+  "POST /api/tokens": () => ({ body: {} }),
   "PATCH /api/me": () => ({ body: { name: "Another" } }),
   "DELETE /api/me": () => ({ body: { password: "not mine" } }),
   "POST /api/me/password": () => ({
@@ -181,6 +184,8 @@ const ASKED: Record<string, (world: World) => Asked | Promise<Asked>> = {
   "PATCH /api/users/:id": () => ({ body: { role: "member" } }),
   "POST /api/invitations": () => ({ body: {} }),
 };
+
+const TRIED = DOORS.filter(({ triedIn }) => triedIn === undefined);
 
 /** These end the very session with which the other doors are tried. */
 const ENDS_SESSION = new Set(["POST /api/auth/sign-out"]);
@@ -211,8 +216,7 @@ async function ask(world: World, door: Door, headers: Headers_): Promise<string 
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   if (response.webSocket) return refusalOfSocket(response.webSocket);
-  const isProblem = response.headers.get("content-type")?.includes("problem+json");
-  if (!isProblem) {
+  if (response.ok || !response.headers.get("content-type")?.includes("json")) {
     await response.body?.cancel();
     return null;
   }
@@ -243,7 +247,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe("every door", () => {
-  it.each(DOORS.map((door) => [nameOf(door), door] as const))("%s", async (name, door) => {
+  it.each(TRIED.map((door) => [nameOf(door), door] as const))("%s", async (name, door) => {
     const right: readonly Party[] = RIGHTS[door.right].parties;
     const wrong: string[] = [];
     for (const party of Object.keys(PARTIES) as Party[]) {
@@ -262,7 +266,7 @@ describe("every door", () => {
 describe("a right that has ended", () => {
   it.each(Object.keys(ENDED) as Ended[])("%s opens no door", async (ended) => {
     const open: string[] = [];
-    for (const door of DOORS) {
+    for (const door of TRIED) {
       if (["open", "anybody", "page"].includes(door.right)) continue;
       const refusal = await ask(world, door, world.ended[ended]);
       if (refusal === null) open.push(nameOf(door));
