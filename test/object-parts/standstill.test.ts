@@ -37,6 +37,7 @@ function watchAt(now: number) {
       const end = clock + ms;
       for (let due = timer; due !== null && due.at <= end; due = timer) {
         clock = Math.max(clock, due.at);
+        timer = null;
         due.run(clock);
       }
       clock = end;
@@ -48,7 +49,9 @@ function watchAt(now: number) {
       return clock;
     },
     goOff() {
-      timer?.run(clock);
+      const due = timer;
+      timer = null;
+      due?.run(clock);
     },
   };
 }
