@@ -10,6 +10,7 @@ import {
   createBackendJobBody,
 } from "../../src/protocol/backend-jobs.ts";
 import type { Report } from "../../src/protocol/monitor.ts";
+import { QUIET_BINDINGS } from "../support/runtime/bindings.ts";
 import { pass, settled } from "../support/runtime/globals.ts";
 import { ObjectHost } from "../support/runtime/host.ts";
 import type { FakeSocket, Frame } from "../support/runtime/socket.ts";
@@ -154,6 +155,7 @@ function environment(hosts: Hosts, monitor: object): Env {
     remove: (id: string) => index()?.remove(id),
   };
   const env = {
+    ...QUIET_BINDINGS,
     MONITOR: { getByName: () => monitor },
     JOB: { getByName: () => job },
     JOB_INDEX: { getByName: () => jobIndex },

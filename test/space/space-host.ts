@@ -13,6 +13,7 @@ import type { StoredFile } from "../../src/queue/job.ts";
 import { SpaceObject } from "../../src/space/space-object.ts";
 import { fakeD1 } from "../catalog/d1.ts";
 import { ADMIN, ANYBODY } from "../support/callers.ts";
+import { QUIET_BINDINGS } from "../support/runtime/bindings.ts";
 import { FakeBucket } from "../support/runtime/bucket.ts";
 import { pass, settled } from "../support/runtime/globals.ts";
 import { ObjectHost } from "../support/runtime/host.ts";
@@ -66,6 +67,7 @@ export class SpaceHost {
       forget: async () => undefined,
     };
     const bindings = {
+      ...QUIET_BINDINGS,
       MONITOR: { getByName: () => monitor },
       FILES: bucket,
       SUBMITS: { limit: async () => ({ success: true }) },

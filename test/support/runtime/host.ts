@@ -164,6 +164,7 @@ export class ObjectHost<O extends HostedObject, E> implements ObjectEvents {
         this.ready = work();
         return this.ready;
       },
+      waitUntil: (work: Promise<unknown>) => void work.catch(noteError),
       acceptWebSocket: (socket: FakeSocket, tags: string[]) => {
         socket.tags = tags;
         socket.connect(this);
