@@ -41,6 +41,11 @@ export class WorkerTokens {
     return results.map(resourceOf);
   }
 
+  async has(space: string, id: string): Promise<boolean> {
+    const query = "SELECT 1 FROM worker_tokens WHERE space = ? AND id = ?";
+    return (await this.db.prepare(query).bind(space, id).first()) !== null;
+  }
+
   async revoke(space: string, id: string): Promise<boolean> {
     const result = await this.db
       .prepare("DELETE FROM worker_tokens WHERE space = ? AND id = ?")

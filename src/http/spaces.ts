@@ -133,9 +133,11 @@ export const spaces = new Hono<AppEnv>()
   .delete("/:space/tokens/:id", async (c) => {
     const { name: space } = await requireRight(c, "manage");
     const id = c.req.param("id");
+    const tokens = new WorkerTokens(c.env.DB);
+    const isKnown = await tokens.has(space, id);
     // First the connection: if this is interrupted after it, the token is still listed, and can be revoked again.
-    await stubOf(c, space).dropToken(id);
-    if (!(await new WorkerTokens(c.env.DB).revoke(space, id))) {
+    if (isKnown) await stubOf(c, space).dropToken(id);
+    if (!isKnown || !(await tokens.revoke(space, id))) {
       throw new ProblemError(
         "token_not_found",
         "This space has no token with that id; `GET /api/spaces/<space>/tokens` lists those it has.",

@@ -141,6 +141,7 @@ describe("a token that somebody makes", () => {
         expiresAt: exp * 1_000,
         rooms: ["a:*"],
         publish: ["a:1"],
+        spaces: [],
       },
     });
     expect((await verifyToken({ JWT_SECRET: SECRET, JWT_ISSUER: "x" }, token)).ok).toBe(false);

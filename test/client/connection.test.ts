@@ -134,7 +134,11 @@ describe("the connection of a subscription", () => {
     const { DEFAULT_SETTINGS } = await import("../../src/protocol/resources.ts");
     const { created_at, updated_at } = jobResource();
     const urls = { self: "/s", page: "/p", jobs: "/j", ws: "/w" };
-    const space = { ...DEFAULT_SETTINGS, name: "demo", created_at, updated_at, status, urls };
+    const whose = { owner: null, access: "use" };
+    const space = {
+      ...{ ...DEFAULT_SETTINGS, ...whose },
+      ...{ name: "demo", created_at, updated_at, status, urls },
+    };
     edge.answer = () => ({ body: space });
     edge.refuse(502);
     const { states, reaches } = watch(edge.url);
