@@ -36,5 +36,5 @@ export function readSettings(): Record<string, string> {
     console.error(`${error}\nThey are set in the environment, or in ${DEV_VARS}.`);
     process.exit(2);
   }
-  return { ...settings, LOCAL: LISTENS_ON_LOOPBACK ? "true" : "network" };
+  return { ...settings, LOCAL: LISTENS_ON_LOOPBACK ? "true" : "network", MAY_STAND_STILL: "true" };
 }

@@ -72,6 +72,8 @@ export interface Env {
    * other machines can, too.
    */
   LOCAL?: string;
+  /** `true`: this edge's machine may sleep while the memory of its objects is kept (decision 0050). */
+  MAY_STAND_STILL?: string;
 }
 
 const checked = new WeakSet<Env>();

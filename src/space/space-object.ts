@@ -3,7 +3,7 @@ import { type Caller, EDGE } from "../auth/caller.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { UserNotes } from "../catalog/user-spaces.ts";
 import { parsePosition } from "../channel/position.ts";
-import { type Env, hasLocalRights, isOwnServer } from "../env.ts";
+import { type Env, hasLocalRights } from "../env.ts";
 import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
 import { signedFileUrl } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
@@ -444,7 +444,7 @@ export class SpaceObject extends DurableObject<Env> {
       webhooks,
       localRights: hasLocalRights(env),
       parties: new Parties(env.SIGNING_KEY),
-      mayStandStill: isOwnServer(env),
+      mayStandStill: env.MAY_STAND_STILL === "true",
       submits: env.SUBMITS,
       jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,

@@ -327,9 +327,9 @@ describe("an edge that stood still with its memory kept", () => {
   });
 
   it("has no timer on Cloudflare, where no machine sleeps and memory costs", async () => {
-    const timersOf = async (LOCAL: "true" | undefined) => {
+    const timersOf = async (MAY_STAND_STILL: "true" | undefined) => {
       vi.clearAllTimers();
-      const space = await SpaceHost.make({}, { LOCAL });
+      const space = await SpaceHost.make({}, { MAY_STAND_STILL });
       await space.connect();
       await space.submit();
       return vi.getTimerCount();

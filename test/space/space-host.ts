@@ -74,6 +74,7 @@ export class SpaceHost {
       SIGNING_KEY: "a-signing-key-for-tests",
       DB: fakeD1(),
       LOCAL: "true",
+      MAY_STAND_STILL: "true",
       ...env,
     };
     const host = await ObjectHost.start(SpaceObject, bindings as unknown as Env, SPACE);

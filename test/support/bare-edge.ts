@@ -47,7 +47,14 @@ export async function serveBundle(
     ),
     d1Databases: { DB: "dialout" },
     r2Buckets: { FILES: "dialout-files" },
-    bindings: { OPERATOR_KEY, SIGNING_KEY, JWT_SECRET, LOCAL: "true", ...secrets },
+    bindings: {
+      OPERATOR_KEY,
+      SIGNING_KEY,
+      JWT_SECRET,
+      LOCAL: "true",
+      MAY_STAND_STILL: "true",
+      ...secrets,
+    },
   });
   options.resourcePersistencePath = state;
   const miniflare = new Miniflare(options);
