@@ -40,6 +40,7 @@ const OWN_RUNTIME = [
   "silent-sockets",
   "socket-limits",
   "token-expiry",
+  "user-data",
 ].map((name) => `test/objects/${name}.test.ts`);
 
 /** Files that measure memory, or how long something takes: nothing else may run beside them. */

@@ -12,7 +12,7 @@ describe("an address that exists", () => {
     ["PATCH", "/api/spaces/none/tokens/1", "DELETE"],
     ["POST", "/api/spaces/none/ws", "GET, HEAD"],
     ["GET", "/api/jobs/none/cancel", "POST"],
-    ["DELETE", "/api/jobs/none", "GET, HEAD"],
+    ["PUT", "/api/jobs/none", "GET, HEAD, DELETE"],
     ["PUT", "/healthz", "GET, HEAD"],
     ["POST", "/spaces/none", "GET, HEAD"],
     ["POST", "/", "GET, HEAD"],

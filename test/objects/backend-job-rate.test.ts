@@ -1,4 +1,4 @@
-import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { indexOf } from "../../src/backend-job/job-index.ts";
@@ -22,7 +22,7 @@ import {
   setClockAhead,
   tablesOf,
 } from "./backend-jobs-support.ts";
-import { call, expectStatus, OPERATOR } from "./support.ts";
+import { call, expectStatus, OPERATOR, passTimeTo } from "./support.ts";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -250,11 +250,10 @@ describe("what is kept of a job", () => {
   it("is nothing if nobody makes the job: after an hour, a waiting socket is closed with 4404 (B8b)", async () => {
     const id = freshId();
     const waiting = await followCaughtUp(id);
-    setClockAhead(59 * MINUTE_MS);
-    await runDurableObjectAlarm(indexOf(env, id));
+    const openedAt = Date.now();
+    await passTimeTo(openedAt + 59 * MINUTE_MS, [indexOf(env, id)]);
     expect(await receiveSoFar(waiting)).toEqual([]);
-    setClockAhead(MINUTE_MS);
-    await runDurableObjectAlarm(indexOf(env, id));
+    await passTimeTo(openedAt + 60 * MINUTE_MS, [indexOf(env, id)]);
     expect(await waiting.next("error")).toMatchObject({ code: "job_not_found" });
     expect((await waiting.closed).code).toBe(4404);
     expect(await hasObject(id)).toBe(false);

@@ -40,7 +40,10 @@ describe("a space that becomes private", () => {
     const patch = call("PATCH", `/api/spaces/${space.name}`, { visibility: "private" }, OPERATOR);
     await expectStatus(200, await patch);
     for (const stranger of strangers) {
-      expect(await stranger.closed).toEqual({ code: 4401, reason: "This space is private now." });
+      expect(await stranger.closed).toEqual({
+        code: 4401,
+        reason: "You have no right to this any more.",
+      });
     }
     worker.send({ ...RESULT, job_id: id });
     for (const socket of [ofSpace, ofJob]) {

@@ -64,7 +64,7 @@ describe("a stream that ends before its channel does says why as its last event"
     await expectStatus(200, await call("PATCH", path, { visibility: "private" }, OPERATOR));
     expect(await lastEvent(stream)).toMatchObject({
       event: "error",
-      frame: { code: "not_authenticated", message: "This space is private now." },
+      frame: { code: "not_authenticated", message: "You have no right to this any more." },
     });
     await problemOf(401, call("GET", `/api/jobs/${id}/events`));
   });

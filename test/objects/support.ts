@@ -1,5 +1,6 @@
-import { runInDurableObject } from "cloudflare:test";
+import { runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
+import { vi } from "vitest";
 import { parseExact } from "../../src/protocol/exact-json.ts";
 import { DEFAULT_SETTINGS, type SpaceSettings } from "../../src/protocol/resources.ts";
 
@@ -72,6 +73,23 @@ export function runSql<R extends Record<string, string | number | null>>(
   return runInDurableObject(objectOf(space), (_object, { storage }) =>
     storage.sql.exec<R>(query, ...bindings).toArray(),
   );
+}
+
+/**
+ * Lets time pass until `at`, milliseconds since 1970, as it does where nothing stands still: every alarm of these
+ * objects goes off when it is due. The clock stays there until the test calls `vi.restoreAllMocks()`.
+ */
+export async function passTimeTo(at: number, objects: readonly DurableObjectStub[]): Promise<void> {
+  const clock = vi.spyOn(Date, "now");
+  for (const object of objects) {
+    for (;;) {
+      const due = await runInDurableObject(object, (_object, { storage }) => storage.getAlarm());
+      if (due === null || due > at) break;
+      clock.mockImplementation(() => due);
+      await runDurableObjectAlarm(object).catch(() => false);
+    }
+  }
+  clock.mockImplementation(() => at);
 }
 
 export async function expectStatus(status: number, response: Response): Promise<Response> {
