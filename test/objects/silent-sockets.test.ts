@@ -107,8 +107,8 @@ describe("a client that pings and then falls silent", () => {
     for (let s = 20; s <= 240; s += 20) {
       // The worker stays: it is heard before its lease is over.
       worker.send({ type: "load", load: 0 });
-      other.send({ type: "follow", job_id: `${space.name}.none` });
-      await other.next("error");
+      other.send({ type: "follow", ref: s, job_id: `${space.name}.${"0".repeat(26)}` });
+      await other.next((frame) => frame.ref === s);
       await passTime(s * 1_000, [spaceObjectOf(space)]);
     }
     expect((await submitter.closed).code).toBe(1001);
