@@ -15,6 +15,7 @@ import {
   accountHeaders,
   accountOf,
   accountsOf,
+  isFromOwnPage,
   newCookieOf,
   noStore,
   requireAccount,
@@ -26,6 +27,7 @@ import { takeBack } from "./take-back.ts";
 export const me = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
+    if (!isFromOwnPage(c)) return c.json({ user: null });
     const { api } = await accountsOf(c);
     const { headers, response } = await api.getSession({
       headers: accountHeaders(c),

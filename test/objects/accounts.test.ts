@@ -1,4 +1,4 @@
-import { env } from "cloudflare:workers";
+import { env, exports } from "cloudflare:workers";
 import { describe, expect, test } from "vitest";
 import { setupCode } from "../../src/auth/setup-code.ts";
 import type { UserResource } from "../../src/protocol/accounts.ts";
@@ -292,6 +292,29 @@ describe("other pages", () => {
       await problemOf(401, callAs(admin, "POST", "/api/spaces", { name }, headers));
     }
     expect((await callAs(admin, "POST", "/api/spaces", { name }, OWN_PAGE)).status).toBe(201);
+  });
+
+  test("aren't told who is signed in (H9)", async () => {
+    const member = await makeMember();
+    const evil = { origin: "https://evil.test" };
+    const told = await callAs(member, "GET", "/api/me", undefined, evil);
+    expect(await told.json()).toEqual({ user: null });
+    expect(told.headers.getSetCookie()).toEqual([]);
+  });
+
+  test("need the CSRF token whatever else a browser adds, such as a proxy's password (F2)", async () => {
+    const { cookie, address } = await makeMember();
+    const { name } = await makeSpace({ offline: "queue" });
+    const basic = { "cf-connecting-ip": address, authorization: "Basic eDp5" };
+    const submit = (headers: Record<string, string>) => {
+      const body = new FormData();
+      body.set("text", "hi");
+      const path = `https://localhost/websockets/submit/${name}`;
+      return exports.default.fetch(path, { method: "POST", body, headers });
+    };
+    expect((await submit({ ...basic, cookie, ...OWN_PAGE })).status).toBe(400);
+    expect((await submit({ ...basic, cookie })).status).toBe(400);
+    expect((await submit(basic)).status).toBe(401);
   });
 
   test("can't sign their visitors in or out", async () => {
