@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { credential, credentialOf } from "./credential.ts";
-import { isAdmin, type Principal } from "./principal.ts";
+import { hasJobScope, isAdmin, type Principal } from "./principal.ts";
 import type { SessionPrincipal } from "./session.ts";
 
 /** Who asks a space for something, as the Worker has found out. The space's object decides what they may. */
@@ -51,14 +51,14 @@ export function callerFor(principal: Principal | SessionPrincipal): Caller {
       return { ...known, mayManage: false, expired: principal.expired ?? null };
     case "user": {
       const { userId, expiresAt, spaces = [] } = principal;
-      return { ...known, userId, expiresAt, mayManage: false, spaces: [...spaces] };
+      const rights = { ...jobRightsOf(principal), mayManage: false };
+      return { ...known, ...rights, userId, expiresAt, spaces: [...spaces] };
     }
     case "account":
       return { ...known, credential, userId: principal.userId, expiresAt: principal.expiresAt };
     case "key": {
       const { userId, keyId, expiresAt, scopes, space: onlySpace } = principal;
-      const mayRead = scopes.includes("jobs:read");
-      const mayWrite = scopes.includes("jobs:write");
+      const rights = jobRightsOf(principal);
       const mayManage = scopes.includes("spaces:admin");
       const isAdmin = principal.role === "admin";
       return {
@@ -70,11 +70,17 @@ export function callerFor(principal: Principal | SessionPrincipal): Caller {
           keyId,
           expiresAt,
           onlySpace,
-          mayRead,
-          mayWrite,
+          ...rights,
           mayManage,
         },
       };
     }
   }
+}
+
+function jobRightsOf(principal: Principal | SessionPrincipal) {
+  return {
+    mayRead: hasJobScope(principal, "jobs:read"),
+    mayWrite: hasJobScope(principal, "jobs:write"),
+  };
 }

@@ -1,13 +1,29 @@
 import { SignJWT } from "jose";
 import type { MintTokenBody } from "../protocol/accounts.ts";
-import { isAdmin, matches, ownRooms, type Principal } from "./principal.ts";
+import {
+  hasJobScope,
+  isAdmin,
+  JOB_SCOPES,
+  type JobScope,
+  matches,
+  ownRooms,
+  type Principal,
+} from "./principal.ts";
 import type { TokenSettings } from "./token.ts";
 
 type Asker = Extract<Principal, { kind: "operator" | "account" | "key" }>;
 
 /** What a token that was asked for will say, or why there is none. */
 export type Grant =
-  | { ok: true; userId: string; rooms: string[]; publish: string[]; spaces: string[] }
+  | {
+      ok: true;
+      userId: string;
+      rooms: string[];
+      publish: string[];
+      spaces: string[];
+      /** What the asker may not do with jobs, so that the token may not either. */
+      without: JobScope[];
+    }
   | { ok: false; reason: string };
 
 /**
@@ -36,7 +52,8 @@ export function grantToken(asker: Asker, body: MintTokenBody): Grant {
   if (spaces.length > 0 && !mayNameSpaces(asker)) {
     return refused("Only admins make tokens that name spaces: leave `spaces` out.");
   }
-  return { ok: true, userId, rooms, publish, spaces };
+  const without = JOB_SCOPES.filter((scope) => !hasJobScope(asker, scope));
+  return { ok: true, userId, rooms, publish, spaces, without };
 }
 
 function mayNameOthers(asker: Asker): boolean {
@@ -64,7 +81,9 @@ function publishable(asker: Asker): string[][] {
   return [scopesOf(asker, "rooms:publish:")];
 }
 
-function scopesOf({ scopes }: Extract<Asker, { kind: "key" }>, prefix: string): string[] {
+/** A key for one space covers no room, since rooms belong to none. */
+function scopesOf({ scopes, space }: Extract<Asker, { kind: "key" }>, prefix: string): string[] {
+  if (space !== null) return [];
   return scopes.filter((scope) => scope.startsWith(prefix)).map((s) => s.slice(prefix.length));
 }
 
@@ -80,11 +99,15 @@ function refused(reason: string): Grant {
 /** Signs a token as `verifyToken` takes it. @param expiresAt seconds since 1970 */
 export async function signToken(
   settings: Required<Pick<TokenSettings, "JWT_SECRET">> & TokenSettings,
-  { userId, rooms, publish, spaces }: Extract<Grant, { ok: true }>,
+  { userId, rooms, publish, spaces, without }: Extract<Grant, { ok: true }>,
   expiresAt: number,
 ): Promise<string> {
   const { JWT_SECRET: secret, JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = settings;
-  const token = new SignJWT({ rooms, publish, ...(spaces.length > 0 ? { spaces } : {}) })
+  const limits = {
+    ...(spaces.length > 0 ? { spaces } : {}),
+    ...(without.length > 0 ? { without } : {}),
+  };
+  const token = new SignJWT({ rooms, publish, ...limits })
     .setProtectedHeader({ alg: "HS256" })
     .setSubject(userId)
     .setIssuedAt()

@@ -1,5 +1,9 @@
 import type { Role } from "../protocol/accounts.ts";
 
+/** The scopes of jobs. A key has them if it names them, a user's token unless it says otherwise. */
+export const JOB_SCOPES = ["jobs:read", "jobs:write"] as const;
+export type JobScope = (typeof JOB_SCOPES)[number];
+
 /** Who makes a request, as the edge has checked it. */
 export type Principal =
   | { kind: "operator" }
@@ -14,6 +18,8 @@ export type Principal =
       publish: readonly string[];
       /** Patterns of the spaces that the user may use. */
       spaces?: readonly string[] | undefined;
+      /** What else a token lets its user do with jobs, and this one doesn't: a key without these scopes made it. */
+      without?: readonly JobScope[] | undefined;
     }
   | {
       kind: "account";
@@ -52,10 +58,14 @@ export function isAdmin(principal: Principal): boolean {
 /** The user whose own jobs without a space the principal may read; `null`: nobody's. */
 export function jobReaderOf(principal: Principal): string | null {
   if (principal.kind === "operator" || principal.kind === "anonymous") return null;
-  const isLimited =
-    principal.kind === "key" &&
-    (principal.space !== null || !principal.scopes.includes("jobs:read"));
-  return isLimited ? null : principal.userId;
+  const isForOneSpace = principal.kind === "key" && principal.space !== null;
+  return isForOneSpace || !hasJobScope(principal, "jobs:read") ? null : principal.userId;
+}
+
+/** Whether the principal may do that with jobs: its key or token may lack the scope. */
+export function hasJobScope(principal: Principal, scope: JobScope): boolean {
+  if (principal.kind === "key") return principal.scopes.includes(scope);
+  return principal.kind !== "user" || !principal.without?.includes(scope);
 }
 
 /** The rooms that every user may follow: the one for everyone and their own. */

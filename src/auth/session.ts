@@ -2,7 +2,7 @@ import { z } from "zod";
 import { role } from "../protocol/accounts.ts";
 import { attachmentSize } from "../protocol/attachment-size.ts";
 import type { FrameErrorCode } from "../protocol/codes.ts";
-import type { Principal } from "./principal.ts";
+import { JOB_SCOPES, type Principal } from "./principal.ts";
 import { type TokenSettings, verifyToken } from "./token.ts";
 
 /** The principal that a socket belongs to, as the socket's attachment stores it. */
@@ -15,6 +15,7 @@ export const sessionPrincipal = z.discriminatedUnion("kind", [
     rooms: z.array(z.string()),
     publish: z.array(z.string()),
     spaces: z.array(z.string()).optional(),
+    without: z.array(z.enum(JOB_SCOPES)).optional(),
   }),
   z.object({
     kind: z.literal("account"),
@@ -149,8 +150,9 @@ export async function renewPrincipal(
 type UserSession = Extract<SessionPrincipal, { kind: "user" }>;
 
 function storable(user: Extract<Principal, { kind: "user" }>): UserSession {
-  const { kind, userId, expiresAt, rooms, publish, spaces = [] } = user;
+  const { kind, userId, expiresAt, rooms, publish, spaces = [], without = [] } = user;
   const rights = { rooms: [...rooms], publish: [...publish] };
   const opened = spaces.length > 0 ? { spaces: [...spaces] } : {};
-  return { kind, userId, expiresAt, ...rights, ...opened };
+  const limited = without.length > 0 ? { without: [...without] } : {};
+  return { kind, userId, expiresAt, ...rights, ...opened, ...limited };
 }

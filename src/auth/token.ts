@@ -1,6 +1,6 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { z } from "zod";
-import type { Principal } from "./principal.ts";
+import { JOB_SCOPES, type Principal } from "./principal.ts";
 
 /** How tokens are checked: against a shared secret, or against the public keys at an address. */
 export interface TokenSettings {
@@ -40,6 +40,7 @@ const claims = z.object({
     (named) => named.every((pattern) => SPACE_PATTERN.test(pattern)),
     "each must be a space's name, a prefix that ends in `*` such as `team-*`, or `*`",
   ),
+  without: z.array(z.enum(JOB_SCOPES)).max(JOB_SCOPES.length).optional(),
 });
 
 /** A space's name; with a `*` at its end, every name that begins so. */

@@ -1,5 +1,5 @@
 import { credentialOf, TAKEN_BACK } from "../auth/credential.ts";
-import { mayPublish, ownRooms } from "../auth/principal.ts";
+import { mayPublish, maySubscribe, ownRooms } from "../auth/principal.ts";
 import { isExpired, renewPrincipal, userIdOf } from "../auth/session.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
 import type { Env } from "../env.ts";
@@ -67,8 +67,12 @@ export class GatewayHandler {
 
   /** Joins a client's own rooms and sends `connection.established`, then subscribes the client to them. */
   async onOpen(client: Client): Promise<void> {
-    const userId = userIdOf(client.attachment.principal);
-    const rooms = userId === null ? ["global"] : ownRooms(userId);
+    const { principal } = client.attachment;
+    const userId = userIdOf(principal);
+    // A key follows only what its scopes name.
+    const rooms = (userId === null ? ["global"] : ownRooms(userId)).filter((room) =>
+      maySubscribe(principal, room),
+    );
     const { promise: established, resolve: markEstablished } = Promise.withResolvers<void>();
     const own = rooms.filter((room) => subscriptionOf(client, room) === null);
     const following = own.map((room) =>

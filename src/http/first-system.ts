@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { bearerOf } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobResource, SpaceResource } from "../protocol/resources.ts";
@@ -55,7 +56,7 @@ export const firstSystem = new Hono<AppEnv>()
     const caller = await callerOf(c);
     if (job === null) throw new ProblemError("job_not_found", "Request not found");
     const text = await callJobForText(c, job.space, (stub) => stub.job(caller, job.ulid));
-    return c.json({ ...statusOf(JSON.parse(text)), ...(await connectionOf(c, job.space)) });
+    return c.json({ ...statusOf(JSON.parse(text)), ...(await connectionIfSeen(c, job.space)) });
   })
   .get("/connection/:space", async (c) => c.json(await connectionOf(c, spaceParam(c))))
   .onError((error, c) => answerAsBefore(error, c));
@@ -66,6 +67,19 @@ async function connectionOf(c: AppContext, space: string) {
   const text = await callSpaceForText(c, space, (stub) => stub.describe(caller));
   const { status }: Pick<SpaceResource, "status"> = JSON.parse(text);
   return { connected: status.worker === "connected", queue_size: status.queue_size };
+}
+
+/** The same for who may see a job: its space may be closed to them. */
+async function connectionIfSeen(c: AppContext, space: string) {
+  try {
+    return await connectionOf(c, space);
+  } catch (error) {
+    const isHidden =
+      error instanceof ProblemError &&
+      (error.code === "space_not_found" || error.code === "not_authenticated");
+    if (isHidden) return { connected: null, queue_size: null };
+    throw error;
+  }
 }
 
 /** Its pages ask until a request is `completed` or `failed`: they know no other end. */
@@ -89,7 +103,8 @@ function statusOf(job: JobResource) {
  * @throws {ProblemError} for anybody else
  */
 async function requireSender(c: AppContext): Promise<Session | null> {
-  if (c.req.header("authorization") !== undefined) {
+  // Anything else in this header, such as what a proxy asks browsers for, shows nobody.
+  if (bearerOf(c.req.header("authorization")) !== null) {
     await principalOf(c);
     return null;
   }

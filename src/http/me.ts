@@ -1,6 +1,7 @@
 import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
 import { userHolder } from "../auth/credential.ts";
+import { jobReaderOf } from "../auth/principal.ts";
 import { eraseMeBody, passwordBody, patchMeBody } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { orProblem, setCookies } from "./accounts.ts";
@@ -14,6 +15,7 @@ import {
   accountHeaders,
   accountOf,
   accountsOf,
+  isFromOwnPage,
   newCookieOf,
   noStore,
   requireAccount,
@@ -25,6 +27,7 @@ import { takeBack } from "./take-back.ts";
 export const me = new Hono<AppEnv>()
   .use(noStore)
   .get("/", async (c) => {
+    if (!isFromOwnPage(c)) return c.json({ user: null });
     const { api } = await accountsOf(c);
     const { headers, response } = await api.getSession({
       headers: accountHeaders(c),
@@ -106,8 +109,8 @@ async function requireUser(c: AppContext): Promise<string> {
     const detail = "Sign in, or send a user's token or a key of an account.";
     throw new ProblemError("not_authenticated", detail);
   }
-  const isKey = principal.kind === "key";
-  if (!isKey || (principal.scopes.includes("jobs:read") && principal.space === null)) return userId;
-  const detail = "This key may not list jobs of all spaces: it needs the scope jobs:read for all.";
+  if (jobReaderOf(principal) !== null) return userId;
+  const sent = principal.kind === "key" ? "key" : "token";
+  const detail = `This ${sent} may not list jobs of all spaces: it needs the scope jobs:read for all.`;
   throw new ProblemError("not_allowed", detail);
 }

@@ -114,7 +114,7 @@ const COOKIE = /(?:^|[; ])(?:__Secure-)?dialout\.session_token=/;
 const READING = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /** Whether one of the edge's own pages sends the request, as browsers say; what only reads need not say it. */
-function isFromOwnPage(c: AppContext): boolean {
+export function isFromOwnPage(c: AppContext): boolean {
   const origin = c.req.header("origin");
   if (origin !== undefined) return origin === publicOriginOf(c);
   return isReading(c) || c.req.header("sec-fetch-site") === "same-origin";

@@ -120,9 +120,13 @@ function unauthenticated(detail: string): Refusal {
 }
 
 function lacks({ keyId }: Caller, scope: string): Refusal {
+  const ofToken =
+    scope === MANAGE.name
+      ? "A user's token may not do this: sign in, or send a key."
+      : `The key that made this token lacks the scope ${scope}: make one with a key that has it.`;
   const detail =
     keyId === null
-      ? "A user's token may not do this: sign in, or send a key."
+      ? ofToken
       : `This key lacks the scope ${scope}: make one that has it, or sign in.`;
   return { ok: false, code: "not_allowed", detail };
 }

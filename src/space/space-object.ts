@@ -149,8 +149,10 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** Takes that back. Everybody may leave. */
   async removeMember(caller: Caller, user: string): Promise<Reply> {
-    const purpose = caller.userId === user && caller.mayManage ? "see" : "manage";
-    return this.answer(caller, purpose, (engine) =>
+    const { name } = this.ctx.id;
+    const isLeaving = caller.userId === user && caller.mayManage;
+    const isForThis = caller.onlySpace === null || caller.onlySpace === name;
+    return this.answer(caller, isLeaving && isForThis ? "see" : "manage", (engine) =>
       engine.runNow((now) => {
         const answer = engine.parts.members.remove(user, now);
         return () => answer;

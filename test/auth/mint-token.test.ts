@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { callerFor } from "../../src/auth/caller.ts";
 import { grantToken, signToken } from "../../src/auth/mint-token.ts";
-import { mayPublish, maySubscribe, type Principal } from "../../src/auth/principal.ts";
+import { jobReaderOf, mayPublish, maySubscribe, type Principal } from "../../src/auth/principal.ts";
+import { sessionPrincipal, socketPrincipalOf } from "../../src/auth/session.ts";
 import { verifyToken } from "../../src/auth/token.ts";
 import { type MintTokenBody, mintTokenBody } from "../../src/protocol/accounts.ts";
 
@@ -74,6 +76,39 @@ describe("a token that somebody makes", () => {
     });
   });
 
+  it("lets its user do with jobs what its maker's key may, and no more", async () => {
+    for (const scopes of [[], ["jobs:read"], ["jobs:write"], ["jobs:read", "jobs:write"]]) {
+      const maker = key("member", ["rooms:read:*", ...scopes]);
+      const grant = grantToken(maker, ask({}));
+      if (!grant.ok) throw new Error(grant.reason);
+      const exp = Math.floor(Date.now() / 1_000) + 60;
+      const made = await verifyToken(
+        { JWT_SECRET: SECRET },
+        await signToken({ JWT_SECRET: SECRET }, grant, exp),
+      );
+      if (!made.ok) throw new Error(made.reason);
+      // Also once it has been stored with a socket.
+      for (const principal of [made.user, socketPrincipalOf(made.user)]) {
+        if (principal === null) throw new Error("a user's token is somebody's");
+        const { mayRead, mayWrite, mayManage } = callerFor(sessionPrincipal.parse(principal));
+        expect({ mayRead, mayWrite, mayManage }).toEqual({
+          mayRead: scopes.includes("jobs:read"),
+          mayWrite: scopes.includes("jobs:write"),
+          mayManage: false,
+        });
+        expect(jobReaderOf(principal)).toBe(scopes.includes("jobs:read") ? "ann" : null);
+      }
+    }
+  });
+
+  it("is made by no key for one space, which covers no rooms", () => {
+    const scopes = ["rooms:read:*", "rooms:publish:*"];
+    for (const role of ["admin", "member"] as const) {
+      const narrow = key(role, scopes, { space: "demo" });
+      expect(grantToken(narrow, ask({}))).toMatchObject({ ok: false });
+    }
+  });
+
   it("never has a right that its maker lacks", () => {
     const room = fc.constantFrom(
       "*",
@@ -131,7 +166,7 @@ describe("a token that somebody makes", () => {
   it("is one that this edge takes, with the issuer and audience that it asks for", async () => {
     const settings = { JWT_SECRET: SECRET, JWT_ISSUER: "us", JWT_AUDIENCE: "dialout" };
     const exp = Math.floor(Date.now() / 1_000) + 60;
-    const rights = { userId: "bob", rooms: ["a:*"], publish: ["a:1"], spaces: [] };
+    const rights = { userId: "bob", rooms: ["a:*"], publish: ["a:1"], spaces: [], without: [] };
     const token = await signToken(settings, { ok: true, ...rights }, exp);
     expect(await verifyToken(settings, token)).toEqual({
       ok: true,

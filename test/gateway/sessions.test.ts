@@ -55,6 +55,23 @@ describe("a socket of `/ws` that is opened", () => {
     expect(frames[0]).toMatchObject({ user_id: null, rooms: ["global"] });
   });
 
+  it("with a key follows only what the key's scopes name (R3)", async () => {
+    const owner = { userId: "ann", keyId: "k1", role: "member", expiresAt: null } as const;
+    const followed = async (scopes: string[], space: string | null = null) => {
+      const principal = { kind: "key", ...owner, scopes, space } as const;
+      const gateway = new World().gateway();
+      const client = new ClientInWorld(gateway, principal, { batch: false, acks: false });
+      await client.opened;
+      const [first, ...others] = client.socket.take();
+      expect(others.map(({ room }) => room)).toEqual(first?.rooms);
+      return first?.rooms;
+    };
+    expect(await followed(["jobs:read"])).toEqual([]);
+    expect(await followed(["rooms:read:global"])).toEqual(["global"]);
+    expect(await followed(["rooms:read:*"])).toEqual(["global", "user:ann"]);
+    expect(await followed(["rooms:read:*"], "demo")).toEqual([]);
+  });
+
   it("gets what happens after `connection.established`, though a room takes long to reach (R3)", async () => {
     const world = new World();
     const waits: unknown[] = [];

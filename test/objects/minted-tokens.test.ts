@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { app } from "../../src/http/app.ts";
 import { callAs, makeMember } from "./accounts-support.ts";
 import { userToken } from "./rooms-support.ts";
-import { call, expectStatus, OPERATOR, problemOf, TestSocket } from "./support.ts";
+import { call, expectStatus, makeSpace, OPERATOR, problemOf, TestSocket } from "./support.ts";
 
 interface Minted {
   token: string;
@@ -48,6 +48,28 @@ test("a backend's key makes tokens for its users, with no more than its scopes (
   expect((await publish("project:1")).status).toBe(201);
   await problemOf(403, publish("project:2"));
   await problemOf(403, mint(backend, { user: "alice", publish: ["agent:1"] }));
+});
+
+test("a token of a key without the scopes of jobs neither reads nor makes any (H26a)", async () => {
+  const [backend, both] = [
+    await makeKey(["rooms:read:*"]),
+    await makeKey(["rooms:read:*", "jobs:read", "jobs:write"]),
+  ];
+  const { name: space } = await makeSpace({ offline: "queue" });
+  const submit = (headers: Record<string, string>) =>
+    call("POST", `/api/spaces/${space}/jobs`, { input: { text: "hi" } }, headers);
+  const tokenOf = async (maker: Record<string, string>) =>
+    bearer(
+      (await (await expectStatus(201, await mint(maker, { user: "al" }))).json<Minted>()).token,
+    );
+  const [narrow, wide] = [await tokenOf(backend), await tokenOf(both)];
+  const made = await expectStatus(202, await submit(wide));
+  const { id } = await made.json<{ id: string }>();
+  await problemOf(403, submit(narrow));
+  await problemOf(403, call("GET", `/api/jobs/${id}`, undefined, narrow));
+  await problemOf(403, call("POST", `/api/jobs/${id}/cancel`, undefined, narrow));
+  await problemOf(403, call("GET", "/api/me/jobs", undefined, narrow));
+  await expectStatus(200, await call("GET", "/api/me/jobs", undefined, wide));
 });
 
 test("nobody's key speaks for an account of somebody else (H26a)", async () => {

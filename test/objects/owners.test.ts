@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { expect, test } from "vitest";
 import { tokenOf } from "../support/tokens.ts";
-import { callAs, makeMember, OWN_PAGE, type SignedIn } from "./accounts-support.ts";
+import { callAs, makeKey, makeMember, OWN_PAGE, type SignedIn } from "./accounts-support.ts";
 import { connectUser, subscribe } from "./rooms-support.ts";
 import { call, connectWorker, expectStatus, makeSpace, OPERATOR, TestSocket } from "./support.ts";
 
@@ -85,6 +85,36 @@ test("a job that a backend makes for alice is hers on every door, and nobody els
     await call("POST", `/api/jobs/${id}/cancel`, undefined, await bearer("alice")),
   );
   expect(await alice.next(({ status }) => status === "canceled")).toMatchObject({ room });
+});
+
+test("whoever may see a job of a space that is closed to them can ask for its status (H1e, H1h, F3)", async () => {
+  const [ann, ben] = [await makeMember(), await makeMember()];
+  const { name } = await makeSpace({ visibility: "private", offline: "queue" });
+  const members = `/api/spaces/${name}/members/${ben.id}`;
+  await expectStatus(200, await call("PUT", members, { access: "use" }, OPERATOR));
+  const id = await submitAs(ben, name);
+  const share = await callAs(ben, "POST", `/api/jobs/${id}/share`);
+  const { token } = await share.json<{ token: string }>();
+  await expectStatus(204, await call("DELETE", members, undefined, OPERATOR));
+  const path = `/websockets/status?request_id=${id}`;
+  const hidden = { request_id: id, status: "queued", connected: null, queue_size: null };
+  expect(await (await callAs(ben, "GET", path)).json()).toMatchObject(hidden);
+  expect(await (await call("GET", `${path}&share=${token}`)).json()).toMatchObject(hidden);
+  expect(await codeOf(callAs(ann, "GET", path))).toBe("job_not_found");
+});
+
+test("a key for one space takes its owner out of no other (H1c, H1l)", async () => {
+  const ben = await makeMember();
+  const [one, other] = [await makeSpace(), await makeSpace()];
+  const made = { name: "k", scopes: ["spaces:admin"], space: one.name };
+  const { key } = await makeKey(ben, made);
+  const byKey = { authorization: `Bearer ${key}` };
+  for (const { name } of [one, other]) {
+    const member = `/api/spaces/${name}/members/${ben.id}`;
+    await expectStatus(200, await call("PUT", member, { access: "use" }, OPERATOR));
+    const left = await call("DELETE", member, undefined, byKey);
+    await expectStatus(name === one.name ? 204 : 403, left);
+  }
 });
 
 test("a link shows a job to anybody, also as a stream, until it is withdrawn (H1h, H1i)", async () => {
