@@ -1,5 +1,6 @@
 import { TAKEN_BACK } from "../auth/credential.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
+import { ackCost } from "../channel/throttle.ts";
 import { reviewSockets } from "../objects/credentials.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
 import { messageLength } from "../objects/message-length.ts";
@@ -13,7 +14,6 @@ import { type Decoded, decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE, FrameErrorCode } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { iso } from "../protocol/iso.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import type { BackendJobEngine } from "./backend-job-engine.ts";
 import type { BackendJobSocket, BackendJobSockets } from "./backend-job-sockets.ts";
 import { areOver, EXPIRED, JOB_ENDED, NO_SUCH_JOB } from "./calls.ts";
@@ -48,9 +48,9 @@ export class BackendJobHandler {
     const isNoFrame = this.sockets.onHeard(socket, raw);
     const decoded = isNoFrame ? null : decodeFrame<BackendClientFrame>(raw, backendClientFrame);
     const isAck = decoded?.ok && decoded.frame.type === "ack";
-    const { publish } = socket.attachment;
+    const { publish, throttled } = socket.attachment;
     const limiter = publish ? this.backends : this.clients;
-    if (!limiter.admits(socket, Date.now(), isAck ? LIMITS.ackFrame : 1)) {
+    if (!limiter.admits(socket, Date.now(), isAck ? ackCost(throttled) : 1)) {
       this.refuseFlood(socket, tooManyFrames(publish ? "backend" : "client"));
       return;
     }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { byteLength } from "../protocol/codec.ts";
+import { LIMITS } from "../protocol/limits.ts";
 import {
   Coalescer,
   type JobFrameKind,
@@ -56,6 +57,14 @@ export function eventTextsOf(
     const text = texts[index] ?? "";
     return { offset: frame.offset, weight: weightOf(frame), text, bytes: byteLength(text) };
   });
+}
+
+/**
+ * How many frames an `ack` counts as. Where it changes nothing it is no cheaper than others: sockets that sent
+ * thousands a second were read as fast as they came, and nobody else was.
+ */
+export function ackCost(state: Throttled | null): number {
+  return state?.flow ? LIMITS.ackFrame : 1;
 }
 
 /** The shortest time between two states for a slow subscriber, milliseconds. */

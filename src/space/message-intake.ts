@@ -75,9 +75,14 @@ export class MessageIntake {
     const areSubmitsFree = !gate.isLimited(subscriber.attachment.caller);
     const cost = isNoFrame
       ? 1
-      : messages.reduce((sum, message) => sum + costOf(message, areSubmitsFree), 0);
+      : messages.reduce((sum, message) => sum + costOf(subscriber, message, areSubmitsFree), 0);
     const excess = this.limits.count(subscriber, cost, Date.now());
     if (excess !== null) {
+      if (subscriber.attachment.jobUlid !== null) {
+        // At once: behind thousands of `ack` that wait, it would come only when the client has stopped.
+        this.deps.runIfOpen((at) => subscribers.refuseFlood(subscriber, excess, at));
+        return;
+      }
       const waitsFor = () => this.late.get(subscriber) ?? null;
       await gate.pass(subscriber, { ...NOTHING, waitsFor }, () =>
         this.deps.runInOrder((at) => subscribers.refuseFlood(subscriber, excess, at)),

@@ -61,6 +61,18 @@ async function openJobSocket(): Promise<Door> {
   return { socket, object: objectOf(space), limiter: SPACE_LIMITER };
 }
 
+async function openPlainJobSocket(): Promise<Door> {
+  const space = await makeSpace({ offline: "queue" });
+  const socket = await TestSocket.open(`/ws/${(await submit(space.name)).id}`);
+  return { socket, object: objectOf(space), limiter: SPACE_LIMITER };
+}
+
+async function openPlainViewer(): Promise<Door> {
+  const id = await makeJob();
+  const socket = await followCaughtUp(id);
+  return { socket, object: jobObjectOf(id), limiter: ["handler", "clients"] };
+}
+
 async function openSpaceSocket(): Promise<Door> {
   const space = await makeSpace({ offline: "queue" });
   const socket = await TestSocket.open(`/api/spaces/${space.name}/ws`);
@@ -147,6 +159,15 @@ describe("a socket that is sent too many frames gets `rate_limited` and close 44
     const { socket, object, limiter } = await open();
     await allowOnly(2, object, limiter);
     await expectRefused(socket, 21, { type: "ack", offset: 1 });
+  });
+
+  it.each([
+    ["of a job", openPlainJobSocket],
+    ["of a job of a backend", openPlainViewer],
+  ])("%s: an `ack` without `?acks=1` counts as a frame (S20a, B9b)", async (_, open) => {
+    const { socket, object, limiter } = await open();
+    await allowOnly(2, object, limiter);
+    await expectRefused(socket, 3, { type: "ack", offset: 1 });
   });
 
   it("a batch counts as the frames in it (S20)", async () => {

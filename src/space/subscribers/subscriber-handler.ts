@@ -1,6 +1,7 @@
 import { TAKEN_BACK } from "../../auth/credential.ts";
 import { TOKEN_EXPIRED } from "../../auth/session.ts";
 import { type Position, parsePosition } from "../../channel/position.ts";
+import { ackCost } from "../../channel/throttle.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { reviewSockets } from "../../objects/credentials.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
@@ -411,9 +412,13 @@ export function isAnsweredLate({ decoded }: SubscriberMessage): boolean {
 const TOO_MUCH_WAITS =
   "Too many frames wait for what you asked for before: read that first, and send fewer.";
 /** How many frames a message counts as. Submits that are not limited at all don't count. */
-export function costOf(message: SubscriberMessage, areSubmitsFree: boolean): number {
+export function costOf(
+  { attachment }: SubscriberConnection,
+  message: SubscriberMessage,
+  areSubmitsFree: boolean,
+): number {
   const { decoded } = message;
-  if (decoded.ok && decoded.frame.type === "ack") return LIMITS.ackFrame;
+  if (decoded.ok && decoded.frame.type === "ack") return ackCost(attachment.throttled);
   return areSubmitsFree && isSubmit(message) ? 0 : 1;
 }
 
