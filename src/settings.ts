@@ -78,6 +78,10 @@ function isOrigin(text: string): boolean {
 export function settingsError(env: object): string | null {
   const result = settings.safeParse(env);
   if (result.success) return null;
-  const names = result.error.issues.map(({ path, message }) => `${path.join(".")} ${message}`);
+  const names = result.error.issues.map((issue) => {
+    const isChoice = issue.code === "invalid_value";
+    const wrong = isChoice ? `must be one of ${issue.values.join(", ")}` : issue.message;
+    return `${issue.path.join(".")} ${wrong}`;
+  });
   return `Set these (docs/deploy.md): ${names.join("; ")}`;
 }

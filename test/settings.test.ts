@@ -58,3 +58,10 @@ describe("CORS_ORIGINS", () => {
     },
   );
 });
+
+describe("REGISTRATION", () => {
+  it("is one of three words, which are said", () => {
+    const error = settingsError({ ...SECRETS, REGISTRATION: "maybe" });
+    expect(error).toContain("REGISTRATION must be one of open, invitation, closed");
+  });
+});

@@ -1,6 +1,6 @@
 import { Edge, type EdgeOptions } from "./edge.ts";
 import { Gateway } from "./gateway.ts";
-import { JobHandle } from "./job-handle.ts";
+import { JobHandle, type JobOptions } from "./job-handle.ts";
 import { type CreateJobOptions, createJob, JobReporter } from "./job-reporter.ts";
 import { RoomHandle } from "./room-handle.ts";
 import type { SendOptions } from "./sending.ts";
@@ -26,8 +26,8 @@ export class DialoutClient {
   }
 
   /** It is followed over the socket of its space if that is in use, otherwise over one of its own. */
-  job(id: string): JobHandle {
-    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "in use" });
+  job(id: string, options?: JobOptions): JobHandle {
+    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "in use" }, options);
   }
 
   /** Creates a job without a space; the caller does the work and reports its progress. */

@@ -11,7 +11,13 @@ export { type ClientErrorCode, DialoutError, JobFailed } from "./errors.ts";
 export { EventStream, MOST_UNREAD } from "./event-stream.ts";
 export type { Fetch } from "./http.ts";
 export type { Gap, JobEvent, JobGap, JobOutput, JobProgress, JobRestart } from "./job-channel.ts";
-export type { FollowOptions, JobHandle, JobHandlers, OutputOptions } from "./job-handle.ts";
+export type {
+  FollowOptions,
+  JobHandle,
+  JobHandlers,
+  JobOptions,
+  OutputOptions,
+} from "./job-handle.ts";
 export type {
   CompleteReport,
   CreateJobOptions,

@@ -31,6 +31,8 @@ export interface JobToFollow {
   id: string;
   /** The sockets to spaces, if the job is to be followed over one of them; `null`: over a socket of its own. */
   sockets: SpaceSocketPool | null;
+  /** The token of the link that opens the job; `null`: none does. A socket of a space takes none. */
+  share: string | null;
   since?: string;
   signal?: AbortSignal;
 }
@@ -119,12 +121,13 @@ class JobFollower implements JobSubscriber {
   }
 
   #followAlone(): void {
-    const { edge, id } = this.#job;
-    const probe = () => edge.http.call({ path: this.#path, ...PROBE }, jobSchema);
+    const { edge, id, share } = this.#job;
+    const headers = shareHeaders(share);
+    const probe = () => edge.http.call({ path: this.#path, headers, ...PROBE }, jobSchema);
     const socket = new EdgeSocket(
       edge,
       {
-        address: () => edge.socketAddress(`${this.#path}/ws`, { since: this.since }),
+        address: () => edge.socketAddress(`${this.#path}/ws`, { since: this.since, share }),
         // A backend job (its id has no dot) can be followed before it exists, so a 404 is no refusal.
         ...(id.includes(".") ? { probe } : {}),
       },
@@ -154,7 +157,8 @@ class JobFollower implements JobSubscriber {
     const stop = new AbortController();
     subscription.onStop(() => stop.abort());
     const { signal } = stop;
-    const call = { path: this.#path, timeout: Number.POSITIVE_INFINITY, signal };
+    const headers = shareHeaders(this.#job.share);
+    const call = { path: this.#path, headers, timeout: Number.POSITIVE_INFINITY, signal };
     try {
       const end = endEventOf(await this.#job.edge.http.call(call, jobSchema), this.since ?? "");
       if (!subscription.isOver) callHandler(() => this.#handlers.onEvent(end));
@@ -163,6 +167,11 @@ class JobFollower implements JobSubscriber {
     }
     subscription.finish(error);
   }
+}
+
+/** What opens a job to whoever has a link to it. */
+export function shareHeaders(share: string | null): Record<string, string> {
+  return share === null ? {} : { "job-share": share };
 }
 
 /** Builds the job's last event from its HTTP resource. */

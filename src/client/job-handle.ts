@@ -12,7 +12,7 @@ import {
   type JobProgress,
   type JobRestart,
 } from "./job-channel.ts";
-import { followJob, type JobToFollow } from "./job-follower.ts";
+import { followJob, type JobToFollow, shareHeaders } from "./job-follower.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
 import type { SendOptions } from "./sending.ts";
 import { type SpaceSocketPool, spaceOf } from "./space-socket-pool.ts";
@@ -42,6 +42,11 @@ export interface OutputOptions extends Omit<FollowOptions, "since"> {
   onReset?(reason: JobRestart | JobGap): void;
 }
 
+export interface JobOptions {
+  /** The token of a link to the job: whoever has it may see the job, whosever it is. */
+  share?: string;
+}
+
 /** When a job is followed over its space's socket: always, or only if the client uses that anyway. */
 export interface SocketSharing {
   sockets: SpaceSocketPool;
@@ -53,16 +58,19 @@ export class JobHandle {
   readonly id: string;
   readonly #edge: Edge;
   readonly #sharing: SocketSharing | null;
+  readonly #share: string | null;
 
-  /** @param sharing `null`: the job is followed over a socket of its own */
-  constructor(edge: Edge, id: string, sharing: SocketSharing | null) {
+  /** @param sharing `null`: the job is followed over a socket of its own, as is one that a link opens */
+  constructor(edge: Edge, id: string, sharing: SocketSharing | null, { share }: JobOptions = {}) {
     this.#edge = edge;
     this.id = id;
-    this.#sharing = sharing;
+    this.#share = share ?? null;
+    this.#sharing = this.#share === null ? sharing : null;
   }
 
   async get(options: SendOptions = {}): Promise<AnyJob> {
-    return this.#edge.http.call({ ...options, path: this.#path }, jobSchema);
+    const headers = shareHeaders(this.#share);
+    return this.#edge.http.call({ ...options, headers, path: this.#path }, jobSchema);
   }
 
   /** A running job stays `processing` until its worker has stopped. */
@@ -127,7 +135,8 @@ export class JobHandle {
   #toFollow(options: Pick<FollowOptions, "since" | "signal">): JobToFollow {
     const { sockets = null, when = "always" } = this.#sharing ?? {};
     const isShared = spaceOf(this.id) !== null && (when === "always" || sockets?.isInUse(this.id));
-    return { edge: this.#edge, id: this.id, sockets: isShared ? sockets : null, ...options };
+    const over = { sockets: isShared ? sockets : null, share: this.#share };
+    return { edge: this.#edge, id: this.id, ...over, ...options };
   }
 
   get #path(): string {

@@ -15,7 +15,7 @@ import { type Edge, segment } from "./edge.ts";
 import { DialoutError } from "./errors.ts";
 import { EventStream } from "./event-stream.ts";
 import { freshId } from "./fresh-id.ts";
-import { JobHandle } from "./job-handle.ts";
+import { JobHandle, type JobOptions } from "./job-handle.ts";
 import { encodeJson } from "./json-body.ts";
 import type { SendOptions } from "./sending.ts";
 import type { SpaceSocketPool } from "./space-socket-pool.ts";
@@ -64,8 +64,8 @@ export class SpaceHandle {
   }
 
   /** A job of this space, by its id. */
-  job(id: string): JobHandle {
-    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "always" });
+  job(id: string, options?: JobOptions): JobHandle {
+    return new JobHandle(this.#edge, id, { sockets: this.#sockets, when: "always" }, options);
   }
 
   /** The space's settings and status. */

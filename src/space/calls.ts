@@ -22,7 +22,7 @@ export interface SubmitCall {
 }
 
 export function noSuchSpace(name: string): Refusal {
-  const detail = `There is no space named ${JSON.stringify(name.slice(0, 100))}: check the spelling, or ask the operator to create it.`;
+  const detail = `There is no space named ${JSON.stringify(name.slice(0, 100))}: check the spelling. A private one is there only for those with whom it is shared.`;
   return { ok: false, code: "space_not_found", detail };
 }
 export const PRIVATE_SPACE = {

@@ -11,7 +11,10 @@ import {
   signOut,
 } from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
+import type { CallResult } from "./api.ts";
+import { browserName } from "./browser-name.ts";
 import { Keys } from "./key-section.tsx";
+import { Refusal } from "./page-section.tsx";
 import { shown } from "./shown-time.ts";
 import { TextField } from "./text-field.tsx";
 import { TokenSection } from "./token-section.tsx";
@@ -27,6 +30,7 @@ function AccountPage({ user }: { user: NonNullable<Me> }) {
           {user.email} · {user.role}
         </p>
         <p class="head-line">
+          <a href="/">Your spaces</a>
           {user.role === "admin" && <a href="/admin">Users, invitations, record</a>}
           <button type="button" onClick={() => void leave()}>
             Sign out
@@ -87,16 +91,22 @@ function PasswordForm() {
 
 function Sessions() {
   const { answer, reload } = useList(getSessions);
+  const [ended, setEnded] = useState<CallResult<unknown> | null>(null);
+  const end = async (id: string) => {
+    setEnded(await endSession(id));
+    reload();
+  };
   return (
     <section class="card" aria-labelledby="sessions">
       <h2 id="sessions">Sessions</h2>
-      {answer?.ok === false && <p class="error">{answer.error.message}</p>}
+      <Refusal answer={answer} />
+      <Refusal answer={ended} />
       <ul class="rows">
         {answer?.ok &&
           answer.value.sessions.map((session) => (
             <li key={session.id}>
-              <span>
-                {session.user_agent ?? "Unknown program"}
+              <span title={session.user_agent ?? undefined}>
+                {browserName(session.user_agent ?? "Unknown program")}
                 <span class="quiet small">
                   {" "}
                   from {session.address ?? "somewhere"}, since {shown(session.created_at)}
@@ -105,7 +115,7 @@ function Sessions() {
               {session.current ? (
                 <span class="quiet">this one</span>
               ) : (
-                <button type="button" onClick={() => void endSession(session.id).then(reload)}>
+                <button type="button" onClick={() => void end(session.id)}>
                   End
                 </button>
               )}

@@ -12,14 +12,17 @@ import {
   withdrawInvitation,
 } from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
+import type { CallResult } from "./api.ts";
 import { ConfirmButton } from "./confirm-button.tsx";
+import { CopyButton } from "./copy-button.tsx";
 import { Refusal } from "./page-section.tsx";
 import { ShowMore } from "./show-more.tsx";
 import { TextField } from "./text-field.tsx";
-import { usePages } from "./use-pages.ts";
+import { type Pages, usePages } from "./use-pages.ts";
 
 /** `/admin`: all accounts, invitations, and the record of what was done. */
 function AdminPage() {
+  const users = usePages(getUsers, ({ users }) => users);
   return (
     <>
       <header class="head">
@@ -29,16 +32,15 @@ function AdminPage() {
         </p>
       </header>
       <main class="stack">
-        <Users />
+        <Users pages={users} />
         <Invitations />
-        <Record />
+        <Record users={users.entries} />
       </main>
     </>
   );
 }
 
-function Users() {
-  const pages = usePages(getUsers, ({ users }) => users);
+function Users({ pages }: { pages: Pages<UserResource> }) {
   const [refusal, setRefusal] = useState<string | null>(null);
   const change = async (user: UserResource, patch: Parameters<typeof changeUser>[1]) => {
     const changed = await changeUser(user.id, patch);
@@ -99,6 +101,11 @@ function Users() {
 function Invitations() {
   const pages = usePages(getInvitations, ({ invitations }) => invitations);
   const [made, setMade] = useState<InvitationResource | null>(null);
+  const [withdrawn, setWithdrawn] = useState<CallResult<unknown> | null>(null);
+  const withdraw = async (id: string) => {
+    setWithdrawn(await withdrawInvitation(id));
+    pages.reload();
+  };
   const [email, setEmail] = useState("");
   const [role, setRole] = useState<Role>("member");
   const send = async () => {
@@ -111,16 +118,14 @@ function Invitations() {
     <section class="card" aria-labelledby="invitations">
       <h2 id="invitations">Invitations</h2>
       <Refusal answer={pages.answer} />
+      <Refusal answer={withdrawn} />
       <ul class="rows">
         {pages.entries.map((invitation) => (
           <li key={invitation.id}>
             <span>
               {invitation.email ?? "Anybody"} <span class="quiet small">{stateOf(invitation)}</span>
             </span>
-            <button
-              type="button"
-              onClick={() => void withdrawInvitation(invitation.id).then(pages.reload)}
-            >
+            <button type="button" onClick={() => void withdraw(invitation.id)}>
               Remove
             </button>
           </li>
@@ -130,7 +135,8 @@ function Invitations() {
       {made?.code !== undefined && (
         <p class="hint" role="status">
           Send this link, it is not shown again:{" "}
-          <code data-testid="invitation">{`${location.origin}/register#invitation=${made.code}`}</code>
+          <code data-testid="invitation">{`${location.origin}/register#invitation=${made.code}`}</code>{" "}
+          <CopyButton text={() => `${location.origin}/register#invitation=${made.code}`} />
         </p>
       )}
       <ActionForm title="Invite somebody" button="Make an invitation" done={null} send={send}>
@@ -160,7 +166,13 @@ function stateOf({ role, used_at, expires_at }: InvitationResource): string {
   return `${role}, until ${new Date(expires_at).toLocaleString()}`;
 }
 
-function Record() {
+/** With people's names instead of their ids, as far as the list of accounts shows them. */
+function named(text: string, users: UserResource[]): string {
+  const user = users.find(({ id }) => text === id || text === `user:${id}`);
+  return user === undefined ? text : user.name;
+}
+
+function Record({ users }: { users: UserResource[] }) {
   const pages = usePages(getAudit, ({ entries }) => entries);
   return (
     <section class="card" aria-labelledby="record">
@@ -185,9 +197,11 @@ function Record() {
             {pages.entries.map((entry) => (
               <tr key={entry.id}>
                 <td>{new Date(entry.at).toLocaleString()}</td>
-                <td>{entry.actor ?? entry.actor_kind}</td>
+                <td title={entry.actor ?? undefined}>
+                  {named(entry.actor ?? entry.actor_kind, users)}
+                </td>
                 <td>{entry.action}</td>
-                <td>{entry.target}</td>
+                <td title={entry.target ?? undefined}>{named(entry.target ?? "", users)}</td>
                 <td>{entry.address}</td>
               </tr>
             ))}

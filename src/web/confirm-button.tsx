@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 interface ConfirmButtonProps {
   text: string;
@@ -16,8 +16,8 @@ export function ConfirmButton({ text, label, question, confirm, onConfirm }: Con
   const before = useRef<HTMLButtonElement>(null);
   const after = useRef<HTMLButtonElement>(null);
   const wasAsking = useRef(false);
-  useEffect(() => {
-    // The button that had the focus is gone.
+  // Before anything else is typed: the button that had the focus is gone.
+  useLayoutEffect(() => {
     if (isAsking) after.current?.focus();
     else if (wasAsking.current) before.current?.focus();
     wasAsking.current = isAsking;

@@ -3,6 +3,7 @@ import { JobOutput } from "./job-output.tsx";
 import { JobResult } from "./job-result.tsx";
 import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
 import type { PageSession } from "./page-session.ts";
+import { ShareButton } from "./share-button.tsx";
 import { formatSeconds, ordinal, statusWord } from "./wording.ts";
 
 interface JobCardProps {
@@ -28,6 +29,9 @@ function Card({ job, waiting, session }: JobCardProps) {
       aria-label={job.label === "" ? `Job ${job.id}` : job.label}
     >
       <p class="job-label">{job.label === "" ? "Job" : job.label}</p>
+      {job.share !== null && (
+        <p class="quiet small">Somebody shared this job with you by a link.</p>
+      )}
       <StatusLine job={job} />
       {phase.status === "processing" && <ProgressBar progress={phase.progress} />}
       <Message text={phase.status === "processing" ? phase.message : waiting} />
@@ -36,6 +40,7 @@ function Card({ job, waiting, session }: JobCardProps) {
       {phase.status === "completed" && <JobResult phase={phase} />}
       <Failure phase={phase} />
       <Actions job={job} session={session} />
+      {job.share === null && <ShareButton id={job.id} />}
     </article>
   );
 }
@@ -112,7 +117,7 @@ function Actions({ job, session }: Omit<JobCardProps, "waiting">) {
         </p>
       )}
       <div class="job-actions">
-        {ended ? (
+        {ended || job.share !== null ? (
           <button type="button" class="plain" onClick={() => session.dismissJob(job.id)}>
             Remove from the list
           </button>
@@ -126,9 +131,13 @@ function Actions({ job, session }: Omit<JobCardProps, "waiting">) {
             {asked ? "Canceling…" : "Cancel"}
           </button>
         )}
-        <a class="job-id" href={`/api/jobs/${encodeURIComponent(job.id)}`}>
-          {job.id}
-        </a>
+        {job.share === null ? (
+          <a class="job-id" href={`/api/jobs/${encodeURIComponent(job.id)}`}>
+            {job.id}
+          </a>
+        ) : (
+          <span class="job-id">{job.id}</span>
+        )}
       </div>
     </>
   );

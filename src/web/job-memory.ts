@@ -21,7 +21,9 @@ export function recallJobs(storage: TabStorage, space: string): RememberedJob[] 
 }
 
 export function rememberJobs(storage: TabStorage, space: string, jobs: TabJob[]): void {
-  const remembered = jobs.slice(0, MAX_REMEMBERED).map(({ id, label }) => ({ id, label }));
+  const remembered = jobs
+    .slice(0, MAX_REMEMBERED)
+    .map(({ id, label, share }) => (share === null ? { id, label } : { id, label, share }));
   try {
     storage.setItem(keyOf(space), JSON.stringify(remembered));
   } catch {
@@ -35,6 +37,7 @@ function keyOf(space: string): string {
 
 function isRemembered(value: unknown): value is RememberedJob {
   if (typeof value !== "object" || value === null) return false;
-  const { id, label } = value as Partial<RememberedJob>;
-  return typeof id === "string" && typeof label === "string";
+  const { id, label, share } = value as Partial<RememberedJob>;
+  const isLink = share === undefined || typeof share === "string";
+  return typeof id === "string" && typeof label === "string" && isLink;
 }

@@ -35,13 +35,21 @@ export interface TabJob {
   /** Whether the page or the edge dropped the beginning of `output`. */
   outputCut: boolean;
   cancel: CancelRequest;
+  /** The token of the link that opens this job, which shows it and no more; `null`: it is this visitor's. */
+  share: string | null;
   /** The edge's message if it refused to let the page follow this job. */
   note: string | null;
 }
 
-export function newJob(id: string, label: string, phase: Phase): TabJob {
+export function newJob(
+  id: string,
+  label: string,
+  phase: Phase,
+  share: string | null = null,
+): TabJob {
   const cancel: CancelRequest = { kind: "none" };
-  return { id, label, phase, cancel, note: null, attempt: 0, output: "", outputCut: false };
+  const nothingYet = { cancel, note: null, attempt: 0, output: "", outputCut: false };
+  return { id, label, phase, share, ...nothingYet };
 }
 
 export function isTerminal(job: TabJob): boolean {

@@ -2,21 +2,37 @@ import { useState } from "preact/hooks";
 import { type KeyResource, SCOPES } from "../protocol/accounts.ts";
 import { getKeys, makeKey, revokeKey } from "./account-api.ts";
 import { ActionForm } from "./action-form.tsx";
+import type { CallResult } from "./api.ts";
 import { CopyButton } from "./copy-button.tsx";
+import { Refusal } from "./page-section.tsx";
 import { shown } from "./shown-time.ts";
 import { TextField } from "./text-field.tsx";
 import { useList } from "./use-list.ts";
 
 const DAY_S = 86_400;
 
+/** What each scope lets a key do, and never more than its owner. */
+const MEANINGS: Record<(typeof SCOPES)[number], string> = {
+  "jobs:read": "see jobs",
+  "jobs:write": "submit, cancel, share and erase jobs",
+  "spaces:admin": "make spaces and change those that you manage",
+  "metrics:read": "read the numbers of the edge, if you are an admin",
+};
+
 /** The keys of who is signed in, and a form for another one. */
 export function Keys() {
   const { answer, reload } = useList(getKeys);
   const [made, setMade] = useState<KeyResource | null>(null);
+  const [revoked, setRevoked] = useState<CallResult<unknown> | null>(null);
+  const revoke = async (id: string) => {
+    setRevoked(await revokeKey(id));
+    reload();
+  };
   return (
     <section class="card" aria-labelledby="keys">
       <h2 id="keys">Keys for programs</h2>
-      {answer?.ok === false && <p class="error">{answer.error.message}</p>}
+      <Refusal answer={answer} />
+      <Refusal answer={revoked} />
       <ul class="rows">
         {answer?.ok &&
           answer.value.keys.map((key) => (
@@ -28,7 +44,7 @@ export function Keys() {
               <button
                 type="button"
                 aria-label={`Revoke ${key.name}`}
-                onClick={() => void revokeKey(key.id).then(reload)}
+                onClick={() => void revoke(key.id)}
               >
                 Revoke
               </button>
@@ -80,7 +96,9 @@ function KeyForm({ onMade }: { onMade: (key: KeyResource) => void }) {
               checked={scopes.includes(scope)}
               onChange={(event) => toggle(scope, event.currentTarget.checked)}
             />
-            {scope}
+            <span>
+              {MEANINGS[scope]} <code class="quiet small">{scope}</code>
+            </span>
           </label>
         ))}
       </fieldset>

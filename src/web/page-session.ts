@@ -2,6 +2,7 @@ import { isFinal } from "../client/answer.ts";
 import { asDialoutError, type DialoutError } from "../client/errors.ts";
 import { freshId } from "../client/fresh-id.ts";
 import type { JobEvent } from "../client/job-channel.ts";
+import type { JobHandle } from "../client/job-handle.ts";
 import type { SpaceHandle } from "../client/space-handle.ts";
 import { spaceOf } from "../client/space-socket-pool.ts";
 import type { Subscription } from "../client/subscription.ts";
@@ -10,9 +11,9 @@ import type { JsonObject } from "../protocol/codec.ts";
 import { resultOf } from "./api.ts";
 import { checkDraft, type Draft, type FileField, labelOfDraft } from "./draft.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
-import { isTerminal } from "./job-state.ts";
+import { isTerminal, type TabJob } from "./job-state.ts";
 import { spaceOfPage, uploadsTo } from "./page-space.ts";
-import { initialState, type PageEvent, type PageState, reduce } from "./page-state.ts";
+import { initialState, LINK_VOID, type PageEvent, type PageState, reduce } from "./page-state.ts";
 
 /** Shortest time between two redraws, milliseconds: thousands of frames may arrive per second. */
 const DRAW_MS = 30;
@@ -64,6 +65,7 @@ export class PageSession {
 
   /** Loads the space first, so that a missing space is reported at once and no socket is opened. */
   async start(): Promise<void> {
+    for (const job of this.state.jobs) if (job.share !== null) this.follow(job.id);
     await this.loadSpace();
     this.redial();
   }
@@ -116,22 +118,51 @@ export class PageSession {
     else this.dispatch({ kind: "cancel.refused", id, message: answer.error.message });
   }
 
-  /** Adds the job named in the address (`#job=<id>`), which this tab did not submit. */
-  async attach(id: string): Promise<void> {
+  /**
+   * Adds the job named in the address (`#job=<id>`), which this tab did not submit. `share` is the token of a link to it,
+   * which is used only for a job that the visitor may not see without it.
+   */
+  async attach(id: string, share: string | null = null): Promise<void> {
     if (spaceOf(id) !== this.space) {
       const text = `“${id}” is not the id of a job of this space.`;
       return this.dispatch({ kind: "notice.added", text });
     }
-    if (this.state.jobs.some((job) => job.id === id)) return;
-    this.dispatch({ kind: "job.attached", job: { id, label: "" } });
+    const known = this.jobOf(id);
+    // A link that was made again replaces the one by which the job was opened.
+    if (known !== undefined && (share === null || [null, share].includes(known.share))) return;
+    if (known !== undefined) this.dismissJob(id);
+    const isOwn = share === null || (await resultOf(this.handle.job(id).get())).ok;
+    if (!isOwn && (await this.isVoid(id, share))) {
+      return this.dispatch({ kind: "notice.added", text: LINK_VOID });
+    }
+    this.dispatch({ kind: "job.attached", job: { id, label: "", share: isOwn ? null : share } });
     this.follow(id);
-    const answer = await resultOf(this.handle.job(id).get());
+    const answer = await resultOf(this.handleOf(id).get());
     if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
+  }
+
+  private async isVoid(id: string, share: string): Promise<boolean> {
+    const answer = await resultOf(this.handle.job(id, { share }).get());
+    return !answer.ok && isFinal(answer.error);
+  }
+
+  private jobOf(id: string): TabJob | undefined {
+    return this.state.jobs.find((job) => job.id === id);
+  }
+
+  private isShared(id: string): boolean {
+    return (this.jobOf(id)?.share ?? null) !== null;
+  }
+
+  private handleOf(id: string): JobHandle {
+    const share = this.jobOf(id)?.share ?? null;
+    return this.handle.job(id, share === null ? {} : { share });
   }
 
   dismissJob(id: string): void {
     this.dispatch({ kind: "job.dismissed", id });
     this.following.get(id)?.close();
+    this.following.delete(id);
   }
 
   dismissNotice(id: number): void {
@@ -200,21 +231,25 @@ export class PageSession {
   private onClose(error: DialoutError | null): void {
     this.stopFollowing();
     // A reason with a status was given to a request for the space itself: there is nothing to show.
-    if (error !== null && isFinal(error)) this.onUnavailable(error.message);
+    if (error !== null && isFinal(error)) this.onUnavailable(error);
     else this.dispatch({ kind: "link.closed", error });
   }
 
-  private onUnavailable(message: string): void {
-    this.dispatch({ kind: "space.unavailable", message });
+  private onUnavailable({ code, message }: DialoutError): void {
+    this.dispatch({ kind: "space.unavailable", code, message });
     this.loading?.abort();
     this.stopFollowing();
   }
 
-  /** Before the space is watched nothing is followed: it may not exist. */
+  /**
+   * Before the space is watched nothing is followed: it may not exist. A job that a link opens is, also in a space that
+   * the visitor may not see.
+   */
   private follow(id: string): void {
-    if (this.watching === null || this.following.has(id)) return;
+    const isShared = this.isShared(id);
+    if ((this.watching === null && !isShared) || this.following.has(id)) return;
     const onEvent = (event: JobEvent) => this.dispatch({ kind: "job.event", id, event });
-    const following = this.handle.job(id).follow({
+    const following = this.handleOf(id).follow({
       onProgress: onEvent,
       onOutput: onEvent,
       onRestart: onEvent,
@@ -227,11 +262,14 @@ export class PageSession {
     });
   }
 
+  /** Jobs that a link opens have sockets of their own, which have nothing to do with the space's. */
   private stopFollowing(): void {
-    const all = [this.watching, ...this.following.values()];
+    const own = [...this.following].filter(([id]) => !this.isShared(id));
+    const { watching } = this;
     this.watching = null;
-    this.following.clear();
-    for (const subscription of all) subscription?.close();
+    for (const [id] of own) this.following.delete(id);
+    watching?.close();
+    for (const [, subscription] of own) subscription.close();
   }
 
   /** Loads the space, for as long as it takes; only the edge's own refusal ends it. */
@@ -253,7 +291,7 @@ export class PageSession {
       } catch (cause) {
         if (loading.signal.aborted) return;
         const error = asDialoutError(cause, "unreachable");
-        if (isFinal(error)) return this.onUnavailable(error.message);
+        if (isFinal(error)) return this.onUnavailable(error);
         this.dispatch({ kind: "space.delayed", trouble: reasonOf(error) });
         const wait = Math.max(RELOAD_MS, error.retryAfterMs ?? 0);
         await sleep(wait, loading.signal).catch(() => undefined);

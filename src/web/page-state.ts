@@ -23,7 +23,8 @@ export type SpaceState =
   /** `trouble`: why the first answer has not come yet. */
   | { kind: "loading"; trouble: string | null }
   | { kind: "ready"; resource: SpaceResource }
-  | { kind: "unavailable"; message: string };
+  /** `code`: the edge's own; whoever is `not_authenticated` can sign in. */
+  | { kind: "unavailable"; code: string; message: string };
 
 /** The current submit. `trouble`: why it has not arrived yet; it is sent again. `wasDelayed`: there was trouble. */
 export type Submission =
@@ -56,6 +57,7 @@ export interface PageState {
 export interface RememberedJob {
   id: string;
   label: string;
+  share?: string | null;
 }
 
 export type PageEvent =
@@ -64,7 +66,7 @@ export type PageEvent =
   | { kind: "link.closed"; error: { code: string; message: string } | null }
   | { kind: "space.delayed"; trouble: string }
   | { kind: "space.loaded"; resource: SpaceResource }
-  | { kind: "space.unavailable"; message: string }
+  | { kind: "space.unavailable"; code: string; message: string }
   | { kind: "status"; status: SpaceStatus }
   | { kind: "submit.sent"; ref: string; label: string }
   | { kind: "submit.delayed"; ref: string; trouble: string }
@@ -94,7 +96,7 @@ export function initialState(remembered: RememberedJob[]): PageState {
     isStatusLive: false,
     submission: { kind: "idle" },
     accepted: 0,
-    jobs: remembered.map((job) => newJob(job.id, job.label, { status: "attaching" })),
+    jobs: remembered.map(attaching),
     notices: [],
     nextNotice: 1,
   };
@@ -117,7 +119,10 @@ export function reduce(state: PageState, event: PageEvent): PageState {
     case "space.loaded":
       return loadSpace(state, event.resource);
     case "space.unavailable":
-      return { ...state, space: { kind: "unavailable", message: event.message } };
+      return {
+        ...state,
+        space: { kind: "unavailable", code: event.code, message: event.message },
+      };
     case "status":
       return takeStatus(state, event.status);
     case "submit.sent":
@@ -137,7 +142,7 @@ export function reduce(state: PageState, event: PageEvent): PageState {
         ? { ...state, submission: { kind: "idle" } }
         : state;
     case "job.attached":
-      return addJob(state, newJob(event.job.id, event.job.label, { status: "attaching" }));
+      return addJob(state, attaching(event.job));
     case "job.loaded":
       return updateJob(state, event.job.id, (job) => applyResource(job, event.job));
     case "job.event":
@@ -162,8 +167,15 @@ export function unfinished(state: Pick<PageState, "jobs">): number {
   return state.jobs.filter((job) => !isTerminal(job)).length;
 }
 
+function attaching({ id, label, share }: RememberedJob): TabJob {
+  return newJob(id, label, { status: "attaching" }, share);
+}
+
 const STOPPED =
   "Stopped. The job may have been accepted or not; if you submit the same again, it runs only once.";
+
+export const LINK_VOID =
+  "This link no longer opens its job: it was withdrawn or replaced by another one, or the job has expired.";
 
 const SPACE_DELETED = "The space was deleted, and this job with it.";
 
@@ -233,10 +245,11 @@ function refuseJob(
 ): PageState {
   const job = state.jobs.find((known) => known.id === id);
   if (job === undefined) return state;
+  const jobs = state.jobs.filter((known) => known.id !== id);
+  if (job.share !== null) return addNotice({ ...state, jobs }, LINK_VOID);
   if (code !== "job_not_found")
     return updateJob(state, id, (known) => ({ ...known, note: message }));
   const name = job.label === "" ? id : `“${shorten(job.label)}”`;
-  const jobs = state.jobs.filter((known) => known.id !== id);
   return addNotice({ ...state, jobs }, `The job ${name} has expired: the edge no longer keeps it.`);
 }
 

@@ -160,7 +160,7 @@ function SetUp({ edge }: { edge: EdgeAccounts }) {
         label="Operator's key"
         type="password"
         autocomplete="off"
-        hint="OPERATOR_KEY of this edge, or the code in the link that `npm start` prints."
+        hint="OPERATOR_KEY of this edge, or the code in the link that npm start prints."
         value={key}
         onInput={setKey}
       />

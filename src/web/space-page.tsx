@@ -3,16 +3,20 @@ import { render } from "preact";
 import { useEffect, useReducer } from "preact/hooks";
 import { JobCard } from "./job-card.tsx";
 import { JobForm } from "./job-form.tsx";
+import type { TabJob } from "./job-state.ts";
 import { PageSession } from "./page-session.ts";
-import type { Notice } from "./page-state.ts";
+import type { Notice, SpaceState } from "./page-state.ts";
 import { SpaceHeader } from "./space-header.tsx";
 import { closeReason, queuedMessage } from "./wording.ts";
+
+type UnavailableSpace = Extract<SpaceState, { kind: "unavailable" }>;
 
 function SpacePage({ session }: { session: PageSession }) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   useEffect(() => session.subscribe(() => redraw(undefined)), [session]);
   const state = session.state;
   const { space, link } = state;
+  const shared = state.jobs.filter((job) => job.share !== null);
   return (
     <>
       <SpaceHeader name={session.space} state={state} />
@@ -25,11 +29,9 @@ function SpacePage({ session }: { session: PageSession }) {
         </div>
       )}
       {space.kind === "unavailable" ? (
-        <main class="card">
-          <p role="alert">{space.message}</p>
-          <p>
-            <a href="/">See the public spaces</a>
-          </p>
+        <main class="columns">
+          <Unavailable name={session.space} space={space} />
+          {shared.length + state.notices.length > 0 && <JobList jobs={shared} session={session} />}
         </main>
       ) : (
         <main class="columns">
@@ -40,15 +42,35 @@ function SpacePage({ session }: { session: PageSession }) {
               {space.trouble === null ? "Loading…" : `${space.trouble} Trying again…`}
             </section>
           )}
-          <JobList session={session} />
+          <JobList jobs={state.jobs} session={session} />
         </main>
       )}
     </>
   );
 }
 
-function JobList({ session }: { session: PageSession }) {
-  const { jobs, notices, status } = session.state;
+/** The edge's own words for a private space are for programs, which send a key. */
+function Unavailable({ name, space }: { name: string; space: UnavailableSpace }) {
+  const next = encodeURIComponent(`/spaces/${name}`);
+  return (
+    <section class="card">
+      {space.code === "not_authenticated" ? (
+        <p role="alert">
+          This space is private. If it is shared with you,{" "}
+          <a href={`/sign-in?next=${next}`}>sign in</a>.
+        </p>
+      ) : (
+        <p role="alert">{space.message}</p>
+      )}
+      <p>
+        <a href="/">See the spaces that you may use</a>
+      </p>
+    </section>
+  );
+}
+
+function JobList({ jobs, session }: { jobs: TabJob[]; session: PageSession }) {
+  const { notices, status } = session.state;
   return (
     <section class="jobs" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Jobs of this tab</h2>
@@ -82,8 +104,9 @@ function spaceOfAddress(): string {
 }
 
 function attachFromAddress(session: PageSession): void {
-  const id = new URLSearchParams(location.hash.slice(1)).get("job");
-  if (id !== null && id !== "") void session.attach(id);
+  const named = new URLSearchParams(location.hash.slice(1));
+  const id = named.get("job") ?? "";
+  if (id !== "") void session.attach(id, named.get("share") || null);
 }
 
 const root = document.getElementById("page");

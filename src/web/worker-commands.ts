@@ -24,7 +24,7 @@ export function workerCommands(edge: string, space: string, token: string): Work
     },
     {
       title: "A worker in Python",
-      hint: "Python 3.11 or newer with websockets; put your model into the function perform of the file.",
+      hint: "Python 3.11 or newer, and python3 -m pip install websockets. Put your model into the function perform of the file.",
       command: `${settings} \\\n  python3 docs/examples/worker.py`,
     },
   ];

@@ -30,6 +30,20 @@ describe("following a job", () => {
     expect(await socket.closed).toBe(1000);
   });
 
+  test("with a link it is followed over a socket of its own, and read with the link's header", async () => {
+    const { edge, client } = await startClient();
+    edge.answer = () => ({ body: jobResource() });
+    const job = client.space("demo").job(JOB_ID, { share: "dos_1" });
+    const result = job.result();
+    const socket = await edge.socket();
+    expect(socket.path).toBe(`/api/jobs/${JOB_ID}/ws`);
+    expect(socket.query.get("share")).toBe("dos_1");
+    socket.send(connection(1), completed(1, { n: 1 }));
+    expect(await result).toEqual({ n: 1 });
+    await job.get();
+    expect(edge.requests.map(({ headers }) => headers["job-share"])).toEqual(["dos_1"]);
+  });
+
   test("after a broken connection it resumes where it was and delivers nothing twice (C8, C9)", async () => {
     const { edge, client } = await startClient();
     const texts: unknown[] = [];

@@ -1,6 +1,6 @@
 import type { BrowserContext, Page } from "playwright-core";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import type { SpaceResource } from "../../src/protocol/resources.ts";
+import type { JobResource, SpaceResource } from "../../src/protocol/resources.ts";
 import { Program } from "../support/program.ts";
 import { EdgeClient } from "./client.ts";
 import type { RunningEdge } from "./edge.ts";
@@ -222,6 +222,61 @@ export function spacePageTests(place: () => Place): void {
       await page.getByText("It is theirs now.").waitFor();
       await mia.goto(client.url);
       await card.getByText("yours").waitFor();
+    });
+
+    test("whoever has the link to a job sees it, also in a space that isn't theirs (H1h)", async () => {
+      const space = await client.makeSpace({ visibility: "private", offline: "queue" });
+      const body = { input: { prompt: "a shared cat" } };
+      const job = await client.asOperator<JobResource>(
+        "POST",
+        `/api/spaces/${space.name}/jobs`,
+        body,
+      );
+      const share = () =>
+        client.asOperator<{ url: string }>("POST", `/api/jobs/${job.id}/share`).then(({ url }) => {
+          return url.replace(client.url, "");
+        });
+      const withdrawn = await share();
+      const link = await share();
+      const stranger = await visits.open(await visits.newVisitor(), withdrawn);
+      await stranger.getByText("This link no longer opens its job").waitFor();
+      await stranger.getByRole("link", { name: "sign in" }).waitFor();
+      expect(await stranger.getByTestId("job").count()).toBe(0);
+
+      await stranger.goto(client.url + link);
+      const card = stranger.getByTestId("job");
+      await card.getByText("a shared cat").waitFor();
+      await card.getByText("1st in the queue").waitFor();
+      await card.getByText("Somebody shared this job with you").waitFor();
+      expect(await card.getByTestId("job-cancel").count()).toBe(0);
+      await visits.glance(stranger, "shared-job");
+      await client.startWorker(space, ["exec", "--", "sh", "-c", "cat > /dev/null; echo purr"]);
+      await card.getByTestId("job-result").getByText("purr").waitFor();
+      // The tab remembers the link, as it does the jobs that it submitted.
+      await stranger.goto(`${client.url}/spaces/${space.name}`);
+      await stranger.reload();
+      await card.getByTestId("job-result").getByText("purr").waitFor();
+    });
+
+    test("a job is shared by a link on its card, and the link is withdrawn there", async () => {
+      const { name } = await client.makeSpace({ offline: "queue" });
+      const page = await visits.open(admin, `/spaces/${name}`);
+      await page.getByLabel("Prompt").fill("my own cat");
+      await page.getByRole("button", { name: "Submit" }).click();
+      await page.getByRole("button", { name: "Share by a link" }).click();
+      const link = (await page.getByTestId("job-link").textContent()) ?? "";
+      await visits.glance(page, "job-link");
+      const stranger = await visits.open(await visits.newVisitor(), link.replace(client.url, ""));
+      const card = stranger.getByTestId("job");
+      await card.getByText("my own cat").waitFor();
+      expect(await card.getByTestId("job-share").count()).toBe(0);
+      // Its owner sees the job as their own, by the same link.
+      const own = await visits.open(admin, link.replace(client.url, ""));
+      await own.getByTestId("job").getByTestId("job-cancel").waitFor();
+      await page.getByRole("button", { name: "Withdraw" }).click();
+      await page.getByText("The link is withdrawn").waitFor();
+      await stranger.getByText("This link no longer opens its job").waitFor();
+      expect(await card.count()).toBe(0);
     });
 
     test("whoever is not signed in, or may not change a space, is told so", async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { DEFAULT_SETTINGS, type SpaceResource } from "../../src/protocol/resources.ts";
+import { browserName } from "../../src/web/browser-name.ts";
 import { checkDraft, labelOfDraft } from "../../src/web/draft.ts";
 import { recallJobs, rememberJobs } from "../../src/web/job-memory.ts";
 import { newJob } from "../../src/web/job-state.ts";
@@ -77,6 +78,18 @@ test("a tab remembers each space's jobs separately, and tolerates unreadable dat
   rememberJobs(storage, "attic", [newJob("attic.1", "a story", { status: "attaching" })]);
   expect(recallJobs(storage, "attic")).toEqual([{ id: "attic.1", label: "a story" }]);
   expect(recallJobs(storage, "cellar")).toEqual([]);
+  const link = newJob("barn.1", "", { status: "attaching" }, "dos_1");
+  rememberJobs(storage, "barn", [link]);
+  expect(recallJobs(storage, "barn")).toEqual([{ id: "barn.1", label: "", share: "dos_1" }]);
   stored.set("dialout.jobs.attic", "{broken");
   expect(recallJobs(storage, "attic")).toEqual([]);
+});
+
+test("a session is listed by its browser, and a program as it calls itself", () => {
+  const linux = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)";
+  expect(browserName(`${linux} Chrome/156.0.0.0 Safari/537.36`)).toBe("Chrome on Linux");
+  expect(browserName(`${linux} Chrome/156.0.0.0 Safari/537.36 Edg/156.0`)).toBe("Edge on Linux");
+  const phone = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0 like Mac OS X) AppleWebKit/605.1.15";
+  expect(browserName(`${phone} Version/19.0 Mobile/15E148 Safari/604.1`)).toBe("Safari on iOS");
+  expect(browserName("curl/8.5.0")).toBe("curl/8.5.0");
 });

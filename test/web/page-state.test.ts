@@ -196,6 +196,15 @@ describe("a followed job", () => {
     expect(gone.notices[0]?.text).toContain("has expired");
   });
 
+  test("a link that no longer opens its job is said, and no job is left", () => {
+    const job = { id: JOB, label: "", share: "dos_1" };
+    const shared = run(initialState([]), { kind: "job.attached", job });
+    expect(jobOf(shared).share).toBe("dos_1");
+    const gone = run(shared, refused("not_authenticated"));
+    expect(gone.jobs).toEqual([]);
+    expect(gone.notices[0]?.text).toContain("no longer opens");
+  });
+
   test("any other refusal to follow is shown at the job, which stays", () => {
     const secret = run(attached, refused("not_allowed", "Not yours."));
     expect(jobOf(secret).note).toBe("Not yours.");

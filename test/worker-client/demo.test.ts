@@ -49,6 +49,13 @@ describe("a prompt", () => {
     });
   });
 
+  test("one sentence is counted as one", async () => {
+    const { connection } = await serveDemo();
+    await connection.dispatch({ input: { prompt: "Hello there" } });
+    const text = expect.stringMatching(/^1 sentence, 2 words, /);
+    expect((await connection.until("result")).at(-1)).toMatchObject({ output: { text } });
+  });
+
   test("that is canceled stops between two sentences", async () => {
     const { connection } = await serveDemo();
     await connection.dispatch({ input: { prompt: "It goes on. ".repeat(4_000) } });

@@ -118,6 +118,10 @@ function properNames(tokens: AnalysedToken[]): string[] {
   return [...new Set(names.map((words) => words.join(" ")))].slice(0, MAX_LISTED_ENTITIES);
 }
 
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
+}
+
 function summarize({ sentences, sentiment }: Analysis): JsonObject {
   const tokens = sentences.flatMap((sentence) => sentence.tokens);
   const entities = sentences.flatMap((sentence) => sentence.entities);
@@ -129,7 +133,7 @@ function summarize({ sentences, sentiment }: Analysis): JsonObject {
   const names = properNames(tokens);
   const found = names.length > 0 ? ` Names: ${names.join(", ")}.` : "";
   return {
-    text: `${sentences.length} sentences, ${tokens.length} words, ${mood}.${found}`,
+    text: `${count(sentences.length, "sentence")}, ${count(tokens.length, "word")}, ${mood}.${found}`,
     sentences: sentences.length,
     tokens: tokens.length,
     entities: entities.slice(0, MAX_LISTED_ENTITIES).map(({ value, type }) => ({ value, type })),
