@@ -30,6 +30,7 @@ const OWN_RUNTIME = [
   "accounts",
   "expired-rights",
   "file-sweep",
+  "former-secrets",
   "monitor",
   "monitor-access",
   "monitor-cost",

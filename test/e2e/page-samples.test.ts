@@ -27,7 +27,8 @@ afterAll(() => browser?.close());
 /** Opens a page with the sample, whose way to the edge the test controls. */
 async function openPage(sample: string, job: string) {
   const network = await Network.start(client.url);
-  const page = await browser.newPage();
+  // The sample stands in a page of its user's own, and so under no policy of the edge's answers.
+  const page = await browser.newPage({ bypassCSP: true });
   onTestFinished(async () => {
     await page.close();
     await network.close();
