@@ -40,9 +40,12 @@ export type Caller = z.infer<typeof caller>;
 /** The edge itself, for what the Worker has allowed already. */
 export const EDGE: Caller = caller.parse({ isAdmin: true });
 
+/** Of whom nothing is known. Each request and each socket begins with it, so it is made only once. */
+const UNKNOWN: Caller = caller.parse({ isAdmin: false });
+
 /** What is known of a caller by its credential alone. */
 export function callerFor(principal: Principal | SessionPrincipal): Caller {
-  const known = caller.parse({ isAdmin: isAdmin(principal) });
+  const known: Caller = { ...UNKNOWN, isAdmin: isAdmin(principal) };
   const credential = credentialOf(principal);
   switch (principal.kind) {
     case "operator":
@@ -58,21 +61,16 @@ export function callerFor(principal: Principal | SessionPrincipal): Caller {
       return { ...known, credential, userId: principal.userId, expiresAt: principal.expiresAt };
     case "key": {
       const { userId, keyId, expiresAt, scopes, space: onlySpace } = principal;
-      const rights = jobRightsOf(principal);
-      const mayManage = scopes.includes("spaces:admin");
-      const isAdmin = principal.role === "admin";
       return {
         ...known,
-        ...{
-          credential,
-          isAdmin,
-          userId,
-          keyId,
-          expiresAt,
-          onlySpace,
-          ...rights,
-          mayManage,
-        },
+        ...jobRightsOf(principal),
+        mayManage: scopes.includes("spaces:admin"),
+        isAdmin: principal.role === "admin",
+        credential,
+        userId,
+        keyId,
+        expiresAt,
+        onlySpace,
       };
     }
   }
