@@ -2,6 +2,9 @@ import { createHmac } from "node:crypto";
 import type { Caller } from "../../auth/caller.ts";
 import { networkOf } from "../../objects/allowances.ts";
 
+/** What of a job's submitter tells whose turn it is. `userId`: whose the job is. */
+type Submitter = Pick<Caller, "userId" | "isAdmin" | "address">;
+
 /** So many addresses are remembered, with their hashes. */
 const MAX_KNOWN = 1_000;
 
@@ -19,7 +22,7 @@ export class Parties {
   }
 
   /** `null`: whoever has the operator's key and names no user, such as a backend. */
-  of({ userId, isAdmin, address }: Caller): string | null {
+  of({ userId, isAdmin, address }: Submitter): string | null {
     if (userId !== null) return `user ${userId}`;
     return isAdmin ? null : this.ofAddress(networkOf(address));
   }

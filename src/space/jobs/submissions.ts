@@ -110,7 +110,8 @@ export class Submissions {
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
     if (answer === "too_much") return TOO_MUCH_CACHED;
-    const party = this.parties.of({ ...caller, userId: user });
+    const { isAdmin, address } = caller;
+    const party = this.parties.of({ userId: user, isAdmin, address });
     const admission = answer ? null : this.admit(requires, party, now);
     if (admission && !admission.ok) return admission;
     const job = this.core.jobs.submit(
