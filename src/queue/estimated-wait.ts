@@ -26,6 +26,9 @@ export interface WorkerPlaces {
 /** The least estimate while no place is free, seconds: only a free place is worth a 0. */
 const LEAST_S = 0.1;
 
+/** Places become free at whole milliseconds: sums of fractions would make more jobs ahead wait a little less. */
+const MS = 1_000;
+
 /** An attempt that has exceeded every expectation is expected to take this share of its delay in addition. */
 const LATE_SHARE = 0.5;
 
@@ -54,8 +57,9 @@ export function estimatedWait(
     return left.slice(attempts.length - slots);
   });
   if (freeIn.length === 0) return null;
-  const waitS = startAfter(freeIn, ahead, Math.max(runS, 0.001));
-  return Math.max(LEAST_S, Math.floor(waitS * 10) / 10);
+  const freeInMs = freeIn.map((leftS) => Math.round(leftS * MS));
+  const waitMs = startAfter(freeInMs, ahead, Math.max(Math.round(runS * MS), 1));
+  return Math.max(LEAST_S, Math.floor(waitMs / 100) / 10);
 }
 
 /** Seconds that an attempt will still take. */
@@ -93,25 +97,20 @@ function meanReported(workers: readonly WorkerPlaces[]): number | null {
   return count === 0 ? null : sum / count;
 }
 
-/** How often the start is narrowed down: enough for a tenth of a second in centuries. */
-const STEPS = 40;
-
 /**
- * Seconds until the next job gets a place after `ahead` others, if each takes `runS`.
+ * Milliseconds until the next job gets a place after `ahead` others, if each takes `runMs`.
  *
- * @param freeIn when each place becomes free, seconds
+ * @param freeInMs when each place becomes free, whole milliseconds
  */
-function startAfter(freeIn: readonly number[], ahead: number, runS: number): number {
-  const first = Math.min(...freeIn);
-  if (ahead === 0) return first;
+function startAfter(freeInMs: readonly number[], ahead: number, runMs: number): number {
   const startedBy = (time: number) =>
-    freeIn.reduce((sum, at) => sum + (at <= time ? Math.floor((time - at) / runS) + 1 : 0), 0);
-  let early = first;
-  let late = first + ahead * runS;
-  for (let step = 0; step < STEPS; step += 1) {
-    const middle = (early + late) / 2;
+    freeInMs.reduce((sum, at) => sum + (at <= time ? Math.floor((time - at) / runMs) + 1 : 0), 0);
+  let early = Math.min(...freeInMs);
+  let late = early + ahead * runMs;
+  while (early < late) {
+    const middle = Math.floor((early + late) / 2);
     if (startedBy(middle) > ahead) late = middle;
-    else early = middle;
+    else early = middle + 1;
   }
   return late;
 }
