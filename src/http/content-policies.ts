@@ -15,12 +15,8 @@ export const PAGE_POLICY = {
 };
 
 /** The same for any other answer, if a browser shows it as a document. */
-export const API_POLICY = {
-  defaultSrc: ["'none'"],
-  formAction: ["'none'"],
-  baseUri: ["'none'"],
-  frameAncestors: ["'none'"],
-};
+export const API_POLICY =
+  "default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /** For what users uploaded: shown as a document, it would have an origin of its own, and could run nothing. */
 export const FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'";

@@ -9,6 +9,7 @@ import { type SpaceSettings, spaceSettings } from "../protocol/resources.ts";
 import { spaceName, userId } from "../protocol/values.ts";
 import { NO_SUCH_JOB, noSuchSpace } from "../space/calls.ts";
 import type { SpaceObject } from "../space/space-object.ts";
+import type { ClientRequest } from "./client-request.ts";
 import { ProblemError } from "./problems.ts";
 
 export type AppEnv = {
@@ -17,6 +18,8 @@ export type AppEnv = {
     requestId: string;
     /** Who sends the request, by the token that says so; `null`: by the session. */
     principals?: Map<string | null, Promise<Principal>>;
+    /** The client's request as it was found out once. */
+    clientRequest?: ClientRequest;
   };
 };
 export type AppContext = Context<AppEnv>;

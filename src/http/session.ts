@@ -63,7 +63,7 @@ export async function newCookieOf(c: AppContext, expiresAt: number): Promise<str
  * are anybody.
  */
 export async function sessionOf(c: AppContext): Promise<Principal> {
-  return isFromOwnPage(c) ? sessionInCookie(c) : { kind: "anonymous" };
+  return hasSession(c) && isFromOwnPage(c) ? sessionInCookie(c) : { kind: "anonymous" };
 }
 
 /**
@@ -71,7 +71,7 @@ export async function sessionOf(c: AppContext): Promise<Principal> {
  * something else proves that its holder means what the request says.
  */
 export async function sessionInCookie(c: AppContext): Promise<Principal> {
-  if (!COOKIE.test(c.req.header("cookie") ?? "")) return { kind: "anonymous" };
+  if (!hasSession(c)) return { kind: "anonymous" };
   const accounts = await accountsOf(c);
   // Only `GET /api/me` prolongs a session, because its answer can carry the cookie that goes with it.
   const query = { disableRefresh: true };
@@ -108,6 +108,10 @@ export function requireOwnPage(c: AppContext): void {
   if (isFromOwnPage(c)) return;
   const detail = "Only this edge's own pages may do this: the request's `Origin` is another.";
   throw new ProblemError("not_allowed", detail);
+}
+
+function hasSession(c: AppContext): boolean {
+  return COOKIE.test(c.req.header("cookie") ?? "");
 }
 
 const COOKIE = /(?:^|[; ])(?:__Secure-)?dialout\.session_token=/;
