@@ -7,7 +7,7 @@ import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
 import type { ReaderKind } from "../objects/readers.ts";
 import { type SignsOfLife, signsOfLife } from "../objects/silent-sockets.ts";
 import type { SocketRequestOf } from "../objects/socket-request.ts";
-import { type Decoded, decodeFrame, decodeFrames } from "../protocol/codec.ts";
+import { type Decoded, decodeFrame, decodeFrames, type FrameSchema } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
 import { namesSpace } from "./access.ts";
 
@@ -228,7 +228,7 @@ export class Connections extends ObjectSockets<Attachment> {
 export function framesOf<T>(
   { attachment: { batch } }: Connection,
   raw: string | ArrayBuffer,
-  schema: z.ZodType<T>,
+  schema: FrameSchema<T>,
 ): Decoded<T>[] {
   return batch ? decodeFrames(raw, schema) : [decodeFrame(raw, schema)];
 }

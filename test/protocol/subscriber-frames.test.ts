@@ -1,11 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { decodeFrame } from "../../src/protocol/codec.ts";
+import { decodeFrame, type Json } from "../../src/protocol/codec.ts";
 import {
   jobClientFrame,
   type SpaceClientFrameInput,
   serverFrame,
   spaceClientFrame,
+  spaceFrameReader,
 } from "../../src/protocol/subscriber-frames.ts";
 import { anyText, damaged, decode, refusalCodeOf } from "./noise.ts";
 
@@ -120,5 +121,35 @@ describe("a frame of the edge to a subscriber", () => {
     { type: "error", code: "queue_full", message: "full", error: "full" },
   ])("is decoded unchanged: $type", (frame) => {
     expect(decode(serverFrame, frame)).toEqual({ ok: true, frame });
+  });
+});
+
+describe("the reader of a space's frames", () => {
+  const values = fc.oneof(
+    fc.constantFrom("submit", "follow", "r1", "demo.01JAAAAAAAAAAAAAAAAAAAAAAA", 5, null, true),
+    fc.dictionary(fc.constantFrom("prompt", "x"), fc.constantFrom<Json>("hi", 1, null)),
+  );
+  const names = ["type", "ref", "input", "priority", "job_id", "user", "more", "toString"];
+  const submits = fc.record({
+    type: fc.constant("submit"),
+    ref: fc.constantFrom<Json>("r1", 5),
+    input: fc.dictionary(fc.constantFrom("prompt", "x"), fc.constantFrom<Json>("hi", 1)),
+  });
+  const frames = fc
+    .tuple(
+      fc.oneof(submits, fc.constant({})),
+      fc.dictionary(fc.constantFrom(...names), values, { maxKeys: 3 }),
+    )
+    .map(([frame, more]) => ({ ...frame, ...more }));
+
+  it("returns what the schema does, for any frame (S6, S7)", () => {
+    fc.assert(
+      fc.property(fc.oneof(frames, submits, values), (given) => {
+        const read = spaceFrameReader.safeParse(given);
+        const expected = spaceClientFrame.safeParse(given);
+        expect([read.data, read.error?.issues]).toEqual([expected.data, expected.error?.issues]);
+      }),
+      { numRuns: 1_000 },
+    );
   });
 });

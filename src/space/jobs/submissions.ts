@@ -1,5 +1,6 @@
 import type { Caller } from "../../auth/caller.ts";
 import { fingerprintOf } from "../../objects/fingerprint.ts";
+import type { Refusal } from "../../objects/reply.ts";
 import type { JsonObject } from "../../protocol/codec.ts";
 import type { ProblemCode } from "../../protocol/codes.ts";
 import { LIMITS } from "../../protocol/limits.ts";
@@ -15,7 +16,7 @@ import {
 import type { Job, StoredFile } from "../../queue/job.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
 import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
-import { accessOf, refusalOf, submitterOf } from "../access.ts";
+import { accessOf, refusalOf, type SpaceRights, submitterOf } from "../access.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
@@ -40,6 +41,14 @@ export type SubmitOutcome =
   | { ok: true; ulid: string; from: "submit" | "key" | "cache" }
   | { ok: false; code: ProblemCode; message: string };
 
+/** What a caller may with a space as its record says. Both are replaced when they change. */
+interface SubmitRights {
+  record: SpaceRights;
+  caller: Caller;
+  isManager: boolean;
+  refusal: Refusal | null;
+}
+
 const TOO_MUCH_CACHED = {
   ok: false,
   code: "payload_too_large",
@@ -54,6 +63,7 @@ export class Submissions {
   private readonly onUser: (user: string) => void;
   private readonly parties: Parties;
   private readonly cached: CachedAnswers;
+  private rights: SubmitRights | null = null;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
   private full = { at: 0, size: 0 };
 
@@ -84,7 +94,7 @@ export class Submissions {
     const { input, files, options, submitter, caller } = incoming;
     const { record } = this.core;
     const { settings } = record;
-    const asked = refusalOf(record, caller, "submit");
+    const { refusal: asked, isManager } = this.rightsOf(record, caller);
     if (asked !== null) return { ok: false, code: asked.code, message: asked.detail };
     const owner = submitterOf(record, caller, options.user);
     if (!owner.ok) return { ok: false, code: owner.code, message: owner.detail };
@@ -94,7 +104,7 @@ export class Submissions {
       admitSize(inputBytesOf(input)),
       admitInput(settings, input, fields),
       admitPriority(settings, options.priority ?? 0, {
-        isManager: accessOf(record, caller) === "manage",
+        isManager,
         userId: user,
       }),
     ]) {
@@ -134,6 +144,15 @@ export class Submissions {
     if (user !== null) this.onUser(user);
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
+  }
+
+  /** What a submitter may; asked once for all submits of a socket, until the space's record changes. */
+  private rightsOf(record: SpaceRights, caller: Caller): SubmitRights {
+    if (this.rights?.record !== record || this.rights.caller !== caller) {
+      const isManager = accessOf(record, caller) === "manage";
+      this.rights = { record, caller, isManager, refusal: refusalOf(record, caller, "submit") };
+    }
+    return this.rights;
   }
 
   /** Whether one more job may wait now, or run at once. */

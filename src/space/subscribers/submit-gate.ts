@@ -115,13 +115,25 @@ export class SubmitGate {
     return !isAdmin && !(local && this.localRights);
   }
 
+  /** Whether a submit of this socket would pass at once, without being counted. */
+  isOpen(subscriber: SubscriberConnection): boolean {
+    const { caller } = subscriber.attachment;
+    return !(this.turns.has(subscriber) || this.isLimited(caller) || this.isCounted(caller));
+  }
+
+  /** Whether the space has a limit for those that nobody is known at, and this is one of them. */
+  private isCounted({ isAdmin, userId }: Caller): boolean {
+    return !isAdmin && userId === null && this.anonymousPerMinute() !== null;
+  }
+
   /** Counts the jobs for their submitter, all of them or, if they are too many, none. Returns why they are refused. */
   take(submitter: Caller, jobs: number): Refusal | null {
-    if (jobs === 0) return null;
+    const isCounted = this.isCounted(submitter);
+    const isLimited = this.isLimited(submitter);
+    if (jobs === 0 || !(isCounted || isLimited)) return null;
     const key = countedAs(submitter);
-    const isKnown = submitter.isAdmin || submitter.userId !== null;
-    const refusal = isKnown ? null : this.takeAnonymous(key, jobs);
-    if (refusal !== null || !this.isLimited(submitter)) return refusal;
+    const refusal = isCounted ? this.takeAnonymous(key, jobs) : null;
+    if (refusal !== null || !isLimited) return refusal;
     const waitS = this.jobs.take(key, jobs, Date.now());
     if (waitS === 0) return null;
     const detail = `Too many jobs ${byWhom(key)}: ${retryText(waitS)}. The operator's key has no limit.`;

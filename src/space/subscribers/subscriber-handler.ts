@@ -15,7 +15,7 @@ import {
   type JobClientFrame,
   jobClientFrame,
   type SpaceClientFrame,
-  spaceClientFrame,
+  spaceFrameReader,
 } from "../../protocol/subscriber-frames.ts";
 import { requestRef } from "../../protocol/values.ts";
 import { isEnded } from "../../queue/job.ts";
@@ -52,7 +52,7 @@ export class SubscriberHandler {
   decode(subscriber: SubscriberConnection, raw: string | ArrayBuffer): SubscriberMessage[] {
     const { jobUlid } = subscriber.attachment;
     if (jobUlid !== null) return [{ jobUlid, decoded: decodeFrame(raw, jobClientFrame) }];
-    const frames = framesOf<SpaceClientFrame>(subscriber, raw, spaceClientFrame);
+    const frames = framesOf<SpaceClientFrame>(subscriber, raw, spaceFrameReader);
     return frames.map((decoded) => ({ jobUlid, decoded }));
   }
 
