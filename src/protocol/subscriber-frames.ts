@@ -120,6 +120,8 @@ export const jobOutputFrame = z.object({
   job_id: z.string(),
   attempt: z.int(),
   delta: json,
+  /** In a snapshot: the text joins the pieces from this offset to `offset`. */
+  from: z.int().optional(),
   skipped,
   ...event,
 });

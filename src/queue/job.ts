@@ -73,6 +73,8 @@ interface JobBase {
   startedAt: Instant | null;
   /** The last offset used in its event log. */
   offset: number;
+  /** How often events may have been lost that were told before they were stored (decision 0070). */
+  logEpoch: number;
   history: StatusEvent[];
 }
 

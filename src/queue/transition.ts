@@ -108,6 +108,7 @@ export function submitted(job: NewJob, now: Instant): QueuedJob {
     attempts: 0,
     startedAt: null,
     offset: 1,
+    logEpoch: 0,
     history: [{ offset: 1, at: now, status: "queued", attempt: 0, message: null }],
   };
 }
@@ -259,8 +260,14 @@ function lost(job: ProcessingJob, reason: string, now: Instant): Outcome {
 function detached(job: ProcessingJob, awayMs: number, now: Instant): Outcome {
   // If the edge was away, the worker could not come back meanwhile: its grace begins again.
   if (job.detachedAt !== null && awayMs === 0) return UNCHANGED;
-  const more = awayMs === 0 ? 0 : extraMs(job, awayMs);
-  return applied({ ...heldUp(job), detachedAt: now, awayMs: job.awayMs + more });
+  if (awayMs === 0) return applied({ ...heldUp(job), detachedAt: now });
+  return applied({
+    ...heldUp(job),
+    detachedAt: now,
+    awayMs: job.awayMs + extraMs(job, awayMs),
+    // When its worker's socket was lost, everything was stored. Otherwise the edge may have told more than it has.
+    logEpoch: job.logEpoch + (job.detachedAt === null ? 1 : 0),
+  });
 }
 
 /**

@@ -2,7 +2,14 @@ import type { Json } from "../protocol/codec.ts";
 import { iso } from "../protocol/iso.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
-import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
+import {
+  isEnded,
+  type Job,
+  jobOutput,
+  type LogEvent,
+  type OutputEvent,
+  type StatusEvent,
+} from "../queue/job.ts";
 import type { WebhookDelivery } from "../storage/webhook-store.ts";
 import { isDelivered } from "../webhooks/retry.ts";
 
@@ -31,9 +38,12 @@ export function ulidOf(space: string, jobId: string): string | null {
  * job's ULID, so no two jobs share one. Example: a client has seen job A up to offset 7, and follows job B
  * with that position by mistake. If there were no epochs, B's first 7 events would count as known and never be
  * sent. As the epochs differ, the client gets `recovered: false` and a snapshot.
+ *
+ * It has another end after events may have been lost that somebody was told: other events may have their offsets now.
  */
-export function epochOf(ulid: string): string {
-  return ulid.slice(-8);
+export function epochOf({ ulid, logEpoch }: Pick<Job, "ulid" | "logEpoch">): string {
+  const ofJob = ulid.slice(-8);
+  return logEpoch === 0 ? ofJob : `${ofJob}-${logEpoch}`;
 }
 
 /** The events of a job's log that are still stored. */
@@ -123,13 +133,53 @@ export function framesAfter(
     );
 }
 
+/** The most characters of a frame that joins neighbouring pieces of output. */
+const JOINED_LENGTH = 65_536;
+
+/**
+ * Pieces of output as frames, for a snapshot. If all are text, neighbours are joined: whoever comes late to a long
+ * answer needs its text, not each of its pieces.
+ */
+export function outputFrames(
+  job: Job,
+  pieces: readonly OutputEvent[],
+  context: JobContext,
+): JobOutputFrame[] {
+  const frames: JobOutputFrame[] = [];
+  const isText = pieces.every(({ delta }) => typeof delta === "string");
+  let texts: string[] = [];
+  let length = 0;
+  let from = 0;
+  for (const [index, piece] of pieces.entries()) {
+    if (!isText || typeof piece.delta !== "string") {
+      frames.push(outputFrame(job, piece, context));
+      continue;
+    }
+    if (texts.length === 0) from = piece.offset;
+    texts.push(piece.delta);
+    length += piece.delta.length;
+    const next = pieces[index + 1];
+    const nextLength = typeof next?.delta === "string" ? next.delta.length : 0;
+    if (next !== undefined && length + nextLength <= JOINED_LENGTH) continue;
+    const joined = outputFrame(job, { ...piece, delta: texts.join("") }, context);
+    frames.push(texts.length > 1 ? { ...joined, from } : joined);
+    texts = [];
+    length = 0;
+  }
+  return frames;
+}
+
+function outputFrame(job: Job, event: OutputEvent, context: JobContext): JobOutputFrame {
+  const { attempt, delta, offset, at } = event;
+  const job_id = jobIdOf(context.space, job.ulid);
+  return { type: "output", job_id, attempt, delta, offset, timestamp: iso(at) };
+}
+
 /** An event of the job's log as a frame. */
-export function logFrame(job: Job, event: LogEvent, context: JobContext): SpaceJobEventFrame {
+function logFrame(job: Job, event: LogEvent, context: JobContext): SpaceJobEventFrame {
+  if (event.kind === "output") return outputFrame(job, event, context);
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const id = { job_id: jobIdOf(context.space, job.ulid) };
-  if (event.kind === "output") {
-    return { type: "output", ...id, attempt: event.attempt, delta: event.delta, ...place };
-  }
   const state = event.kind === "progress" ? event : NO_PROGRESS;
   return {
     type: "progress",

@@ -18,6 +18,7 @@ import {
 } from "./connections.ts";
 import { EdgeAbsence } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
+import { HeldEvents } from "./jobs/held-events.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import { MessageIntake } from "./message-intake.ts";
 import type { SpaceCore } from "./space-core.ts";
@@ -40,6 +41,7 @@ export class SpaceEngine {
   private readonly inbox: Inbox;
   private readonly intake: MessageIntake;
   private readonly deferredWrites: DeferredWrites;
+  private readonly heldEvents: HeldEvents;
   private readonly absence: EdgeAbsence;
   /** The space was deleted: nothing may be stored any more. */
   private isRetired = false;
@@ -52,6 +54,7 @@ export class SpaceEngine {
       run: (steps) => this.run(steps, true),
     });
     this.deferredWrites = new DeferredWrites(() => this.run(this.inbox.takeIfFew(), true));
+    this.heldEvents = new HeldEvents(() => this.runIfOpen(() => this.core.jobs.storeHeld()));
     this.parts = connectSpaceParts(deps, (step) => this.runIfOpen(step));
     this.absence = new EdgeAbsence({
       ...this.parts,
@@ -233,6 +236,7 @@ export class SpaceEngine {
     this.parts.followers.stop();
     this.parts.dispatcher.stop();
     this.absence.stop();
+    this.heldEvents.stop();
   }
 
   /**
@@ -340,6 +344,7 @@ export class SpaceEngine {
     this.absence.onStored(now);
     const { deferredSince } = core.jobs;
     this.deferredWrites.update(deferredSince);
+    this.heldEvents.update(core.jobs.holdsEvents);
     // Before anything is sent: if sending fails, the deadlines must be watched all the same.
     this.parts.deadlines.watch(changes, webhookDue, now);
     core.connections.sendTogether(() => {

@@ -25,6 +25,7 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
   attempts: 1,
   started_at: undefined,
   log_offset: undefined,
+  log_epoch: 0,
   history: undefined,
   queued_at: undefined,
   queue_due_at: undefined,

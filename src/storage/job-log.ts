@@ -1,4 +1,5 @@
 import { LIMITS } from "../protocol/limits.ts";
+import { roughLength } from "../protocol/rough-length.ts";
 import type { LiveProgress, LogEvent } from "../queue/job.ts";
 import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
@@ -9,13 +10,97 @@ interface AttemptState {
   live: LiveProgress;
 }
 
+/** Events of a running attempt that were told and are not stored yet. */
+interface Held {
+  events: LogEvent[];
+  bytes: number;
+}
+
+/** So many bytes of one job, and of all together, are held back from being stored. */
+const HELD_BYTES = { ofJob: 65_536, inAll: 4_194_304 };
+
 /**
  * The event logs of a space's jobs. When events are dropped, it remembers what the latest attempt had reported
  * by then, so that its progress and its number of outputs are still known.
+ *
+ * What a running attempt reports may be held in memory for a while, so that many events become one row (decision
+ * 0070). Whoever reads the log gets them as well.
  */
 export class JobLog extends SegmentLog<LogEvent, AttemptState> {
+  private readonly held = new Map<string, Held>();
+  private heldBytes = 0;
+
   constructor(sql: Sql) {
     super(sql, { bytes: LIMITS.jobLogBytes }, stateOfLatestAttempt);
+  }
+
+  /** Whether events are held that must be stored soon. */
+  get holdsEvents(): boolean {
+    return this.held.size > 0;
+  }
+
+  /** Adds events to those that are held; stores them all if they are too many. */
+  hold(ulid: string, events: readonly LogEvent[]): void {
+    if (events.length === 0) return;
+    const held = this.held.get(ulid) ?? { events: [], bytes: 0 };
+    const bytes = events.reduce((sum, event) => sum + heldBytesOf(event), 0);
+    for (const event of events) held.events.push(event);
+    held.bytes += bytes;
+    this.heldBytes += bytes;
+    this.held.set(ulid, held);
+    if (held.bytes >= HELD_BYTES.ofJob) this.append(ulid, []);
+    if (this.heldBytes >= HELD_BYTES.inAll) this.storeHeld();
+  }
+
+  /** Stores everything that is held. */
+  storeHeld(): void {
+    for (const ulid of [...this.held.keys()]) this.append(ulid, []);
+  }
+
+  override append(ulid: string, events: readonly LogEvent[]): void {
+    const held = this.release(ulid);
+    super.append(ulid, held === undefined ? events : [...held.events, ...events]);
+  }
+
+  override remove(ulid: string): void {
+    this.release(ulid);
+    super.remove(ulid);
+  }
+
+  override between(ulid: string, first: number, last: number): LogEvent[] {
+    const stored = super.between(ulid, first, last);
+    const held = this.held.get(ulid);
+    if (held === undefined) return stored;
+    return [...stored, ...held.events.filter(({ offset }) => offset >= first && offset <= last)];
+  }
+
+  override lastOffset(ulid: string): number {
+    return this.held.get(ulid)?.events.at(-1)?.offset ?? super.lastOffset(ulid);
+  }
+
+  override bytesOf(ulid: string): number {
+    return super.bytesOf(ulid) + (this.held.get(ulid)?.bytes ?? 0);
+  }
+
+  override bytesAfter(ulid: string, offset: number): number {
+    const held = this.held.get(ulid)?.events ?? [];
+    return held.reduce(
+      (sum, event) => sum + (event.offset > offset ? heldBytesOf(event) : 0),
+      super.bytesAfter(ulid, offset),
+    );
+  }
+
+  /** About how many bytes of the job are held. */
+  heldBytesOf(ulid: string): number {
+    return this.held.get(ulid)?.bytes ?? 0;
+  }
+
+  private release(ulid: string): Held | undefined {
+    const held = this.held.get(ulid);
+    if (held === undefined) return undefined;
+    this.held.delete(ulid);
+    this.heldBytes -= held.bytes;
+    return held;
   }
 
   /** What a running attempt has reported, read from the log after the memory was lost. */
@@ -28,6 +113,14 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
     const dropped = this.remembered(ulid);
     return dropped?.attempt === attempt && dropped.live.outputs > 0;
   }
+}
+
+/** A guess of what an event has besides its text. */
+const EVENT_BYTES = 80;
+
+function heldBytesOf(event: LogEvent): number {
+  if (event.kind === "output") return EVENT_BYTES + roughLength(event.delta);
+  return EVENT_BYTES + (event.kind === "progress" ? (event.message?.length ?? 0) : 0);
 }
 
 const NOTHING_REPORTED: LiveProgress = {

@@ -28,6 +28,7 @@ export type JobRow = {
   attempts: number;
   started_at: number | null;
   log_offset: number;
+  log_epoch: number;
   history: string;
   queued_at: number | null;
   queue_due_at: number | null;
@@ -140,6 +141,7 @@ function commonColumns(job: Job) {
     attempts: job.attempts,
     started_at: job.startedAt,
     log_offset: job.offset,
+    log_epoch: job.logEpoch,
     history: JSON.stringify(job.history),
   };
 }
@@ -238,6 +240,7 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
     attempts: row.attempts,
     startedAt: row.started_at,
     offset: row.log_offset,
+    logEpoch: row.log_epoch,
     history: JSON.parse(row.history),
   };
   const worker: WorkerRef | null =

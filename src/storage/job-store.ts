@@ -28,7 +28,7 @@ export type JobSummary = { ulid: string; status: JobStatus; progress: number; up
 export type Sized = { ulid: string; bytes: number };
 
 /** Where a stored job stands, and about how many bytes it takes. Until it has ended, its log may be ahead of `offset`. */
-export type Outline = { status: JobStatus; offset: number; bytes: number };
+export type Outline = { status: JobStatus; offset: number; logEpoch: number; bytes: number };
 
 /** The job of an idempotency key, and the fingerprint of what was submitted with it. */
 export type Keyed = { ulid: string; fingerprint: string };
@@ -89,10 +89,10 @@ export class JobStore {
   }
 
   /**
-   * Stores the changes of a job whose row has the state `before`. Nothing is written if all that changed can
-   * be read back from the event log.
+   * Stores the changes of a job whose row has the state `before`. Nothing is written, and `false` returned, if all that
+   * changed can be read back from the event log.
    */
-  update(job: Job, before: Job): void {
+  update(job: Job, before: Job): boolean {
     const stored: Record<string, SqlValue> = changingColumns(before, this.awayMs);
     let isChanged = false;
     const columns = named(changingColumns(job, this.awayMs)).filter(([name, value]) => {
@@ -101,9 +101,10 @@ export class JobStore {
       isChanged ||= differs;
       return differs;
     });
-    if (!isChanged) return;
+    if (!isChanged) return false;
     const names = columns.map(([name]) => name).join();
     this.sql.run(change(names), ...columns.map(boundOf), job.ulid);
+    return true;
   }
 
   /** The next jobs of those that require exactly this: higher priority first, then earlier rounds, then older first. */
@@ -255,10 +256,17 @@ export class JobStore {
   /** What a stored job takes, and where it stands, without reading it; `null` if there is no such job. */
   outlineOf(ulid: string): Outline | null {
     const [found] = this.sql.all<Outline>(
-      `SELECT status, log_offset AS offset, ${BYTES} AS bytes FROM jobs WHERE ulid = ?`,
+      `SELECT status, log_offset AS offset, log_epoch AS logEpoch, ${BYTES} AS bytes
+       FROM jobs WHERE ulid = ?`,
       ulid,
     );
     return found ?? null;
+  }
+
+  /** See `JobBase.logEpoch`; 0 if there is no such job. */
+  logEpochOf(ulid: string): number {
+    const query = "SELECT log_epoch AS logEpoch FROM jobs WHERE ulid = ?";
+    return this.sql.all<{ logEpoch: number }>(query, ulid)[0]?.logEpoch ?? 0;
   }
 
   /** Jobs whose `queue_timeout_s` has run out, the longest overdue first; `bytes` is about the size of the input. */

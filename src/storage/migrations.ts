@@ -150,6 +150,10 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       WHERE idempotency_key IS NOT NULL`,
     "CREATE INDEX jobs_user ON jobs (user, ulid) WHERE user IS NOT NULL",
   ],
+  [
+    // How often events of the job may have been lost that were told before they were stored (decision 0070).
+    "ALTER TABLE jobs ADD COLUMN log_epoch INTEGER NOT NULL DEFAULT 0",
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

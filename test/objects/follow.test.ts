@@ -64,8 +64,7 @@ describe("a follower of one job", () => {
     const caughtUp = await viewer.until("progress");
     expect(caughtUp).toMatchObject([
       { type: "connection", job_id, offset: 5, recovered: false },
-      { type: "output", job_id, delta: "a", offset: 3 },
-      { type: "output", job_id, delta: "b", offset: 4 },
+      { type: "output", job_id, delta: "ab", from: 3, offset: 4 },
       { type: "progress", status: "processing", progress: 30, message: "on it", offset: 5 },
     ]);
     sendAsWorker("output", { delta: "c" });
@@ -200,8 +199,7 @@ describe("a follower on the socket of a space", () => {
     const snapshot = await viewer.until("progress");
     expect(snapshot.filter((frame) => frame.job_id === job_id)).toMatchObject([
       { recovered: false },
-      { delta: "a" },
-      { delta: "b" },
+      { delta: "ab", from: 3, offset: 4 },
       { status: "processing" },
     ]);
   });

@@ -15,6 +15,11 @@ import {
   TestSocket,
 } from "./support.ts";
 
+/** What running attempts have reported, as far as it is stored. */
+const LOG = "SELECT first_offset FROM channel_log";
+/** Longer than that may take. */
+const WITHIN = { timeout: 10_000 };
+
 async function statusOf(space: NamedSpace): Promise<SpaceStatus> {
   const response = await call("GET", `/api/spaces/${space.name}`);
   return (await response.json<{ status: SpaceStatus }>()).status;
@@ -98,11 +103,13 @@ describe("the estimated wait of a space", () => {
     const viewer = await TestSocket.open(`/ws/${job_id}`);
     worker.send({ type: "progress", job_id, attempt: 1, progress: 1, estimated_remaining: 60 });
     await viewer.next(({ progress }) => progress === 1);
+    await vi.waitFor(async () => expect(await runSql(space, LOG)).toHaveLength(1), WITHIN);
     const at = "json_extract(events, '$[0].at') - 40000";
     await runSql(space, `UPDATE channel_log SET events = json_set(events, '$[0].at', ${at})`);
     await runSql(space, "UPDATE jobs SET dispatched_at = dispatched_at - 50000");
     worker.send({ type: "output", job_id, attempt: 1, delta: "x" });
     await viewer.next("output");
+    await vi.waitFor(async () => expect(await runSql(space, LOG)).toHaveLength(2), WITHIN);
     await evictDurableObject(objectOf(space));
     const { estimated_wait_s: wait } = await statusOf(space);
     expect(wait).toBeGreaterThan(10);

@@ -107,8 +107,8 @@ const BUGS: Record<string, Machine> = {
 
 /** A store that doesn't write the changes of a running job. */
 class Forgetful extends JobStore {
-  override update(job: Job, before: Job): void {
-    if (job.status !== "processing") super.update(job, before);
+  override update(job: Job, before: Job): boolean {
+    return job.status === "processing" || super.update(job, before);
   }
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from "vitest";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
 import type { FakeSocket } from "../support/runtime/socket.ts";
-import { SpaceHost } from "./space-host.ts";
+import { SpaceHost, STORED_MS } from "./space-host.ts";
 
 runInFakeRuntime();
 
@@ -117,6 +117,7 @@ describe("the time in which the edge was away", () => {
       await pass(10_000);
     }
     await space.report(worker, id, { type: "progress", progress: 5 });
+    await pass(STORED_MS);
     await space.host.restart(0);
     const deadlineS = await resumeDeadline(space, id);
     expect(deadlineS).toBeGreaterThanOrEqual(600);

@@ -101,7 +101,7 @@ describe("a follower that wants fewer events", () => {
     await report(space, worker, id, 4);
     const before = viewer.take();
     expect(before.length).toBeLessThan(2 + 4);
-    await space.host.hibernate();
+    await space.sleep();
     const sent = before.concat(viewer.take());
     expect(sent.at(-1)).toMatchObject({ progress: 4, offset: 6 });
     await space.host.hibernate();

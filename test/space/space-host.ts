@@ -20,6 +20,9 @@ import { ObjectHost } from "../support/runtime/host.ts";
 import type { FakeSocket, Frame } from "../support/runtime/socket.ts";
 
 export const SPACE = "demo";
+
+/** What a running attempt reports is stored after this time at the latest, milliseconds (decision 0070). */
+export const STORED_MS = 1_000;
 const LOCAL: Caller = { ...ADMIN, local: true };
 
 type SocketOptions = Partial<Parameters<typeof socketHeaders>[0] & { kind: "subscriber" }> & {
@@ -79,6 +82,12 @@ export class SpaceHost {
     };
     const host = await ObjectHost.start(SpaceObject, bindings as unknown as Env, SPACE);
     return new SpaceHost(host, bucket, reports);
+  }
+
+  /** The object hibernates as soon as the runtime lets it: not before what it holds is stored. */
+  async sleep(): Promise<void> {
+    await pass(STORED_MS);
+    await this.host.hibernate();
   }
 
   get object(): SpaceObject {

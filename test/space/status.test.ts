@@ -274,7 +274,7 @@ describe("the report to the monitor", () => {
     await space.submitAll(Array.from({ length: 12 }, () => ({})));
     await pass(50);
     await space.report(worker, id, { type: "progress", progress: 9 });
-    await space.host.hibernate();
+    await space.sleep();
     const report = await space.object.getReport();
     expect(report?.recent).toHaveLength(10);
     expect(report?.recent[0]).toMatchObject({ id, progress: 9 });

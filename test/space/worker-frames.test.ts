@@ -104,7 +104,7 @@ describe("a worker's frame about its attempt", () => {
       result: null,
       metrics: null,
     });
-    await space.host.hibernate();
+    await space.sleep();
     expect(await space.job(id)).toMatchObject({ ...progress, output: "ab" });
     await space.report(worker, id, { type: "progress", progress: 41 });
     expect(await space.job(id)).toMatchObject({

@@ -74,6 +74,7 @@ export class UnitOfWork {
   /** The job that was last read from its row; no row changes before the end of the batch. */
   private lastRead: Job | null = null;
   private mustStore = false;
+  private mustStoreHeld = false;
   private meanRun: number | null = null;
   private readonly ids: JobIds;
 
@@ -320,14 +321,30 @@ export class UnitOfWork {
     return first?.job.status === "processing" ? first.job.dispatchedAt : null;
   }
 
-  /** Writes what the batch changed, except for deferred jobs: one row for each job (decision 0007). */
+  /**
+   * Writes what the batch changed, except for deferred jobs: one row for each job (decision 0007). What a running
+   * attempt reports is held, and stored together with the next change of the job's row at the latest (decision 0070).
+   */
   save(): void {
     for (const [ulid, { job, before, log }] of this.changes) {
       if (this.deferred.has(ulid)) continue;
       if (before === null) this.store.add(job);
-      else this.store.update(job, before);
-      this.store.log.append(job.ulid, log);
+      const isWritten = before === null || this.store.update(job, before);
+      if (isWritten || job.status !== "processing") this.store.log.append(ulid, log);
+      else this.store.log.hold(ulid, log);
     }
+    if (this.mustStoreHeld) this.store.log.storeHeld();
+    this.mustStoreHeld = false;
+  }
+
+  /** Has the next `save` store everything that running attempts have reported. */
+  storeHeld(): void {
+    this.mustStoreHeld = true;
+  }
+
+  /** Whether something that running attempts have reported is not stored yet. */
+  get holdsEvents(): boolean {
+    return this.store.log.holdsEvents;
   }
 
   /** Returns the stored changes. The next batch starts with the changes of deferred jobs. */

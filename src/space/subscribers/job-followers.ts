@@ -9,7 +9,7 @@ import { iso } from "../../protocol/iso.ts";
 import { currentOutput, isEnded, type Job } from "../../queue/job.ts";
 import type { SubscriberConnection } from "../connections.ts";
 import type { Change } from "../jobs/unit-of-work.ts";
-import { epochOf, framesAfter, gapFrame, jobIdOf, logFrame, snapshotFrame } from "../render.ts";
+import { epochOf, framesAfter, gapFrame, jobIdOf, outputFrames, snapshotFrame } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { jobContextOf } from "../space-status.ts";
 
@@ -106,9 +106,10 @@ export class JobFollowers {
     if (outline === null) return 0;
     const { log } = store;
     const last = Math.max(outline.offset, log.lastOffset(ulid));
-    const goesOn = since !== null && since.epoch === epochOf(ulid) && since.offset <= last;
-    if (!goesOn) return outline.bytes;
-    return outline.bytes - log.bytesOf(ulid) + log.bytesAfter(ulid, since.offset);
+    const epoch = epochOf({ ulid, logEpoch: outline.logEpoch });
+    const goesOn = since !== null && since.epoch === epoch && since.offset <= last;
+    const bytes = outline.bytes + log.heldBytesOf(ulid);
+    return goesOn ? bytes - log.bytesOf(ulid) + log.bytesAfter(ulid, since.offset) : bytes;
   }
 
   private sendAll(subscriber: SubscriberConnection, frames: readonly object[]): void {
@@ -121,14 +122,14 @@ export class JobFollowers {
     const trimmedTo = log.trimmedTo(job.ulid);
     return {
       address: { job_id: jobIdOf(this.core.record.name, job.ulid) },
-      epoch: epochOf(job.ulid),
+      epoch: epochOf(job),
       last: job.offset,
       trimmedTo,
       timestamp: iso(job.updatedAt),
       eventsAfter: (offset) => framesAfter(job, log.after(job.ulid, offset), offset, context),
       snapshot: () => [
         ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, context)] : []),
-        ...currentOutput(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, context)),
+        ...outputFrames(job, currentOutput(job, log.after(job.ulid, 0)), context),
         snapshotFrame(job, context),
       ],
     };

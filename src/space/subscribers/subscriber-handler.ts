@@ -304,7 +304,10 @@ export class SubscriberHandler {
     const makeAccepted = () => {
       const queue_position = this.core.jobs.positionOf(ulid);
       const job_id = jobIdOf(record.name, ulid);
-      return { type: "accepted", ref, job_id, queue_position, epoch: epochOf(ulid) };
+      // Nothing of a new job can have been lost.
+      const logEpoch = outcome.from === "key" ? this.core.store.logEpochOf(ulid) : 0;
+      const epoch = epochOf({ ulid, logEpoch });
+      return { type: "accepted", ref, job_id, queue_position, epoch };
     };
     sendBuffer.send(subscriber, makeAccepted, [ulid]);
   }
