@@ -12,9 +12,10 @@ export interface Place extends Line {
   round: number;
 }
 
-/** How many jobs there are, and their lowest and highest round. */
+/** How many jobs there are, and their highest round. */
 export interface Recovered {
   count: number;
+  /** The lowest round of those that were never dispatched; of all if there are none. */
   first: number;
   last: number;
 }
@@ -82,7 +83,11 @@ export class Rounds {
     level.waitingParties += countParty(level.parties, party, round, waiting, running);
   }
 
-  /** Counts the waiting jobs of a party in a line, after a restart; count running jobs before them. */
+  /**
+   * Counts the waiting jobs of a party in a line, after a restart. Running jobs are counted before that if it is their
+   * first attempt, because their round is the one that is being dispatched, and after it otherwise: a job that is
+   * tried again keeps its round, however old it is.
+   */
   recover(place: Omit<Place, "round">, { count, first, last }: Recovered): void {
     const { priority, requires, party } = place;
     const level = this.levels.get(priority) ?? this.makeLevel(priority);

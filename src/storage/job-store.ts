@@ -171,7 +171,7 @@ export class JobStore {
       named: number;
     }>(
       `SELECT requires, priority, MIN(party) AS party, COUNT(*) AS count,
-         MIN(round) AS first, MAX(round) AS last,
+         COALESCE(MIN(round) FILTER (WHERE attempts = 0), MIN(round)) AS first, MAX(round) AS last,
          (MIN(party) = MAX(party)) AS parties, COUNT(party) AS named
        FROM jobs INDEXED BY jobs_queue WHERE status = 'queued' GROUP BY ${columns}`,
     );

@@ -153,6 +153,11 @@ const MIGRATIONS: readonly (readonly string[])[] = [
   [
     // How often events of the job may have been lost that were told before they were stored (decision 0070).
     "ALTER TABLE jobs ADD COLUMN log_epoch INTEGER NOT NULL DEFAULT 0",
+    // The round of a job that was dispatched before tells nothing of whose turn it is.
+    "DROP INDEX jobs_queue",
+    `CREATE INDEX jobs_queue
+      ON jobs (requires, priority DESC, round, ulid, available_at, party, submitter, attempts)
+      WHERE status = 'queued'`,
   ],
 ];
 

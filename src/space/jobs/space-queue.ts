@@ -55,8 +55,7 @@ export class SpaceQueue {
   constructor(store: JobStore, running: readonly ProcessingJob[]) {
     this.store = store;
     this.passedOver = new PassedOver(store, this.rounds);
-    // Running jobs first: they were dispatched last, so their round is the one that is being dispatched.
-    for (const job of running) this.rounds.count(placeOf(job), 0, 1);
+    this.countRunning(running.filter(({ attempts }) => attempts === 1));
     for (const { requires, priority, party, count, first, last } of store.queueCounts()) {
       const place = { requires: classOf(requires), priority, party };
       this.rounds.recover(place, { count, first, last });
@@ -64,6 +63,11 @@ export class SpaceQueue {
       priorities.set(priority, (priorities.get(priority) ?? 0) + count);
       this.waiting += count;
     }
+    this.countRunning(running.filter(({ attempts }) => attempts > 1));
+  }
+
+  private countRunning(jobs: readonly ProcessingJob[]): void {
+    for (const job of jobs) this.rounds.count(placeOf(job), 0, 1);
   }
 
   /** The number of waiting jobs. */
