@@ -39,6 +39,18 @@ export const OBJECTS = {
 
 /** Makes missing secrets: random ones, in a file that only its owner can read. */
 export function ensureSecrets(): void {
+  try {
+    addMissingSecrets();
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    console.error(
+      `The file with the secrets can't be used: ${why}\nGive this user the right to read and write it.`,
+    );
+    process.exit(1);
+  }
+}
+
+function addMissingSecrets(): void {
   const text = existsSync(DEV_VARS) ? readFileSync(DEV_VARS, "utf8") : "";
   const missing = ["OPERATOR_KEY", "SIGNING_KEY", "JWT_SECRET"].filter(
     (name) => !new RegExp(`^${name}=`, "m").test(text),

@@ -1,7 +1,15 @@
 /** Checks of the conditions for starting the edge. A check that fails ends the program and says what to do. */
-import { accessSync, constants, mkdirSync, rmSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { connect, createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HOST, PORT, STATE_FOLDER } from "./local.ts";
@@ -46,7 +54,8 @@ function describe({ code, message }: NodeJS.ErrnoException): string {
 
 /** Makes the folder of the edge's data if it is missing, and holds it: two edges would spoil each other's data. */
 export async function requireStateFolder(): Promise<void> {
-  requireWritable();
+  requireUsable(() => makeFolder(STATE_FOLDER));
+  for (const folder of dataFolders()) requireUsable(() => requireWritable(folder));
   // A socket ends with the process that listens on it, even after a kill -9, while a file with a pid would stay.
   const path = join(STATE_FOLDER, "in-use");
   if (await answers(path)) {
@@ -55,7 +64,7 @@ export async function requireStateFolder(): Promise<void> {
         "DIALOUT_STATE=/path/to/folder npm start",
     );
   }
-  rmSync(path, { force: true });
+  requireUsable(() => rmSync(path, { force: true }));
   // Where the path is too long for a socket, the folder is not held.
   const holder = createServer((socket) => socket.end()).on("error", () => undefined);
   holder.listen(path).unref();
@@ -69,10 +78,27 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-function requireWritable(): void {
+/** The folders of the edge's data that exist: one that was once used by another user may have those of theirs. */
+function dataFolders(): string[] {
+  const data = join(STATE_FOLDER, "v3");
+  if (!existsSync(data)) return [STATE_FOLDER];
+  const isFolder = statSync(data).isDirectory();
+  return [
+    STATE_FOLDER,
+    data,
+    ...(isFolder ? readdirSync(data).map((name) => join(data, name)) : []),
+  ];
+}
+
+function requireWritable(folder: string): void {
+  if (!statSync(folder).isDirectory()) throw new Error(`${folder} is a file`);
+  accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+}
+
+/** Ends the program with what is wrong with the folder of the data, if `check` throws that. */
+function requireUsable(check: () => void): void {
   try {
-    mkdirSync(STATE_FOLDER, { recursive: true });
-    accessSync(STATE_FOLDER, constants.R_OK | constants.W_OK | constants.X_OK);
+    check();
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     fail(
@@ -80,6 +106,13 @@ function requireWritable(): void {
         "Give this user the right to write there, or choose another: DIALOUT_STATE=/path/to/folder npm start",
     );
   }
+}
+
+/** Makes a folder and those above it. In `/proc` the `recursive` of Node.js itself would try for ever. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path);
 }
 
 function fail(message: string): never {

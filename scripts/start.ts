@@ -12,7 +12,7 @@ import { stripVTControlCharacters } from "node:util";
 import { areMigrationsApplied, noteAppliedMigrations } from "./applied-migrations.ts";
 import { configArguments } from "./edge-config.ts";
 import { readSettings } from "./edge-settings.ts";
-import { HangDetector, workerdSeconds } from "./hang-detector.ts";
+import { type EdgeCheck, HangDetector, workerdSeconds } from "./hang-detector.ts";
 import {
   DEMO_SPACE,
   EDGE_URL,
@@ -80,8 +80,11 @@ async function main(): Promise<void> {
   await requireStateFolder();
   await migrate();
   if (!(await bringUp())) return;
-  await ensureDemoSpace().catch((error: unknown) => {
-    if (!stopping) throw error;
+  await ensureDemoSpace().catch(async (error: unknown) => {
+    if (stopping) return;
+    const why = error instanceof Error ? error.message : String(error);
+    console.error(`The demo space could not be made: ${why}`);
+    await stop(1);
   });
   if (stopping) return;
   if (withWorker) worker = startWorker();
@@ -171,30 +174,32 @@ function showLines(from: Readable | null, to: Writable, hidden: RegExp): void {
 }
 
 /**
- * Restarts the edge when it was killed or hangs: wrangler itself does not always recover. An edge that is only busy
- * is left alone: a restart would cut off everybody whom it works for.
+ * Restarts the edge when it was killed, hangs or answers with errors alone: wrangler itself does not always recover.
+ * An edge that is only busy is left alone: a restart would cut off everybody whom it works for.
  */
 async function keepRunning(): Promise<void> {
   let detector = new HangDetector();
   for (let wasBusy = false; !stopping; await sleep(CHECK_EVERY_MS)) {
-    const isAnswered = await isHealthy();
-    const cpuS = edge?.pid === undefined ? null : workerdSeconds(edge.pid);
-    const state = detector.onCheck({ isAnswered, cpuS, at: performance.now() });
+    const answer = await checkHealth();
+    const cpuS = edge?.pid === undefined ? null : workerdSeconds(edge.pid, PORT);
+    const state = detector.onCheck({ answer, cpuS, at: performance.now() });
     if (stopping) return;
     if (state === "busy" && !wasBusy) console.error("The edge is busy: its answers take long.");
     wasBusy = state === "busy";
-    if (state !== "hangs") continue;
-    console.error("The edge does not answer: starting it again.");
+    if (state !== "hangs" && state !== "broken") continue;
+    const what = state === "hangs" ? "does not answer" : "answers every check with an error";
+    console.error(`The edge ${what}: starting it again.`);
     killGroup(edge);
     if (!(await bringUp())) return;
     detector = new HangDetector();
   }
 }
 
-async function isHealthy(): Promise<boolean> {
+async function checkHealth(): Promise<EdgeCheck["answer"]> {
   const signal = AbortSignal.timeout(HEALTHY_WITHIN_MS);
   const response = await fetch(`${EDGE_URL}/healthz`, { signal }).catch(() => null);
-  return response?.ok === true;
+  if (response === null) return "none";
+  return response.ok ? "ok" : "error";
 }
 
 /** Its `worker-id` is fixed, so that it replaces an earlier demo worker that still runs (W7). */
@@ -213,7 +218,7 @@ function startWorker(): ChildProcess {
 async function isUp(child: ChildProcess): Promise<boolean> {
   const giveUpAt = performance.now() + READY_WITHIN_MS;
   while (child.exitCode === null && child.signalCode === null && performance.now() < giveUpAt) {
-    if (await isHealthy()) return true;
+    if ((await checkHealth()) === "ok") return true;
     await sleep(POLL_MS);
   }
   return false;

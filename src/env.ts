@@ -72,7 +72,10 @@ export interface Env {
    * other machines can, too.
    */
   LOCAL?: string;
-  /** `true`: this edge's machine may sleep while the memory of its objects is kept (decision 0050). */
+  /**
+   * `true`: the edge runs on a machine of its own. That may sleep while the memory of objects is kept (decision 0050),
+   * and an object that is awake costs nothing (decision 0061).
+   */
   MAY_STAND_STILL?: string;
 }
 

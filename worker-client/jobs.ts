@@ -29,6 +29,8 @@ export interface JobsOptions {
   log: Log;
   /** Sends at once, or drops the frame while not registered; `resume` sends what was dropped. */
   send(text: string): void;
+  /** Asks the edge for a sign of life, and resolves when one comes. */
+  hearEdge(): Promise<void>;
   /** Called whenever no attempt is held any more. */
   onEmpty(): void;
 }
@@ -48,7 +50,7 @@ export class Jobs {
 
   constructor(options: JobsOptions) {
     this.#options = options;
-    this.#runner = new Runner(options.concurrency);
+    this.#runner = new Runner(options.concurrency, options.hearEdge);
   }
 
   get size(): number {

@@ -23,6 +23,9 @@ interface RunEntry {
 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** How long the edge, once it is heard from, has to say that a deadline has moved: it looks at its clock each second. */
+const LAST_WORDS_MS = 2_000;
+
 /**
  * Runs a limited number of handlers at once. An aborted handler keeps its slot until it has ended,
  * so that a new job never competes with the remains of an old one for the same GPU.
@@ -31,12 +34,15 @@ export class Runner {
   readonly #entries = new Map<string, RunEntry>();
   readonly #waiting: RunEntry[] = [];
   readonly #slots: number;
+  readonly #hearEdge: () => Promise<void>;
   readonly #clock = new BusyClock();
   #running = 0;
   #isPaused = false;
 
-  constructor(slots: number) {
+  /** @param hearEdge asks the edge for a sign of life, and resolves when one comes */
+  constructor(slots: number, hearEdge: () => Promise<void>) {
     this.#slots = slots;
+    this.#hearEdge = hearEdge;
   }
 
   /** Starts the handler, or queues it if an aborted handler still occupies the slot. */
@@ -68,7 +74,10 @@ export class Runner {
   /** Aborts no handler at its deadline from now on, until its deadline is set again. */
   pauseDeadlines(): void {
     this.#isPaused = true;
-    for (const { timer } of this.#entries.values()) if (timer !== null) clearTimeout(timer);
+    for (const entry of this.#entries.values()) {
+      if (entry.timer !== null) clearTimeout(entry.timer);
+      entry.timer = null;
+    }
   }
 
   /** @param deadlineAt `undefined`: the deadline that the handler had before the pause */
@@ -98,7 +107,19 @@ export class Runner {
     if (entry.timer !== null) clearTimeout(entry.timer);
     if (entry.deadlineAt === null) return;
     const ms = Math.min(Math.max(0, entry.deadlineAt - Date.now()), MAX_TIMER_MS);
-    entry.timer = setTimeout(() => this.#abort(entry, "deadline"), ms);
+    const timer = setTimeout(() => void this.#onDeadline(entry, timer), ms);
+    entry.timer = timer;
+  }
+
+  /**
+   * An edge that stands still does not count that time, and says so when it goes on (W15a). So a handler is aborted
+   * only when the edge is heard from after the deadline, and has had time to say that it moved.
+   */
+  async #onDeadline(entry: RunEntry, timer: NodeJS.Timeout): Promise<void> {
+    await this.#hearEdge();
+    // It has ended meanwhile, or has another deadline, or none.
+    if (entry.timer !== timer) return;
+    entry.timer = setTimeout(() => this.#abort(entry, "deadline"), LAST_WORDS_MS);
   }
 
   #abort(entry: RunEntry, cause: AbortCause): void {
@@ -124,6 +145,7 @@ export class Runner {
 
   #finish(entry: RunEntry, outcome: HandlerOutcome): void {
     if (entry.timer !== null) clearTimeout(entry.timer);
+    entry.timer = null;
     if (this.#entries.get(entry.run.key) === entry) this.#entries.delete(entry.run.key);
     const { signal } = entry.controller;
     entry.run.onEnd(outcome, signal.reason instanceof JobAborted ? signal.reason.why : null);

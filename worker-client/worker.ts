@@ -53,6 +53,8 @@ export class RemoteWorker {
   readonly #drainTimer: DrainTimer;
   #registrations = 0;
   #load = 0;
+  /** Called at the next message of the edge. */
+  readonly #listening: (() => void)[] = [];
 
   /** @throws {InvalidOptions} */
   constructor(options: RemoteWorkerOptions) {
@@ -73,6 +75,7 @@ export class RemoteWorker {
       send: (text) => {
         if (this.#session.phase === "registered") this.#link?.send(text);
       },
+      hearEdge: () => this.#hearEdge(),
       onEmpty: () => this.#leaveIfDrained(),
     });
     this.#drainTimer = new DrainTimer({
@@ -268,8 +271,15 @@ export class RemoteWorker {
     });
   }
 
+  /** Resolves with the next message of the edge, on whatever connection. */
+  #hearEdge(): Promise<void> {
+    this.#link?.ping();
+    return new Promise((resolve) => this.#listening.push(resolve));
+  }
+
   #onMessage(data: string | ArrayBuffer): void {
     this.#heartbeat?.onReceived();
+    for (const hear of this.#listening.splice(0)) hear();
     if (data === "pong") return;
     for (const decoded of readFrames(data)) this.#onDecoded(decoded);
   }

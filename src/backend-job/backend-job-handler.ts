@@ -1,10 +1,10 @@
 import { TAKEN_BACK } from "../auth/credential.ts";
+import { AckCosts } from "../channel/ack-costs.ts";
 import { TOO_SLOW } from "../channel/flow.ts";
-import { ackCost } from "../channel/throttle.ts";
 import { reviewSockets } from "../objects/credentials.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
 import { messageLength } from "../objects/message-length.ts";
-import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { frameLimiter, lengthCost, RATES, tooManyFrames } from "../objects/rate-limiter.ts";
 import {
   type BackendClientFrame,
   backendClientFrame,
@@ -35,6 +35,7 @@ export class BackendJobHandler {
   private readonly engine: BackendJobEngine;
   private readonly clients = frameLimiter<BackendJobSocket>("client");
   private readonly backends = frameLimiter<BackendJobSocket>("backend");
+  private readonly ackCosts = new AckCosts<BackendJobSocket>();
 
   constructor(id: string, sockets: BackendJobSockets, engine: BackendJobEngine) {
     this.id = id;
@@ -46,22 +47,39 @@ export class BackendJobHandler {
   /** Handles a frame in one batch with whatever else arrives in the same turn of the event loop. */
   async onMessage(socket: BackendJobSocket, raw: string | ArrayBuffer): Promise<void> {
     const isNoFrame = this.sockets.onHeard(socket, raw);
-    const decoded = isNoFrame ? null : decodeFrame<BackendClientFrame>(raw, backendClientFrame);
-    const isAck = decoded?.ok && decoded.frame.type === "ack";
-    const { publish, throttled } = socket.attachment;
-    const limiter = publish ? this.backends : this.clients;
-    if (!limiter.admits(socket, Date.now(), isAck ? ackCost(throttled) : 1)) {
-      this.refuseFlood(socket, tooManyFrames(publish ? "backend" : "client"));
+    const least = isNoFrame ? 1 : lengthCost(raw);
+    if (least > 0 && !this.admits(socket, least)) {
+      this.refuseFlood(socket);
       return;
     }
+    const decoded = isNoFrame ? null : decodeFrame<BackendClientFrame>(raw, backendClientFrame);
+    const more = this.costOf(socket, decoded) - least;
+    if (more > 0 && !this.admits(socket, more)) {
+      this.refuseFlood(socket);
+      return;
+    }
+    if (raw === "ping") this.notePing(socket, Date.now());
     await this.engine.enqueue((now) => {
       if (this.sockets.has(socket)) this.onFrame(socket, decoded, now);
       return () => undefined;
     }, messageLength(raw));
   }
 
+  private admits(socket: BackendJobSocket, frames: number): boolean {
+    if (socket.attachment.publish) return this.backends.admits(socket, Date.now(), frames);
+    return this.clients.admits(socket, this.sockets.allowanceTime(), frames);
+  }
+
+  /** How many frames a message counts as. */
+  private costOf(socket: BackendJobSocket, decoded: Decoded<BackendClientFrame> | null): number {
+    if (!decoded?.ok || decoded.frame.type !== "ack") return 1;
+    const framesSent = socket.attachment.throttled?.flow ? socket.reader.framesSent : 0;
+    return this.ackCosts.costOf(socket, decoded.frame.offset, framesSent);
+  }
+
   /** Closes a socket at once, with what it sent before handled: as long as it sends on, a timer may not come. */
-  private refuseFlood(socket: BackendJobSocket, message: string): void {
+  private refuseFlood(socket: BackendJobSocket): void {
+    const message = tooManyFrames(RATES[socket.attachment.publish ? "backend" : "client"]);
     this.engine.flush();
     if (this.sockets.has(socket)) this.closeWithError(socket, "tooMany", "rate_limited", message);
   }
@@ -153,6 +171,11 @@ export class BackendJobHandler {
       default:
         this.report(socket, frame, now);
     }
+  }
+
+  private notePing(socket: BackendJobSocket, now: number): void {
+    if (now - socket.attachment.pingedAt < STORE_LAST_FRAME_MS) return;
+    this.sockets.change(socket, { pingedAt: now });
   }
 
   private noteHeard(socket: BackendJobSocket, now: number): void {

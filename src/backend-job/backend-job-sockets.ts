@@ -22,6 +22,8 @@ const attachment = z.object({
   ping: z.object({ everyMs: z.number(), at: z.number() }).nullable(),
   /** When the client's last frame came, to within half a minute. */
   heardAt: z.number(),
+  /** When its last text `ping` came that the runtime has not answered itself, to within half a minute. */
+  pingedAt: z.number().default(0),
   /** How the socket is throttled; `null` means that it is sent every event. */
   throttled: throttled.nullable().default(null),
   malformed: z.number(),

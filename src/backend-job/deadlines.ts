@@ -23,6 +23,7 @@ export interface SocketTimes {
   expiresAt: number | null;
   /** When its last frame came, to within half a minute. */
   heardAt: number;
+  pingedAt: number;
 }
 
 /** When the socket's token expires, if the job is private: a public job needs no token. */
@@ -53,7 +54,7 @@ export function dueOf(
   if (times.pending !== null && now >= times.pending.since + PENDING_MS) return "unmade";
   const expiresAt = expiryOf(times, job);
   if (expiresAt !== null && now >= expiresAt) return "expired";
-  const silentFrom = silentAt({ ...times, pingedAt: 0 }, lastPingAt);
+  const silentFrom = silentAt(times, lastPingAt);
   if (silentFrom !== null && now >= Math.max(silentFrom, resumedAt + SILENT_MS)) return "silent";
   return times.ping !== null && now >= times.ping.at ? "ping" : null;
 }

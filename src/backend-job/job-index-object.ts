@@ -5,6 +5,8 @@ import { MONITOR_NAME } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { turnsOf } from "../objects/message-turns.ts";
+import { answerPings } from "../objects/pings.ts";
 import { readersOf } from "../objects/readers.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { JobIndexStore } from "../storage/job-index-store.ts";
@@ -34,6 +36,7 @@ export class JobIndexObject extends DurableObject<Env> {
     this.store = new JobIndexStore(sql, hasTables);
     this.alarms = new EarliestAlarm(ctx.storage);
     this.credentials = credentialsOf(env, "job-index", ctx);
+    answerPings(ctx, env);
     this.waiting = new WaitingJobs({ ctx, sql, arm: (at) => this.alarms.arm(at) });
     ctx.blockConcurrencyWhile(async () => {
       await this.alarms.load();
@@ -98,7 +101,7 @@ export class JobIndexObject extends DurableObject<Env> {
   override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
     const found = this.waiting.of(socket);
     if (found) await found.job.handler.onMessage(found.known, message);
-    else this.waiting.ignore(socket);
+    else turnsOf(this.ctx).onIgnored();
   }
 
   override async webSocketClose(socket: WebSocket, code: number, reason: string): Promise<void> {

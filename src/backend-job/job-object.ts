@@ -6,6 +6,7 @@ import { Allowances, retryText } from "../objects/allowances.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { answerPings } from "../objects/pings.ts";
 import { RATES } from "../objects/rate-limiter.ts";
 import type { Reply } from "../objects/reply.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
@@ -47,6 +48,7 @@ export class JobObject extends DurableObject<Env> {
     this.alarms = new EarliestAlarm(ctx.storage);
     this.credentials = credentialsOf(env, "job", ctx);
     this.id = ctx.id.name ?? "";
+    answerPings(ctx, env);
     this.sockets = new BackendJobSockets(ctx);
     const { id, sockets } = this;
     const sql = objectSql(ctx.storage);

@@ -1,5 +1,12 @@
 import { z } from "zod";
 import { closeQuietly } from "../objects/close-quietly.ts";
+import {
+  type Bucket,
+  type FrameRate,
+  lengthCost,
+  spend,
+  tooManyFrames,
+} from "../objects/rate-limiter.ts";
 import type { Refusal } from "../objects/reply.ts";
 import { CLOSE } from "../protocol/codes.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
@@ -9,11 +16,16 @@ import { readMade } from "./made-frame.ts";
 
 interface JobRelayDeps {
   id: string;
+  /** How many frames the client may send. */
+  rate: FrameRate;
   /** Opens the socket of the job once it is made, at this position. */
   openJob: (since: string) => Promise<WebSocket | Refusal>;
 }
 
 type Message = string | ArrayBuffer;
+
+/** More than any client sends before it has read that its socket is closed. */
+const MOST_IGNORED = 2_000;
 
 /** How a socket is closed that the job's object refuses, by the code of the refusal. */
 const CLOSES: { [code: string]: (typeof CLOSE)[keyof typeof CLOSE] } = {
@@ -34,6 +46,9 @@ export class JobRelay {
   /** The client's messages meanwhile. */
   private kept: Message[] = [];
   private keptLength = 0;
+  private bucket: Bucket | null = null;
+  /** Messages that came after the close. */
+  private ignored = 0;
   /** How the index closed its socket, if it did that while the job's was being opened. */
   private waitingEnd: { code: number; reason: string } | null = null;
   private isOver = false;
@@ -113,7 +128,16 @@ export class JobRelay {
   }
 
   private onClientMessage(message: Message): void {
-    if (this.isOver) return;
+    if (this.isOver) {
+      this.ignore();
+      return;
+    }
+    // What is passed on waits in memory until the object reads it, so it must be counted here as well.
+    this.bucket = spend(this.bucket, this.deps.rate, Date.now(), Math.max(1, lengthCost(message)));
+    if (this.bucket === null) {
+      this.refuseFlood();
+      return;
+    }
     if (this.target) {
       sendQuietly(this.target, message);
       return;
@@ -122,6 +146,25 @@ export class JobRelay {
     if (this.keptLength > LIMITS.frameBytes)
       this.end(CLOSE.tooMany.code, "Too many frames at once.");
     else this.kept.push(message);
+  }
+
+  /**
+   * Ends the connection of a client that goes on sending after the close. A Worker can't pause like an object, and while
+   * more is there to read, the runtime does nothing else; an error here makes it drop the connection (decision 0061).
+   */
+  private ignore(): void {
+    this.ignored += 1;
+    if (this.ignored < MOST_IGNORED) return;
+    throw new Error("A client went on sending after its socket was closed: it is cut off.");
+  }
+
+  private refuseFlood(): void {
+    const { target, deps } = this;
+    const message = tooManyFrames(deps.rate);
+    this.target = null;
+    if (target) closeQuietly(target, CLOSE.goingAway.code, "");
+    this.send(JSON.stringify(errorFrame("rate_limited", message, { job_id: deps.id })));
+    this.end(CLOSE.tooMany.code, message);
   }
 
   private onClientClose(code: number, reason: string): void {

@@ -1,9 +1,11 @@
 import type { Env } from "../env.ts";
+import { RATES } from "../objects/rate-limiter.ts";
 import type { Refusal } from "../objects/reply.ts";
 import { type SocketRequestOf, socketHeaders } from "../objects/socket-request.ts";
 import { NO_SUCH_JOB } from "./calls.ts";
 import { forgetJob, indexOf, jobExists } from "./job-index.ts";
 import { JobRelay } from "./job-relay.ts";
+import { mayReport } from "./socket-attachment.ts";
 
 type JobSocketRequest = Partial<SocketRequestOf<"backend-job">> &
   Pick<SocketRequestOf<"backend-job">, "principal">;
@@ -35,6 +37,7 @@ export async function openJobSocket(
   const { 0: client, 1: server } = new WebSocketPair();
   new JobRelay(server, waiting, {
     id,
+    rate: mayReport(id, request.principal) ? RATES.backend : RATES.client,
     openJob: async (since) => {
       const opened = await openAtJob(env, id, { ...request, since, waited: true });
       return opened instanceof Response ? opened.webSocket : opened;

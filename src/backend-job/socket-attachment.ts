@@ -23,12 +23,17 @@ export function attachmentFor(
     pending: null,
     ping: pingS === null ? null : { everyMs, at: now + everyMs },
     heardAt: now,
+    pingedAt: 0,
     throttled: throttledAs(maxRate, acks),
     malformed: 0,
     relayed,
     address,
     counted: principal && countedPrincipal(principal),
   };
+}
+
+export function mayReport(id: string, principal: SessionPrincipal | null): boolean {
+  return rightsOf(id, principal).publish;
 }
 
 function rightsOf(id: string, principal: SessionPrincipal | null): Rights {

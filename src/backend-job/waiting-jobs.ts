@@ -27,7 +27,10 @@ export class WaitingJobs {
 
   constructor(deps: WaitingJobsDeps) {
     this.deps = deps;
-    for (const socket of deps.ctx.getWebSockets()) this.of(socket);
+    for (const socket of deps.ctx.getWebSockets()) {
+      const id = tagOf(deps.ctx, socket);
+      if (id !== null) this.findOrMake(id);
+    }
   }
 
   get ids(): string[] {
@@ -56,15 +59,9 @@ export class WaitingJobs {
   /** The job that a socket waits for, and the socket; `null` if it was closed here. */
   of(socket: WebSocket): { job: WaitingJob; known: BackendJobSocket } | null {
     const id = tagOf(this.deps.ctx, socket);
-    const job = id === null ? null : this.findOrMake(id);
+    const job = id === null ? null : this.find(id);
     const known = job?.sockets.of(socket) ?? null;
     return job && known && { job, known };
-  }
-
-  /** Call this for a message of a socket that was closed here. */
-  ignore(socket: WebSocket): void {
-    const id = tagOf(this.deps.ctx, socket);
-    if (id !== null) this.findOrMake(id).sockets.ignore();
   }
 
   /** Tells the sockets that wait for a job that it was made. */

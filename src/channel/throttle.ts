@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { byteLength } from "../protocol/codec.ts";
-import { LIMITS } from "../protocol/limits.ts";
 import {
   Coalescer,
   type JobFrameKind,
@@ -59,14 +58,6 @@ export function eventTextsOf(
   });
 }
 
-/**
- * How many frames an `ack` counts as. Where it changes nothing it is no cheaper than others: sockets that sent
- * thousands a second were read as fast as they came, and nobody else was.
- */
-export function ackCost(state: Throttled | null): number {
-  return state?.flow ? LIMITS.ackFrame : 1;
-}
-
 /** The shortest time between two states for a slow subscriber, milliseconds. */
 const SLOW_INTERVAL_MS = 50;
 
@@ -116,7 +107,9 @@ export class Throttle<S extends ThrottledSubscriber> {
   onAck(subscriber: S, offset: number, now: number): void {
     const state = subscriber.attachment.throttled;
     if (state === null || state.flow === null || this.removed.has(subscriber)) return;
-    state.flow = afterAck(state.flow, offset);
+    const flow = afterAck(state.flow, offset);
+    if (flow === state.flow) return;
+    state.flow = flow;
     if (this.release(subscriber, state, now)) this.saveState(subscriber, state, now);
   }
 

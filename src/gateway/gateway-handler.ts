@@ -8,7 +8,7 @@ import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { messageLength } from "../objects/message-length.ts";
-import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { frameLimiter, lengthCost, RATES, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -24,7 +24,7 @@ import { Publisher } from "./publisher.ts";
 import type { RoomCalls } from "./room-subscription.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-const TOO_MANY = tooManyFrames("client");
+const TOO_MANY = tooManyFrames(RATES.client);
 
 interface GatewayHandlerDeps {
   env: Env;
@@ -96,12 +96,15 @@ export class GatewayHandler {
   }
 
   async onMessage(client: Client, raw: string | ArrayBuffer): Promise<void> {
-    if (!this.deps.sockets.has(client) || this.closing.has(client)) return;
+    if (!this.deps.sockets.has(client) || this.closing.has(client)) {
+      this.deps.sockets.ignore();
+      return;
+    }
     if (isExpired(client.attachment.principal, Date.now())) {
       this.expire(Date.now());
       return;
     }
-    if (this.isOverLimit(client, 1)) return;
+    if (this.isOverLimit(client, Math.max(1, lengthCost(raw)))) return;
     if (this.deps.sockets.onHeard(client, raw)) {
       this.noteHeard(client, isPingText(raw));
       return;
@@ -270,7 +273,7 @@ export class GatewayHandler {
 
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(client: Client, count: number): boolean {
-    if (this.frameLimiter.admits(client, Date.now(), count)) return false;
+    if (this.frameLimiter.admits(client, this.deps.sockets.allowanceTime(), count)) return false;
     this.deps.sockets.error(client, "rate_limited", TOO_MANY);
     this.dismiss(client, "tooMany", TOO_MANY);
     return true;

@@ -7,6 +7,7 @@ import { socketReport } from "../monitor/socket-report.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { answerPings } from "../objects/pings.ts";
 import { SILENT_MS, silenceDueAt } from "../objects/silent-sockets.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
@@ -32,6 +33,7 @@ export class GatewayObject extends DurableObject<Env> {
     this.alarms = new EarliestAlarm(ctx.storage);
     this.credentials = credentialsOf(env, "gateway", ctx);
     this.reporter = new Reporter(env, "gateway", ctx.id.name ?? "", () => this.summary());
+    answerPings(ctx, env);
     this.sockets = new GatewaySockets(ctx, () => this.reporter.markChanged());
     this.handler = new GatewayHandler({
       env,

@@ -3,6 +3,7 @@ import { credentialOf } from "../auth/credential.ts";
 import type { Env } from "../env.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
+import { answerPings } from "../objects/pings.ts";
 import { readSocketRequest } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
 import { type Report, sourceReport } from "../protocol/monitor.ts";
@@ -36,6 +37,7 @@ export class MonitorObject extends DurableObject<Env> {
     super(ctx, env);
     this.credentials = credentialsOf(env, "monitor", ctx);
     if (isMigrated(objectSql(ctx.storage))) this.stats = this.open();
+    answerPings(ctx, env);
     this.watchers = new Watchers(ctx, () =>
       statusFrame(this.totals, this.stats?.recent ?? [], new Date().toISOString()),
     );

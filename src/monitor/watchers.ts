@@ -9,12 +9,12 @@ import {
 import { reviewSockets } from "../objects/credentials.ts";
 import { afterMalformed } from "../objects/malformed-frames.ts";
 import { type ObjectSocket, ObjectSockets } from "../objects/object-sockets.ts";
-import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { frameLimiter, lengthCost, RATES, tooManyFrames } from "../objects/rate-limiter.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import { errorFrame } from "../protocol/error-frame.ts";
 import { monitorClientFrame } from "../protocol/monitor.ts";
 
-const TOO_MANY = tooManyFrames("client");
+const TOO_MANY = tooManyFrames(RATES.client);
 
 /** Time between two frames to the watchers, milliseconds at least. */
 const MIN_INTERVAL_MS = 1_000;
@@ -81,7 +81,8 @@ export class Watchers {
       this.sockets.ignore();
       return;
     }
-    if (!this.frameLimiter.admits(watcher, Date.now())) {
+    const cost = Math.max(1, lengthCost(raw));
+    if (!this.frameLimiter.admits(watcher, this.sockets.allowanceTime(), cost)) {
       this.sockets.send(watcher, errorFrame("rate_limited", TOO_MANY));
       this.sockets.close(watcher, "tooMany", TOO_MANY);
       return;

@@ -16,6 +16,7 @@ export interface FrameTarget {
  */
 export function sendFrames({ socket, reader, batch }: FrameTarget, texts: readonly string[]): void {
   if (reader.isTooSlow) return;
+  reader.framesSent += texts.length;
   try {
     for (const message of messagesOf(texts, batch)) {
       socket.send(message);

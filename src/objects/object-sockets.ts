@@ -7,11 +7,11 @@ import { readCheckToken } from "../protocol/read-check.ts";
 import { addressOwner } from "./allowances.ts";
 import { closeQuietly } from "./close-quietly.ts";
 import { sendFrames } from "./frame-target.ts";
+import { type MessageTurns, turnsOf } from "./message-turns.ts";
+import { type Pings, pingsOf } from "./pings.ts";
+import { lengthCost } from "./rate-limiter.ts";
 import { Reader, type ReaderKind, type Readers, readersOf } from "./readers.ts";
 import type { Refusal } from "./reply.ts";
-
-/** After so many messages of sockets that were closed the object takes nothing for a moment. */
-const REST_AFTER = 16;
 
 /** A socket with its attachment, which the runtime keeps through hibernation. */
 export interface ObjectSocket<A> {
@@ -35,13 +35,15 @@ interface ObjectSocketsOptions<A> {
 export class ObjectSockets<A extends object> {
   protected readonly ctx: DurableObjectState;
   private readonly bySocket = new Map<WebSocket, ObjectSocket<A>>();
-  /** Messages of sockets that were closed here. */
-  private ignored = 0;
+  /** Sockets that were closed here, or are about to be: the runtime goes on reading them. */
+  private readonly closed = new WeakSet<WebSocket>();
   /** How many sockets each owner has. */
   private readonly owners = new Map<string, number>();
   private readonly attachment: z.ZodType<A>;
   private readonly options: ObjectSocketsOptions<A>;
   private readonly readers: Readers;
+  private readonly turns: MessageTurns;
+  private readonly pings: Pings;
   /** Ends the connection of a client that does not read; the owner may have more to clean up. */
   onTooSlow: (slow: ObjectSocket<A>) => void = (slow) => this.close(slow, "tooMany", TOO_SLOW);
 
@@ -52,9 +54,10 @@ export class ObjectSockets<A extends object> {
   ) {
     this.ctx = ctx;
     this.readers = readersOf(ctx);
+    this.turns = turnsOf(ctx);
     this.attachment = attachment;
     this.options = options;
-    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair("ping", "pong"));
+    this.pings = pingsOf(ctx);
     for (const socket of ctx.getWebSockets(options.tag)) {
       const kept = this.remembered(socket);
       if (kept) this.keep(kept);
@@ -80,8 +83,11 @@ export class ObjectSockets<A extends object> {
 
   /** Reads a socket's attachment; `null` if the socket was closed here. */
   remembered(socket: WebSocket): ObjectSocket<A> | null {
+    if (this.closed.has(socket)) return null;
     const parsed = this.attachment.safeParse(socket.deserializeAttachment());
-    return parsed.success ? this.withReader(socket, parsed.data) : null;
+    if (parsed.success) return this.withReader(socket, parsed.data);
+    this.closed.add(socket);
+    return null;
   }
 
   accept(socket: WebSocket, attachment: A): ObjectSocket<A> {
@@ -117,7 +123,12 @@ export class ObjectSockets<A extends object> {
    * Call this for every message of a client: it shows that the client lives, or even what it has read. Returns
    * whether that was all it was for.
    */
-  onHeard({ reader }: ObjectSocket<A>, message: string | ArrayBuffer): boolean {
+  onHeard({ socket, reader }: ObjectSocket<A>, message: string | ArrayBuffer): boolean {
+    this.turns.onMessage(reader.isTrusted, Math.max(1, lengthCost(message)));
+    if (message === "ping" && this.pings.areAnsweredHere) {
+      this.pings.onPing(socket, Date.now());
+      sendFrames({ socket, reader, batch: false }, ["pong"]);
+    }
     if (isPingText(message)) return true;
     const token = readCheckToken(message);
     if (token === null) reader.onFrame();
@@ -125,15 +136,14 @@ export class ObjectSockets<A extends object> {
     return token !== null;
   }
 
-  /**
-   * Call this for a message of a socket that was closed here. The runtime goes on reading what its client sends, and
-   * as long as more is there, it does nothing else: no request is answered and no timer rings. So the object takes
-   * nothing more for a moment now and then, and the others get their turn (decision 0042).
-   */
+  /** Call this for a message of a socket that was closed here, or is about to be. Nothing else is done with it. */
   ignore(): void {
-    this.ignored += 1;
-    if (this.ignored % REST_AFTER !== 0) return;
-    void this.ctx.blockConcurrencyWhile(() => scheduler.wait(1));
+    this.turns.onIgnored();
+  }
+
+  /** See `MessageTurns`. */
+  allowanceTime(): number {
+    return this.turns.allowanceTime(Date.now());
   }
 
   close(kept: ObjectSocket<A>, close: keyof typeof CLOSE, reason: string): void {
@@ -151,6 +161,7 @@ export class ObjectSockets<A extends object> {
   /** Forgets a socket that is gone, or about to be closed. */
   remove({ socket, reader, attachment }: ObjectSocket<A>): void {
     reader.end();
+    this.closed.add(socket);
     if (!this.bySocket.delete(socket)) return;
     this.countOwner(attachment, -1);
     this.options.onChange?.();
@@ -183,9 +194,9 @@ export class ObjectSockets<A extends object> {
     this.readers.onGone(socket);
   }
 
-  /** When a socket was last answered a `ping` by the runtime, milliseconds since 1970; `null`: never. */
+  /** When a socket's last text `ping` came, milliseconds since 1970; `null`: that is not known. */
   lastPingAt({ socket }: Pick<ObjectSocket<A>, "socket">): number | null {
-    return this.ctx.getWebSocketAutoResponseTimestamp(socket)?.getTime() ?? null;
+    return this.pings.lastAt(socket);
   }
 
   private keep(kept: ObjectSocket<A>): void {

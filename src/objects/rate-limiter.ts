@@ -1,4 +1,5 @@
 import { LIMITS } from "../protocol/limits.ts";
+import { messageLength } from "./message-length.ts";
 
 /** How many frames a client may send: `burst` at once, and `perSecond` in the long run. */
 export interface FrameRate {
@@ -49,6 +50,11 @@ export function tokensAt(bucket: Bucket | null, rate: FrameRate, now: number): n
   return Math.min(rate.burst, bucket.tokens + Math.max(0, earned));
 }
 
+/** How many frames a message counts as at least; 0 for a short one. */
+export function lengthCost(message: string | ArrayBuffer): number {
+  return Math.floor(messageLength(message) / LIMITS.countedLength);
+}
+
 /** Who sends the frames: anybody, whoever has the operator's key or reports a job, or a worker. */
 type SenderKind = "client" | "backend" | "worker";
 
@@ -62,6 +68,6 @@ export function frameLimiter<C extends object>(kind: SenderKind): TokenBucketLim
   return new TokenBucketLimiter(RATES[kind]);
 }
 
-export function tooManyFrames(kind: SenderKind): string {
-  return `Too many frames: ${RATES[kind].perSecond} a second at most.`;
+export function tooManyFrames({ perSecond }: FrameRate): string {
+  return `Too many frames: ${perSecond} a second at most.`;
 }

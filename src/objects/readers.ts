@@ -59,6 +59,8 @@ interface ReaderDeps {
 export class Reader {
   /** The client is cut off: nothing more is sent. */
   isTooSlow = false;
+  /** How many frames the client was sent since the object has had this memory. */
+  framesSent = 0;
   private readonly deps: ReaderDeps;
   private readonly count = new UnreadCount(Date.now());
   /** What is counted for it in the sum of the object. */
@@ -75,6 +77,11 @@ export class Reader {
   onSent(length: number): string | null {
     if (this.deps.kind === "relayed" || !this.count.add(length)) return null;
     return this.look();
+  }
+
+  /** It has no reason to harm the edge: a worker, a backend that reports, the operator, or the edge itself. */
+  get isTrusted(): boolean {
+    return this.deps.kind === "trusted" || this.deps.kind === "relayed";
   }
 
   /** The client has sent a frame. */

@@ -76,8 +76,10 @@ export const LIMITS = {
   socketsPerOwner: 1_000,
   /** The same for an address that many clients may share: that of a proxy, or of the edge's own machine. */
   socketsPerSharedAddress: 10_000,
-  /** An `ack` counts as this part of a frame: clients send one for every few frames that they get. */
+  /** An `ack` that acknowledges something counts as this part of a frame: clients send one for every few frames that they get. */
   ackFrame: 0.1,
+  /** A message counts as a frame for each so many characters at least: it takes as much longer to read. */
+  countedLength: 16_384,
   /** A frame for which the edge has to call other objects counts as this many frames. */
   heavyFrame: 10,
   /** What one socket is sent at once to catch up, bytes: a few large jobs, or the whole log of a room. */

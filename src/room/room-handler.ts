@@ -8,7 +8,7 @@ import { closeExpiredSessions } from "../objects/expiring-tokens.ts";
 import { FrameOrder, type FrameScope } from "../objects/frame-order.ts";
 import { afterMalformed, type MalformedFrame } from "../objects/malformed-frames.ts";
 import { messageLength } from "../objects/message-length.ts";
-import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { frameLimiter, lengthCost, RATES, tooManyFrames } from "../objects/rate-limiter.ts";
 import { findSilent, SILENT, signOf } from "../objects/silent-sockets.ts";
 import { decodeFrame } from "../protocol/codec.ts";
 import type { CLOSE } from "../protocol/codes.ts";
@@ -20,7 +20,7 @@ import type { RequestRef } from "../protocol/values.ts";
 import type { RoomEngine } from "./room-engine.ts";
 import type { RoomSocket, RoomSockets } from "./room-sockets.ts";
 
-const TOO_MANY = tooManyFrames("client");
+const TOO_MANY = tooManyFrames(RATES.client);
 
 /** Handles the frames of clients on the socket of one room, and the expiry of their tokens. */
 export class RoomHandler {
@@ -42,12 +42,15 @@ export class RoomHandler {
   }
 
   async onMessage(subscriber: RoomSocket, raw: string | ArrayBuffer): Promise<void> {
-    if (this.closing.has(subscriber)) return;
+    if (this.closing.has(subscriber)) {
+      this.sockets.ignore();
+      return;
+    }
     if (isExpired(subscriber.attachment.principal, Date.now())) {
       this.expire(Date.now());
       return;
     }
-    if (this.isOverLimit(subscriber, 1)) return;
+    if (this.isOverLimit(subscriber, Math.max(1, lengthCost(raw)))) return;
     if (this.sockets.onHeard(subscriber, raw)) {
       this.noteHeard(subscriber, isPingText(raw));
       return;
@@ -182,7 +185,7 @@ export class RoomHandler {
 
   /** Whether the client sends too fast (R14a). If so, it gets the error and is closed; it may dial again. */
   private isOverLimit(subscriber: RoomSocket, count: number): boolean {
-    if (this.frameLimiter.admits(subscriber, Date.now(), count)) return false;
+    if (this.frameLimiter.admits(subscriber, this.sockets.allowanceTime(), count)) return false;
     this.error(subscriber, "rate_limited", TOO_MANY);
     this.dismiss(subscriber, "tooMany", TOO_MANY);
     return true;

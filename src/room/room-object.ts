@@ -11,6 +11,8 @@ import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { turnsOf } from "../objects/message-turns.ts";
+import { answerPings } from "../objects/pings.ts";
 import { RATES } from "../objects/rate-limiter.ts";
 import { readersOf } from "../objects/readers.ts";
 import type { Refusal } from "../objects/reply.ts";
@@ -64,6 +66,7 @@ export class RoomObject extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     const name = ctx.id.name ?? "";
+    answerPings(ctx, env);
     this.isShared = isShared(name);
     this.alarms = new EarliestAlarm(ctx.storage);
     this.credentials = credentialsOf(env, "room", ctx);
@@ -202,7 +205,7 @@ export class RoomObject extends DurableObject<Env> {
     const room = this.roomOf(socket);
     const subscriber = room?.sockets.of(socket);
     if (!room || !subscriber) {
-      room?.sockets.ignore();
+      turnsOf(this.ctx).onIgnored();
       return;
     }
     await room.handler.onMessage(subscriber, message);

@@ -1,4 +1,4 @@
-import { frameLimiter, tooManyFrames } from "../objects/rate-limiter.ts";
+import { frameLimiter, RATES, tooManyFrames } from "../objects/rate-limiter.ts";
 import {
   type Connection,
   isWorker,
@@ -21,13 +21,14 @@ export class FrameLimits {
   /**
    * Counts frames, or refuses them and all later ones of the socket.
    *
+   * @param now for a worker by the clock, for others by `allowanceTime`
    * @returns why the socket must be closed; `null` if it may go on
    */
   count(connection: Connection, frames: number, now: number): string | null {
     if (this.admits(connection, frames, now)) return null;
     this.refused.add(connection);
-    if (isWorker(connection)) return tooManyFrames("worker");
-    return tooManyFrames(connection.attachment.caller.isAdmin ? "backend" : "client");
+    if (isWorker(connection)) return tooManyFrames(RATES.worker);
+    return tooManyFrames(RATES[connection.attachment.caller.isAdmin ? "backend" : "client"]);
   }
 
   private admits(connection: Connection, frames: number, now: number): boolean {

@@ -2,6 +2,7 @@ import { BURST_FRAMES, BurstDetector } from "../objects/burst-detector.ts";
 import { FrameAllowance } from "../objects/frame-allowance.ts";
 import type { BatchStep, Inbox } from "../objects/inbox.ts";
 import { messageLength } from "../objects/message-length.ts";
+import { lengthCost } from "../objects/rate-limiter.ts";
 import {
   type Connection,
   isWorker,
@@ -12,7 +13,6 @@ import { FrameLimits } from "./frame-limits.ts";
 import type { SpaceParts } from "./space-parts.ts";
 import { NOTHING } from "./subscribers/submit-gate.ts";
 import {
-  costOf,
   isAnsweredLate,
   isSubmit,
   type SubscriberMessage,
@@ -70,13 +70,17 @@ export class MessageIntake {
 
   private async onSubscriberMessage(subscriber: SubscriberConnection, raw: string | ArrayBuffer) {
     const { gate, subscribers } = this.parts;
-    const isNoFrame = this.parts.core.connections.onHeard(subscriber, raw);
-    const messages = isNoFrame ? [] : subscribers.decode(subscriber, raw);
+    const { connections } = this.parts.core;
+    const isNoFrame = connections.onHeard(subscriber, raw);
+    const least = isNoFrame ? 1 : lengthCost(raw);
+    let excess = this.count(subscriber, least);
+    const messages = isNoFrame || excess !== null ? [] : subscribers.decode(subscriber, raw);
     const areSubmitsFree = !gate.isLimited(subscriber.attachment.caller);
-    const cost = isNoFrame
-      ? 1
-      : messages.reduce((sum, message) => sum + costOf(subscriber, message, areSubmitsFree), 0);
-    const excess = this.limits.count(subscriber, cost, Date.now());
+    const cost = messages.reduce(
+      (sum, message) => sum + subscribers.costOf(subscriber, message, areSubmitsFree),
+      0,
+    );
+    excess ??= this.count(subscriber, Math.max(0, cost - least));
     if (excess !== null) {
       if (subscriber.attachment.jobUlid !== null) {
         // At once: behind thousands of `ack` that wait, it would come only when the client has stopped.
@@ -89,6 +93,7 @@ export class MessageIntake {
       );
       return;
     }
+    if (raw === "ping") subscribers.onPing(subscriber, Date.now());
     const length = messageLength(raw) / messages.length;
     const waiting: Promise<void>[] = [];
     for (const message of messages) {
@@ -120,6 +125,13 @@ export class MessageIntake {
     }, length);
   }
 
+  /** Returns why the socket must be closed; `null` if it may send these frames, too. */
+  private count(subscriber: SubscriberConnection, frames: number): string | null {
+    if (frames === 0) return null;
+    const { connections } = this.parts.core;
+    return this.limits.count(subscriber, frames, connections.allowanceTime());
+  }
+
   private join(step: BatchStep): Promise<void> {
     if (this.deps.isRetired()) return Promise.resolve();
     return this.deps.inbox.join((now) => {
@@ -135,7 +147,8 @@ export class MessageIntake {
     const length = messageLength(raw);
     const isDecodedLater = isNoFrame || length <= DECODED_LATER;
     const frames = isDecodedLater ? [] : this.parts.workers.decode(worker, raw);
-    const excess = this.limits.count(worker, Math.max(1, frames.length), Date.now());
+    const cost = Math.max(1, frames.length, lengthCost(raw));
+    const excess = this.limits.count(worker, cost, Date.now());
     if (excess !== null) {
       // At once: as long as it sends on, a timer may not come. What waits of it was not acknowledged, so it sends
       // that again.

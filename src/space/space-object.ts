@@ -10,6 +10,7 @@ import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
 import { EarliestAlarm } from "../objects/earliest-alarm.ts";
+import { answerPings } from "../objects/pings.ts";
 import type { Refusal, Reply } from "../objects/reply.ts";
 import { readSocketRequest, type SocketRequestOf } from "../objects/socket-request.ts";
 import { protocolHeader } from "../objects/subprotocol.ts";
@@ -61,6 +62,7 @@ export class SpaceObject extends DurableObject<Env> {
     super(ctx, env);
     this.alarms = new EarliestAlarm(ctx.storage);
     this.credentials = credentialsOf(env, "space", ctx);
+    answerPings(ctx, env);
     this.connections = new Connections(ctx);
     const { name = "" } = ctx.id;
     this.users = new UserNotes(env.DB, name);

@@ -12,6 +12,7 @@ const QUIET: SocketTimes = {
   ping: null,
   expiresAt: null,
   heardAt: START,
+  pingedAt: 0,
 };
 const PUBLIC = newJob().job;
 const PRIVATE = newJob({ visibility: "private" }).job;
@@ -26,6 +27,7 @@ const times: fc.Arbitrary<SocketTimes> = fc.record({
   ping: fc.option(fc.record({ at: instants })),
   expiresAt: fc.option(instants),
   heardAt: instants,
+  pingedAt: fc.constant(0),
 });
 
 describe("a backend's job", () => {

@@ -31,6 +31,9 @@ class ObjectEnd {
 
 type Opened = WebSocket | Refusal;
 
+/** How many frames a client of these tests may send at once. */
+const RELAYED = 70;
+
 /** A client that waits at the index, while the test decides when and how the job's socket opens. */
 function relay() {
   const client = new FakeSocket();
@@ -39,7 +42,11 @@ function relay() {
     [];
   const openJob = (since: string) =>
     new Promise<Opened>((open, fail) => opening.push({ since, open, fail }));
-  new JobRelay(client as unknown as WebSocket, index.dialed, { id: "a", openJob });
+  new JobRelay(client as unknown as WebSocket, index.dialed, {
+    id: "a",
+    rate: { burst: RELAYED, perSecond: 5 },
+    openJob,
+  });
   const made = async () => {
     index.socket.send(madeText("epoch"));
     await pass();
@@ -111,6 +118,39 @@ describe("a socket that waited for a job, once the job is made", () => {
     await pass();
     expect(job.socket.closed).not.toBe(null);
     expect(job.got).toEqual([]);
+  });
+
+  it("is closed with 4429 if it sends too many frames, and none of these is passed on (B9b)", async () => {
+    const { client, index } = relay();
+    for (let n = 0; n < RELAYED + 20; n += 1) client.push({ n });
+    await pass();
+    expect(index.got).toHaveLength(RELAYED);
+    expect(client.take()).toMatchObject([{ type: "error", code: "rate_limited", job_id: "a" }]);
+    expect(client.closed).toEqual({ code: 4429, reason: "Too many frames: 5 a second at most." });
+    expect(index.socket.closed?.code).toBe(1001);
+  });
+
+  it("is cut off if it sends on and on after the close", async () => {
+    const { client } = relay();
+    for (let n = 0; n < RELAYED + 1; n += 1) client.push("pong");
+    await pass();
+    expect(client.closed?.code).toBe(4429);
+    for (let n = 0; n < 1_999; n += 1) client.push("pong");
+    // An error in a listener is what makes the runtime drop the connection.
+    expect(() => client.push("pong")).toThrow("went on sending");
+  });
+
+  it("may send as many a second as its rate says, long messages as many frames (B9b, S20c)", async () => {
+    const { client, index } = relay();
+    for (let second = 0; second < 5; second += 1) {
+      for (let n = 0; n < 5; n += 1) client.push({ n });
+      await pass(1_000);
+    }
+    expect(index.got).toHaveLength(25);
+    expect(client.closed).toBe(null);
+    client.push({ text: "x".repeat((RELAYED + 1) * LIMITS.countedLength) });
+    await pass();
+    expect(client.closed?.code).toBe(4429);
   });
 
   it("waits on if the job was not made after all, and hears of the next one (B8)", async () => {

@@ -2,11 +2,12 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket } from "ws";
-import { operatorKey } from "../../scripts/local.ts";
+import { operatorKey, secret } from "../../scripts/local.ts";
 import { DialoutClient } from "../../src/client/index.ts";
 import { assertUndisturbed, Bystander, MemoryWatch } from "../support/bystander.ts";
 import { freePort } from "../support/port.ts";
 import { OPCODE, RawSocket } from "../support/raw-socket.ts";
+import { tokenOf } from "../support/tokens.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState, runEdge } from "./edge.ts";
 
@@ -18,6 +19,9 @@ const PIECES = 84;
 const SOCKETS = 15;
 /** Between two pieces: the attack is that nobody reads them, not how many come. */
 const PIECE_MS = 150;
+/** So many sockets send as fast as they can, for so long. */
+const FLOODING = 5;
+const FLOODING_MS = 4_000;
 /** Messages of 5,000 frames, and the pause between two. */
 const FLOODS = 20;
 const FLOOD_MS = 100;
@@ -102,6 +106,63 @@ describe("sockets that don't read", () => {
     // Everything together would be 300 MB.
     expect(memory.growth).toBeLessThan(180 * MB);
   });
+});
+
+/** The address of a socket, and the cheapest frame that it takes. */
+const CHEAPEST: Record<string, () => Promise<{ path: string; frame: object | string }>> = {
+  "acknowledgements of a job": async () => {
+    const { name } = await edge.makeSpace({ offline: "queue" });
+    const { id } = await edge.submit(name, { prompt: "x" });
+    return { path: `/ws/${id}?acks=1`, frame: { type: "ack", offset: 1 } };
+  },
+  "acknowledgements of a job of a backend": async () => {
+    const { id } = await makeJob();
+    return { path: `/ws/${id}?acks=1`, frame: { type: "ack", offset: 1 } };
+  },
+  "pings to a job that nobody has made": async () => ({
+    path: `/ws/missing-${crypto.randomUUID()}`,
+    frame: { type: "ping" },
+  }),
+  "texts to a space": async () => {
+    const { name } = await edge.makeSpace({ offline: "queue" });
+    return { path: `/api/spaces/${name}/ws`, frame: "pong" };
+  },
+  "pings to a gateway": async () => ({
+    path: `/ws?token=${await tokenOf(secret("JWT_SECRET"), "mallory", {})}`,
+    frame: { type: "ping" },
+  }),
+  "acknowledgements of a room": async () => ({
+    path: `/api/rooms/global/ws?acks=1&token=${await tokenOf(secret("JWT_SECRET"), "mallory", {})}`,
+    frame: { type: "ack", offset: 1 },
+  }),
+  "loads of a worker": async () => {
+    const { name, token } = await edge.makeSpace({ max_workers: FLOODING });
+    return {
+      path: `/api/spaces/${name}/connect?token=${token}`,
+      frame: { type: "load", load: 0.5 },
+    };
+  },
+};
+
+describe("sockets that send the cheapest frames as fast as they can", () => {
+  it.each(Object.entries(CHEAPEST))(
+    "%s: disturb nobody and cost little memory (S20, B9b, R14a, W30e)",
+    async (_, open) => {
+      const { path, frame } = await open();
+      const text = typeof frame === "string" ? frame : JSON.stringify(frame);
+      const bystander = await openBystander(await edge.makeSpace({ offline: "queue" }));
+      const memory = new MemoryWatch(running.program);
+      onTestFinished(() => memory.stop());
+      const flood = async () => {
+        const raw = await openRaw(path);
+        const endsAt = performance.now() + FLOODING_MS;
+        while (performance.now() < endsAt && !raw.isEnded) await raw.flood(text, 1_000);
+      };
+      const attack = () => Promise.all(Array.from({ length: FLOODING }, flood));
+      assertUndisturbed(await bystander.compare(attack));
+      expect(memory.growth).toBeLessThan(200 * MB);
+    },
+  );
 });
 
 describe("a flood of frames", () => {

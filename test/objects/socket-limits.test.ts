@@ -1,7 +1,8 @@
 import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { indexOf } from "../../src/backend-job/job-index.ts";
+import { MessageTurns } from "../../src/objects/message-turns.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import { makeKey, makeMember, withKey } from "./accounts-support.ts";
 import {
@@ -61,6 +62,21 @@ async function openJobSocket(): Promise<Door> {
   return { socket, object: objectOf(space), limiter: SPACE_LIMITER };
 }
 
+/** The socket of a job that acknowledges, with the offsets of 15 pieces of output that it was sent. */
+async function openStreamed() {
+  const space = await makeSpace({ offline: "queue" });
+  const { socket: worker } = await connectWorker(space);
+  const { id } = await submit(space.name);
+  const socket = await TestSocket.open(`/ws/${id}?acks=1`);
+  const { attempt } = await worker.next("job");
+  const offsets = [];
+  for (let n = 0; n < 15; n += 1) {
+    worker.send({ type: "output", job_id: id, attempt, delta: "x" });
+    offsets.push((await socket.next("output")).offset);
+  }
+  return { socket, object: objectOf(space), offsets };
+}
+
 async function openPlainJobSocket(): Promise<Door> {
   const space = await makeSpace({ offline: "queue" });
   const socket = await TestSocket.open(`/ws/${(await submit(space.name)).id}`);
@@ -89,6 +105,22 @@ async function openViewer(): Promise<Door> {
   const id = await makeJob();
   const socket = await followCaughtUp(id, "?acks=1");
   return { socket, object: jobObjectOf(id), limiter: ["handler", "clients"] };
+}
+
+async function openWaiting(): Promise<Door> {
+  const id = `missing-${crypto.randomUUID()}`;
+  const socket = await followCaughtUp(id);
+  return {
+    socket,
+    object: indexOf(env, id),
+    limiter: ["waiting", "jobs", id, "handler", "clients"],
+  };
+}
+
+async function openWorker(): Promise<Door> {
+  const space = await makeSpace();
+  const { socket } = await connectWorker(space);
+  return { socket, object: objectOf(space), limiter: ["engine", "intake", "limits", "workers"] };
 }
 
 async function openGateway(): Promise<Door> {
@@ -152,13 +184,37 @@ describe("a socket that is sent too many frames gets `rate_limited` and close 44
     await expectRefused(socket, 3, frame);
   });
 
+  it("of a job: an `ack` counts as a tenth of a frame (S20a)", async () => {
+    const { socket, object, offsets } = await openStreamed();
+    await allowOnly(3, object, SPACE_LIMITER);
+    for (const offset of offsets) socket.send({ type: "ack", offset });
+    // With a frame for each it would have been closed before.
+    socket.send({ type: "cancel" });
+    expect(await socket.next(({ status }) => status === "canceled")).toBeTruthy();
+  });
+
+  it("of a job of a backend: an `ack` counts as a tenth of a frame (B9b)", async () => {
+    const { socket, object, limiter } = await openViewer();
+    const id = object.name ?? "";
+    const offsets = [];
+    for (let n = 0; n < 15; n += 1) {
+      await report(id, "output", { delta: "x" });
+      offsets.push((await socket.next("output")).offset);
+    }
+    await allowOnly(3, object, limiter);
+    for (const offset of offsets) socket.send({ type: "ack", offset });
+    socket.send({ type: "ping" });
+    await socket.next("pong");
+    await expectRefused(socket, 1, { type: "ping" });
+  });
+
   it.each([
     ["of a job", openJobSocket],
     ["of a job of a backend", openViewer],
-  ])("%s: ten `ack` count as one frame (S20a, B9b)", async (_, open) => {
+  ])("%s: an `ack` that says nothing new counts as a frame (S20a, B9b)", async (_, open) => {
     const { socket, object, limiter } = await open();
     await allowOnly(2, object, limiter);
-    await expectRefused(socket, 21, { type: "ack", offset: 1 });
+    await expectRefused(socket, 4, { type: "ack", offset: 1 });
   });
 
   it.each([
@@ -168,6 +224,24 @@ describe("a socket that is sent too many frames gets `rate_limited` and close 44
     const { socket, object, limiter } = await open();
     await allowOnly(2, object, limiter);
     await expectRefused(socket, 3, { type: "ack", offset: 1 });
+  });
+
+  it.each([
+    ["of a space", openSpaceSocket],
+    ["of a room", openRoomSocket],
+    ["of many rooms", openGateway],
+    ["of the monitor", openWatcher],
+    ["of a job of a backend", openViewer],
+    ["of a worker", openWorker],
+  ])("%s: a long message counts as many frames, before it is read (S20c)", async (_, open) => {
+    const { socket, object, limiter } = await open();
+    await allowOnly(10, object, limiter);
+    const parse = vi.spyOn(JSON, "parse");
+    onTestFinished(() => parse.mockRestore());
+    const long = { type: "ping", mark: "x".repeat(11 * LIMITS.countedLength) };
+    await expectRefused(socket, 1, long);
+    const read = parse.mock.calls.filter(([text]) => String(text).includes(long.mark));
+    expect(read.length).toBeLessThanOrEqual(open === openWorker ? 1 : 0);
   });
 
   it("a batch counts as the frames in it (S20)", async () => {
@@ -228,6 +302,33 @@ describe("a socket that is sent too many frames gets `rate_limited` and close 44
     expect((await socket.closed).code).toBe(4429);
     const job = await (await call("GET", `/api/jobs/${id}`)).json();
     expect(job).toMatchObject({ status: "queued" });
+  });
+
+  it.each([
+    ["of a space", openSpaceSocket, { type: "cancel", job_id: NO_JOB }],
+    ["of a job", openPlainJobSocket, { type: "ack", offset: 1 }],
+    ["of a room", openRoomSocket, { type: "ping" }],
+    ["of many rooms", openGateway, { type: "ping" }],
+    ["of the monitor", openWatcher, { type: "ping" }],
+    ["of a job of a backend", openPlainViewer, { type: "ping" }],
+    ["of a job of a backend that waits", openWaiting, { type: "ping" }],
+    ["of a worker", openWorker, { type: "load", load: 0.5 }],
+  ])("%s: what it sent with them is not even read as JSON", async (_, open, frame) => {
+    const { socket, object, limiter } = await open();
+    await allowOnly(2, object, limiter);
+    const ignore = vi.spyOn(MessageTurns.prototype, "onIgnored");
+    onTestFinished(() => ignore.mockRestore());
+    for (let n = 0; n < 3; n += 1) socket.send(frame);
+    const after = { ...frame, mark: crypto.randomUUID() };
+    const parse = vi.spyOn(JSON, "parse");
+    onTestFinished(() => parse.mockRestore());
+    for (let n = 0; n < 50; n += 1) socket.send(after);
+    expect((await socket.closed).code).toBe(4429);
+    // The Worker in front of a job that nobody has made yet throws most of it away itself.
+    const ignored = open === openWaiting ? 0 : 50;
+    await vi.waitUntil(() => ignore.mock.calls.length >= ignored);
+    const read = parse.mock.calls.filter(([text]) => String(text).includes(after.mark));
+    expect(read).toEqual([]);
   });
 });
 

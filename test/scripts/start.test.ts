@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ROOT } from "../../scripts/local.ts";
 import { freePort } from "../support/port.ts";
@@ -18,6 +18,13 @@ async function refusal(settings: Record<string, string>, ...args: string[]) {
   return { code, printed: program.printed };
 }
 
+/** Puts an empty file into the folder of the data, with the folders above it. */
+async function put(folder: string, path: string): Promise<void> {
+  const file = join(folder, "state", path);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, "");
+}
+
 describe("npm run edge ends with words, and not with a stack,", () => {
   test.each([
     [
@@ -32,6 +39,7 @@ describe("npm run edge ends with words, and not with a stack,", () => {
     [{ HOST: "203.0.113.7" }, 1, "HOST=203.0.113.7 is not an address of this machine"],
     [{ HOST: "no-such-host.invalid" }, 1, "is not an address of this machine"],
     [{ DIALOUT_STATE: "/dev/null/state" }, 1, "The folder for the data can't be used"],
+    [{ DIALOUT_STATE: "/proc/x" }, 1, "The folder for the data can't be used"],
   ])("if %j is wrong", async (settings, code, words) => {
     const ended = await refusal(settings as Record<string, string>);
     expect(ended.printed).toContain(words);
@@ -44,6 +52,21 @@ describe("npm run edge ends with words, and not with a stack,", () => {
     expect(ended).toMatchObject({ code: 2 });
     expect(ended.printed).toContain("There is no option --port.");
     expect(ended.printed).toContain("PORT=8787");
+  });
+
+  test.each([
+    ["is a file", (folder: string) => writeFile(join(folder, "state"), "")],
+    ["has a file where its data would be", (folder: string) => put(folder, "v3")],
+    ["has a file in place of a database", (folder: string) => put(folder, "v3/d1")],
+    ["has a folder where it is held", (folder: string) => put(folder, "in-use/x")],
+  ])("if its folder %s", async (_, spoil) => {
+    const folder = await mkdtemp(join(tmpdir(), "dialout-state-"));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    await spoil(folder);
+    const ended = await refusal({ DIALOUT_STATE: join(folder, "state") });
+    expect(ended.printed).toContain("The folder for the data can't be used");
+    expect(ended.printed).not.toMatch(/^ +at /m);
+    expect(ended.code).toBe(1);
   });
 
   test("if another edge uses its folder", async () => {

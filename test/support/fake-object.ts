@@ -98,6 +98,7 @@ export class FakeState {
           socket.closed || (tag !== undefined && !given.includes(tag)) ? [] : [socket],
         ),
       setWebSocketAutoResponse: () => undefined,
+      blockConcurrencyWhile: (work: () => Promise<unknown>) => work(),
       getWebSocketAutoResponseTimestamp: () => null,
       storage: { kv, put: async (key: string, value: unknown) => kv.put(key, value) },
     };

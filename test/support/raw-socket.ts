@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
@@ -55,10 +56,14 @@ export class RawSocket {
 
   /** Sends one frame; `isLast: false` for all but the last frame of a message. */
   send(opcode: number, payload: string | Buffer = "", isLast = true): void {
-    const bytes = Buffer.from(payload);
-    const mask = randomBytes(4);
-    const masked = Buffer.from(bytes.map((byte, at) => byte ^ (mask[at % 4] ?? 0)));
-    this.socket.write(Buffer.concat([headerOf(opcode, bytes.length, isLast), mask, masked]));
+    this.socket.write(frameOf(opcode, Buffer.from(payload), isLast));
+  }
+
+  /** Sends the same text so often, and resolves once most of it is on its way, or the connection has ended. */
+  async flood(text: string, count: number): Promise<void> {
+    const frames = new Array<Buffer>(count).fill(frameOf(OPCODE.text, Buffer.from(text), true));
+    const isTaken = this.socket.write(Buffer.concat(frames));
+    if (!isTaken) await Promise.race([once(this.socket, "drain"), this.ended]);
   }
 
   /** Sends a close frame; without a code it is empty. */
@@ -71,6 +76,10 @@ export class RawSocket {
   /** Reads nothing any more, so that what comes waits on the other side. */
   stopReading(): void {
     this.socket.pause();
+  }
+
+  get isEnded(): boolean {
+    return this.socket.destroyed;
   }
 
   /** Ends the connection without a close frame. */
@@ -129,6 +138,12 @@ export class RawSocket {
     this.buffer = this.buffer.subarray(start + length);
     return { opcode: first & 15, payload };
   }
+}
+
+function frameOf(opcode: number, bytes: Buffer, isLast: boolean): Buffer {
+  const mask = randomBytes(4);
+  const masked = Buffer.from(bytes.map((byte, at) => byte ^ (mask[at % 4] ?? 0)));
+  return Buffer.concat([headerOf(opcode, bytes.length, isLast), mask, masked]);
 }
 
 function headerOf(opcode: number, length: number, isLast: boolean): Buffer {

@@ -36,6 +36,7 @@ function start({ concurrency = 1, holdsAborted = false } = {}) {
       error: () => {},
     },
     send: (text) => void sent.push(JSON.parse(text)),
+    hearEdge: async () => undefined,
     onEmpty: () => {
       emptied += 1;
     },

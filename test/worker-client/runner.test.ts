@@ -2,6 +2,11 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Runner } from "../../worker-client/runner.ts";
 import { aborted } from "./start.ts";
 
+/** An edge that says something at once. */
+const HEARD = async () => undefined;
+/** How long the edge then has to say that a deadline has moved, milliseconds. */
+const LAST_WORDS_MS = 2_000;
+
 describe("a handler's deadline", () => {
   beforeEach(() => {
     vi.useFakeTimers();
@@ -24,34 +29,34 @@ describe("a handler's deadline", () => {
   }
 
   test("aborts it", async () => {
-    const ended = startHandler(new Runner(1), Date.now() + 400);
-    await vi.advanceTimersByTimeAsync(399);
+    const ended = startHandler(new Runner(1, HEARD), Date.now() + 400);
+    await vi.advanceTimersByTimeAsync(399 + LAST_WORDS_MS);
     expect(ended).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
     expect(ended).toEqual(["deadline"]);
   });
 
   test("doesn't abort it while deadlines are paused; then another one may (W26b)", async () => {
-    const runner = new Runner(1);
+    const runner = new Runner(1, HEARD);
     const ended = startHandler(runner, Date.now() + 400);
     runner.pauseDeadlines();
     await vi.advanceTimersByTimeAsync(60_000);
     expect(ended).toEqual([]);
     runner.setDeadline("a", Date.now() + 300);
-    await vi.advanceTimersByTimeAsync(299);
+    await vi.advanceTimersByTimeAsync(299 + LAST_WORDS_MS);
     expect(ended).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
     expect(ended).toEqual(["deadline"]);
   });
 
   test("that is farther away than the longest timer doesn't abort it at once", async () => {
-    const ended = startHandler(new Runner(1), Date.now() + 40 * 86_400_000);
+    const ended = startHandler(new Runner(1, HEARD), Date.now() + 40 * 86_400_000);
     await vi.advanceTimersByTimeAsync(24 * 86_400_000);
     expect(ended).toEqual([]);
   });
 
   test("doesn't abort it once it has ended", async () => {
-    const runner = new Runner(1);
+    const runner = new Runner(1, HEARD);
     const ended: (string | null)[] = [];
     const perform = async () => "at once";
     runner.start({
@@ -66,12 +71,44 @@ describe("a handler's deadline", () => {
   });
 
   test("is the one from before the pause if no other is named", async () => {
-    const runner = new Runner(1);
+    const runner = new Runner(1, HEARD);
     const ended = startHandler(runner, Date.now() + 400);
     runner.pauseDeadlines();
     runner.setDeadline("a", undefined);
-    await vi.advanceTimersByTimeAsync(400);
+    await vi.advanceTimersByTimeAsync(400 + LAST_WORDS_MS);
     expect(ended).toEqual(["deadline"]);
+  });
+
+  test("aborts it only when the edge is heard from, and has had time to move it (W15a)", async () => {
+    const heard: (() => void)[] = [];
+    const runner = new Runner(1, () => new Promise((resolve) => heard.push(resolve)));
+    const ended = startHandler(runner, Date.now() + 400);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(heard).toHaveLength(1);
+    expect(ended).toEqual([]);
+    heard[0]?.();
+    await vi.advanceTimersByTimeAsync(LAST_WORDS_MS - 1);
+    expect(ended).toEqual([]);
+    runner.setDeadline("a", Date.now() + 10_000);
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(ended).toEqual([]);
+    heard[1]?.();
+    await vi.advanceTimersByTimeAsync(LAST_WORDS_MS);
+    expect(ended).toEqual(["deadline"]);
+  });
+
+  test.each([
+    ["moved", (runner: Runner) => runner.setDeadline("a", Date.now() + 600_000)],
+    ["was paused", (runner: Runner) => runner.pauseDeadlines()],
+  ])("doesn't abort it if it %s before the edge was heard from", async (_, change) => {
+    const heard: (() => void)[] = [];
+    const runner = new Runner(1, () => new Promise((resolve) => heard.push(resolve)));
+    const ended = startHandler(runner, Date.now() + 400);
+    await vi.advanceTimersByTimeAsync(400);
+    change(runner);
+    heard[0]?.();
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(ended).toEqual([]);
   });
 });
 
@@ -85,7 +122,7 @@ describe("the slots of a worker", () => {
 
   /** A runner whose handlers take a second each, even if they are aborted; it notes how each ended. */
   function start(slots: number) {
-    const runner = new Runner(slots);
+    const runner = new Runner(slots, HEARD);
     const events: string[] = [];
     const add = (key: string) =>
       runner.start({

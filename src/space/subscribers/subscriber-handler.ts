@@ -1,7 +1,7 @@
 import { TAKEN_BACK } from "../../auth/credential.ts";
 import { TOKEN_EXPIRED } from "../../auth/session.ts";
+import { AckCosts } from "../../channel/ack-costs.ts";
 import { type Position, parsePosition } from "../../channel/position.ts";
-import { ackCost } from "../../channel/throttle.ts";
 import type { CatchUpPace } from "../../objects/catch-up-pace.ts";
 import { reviewSockets } from "../../objects/credentials.ts";
 import { afterMalformed } from "../../objects/malformed-frames.ts";
@@ -35,6 +35,7 @@ export class SubscriberHandler {
   private readonly followers: JobFollowers;
   private readonly submissions: Submissions;
   private readonly pace: CatchUpPace<SubscriberConnection>;
+  private readonly ackCosts = new AckCosts<SubscriberConnection>();
 
   constructor(
     core: SpaceCore,
@@ -71,6 +72,27 @@ export class SubscriberHandler {
     if (!owner.ok) return 0;
     const earlier = this.core.jobs.byIdempotencyKey(frame.idempotency_key, owner.user);
     return earlier === null ? 0 : this.followers.catchUpBytes(earlier.ulid, null);
+  }
+
+  /** Notes a text `ping` that the runtime has not answered, so that it is known after a sleep. */
+  onPing(subscriber: SubscriberConnection, now: number): void {
+    const sign = signOf(subscriber.attachment, true, now);
+    if (sign !== null) this.core.connections.change(subscriber, sign);
+  }
+
+  /** How many frames a message counts as. Submits that are not limited at all don't count. */
+  costOf(
+    subscriber: SubscriberConnection,
+    message: SubscriberMessage,
+    areSubmitsFree: boolean,
+  ): number {
+    const { decoded } = message;
+    if (!decoded.ok || decoded.frame.type !== "ack") {
+      return areSubmitsFree && isSubmit(message) ? 0 : 1;
+    }
+    const { attachment, reader } = subscriber;
+    const framesSent = attachment.throttled?.flow ? reader.framesSent : 0;
+    return this.ackCosts.costOf(subscriber, decoded.frame.offset, framesSent);
   }
 
   /** Closes the socket of a subscriber that sends on and on while its frames wait. */
@@ -414,16 +436,6 @@ export function isAnsweredLate({ decoded }: SubscriberMessage): boolean {
 
 const TOO_MUCH_WAITS =
   "Too many frames wait for what you asked for before: read that first, and send fewer.";
-/** How many frames a message counts as. Submits that are not limited at all don't count. */
-export function costOf(
-  { attachment }: SubscriberConnection,
-  message: SubscriberMessage,
-  areSubmitsFree: boolean,
-): number {
-  const { decoded } = message;
-  if (decoded.ok && decoded.frame.type === "ack") return ackCost(attachment.throttled);
-  return areSubmitsFree && isSubmit(message) ? 0 : 1;
-}
 
 const NO_RIGHT = "You have no right to this any more.";
 
