@@ -1,0 +1,16 @@
+import { z } from "zod";
+import { jsonObject } from "./values.ts";
+
+/**
+ * What a worker says of its jobs when it registers: JSON Schemas (2020-12) of their input and their result. The schema
+ * of the input has `"type": "object"`. Which keywords there are: W35 in docs/protocol.md.
+ */
+export const declaredSchema = z.strictObject({
+  input: jsonObject.optional(),
+  output: jsonObject.optional(),
+});
+export type DeclaredSchema = z.infer<typeof declaredSchema>;
+
+/** Texts that stand for files: the property of an input is sent as a file, that of a result names an output file. */
+export const FILE_FORMATS = ["file", "image", "audio", "video"] as const;
+export type FileFormat = (typeof FILE_FORMATS)[number];
