@@ -159,6 +159,15 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       ON jobs (requires, priority DESC, round, ulid, available_at, party, submitter, attempts)
       WHERE status = 'queued'`,
   ],
+  [
+    // Not in `space`: that row is written with every batch, and a schema may have 64 KB. `schema` is null once no
+    // worker declares one; the next one gets a version that none had before.
+    `CREATE TABLE space_schema (
+      only INTEGER PRIMARY KEY CHECK (only = 1),
+      version INTEGER NOT NULL,
+      schema TEXT
+    ) STRICT`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */
