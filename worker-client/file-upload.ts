@@ -1,7 +1,13 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { outputName, type UploadedFile, uploadedFile, uploadUrl } from "../src/protocol/output-files.ts";
+import { Readable } from "node:stream";
+import {
+  outputName,
+  type UploadedFile,
+  uploadedFile,
+  uploadUrl,
+} from "../src/protocol/output-files.ts";
 import { JobFailure } from "./failure.ts";
 import { count } from "./statistics.ts";
 import { Interrupted, quoted, StallTimer, type TransferOptions, Tries } from "./transfer.ts";
@@ -44,14 +50,16 @@ interface Source {
 }
 
 async function sourceOf(content: FileContent): Promise<Source> {
-  if (content instanceof Uint8Array) return { size: content.byteLength, read: () => pieces(content) };
+  if (content instanceof Uint8Array)
+    return { size: content.byteLength, read: () => pieces(content) };
   if (content instanceof Blob) return { size: content.size, read: () => content.stream() };
   const { path } = content;
   return { size: (await stat(path)).size, read: () => createReadStream(path) };
 }
 
 async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+  for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES)
+    yield bytes.subarray(at, at + PIECE_BYTES);
 }
 
 /** @throws {JobFailure} if no file may have this name */
@@ -59,7 +67,10 @@ export function checkOutputName(name: string): void {
   const checked = outputName.safeParse(name);
   if (checked.success) return;
   const why = checked.error.issues[0]?.message ?? "can't be used";
-  throw new JobFailure("worker_error", `The name of an output file ${why}, not ${quoted(String(name))}.`);
+  throw new JobFailure(
+    "worker_error",
+    `The name of an output file ${why}, not ${quoted(String(name))}.`,
+  );
 }
 
 /**
@@ -88,7 +99,12 @@ class Upload {
   /** How many bytes the connection has taken. */
   private sent = 0;
 
-  constructor(name: string, source: Source, contentType: string | undefined, options: TransferOptions) {
+  constructor(
+    name: string,
+    source: Source,
+    contentType: string | undefined,
+    options: TransferOptions,
+  ) {
     this.name = name;
     this.source = source;
     // Anything else can't be sent in a header.
@@ -126,17 +142,19 @@ class Upload {
     const stall = new StallTimer(stallMs);
     this.sent = 0;
     try {
-      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), {
+      // Node.js needs `duplex` for a body that is a stream; the types of the web don't know it.
+      const init: RequestInit & { duplex: "half" } = {
         method: "PUT",
         headers: {
           "content-type": this.contentType,
           "content-length": String(this.source.size),
           "repr-digest": `sha-256=:${digest}:`,
         },
-        body: ReadableStream.from(this.progress(stall)),
+        body: Readable.toWeb(Readable.from(this.progress(stall))) as RequestInit["body"],
         duplex: "half",
         signal: AbortSignal.any([signal, stall.signal]),
-      });
+      };
+      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), init);
       if (!answer.ok) throw await this.tries.refusalOf(answer, answer.status === GONE);
       return uploadedFile.parse(await answer.json());
     } catch (error) {
