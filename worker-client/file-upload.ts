@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { Readable } from "node:stream";
+import { LIMITS } from "../src/protocol/limits.ts";
 import {
   outputName,
   type UploadedFile,
@@ -86,6 +87,10 @@ export async function uploadFile(
 ): Promise<OutputFile> {
   checkOutputName(name);
   const source = await sourceOf(content);
+  if (source.size > LIMITS.outputFileBytes) {
+    const text = `The file ${quoted(name)} has ${count(source.size)} bytes; ${count(LIMITS.outputFileBytes)} may be sent.`;
+    throw new JobFailure("worker_error", text);
+  }
   const upload = new Upload(name, source, contentType, options);
   return upload.run();
 }
