@@ -32,6 +32,7 @@ const HEADERS = {
     "range",
     "if-range",
     "job-share",
+    "repr-digest",
   ],
   exposeHeaders: EXPOSED_HEADERS,
   maxAge: 86_400,

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { FrameSchema } from "./codec.ts";
+import { outputFile } from "./output-files.ts";
 import { jobError, jobStatus, spaceStatus, submitJobBody } from "./resources.ts";
 import { jobId, json, POSITION, requestRef, timestamp } from "./values.ts";
 
@@ -111,6 +112,8 @@ export const jobProgressFrame = z.object({
   result: json.optional(),
   /** Only in the last frame of a failed or canceled job. */
   error: jobError.optional(),
+  /** Only in the last frame, if the job has any: its output files. */
+  outputs: z.array(outputFile).optional(),
   skipped,
   ...event,
 });
@@ -119,9 +122,13 @@ export const jobOutputFrame = z.object({
   type: z.literal("output"),
   job_id: z.string(),
   attempt: z.int(),
-  delta: json,
+  /** Any JSON; absent if the piece is a file. */
+  delta: json.optional(),
   /** In a snapshot: the text joins the pieces from this offset to `offset`. */
   from: z.int().optional(),
+  file: outputFile.optional(),
+  /** The file only shows how far the work is, until the next one of these or the job's end. */
+  preview: z.literal(true).optional(),
   skipped,
   ...event,
 });

@@ -1,5 +1,5 @@
-import type { Json } from "../protocol/codec.ts";
 import { iso } from "../protocol/iso.ts";
+import type { OutputFile as OutputFileResource } from "../protocol/output-files.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import {
@@ -10,6 +10,7 @@ import {
   type OutputEvent,
   type StatusEvent,
 } from "../queue/job.ts";
+import { type FileEvent, type OutputFile, outputsOf } from "../queue/output-files.ts";
 import type { WebhookDelivery } from "../storage/webhook-store.ts";
 import { isDelivered } from "../webhooks/retry.ts";
 
@@ -22,6 +23,8 @@ export interface JobContext {
   waitingReason: string | null;
   /** In how many seconds a job that failed may be tried again; `null` if it need not wait for that. */
   delayS: number | null;
+  /** Makes the signed address from which anybody may fetch an output file for some time. */
+  outputUrl: (file: OutputFile) => string;
 }
 
 export function jobIdOf(space: string, ulid: string): string {
@@ -72,6 +75,7 @@ export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): Jo
     })),
     output: jobOutput(job, log.events),
     output_truncated: log.lacksOutput,
+    outputs: outputsOf(job).map((file) => fileResourceOf(file, context)),
     result: job.status === "completed" ? job.result : null,
     error: errorOf(job),
     user: job.user,
@@ -85,6 +89,12 @@ export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): Jo
     cached: job.status === "completed" && job.cached,
     urls: urlsOf(id),
   };
+}
+
+/** An output file as frames and resources show it. */
+function fileResourceOf(file: OutputFile, { outputUrl }: JobContext): OutputFileResource {
+  const { name, content_type, size, sha256 } = file;
+  return { name, content_type, size, sha256, url: outputUrl(file) };
 }
 
 /** The addresses of a job. */
@@ -103,7 +113,7 @@ export function snapshotFrame(job: Job, context: JobContext): JobProgressFrame {
     output_path: null,
     queue_position: context.queuePosition,
     attempt: job.attempts,
-    ...endOf(job),
+    ...endOf(job, context),
     offset: job.offset,
     timestamp: iso(job.updatedAt),
   };
@@ -142,15 +152,19 @@ const JOINED_LENGTH = 65_536;
  */
 export function outputFrames(
   job: Job,
-  pieces: readonly OutputEvent[],
+  pieces: readonly (OutputEvent | FileEvent)[],
   context: JobContext,
 ): JobOutputFrame[] {
   const frames: JobOutputFrame[] = [];
-  const isText = pieces.every(({ delta }) => typeof delta === "string");
+  const isText = pieces.every((piece) => piece.kind === "file" || typeof piece.delta === "string");
   let texts: string[] = [];
   let length = 0;
   let from = 0;
   for (const [index, piece] of pieces.entries()) {
+    if (piece.kind === "file") {
+      frames.push(fileFrame(job, piece, context));
+      continue;
+    }
     if (!isText || typeof piece.delta !== "string") {
       frames.push(outputFrame(job, piece, context));
       continue;
@@ -159,8 +173,11 @@ export function outputFrames(
     texts.push(piece.delta);
     length += piece.delta.length;
     const next = pieces[index + 1];
-    const nextLength = typeof next?.delta === "string" ? next.delta.length : 0;
-    if (next !== undefined && length + nextLength <= JOINED_LENGTH) continue;
+    const isNextJoined =
+      next?.kind === "output" &&
+      typeof next.delta === "string" &&
+      length + next.delta.length <= JOINED_LENGTH;
+    if (isNextJoined) continue;
     const joined = outputFrame(job, { ...piece, delta: texts.join("") }, context);
     frames.push(texts.length > 1 ? { ...joined, from } : joined);
     texts = [];
@@ -175,11 +192,20 @@ function outputFrame(job: Job, event: OutputEvent, context: JobContext): JobOutp
   return { type: "output", job_id, attempt, delta, offset, timestamp: iso(at) };
 }
 
+function fileFrame(job: Job, event: FileEvent, context: JobContext): JobOutputFrame {
+  const { attempt, preview, offset, at } = event;
+  const file = fileResourceOf(event.file, context);
+  const job_id = jobIdOf(context.space, job.ulid);
+  const more = preview ? { preview } : {};
+  return { type: "output", job_id, attempt, file, ...more, offset, timestamp: iso(at) };
+}
+
 /** An event of the job's log as a frame. */
 function logFrame(job: Job, event: LogEvent, context: JobContext): SpaceJobEventFrame {
   if (event.kind === "output") return outputFrame(job, event, context);
   const place = { offset: event.offset, timestamp: iso(event.at) };
   const id = { job_id: jobIdOf(context.space, job.ulid) };
+  if (event.kind === "file") return fileFrame(job, event, context);
   const state = event.kind === "progress" ? event : NO_PROGRESS;
   return {
     type: "progress",
@@ -251,10 +277,15 @@ function queuedMessage(
   return delayS === null ? requeueReason : `${requeueReason} (tried again in ${delayS} s)`;
 }
 
-function endOf(job: Job): { result?: Json; error?: JobError } {
-  if (job.status === "completed") return { result: job.result };
-  const error = errorOf(job);
-  return error === null ? {} : { error };
+function endOf(
+  job: Job,
+  context: JobContext,
+): Pick<JobProgressFrame, "result" | "error" | "outputs"> {
+  if (!isEnded(job)) return {};
+  const files = outputsOf(job).map((file) => fileResourceOf(file, context));
+  const outputs = files.length === 0 ? {} : { outputs: files };
+  if (job.status === "completed") return { result: job.result, ...outputs };
+  return { error: errorOf(job) ?? undefined, ...outputs };
 }
 
 function errorOf(job: Job): JobError | null {

@@ -1,6 +1,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import { roughLength } from "../protocol/rough-length.ts";
 import type { LiveProgress, LogEvent } from "../queue/job.ts";
+import { type AttemptFiles, NO_FILES } from "../queue/output-files.ts";
 import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
@@ -8,6 +9,8 @@ import type { Sql } from "./sql.ts";
 interface AttemptState {
   attempt: number;
   live: LiveProgress;
+  /** How many of its outputs were pieces and no files; releases before there were files didn't store it. */
+  pieces?: number;
 }
 
 /** Events of a running attempt that were told and are not stored yet. */
@@ -111,7 +114,7 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   /** Whether output of the attempt was dropped. */
   lacksOutput(ulid: string, attempt: number): boolean {
     const dropped = this.remembered(ulid);
-    return dropped?.attempt === attempt && dropped.live.outputs > 0;
+    return dropped?.attempt === attempt && (dropped.pieces ?? dropped.live.outputs) > 0;
   }
 }
 
@@ -146,16 +149,31 @@ function attemptStateAfter(
   attempt: number,
   events: readonly LogEvent[],
 ): AttemptState {
-  let live =
-    before?.attempt === attempt ? { ...NOTHING_REPORTED, ...before.live } : NOTHING_REPORTED;
+  const earlier = before?.attempt === attempt ? before : null;
+  let pieces = earlier === null ? 0 : (earlier.pieces ?? earlier.live.outputs);
+  let live = earlier === null ? NOTHING_REPORTED : { ...NOTHING_REPORTED, ...earlier.live };
   for (const event of events) {
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {
+      pieces += 1;
       live = { ...live, outputs: live.outputs + 1, lastFrameAt: event.at };
+    } else if (event.kind === "file") {
+      const files = filesAfter(live.files ?? NO_FILES, event);
+      live = { ...live, files, outputs: live.outputs + 1, lastFrameAt: event.at };
     } else {
       const { progress, message, estimatedRemaining, at } = event;
       live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at, reportedAt: at };
     }
   }
-  return { attempt, live };
+  return { attempt, live, pieces };
+}
+
+/** What the log says of an attempt's files; those that are `stored` have rows of their own. */
+function filesAfter(
+  files: AttemptFiles,
+  { file: { id }, preview }: Extract<LogEvent, { kind: "file" }>,
+): AttemptFiles {
+  if (preview) return { ...files, preview: id };
+  const told = files.told.includes(id) ? files.told : [...files.told, id];
+  return { ...files, told, preview: files.preview === id ? null : files.preview };
 }

@@ -10,6 +10,7 @@ import {
   type ProcessingJob,
   type QueuedJob,
 } from "../../queue/job.ts";
+import { fileChanges } from "../../queue/output-files.ts";
 import { meanAfter } from "../../queue/status.ts";
 import {
   type Command,
@@ -43,6 +44,7 @@ export interface ServingWorker extends Candidate {
 export type Reaction =
   | { kind: "applied"; job: Job; effects: Effect[] }
   | { kind: "unchanged"; job: Job; effects: Effect[] }
+  | { kind: "no_such_file"; name: string }
   | { kind: "stale" }
   | { kind: "unknown" };
 
@@ -176,7 +178,7 @@ export class UnitOfWork {
     const job = this.get(ulid);
     if (job === null) return { kind: "unknown" };
     const outcome = transition(job, command, now);
-    if (outcome.kind === "stale") return outcome;
+    if (outcome.kind === "stale" || outcome.kind === "no_such_file") return outcome;
     if (outcome.kind === "unchanged") return { ...outcome, job };
     this.record(job, outcome.job, outcome.log);
     return { kind: "applied", job: outcome.job, effects: outcome.effects };
@@ -330,8 +332,12 @@ export class UnitOfWork {
       if (this.deferred.has(ulid)) continue;
       if (before === null) this.store.add(job);
       const isWritten = before === null || this.store.update(job, before);
-      if (isWritten || job.status !== "processing") this.store.log.append(ulid, log);
+      // What is told of a file is stored with the file.
+      const isOfFile = log.some(({ kind }) => kind === "file");
+      if (isWritten || isOfFile || job.status !== "processing") this.store.log.append(ulid, log);
       else this.store.log.hold(ulid, log);
+      const files = fileChanges(before, job);
+      if (files !== null) this.store.outputFiles.apply(job, files);
     }
     if (this.mustStoreHeld) this.store.log.storeHeld();
     this.mustStoreHeld = false;
