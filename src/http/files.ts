@@ -15,17 +15,17 @@ export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
   const range = c.req.header("range");
   if (c.req.method === "HEAD") {
     const file = orMissing(await c.env.FILES.head(key));
-    return c.body(null, 200, { ...headersOf(file), "content-length": String(file.size) });
+    return c.body(null, 200, { ...headersOf(c, file), "content-length": String(file.size) });
   }
   return range === undefined ? answerWhole(c, key) : answerPart(c, key, range);
 });
 
 function requireValidAddress(c: AppContext, key: string): void {
-  const { expires = "", signature = "" } = c.req.query();
+  const { expires = "", signature = "", sha256 } = c.req.query();
   const { SIGNING_KEY, SIGNING_KEY_FORMER } = c.env;
   const signingKeys =
     SIGNING_KEY_FORMER === undefined ? [SIGNING_KEY] : [SIGNING_KEY, SIGNING_KEY_FORMER];
-  const found = checkFileUrl(signingKeys, key, expires, signature, Date.now());
+  const found = checkFileUrl(signingKeys, key, expires, signature, Date.now(), sha256);
   if (found === "valid") return;
   const detail =
     found === "expired"
@@ -36,7 +36,7 @@ function requireValidAddress(c: AppContext, key: string): void {
 
 async function answerWhole(c: AppContext, key: string): Promise<Response> {
   const file = orMissing(await c.env.FILES.get(key));
-  return c.body(file.body, 200, { ...headersOf(file), "content-length": String(file.size) });
+  return c.body(file.body, 200, { ...headersOf(c, file), "content-length": String(file.size) });
 }
 
 /** Several ranges are answered with the whole file, and so is a part of a file that is no longer the client's. */
@@ -54,7 +54,7 @@ async function answerPart(c: AppContext, key: string, range: string): Promise<Re
   const { offset, length } = part;
   const file = orMissing(await c.env.FILES.get(key, { range: { offset, length } }));
   return c.body(file.body, 206, {
-    ...headersOf(file),
+    ...headersOf(c, file),
     "content-length": String(length),
     "content-range": `bytes ${offset}-${offset + length - 1}/${file.size}`,
   });
@@ -65,9 +65,11 @@ function orMissing<T extends R2Object>(file: T | null): T {
   throw new ProblemError("file_not_found", "The file no longer exists: its job was erased.");
 }
 
-function headersOf(file: R2Object): Record<string, string> {
+function headersOf(c: AppContext, file: R2Object): Record<string, string> {
   const { sha256 } = file.checksums;
-  const digest = sha256 && Buffer.from(sha256).toString("base64");
+  // The bucket doesn't know that of a file which it was sent in parts; its address has it.
+  const known = sha256 ? Buffer.from(sha256) : Buffer.from(c.req.query("sha256") ?? "", "hex");
+  const digest = known.toString("base64");
   return {
     "content-type": "application/octet-stream",
     "content-disposition": "attachment",

@@ -1,5 +1,6 @@
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
+import type { UploadStore } from "../storage/upload-store.ts";
 import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connections } from "./connections.ts";
 import type { UnitOfWork } from "./jobs/unit-of-work.ts";
@@ -12,10 +13,14 @@ export interface SpaceCore {
   readonly spaces: SpaceStore;
   readonly store: JobStore;
   readonly webhooks: WebhookStore;
+  readonly uploads: UploadStore;
   readonly jobs: UnitOfWork;
   readonly connections: Connections;
   readonly leases: Leases;
   readonly sendBuffer: SendBuffer;
-  /** Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970. */
-  readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;
+  /**
+   * Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970, `sha256` only of
+   * a file whose checksum the bucket doesn't know.
+   */
+  readonly fileUrl: (origin: string, key: string, expiresAt: number, sha256?: string) => string;
 }

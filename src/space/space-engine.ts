@@ -248,9 +248,16 @@ export class SpaceEngine {
     this.parts.subscribers.tick(now, resumedAt);
   }
 
-  /** Erases finished jobs that are due. */
+  /** Erases finished jobs that are due, and uploads that no job has used in time. */
   async sweep(bucket: R2Bucket): Promise<void> {
-    await this.parts.retention.sweep(bucket, Date.now(), (step) => this.runIfOpen(step));
+    const runBatch = (step: () => void) => this.runIfOpen(step);
+    await this.parts.retention.sweep(bucket, Date.now(), runBatch);
+    await this.parts.uploads.sweep(bucket, Date.now(), runBatch);
+  }
+
+  /** Removes an upload that no job has. */
+  removeUpload(secret: string, bucket: R2Bucket): Promise<Refusal | null> {
+    return this.parts.uploads.remove(bucket, secret, (step) => this.runIfOpen(step));
   }
 
   /** Sets the alarm for the next deadline. */

@@ -14,6 +14,7 @@ import { JobFollowers } from "./subscribers/job-followers.ts";
 import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
 import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
 import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
+import { SpaceUploads } from "./uploads/space-uploads.ts";
 import { Leases } from "./workers/leases.ts";
 import { WorkerDispatch } from "./workers/worker-dispatch.ts";
 import { WorkerHandler } from "./workers/worker-handler.ts";
@@ -72,7 +73,8 @@ export function connectSpaceParts(
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps);
+  const uploads = new SpaceUploads(core);
+  const submissions = new Submissions(core, dispatcher, { ...deps, uploads });
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
   const members = new SpaceMembers(core, (now) => subscribers.dropStrangers(now));
   const reads = new JobReads(core);
@@ -85,7 +87,7 @@ export function connectSpaceParts(
   });
   const retention = new Retention(core, deps.maxKeptBytes);
   const { isPolled, armAlarm: arm } = deps;
-  const deadlines = new Deadlines({ core, workers, webhooks, retention, isPolled, arm });
+  const deadlines = new Deadlines({ core, workers, webhooks, retention, uploads, isPolled, arm });
   return {
     core,
     gate,
@@ -101,6 +103,7 @@ export function connectSpaceParts(
     reads,
     webhooks,
     retention,
+    uploads,
     deadlines,
   };
 }

@@ -14,10 +14,13 @@ import {
 } from "../../queue/admission.ts";
 import type { Job, StoredFile } from "../../queue/job.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
+import type { Upload } from "../../storage/upload-store.ts";
 import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
 import { accessOf, refusalOf, submitterOf } from "../access.ts";
+import type { GivenFile } from "../calls.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
+import type { SpaceUploads } from "../uploads/space-uploads.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 import { CachedAnswers } from "./cached-answers.ts";
 import type { Parties } from "./parties.ts";
@@ -25,7 +28,7 @@ import type { Parties } from "./parties.ts";
 /** A submit as it arrives at its space. */
 export interface IncomingJob {
   input: JsonObject;
-  files: StoredFile[];
+  files: GivenFile[];
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
@@ -53,6 +56,7 @@ export class Submissions {
   private readonly localRights: boolean;
   private readonly onUser: (user: string) => void;
   private readonly parties: Parties;
+  private readonly uploads: SpaceUploads;
   private readonly cached: CachedAnswers;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
   private full = { at: 0, size: 0 };
@@ -64,14 +68,21 @@ export class Submissions {
     {
       localRights,
       parties,
+      uploads,
       onUser,
-    }: { localRights: boolean; parties: Parties; onUser: (user: string) => void },
+    }: {
+      localRights: boolean;
+      parties: Parties;
+      uploads: SpaceUploads;
+      onUser: (user: string) => void;
+    },
   ) {
     this.core = core;
     this.dispatcher = dispatcher;
     this.localRights = localRights;
     this.onUser = onUser;
     this.parties = parties;
+    this.uploads = uploads;
     this.cached = new CachedAnswers(core);
   }
 
@@ -81,7 +92,7 @@ export class Submissions {
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
-    const { input, files, options, submitter, caller } = incoming;
+    const { input, files: given, options, submitter, caller } = incoming;
     const { record } = this.core;
     const { settings } = record;
     const asked = refusalOf(record, caller, "submit");
@@ -89,6 +100,9 @@ export class Submissions {
     const owner = submitterOf(record, caller, options.user);
     if (!owner.ok) return { ok: false, code: owner.code, message: owner.detail };
     const { user } = owner;
+    const found = this.uploads.filesOf(given, caller);
+    if (!found.ok) return { ok: false, code: found.code, message: found.detail };
+    const { files, uploads } = found;
     const fields = files.map(({ field }) => field);
     for (const admission of [
       admitSize(inputBytesOf(input)),
@@ -103,9 +117,11 @@ export class Submissions {
     const allowPrivate = this.localRights && caller.local;
     const refusal = options.webhook && targetRefusal(options.webhook.url, allowPrivate);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
-    const idempotency = idempotencyOf(incoming);
+    const idempotency = idempotencyOf(incoming, files);
     const earlier = idempotency && this.findRepeated(idempotency, user);
     if (earlier) return earlier;
+    const isUsed = this.uploads.refusalOf(uploads);
+    if (isUsed !== null) return { ok: false, code: isUsed.code, message: isUsed.detail };
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
@@ -131,9 +147,16 @@ export class Submissions {
       },
       now,
     );
+    if (uploads.length > 0) this.takeUploads(uploads, job.ulid);
     if (user !== null) this.onUser(user);
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
+  }
+
+  /** If the job were deferred, a crash would leave uploads of a job that does not exist. */
+  private takeUploads(uploads: readonly Upload[], ulid: string): void {
+    this.uploads.use(uploads, ulid);
+    this.core.jobs.storeAll();
   }
 
   /** Whether one more job may wait now, or run at once. */
@@ -187,7 +210,10 @@ export class Submissions {
   }
 }
 
-function idempotencyOf({ input, files, options }: IncomingJob): Job["idempotency"] {
+function idempotencyOf(
+  { input, options }: IncomingJob,
+  files: readonly StoredFile[],
+): Job["idempotency"] {
   // Keys are the user's own, so the fingerprint need not name them.
   const { idempotency_key: key, cancel_on_disconnect: _, user: __, ...rest } = options;
   if (key === undefined) return null;
