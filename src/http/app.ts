@@ -23,6 +23,8 @@ import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
 import { tokens } from "./tokens.ts";
+import { tusHeaders } from "./tus.ts";
+import { uploads } from "./uploads.ts";
 import { invitations, users } from "./users.ts";
 import { webHeaders } from "./web-headers.ts";
 
@@ -42,6 +44,7 @@ app
   })
   .use(requireNamedOrigin)
   .route("/", sockets)
+  .use("/api/uploads/*", tusHeaders)
   .use("/api/*", crossOrigin)
   .get("/healthz", (c) => c.json({ status: "ok" }))
   .route("/api/spaces/:space/jobs", spaceJobs)
@@ -50,6 +53,7 @@ app
   .route("/api/jobs", backendJobs)
   .route("/api/jobs", jobs)
   .route("/api/files", files)
+  .route("/api/uploads", uploads)
   .route("/api/rooms", rooms)
   .route("/api/auth", oauth)
   .route("/api/auth", accounts)
