@@ -4,6 +4,7 @@ import { type FileField, fileFieldsOf } from "./draft.ts";
 import { FileInput } from "./file-input.tsx";
 import type { PageSession } from "./page-session.ts";
 import type { PageState } from "./page-state.ts";
+import { UploadProgress } from "./upload-progress.tsx";
 import { shownRefusal, submitHint, submitTrouble } from "./wording.ts";
 
 interface JobFormProps {
@@ -12,7 +13,9 @@ interface JobFormProps {
   state: PageState;
 }
 
-type Files = Partial<Record<FileField, File>>;
+type Files = Partial<Record<FileField, File[]>>;
+
+const NONE: File[] = [];
 
 /** The form, with the inputs that the space enables. It keeps its content until the edge accepts the job. */
 export function JobForm({ session, resource, state }: JobFormProps) {
@@ -29,15 +32,16 @@ export function JobForm({ session, resource, state }: JobFormProps) {
   }, [state.accepted]);
   const fields = fileFieldsOf(resource);
   const sending = state.submission.kind === "sending";
-  const canStop = state.submission.kind === "sending" && state.submission.wasDelayed;
+  const isUploading = session.uploads.shown.length > 0;
+  const canStop =
+    state.submission.kind === "sending" && (state.submission.wasDelayed || isUploading);
   const submit = (event: Event) => {
     event.preventDefault();
     if (session.state.submission.kind === "sending") return;
     sent.current = { prompt, files };
-    const attachments = fields.flatMap((field) => {
-      const file = files[field];
-      return file === undefined ? [] : [{ field, file }];
-    });
+    const attachments = fields.flatMap((field) =>
+      (files[field] ?? []).map((file) => ({ field, file })),
+    );
     session.submit(resource.enable_prompt ? prompt : "", attachments);
   };
   return (
@@ -53,14 +57,15 @@ export function JobForm({ session, resource, state }: JobFormProps) {
         <FileInput
           key={field}
           field={field}
-          file={files[field] ?? null}
-          onChoose={(file) => setFiles({ ...files, [field]: file ?? undefined })}
+          files={files[field] ?? NONE}
+          onChoose={(chosen) => setFiles({ ...files, [field]: chosen })}
         />
       ))}
       {!resource.enable_prompt && fields.length === 0 && (
         <p class="quiet">This space asks for no input.</p>
       )}
       <SubmitLine sending={sending} onStop={canStop ? () => session.stopSending() : null} />
+      <UploadProgress uploads={session.uploads} />
       <FormMessages {...{ resource, state }} />
     </form>
   );

@@ -10,6 +10,7 @@ import { sleep } from "../client/time-limit.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import { resultOf } from "./api.ts";
 import { checkDraft, type Draft, type FileField, labelOfDraft } from "./draft.ts";
+import type { FileUploads } from "./file-uploads.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import { isTerminal, type TabJob } from "./job-state.ts";
 import { spaceOfPage, uploadsTo } from "./page-space.ts";
@@ -37,6 +38,7 @@ interface Submit {
 export class PageSession {
   state: PageState;
   readonly space: string;
+  readonly uploads: FileUploads;
   private readonly handle: SpaceHandle;
   private readonly storage: TabStorage;
   private readonly listeners = new Set<() => void>();
@@ -51,8 +53,9 @@ export class PageSession {
   /** The last submit without an answer. If the same is submitted again, it must not become a second job. */
   private unanswered: Submit | null = null;
 
-  constructor(space: string, storage: TabStorage) {
+  constructor(space: string, storage: TabStorage, uploads: FileUploads) {
     this.space = space;
+    this.uploads = uploads;
     this.handle = spaceOfPage(space);
     this.storage = storage;
     this.state = initialState(recallJobs(storage, space));
@@ -182,12 +185,14 @@ export class PageSession {
     this.unanswered = submit;
     this.dispatch({ kind: "submit.sent", ref, label: labelOfDraft(draft) });
     const { idempotencyKey } = submit;
-    const files = Object.fromEntries(attachments.map(({ field, file }) => [field, file]));
+    const prepared = await resultOf(this.uploads.prepare(attachments, stop.signal));
+    if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
+    if (!prepared.ok) return this.refused(ref, prepared.error);
     const isUpload = attachments.length > 0;
     const handle = isUpload ? uploadsTo(this.space) : this.handle;
     const answer = await resultOf(
       handle.submit(input, {
-        ...(isUpload ? { files } : {}),
+        ...(isUpload ? { files: prepared.value } : {}),
         idempotencyKey,
         signal: stop.signal,
         timeout: Number.POSITIVE_INFINITY,
@@ -197,6 +202,8 @@ export class PageSession {
         },
       }),
     );
+    if (answer.ok || answer.error.code === "upload_used") this.uploads.forget(attachments);
+    else this.uploads.clear();
     if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
     this.unanswered = null;
     if (!answer.ok) return this.refused(ref, answer.error);
