@@ -61,5 +61,6 @@ function responseOf(request: XMLHttpRequest): Response {
     const colon = line.indexOf(":");
     if (colon > 0) headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
   }
-  return new Response(request.responseText, { status: request.status, headers });
+  // A `Response` of 204 must have no text, not even an empty one.
+  return new Response(request.responseText || null, { status: request.status, headers });
 }

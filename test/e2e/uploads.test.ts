@@ -1,5 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +9,8 @@ import { Upload, type UploadOptions } from "tus-js-client";
 import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
 import { DialoutClient } from "../../src/client/index.ts";
 import type { JobResource } from "../../src/protocol/resources.ts";
+import type { Job } from "../../worker-client/job.ts";
+import { RemoteWorker } from "../../worker-client/worker.ts";
 import { someBytes } from "../support/memory-bucket.ts";
 import { Network } from "../support/network.ts";
 import { EdgeClient } from "./client.ts";
@@ -17,23 +20,37 @@ const edge = new EdgeClient(inject("edgeUrl"));
 const BYTES = someBytes(20_000_000);
 const SHA256 = createHash("sha256").update(BYTES).digest("hex");
 let space: { name: string; token: string };
+let worker: RemoteWorker;
+let folder: string;
 
 beforeAll(async () => {
-  space = await edge.makeSpace({ enable_file_upload: true });
-  // Says what its job's file is, as it lies on the worker's disk.
-  const script = `
-    const { createHash } = require("node:crypto");
-    const { createReadStream, readFileSync } = require("node:fs");
-    const hash = createHash("sha256");
-    createReadStream(JSON.parse(readFileSync(0, "utf8")).files[0].path)
-      .on("data", (piece) => hash.update(piece))
-      .on("end", () => console.log(hash.digest("hex")));`;
-  await edge.startWorker(space, ["exec", "--", process.execPath, "-e", script]);
+  folder = await mkdtemp(join(tmpdir(), "uploads-test-"));
+  space = await edge.makeSpace({ enable_file_upload: true, offline: "queue" });
+  worker = new RemoteWorker({
+    url: edge.url,
+    space: space.name,
+    token: space.token,
+    handler: hashed,
+  });
+  void worker.run();
+  return async () => {
+    worker.stop();
+    await rm(folder, { recursive: true });
+  };
 });
 
+/** The checksum of the job's file as it lies on the worker's disk. */
+async function hashed({ id, files }: Job): Promise<string> {
+  const path = join(folder, id);
+  await files[0]?.save(path);
+  const hash = createHash("sha256");
+  for await (const piece of createReadStream(path)) hash.update(piece);
+  return hash.digest("hex");
+}
+
 /** The checksum that the worker finds for the file of this job. */
-async function seenByWorker(id: string): Promise<string> {
-  return String((await edge.ended(id)).output).trim();
+async function seenByWorker(id: string): Promise<unknown> {
+  return (await edge.ended(id)).result;
 }
 
 /** Submits a job with this upload. */
@@ -89,8 +106,6 @@ describe("an upload by tus-js-client", () => {
 
 describe("an upload by curl", () => {
   it("is made, sent in two pieces, asked for and submitted (H30)", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "uploads-test-"));
-    onTestFinished(() => rm(folder, { recursive: true }));
     const [one, two] = [join(folder, "one"), join(folder, "two")];
     await writeFile(one, BYTES.subarray(0, 9_000_000));
     await writeFile(two, BYTES.subarray(9_000_000));
