@@ -15,8 +15,8 @@ export interface HttpCall extends SendOptions {
   method?: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   query?: Record<string, string | number | undefined>;
-  /** A form is sent as it is, any other object as JSON. */
-  body?: FormData | object;
+  /** A form, or the bytes of a blob, is sent as it is, any other object as JSON. */
+  body?: FormData | Blob | object;
   headers?: Record<string, string>;
   /**
    * Set only for requests that have the same effect if they arrive twice. `safe` repeats the request if no
@@ -154,7 +154,7 @@ export class Http {
 }
 
 interface Encoded {
-  sent: string | FormData | undefined;
+  sent: string | FormData | Blob | undefined;
   contentType: Record<string, string>;
   /** Additional time for a large body, milliseconds. */
   extraMs: number;
@@ -175,6 +175,7 @@ function encode(body: FormData | object | undefined): Encoded {
     const bytes = [...body.values()].reduce((sum, part) => sum + sizeOf(part), 0);
     return { sent: body, contentType: {}, extraMs: extraMsOf(bytes) };
   }
+  if (body instanceof Blob) return { sent: body, contentType: {}, extraMs: extraMsOf(body.size) };
   const sent = encodeJson(body);
   const contentType = { "content-type": "application/json" };
   return { sent, contentType, extraMs: extraMsOf(byteLength(sent)) };

@@ -10,6 +10,7 @@ export { type ClientOptions, DialoutClient } from "./dialout-client.ts";
 export type { WebSocketClass } from "./edge.ts";
 export { type ClientErrorCode, DialoutError, JobFailed } from "./errors.ts";
 export { EventStream, MOST_UNREAD } from "./event-stream.ts";
+export type { UploadedFile, UploadOptions, UploadProgress } from "./file-upload.ts";
 export type { Fetch } from "./http.ts";
 export type {
   Gap,

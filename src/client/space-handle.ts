@@ -14,13 +14,21 @@ import type { Connection } from "./connection.ts";
 import { type Edge, segment } from "./edge.ts";
 import { DialoutError } from "./errors.ts";
 import { EventStream } from "./event-stream.ts";
+import { type UploadedFile, type UploadOptions, uploadFile } from "./file-upload.ts";
 import { freshId } from "./fresh-id.ts";
 import { JobHandle, type JobOptions } from "./job-handle.ts";
 import { encodeJson } from "./json-body.ts";
 import type { SendOptions } from "./sending.ts";
 import type { SpaceSocketPool } from "./space-socket-pool.ts";
 import { type SpaceStatusHandlers, watchSpace } from "./space-watcher.ts";
-import { formOf, type SubmitOptions, type SubmitSettings } from "./submit-form.ts";
+import {
+  areLarge,
+  type FileOfField,
+  formOf,
+  listFiles,
+  type SubmitOptions,
+  type SubmitSettings,
+} from "./submit-form.ts";
 import type { LinkHandlers, Subscription } from "./subscription.ts";
 
 export interface SpaceHandlers extends LinkHandlers {
@@ -56,6 +64,8 @@ export class SpaceHandle {
   readonly name: string;
   readonly #edge: Edge;
   readonly #sockets: SpaceSocketPool;
+  /** The ids of uploads, by their files, until a job has them. */
+  readonly #uploaded = new WeakMap<Blob, string>();
 
   constructor(edge: Edge, sockets: SpaceSocketPool, name: string) {
     this.#edge = edge;
@@ -108,16 +118,35 @@ export class SpaceHandle {
   async submit(input: JsonObject, options: SubmitOptions = {}): Promise<JobHandle> {
     const { files, idempotencyKey = freshId(), signal, timeout, onSending, ...settings } = options;
     checkInput(input);
-    const body = files ? formOf(input, files, settings) : { input, ...settings };
     const headers = { "idempotency-key": checkedKey(idempotencyKey) };
     const path = `${this.#path}/jobs`;
     const send = { signal, timeout, onSending };
+    const given = files === undefined ? [] : listFiles(files);
+    const body = areLarge(given)
+      ? { input, ...settings, files: await this.#uploadAll(given, send) }
+      : given.length > 0
+        ? formOf(input, given, settings)
+        : { input, ...settings };
     const job = await this.#edge.http
       .call({ ...send, method: "POST", path, body, headers, retry: "safe" }, jobResource)
       .catch((error) => {
-        throw error instanceof DialoutError ? withKey(error, idempotencyKey) : error;
+        if (!(error instanceof DialoutError)) throw error;
+        if (error.code === "upload_used") this.#forget(given);
+        throw withKey(error, idempotencyKey);
       });
+    this.#forget(given);
     return this.job(job.id);
+  }
+
+  /**
+   * Uploads a file of up to 5 GB, and goes on after breaks. A job gets it with `submit(input, {files: {image: uploaded}})`,
+   * once; what no job gets within a day is removed.
+   *
+   * @throws {DialoutError} if the space refuses it, or nothing more of it arrives for 2 minutes, or for `timeout`
+   *   milliseconds
+   */
+  upload(file: Blob, options: UploadOptions = {}): Promise<UploadedFile> {
+    return uploadFile(this.#edge, this.name, file, options);
   }
 
   /** Submits up to 1,000 jobs at once. Returns one outcome per job, in the same order. */
@@ -145,6 +174,30 @@ export class SpaceHandle {
       const { code, title, detail, ...details } = answered.error;
       return { ok: false, error: new DialoutError(code, detail || title, details) };
     });
+  }
+
+  /** A file that was uploaded for a submit which then was refused is not sent again for the next one. */
+  async #uploadAll(files: readonly FileOfField[], options: SendOptions) {
+    const uploads: { field: string; upload: string }[] = [];
+    for (const { field, file } of files) {
+      if (!(file instanceof Blob)) {
+        uploads.push({ field, upload: file.upload });
+        continue;
+      }
+      const resume = this.#uploaded.get(file);
+      const { upload } = await this.upload(file, {
+        ...options,
+        field,
+        ...(resume === undefined ? {} : { resume }),
+        onProgress: ({ upload }) => this.#uploaded.set(file, upload),
+      });
+      uploads.push({ field, upload });
+    }
+    return uploads;
+  }
+
+  #forget(files: readonly FileOfField[]): void {
+    for (const { file } of files) if (file instanceof Blob) this.#uploaded.delete(file);
   }
 
   get #shared(): { edge: Edge; sockets: SpaceSocketPool } {

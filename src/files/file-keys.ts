@@ -9,9 +9,31 @@ export function newUploadFolder(space: string): string {
   return `${FILES_PREFIX}${space}/inputs/${ulid()}`;
 }
 
-const KEY = /^(spaces\/([a-z0-9][a-z0-9-]{0,62})\/inputs\/[0-9A-HJKMNP-TV-Z]{26})\/\d+$/;
+/** The folder of a file that comes in pieces, and of its tail: `spaces/<space>/uploads/<ULID>`. */
+export function newResumableFolder(space: string): string {
+  return `${FILES_PREFIX}${space}/uploads/${ulid()}`;
+}
 
-/** The folder and the space of an input file; `null` for any other key. */
+/** The key of the whole file in a folder of `newResumableFolder`. */
+export function wholeFileIn(folder: string): string {
+  return `${folder}/0`;
+}
+
+/** The key of the bytes at the end of an upload that fill no part yet; `received`: how many it has with them. */
+export function tailIn(folder: string, received: number): string {
+  return `${folder}/tail-${received}`;
+}
+
+/** Whether a folder is one of `newResumableFolder`. */
+export function isResumableFolder(folder: string): boolean {
+  return RESUMABLE.test(folder);
+}
+
+const RESUMABLE = /^spaces\/[^/]+\/uploads\//;
+const KEY =
+  /^(spaces\/([a-z0-9][a-z0-9-]{0,62})\/(?:inputs|uploads)\/[0-9A-HJKMNP-TV-Z]{26})\/(?:tail-)?\d+$/;
+
+/** The folder and the space of an input file, or of a part of one; `null` for any other key. */
 export function uploadFolderOf(key: string): { space: string; folder: string } | null {
   const [, folder, space] = KEY.exec(key) ?? [];
   return folder === undefined || space === undefined ? null : { space, folder };

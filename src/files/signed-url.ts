@@ -4,17 +4,20 @@ import { createHmac, timingSafeEqual } from "node:crypto";
  * An address under `/api/files/` that lets anyone who has it read one file.
  *
  * @param expiresAt until when, milliseconds since 1970
+ * @param sha256 hexadecimal digits; only of a file whose checksum the bucket doesn't know
  */
 export function signedFileUrl(
   secret: string,
   origin: string,
   key: string,
   expiresAt: number,
+  sha256?: string,
 ): string {
   const expires = String(Math.ceil(expiresAt / 1_000));
   const path = key.split("/").map(encodeURIComponent).join("/");
-  const signature = sign(secret, key, expires);
-  return `${origin}/api/files/${path}?expires=${expires}&signature=${signature}`;
+  const signature = sign(secret, key, expires, sha256);
+  const digest = sha256 === undefined ? "" : `&sha256=${sha256}`;
+  return `${origin}/api/files/${path}?expires=${expires}${digest}&signature=${signature}`;
 }
 
 /** How long the address of an output file holds at least, and at most twice as long, milliseconds. */
@@ -56,9 +59,10 @@ export function checkFileUrl(
   expires: string,
   signature: string,
   now: number,
+  sha256?: string,
 ): "valid" | "expired" | "forged" {
   if (!/^\d{1,12}$/.test(expires)) return "forged";
-  const isOurs = secrets.some((secret) => isEqual(signature, sign(secret, key, expires)));
+  const isOurs = secrets.some((secret) => isEqual(signature, sign(secret, key, expires, sha256)));
   if (!isOurs) return "forged";
   return Number(expires) * 1_000 < now ? "expired" : "valid";
 }
@@ -68,6 +72,7 @@ function isEqual(signature: string, expected: string): boolean {
   return given.length === made.length && timingSafeEqual(given, made);
 }
 
-function sign(secret: string, key: string, expires: string): string {
-  return createHmac("sha256", secret).update(`file\n${key}\n${expires}`).digest("base64url");
+function sign(secret: string, key: string, expires: string, sha256?: string): string {
+  const signed = ["file", key, expires, ...(sha256 === undefined ? [] : [sha256])];
+  return createHmac("sha256", secret).update(signed.join("\n")).digest("base64url");
 }

@@ -24,6 +24,8 @@ import { rooms } from "./rooms.ts";
 import { sockets } from "./sockets.ts";
 import { spaces } from "./spaces.ts";
 import { tokens } from "./tokens.ts";
+import { tusHeaders } from "./tus.ts";
+import { uploads } from "./uploads.ts";
 import { invitations, users } from "./users.ts";
 import { webHeaders } from "./web-headers.ts";
 
@@ -43,6 +45,7 @@ app
   })
   .use(requireNamedOrigin)
   .route("/", sockets)
+  .use("/api/uploads/*", tusHeaders)
   .use("/api/*", crossOrigin)
   .get("/healthz", (c) => c.json({ status: "ok" }))
   .route("/api/spaces/:space/jobs", spaceJobs)
@@ -52,6 +55,7 @@ app
   .route("/api/jobs", jobs)
   .route("/api/jobs", outputFiles)
   .route("/api/files", files)
+  .route("/api/uploads", uploads)
   .route("/api/rooms", rooms)
   .route("/api/auth", oauth)
   .route("/api/auth", accounts)

@@ -54,41 +54,29 @@ export function explainJson(text: string, message: string): string {
 /** Reads a whole body, decoded if it is compressed; it may have at most `limit` bytes, before and after that. */
 export async function readBytes(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const coding = codingOf(c.req.header("content-encoding"));
-  const bytes = await readSent(c, limit).catch((error) => {
-    if (error instanceof ProblemError) throw error;
-    // The client is gone, so nobody reads the answer, and it is no failure of the edge that somebody should look into.
-    throw new ProblemError(
-      "temporarily_unavailable",
-      "The body did not arrive whole: send it again.",
-    );
-  });
+  const bytes = await readSent(c, limit);
   return coding === null ? bytes : decode(bytes, coding, limit);
 }
 
-/**
- * Reads the body as it was sent. Its bytes are counted while they arrive, because `content-length` may be
- * missing or false.
- */
+/** Reads the body as it was sent. */
 async function readSent(c: AppContext, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const declared = Number(c.req.header("content-length") ?? 0);
-  const { body } = c.req.raw;
-  if (!body) return new Uint8Array();
   if (declared > 0 && declared <= limit) {
     // HTTP ends a body at its declared length, so only a caller that is not HTTP can send more.
-    const bytes = new Uint8Array(await c.req.raw.arrayBuffer());
+    const bytes = new Uint8Array(await c.req.raw.arrayBuffer().catch(throwCutOff));
     if (bytes.length > limit) throw tooLarge(limit);
     return bytes;
   }
+  const body = new ArrivingBody(c, limit);
   const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.byteLength;
-    if (size <= limit && declared <= limit) chunks.push(chunk);
-    else chunks.length = 0;
-    if (size > MAX_DRAIN) break;
+  try {
+    for await (const chunk of body.pieces()) chunks.push(chunk);
+  } catch (error) {
+    chunks.length = 0;
+    await body.drain();
+    throw error;
   }
-  if (size > limit || declared > limit) throw tooLarge(limit);
-  const whole = new Uint8Array(size);
+  const whole = new Uint8Array(body.received);
   let offset = 0;
   for (const chunk of chunks) {
     whole.set(chunk, offset);
@@ -98,7 +86,63 @@ async function readSent(c: AppContext, limit: number): Promise<Uint8Array<ArrayB
 }
 
 /**
- * A body that is too large is read and thrown away up to this many bytes: many clients read the answer only
- * after they have sent their whole body.
+ * A request's body while it arrives, as it was sent. Its bytes are counted, because `content-length` may be missing or
+ * false.
  */
-const MAX_DRAIN = 67_108_864;
+export class ArrivingBody {
+  received = 0;
+  private readonly limit: number;
+  private readonly declared: number;
+  private readonly reader: ReadableStreamDefaultReader<Uint8Array> | null;
+
+  constructor(c: AppContext, limit: number) {
+    this.limit = limit;
+    this.declared = Number(c.req.header("content-length") ?? 0);
+    this.reader = c.req.raw.body?.getReader() ?? null;
+  }
+
+  /** @throws {ProblemError} if there are more than `limit` bytes, or they did not all come */
+  async *pieces(): AsyncGenerator<Uint8Array> {
+    if (this.declared > this.limit) throw tooLarge(this.limit);
+    for (;;) {
+      const piece = await this.read().catch(throwCutOff);
+      if (piece === null) return;
+      if (this.received > this.limit) throw tooLarge(this.limit);
+      yield piece;
+    }
+  }
+
+  /**
+   * Throws away what is left, if it isn't too much, before the request is refused: many clients read the answer only
+   * after they have sent their whole body.
+   */
+  async drain(): Promise<void> {
+    try {
+      while (this.received <= MAX_DRAIN && (await this.read()) !== null);
+    } catch {
+      // Nobody is left to read the answer.
+    }
+  }
+
+  /** Ends it here: what is under way gets no reader. */
+  stop(): void {
+    this.reader?.cancel().catch(() => undefined);
+  }
+
+  private async read(): Promise<Uint8Array | null> {
+    const { value = null } = (await this.reader?.read()) ?? {};
+    this.received += value?.byteLength ?? 0;
+    return value;
+  }
+}
+
+/** The client is gone, so nobody reads the answer, and it is no failure of the edge that somebody should look into. */
+function throwCutOff(): never {
+  throw new ProblemError(
+    "temporarily_unavailable",
+    "The body did not arrive whole: send it again.",
+  );
+}
+
+/** Up to this many bytes of a body are read and thrown away: more than any body may have, by little. */
+const MAX_DRAIN = 134_217_728;

@@ -14,16 +14,18 @@ import { answerStored } from "./stored-file.ts";
 export const files = new Hono<AppEnv>().get("/:key{.+}", async (c) => {
   const key = c.req.param("key");
   requireValidAddress(c, key);
+  // The bucket doesn't know the checksum of a file which it was sent in parts; its address has it.
+  const { sha256 } = c.req.query();
   // What users uploaded is never shown, whatever its type; what workers sent is, where that is safe.
-  const present = outputPlaceOf(key) === null ? () => DOWNLOAD : presentOutput;
+  const present = outputPlaceOf(key) === null ? () => ({ ...DOWNLOAD, sha256 }) : presentOutput;
   return answerStored(c, key, present);
 });
 
 const DOWNLOAD = { type: UNKNOWN_TYPE, disposition: "attachment", isShared: false };
 
 function requireValidAddress(c: AppContext, key: string): void {
-  const { expires = "", signature = "" } = c.req.query();
-  const found = checkFileUrl(signingKeysOf(c), key, expires, signature, Date.now());
+  const { expires = "", signature = "", sha256 } = c.req.query();
+  const found = checkFileUrl(signingKeysOf(c), key, expires, signature, Date.now(), sha256);
   if (found === "valid") return;
   const detail =
     found === "expired"

@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { type Caller, EDGE } from "../auth/caller.ts";
 import { bearerOf } from "../auth/operator.ts";
 import type { Principal } from "../auth/principal.ts";
 import { LIMITS } from "../protocol/limits.ts";
@@ -15,13 +16,13 @@ import {
   spaceParam,
 } from "./context.ts";
 import { isCsrfTokenOf, newCsrfToken, type Session } from "./csrf-token.ts";
-import { type FormPart, readForm, textOf } from "./form.ts";
+import { type FormPart, textOf } from "./form.ts";
+import { type ReceivedForm, receiveForm } from "./form-intake.ts";
 import { principalOf, setSession } from "./principal.ts";
 import { answerError, ProblemError } from "./problems.ts";
 import { limitRate } from "./rate.ts";
 import { noStore, requireAccount, sessionInCookie, sessionOf } from "./session.ts";
 import { submitForm } from "./submit.ts";
-import { submitOf } from "./submit-form.ts";
 
 /**
  * `/websockets`: the calls of the system that came before Dialout, with its fields and its answers, so that its pages
@@ -35,12 +36,14 @@ export const firstSystem = new Hono<AppEnv>()
   })
   .post("/submit/:space", async (c) => {
     const session = await requireSender(c);
-    const parts = await readParts(c);
-    if (session !== null) requireToken(c, session, parts);
-    const caller = await callerOf(c);
-    await limitRate(c, caller);
     const space = spaceParam(c);
-    const { ulid } = await submitForm(c, space, caller, async () => submitOf(asJob(parts)));
+    const form = await receive(c, space);
+    const { texts, discard } = form;
+    const caller = await admitSender(c, session, texts).catch(async (error) => {
+      await discard();
+      throw error;
+    });
+    const { ulid } = await submitForm(c, space, caller, { ...form, texts: texts.filter(isJobs) });
     const connection = await connectionOf(c, space);
     return c.json({
       success: true,
@@ -114,6 +117,18 @@ async function requireSender(c: AppContext): Promise<Session | null> {
   throw new ProblemError("not_authenticated", "Sign in first.");
 }
 
+/** @throws {CsrfError | ProblemError} if whoever sent the form may not submit it now */
+async function admitSender(
+  c: AppContext,
+  session: Session | null,
+  texts: readonly FormPart[],
+): Promise<Caller> {
+  if (session !== null) requireToken(c, session, texts);
+  const caller = await callerOf(c);
+  await limitRate(c, caller);
+  return caller;
+}
+
 /** @throws {CsrfError} if the request doesn't show a token of its session */
 function requireToken(c: AppContext, session: Session, parts: readonly FormPart[]): void {
   const token = c.req.header("x-csrftoken") ?? c.req.header("x-csrf-token") ?? fieldOf(parts);
@@ -138,13 +153,19 @@ function fieldOf(parts: readonly FormPart[]): string | undefined {
 }
 
 /** Its forms came in both ways that browsers know. */
-async function readParts(c: AppContext): Promise<FormPart[]> {
+async function receive(c: AppContext, space: string): Promise<ReceivedForm> {
   const type = c.req.header("content-type") ?? "";
   if (/^multipart\/form-data\s*(?:;|$)/i.test(type.trim())) {
-    return readForm(await readBytes(c, LIMITS.uploadBytes), type);
+    // The token that lets a session submit may come after the files.
+    await callSpaceForText(c, space, (stub) => stub.authorize(EDGE, "see"));
+    return receiveForm(c, space, { fieldOf: jobField, dropsEmpty: true });
   }
   if (/^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(type.trim())) {
-    return partsOf(await readBytes(c, LIMITS.jsonBodyBytes));
+    const parts = partsOf(await readBytes(c, LIMITS.jsonBodyBytes));
+    const [inputs = [], texts = []] = [true, false].map((isInput) =>
+      parts.filter(({ field }) => (field === "input") === isInput),
+    );
+    return { inputs, texts, files: [], discard: async () => undefined };
   }
   const detail = "Send a form: `multipart/form-data` or `application/x-www-form-urlencoded`.";
   throw new ProblemError("unsupported_media_type", detail);
@@ -157,12 +178,15 @@ function partsOf(body: Uint8Array<ArrayBuffer>): FormPart[] {
     throw new ProblemError("payload_too_large", detail);
   }
   const encoder = new TextEncoder();
-  return fields.map(([field, text]) => ({
-    field,
-    fileName: null,
-    type: null,
-    bytes: Uint8Array.from(encoder.encode(text)),
-  }));
+  // Fields that were left empty are not part of the job: its pages sent all of them.
+  return fields
+    .filter(([, text]) => text !== "")
+    .map(([field, text]) => ({
+      field: jobField(field),
+      fileName: null,
+      type: null,
+      bytes: encoder.encode(text),
+    }));
 }
 
 /** The fields of its forms, by the names that a job has for them. */
@@ -173,11 +197,12 @@ const FIELDS = new Map([
   ["other_file", "file"],
 ]);
 
-/** Fields that were left empty are not part of the job: its pages sent all of them. */
-function asJob(parts: readonly FormPart[]): FormPart[] {
-  return parts
-    .filter(({ field, bytes }) => field !== TOKEN_FIELD && bytes.length > 0)
-    .map((part) => ({ ...part, field: FIELDS.get(part.field) ?? part.field }));
+function jobField(field: string): string {
+  return FIELDS.get(field) ?? field;
+}
+
+function isJobs({ field }: FormPart): boolean {
+  return field !== TOKEN_FIELD;
 }
 
 /** Answered with the status that its library gave such a form. */

@@ -1,12 +1,5 @@
-import { Buffer } from "node:buffer";
-import {
-  MaxHeaderSizeExceededError,
-  MaxPartsExceededError,
-  type MultipartPart,
-  parseMultipart,
-} from "@remix-run/multipart-parser";
 import { shortenName } from "../protocol/file-name.ts";
-import { LIMITS } from "../protocol/limits.ts";
+import { type FormEvent, FormSplitter, malformed } from "./form-splitter.ts";
 import {
   foreignCharset,
   nameParameter,
@@ -15,36 +8,72 @@ import {
 } from "./header-parameters.ts";
 import { ProblemError } from "./problems.ts";
 
-/** One part of a form. */
-export interface FormPart {
+/** What the headers of a form's part say. */
+export interface PartHeaders {
   field: string;
   /** The file's name as it was sent; `null` if the part is no file. */
   fileName: string | null;
   /** Its `Content-Type` as it was sent. */
   type: string | null;
-  /** A part of the body, not a copy of it. */
-  bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** One part of a form, whole. */
+export interface FormPart extends PartHeaders {
+  bytes: Uint8Array;
+}
+
+/** One part of a form while it arrives. */
+export interface ArrivingPart extends PartHeaders {
+  /** Its bytes, as they come: read them all, or none, before the next part is asked for. */
+  content: AsyncGenerator<Uint8Array>;
 }
 
 /**
- * Reads a `multipart/form-data` body. A part with a file name is a file, whatever its type; any other part is
- * text. A file that a browser's user did not choose, which has neither name nor content, is left out.
+ * Reads a `multipart/form-data` body part by part, while it arrives. A part with a file name is a file, whatever its
+ * type; any other part is text.
  *
+ * @param body its bytes, cut anywhere
  * @param contentType the request's `Content-Type`
  * @throws {ProblemError} if any part can't be read: no part is ever left out for that
  */
-export function readForm(body: Uint8Array<ArrayBuffer>, contentType: string): FormPart[] {
+export async function* readParts(
+  body: AsyncIterable<Uint8Array>,
+  contentType: string,
+): AsyncGenerator<ArrivingPart> {
   const boundary = parseParameters(contentType)?.parameters.get("boundary") ?? "";
-  if (boundary === "") {
-    throw malformed("`Content-Type` has no boundary. Let your HTTP library set this header.");
+  if (boundary === "" || boundary.length > BOUNDARY_LENGTH) {
+    throw malformed(
+      `\`Content-Type\` has no boundary of 1 to ${BOUNDARY_LENGTH} characters. Let your HTTP library set this header.`,
+    );
   }
-  const form = formBytes(body, boundary);
-  const parts = parseParts(form, boundary);
-  const headers = headerBlocks(form, boundary);
-  if (parts.length !== headers.length) throw malformed(NO_EMPTY_LINE);
-  return parts
-    .map((part, index) => readPart(part, headersOf(headers[index] ?? form, index + 1), index + 1))
-    .filter(({ fileName, bytes }) => fileName !== "" || bytes.length > 0);
+  const events = splitBody(body, new FormSplitter(boundary));
+  for (let number = 1; ; number += 1) {
+    const { value: event } = await events.next();
+    if (event === undefined) return;
+    if (event.type !== "headers") throw new Error("a part of a form began without headers");
+    const content = contentOf(events);
+    yield { ...partHeaders(headersOf(event.block, number), number), content };
+    for await (const _ of content);
+  }
+}
+
+/** RFC 2046 allows 70. */
+const BOUNDARY_LENGTH = 200;
+
+async function* splitBody(
+  body: AsyncIterable<Uint8Array>,
+  splitter: FormSplitter,
+): AsyncGenerator<FormEvent> {
+  for await (const piece of body) yield* splitter.write(piece);
+  splitter.finish();
+}
+
+async function* contentOf(events: AsyncGenerator<FormEvent>): AsyncGenerator<Uint8Array> {
+  for (;;) {
+    const { value: event } = await events.next();
+    if (event?.type !== "content") return;
+    yield event.bytes;
+  }
 }
 
 /** The text of a part. */
@@ -59,67 +88,6 @@ export function textOf({ field, type, bytes }: FormPart): string {
   const detail = `The part \`${shortenName(field, 60)}\` is not UTF-8 text. A part that is a file needs a file name: \`filename="…"\` in its \`Content-Disposition\`.`;
   throw malformed(detail);
 }
-
-/** The body from its first boundary on: RFC 2046 allows text before it. */
-function formBytes(body: Uint8Array<ArrayBuffer>, boundary: string): Uint8Array<ArrayBuffer> {
-  const bytes = bufferOf(body);
-  const begins = bytes.toString("latin1", 0, 2 + boundary.length) === `--${boundary}`;
-  const start = begins ? 0 : bytes.indexOf(`\n--${boundary}`, 0, "latin1") + 1;
-  if (!begins && start === 0) {
-    const detail =
-      body.length === 0
-        ? "The body is empty."
-        : "The body doesn't have the boundary that `Content-Type` names. Let your HTTP library set this header.";
-    throw malformed(detail);
-  }
-  if (bytes[start + 2 + boundary.length] === LF) {
-    throw malformed("Its lines end with LF. The lines of a form must end with CRLF.");
-  }
-  return body.subarray(start);
-}
-
-const LF = 10;
-
-function parseParts(form: Uint8Array<ArrayBuffer>, boundary: string): MultipartPart[] {
-  try {
-    const { uploadBytes, formParts, partHeaderBytes } = LIMITS;
-    const bytes = { maxFileSize: uploadBytes, maxTotalSize: uploadBytes };
-    const limits = { ...bytes, maxParts: formParts, maxHeaderSize: partHeaderBytes };
-    return [...parseMultipart(form, { boundary, ...limits })];
-  } catch (error) {
-    if (error instanceof MaxPartsExceededError) {
-      const detail = `A form may have ${LIMITS.formParts} parts at most. Send many values in the part \`input\`, which is JSON.`;
-      throw new ProblemError("payload_too_large", detail);
-    }
-    if (error instanceof MaxHeaderSizeExceededError) {
-      const detail = `The headers of a part have more than ${LIMITS.partHeaderBytes} bytes, or no empty line follows them.`;
-      throw malformed(detail);
-    }
-    throw malformed("It ends before its last boundary: was it cut off?");
-  }
-}
-
-/**
- * The headers of every part, from its boundary to its empty line. The parser doesn't show them as they were
- * sent: it takes a part without empty line for the beginning of the next one, and leaves out lines without `:`,
- * such as the second line of a long header, in which the name of a file may be.
- */
-function headerBlocks(form: Uint8Array<ArrayBuffer>, boundary: string): Buffer[] {
-  const bytes = bufferOf(form);
-  const length = 2 + boundary.length;
-  const blocks: Buffer[] = [];
-  let end = length;
-  while (bytes.toString("latin1", end, end + 2) !== "--") {
-    const next = bytes.indexOf(`\r\n--${boundary}`, end, "latin1");
-    const emptyLine = bytes.indexOf("\r\n\r\n", end, "latin1");
-    if (next < 0 || emptyLine < 0 || emptyLine > next) throw malformed(NO_EMPTY_LINE);
-    blocks.push(bytes.subarray(end, emptyLine));
-    end = next + 2 + length;
-  }
-  return blocks;
-}
-
-const NO_EMPTY_LINE = "The headers of a part must be followed by an empty line, with CRLF.";
 
 /** The headers of a part, by their names in lower case. */
 function headersOf(block: Uint8Array, number: number): ReadonlyMap<string, string> {
@@ -148,11 +116,7 @@ function utf8(bytes: Uint8Array): string | null {
   }
 }
 
-function readPart(
-  part: MultipartPart,
-  headers: ReadonlyMap<string, string>,
-  number: number,
-): FormPart {
+function partHeaders(headers: ReadonlyMap<string, string>, number: number): PartHeaders {
   const disposition = dispositionOf(headers.get("content-disposition"), number);
   const field = nameParameter(disposition, "name");
   if (field === null) throw malformed(`Part ${number} has no name.`);
@@ -167,7 +131,7 @@ function readPart(
   if (fileName === null && /^multipart\//i.test(type ?? "")) {
     throw malformed(`Part ${number} has parts itself: send each file as a part of the form.`);
   }
-  return { field, fileName, type, bytes: bytesOf(part) };
+  return { field, fileName, type };
 }
 
 function dispositionOf(header: string | undefined, number: number): ParameterHeader {
@@ -175,19 +139,4 @@ function dispositionOf(header: string | undefined, number: number): ParameterHea
   if (disposition?.value === "form-data") return disposition;
   const detail = `Part ${number} needs a header such as \`Content-Disposition: form-data; name="prompt"\`.`;
   throw malformed(detail);
-}
-
-/** Without a copy, because the body was parsed as one piece. */
-function bytesOf(part: MultipartPart): Uint8Array<ArrayBuffer> {
-  const [only, ...more] = part.content;
-  if (only === undefined) return new Uint8Array();
-  return (more.length === 0 ? only : part.bytes) as Uint8Array<ArrayBuffer>;
-}
-
-function bufferOf(bytes: Uint8Array<ArrayBuffer>): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function malformed(detail: string): ProblemError {
-  return new ProblemError("invalid_multipart", `The form can't be read. ${detail}`);
 }

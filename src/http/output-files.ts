@@ -7,7 +7,7 @@ import { LIMITS } from "../protocol/limits.ts";
 import { outputName } from "../protocol/output-files.ts";
 import type { OutputFile } from "../queue/output-files.ts";
 import { ATTEMPT_OVER } from "../space/calls.ts";
-import type { ComingFile, UploadStart, UploadTarget } from "../space/jobs/uploads.ts";
+import type { ComingFile, UploadStart, UploadTarget } from "../space/jobs/output-uploads.ts";
 import { callerOf } from "./access.ts";
 import { codingOf, tooLarge } from "./content-coding.ts";
 import {

@@ -9,6 +9,8 @@ export interface Presentation {
   disposition: string;
   /** Pages of other origins may show it, and browsers may keep it for an hour. */
   isShared: boolean;
+  /** Of a file whose checksum the bucket doesn't know, in hexadecimal digits. */
+  sha256?: string | undefined;
 }
 
 /**
@@ -71,11 +73,11 @@ function orMissing<T extends R2Object>(file: T | null): T {
 
 function headersOf(
   file: R2Object,
-  { type, disposition, isShared }: Presentation,
+  { type, disposition, isShared, sha256: known = "" }: Presentation,
   length: number,
 ): Record<string, string> {
   const { sha256 } = file.checksums;
-  const digest = sha256 && Buffer.from(sha256).toString("base64");
+  const digest = (sha256 ? Buffer.from(sha256) : Buffer.from(known, "hex")).toString("base64");
   return {
     "content-type": type,
     "content-length": String(length),

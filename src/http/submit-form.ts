@@ -1,12 +1,12 @@
 import { type Json, type JsonObject, parseJson } from "../protocol/codec.ts";
 import { parseExact } from "../protocol/exact-json.ts";
-import { shortenName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { jobOptions, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
 import { jsonObject } from "../protocol/values.ts";
+import type { GivenFile } from "../space/calls.ts";
 import { explainJson } from "./body.ts";
-import { type FormPart, textOf } from "./form.ts";
-import { isJsonType } from "./header-parameters.ts";
+import { textOf } from "./form.ts";
+import type { ReceivedForm } from "./form-intake.ts";
 import { ProblemError, validate } from "./problems.ts";
 
 /** A submit that came as a form. */
@@ -14,18 +14,15 @@ export interface FormSubmit {
   body: SubmitJobBody;
   /** The fields of the input that came as texts: the space's schema may say that they stand for numbers. */
   texts: string[];
-  files: FormPart[];
+  files: GivenFile[];
 }
 
 /**
- * Makes a submit of a form's parts. The part `input` is a JSON object. A part with the name of an option sets
- * that option: `requires` is a list separated by commas, `webhook` a URL. Any other text part is a field of the
- * input, and counts more than a field of the same name in `input`.
+ * Makes a submit of a form. The part `input` is a JSON object. A part with the name of an option sets that option:
+ * `requires` is a list separated by commas, `webhook` a URL. Any other text part is a field of the input, and counts
+ * more than a field of the same name in `input`.
  */
-export function submitOf(parts: readonly FormPart[]): FormSubmit {
-  const { inputs, texts, files } = sortParts(parts);
-  checkFiles(files);
-  checkSize([...inputs, ...texts]);
+export function submitOf({ inputs, texts, files }: Omit<ReceivedForm, "discard">): FormSubmit {
   const fields = new Map(inputs.flatMap((part) => Object.entries(readInput(textOf(part)))));
   const options = new Map<string, Json>();
   const named: string[] = [];
@@ -42,47 +39,6 @@ export function submitOf(parts: readonly FormPart[]): FormSubmit {
   const input = Object.fromEntries(fields);
   const body = validate(submitJobBody, { ...Object.fromEntries(options), input });
   return { body, texts: named, files };
-}
-
-interface SortedParts {
-  inputs: FormPart[];
-  texts: FormPart[];
-  files: FormPart[];
-}
-
-function sortParts(parts: readonly FormPart[]): SortedParts {
-  const texts = parts.filter(({ fileName }) => fileName === null);
-  const files = parts.filter(({ fileName }) => fileName !== null);
-  const inputs = texts.filter(({ field }) => field === "input");
-  if (inputs.length > 0) {
-    return { inputs, texts: texts.filter(({ field }) => field !== "input"), files };
-  }
-  // curl gives it a file name: `-F 'input=@input.json;type=application/json'`.
-  const jsonFiles = files.filter(({ field, type }) => field === "input" && isJsonType(type ?? ""));
-  return { inputs: jsonFiles, texts, files: files.filter((file) => !jsonFiles.includes(file)) };
-}
-
-function checkFiles(files: readonly FormPart[]): void {
-  if (files.length > LIMITS.filesPerJob) {
-    throw invalid(`A job may have ${LIMITS.filesPerJob} files at most.`);
-  }
-  const long = files.find(({ field }) => field.length > FIELD_LENGTH);
-  if (!long) return;
-  const field = `${shortenName(long.field, 60)}…`;
-  throw invalid(
-    `The field \`${field}\`: a file's field may have ${FIELD_LENGTH} characters at most.`,
-  );
-}
-
-/** The longest name of a file's field: it is stored with the job. */
-const FIELD_LENGTH = 200;
-
-/** Texts are counted before they are decoded and put together, which takes several times as much memory. */
-function checkSize(texts: readonly FormPart[]): void {
-  const size = texts.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  if (size <= LIMITS.jsonBodyBytes) return;
-  const detail = `The text parts of the form have ${size} bytes; ${LIMITS.jsonBodyBytes} are allowed. Send large data as a file.`;
-  throw new ProblemError("payload_too_large", detail);
 }
 
 function readInput(text: string): JsonObject {

@@ -1,9 +1,6 @@
-import { createHash } from "node:crypto";
 import { z } from "zod";
 import type { Caller } from "../auth/caller.ts";
-import { newUploadFolder } from "../files/file-keys.ts";
 import { byteLength } from "../protocol/codec.ts";
-import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
   idempotencyKey,
@@ -12,16 +9,13 @@ import {
   submitJobBody,
 } from "../protocol/resources.ts";
 import { userId } from "../protocol/values.ts";
-import { admitInput, admitSize } from "../queue/admission.ts";
-import type { StoredFile } from "../queue/job.ts";
-import type { SubmitCall, SubmitReply } from "../space/calls.ts";
-import { readBytes, readJson } from "./body.ts";
+import { type Admission, admitInput, admitSize } from "../queue/admission.ts";
+import type { GivenFile, SubmitCall, SubmitReply } from "../space/calls.ts";
+import { readJson } from "./body.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
-import { beginSweeps } from "./file-sweeps.ts";
-import { type FormPart, readForm } from "./form.ts";
-import { parseParameters } from "./header-parameters.ts";
+import { type ReceivedForm, receiveForm } from "./form-intake.ts";
 import { ProblemError, validate } from "./problems.ts";
-import { type FormSubmit, submitOf } from "./submit-form.ts";
+import { submitOf } from "./submit-form.ts";
 
 /** A job that its space has accepted and stored. */
 export interface AcceptedJob {
@@ -48,66 +42,45 @@ export async function submitJob(
     const body = validate(submitJobBody, await readJson(c, LIMITS.jsonBodyBytes, EXPECTED));
     return submitBody(c, space, caller, body, []);
   }
-  const read = async () => {
-    const form = submitOf(readForm(await readBytes(c, LIMITS.uploadBytes), type));
-    // A part named `user` is a field of the input, as it always was.
-    const user = c.req.query("user");
-    if (user === undefined) return form;
-    return { ...form, body: { ...form.body, user: validate(userId, user, "`?user=`") } };
-  };
-  return submitForm(c, space, caller, read);
+  const described = await callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
+  const { schema } = formSpace.parse(JSON.parse(described));
+  const settings = parseSettings(described);
+  // Checked before a file is stored; the object checks again when the job arrives. A schema says what is taken instead
+  // of the switches.
+  const admit = (field: string) => requireAdmitted(admitInput(settings, {}, [field]));
+  const form = await receiveForm(c, space, schema?.input ? {} : { admit });
+  return submitForm(c, space, caller, form, c.req.query("user"));
 }
 
-/** Submits a job that comes as a form. @param read reads the form, once it is known that the caller may submit it */
+/**
+ * Submits a job that came as a form. If there is no job of it, its files are removed.
+ *
+ * @param user whose job it is, from the address: a part named `user` is a field of the input, as it always was
+ */
 export async function submitForm(
   c: AppContext,
   space: string,
   caller: Caller,
-  read: () => Promise<FormSubmit>,
+  form: ReceivedForm,
+  user?: string,
 ): Promise<AcceptedJob> {
-  const described = await callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
-  const { body, texts, files: uploads } = await read();
-  checkForm(described, body, uploads);
-  const files = await storeFiles(c, space, uploads);
   try {
-    const accepted = await submitBody(c, space, caller, body, files, texts);
-    if (accepted.isRepeat) await removeStored(c, keysOf(files));
+    const { body, texts, files } = submitOf(form);
+    const owned = user === undefined ? body : { ...body, user: validate(userId, user, "`?user=`") };
+    const accepted = await submitBody(c, space, caller, owned, files, texts);
+    if (accepted.isRepeat) await form.discard();
     return accepted;
   } catch (error) {
     // After a refusal there is no job. After any other error it may exist and need its files (decision 0017).
-    if (error instanceof ProblemError) await removeStored(c, keysOf(files));
+    if (error instanceof ProblemError) await form.discard();
     throw error;
   }
 }
 
-/**
- * Checks what can be known before any file is stored; the object checks all of it when the job arrives.
- *
- * @throws {ProblemError}
- */
-function checkForm(described: string, body: SubmitJobBody, uploads: readonly FormPart[]): void {
-  const { schema } = formSpace.parse(JSON.parse(described));
-  // Then that says what is taken instead of the switches.
-  if (schema?.input) return;
-  const fields = uploads.map(({ field }) => field);
-  const admission = admitInput(parseSettings(described), body.input, fields);
-  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
-}
-
 const formSpace = z.object({ schema: schemaResource.pick({ input: true }).nullish() });
 
-/** Removes files that no job has. If that fails, they are removed by the next sweep (decision 0045). */
-async function removeStored(c: AppContext, keys: string[]): Promise<void> {
-  if (keys.length === 0) return;
-  try {
-    await c.env.FILES.delete(keys);
-  } catch (error) {
-    console.error("files without a job could not be removed", error);
-  }
-}
-
-function keysOf(files: readonly StoredFile[]): string[] {
-  return files.map(({ key }) => key);
+function requireAdmitted(admission: Admission): void {
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
 }
 
 async function submitBody(
@@ -115,7 +88,7 @@ async function submitBody(
   space: string,
   caller: Caller,
   body: SubmitJobBody,
-  files: StoredFile[],
+  files: GivenFile[],
   texts: string[] = [],
 ): Promise<AcceptedJob> {
   const cancelOnDisconnect = body.cancel_on_disconnect === true;
@@ -157,22 +130,23 @@ export async function submitCalls(
 /**
  * A submit's body in the form that the object expects. `cancel_on_disconnect` is left out: over HTTP only the
  * Worker sees whether the submitter leaves.
+ *
+ * @param files those of a form, besides the uploads that the body names
  */
 export function submitCallOf(
   body: SubmitJobBody,
-  files: StoredFile[],
+  files: GivenFile[],
   key: string | undefined,
 ): SubmitCall {
-  const { input, cancel_on_disconnect: _, ...options } = body;
+  const { input, files: uploads = [], cancel_on_disconnect: _, ...options } = body;
   const keyOption =
     key === undefined
       ? {}
       : { idempotency_key: validate(idempotencyKey, key, "`Idempotency-Key`") };
   const text = JSON.stringify(input);
   // The object checks this too, but a text that is too large needn't be sent to it and read there.
-  const admission = admitSize(byteLength(text));
-  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
-  return { input: text, files, options: { ...options, ...keyOption } };
+  requireAdmitted(admitSize(byteLength(text)));
+  return { input: text, files: [...files, ...uploads], options: { ...options, ...keyOption } };
 }
 
 /** Reads `wait` or `wait=N` from a `Prefer` header; returns seconds, `null` if it has neither. */
@@ -183,54 +157,4 @@ export function preferredWait(prefer: string | undefined): number | null {
     match[1] === undefined ? LIMITS.waitSeconds : Number(match[1]),
     LIMITS.waitSeconds,
   );
-}
-
-async function storeFiles(
-  c: AppContext,
-  space: string,
-  uploads: readonly FormPart[],
-): Promise<StoredFile[]> {
-  await beginSweeps(c.env);
-  const folder = newUploadFolder(space);
-  const stored = await Promise.allSettled(
-    uploads.map((upload, index) => storeFile(c, `${folder}/${index}`, upload)),
-  );
-  const failed = stored.find((outcome) => outcome.status === "rejected");
-  const files = stored.flatMap((outcome) =>
-    outcome.status === "fulfilled" ? [outcome.value] : [],
-  );
-  if (!failed) return files;
-  await removeStored(c, keysOf(files));
-  throw failed.reason;
-}
-
-async function storeFile(
-  c: AppContext,
-  key: string,
-  { field, fileName, type, bytes }: FormPart,
-): Promise<StoredFile> {
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
-  // The bucket checks the sum, and gives it to whoever fetches the file.
-  await c.env.FILES.put(key, bytes, { sha256 });
-  return {
-    field,
-    name: displayName(fileName ?? ""),
-    content_type: fileType(type),
-    size: bytes.length,
-    sha256,
-    key,
-  };
-}
-
-/**
- * The file's type as it was sent, with parameters such as those of `audio/webm;codecs=opus`; without them if
- * they are malformed.
- */
-function fileType(sent: string | null): string {
-  const [essence = ""] = (sent ?? "").split(";", 1);
-  if (!/^[\w.+!#$&^-]{1,127}\/[\w.+!#$&^-]{1,127}$/.test(essence.trim())) {
-    return "application/octet-stream";
-  }
-  const isWhole = sent !== null && /^[\x20-\x7e]{1,255}$/.test(sent) && parseParameters(sent);
-  return isWhole ? sent : essence.trim();
 }

@@ -27,8 +27,10 @@ export const LIMITS = {
   batchBodyBytes: 8_388_608,
   /** Most jobs in one batch of submits: they are stored in one transaction. */
   batchJobs: 1_000,
-  /** Largest multipart body, bytes: it is in a Worker's memory of 128 MB while it is parsed. */
-  uploadBytes: 16_777_216,
+  /** Largest multipart body, bytes: the platform takes no larger request. Its files are never in memory as a whole. */
+  uploadBytes: 104_857_600,
+  /** Largest multipart body that comes compressed, bytes once it is decompressed: it is in memory as a whole. */
+  compressedFormBytes: 16_777_216,
   /** Most parts of a form: each costs time to read, however small it is. */
   formParts: 1_000,
   /** Largest headers of one part of a form, bytes: they hold the names of a field and a file. */
@@ -39,6 +41,15 @@ export const LIMITS = {
   outputFiles: 64,
   /** Largest output file that comes in one request, bytes: platforms cut larger bodies. */
   outputFileBytes: 104_857_600,
+  /** Longest name of a file's field, characters: it is stored with the job. */
+  fieldLength: 200,
+  /** Largest file that comes by resumable upload, bytes. It is read once more at its end, for its checksum. */
+  resumableBytes: 5_368_709_120,
+  /** Uploads of one address, user or key that no job of a space has yet, and their bytes together: strangers store them. */
+  uploadsPerOwner: 100,
+  uploadBytesPerOwner: 10_737_418_240,
+  /** How long such an upload is kept after the last byte of it came, milliseconds. */
+  uploadKeptMs: 86_400_000,
   /** Largest page of a list of jobs, bytes: a call to an object carries 32 MiB, and others wait while it is made. */
   pageBytes: 8_388_608,
   /** How many errors a problem lists. */

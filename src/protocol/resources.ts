@@ -3,7 +3,7 @@ import { FAILURE_CODES } from "./codes.ts";
 import { LIMITS } from "./limits.ts";
 import { memberAccess } from "./members.ts";
 import { outputFile } from "./output-files.ts";
-import { json, jsonObject, list, spaceName, timestamp, userId } from "./values.ts";
+import { json, jsonObject, list, spaceName, timestamp, uploadId, userId } from "./values.ts";
 
 /** A limit in seconds; `null` is no limit. */
 const optionalSeconds = z.number().positive().max(604_800).nullable();
@@ -205,10 +205,23 @@ export const jobInput = jsonObject.refine(
   { message: "must be text", path: ["prompt"] },
 );
 
-export const submitJobBody = z.strictObject({ input: jobInput, ...jobOptions });
+/** A file of a submit that was uploaded before. */
+export const uploadRef = z.strictObject({
+  /** The field that it is for, as in a form. */
+  field: z.string().max(LIMITS.fieldLength),
+  upload: uploadId,
+});
+export type UploadRef = z.infer<typeof uploadRef>;
+
+export const submitJobBody = z.strictObject({
+  input: jobInput,
+  /** Uploads that become files of the job. */
+  files: list(uploadRef, { max: LIMITS.filesPerJob }).optional(),
+  ...jobOptions,
+});
 export type SubmitJobBody = z.infer<typeof submitJobBody>;
-/** The options of a submit, without the input. */
-export type JobOptions = Omit<SubmitJobBody, "input">;
+/** The options of a submit, without the input and the files. */
+export type JobOptions = Omit<SubmitJobBody, "input" | "files">;
 
 export const submitBatchBody = z.strictObject({
   /** Not checked here: each job is checked on its own, so that an error in one doesn't affect the others. */

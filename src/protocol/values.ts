@@ -2,6 +2,13 @@ import { z } from "zod";
 import type { Json, JsonObject } from "./codec.ts";
 import { isExactNumber } from "./exact-json.ts";
 
+/** The id of an upload in a longer pattern. */
+const UPLOAD = String.raw`[a-z0-9][a-z0-9-]{0,62}\.[\w-]{24}`;
+const UPLOAD_ID = new RegExp(`^${UPLOAD}$`);
+
+/** A text part of a form that stands for an upload: `upload:<id>`. */
+export const UPLOAD_PART = new RegExp(`^upload:(${UPLOAD})$`);
+
 /** A value that `JSON.parse` returned. Its depth and size were checked there already. */
 export const json = z.custom<Json>((value) => value !== undefined, "is missing");
 
@@ -44,6 +51,9 @@ export const userId = z
 export const jobId = z
   .string()
   .regex(/^[a-z0-9][a-z0-9-]{0,62}\.[0-9A-HJKMNP-TV-Z]{26}$/, "must be a job id");
+
+/** The id of an upload, `<space>.<random>`: whoever knows it may go on with it. */
+export const uploadId = z.string().regex(UPLOAD_ID, "must be the id of an upload");
 
 /**
  * A list of `min` to `max` entries. Of a longer one only so many are looked at: an error for each of a hundred thousand

@@ -1,7 +1,7 @@
 import type { Caller } from "../auth/caller.ts";
 import { byWhom, countedAs } from "../objects/allowances.ts";
 import type { Refusal } from "../objects/reply.ts";
-import type { JobOptions } from "../protocol/resources.ts";
+import type { JobOptions, UploadRef } from "../protocol/resources.ts";
 import type { StoredFile } from "../queue/job.ts";
 
 /**
@@ -13,13 +13,16 @@ export type SubmitReply =
   /** `isOfAll`: whatever was submitted, it is refused. */
   | (Refusal & { isOfAll?: true });
 
+/** A file of a submit: one that came with it, or one that was uploaded before. */
+export type GivenFile = StoredFile | UploadRef;
+
 /** One job to submit; the Worker has validated it. */
 export interface SubmitCall {
   /** `input` as JSON text. */
   input: string;
   /** The fields of the input that came as texts of a form, and may stand for numbers (H27c). */
   texts?: string[];
-  files: StoredFile[];
+  files: GivenFile[];
   options: JobOptions;
 }
 

@@ -5,6 +5,7 @@ import type { Retention } from "./jobs/retention.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { WebhookSender } from "./jobs/webhook-sender.ts";
 import type { SpaceCore } from "./space-core.ts";
+import type { SpaceUploads } from "./uploads/space-uploads.ts";
 import type { WorkerHandler } from "./workers/worker-handler.ts";
 
 /**
@@ -19,6 +20,7 @@ interface SpaceDeadlinesDeps {
   webhooks: WebhookSender;
   retention: Retention;
   released: ReleasedFiles;
+  uploads: SpaceUploads;
   /** Whether the monitor asks this space for its report by itself, so that no alarm is needed for that. */
   isPolled: () => boolean;
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
@@ -54,6 +56,11 @@ export class Deadlines {
     this.armFor(this.deps.workers.dueAt(now), now);
   }
 
+  /** Sets the alarm earlier if an upload is to be removed before it goes off. Call this when one was made. */
+  watchUpload(expiresAt: number, now: number): void {
+    this.armFor([expiresAt], now);
+  }
+
   /** Sets the alarm for the end of the first lease, so that whoever looks now is sent the end of a worker once. */
   watchLeases(now: number): void {
     this.watchedLeaseEnd = this.deps.workers.firstLeaseEnd();
@@ -62,7 +69,7 @@ export class Deadlines {
 
   /** Derives the next deadline from the rows. Call this after the alarm went off, or when limits changed. */
   rearm(now: number): void {
-    const { core, workers, webhooks, retention, released } = this.deps;
+    const { core, workers, webhooks, retention, released, uploads } = this.deps;
     const { store, jobs } = core;
     // An alarm for something else went off first.
     const isAhead = this.watchedLeaseEnd !== null && this.watchedLeaseEnd > now;
@@ -76,6 +83,7 @@ export class Deadlines {
         webhooks.dueAt(),
         retention.dueAt(),
         released.dueAt,
+        uploads.dueAt(),
         core.connections.earliestExpiry(),
       ],
       now,

@@ -1,6 +1,7 @@
 import type { OutputFile } from "../queue/output-files.ts";
 import type { JobStore } from "../storage/job-store.ts";
 import type { SpaceRecord, SpaceStore } from "../storage/space-store.ts";
+import type { UploadStore } from "../storage/upload-store.ts";
 import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connections } from "./connections.ts";
 import type { UnitOfWork } from "./jobs/unit-of-work.ts";
@@ -14,13 +15,17 @@ export interface SpaceCore {
   readonly spaces: SpaceStore;
   readonly store: JobStore;
   readonly webhooks: WebhookStore;
+  readonly uploads: UploadStore;
   readonly jobs: UnitOfWork;
   readonly connections: Connections;
   readonly leases: Leases;
   readonly schema: SpaceSchema;
   readonly sendBuffer: SendBuffer;
-  /** Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970. */
-  readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;
+  /**
+   * Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970, `sha256` only of
+   * a file whose checksum the bucket doesn't know.
+   */
+  readonly fileUrl: (origin: string, key: string, expiresAt: number, sha256?: string) => string;
   /** Makes the signed address from which anybody may fetch an output file for some time, under the edge's origin. */
   readonly outputUrl: (file: OutputFile) => string;
   /** How many bytes the files of one attempt may have together. */

@@ -20,8 +20,8 @@ import {
 import { EdgeAbsence } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import { HeldEvents } from "./jobs/held-events.ts";
+import type { UploadEnd, UploadTarget } from "./jobs/output-uploads.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
-import type { UploadEnd, UploadTarget } from "./jobs/uploads.ts";
 import { MessageIntake } from "./message-intake.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
@@ -254,12 +254,18 @@ export class SpaceEngine {
     this.parts.subscribers.tick(now, resumedAt);
   }
 
-  /** Erases finished jobs that are due, and files that nobody needs. */
+  /** Erases finished jobs that are due, files that nobody needs, and uploads that no job has used in time. */
   async sweep(bucket: R2Bucket): Promise<void> {
-    const { retention, released } = this.parts;
+    const { retention, released, uploads } = this.parts;
     const runBatch = (step: () => void) => this.runIfOpen(step);
     await retention.sweep(bucket, Date.now(), runBatch);
     await released.sweep(bucket, Date.now(), runBatch);
+    await uploads.sweep(bucket, Date.now(), runBatch);
+  }
+
+  /** Removes an upload that no job has. */
+  removeUpload(secret: string, bucket: R2Bucket): Promise<Refusal | null> {
+    return this.parts.uploads.remove(bucket, secret, (step) => this.runIfOpen(step));
   }
 
   /** Sets the alarm for the next deadline. */
@@ -301,13 +307,13 @@ export class SpaceEngine {
 
   /** Takes a file of an attempt that the Worker has put into the bucket. */
   async finishUpload(target: UploadTarget, file: OutputFile): Promise<UploadEnd> {
-    const { uploads } = this.parts;
+    const { outputUploads } = this.parts;
     const end = await this.enqueue((now) => {
-      const end = uploads.finish(target, file, now);
+      const end = outputUploads.finish(target, file, now);
       return { answer: () => end };
     });
     if (!end.ok || end.isRepeat) return end;
-    return uploads.isKept(target.ulid, file) ? end : ATTEMPT_OVER;
+    return outputUploads.isKept(target.ulid, file) ? end : ATTEMPT_OVER;
   }
 
   /** Asks every worker to finish what it has and take no new jobs. */

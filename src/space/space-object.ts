@@ -4,7 +4,13 @@ import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { UserNotes } from "../catalog/user-spaces.ts";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
-import { FILES_PREFIX, firstKeyIn, type OutputPlace, outputKey } from "../files/file-keys.ts";
+import {
+  FILES_PREFIX,
+  firstKeyIn,
+  isResumableFolder,
+  type OutputPlace,
+  outputKey,
+} from "../files/file-keys.ts";
 import { signedFileUrl, signedOutputUrl, uploadGrant } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
@@ -28,6 +34,7 @@ import { migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
 import { isMigrated } from "../storage/schema.ts";
 import { SpaceStore } from "../storage/space-store.ts";
+import { UploadStore } from "../storage/upload-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
 import { accessOf, jobRefusalOf, type Purpose, refusalOf } from "./access.ts";
 import {
@@ -42,12 +49,19 @@ import {
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
 import { removeFiles } from "./jobs/job-keys.ts";
+import type { ComingFile, UploadEnd, UploadStart, UploadTarget } from "./jobs/output-uploads.ts";
 import { Parties } from "./jobs/parties.ts";
-import type { ComingFile, UploadEnd, UploadStart, UploadTarget } from "./jobs/uploads.ts";
 import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
 import { spaceBody } from "./space-status.ts";
+import { abortParts } from "./uploads/remove-upload-files.ts";
+import {
+  NO_SUCH_UPLOAD,
+  type UploadCommand,
+  type UploadReply,
+  type UploadSpec,
+} from "./uploads/upload-calls.ts";
 
 /** One space: its workers' and subscribers' sockets, its queue and its results. */
 export class SpaceObject extends DurableObject<Env> {
@@ -180,6 +194,7 @@ export class SpaceObject extends DurableObject<Env> {
    */
   async destroy(name: string): Promise<boolean> {
     const existed = this.engine !== null;
+    const uploads = this.engine?.core.uploads.open(ABORTED_AT_ONCE) ?? [];
     this.engine?.retire();
     this.engine = null;
     this.connections.closeAll("notFound", "The space was deleted.");
@@ -189,14 +204,23 @@ export class SpaceObject extends DurableObject<Env> {
       // A sweep removes them: no job names them any more (decision 0045).
       console.error("files of a deleted space could not be removed", error);
     });
-    await Promise.all([this.deletion, this.reporter.flush()]);
+    await Promise.all([
+      this.deletion,
+      this.reporter.flush(),
+      ...uploads.map((upload) => abortParts(this.env.FILES, upload)),
+    ]);
     return existed;
   }
 
   /** Which of these folders of files no job has: all of them if the space doesn't exist. */
   async unknownFolders(folders: string[]): Promise<string[]> {
-    const known = this.engine?.core.store.firstFiles(folders.map(firstKeyIn));
-    return folders.filter((folder) => !known?.has(firstKeyIn(folder)));
+    const { store, uploads } = this.engine?.core ?? {};
+    const [resumable = [], others = []] = [true, false].map((is) =>
+      folders.filter((folder) => isResumableFolder(folder) === is),
+    );
+    const uploaded = uploads?.knownFolders(resumable);
+    const known = store?.firstFiles(others.map(firstKeyIn));
+    return folders.filter((folder) => !uploaded?.has(folder) && !known?.has(firstKeyIn(folder)));
   }
 
   /** Which of these output files no job has: all of them if the space doesn't exist. */
@@ -209,7 +233,7 @@ export class SpaceObject extends DurableObject<Env> {
   /** Whether an attempt may send a file now, and where it is to be stored. */
   async startUpload(target: UploadTarget, file: ComingFile): Promise<UploadStart | Refusal> {
     this.engine?.flushIfDeferred(target.ulid);
-    return this.engine?.parts.uploads.start(target, file) ?? ATTEMPT_OVER;
+    return this.engine?.parts.outputUploads.start(target, file) ?? ATTEMPT_OVER;
   }
 
   /** The file is in the bucket, and is the attempt's from now on unless it is refused. */
@@ -219,7 +243,7 @@ export class SpaceObject extends DurableObject<Env> {
 
   /** The file that was to come doesn't. */
   async dropUpload(target: UploadTarget, name: string): Promise<void> {
-    this.engine?.parts.uploads.forget(target, name);
+    this.engine?.parts.outputUploads.forget(target, name);
   }
 
   /** Where an output file of a job is in the bucket, for whoever may see the job. */
@@ -273,6 +297,30 @@ export class SpaceObject extends DurableObject<Env> {
         about: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.ulid] : [])),
       };
     });
+  }
+
+  /** Makes an upload, for whoever may submit. It counts as a submit (H21). */
+  async createUpload(caller: Caller, spec: UploadSpec): Promise<UploadReply> {
+    const found = this.admit(caller, "submit");
+    if (!("engine" in found)) return found;
+    const { parts } = found.engine;
+    const excess = parts.gate.take(caller, 1);
+    if (excess !== null) return excess;
+    const now = Date.now();
+    const reply = parts.uploads.create(caller, spec, now);
+    if (reply.ok) parts.deadlines.watchUpload(reply.upload.expiresAt, now);
+    return reply;
+  }
+
+  /** Does something with an upload for a request that knows its id, which is the right to it. */
+  async upload(secret: string, command: UploadCommand): Promise<UploadReply> {
+    const uploads = this.engine?.parts.uploads;
+    return uploads?.run(secret, command, Date.now()) ?? NO_SUCH_UPLOAD;
+  }
+
+  /** Removes an upload that no job has; `null` if it is gone. */
+  async removeUpload(secret: string): Promise<Refusal | null> {
+    return this.engine?.removeUpload(secret, this.env.FILES) ?? NO_SUCH_UPLOAD;
   }
 
   /** The job as `GET /api/jobs/:id` shows it. */
@@ -490,6 +538,7 @@ export class SpaceObject extends DurableObject<Env> {
       spaces,
       store,
       webhooks,
+      uploads: new UploadStore(sql),
       localRights: hasLocalRights(env),
       parties: new Parties(env.SIGNING_KEY),
       mayStandStill: env.MAY_STAND_STILL === "true",
@@ -501,7 +550,7 @@ export class SpaceObject extends DurableObject<Env> {
       record,
       connections,
       sendBuffer: new SendBuffer(connections),
-      fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
+      fileUrl: (...file) => signedFileUrl(env.SIGNING_KEY, ...file),
       outputUrl: (file) =>
         signedOutputUrl(env.SIGNING_KEY, outputKey(record.name, file), Date.now()),
       uploadGrant: (workerId) => uploadGrant(env.SIGNING_KEY, record.name, workerId),
@@ -593,6 +642,9 @@ function answered(
 
 /** So many jobs are erased by one call: it takes a moment for each, and others wait meanwhile. */
 const ERASED_AT_ONCE = 20;
+
+/** So many unfinished uploads are ended with their space; the bucket forgets others after a week. */
+const ABORTED_AT_ONCE = 1_000;
 
 const DEFAULT_JOBS_PER_MINUTE = 600;
 

@@ -2,12 +2,12 @@ import { CatchUpPace } from "../objects/catch-up-pace.ts";
 import type { SubscriberConnection } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { JobReads } from "./jobs/job-reads.ts";
+import { OutputUploads } from "./jobs/output-uploads.ts";
 import type { Parties } from "./jobs/parties.ts";
 import { ReleasedFiles } from "./jobs/released-files.ts";
 import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
-import { Uploads } from "./jobs/uploads.ts";
 import { WebhookSender } from "./jobs/webhook-sender.ts";
 import { SpaceMembers } from "./members.ts";
 import type { SpaceCore } from "./space-core.ts";
@@ -17,6 +17,7 @@ import { JobFollowers } from "./subscribers/job-followers.ts";
 import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
 import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
 import { SubscriberHandler } from "./subscribers/subscriber-handler.ts";
+import { SpaceUploads } from "./uploads/space-uploads.ts";
 import { Leases } from "./workers/leases.ts";
 import { WorkerDispatch } from "./workers/worker-dispatch.ts";
 import { WorkerHandler } from "./workers/worker-handler.ts";
@@ -78,7 +79,8 @@ export function connectSpaceParts(
   const report = new SpaceReport(core, followers);
   const dispatcher = new WorkerDispatch(core, runIfOpen);
   const workers = new WorkerHandler(core, dispatcher);
-  const submissions = new Submissions(core, dispatcher, deps);
+  const uploads = new SpaceUploads(core);
+  const submissions = new Submissions(core, dispatcher, { ...deps, uploads });
   const subscribers = new SubscriberHandler(core, followers, submissions, pace);
   const members = new SpaceMembers(core, (now) => subscribers.dropStrangers(now));
   const reads = new JobReads(core);
@@ -91,9 +93,18 @@ export function connectSpaceParts(
   });
   const retention = new Retention(core, deps.maxKeptBytes);
   const released = new ReleasedFiles(core);
-  const uploads = new Uploads(core, deps.maxOutputBytes);
+  const outputUploads = new OutputUploads(core, deps.maxOutputBytes);
   const { isPolled, armAlarm: arm } = deps;
-  const deadlines = new Deadlines({ core, workers, webhooks, retention, released, isPolled, arm });
+  const deadlines = new Deadlines({
+    core,
+    workers,
+    webhooks,
+    retention,
+    released,
+    uploads,
+    isPolled,
+    arm,
+  });
   return {
     core,
     gate,
@@ -110,6 +121,7 @@ export function connectSpaceParts(
     webhooks,
     retention,
     released,
+    outputUploads,
     uploads,
     deadlines,
   };

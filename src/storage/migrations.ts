@@ -187,6 +187,35 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       PRIMARY KEY (folder, id)
     ) STRICT, WITHOUT ROWID`,
   ],
+  [
+    // Files that come in pieces (decision 0064). `ulid`: the job whose file it is, with which its row is removed.
+    `CREATE TABLE uploads (
+      id TEXT PRIMARY KEY,
+      folder TEXT NOT NULL,
+      owner TEXT NOT NULL,
+      user TEXT,
+      name TEXT NOT NULL,
+      content_type TEXT NOT NULL,
+      length INTEGER NOT NULL,
+      received INTEGER NOT NULL,
+      tail INTEGER NOT NULL,
+      multipart TEXT,
+      fence INTEGER NOT NULL,
+      sha256 TEXT,
+      ulid TEXT,
+      expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID`,
+    "CREATE UNIQUE INDEX uploads_folder ON uploads (folder)",
+    "CREATE INDEX uploads_owner ON uploads (owner, length) WHERE ulid IS NULL",
+    "CREATE INDEX uploads_due ON uploads (expires_at) WHERE ulid IS NULL",
+    "CREATE INDEX uploads_job ON uploads (ulid) WHERE ulid IS NOT NULL",
+    `CREATE TABLE upload_parts (
+      id TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      etag TEXT NOT NULL,
+      PRIMARY KEY (id, number)
+    ) STRICT, WITHOUT ROWID`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

@@ -54,11 +54,15 @@ export function checkDraft(draft: Draft, space: InputSwitches): DraftProblem | n
 }
 
 export function checkFiles(files: DraftFile[]): DraftProblem | null {
-  const total = files.reduce((sum, file) => sum + file.size, 0);
-  if (total <= LIMITS.uploadBytes) return null;
-  const what = files.length === 1 ? `“${files[0]?.name}” is` : "The files together are";
-  const limit = `${formatBytes(LIMITS.uploadBytes)} can be sent at most`;
-  return { code: "payload_too_large", message: `${what} ${formatBytes(total)}; ${limit}.` };
+  if (files.length > LIMITS.filesPerJob) {
+    const message = `A job can have ${LIMITS.filesPerJob} files at most; ${files.length} are chosen.`;
+    return { code: "invalid_request", message };
+  }
+  const large = files.find(({ size }) => size > LIMITS.resumableBytes);
+  if (large === undefined) return null;
+  const limit = `${formatBytes(LIMITS.resumableBytes)} can be sent at most`;
+  const message = `“${large.name}” is ${formatBytes(large.size)}; ${limit}.`;
+  return { code: "payload_too_large", message };
 }
 
 /** The job's label in the list: its prompt, or the names of its files. */

@@ -4,8 +4,8 @@ import { formatBytes } from "./wording.ts";
 
 interface FileInputProps {
   field: FileField;
-  file: File | null;
-  onChoose: (file: File | null) => void;
+  files: File[];
+  onChoose: (files: File[]) => void;
 }
 
 const LABELS: Record<FileField, string> = { file: "File", audio: "Audio", video: "Video" };
@@ -15,14 +15,14 @@ const ACCEPTS: Record<FileField, string | undefined> = {
   video: "video/*",
 };
 
-/** Lets the user choose one file, and shows its name, size and, for an image, a preview. */
-export function FileInput({ field, file, onChoose }: FileInputProps) {
+/** Lets the user choose files, and shows of each its name and size and, for an image, a preview. */
+export function FileInput({ field, files, onChoose }: FileInputProps) {
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
-    // Scripts can clear a file input, but not set its file.
-    if (file === null && input.current !== null) input.current.value = "";
-  }, [file]);
-  const problem = file === null ? null : checkFiles([{ field, name: file.name, size: file.size }]);
+    // Scripts can clear a file input, but not set its files.
+    if (files.length === 0 && input.current !== null) input.current.value = "";
+  }, [files]);
+  const problem = checkFiles(files.map(({ name, size }) => ({ field, name, size })));
   return (
     <div class="field">
       <label for={field}>{LABELS[field]}</label>
@@ -31,26 +31,48 @@ export function FileInput({ field, file, onChoose }: FileInputProps) {
         id={field}
         data-testid={field}
         type="file"
+        multiple
         accept={ACCEPTS[field]}
         aria-describedby={`${field}-chosen`}
-        onChange={(event) => onChoose(event.currentTarget.files?.[0] ?? null)}
+        onChange={(event) => onChoose([...(event.currentTarget.files ?? [])])}
       />
-      <div id={`${field}-chosen`} class="chosen">
-        {file !== null && (
-          <>
-            <Thumbnail file={file} />
-            <span class="quiet">{formatBytes(file.size)}</span>
-            <button type="button" class="plain" onClick={() => onChoose(null)}>
-              Remove<span class="hidden"> {file.name}</span>
-            </button>
-          </>
-        )}
+      <div id={`${field}-chosen`}>
+        {files.map((file) => (
+          <ChosenFile
+            key={`${file.name} ${file.size} ${file.lastModified}`}
+            file={file}
+            isNamed={files.length > 1}
+            onRemove={() => onChoose(files.filter((other) => other !== file))}
+          />
+        ))}
       </div>
       {problem !== null && (
         <p class="error" role="alert" data-testid={`${field}-error`}>
           {problem.message}
         </p>
       )}
+    </div>
+  );
+}
+
+/** The browser's own input names a file that is alone. */
+function ChosenFile({
+  file,
+  isNamed,
+  onRemove,
+}: {
+  file: File;
+  isNamed: boolean;
+  onRemove: () => void;
+}) {
+  return (
+    <div class="chosen">
+      <Thumbnail file={file} />
+      {isNamed && <span>{file.name}</span>}
+      <span class="quiet">{formatBytes(file.size)}</span>
+      <button type="button" class="plain" onClick={onRemove}>
+        Remove<span class="hidden"> {file.name}</span>
+      </button>
     </div>
   );
 }

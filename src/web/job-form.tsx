@@ -8,6 +8,7 @@ import type { PageSession } from "./page-session.ts";
 import type { PageState } from "./page-state.ts";
 import type { SchemaFormProps } from "./schema-form.tsx";
 import { submitOnCtrlEnter } from "./submit-keys.ts";
+import { UploadProgress } from "./upload-progress.tsx";
 import { shownRefusal, submitHint, submitTrouble } from "./wording.ts";
 
 interface JobFormProps {
@@ -16,7 +17,9 @@ interface JobFormProps {
   state: PageState;
 }
 
-type Files = Partial<Record<FileField, File>>;
+type Files = Partial<Record<FileField, File[]>>;
+
+const NONE: File[] = [];
 
 /** The form of the space's schema; without one, of its switches. */
 export function JobForm({ session, resource, state }: JobFormProps) {
@@ -24,10 +27,13 @@ export function JobForm({ session, resource, state }: JobFormProps) {
   const typed = useRef<JsonObject>({});
   const { schema } = resource;
   const sending = state.submission.kind === "sending";
-  const canStop = state.submission.kind === "sending" && state.submission.wasDelayed;
+  const isUploading = session.uploads.shown.length > 0;
+  const canStop =
+    state.submission.kind === "sending" && (state.submission.wasDelayed || isUploading);
   const below = (
     <>
       <SubmitLine sending={sending} onStop={canStop ? () => session.stopSending() : null} />
+      <UploadProgress uploads={session.uploads} />
       <FormMessages {...{ resource, state }} />
     </>
   );
@@ -83,10 +89,9 @@ function SwitchForm({ session, resource, state, typed, children }: SwitchFormPro
     event.preventDefault();
     if (session.state.submission.kind === "sending") return;
     sent.current = { prompt, files };
-    const attachments = fields.flatMap((field) => {
-      const file = files[field];
-      return file === undefined ? [] : [{ field, file }];
-    });
+    const attachments = fields.flatMap((field) =>
+      (files[field] ?? []).map((file) => ({ field, file })),
+    );
     session.submit(resource.enable_prompt ? prompt : "", attachments);
   };
   return (
@@ -102,8 +107,8 @@ function SwitchForm({ session, resource, state, typed, children }: SwitchFormPro
         <FileInput
           key={field}
           field={field}
-          file={files[field] ?? null}
-          onChoose={(file) => setFiles({ ...files, [field]: file ?? undefined })}
+          files={files[field] ?? NONE}
+          onChoose={(chosen) => setFiles({ ...files, [field]: chosen })}
         />
       ))}
       {!resource.enable_prompt && fields.length === 0 && (

@@ -10,8 +10,8 @@ import { sleep } from "../client/time-limit.ts";
 import type { JsonObject } from "../protocol/codec.ts";
 import type { SpaceStatus } from "../protocol/resources.ts";
 import { resultOf } from "./api.ts";
-import { type FileAttachment, filesToSubmit } from "./chosen-files.ts";
 import { checkDraft, labelOfDraft } from "./draft.ts";
+import type { ChosenFile, FileUploads } from "./file-uploads.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import { isTerminal, type TabJob } from "./job-state.ts";
 import { labelOfInput } from "./labels.ts";
@@ -30,7 +30,7 @@ const RENEW_MS = 60_000;
 /** A submit as the form made it. It may be sent several times, but its key lets it create only one job. */
 interface Submit {
   input: JsonObject;
-  attachments: FileAttachment[];
+  attachments: ChosenFile[];
   idempotencyKey: string;
 }
 
@@ -38,6 +38,7 @@ interface Submit {
 export class PageSession {
   state: PageState;
   readonly space: string;
+  readonly uploads: FileUploads;
   private readonly handle: SpaceHandle;
   private readonly storage: TabStorage;
   private readonly listeners = new Set<() => void>();
@@ -54,8 +55,9 @@ export class PageSession {
   /** The last submit without an answer. If the same is submitted again, it must not become a second job. */
   private unanswered: Submit | null = null;
 
-  constructor(space: string, storage: TabStorage) {
+  constructor(space: string, storage: TabStorage, uploads: FileUploads) {
     this.space = space;
+    this.uploads = uploads;
     this.handle = spaceOfPage(space);
     this.storage = storage;
     this.state = initialState(recallJobs(storage, space));
@@ -91,7 +93,7 @@ export class PageSession {
   }
 
   /** Submits the content of the form of switches. If it can't be sent, the state contains the reason. */
-  submit(prompt: string, attachments: FileAttachment[]): void {
+  submit(prompt: string, attachments: ChosenFile[]): void {
     if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
     const files = attachments.map(({ field, file }) => ({
       field,
@@ -109,7 +111,7 @@ export class PageSession {
   }
 
   /** Submits the content of a schema's form, which it has checked. */
-  submitInput(input: JsonObject, attachments: FileAttachment[]): void {
+  submitInput(input: JsonObject, attachments: ChosenFile[]): void {
     if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
     const files = attachments.map(({ file }) => file);
     void this.send(input, attachments, labelOfInput(input, files));
@@ -195,11 +197,7 @@ export class PageSession {
    * Submits by HTTP: an answer that was lost with a socket could not be asked for again, and a file can't be
    * sent over one.
    */
-  private async send(
-    input: JsonObject,
-    attachments: FileAttachment[],
-    label: string,
-  ): Promise<void> {
+  private async send(input: JsonObject, attachments: ChosenFile[], label: string): Promise<void> {
     const submit = this.withKey(input, attachments);
     const ref = this.nextRef();
     const stop = new AbortController();
@@ -207,11 +205,14 @@ export class PageSession {
     this.unanswered = submit;
     this.dispatch({ kind: "submit.sent", ref, label });
     const { idempotencyKey } = submit;
-    const files = filesToSubmit(attachments);
-    const handle = files === undefined ? this.handle : uploadsTo(this.space);
+    const prepared = await resultOf(this.uploads.prepare(attachments, stop.signal));
+    if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
+    if (!prepared.ok) return this.refused(ref, prepared.error);
+    const isUpload = attachments.length > 0;
+    const handle = isUpload ? uploadsTo(this.space) : this.handle;
     const answer = await resultOf(
       handle.submit(input, {
-        files,
+        ...(isUpload ? { files: prepared.value } : {}),
         idempotencyKey,
         signal: stop.signal,
         timeout: Number.POSITIVE_INFINITY,
@@ -221,6 +222,8 @@ export class PageSession {
         },
       }),
     );
+    if (answer.ok || answer.error.code === "upload_used") this.uploads.forget(attachments);
+    else this.uploads.clear();
     if (stop.signal.aborted) return this.dispatch({ kind: "submit.stopped", ref });
     this.unanswered = null;
     if (!answer.ok) return this.refused(ref, answer.error);
@@ -229,7 +232,7 @@ export class PageSession {
     this.follow(id);
   }
 
-  private withKey(input: JsonObject, attachments: FileAttachment[]): Submit {
+  private withKey(input: JsonObject, attachments: ChosenFile[]): Submit {
     const before = this.unanswered;
     const isSame =
       before !== null &&

@@ -13,12 +13,16 @@ export function spaceOfPage(name: string): SpaceHandle {
   return new SpaceHandle(edgeOfPage(), new SpaceSocketPool(edgeOfPage()), name);
 }
 
-/** The same space, for submits with files: they may take long, as long as something of them is sent. */
-export function uploadsTo(name: string): SpaceHandle {
+/**
+ * The same space, for submits with files and for uploads: they may take long, as long as something of them is sent.
+ *
+ * @param onSent called with how many bytes of a request were sent so far
+ */
+export function uploadsTo(name: string, onSent?: (bytes: number) => void): SpaceHandle {
   const edge = new Edge({
     parseJson: parseMessage,
     requestTimeout: Number.POSITIVE_INFINITY,
-    fetch: fetchWithProgress,
+    fetch: (address, init) => fetchWithProgress(address, init, onSent),
   });
   return new SpaceHandle(edge, new SpaceSocketPool(edge), name);
 }

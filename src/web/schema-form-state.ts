@@ -2,8 +2,8 @@ import { byteLength, type JsonObject } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { InputError } from "../schema/check-run.ts";
 import { InputSchema } from "../schema/input-schema.ts";
-import type { FileAttachment } from "./chosen-files.ts";
 import { checkFiles } from "./draft.ts";
+import type { ChosenFile } from "./file-uploads.ts";
 import { draftOf, type HeldGroup, inputOf, isBrokenJson, walkFields } from "./form-draft.ts";
 import { type FormField, formFieldsOf } from "./form-fields.ts";
 import { sentence } from "./setting-form.ts";
@@ -56,7 +56,7 @@ export function withExample(form: SchemaForm, example: JsonObject): SchemaForm {
   };
 }
 
-export function attachmentsOf({ fields, files }: SchemaForm): FileAttachment[] {
+export function attachmentsOf({ fields, files }: SchemaForm): ChosenFile[] {
   return fields.flatMap(({ name, kind }) =>
     kind.kind === "file" ? (files[name] ?? []).map((file) => ({ field: name, file })) : [],
   );

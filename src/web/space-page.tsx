@@ -1,6 +1,7 @@
 import "./no-eval.ts";
 import { render } from "preact";
 import { useEffect, useReducer } from "preact/hooks";
+import { FileUploads } from "./file-uploads.ts";
 import { JobCard } from "./job-card.tsx";
 import { JobForm } from "./job-form.tsx";
 import type { TabJob } from "./job-state.ts";
@@ -118,7 +119,8 @@ function attachFromAddress(session: PageSession): void {
 
 const root = document.getElementById("page");
 if (root !== null) {
-  const session = new PageSession(spaceOfAddress(), sessionStorage);
+  const space = spaceOfAddress();
+  const session = new PageSession(space, sessionStorage, new FileUploads(space, localStorage));
   render(<SpacePage session={session} />, root);
   void session.start();
   attachFromAddress(session);

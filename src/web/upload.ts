@@ -7,8 +7,14 @@ export const STALL_MS = 30_000;
 /**
  * A `fetch` for uploads. It has no limit for the whole, because a slow line may need many minutes; it fails if
  * nothing was sent or received for a while. `fetch` itself can't report how much was sent.
+ *
+ * @param onSent called with how many bytes of the body were sent so far
  */
-export function fetchWithProgress(address: string, init: RequestInit): Promise<Response> {
+export function fetchWithProgress(
+  address: string,
+  init: RequestInit,
+  onSent?: (bytes: number) => void,
+): Promise<Response> {
   const request = new XMLHttpRequest();
   const stalled = new AbortController();
   let lastProgressAt = Date.now();
@@ -17,7 +23,10 @@ export function fetchWithProgress(address: string, init: RequestInit): Promise<R
   };
   request.open(init.method ?? "GET", address);
   for (const [name, value] of new Headers(init.headers)) request.setRequestHeader(name, value);
-  request.upload.onprogress = onProgress;
+  request.upload.onprogress = ({ loaded }) => {
+    onProgress();
+    onSent?.(loaded);
+  };
   request.onprogress = onProgress;
   init.signal?.addEventListener("abort", () => request.abort(), { once: true });
   const failIfStalled = async () => {
@@ -32,11 +41,15 @@ export function fetchWithProgress(address: string, init: RequestInit): Promise<R
     request.onerror = () => reject(new TypeError("The upload failed."));
     request.onabort = () => reject(init.signal?.reason ?? new TypeError("The upload was stopped."));
   });
-  request.send(init.body instanceof FormData || typeof init.body === "string" ? init.body : null);
+  request.send(isSendable(init.body) ? init.body : null);
   return Promise.race([answer, failIfStalled()]).finally(() => {
     stalled.abort();
     request.abort();
   });
+}
+
+function isSendable(body: unknown): body is FormData | Blob | string {
+  return body instanceof FormData || body instanceof Blob || typeof body === "string";
 }
 
 function responseOf(request: XMLHttpRequest): Response {
@@ -48,5 +61,6 @@ function responseOf(request: XMLHttpRequest): Response {
     const colon = line.indexOf(":");
     if (colon > 0) headers.append(line.slice(0, colon), line.slice(colon + 1).trim());
   }
-  return new Response(request.responseText, { status: request.status, headers });
+  // A `Response` of 204 must have no text, not even an empty one.
+  return new Response(request.responseText || null, { status: request.status, headers });
 }

@@ -161,7 +161,8 @@ export function formatSeconds(seconds: number): string {
 export function formatBytes(bytes: number): string {
   if (bytes < 1024) return `${bytes} bytes`;
   if (bytes < 1_048_576) return `${trim(bytes / 1024)} KB`;
-  return `${trim(bytes / 1_048_576)} MB`;
+  if (bytes < 1_073_741_824) return `${trim(bytes / 1_048_576)} MB`;
+  return `${trim(bytes / 1_073_741_824)} GB`;
 }
 
 function trim(value: number): string {

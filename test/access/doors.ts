@@ -22,6 +22,7 @@ const READ = { right: "reader", scope: "jobs:read", isBackendJob: true } as cons
 const REPORT = { right: "reporter", scope: "jobs:write", isBackendJob: true } as const;
 const ADMIN = { right: "admin" } as const;
 const OPEN = { right: "open" } as const;
+const UPLOAD = { ...OPEN, note: "its id is the right to it" } as const;
 const SESSION = { right: "session" } as const;
 
 /** Every door of the edge. A route that is missing here fails a test. */
@@ -79,6 +80,11 @@ export const DOORS: readonly Door[] = [
     right: "signed",
     note: "while the attempt runs at the worker that was given the address",
   },
+  { method: "POST", path: "/api/uploads", right: "use", scope: "jobs:write" },
+  { method: "GET", path: "/api/uploads/:upload", ...UPLOAD },
+  { method: "PATCH", path: "/api/uploads/:upload", ...UPLOAD },
+  { method: "POST", path: "/api/uploads/:upload", ...UPLOAD },
+  { method: "DELETE", path: "/api/uploads/:upload", ...UPLOAD },
   { method: "SOCKET", path: "/ws", right: "gateway" },
   { method: "SOCKET", path: "/api/rooms/:room/ws", right: "room", scope: "rooms:read:<room>" },
   { method: "GET", path: "/api/rooms/:room/events", right: "room", scope: "rooms:read:<room>" },

@@ -273,9 +273,9 @@ describe("a submit", () => {
   test("refuses what can't be sent before it is sent", async () => {
     const { edge, client } = await startClient();
     const demo = client.space("demo");
-    const large = { size: 16_777_217 } as Blob;
+    const large = { size: 5_368_709_121 } as Blob;
     Object.setPrototypeOf(large, Blob.prototype);
-    Object.defineProperty(large, "size", { value: 16_777_217 });
+    Object.defineProperty(large, "size", { value: 5_368_709_121 });
     const refused: [Promise<unknown>, string][] = [
       [demo.submit({ text: "x".repeat(600_000) }), "payload_too_large"],
       [demo.submit({}, { files: { large } }), "payload_too_large"],

@@ -3,14 +3,17 @@ import { describe, expect, it } from "vitest";
 import { codingOf, decode } from "../../src/http/content-coding.ts";
 import type { FormPart } from "../../src/http/form.ts";
 import { ProblemError } from "../../src/http/problems.ts";
-import { submitOf } from "../../src/http/submit-form.ts";
+import { submitOf as submitOfForm } from "../../src/http/submit-form.ts";
 
 function text(field: string, value: string, type: string | null = null): FormPart {
   return { field, fileName: null, type, bytes: new Uint8Array(Buffer.from(value)) };
 }
 
-function file(field: string, value = "x", type: string | null = null): FormPart {
-  return { ...text(field, value, type), fileName: "name" };
+function submitOf(parts: readonly FormPart[]) {
+  const [inputs = [], texts = []] = [true, false].map((isInput) =>
+    parts.filter(({ field }) => (field === "input") === isInput),
+  );
+  return submitOfForm({ inputs, texts, files: [] });
 }
 
 function codeOf(call: () => unknown): [string, string] {
@@ -40,17 +43,6 @@ describe("a form that is a submit", () => {
     const { body } = submitOf(parts);
     expect(body.input.a).toBe("part");
     expect(String(JSON.stringify(body.input))).toContain("12345678901234567890");
-  });
-
-  it("may have `input` as a JSON file, but only if it isn't there as text (H6h)", () => {
-    const json = file("input", '{"a":1}', "application/json");
-    expect(submitOf([json])).toMatchObject({ body: { input: { a: 1 } }, files: [] });
-    expect(submitOf([json, text("input", '{"a":2}')])).toMatchObject({
-      body: { input: { a: 2 } },
-      files: [json],
-    });
-    const other = file("input", '{"a":1}', "text/plain");
-    expect(submitOf([other])).toMatchObject({ body: { input: {} }, files: [other] });
   });
 
   it("has options, each with its type (H6)", () => {
@@ -97,26 +89,6 @@ describe("a form that is a submit", () => {
       "invalid_request",
       expect.stringContaining("`input` must be a JSON object"),
     ]);
-  });
-
-  it("has 16 files at most, in fields with 200 characters at most (H6e)", () => {
-    const files = (count: number) => Array.from({ length: count }, (_, n) => file(`f${n}`));
-    expect(submitOf(files(16)).files).toHaveLength(16);
-    expect(codeOf(() => submitOf(files(17)))[0]).toBe("invalid_request");
-    expect(submitOf([file("x".repeat(200))]).files).toHaveLength(1);
-    const [code, message] = codeOf(() => submitOf([file("x".repeat(201))]));
-    expect(code).toBe("invalid_request");
-    expect(message).toContain("x".repeat(50));
-    expect(message).not.toContain("x".repeat(62));
-  });
-
-  it("has 1 MiB of text at most, of all its parts together (H6e)", () => {
-    const half = "x".repeat(524_288);
-    expect(submitOf([text("a", half), text("b", half)]).body.input.a).toBe(half);
-    const [code] = codeOf(() => submitOf([text("a", half), text("b", `${half}x`)]));
-    expect(code).toBe("payload_too_large");
-    const input = text("input", `{"a":"${half}"}`);
-    expect(codeOf(() => submitOf([input, text("b", half)]))[0]).toBe("payload_too_large");
   });
 });
 

@@ -13,6 +13,7 @@ type Headers_ = Record<string, string>;
 interface Asked {
   path?: string;
   body?: unknown;
+  headers?: Headers_;
 }
 
 /** People, a private space, its jobs, and everything with which somebody may come. */
@@ -181,6 +182,13 @@ const ASKED: Record<string, (world: World) => Asked | Promise<Asked>> = {
     body: { current_password: "not mine", new_password: "a long password 2" },
   }),
   "POST /api/keys": () => ({ body: { name: "key", scopes: ["jobs:read"] } }),
+  "POST /api/uploads": ({ space }) => ({
+    headers: {
+      "tus-resumable": "1.0.0",
+      "upload-length": "1",
+      "upload-metadata": `space ${btoa(space.name)}`,
+    },
+  }),
   "PATCH /api/users/:id": () => ({ body: { role: "member" } }),
   "POST /api/invitations": () => ({ body: {} }),
 };
@@ -195,7 +203,7 @@ const CLOSES = new Set([4401, 4403, 4404]);
 
 /** Asks at a door; returns the code with which it refuses, and `null` if it lets in. */
 async function ask(world: World, door: Door, headers: Headers_): Promise<string | null> {
-  const { path = door.path, body } = (await ASKED[nameOf(door)]?.(world)) ?? {};
+  const { path = door.path, body, headers: asked } = (await ASKED[nameOf(door)]?.(world)) ?? {};
   const parameters: Record<string, string> = {
     space: world.space.name,
     job: door.isBackendJob ? world.backendJob : world.job,
@@ -211,6 +219,7 @@ async function ask(world: World, door: Door, headers: Headers_): Promise<string 
     headers: {
       ...(isSocket ? { upgrade: "websocket" } : {}),
       ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...asked,
       ...headers,
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),

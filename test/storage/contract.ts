@@ -10,6 +10,7 @@ import { schemaContract } from "./schema-contract.ts";
 import { segmentLogContract } from "./segment-log-contract.ts";
 import { sourceStoreContract } from "./source-store-contract.ts";
 import { spaceStoreContract } from "./space-store-contract.ts";
+import { uploadStoreContract } from "./upload-store-contract.ts";
 import { versionContract } from "./version-contract.ts";
 import { webhookStoreContract } from "./webhook-store-contract.ts";
 import type { WithSql } from "./with-sql.ts";
@@ -27,6 +28,7 @@ export function storageContract(withSql: WithSql): void {
   roomStoreContract(withSql);
   sourceStoreContract(withSql);
   holderStoreContract(withSql);
+  uploadStoreContract(withSql);
   webhookStoreContract(withSql);
   segmentLogContract(withSql);
   logPageContract(withSql);

@@ -19,12 +19,12 @@ test("an empty draft is not sent", () => {
 });
 
 test("files over the limit are refused before they are sent, with both sizes", () => {
-  const draft = { prompt: "", files: [file(LIMITS.uploadBytes + 1_048_576)] };
+  const draft = { prompt: "", files: [file(LIMITS.resumableBytes + 1_073_741_824)] };
   expect(checkDraft(draft, DEFAULT_SETTINGS)?.message).toBe(
-    "“cat.png” is 17 MB; 16 MB can be sent at most.",
+    "“cat.png” is 6 GB; 5 GB can be sent at most.",
   );
   expect(
-    checkDraft({ prompt: "", files: [file(LIMITS.uploadBytes)] }, DEFAULT_SETTINGS),
+    checkDraft({ prompt: "", files: [file(LIMITS.resumableBytes)] }, DEFAULT_SETTINGS),
   ).toBeNull();
 });
 

@@ -68,7 +68,6 @@ export class Retention {
    */
   async sweep(bucket: R2Bucket, now: number, runBatch: (step: () => void) => void): Promise<void> {
     if (now < this.noSweepBefore) return;
-    const { store } = this.core;
     const expired = this.expiredBy(now);
     if (expired.length === 0) return;
     try {
@@ -79,9 +78,9 @@ export class Retention {
       return;
     }
     runBatch(() => {
-      for (const { ulid, bytes } of expired) {
-        store.remove(ulid);
-        this.bytes -= bytes;
+      for (const job of expired) {
+        this.remove(job);
+        this.bytes -= job.bytes;
       }
       this.bytes = Math.max(0, this.bytes);
       this.storeCount();
@@ -101,10 +100,15 @@ export class Retention {
     runBatch(() => {
       // A sweep may have been quicker.
       if (store.expiredOf(ulid) === null) return;
-      store.remove(ulid);
+      this.remove(job);
       this.bytes = Math.max(0, this.bytes - job.bytes);
       this.storeCount();
     });
+  }
+
+  private remove({ ulid, files }: Expired): void {
+    this.core.store.remove(ulid);
+    if (files.length > 0) this.core.uploads.removeOf(ulid);
   }
 
   /** Until its row is gone too, no other job takes over the result and files of a job (decision 0018). */

@@ -18,10 +18,13 @@ import type { Job, StoredFile } from "../../queue/job.ts";
 import type { InputError } from "../../schema/check-run.ts";
 import { describeErrors } from "../../schema/input-schema.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
+import type { Upload } from "../../storage/upload-store.ts";
 import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
 import { accessOf, refusalOf, type SpaceRights, submitterOf } from "../access.ts";
+import type { GivenFile } from "../calls.ts";
 import type { SpaceCore } from "../space-core.ts";
 import { presentWorkers } from "../space-status.ts";
+import type { SpaceUploads } from "../uploads/space-uploads.ts";
 import type { WorkerDispatch } from "../workers/worker-dispatch.ts";
 import { CachedAnswers } from "./cached-answers.ts";
 import type { Parties } from "./parties.ts";
@@ -31,7 +34,7 @@ export interface IncomingJob {
   input: JsonObject;
   /** The fields of the input that came as texts of a form. */
   texts: readonly string[];
-  files: StoredFile[];
+  files: GivenFile[];
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
   submitter: string | null;
@@ -67,6 +70,7 @@ export class Submissions {
   private readonly localRights: boolean;
   private readonly onUser: (user: string) => void;
   private readonly parties: Parties;
+  private readonly uploads: SpaceUploads;
   private readonly cached: CachedAnswers;
   private rights: SubmitRights | null = null;
   /** When the queue was last found full, and how many jobs waited then: it need not be looked at again. */
@@ -79,14 +83,21 @@ export class Submissions {
     {
       localRights,
       parties,
+      uploads,
       onUser,
-    }: { localRights: boolean; parties: Parties; onUser: (user: string) => void },
+    }: {
+      localRights: boolean;
+      parties: Parties;
+      uploads: SpaceUploads;
+      onUser: (user: string) => void;
+    },
   ) {
     this.core = core;
     this.dispatcher = dispatcher;
     this.localRights = localRights;
     this.onUser = onUser;
     this.parties = parties;
+    this.uploads = uploads;
     this.cached = new CachedAnswers(core);
   }
 
@@ -96,7 +107,7 @@ export class Submissions {
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
-    const { input: given, texts, files, options, submitter, caller } = incoming;
+    const { input: given, texts, files: givenFiles, options, submitter, caller } = incoming;
     const { record } = this.core;
     const schema = this.core.schema.input;
     const { settings } = record;
@@ -105,6 +116,9 @@ export class Submissions {
     const owner = submitterOf(record, caller, options.user);
     if (!owner.ok) return { ok: false, code: owner.code, message: owner.detail };
     const { user } = owner;
+    const found = this.uploads.filesOf(givenFiles, caller);
+    if (!found.ok) return { ok: false, code: found.code, message: found.detail };
+    const { files, uploads } = found;
     const fields = files.map(({ field }) => field);
     for (const admission of [
       admitSize(inputBytesOf(given)),
@@ -120,9 +134,11 @@ export class Submissions {
     const allowPrivate = this.localRights && caller.local;
     const refusal = options.webhook && targetRefusal(options.webhook.url, allowPrivate);
     if (refusal) return { ok: false, code: "invalid_request", message: `webhook: ${refusal}.` };
-    const idempotency = idempotencyOf(incoming);
+    const idempotency = idempotencyOf(incoming, files);
     const earlier = idempotency && this.findRepeated(idempotency, user);
     if (earlier) return earlier;
+    const isUsed = this.uploads.refusalOf(uploads);
+    if (isUsed !== null) return { ok: false, code: isUsed.code, message: isUsed.detail };
     const input = schema?.typed(given, texts) ?? given;
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
@@ -154,6 +170,7 @@ export class Submissions {
       },
       now,
     );
+    if (uploads.length > 0) this.takeUploads(uploads, job.ulid);
     if (user !== null) this.onUser(user);
     if (answer) this.core.jobs.apply(job.ulid, { type: "answer", ...answer }, now);
     return { ok: true, ulid: job.ulid, from: answer ? "cache" : "submit" };
@@ -166,6 +183,12 @@ export class Submissions {
       this.rights = { record, caller, isManager, refusal: refusalOf(record, caller, "submit") };
     }
     return this.rights;
+  }
+
+  /** If the job were deferred, a crash would leave uploads of a job that does not exist. */
+  private takeUploads(uploads: readonly Upload[], ulid: string): void {
+    this.uploads.use(uploads, ulid);
+    this.core.jobs.storeAll();
   }
 
   /** Whether one more job may wait now, or run at once. */
@@ -219,7 +242,10 @@ export class Submissions {
   }
 }
 
-function idempotencyOf({ input, files, options }: IncomingJob): Job["idempotency"] {
+function idempotencyOf(
+  { input, options }: IncomingJob,
+  files: readonly StoredFile[],
+): Job["idempotency"] {
   // Keys are the user's own, so the fingerprint need not name them.
   const { idempotency_key: key, cancel_on_disconnect: _, user: __, ...rest } = options;
   if (key === undefined) return null;

@@ -310,10 +310,10 @@ export class SubscriberHandler {
   }
 
   private submit(subscriber: SubscriberConnection, frame: SubmitFrame, now: number): void {
-    const { type: _, ref, input, ...options } = frame;
+    const { type: _, ref, input, files = [], ...options } = frame;
     const { sendBuffer, record } = this.core;
     const { id: submitter, caller } = subscriber.attachment;
-    const item = { input, texts: [], files: [], options, submitter, caller };
+    const item = { input, texts: [], files, options, submitter, caller };
     const outcome = this.submissions.submit(item, now);
     if (!outcome.ok) {
       const { code, message, errors } = outcome;

@@ -1,3 +1,4 @@
+import { isInParts } from "../../files/part-buffer.ts";
 import { iso } from "../../protocol/iso.ts";
 import { attemptDeadline } from "../../queue/deadline.ts";
 import type { Job, ProcessingJob } from "../../queue/job.ts";
@@ -116,7 +117,9 @@ export class WorkerDispatch {
   /** Signed addresses of a job's files, in their order, for as long as its attempt may run. */
   fileUrls({ attachment: { origin } }: ReadyWorker, job: ProcessingJob): string[] {
     const expiresAt = attemptDeadline(job) + FILE_URL_SLACK_MS;
-    return job.files.map(({ key }) => this.core.fileUrl(origin, key, expiresAt));
+    return job.files.map(({ key, size, sha256 }) =>
+      this.core.fileUrl(origin, key, expiresAt, isInParts(size) ? sha256 : undefined),
+    );
   }
 
   /**

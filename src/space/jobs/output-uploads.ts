@@ -27,7 +27,7 @@ export type UploadStart = { ok: true; place: OutputPlace } | { ok: true; stored:
 export type UploadEnd = { ok: true; stored: UploadedFile; isRepeat: boolean } | Refusal;
 
 /** Admits the files that running attempts send (decision 0063). */
-export class Uploads {
+export class OutputUploads {
   private readonly core: SpaceCore;
   private readonly maxBytes: number;
   /** Those that are on their way, by attempt: their sizes by name. A worker may not send more at once than in turn. */
