@@ -1,4 +1,4 @@
-import { decodeFrame, type Json } from "../src/protocol/codec.ts";
+import { byteLength, decodeFrame, type Json } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { whyUnsendable } from "../src/protocol/unsendable.ts";
 import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
@@ -30,7 +30,7 @@ export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncodi
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { ok: false, message: `can't be written as JSON: ${why}`, tooLarge: false };
   }
-  const bytes = Buffer.byteLength(text);
+  const bytes = byteLength(text);
   const most = Math.min(limit, LIMITS.frameBytes);
   if (bytes > most) {
     const message = `makes a frame of ${count(bytes)} bytes; the edge accepts ${count(most)} at most`;
@@ -95,7 +95,7 @@ export function encodeFile(
   preview: boolean,
 ): EncodedFrame {
   const text = JSON.stringify({ type: "output", ...ref, file, ...(preview ? { preview } : {}) });
-  return { text, bytes: Buffer.byteLength(text), file };
+  return { text, bytes: byteLength(text), file };
 }
 
 /** Splits between two characters: half a surrogate pair can't be encoded as UTF-8. */

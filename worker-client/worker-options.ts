@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { describeIssues } from "../src/protocol/codec.ts";
 import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
@@ -8,6 +7,7 @@ import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
+import type { WorkerState } from "./worker-state.ts";
 
 export interface RemoteWorkerOptions {
   /** The edge's address, such as `https://dialout.example`. */
@@ -30,6 +30,8 @@ export interface RemoteWorkerOptions {
    */
   waitForPlace?: boolean;
   log?: Log;
+  /** Called whenever the worker's state has changed. */
+  onState?: (state: WorkerState) => void;
   backoff?: Backoff;
   /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
   random?: () => number;
@@ -85,5 +87,6 @@ export function checkOptions(options: RemoteWorkerOptions): void {
  * worker, so it has nothing of the machine, such as its name.
  */
 export function defaultWorkerId(): string {
-  return `worker-${randomBytes(8).toString("hex")}`;
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return `worker-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

@@ -16,6 +16,7 @@ import {
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { openMonitor } from "./monitor.ts";
+import { tokenInAddressOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { openGateway, openRoom } from "./room-sockets.ts";
 import { roomParam } from "./rooms.ts";
@@ -23,9 +24,10 @@ import { roomParam } from "./rooms.ts";
 /** All routes that open a WebSocket. */
 export const sockets = new Hono<AppEnv>()
   .get("/api/spaces/:space/connect", async (c) => {
-    requireUpgrade(c);
+    const token = bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c);
+    // With a token a plain request is answered as its socket would be: pages are not told why a socket failed (W4b).
+    if (token === null) requireUpgrade(c);
     const space = spaceParam(c);
-    const token = bearerOf(c.req.header("authorization")) ?? c.req.query("token") ?? null;
     const checkedAt = Date.now();
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
@@ -37,6 +39,7 @@ export const sockets = new Hono<AppEnv>()
       const help = `The operator makes one with POST /api/spaces/${space}/tokens.`;
       throw new ProblemError("not_authenticated", `${problem} ${help}`);
     }
+    requireUpgrade(c);
     const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "worker", tokenId, checkedAt, batch });
   })
