@@ -95,7 +95,13 @@ async function buildWorkerClient(): Promise<void> {
   const outdir = join(DIST, "worker-client");
   const result = await build({
     ...COMMON,
-    entryPoints: ["cli", "program", "index"].map((name) => `./worker-client/${name}.ts`),
+    entryPoints: [
+      ...["cli", "program", "index"].map((name) => ({
+        in: `./worker-client/${name}.ts`,
+        out: name,
+      })),
+      { in: "./worker-client/conformance/cli.ts", out: "conformance" },
+    ],
     outdir,
     chunkNames: "shared-[hash]",
     format: "esm",
@@ -105,13 +111,26 @@ async function buildWorkerClient(): Promise<void> {
     target: "node20",
     packages: "external",
   });
-  for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
+  const forPages = await build({
+    ...COMMON,
+    entryPoints: ["./worker-client/browser/index.ts"],
+    outdir: join(outdir, "browser"),
+    format: "esm",
+    platform: "browser",
+    target: "es2022",
+    // Only what is named: a module of Node.js would fail the build instead of the page.
+    external: ["zod"],
+    plugins: [shakeZod],
+  });
+  const files = [...result.outputFiles, ...forPages.outputFiles];
+  for (const file of files) await writeChanged(file.path, file.contents);
   await removeStale(
     outdir,
-    result.outputFiles.map(({ path }) => path),
+    files.map(({ path }) => path),
   );
-  const program = join(outdir, "cli.js");
-  if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  for (const program of ["cli.js", "conformance.js"].map((name) => join(outdir, name))) {
+    if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  }
 }
 
 const PARTS = {

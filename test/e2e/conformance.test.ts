@@ -1,0 +1,66 @@
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { build } from "esbuild";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ROOT } from "../../scripts/local.ts";
+import { lineOf } from "../../worker-client/conformance/report.ts";
+import type { RuleId } from "../../worker-client/conformance/rules.ts";
+import { runSuite } from "../../worker-client/conformance/suite.ts";
+import { PYTHON } from "./python.ts";
+
+let folder: string;
+let sample: string;
+
+beforeAll(async () => {
+  // Inside the project, so that the bundle finds its packages.
+  await mkdir(join(ROOT, "test/output"), { recursive: true });
+  folder = await mkdtemp(join(ROOT, "test/output/conformance-"));
+  sample = join(folder, "sample.mjs");
+  await build({
+    entryPoints: [join(ROOT, "worker-client/conformance/sample-worker.ts")],
+    outfile: sample,
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    packages: "external",
+  });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Everything that is not kept, as the suite prints it. */
+async function notKept(command: string[]): Promise<{ lines: string[]; rules: RuleId[] }> {
+  const reports = await runSuite({ command, parallel: 8 });
+  const others = reports.filter(({ verdict }) => verdict.outcome !== "kept");
+  return { lines: others.map(lineOf), rules: others.map(({ rule }) => rule) };
+}
+
+describe("workers keep the rules of the protocol", () => {
+  it("the TypeScript library", async () => {
+    const { lines } = await notKept([process.execPath, sample]);
+    expect(lines).toEqual([]);
+  });
+
+  it("the worker of docs/protocol.md in Python", async () => {
+    const script = join(ROOT, "docs/examples/conformance.py");
+    const { lines } = await notKept([PYTHON, "-B", script]);
+    expect(lines).toEqual([]);
+  });
+});
+
+describe("dialout-conformance", () => {
+  const CLI = join(ROOT, "dist/worker-client/conformance.js");
+
+  it("prints one line a rule, and ends with 1 if one is broken", async () => {
+    const run = (...words: string[]) =>
+      promisify(execFile)(process.execPath, [CLI, "--only", "W17,W20a", "--", ...words]);
+    const { stdout } = await run(process.execPath, sample);
+    expect(stdout).toMatch(/^W17 kept: .*\nW20a kept: .*\n2 kept, 0 broken/);
+    const broken = run(process.execPath, "-e", "0");
+    await expect(broken).rejects.toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining("W1 broken"),
+    });
+  });
+});
