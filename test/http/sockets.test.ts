@@ -81,6 +81,9 @@ describe("the socket of a worker", () => {
       return [status, code];
     };
     expect(await ask("dow_wrong")).toEqual([401, "not_authenticated"]);
+    const page = { authorization: "Bearer dow_wrong", origin: "https://page.test" };
+    const answer = await edge.request("GET", "/api/spaces/demo/connect", undefined, page);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
     expect(await ask(token)).toEqual([426, "upgrade_required"]);
     expect(edge.argsOf("fetch")).toEqual([]);
   });
