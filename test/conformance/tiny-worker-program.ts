@@ -41,6 +41,7 @@ let isToldOfDrain = false;
 let maxBytes = 1_048_576;
 let failures = 0;
 let closesItself = false;
+let pings = 0;
 let heardAt = 0;
 let beats: NodeJS.Timeout | undefined;
 
@@ -52,7 +53,9 @@ function send(text: string): void {
 
 function dial(): void {
   const address = `${base.replace("http", "ws")}/api/spaces/${space}/connect`;
-  const headers = { authorization: `Bearer ${token}` };
+  const headers: Record<string, string> = breaks("dials without its token")
+    ? {}
+    : { authorization: `Bearer ${token}` };
   const dialed = new WebSocket(address, { headers, followRedirects: breaks("follows a redirect") });
   socket = dialed;
   let isFinal = false;
@@ -86,7 +89,8 @@ function isDone(): boolean {
 function onMessage(text: string): void {
   heardAt = performance.now();
   if (text === "pong") {
-    if (breaks("ends on a pong")) process.exit(1);
+    pings -= 1;
+    if (breaks("ends on a pong too many") && pings < 0) process.exit(1);
     return;
   }
   let frame: Frame;
@@ -110,12 +114,13 @@ function onFrame(frame: Frame): void {
   else if (type === "stale") {
     if (!breaks("goes on after stale")) forget(job);
   } else if (type === "cancel") onCancel(frame, job);
-  else if (type === "read_check") send(JSON.stringify(frame));
+  else if (type === "drain" && breaks("leaves with a drain of the edge")) process.exit(0);
+  else if (type === "read_check" && !breaks("answers no read checks")) send(JSON.stringify(frame));
   else if (breaks("ends on unknown frames") && type === "weather") process.exit(1);
 }
 
 function register(hello: Frame): void {
-  if (hello.protocol !== "dialout.worker.v1") {
+  if (hello.protocol !== "dialout.worker.v1" && !breaks("registers with any protocol")) {
     socket?.terminate();
     return;
   }
@@ -131,13 +136,16 @@ function register(hello: Frame): void {
   const leaseMs = Number(hello.lease_s) * 1_000;
   heardAt = performance.now();
   beats = setInterval(() => {
-    if (performance.now() - heardAt > leaseMs) {
+    if (performance.now() - heardAt > leaseMs && !breaks("keeps a silent connection")) {
       if (breaks("closes with 1000")) {
         closesItself = true;
         socket?.close(1000);
       } else socket?.terminate();
     } else if (breaks("pings as WebSocket does")) socket?.ping();
-    else socket?.send("ping");
+    else {
+      pings += 1;
+      socket?.send("ping");
+    }
   }, heartbeatMs);
 }
 
@@ -198,6 +206,10 @@ function onJob(frame: Frame): void {
     uploads,
   };
   held.set(keyOf(ref), job);
+  if (breaks("ends jobs at their deadline")) {
+    const ms = Date.parse(String(frame.deadline)) - Date.now();
+    setTimeout(() => end(job, { type: "fail", ...ref, code: "timeout", message: "Late." }), ms);
+  }
   void run(job, frame.input as Task);
 }
 
@@ -207,22 +219,24 @@ function onCancel(frame: Frame, job: Held | undefined): void {
   if (job === undefined && breaks("answers cancels of its own jobs only")) return;
   if (job?.end) return;
   if (job !== undefined) job.isCanceled = true;
-  const end = JSON.stringify({ type: "fail", ...ref, code: "canceled", message: "Stopped." });
-  if (job !== undefined) job.end = end;
-  send(end);
+  const answer = JSON.stringify({ type: "fail", ...ref, code: "canceled", message: "Stopped." });
+  if (job !== undefined) job.end = answer;
+  send(answer);
 }
 
 async function run(job: Held, task: Task): Promise<void> {
-  let end: object;
   try {
-    end = { type: "result", ...job.ref, output: await perform(job, task) };
+    end(job, { type: "result", ...job.ref, output: await perform(job, task) });
   } catch (error) {
     const message = breaks("keeps reasons for itself") ? "It failed." : (error as Error).message;
     const retryable = task.retryable === true;
-    end = { type: "fail", ...job.ref, code: "worker_error", message, retryable };
+    end(job, { type: "fail", ...job.ref, code: "worker_error", message, retryable });
   }
+}
+
+function end(job: Held, frame: object): void {
   if (job.isCanceled || job.end !== null) return;
-  let text = JSON.stringify(end);
+  let text = JSON.stringify(frame);
   if (Buffer.byteLength(text) > maxBytes && !breaks("sends frames of any size")) {
     const message = "The result is too large.";
     text = JSON.stringify({ type: "fail", ...job.ref, code: "worker_error", message });

@@ -101,9 +101,12 @@ export class Trial {
   async connection(rule: RuleId, ms = this.patienceMs): Promise<EdgeSocket> {
     const socket = await this.edge.nextSocket(ms);
     if (socket !== null) return socket;
+    // A worker that never dialed has broken no other rule.
+    const broken = this.edge.dials.length === 0 ? "W1" : rule;
+    if (!this.worker.hasExited) throw new Broken(broken, `no dial came within ${ms / 1_000} s`);
     const printed = this.worker.printed.trim().split("\n").at(-1) ?? "";
-    const state = this.worker.hasExited ? `; it has ended: ${printed.slice(0, 300)}` : "";
-    throw new Broken(rule, `the worker did not dial within ${ms / 1_000} s${state}`);
+    const words = printed === "" ? "it printed nothing" : printed.slice(0, 300);
+    throw new Broken(broken, `the worker ended instead of dialing: ${words}`);
   }
 
   /** The next connection with its whole handshake, as a rule's scenario begins. */
