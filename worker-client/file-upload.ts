@@ -70,11 +70,13 @@ export function checkOutputName(name: string): void {
  */
 export async function uploadFile(
   name: string,
-  content: OpenedContent,
+  content: FileContent,
   contentType: string | undefined,
   options: TransferOptions,
+  open: (content: FileContent) => Promise<OpenedContent>,
 ): Promise<OutputFile> {
-  return new Upload(name, content, contentType, options).run();
+  checkOutputName(name);
+  return new Upload(name, await open(content), contentType, options).run();
 }
 
 class Upload {
@@ -120,7 +122,8 @@ class Upload {
     const stall = new StallTimer(stallMs);
     this.sent = 0;
     try {
-      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), {
+      // Node.js needs `duplex` for a body that is a stream; the types of the web don't know it.
+      const init: RequestInit & { duplex?: "half" } = {
         method: "PUT",
         headers: {
           "content-type": this.contentType,
@@ -129,7 +132,9 @@ class Upload {
         },
         ...this.source.body((bytes) => this.onSent(bytes, stall)),
         signal: AbortSignal.any([signal, stall.signal]),
-      });
+      };
+      if (this.source.size === 0) this.onSent(0, stall);
+      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), init);
       if (!answer.ok) throw await this.tries.refusalOf(answer, answer.status === GONE);
       return uploadedFile.parse(await answer.json());
     } catch (error) {

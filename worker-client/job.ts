@@ -1,12 +1,6 @@
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { JobFailure } from "./failure.ts";
-import {
-  checkOutputName,
-  type FileContent,
-  type FileOptions,
-  type OutputFile,
-  uploadFile,
-} from "./file-upload.ts";
+import { type FileContent, type FileOptions, type OutputFile, uploadFile } from "./file-upload.ts";
 import type { Log } from "./log.ts";
 import type { Platform } from "./platform.ts";
 import type { ReceivedJob } from "./received-frames.ts";
@@ -92,9 +86,7 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
       }
       const url = () => hooks.uploadUrl() ?? "";
       const transfer = { edgeUrl, url, deadlineAt, signal, log };
-      checkOutputName(name);
-      const opened = await platform.openContent(content);
-      const file = await uploadFile(name, opened, contentType, transfer);
+      const file = await uploadFile(name, content, contentType, transfer, platform.openContent);
       hooks.onFile(name, { preview, tell });
       return file;
     },
