@@ -117,6 +117,9 @@ describe("a worker in a tab", () => {
       worker: { name: "A tab" },
     });
     expect(JSON.stringify(job.output)).toContain("Ada/PROPN");
+    expect(job.outputs).toMatchObject([{ name: "words.txt", content_type: "text/plain" }]);
+    const written = await fetch(new URL(job.outputs[0]?.url ?? "", edge.url));
+    expect(await written.text()).toBe(job.output);
     expect(addresses.some((address) => address.startsWith("ws"))).toBe(true);
     expect(addresses.filter((address) => address.includes(space.token))).toEqual([]);
     await page.locator("#drain").click();

@@ -16,20 +16,25 @@ async function perform(job) {
   const { prompt, pause_ms: pauseMs = 0 } = job.input;
   if (typeof prompt !== "string") throw new JobFailure("worker_error", "A prompt is needed.");
   const sentences = nlp.readDoc(prompt).sentences();
-  let number = 0;
+  const lines = [];
   for (const sentence of itemsOf(sentences)) {
-    number += 1;
     const words = sentence.tokens().out();
     const parts = sentence.tokens().out(its.pos);
-    job.output(`${words.map((word, index) => `${word}/${parts[index]}`).join(" ")}\n`);
-    job.progress((100 * number) / sentences.length(), `Sentence ${number}`);
+    lines.push(`${words.map((word, index) => `${word}/${parts[index]}`).join(" ")}\n`);
+    job.output(lines.at(-1));
+    job.progress((100 * lines.length) / sentences.length(), `Sentence ${lines.length}`);
     // Lets the page draw, and frames leave.
     await new Promise((resolve) => setTimeout(resolve, Number(pauseMs)));
     job.signal.throwIfAborted();
   }
+  await job.file("words.txt", new Blob(lines), { contentType: "text/plain" });
   const sizes = [];
   for (const file of job.files) sizes.push((await file.download()).byteLength);
-  return { sentences: number, sentiment: nlp.readDoc(prompt).out(its.sentiment), files: sizes };
+  return {
+    sentences: lines.length,
+    sentiment: nlp.readDoc(prompt).out(its.sentiment),
+    files: sizes,
+  };
 }
 
 function itemsOf(collection) {
