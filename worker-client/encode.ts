@@ -1,7 +1,8 @@
-import { byteLength, decodeFrame, type Json } from "../src/protocol/codec.ts";
+import { decodeFrame, type Json } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { whyUnsendable } from "../src/protocol/unsendable.ts";
 import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
+import { byteLength } from "./byte-length.ts";
 import { JsonText } from "./json-text.ts";
 import { count } from "./statistics.ts";
 

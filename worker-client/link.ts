@@ -1,7 +1,7 @@
 import { transferMs } from "../src/protocol/announcement.ts";
 import { inBatches } from "../src/protocol/batches.ts";
-import { byteLength } from "../src/protocol/codec.ts";
 import { readCheckToken } from "../src/protocol/read-check.ts";
+import { byteLength } from "./byte-length.ts";
 import { PacedSender } from "./paced-sender.ts";
 import type { Platform, Transport, TransportEnd } from "./platform.ts";
 import type { LinkClose } from "./refusal.ts";

@@ -1,5 +1,5 @@
 import { transferMs } from "../src/protocol/announcement.ts";
-import { byteLength } from "../src/protocol/codec.ts";
+import { byteLength } from "./byte-length.ts";
 
 /** Least and most bytes that may be sent without the edge having answered a ping behind them. */
 const LEAST_WINDOW = 65_536;

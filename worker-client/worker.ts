@@ -1,6 +1,7 @@
 import { transferMs } from "../src/protocol/announcement.ts";
-import { byteLength, type Decoded } from "../src/protocol/codec.ts";
+import type { Decoded } from "../src/protocol/codec.ts";
 import type { WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import { byteLength } from "./byte-length.ts";
 import { DrainTimer } from "./drain-timer.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
 import { handleJobFrame } from "./job-frames.ts";

@@ -27,6 +27,7 @@ export const PLANTED_FAULTS = {
   "keeps reasons for itself": "W18",
   "leaves with a drain of the edge": "W28b",
   "lists what was acknowledged": "W25",
+  "names missing files": "W36g",
   "pings as WebSocket does": "W9",
   "registers with any protocol": "W5",
   "runs a job twice": "W21",

@@ -115,7 +115,10 @@ function onFrame(frame: Frame): void {
     if (!breaks("goes on after stale")) forget(job);
   } else if (type === "cancel") onCancel(frame, job);
   else if (type === "drain" && breaks("leaves with a drain of the edge")) process.exit(0);
-  else if (type === "read_check" && !breaks("answers no read checks")) send(JSON.stringify(frame));
+  else if (type === "error" && frame.code === "no_such_file" && !breaks("names missing files")) {
+    if (job) job.outputs = job.outputs.filter((text) => JSON.parse(text).file !== frame.file);
+  } else if (type === "read_check" && !breaks("answers no read checks"))
+    send(JSON.stringify(frame));
   else if (breaks("ends on unknown frames") && type === "weather") process.exit(1);
 }
 

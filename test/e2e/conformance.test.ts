@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -45,7 +46,15 @@ describe("workers keep the rules of the protocol", () => {
   it("the worker of docs/protocol.md in Python", async () => {
     const script = join(ROOT, "docs/examples/conformance.py");
     // It asks for no batches, has no schema, and sends no files.
-    expect(await untriedBy([PYTHON, "-B", script])).toEqual(["C6b", "W35", "W36"]);
+    expect(await untriedBy([PYTHON, "-B", script])).toEqual(["C6b", "W35", "W36", "W36g"]);
+  });
+
+  const PACKAGE = join(ROOT, "worker-client/python/src");
+
+  it.runIf(existsSync(PACKAGE))("the Python package", async () => {
+    const model = join(ROOT, "worker-client/conformance/sample_worker.py:perform");
+    const env = ["/usr/bin/env", `PYTHONPATH=${PACKAGE}`, PYTHON, "-B", "-m", "dialout"];
+    expect(await untriedBy([...env, "serve", model])).toEqual(["W35"]);
   });
 });
 

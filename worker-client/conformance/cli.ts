@@ -3,10 +3,12 @@
  * `dialout-conformance`: plays the edge for a worker in any language, and prints which rules of docs/protocol.md it
  * keeps.
  */
-import { Command, InvalidArgumentError } from "commander";
+import { Command, CommanderError, InvalidArgumentError } from "commander";
 import { isBrokenMust, lineOf, summaryOf } from "./report.ts";
 import { RULES, type RuleId } from "./rules.ts";
 import { runSuite } from "./suite.ts";
+
+const EXIT_USAGE = 2;
 
 interface CliOptions {
   only?: RuleId[];
@@ -28,6 +30,7 @@ const command = new Command("dialout-conformance")
   .option("--json", "print one JSON object a rule", false)
   .option("--verbose", "print to standard error what is tried", false)
   .passThroughOptions()
+  .exitOverride()
   .action(async (words: string[], options: CliOptions) => {
     process.exitCode = await run(words, options);
   });
@@ -67,4 +70,9 @@ function parseCount(text: string): number {
   throw new InvalidArgumentError("It is not a whole number from 1 on.");
 }
 
-await command.parseAsync();
+try {
+  await command.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+}

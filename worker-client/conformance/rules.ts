@@ -64,6 +64,7 @@ export const RULES = {
   W34b: should("no more is sent than the connection carries away"),
   W35: must("the schema at `register` is one that an edge takes"),
   W36: must("output files are uploaded whole before a frame names them"),
+  W36g: must("a frame that named a missing file is not sent again"),
 } as const satisfies Record<string, Rule>;
 
 export type RuleId = keyof typeof RULES;

@@ -77,6 +77,7 @@ const worker = new RemoteWorker({
   space: setting("DIALOUT_SPACE"),
   token: setting("DIALOUT_TOKEN"),
   handler: perform,
+  waitForPlace: true,
   log: { debug: () => {}, info: print, warn: print, error: print },
 });
 process.once("SIGTERM", () => void worker.drain("SIGTERM").catch(() => {}));

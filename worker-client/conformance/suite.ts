@@ -12,7 +12,7 @@ import { type Verdict, Verdicts } from "./verdicts.ts";
 import type { WorkerCommand } from "./worker-program.ts";
 
 /** Those that take longest come first, so that all of it ends sooner. */
-const SCENARIOS: readonly Scenario[] = [
+export const SCENARIOS: readonly Scenario[] = [
   ...CLOSING,
   ...RESUMING,
   ...CARRYING,

@@ -49,11 +49,11 @@ const replaced: Scenario = {
   },
 };
 
+/** Not 409: a worker may wait for a place then (W7c). */
 const REFUSALS = [
   [401, "not_authenticated"],
   [403, "not_allowed"],
   [404, "space_not_found"],
-  [409, "limit_reached"],
   [426, "upgrade_required"],
 ] as const;
 

@@ -1,5 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
+import { refOf } from "../frames.ts";
 import type { Scenario, Trial } from "../trial.ts";
 
 const TEXT = "Grüße, ".repeat(30_000);
@@ -52,7 +54,7 @@ class OutputStore {
 
 const outputFiles: Scenario = {
   name: "output files",
-  rules: ["W36"],
+  rules: ["W36", "W36g"],
   async run(trial) {
     const { socket } = await trial.connect("W6");
     const store = new OutputStore(trial);
@@ -69,6 +71,19 @@ const outputFiles: Scenario = {
     trial.require("W36", isWhole, "the file did not arrive whole after an upload that broke");
     const named = socket.about(job).flatMap(({ file, files }) => [file, ...namesIn(files)]);
     trial.require("W36", named.includes(NAME), "no `output` or `result` names the file");
+    if (!socket.about(job).some(({ file }) => file === NAME)) {
+      trial.giveUp("the worker names its files with the result");
+    }
+    const message = "The attempt has sent no such file.";
+    const error = { code: "no_such_file", message, error: message, file: NAME };
+    socket.send({ type: "error", ...error, ...refOf(job) });
+    await pause(300);
+    socket.drop();
+    const resumed = [{ ...refOf(job), outputs: 0 }];
+    const { socket: second } = await trial.connect("W20a", {}, { resumed });
+    await second.end(job, "W20a");
+    const again = second.about(job).some(({ file }) => file === NAME);
+    trial.check("W36g", !again, "the frame was sent again after `no_such_file`");
   },
 };
 
