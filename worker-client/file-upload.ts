@@ -76,7 +76,12 @@ export async function uploadFile(
   open: (content: FileContent) => Promise<OpenedContent>,
 ): Promise<OutputFile> {
   checkOutputName(name);
-  return new Upload(name, await open(content), contentType, options).run();
+  const opened = await open(content);
+  if (opened.size > LIMITS.outputFileBytes) {
+    const text = `The file ${quoted(name)} has ${count(opened.size)} bytes; ${count(LIMITS.outputFileBytes)} may be sent.`;
+    throw new JobFailure("worker_error", text);
+  }
+  return new Upload(name, opened, contentType, options).run();
 }
 
 class Upload {

@@ -8,6 +8,8 @@ import type { Sql } from "./sql.ts";
 interface AttemptState {
   attempt: number;
   live: LiveProgress;
+  /** How many of its outputs were pieces and no files; releases before there were files didn't store it. */
+  pieces?: number;
 }
 
 /**
@@ -27,7 +29,7 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   /** Whether output of the attempt was dropped. */
   lacksOutput(ulid: string, attempt: number): boolean {
     const dropped = this.remembered(ulid);
-    return dropped?.attempt === attempt && dropped.live.outputs > 0;
+    return dropped?.attempt === attempt && (dropped.pieces ?? dropped.live.outputs) > 0;
   }
 }
 
@@ -54,11 +56,13 @@ function attemptStateAfter(
   attempt: number,
   events: readonly LogEvent[],
 ): AttemptState {
-  let live =
-    before?.attempt === attempt ? { ...NOTHING_REPORTED, ...before.live } : NOTHING_REPORTED;
+  const earlier = before?.attempt === attempt ? before : null;
+  let pieces = earlier === null ? 0 : (earlier.pieces ?? earlier.live.outputs);
+  let live = earlier === null ? NOTHING_REPORTED : { ...NOTHING_REPORTED, ...earlier.live };
   for (const event of events) {
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {
+      pieces += 1;
       live = { ...live, outputs: live.outputs + 1, lastFrameAt: event.at };
     } else if (event.kind === "file") {
       const files = filesAfter(live.files ?? NO_FILES, event);
@@ -68,7 +72,7 @@ function attemptStateAfter(
       live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at, reportedAt: at };
     }
   }
-  return { attempt, live };
+  return { attempt, live, pieces };
 }
 
 /** What the log says of an attempt's files; those that are `stored` have rows of their own. */

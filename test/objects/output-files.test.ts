@@ -1,10 +1,11 @@
-import { evictDurableObject, runDurableObjectAlarm } from "cloudflare:test";
+import { evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test";
 import { env, exports } from "cloudflare:workers";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { FileSweep, SWEEP_EVERY_MS } from "../../src/file-sweep/file-sweep.ts";
 import { outputFolder, outputKey } from "../../src/files/file-keys.ts";
 import { LIMITS } from "../../src/protocol/limits.ts";
 import type { OutputFile } from "../../src/protocol/output-files.ts";
+import type { SpaceEngine } from "../../src/space/space-engine.ts";
 import { cursorInMemory } from "../support/sweep-cursor.ts";
 import {
   digestOf,
@@ -18,6 +19,7 @@ import {
   send,
   startJob,
 } from "./output-files-support.ts";
+import { userToken } from "./rooms-support.ts";
 import {
   call,
   connectWorker,
@@ -426,5 +428,55 @@ describe("whoever fetches an output file", () => {
     const shown = served.startsWith("text/plain") ? "inline" : "attachment";
     expect(answer.headers.get("content-disposition")).toMatch(new RegExp(`^${shown};`));
     expect(answer.headers.get("content-security-policy")).toContain("sandbox");
+  });
+});
+
+describe("the output files of a job", () => {
+  it("are in every answer and stream that has the job (H28, F3, U2)", async () => {
+    const { space, worker, id, job } = await startJob();
+    const headers = { authorization: `Bearer ${await userToken("ada", { rooms: [] })}` };
+    const gateway = await TestSocket.open("/ws", headers);
+    gateway.send({ type: "subscribe", room: `job:${id}` });
+    await gateway.next("subscribed");
+    await send(job, "a.png", PNG);
+    worker.send(framesFor(job).file("a.png"));
+    expect(await gateway.next("output")).toMatchObject({ file: { name: "a.png" } });
+    await end(worker, framesFor(job).result());
+    const last = await gateway.next((frame) => frame.status === "completed");
+    expect(last.outputs).toMatchObject([{ name: "a.png" }]);
+    const { outputs } = await jobOf(id);
+    const read = async (path: string) => {
+      return (await expectStatus(200, await call("GET", path, undefined, OPERATOR))).text();
+    };
+    const list = JSON.parse(await read(`/api/spaces/${space.name}/jobs`));
+    expect(list.jobs[0].outputs).toEqual(outputs);
+    const status = JSON.parse(await read(`/websockets/status?request_id=${id}`));
+    expect(status.outputs).toEqual(outputs);
+    const events = await read(`/api/jobs/${id}/events`);
+    expect(events).toContain(`"outputs":${JSON.stringify(outputs)}`);
+    const made = await call(
+      "POST",
+      `/api/spaces/${space.name}/jobs`,
+      { input: {}, user: "ada" },
+      OPERATOR,
+    );
+    await expectStatus(202, made);
+    const hers = await worker.next("job");
+    await send(hers, "hers.png", PNG);
+    await end(worker, framesFor(hers).result(null, ["hers.png"]));
+    const data = JSON.parse(await read("/api/users/ada/export"));
+    expect(data.jobs[0].outputs).toMatchObject([{ name: "hers.png" }]);
+  });
+
+  it("have whole addresses where the reader can't know the edge's (H28a)", async () => {
+    const { space, worker, id, job } = await startJob();
+    await send(job, "a.png", PNG);
+    await end(worker, framesFor(job).result(null, ["a.png"]));
+    const body = await runInDurableObject(objectOf(space), (object) => {
+      const { parts } = Reflect.get(object, "engine") as SpaceEngine;
+      return parts.reads.job(id.split(".")[1] ?? "", "https://dialout.example");
+    });
+    const { outputs } = JSON.parse(body ?? "{}") as { outputs: OutputFile[] };
+    expect(outputs[0]?.url).toMatch(/^https:\/\/dialout\.example\/api\/files\//);
   });
 });

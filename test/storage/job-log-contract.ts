@@ -255,6 +255,24 @@ export function jobLogContract(withSql: WithSql): void {
         });
       }));
 
+    it("has the files that it told of even if the log dropped that, and a file is no piece of output (C11b)", () =>
+      withLog((log) => {
+        const file = (offset: number, id: string, preview: boolean): LogEvent => {
+          const stored = { folder: "f", id, name: id, content_type: "", size: 1, sha256: "" };
+          return { kind: "file", offset, at: offset, attempt: 1, file: stored, preview };
+        };
+        log.append(ULID, [file(1, "b", false), file(2, "a", false), file(3, "now", true)]);
+        for (let offset = 4; offset <= 6; offset += 1) log.append(ULID, [outputOf(3, offset)]);
+        expect(log.trimmedTo(ULID)).toBe(3);
+        expect(log.live(ULID, 1)).toMatchObject({
+          outputs: 6,
+          files: { told: ["b", "a"], preview: "now" },
+        });
+        expect(log.lacksOutput(ULID, 1)).toBe(false);
+        log.append(ULID, [outputOf(3, 7)]);
+        expect(log.lacksOutput(ULID, 1)).toBe(true);
+      }));
+
     it("has nothing of the dropped outputs and progress of an earlier attempt", () =>
       withLog((log) => {
         log.append(ULID, [progress(1, 10)]);

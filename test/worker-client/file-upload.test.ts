@@ -147,6 +147,13 @@ describe("a file that a handler sends", () => {
     expect(requests).toHaveLength(1);
   });
 
+  test("that is too large for one request isn't sent at all", async () => {
+    const { edgeUrl, requests } = await serve(store);
+    const content = new Blob([new Uint8Array(60_000_000), new Uint8Array(60_000_000)]);
+    await expect(upload(edgeUrl, { content }).sending).rejects.toThrow("104,857,600 may be sent");
+    expect(requests).toHaveLength(0);
+  });
+
   test("is given up with its attempt, and before its deadline says why", async () => {
     const { edgeUrl } = await serve(stall);
     const stop = new AbortController();

@@ -82,7 +82,7 @@ export class WebhookSender {
       const { url, events } = job.webhook;
       const happened: WebhookEvent[] = [];
       if (job.status === "processing" && before?.status !== "processing") happened.push("start");
-      if (log.some(({ kind }) => kind === "output")) happened.push("output");
+      if (log.some(({ kind }) => kind === "output" || kind === "file")) happened.push("output");
       if (log.some(({ kind }) => kind === "progress")) happened.push("logs");
       if (isEnded(job)) happened.push("completed");
       for (const event of happened.filter((candidate) => events.includes(candidate))) {
