@@ -101,6 +101,7 @@ async function buildWorkerClient(): Promise<void> {
         out: name,
       })),
       { in: "./worker-client/conformance/cli.ts", out: "conformance" },
+      { in: "./worker-client/browser/index.ts", out: "browser/index" },
     ],
     outdir,
     chunkNames: "shared-[hash]",
@@ -110,23 +111,13 @@ async function buildWorkerClient(): Promise<void> {
     platform: "node",
     target: "node20",
     packages: "external",
-  });
-  const forPages = await build({
-    ...COMMON,
-    entryPoints: ["./worker-client/browser/index.ts"],
-    outdir: join(outdir, "browser"),
-    format: "esm",
-    platform: "browser",
-    target: "es2022",
-    // Only what is named: a module of Node.js would fail the build instead of the page.
-    external: ["zod"],
+    // For the bundlers of those who take the part for pages.
     plugins: [shakeZod],
   });
-  const files = [...result.outputFiles, ...forPages.outputFiles];
-  for (const file of files) await writeChanged(file.path, file.contents);
+  for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
   await removeStale(
     outdir,
-    files.map(({ path }) => path),
+    result.outputFiles.map(({ path }) => path),
   );
   for (const program of ["cli.js", "conformance.js"].map((name) => join(outdir, name))) {
     if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);

@@ -9,10 +9,6 @@ export { describeStatistics, type Statistics } from "../statistics.ts";
 export { InvalidOptions } from "../worker-options.ts";
 export type { WorkerState } from "../worker-state.ts";
 export type { PageFile as JobFile } from "./page-file.ts";
-export {
-  type PageJob as Job,
-  type PageJobHandler as JobHandler,
-  type PageWorkerOptions as RemoteWorkerOptions,
-  RemoteWorker,
-} from "./remote-worker.ts";
+export type { PageJob as Job, PageJobHandler as JobHandler } from "./page-job.ts";
+export { type PageWorkerOptions as RemoteWorkerOptions, RemoteWorker } from "./remote-worker.ts";
 export { tabWorkerId } from "./worker-id.ts";
