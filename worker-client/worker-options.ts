@@ -5,9 +5,12 @@ import { spaceName } from "../src/protocol/values.ts";
 import { registerFrame } from "../src/protocol/worker-frames.ts";
 import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
+import { InvalidOptions } from "./invalid-options.ts";
 import type { JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
 import type { WorkerState } from "./worker-state.ts";
+
+export { InvalidOptions };
 
 export interface RemoteWorkerOptions {
   /** The edge's address, such as `https://dialout.example`. */
@@ -35,11 +38,6 @@ export interface RemoteWorkerOptions {
   backoff?: Backoff;
   /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
   random?: () => number;
-}
-
-/** Thrown for invalid options; the message can be shown to the user. */
-export class InvalidOptions extends TypeError {
-  override readonly name = "InvalidOptions";
 }
 
 /** @throws {InvalidOptions} so that a mistake shows before the first connection */
