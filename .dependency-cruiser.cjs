@@ -67,6 +67,17 @@ module.exports = {
       from: { path: "^(src/client|src/web|worker-client)/" },
       to: { path: "^src/", pathNot: "^src/(protocol|channel|schema|client|web)/" },
     },
+    {
+      name: "the-worker-in-pages-needs-no-node",
+      comment:
+        "The core of the worker runs in browsers too: what it needs of Node.js is its platform (decision 0068).",
+      severity: "error",
+      from: { path: "^worker-client/browser/" },
+      to: {
+        path: "^(?!src/|worker-client/|node_modules/)|^node_modules/(ws|commander|picocolors)/",
+        reachable: true,
+      },
+    },
   ],
   options: {
     doNotFollow: { path: "node_modules" },

@@ -95,7 +95,14 @@ async function buildWorkerClient(): Promise<void> {
   const outdir = join(DIST, "worker-client");
   const result = await build({
     ...COMMON,
-    entryPoints: ["cli", "program", "index"].map((name) => `./worker-client/${name}.ts`),
+    entryPoints: [
+      ...["cli", "program", "index"].map((name) => ({
+        in: `./worker-client/${name}.ts`,
+        out: name,
+      })),
+      { in: "./worker-client/conformance/cli.ts", out: "conformance" },
+      { in: "./worker-client/browser/index.ts", out: "browser/index" },
+    ],
     outdir,
     chunkNames: "shared-[hash]",
     format: "esm",
@@ -104,14 +111,17 @@ async function buildWorkerClient(): Promise<void> {
     platform: "node",
     target: "node20",
     packages: "external",
+    // For the bundlers of those who take the part for pages.
+    plugins: [shakeZod],
   });
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
   await removeStale(
     outdir,
     result.outputFiles.map(({ path }) => path),
   );
-  const program = join(outdir, "cli.js");
-  if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  for (const program of ["cli.js", "conformance.js"].map((name) => join(outdir, name))) {
+    if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  }
 }
 
 const PARTS = {

@@ -10,7 +10,7 @@ interface DrainTimerDeps {
 /** Stops a worker whose drain takes too long. */
 export class DrainTimer {
   readonly #deps: DrainTimerDeps;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(deps: DrainTimerDeps) {
     this.#deps = deps;

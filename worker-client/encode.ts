@@ -2,6 +2,7 @@ import { decodeFrame, type Json } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { whyUnsendable } from "../src/protocol/unsendable.ts";
 import { type WorkerFrameInput, workerFrame } from "../src/protocol/worker-frames.ts";
+import { byteLength } from "./byte-length.ts";
 import { JsonText } from "./json-text.ts";
 import { count } from "./statistics.ts";
 
@@ -30,7 +31,7 @@ export function encodeFrame(frame: WorkerFrameInput, limit: number): FrameEncodi
     const why = error instanceof Error ? error.message.split("\n")[0] : String(error);
     return { ok: false, message: `can't be written as JSON: ${why}`, tooLarge: false };
   }
-  const bytes = Buffer.byteLength(text);
+  const bytes = byteLength(text);
   const most = Math.min(limit, LIMITS.frameBytes);
   if (bytes > most) {
     const message = `makes a frame of ${count(bytes)} bytes; the edge accepts ${count(most)} at most`;
@@ -95,7 +96,7 @@ export function encodeFile(
   preview: boolean,
 ): EncodedFrame {
   const text = JSON.stringify({ type: "output", ...ref, file, ...(preview ? { preview } : {}) });
-  return { text, bytes: Buffer.byteLength(text), file };
+  return { text, bytes: byteLength(text), file };
 }
 
 /** Splits between two characters: half a surrogate pair can't be encoded as UTF-8. */

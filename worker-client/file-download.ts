@@ -1,9 +1,15 @@
-import { createHash } from "node:crypto";
 import type { z } from "zod";
 import type { workerFile } from "../src/protocol/worker-frames.ts";
 import type { JobFailure } from "./failure.ts";
 import { count } from "./statistics.ts";
 import { Interrupted, StallTimer, type TransferOptions, Tries } from "./transfer.ts";
+
+/** Adds up the SHA-256 of a file while it comes. */
+export interface Sha256 {
+  update(piece: Uint8Array): void;
+  /** In hexadecimal digits, of what was added so far; `null` if it can't be known here. */
+  digest(): Promise<string | null>;
+}
 
 /** Where the bytes of a file go. An error here ends the download: fetching them again would not help. */
 export interface FileSink {
@@ -27,11 +33,12 @@ export async function downloadFile(
   file: WorkerFile,
   options: TransferOptions,
   sink: FileSink,
+  newHash: () => Sha256,
 ): Promise<void> {
-  const download = new Download(file, options);
+  const download = new Download(file, options, newHash);
   for (let tries = 1; ; tries += 1) {
     for await (const piece of download.pieces()) await sink.write(piece);
-    if (download.isIntact) return;
+    if (await download.isIntact()) return;
     if (tries === WHOLE_TRIES) throw download.tries.failure("its checksum is wrong");
     options.log.warn(`${download.tries.name}: its checksum is wrong, and it is fetched again`);
     await sink.restart();
@@ -43,25 +50,30 @@ class Download {
   readonly tries: Tries;
   private readonly file: WorkerFile;
   private readonly options: TransferOptions;
-  private hash = createHash("sha256");
+  private readonly newHash: () => Sha256;
+  private hash: Sha256;
   private received = 0;
   /** Names the content, so that the rest of another file is never taken for the rest of this one. */
   private etag: string | null = null;
 
-  constructor(file: WorkerFile, options: TransferOptions) {
+  constructor(file: WorkerFile, options: TransferOptions, newHash: () => Sha256) {
     this.file = file;
     this.options = options;
+    this.newHash = newHash;
+    this.hash = newHash();
     this.tries = new Tries(file.name, "fetched", options);
   }
 
   /** Whether the bytes are those that the edge announced; an older edge announces no checksum. */
-  get isIntact(): boolean {
+  async isIntact(): Promise<boolean> {
     const { sha256 } = this.file;
-    return sha256 === undefined || this.hash.copy().digest("hex") === sha256;
+    if (sha256 === undefined) return true;
+    const digest = await this.hash.digest();
+    return digest === null || digest === sha256;
   }
 
   restart(): void {
-    this.hash = createHash("sha256");
+    this.hash = this.newHash();
     this.received = 0;
     this.etag = null;
   }
@@ -93,7 +105,7 @@ class Download {
         signal: AbortSignal.any([signal, stall.signal]),
       });
       let skip = await this.skipFor(answer);
-      for await (const bytes of answer.body ?? []) {
+      for await (const bytes of piecesOf(answer)) {
         stall.restart();
         const piece = bytes.subarray(Math.min(skip, bytes.byteLength));
         skip -= bytes.byteLength - piece.byteLength;
@@ -144,5 +156,21 @@ class Download {
 
   private wrongSize(came: string): JobFailure {
     return this.tries.failure(`it should have ${count(this.file.size)} bytes, ${came}`);
+  }
+}
+
+/** The bytes of an answer; not every browser can iterate over its body. */
+async function* piecesOf(answer: Response): AsyncGenerator<Uint8Array> {
+  const reader = answer.body?.getReader();
+  if (reader === undefined) return;
+  let isOver = false;
+  try {
+    while (!isOver) {
+      const { done, value } = await reader.read();
+      isOver = done;
+      if (value !== undefined) yield value;
+    }
+  } finally {
+    if (!isOver) await reader.cancel().catch(() => undefined);
   }
 }

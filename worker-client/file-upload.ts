@@ -1,7 +1,3 @@
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
-import { Readable } from "node:stream";
 import { LIMITS } from "../src/protocol/limits.ts";
 import {
   outputName,
@@ -36,31 +32,24 @@ export interface OutputFile {
   sha256: string;
 }
 
-/** How many bytes are handed to the connection at once. */
-const PIECE_BYTES = 65_536;
 /** An answer may take longer than the bytes: the edge stores them. Milliseconds. */
 const ANSWER_MS = 60_000;
 
 /** The attempt is over. */
 const GONE = 410;
 
-/** Where the bytes of a file come from; they may be read several times. */
-interface Source {
+/** The bytes of a file that is sent; they may be read several times. */
+export interface OpenedContent {
   size: number;
-  read(): AsyncIterable<Uint8Array>;
-}
-
-async function sourceOf(content: FileContent): Promise<Source> {
-  if (content instanceof Uint8Array)
-    return { size: content.byteLength, read: () => pieces(content) };
-  if (content instanceof Blob) return { size: content.size, read: () => content.stream() };
-  const { path } = content;
-  return { size: (await stat(path)).size, read: () => createReadStream(path) };
-}
-
-async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES)
-    yield bytes.subarray(at, at + PIECE_BYTES);
+  /** Their SHA-256 in base64; `null` if it can't be known here. */
+  sha256(signal: AbortSignal): Promise<string | null>;
+  /**
+   * The body of a request, and what else `fetch` needs for it.
+   *
+   * @param onSent to be called with the number of bytes that the connection has taken; platforms that can't see that
+   * call it once with all of them
+   */
+  body(onSent: (bytes: number) => void): Pick<RequestInit, "body"> & { duplex?: "half" };
 }
 
 /** @throws {JobFailure} if no file may have this name */
@@ -84,20 +73,20 @@ export async function uploadFile(
   content: FileContent,
   contentType: string | undefined,
   options: TransferOptions,
+  open: (content: FileContent) => Promise<OpenedContent>,
 ): Promise<OutputFile> {
   checkOutputName(name);
-  const source = await sourceOf(content);
-  if (source.size > LIMITS.outputFileBytes) {
-    const text = `The file ${quoted(name)} has ${count(source.size)} bytes; ${count(LIMITS.outputFileBytes)} may be sent.`;
+  const opened = await open(content);
+  if (opened.size > LIMITS.outputFileBytes) {
+    const text = `The file ${quoted(name)} has ${count(opened.size)} bytes; ${count(LIMITS.outputFileBytes)} may be sent.`;
     throw new JobFailure("worker_error", text);
   }
-  const upload = new Upload(name, source, contentType, options);
-  return upload.run();
+  return new Upload(name, opened, contentType, options).run();
 }
 
 class Upload {
   private readonly name: string;
-  private readonly source: Source;
+  private readonly source: OpenedContent;
   private readonly contentType: string;
   private readonly options: TransferOptions;
   private readonly tries: Tries;
@@ -106,7 +95,7 @@ class Upload {
 
   constructor(
     name: string,
-    source: Source,
+    source: OpenedContent,
     contentType: string | undefined,
     options: TransferOptions,
   ) {
@@ -120,7 +109,7 @@ class Upload {
   }
 
   async run(): Promise<OutputFile> {
-    const digest = await this.digest();
+    const digest = await this.source.sha256(this.options.signal);
     for (let failures = 0; ; ) {
       try {
         const { name, content_type, size, sha256 } = await this.send(digest);
@@ -133,32 +122,23 @@ class Upload {
     }
   }
 
-  private async digest(): Promise<string> {
-    const hash = createHash("sha256");
-    for await (const piece of this.source.read()) {
-      this.options.signal.throwIfAborted();
-      hash.update(piece);
-    }
-    return hash.digest("base64");
-  }
-
-  private async send(digest: string): Promise<UploadedFile> {
+  private async send(digest: string | null): Promise<UploadedFile> {
     const { signal, edgeUrl, url, stallMs } = this.options;
     const stall = new StallTimer(stallMs);
     this.sent = 0;
     try {
       // Node.js needs `duplex` for a body that is a stream; the types of the web don't know it.
-      const init: RequestInit & { duplex: "half" } = {
+      const init: RequestInit & { duplex?: "half" } = {
         method: "PUT",
         headers: {
           "content-type": this.contentType,
           "content-length": String(this.source.size),
-          "repr-digest": `sha-256=:${digest}:`,
+          ...(digest === null ? {} : { "repr-digest": `sha-256=:${digest}:` }),
         },
-        body: Readable.toWeb(Readable.from(this.progress(stall))) as RequestInit["body"],
-        duplex: "half",
+        ...this.source.body((bytes) => this.onSent(bytes, stall)),
         signal: AbortSignal.any([signal, stall.signal]),
       };
+      if (this.source.size === 0) this.onSent(0, stall);
       const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), init);
       if (!answer.ok) throw await this.tries.refusalOf(answer, answer.status === GONE);
       return uploadedFile.parse(await answer.json());
@@ -170,13 +150,11 @@ class Upload {
     }
   }
 
-  /** The bytes, as the connection takes them. */
-  private async *progress(stall: StallTimer): AsyncGenerator<Uint8Array> {
-    for await (const piece of this.source.read()) {
-      yield piece;
-      stall.restart();
-      this.sent += piece.byteLength;
-    }
-    stall.restart(ANSWER_MS);
+  /** Bytes are under way. All of them at once take as long as the slowest connection needs. */
+  private onSent(bytes: number, stall: StallTimer): void {
+    this.sent += bytes;
+    const isAll = this.sent >= this.source.size;
+    if (isAll) stall.restart(ANSWER_MS + (bytes / LIMITS.slowestBytesPerS) * 1_000);
+    else stall.restart();
   }
 }

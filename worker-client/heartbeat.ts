@@ -1,4 +1,7 @@
+import type { Platform } from "./platform.ts";
+
 export interface HeartbeatOptions {
+  platform: Pick<Platform, "every" | "afterTurn">;
   heartbeatS: number;
   leaseS: number;
   ping(): void;
@@ -13,10 +16,16 @@ export interface HeartbeatOptions {
 export interface Heartbeat {
   /** To be called for every message, because each one shows that the edge is alive. */
   onReceived(): void;
+  /** Asks the edge for a sign of life now: without one within `DOUBT_MS` the connection counts as silent. */
+  doubt(): void;
   stop(): void;
 }
 
+/** How long the answer to a ping may take if there is a reason to doubt the connection, milliseconds. */
+const DOUBT_MS = 5_000;
+
 export function startHeartbeat({
+  platform,
   heartbeatS,
   leaseS,
   ping,
@@ -32,22 +41,32 @@ export function startHeartbeat({
     bytes = bytesReceived();
     return (performance.now() - Math.max(receivedAt, busyUntil())) / 1_000;
   };
-  const beat = () => {
-    if (silentS() < leaseS) return ping();
-    // After a blocked event loop, timers run before sockets are read: check again once they were read.
-    setImmediate(() => {
-      if (stopped) return;
-      if (silentS() >= leaseS) onSilence(silentS());
+  let endDoubt: (() => void) | null = null;
+  /** After a blocked event loop, timers run before sockets are read: this looks once they were read. */
+  const endIfSilentFor = (seconds: number) =>
+    platform.afterTurn(() => {
+      if (!stopped && silentS() >= seconds) onSilence(silentS());
     });
-  };
-  const timer = setInterval(beat, heartbeatS * 1_000);
+  const beat = () => (silentS() < leaseS ? ping() : endIfSilentFor(leaseS));
+  const endBeats = platform.every(heartbeatS * 1_000, beat);
   return {
+    doubt() {
+      if (stopped || endDoubt !== null) return;
+      receivedAt = performance.now();
+      ping();
+      endDoubt = platform.every(DOUBT_MS, () => {
+        endDoubt?.();
+        endDoubt = null;
+        endIfSilentFor(DOUBT_MS / 1_000);
+      });
+    },
     onReceived() {
       receivedAt = performance.now();
     },
     stop() {
       stopped = true;
-      clearInterval(timer);
+      endBeats();
+      endDoubt?.();
     },
   };
 }

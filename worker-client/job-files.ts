@@ -1,23 +1,10 @@
+import { createHash } from "node:crypto";
 import { type FileHandle, open, rm } from "node:fs/promises";
 import type { z } from "zod";
 import type { workerFile } from "../src/protocol/worker-frames.ts";
-import { downloadFile, type FileSink } from "./file-download.ts";
+import { downloadFile, type FileSink, type Sha256 } from "./file-download.ts";
+import type { JobFile } from "./submitted-file.ts";
 import type { TransferOptions } from "./transfer.ts";
-
-/** A file that was submitted with a job. It is fetched only when `download` or `save` is called. */
-export interface JobFile {
-  /** The form field in which the submitter sent it. */
-  readonly field: string;
-  /** The name that the submitter gave it; untrusted, so never use it as a path. */
-  readonly name: string;
-  readonly contentType: string;
-  /** Bytes. */
-  readonly size: number;
-  /** Returns the whole file in memory. Goes on after breaks as long as the attempt is wanted. */
-  download(): Promise<Buffer>;
-  /** Writes the file to a new file at `path`; never overwrites an existing file, and leaves no part of one. */
-  save(path: string): Promise<void>;
-}
 
 export function jobFile(file: z.infer<typeof workerFile>, options: TransferOptions): JobFile {
   return {
@@ -28,18 +15,19 @@ export function jobFile(file: z.infer<typeof workerFile>, options: TransferOptio
     size: file.size,
     async download() {
       let received: Uint8Array[] = [];
-      await downloadFile(file, options, {
+      const sink: FileSink = {
         write: (piece) => void received.push(piece),
         restart: () => {
           received = [];
         },
-      });
+      };
+      await downloadFile(file, options, sink, sha256);
       return Buffer.concat(received);
     },
     async save(path) {
       const handle = await open(path, "wx", 0o600);
       try {
-        await downloadFile(file, options, new FileWriter(handle));
+        await downloadFile(file, options, new FileWriter(handle), sha256);
       } catch (error) {
         await rm(path, { force: true });
         throw error;
@@ -47,6 +35,14 @@ export function jobFile(file: z.infer<typeof workerFile>, options: TransferOptio
         await handle.close();
       }
     },
+  };
+}
+
+function sha256(): Sha256 {
+  const hash = createHash("sha256");
+  return {
+    update: (piece) => void hash.update(piece),
+    digest: async () => hash.copy().digest("hex"),
   };
 }
 

@@ -1,9 +1,10 @@
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { JobFailure } from "./failure.ts";
 import { type FileContent, type FileOptions, type OutputFile, uploadFile } from "./file-upload.ts";
-import { type JobFile, jobFile } from "./job-files.ts";
 import type { Log } from "./log.ts";
+import type { Platform } from "./platform.ts";
 import type { ReceivedJob } from "./received-frames.ts";
+import type { JobFile } from "./submitted-file.ts";
 
 /** One attempt of a job, as it is passed to the handler. */
 export interface Job {
@@ -43,6 +44,7 @@ export interface Job {
 export type JobHandler = (job: Job) => Promise<Json | undefined>;
 
 export interface JobHooks {
+  platform: Pick<Platform, "makeFile" | "openContent">;
   signal: AbortSignal;
   edgeUrl: string;
   /** The address of the job's file with this number, as it is now. */
@@ -60,7 +62,7 @@ export interface JobHooks {
 }
 
 export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
-  const { signal, edgeUrl, fileUrl, deadlineAt, log, progress, output, metrics } = hooks;
+  const { platform, signal, edgeUrl, fileUrl, deadlineAt, log, progress, output, metrics } = hooks;
   return {
     id: frame.job_id,
     attempt: frame.attempt,
@@ -69,7 +71,7 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
       return frame.inputText ?? JSON.stringify(frame.input);
     },
     files: frame.files.map((submitted, index) =>
-      jobFile(submitted, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
+      platform.makeFile(submitted, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
     ),
     priority: frame.priority,
     createdAt: new Date(frame.created_at),
@@ -84,7 +86,7 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
       }
       const url = () => hooks.uploadUrl() ?? "";
       const transfer = { edgeUrl, url, deadlineAt, signal, log };
-      const file = await uploadFile(name, content, contentType, transfer);
+      const file = await uploadFile(name, content, contentType, transfer, platform.openContent);
       hooks.onFile(name, { preview, tell });
       return file;
     },

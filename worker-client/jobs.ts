@@ -1,4 +1,3 @@
-import { inspect } from "node:util";
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
@@ -23,12 +22,14 @@ import { encodeFile, encodeOutput } from "./encode.ts";
 import { type AbortCause, JobFailure } from "./failure.ts";
 import { createJob, type Job, type JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
+import type { Platform } from "./platform.ts";
 import type { ReceivedJob } from "./received-frames.ts";
 import { Runner } from "./runner.ts";
 import type { RegisteredFrame } from "./session.ts";
 import type { Statistics } from "./statistics.ts";
 
 export interface JobsOptions {
+  platform: Pick<Platform, "makeFile" | "openContent" | "describeError" | "endsAtDeadline">;
   concurrency: number;
   handler: JobHandler;
   edgeUrl: string;
@@ -37,6 +38,8 @@ export interface JobsOptions {
   send(text: string): void;
   /** Asks the edge for a sign of life, and resolves when one comes. */
   hearEdge(): Promise<void>;
+  /** Called whenever an attempt is held, or is held no more. */
+  onChange?(): void;
   /** Called whenever no attempt is held any more. */
   onEmpty(): void;
 }
@@ -110,6 +113,7 @@ export class Jobs {
     const urls = frame.files.map(({ url }) => url);
     const attempt = newAttempt(ref, urls, frame.outputs?.url);
     this.#held.set(keyOf(ref), attempt);
+    this.#options.onChange?.();
     const reason = this.#rejectReason ?? this.#overloadReason();
     if (reason !== null) {
       this.#complete(attempt, { type: "reject", reason });
@@ -214,8 +218,9 @@ export class Jobs {
     held.fileUrls = file_urls ?? held.fileUrls;
   }
 
-  /** A time of the edge's clock on this machine's, milliseconds; `null` if it can't be read. */
+  /** A time of the edge's clock on this machine's, milliseconds; `null` if it can't be read, or isn't known here. */
   #deadlineOf(edgeTime: string): number | null {
+    if (!this.#options.platform.endsAtDeadline) return null;
     const deadline = Date.parse(edgeTime) + this.#clockAheadMs + DEADLINE_SLACK_MS;
     return Number.isNaN(deadline) ? null : deadline;
   }
@@ -238,6 +243,7 @@ export class Jobs {
       perform: (signal) =>
         this.#options.handler(
           createJob(frame, {
+            platform: this.#options.platform,
             signal,
             edgeUrl: this.#options.edgeUrl,
             fileUrl: (index) => this.#held.get(key)?.fileUrls[index] ?? "",
@@ -278,7 +284,7 @@ export class Jobs {
   /** Logs an error that is no `JobFailure` with where it comes from: the submitter is told less, or nothing of it. */
   #logError({ job_id }: AttemptRef, error: unknown): void {
     if (error instanceof JobFailure) return;
-    this.#options.log.error(`job ${job_id}: ${inspect(error)}`);
+    this.#options.log.error(`job ${job_id}: ${this.#options.platform.describeError(error)}`);
   }
 
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {
@@ -350,6 +356,7 @@ export class Jobs {
 
   #forget(ref: AttemptRef): void {
     this.#held.delete(keyOf(ref));
+    this.#options.onChange?.();
     if (this.#held.size === 0) this.#options.onEmpty();
   }
 

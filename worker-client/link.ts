@@ -1,11 +1,9 @@
-import type { IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
-import WebSocket, { type RawData } from "ws";
+import { transferMs } from "../src/protocol/announcement.ts";
 import { inBatches } from "../src/protocol/batches.ts";
 import { readCheckToken } from "../src/protocol/read-check.ts";
-import { WORKER_PROTOCOL } from "../src/protocol/worker-frames.ts";
-import { describeFailure, describeRefusal } from "./dial-failure.ts";
+import { byteLength } from "./byte-length.ts";
 import { PacedSender } from "./paced-sender.ts";
+import type { Platform, Transport, TransportEnd } from "./platform.ts";
 import type { LinkClose } from "./refusal.ts";
 import type { HelloFrame } from "./session.ts";
 
@@ -34,9 +32,11 @@ export interface EdgeLink {
    * large messages after an announcement.
    */
   onHello(hello: HelloFrame): void;
+  /** To be called when the edge announces a large message. */
+  onAnnounce(bytes: number): void;
   /** Bytes received so far, also those of a message of which the rest is yet to come. */
   readonly bytesReceived: number;
-  /** Until when nothing may come from the edge because a large message is under way to it; `performance.now()`. */
+  /** Until when nothing may come from the edge because a large message is under way; `performance.now()`. */
   readonly busyUntil: number;
   close(code: number): void;
   /** Drops the connection without a closing handshake; `onClose` follows. */
@@ -56,14 +56,12 @@ export interface Traffic {
 }
 
 /** The largest message that is received. The edge's frames are smaller; this protects memory (C4). */
-const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
+export const MAX_RECEIVED_BYTES = 8 * 1024 * 1024;
 /**
  * If more bytes than this are unsent, the edge has stopped reading and the connection is dropped. After the
  * reconnect the worker sends what the edge lacks.
  */
 const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
-const HANDSHAKE_MS = 15_000;
-const CLOSE_MS = 1_000;
 
 /** Returns the WebSocket address at which workers of a space connect. */
 export function connectAddress(target: Pick<LinkTarget, "url" | "space">): string {
@@ -76,16 +74,23 @@ export function connectAddress(target: Pick<LinkTarget, "url" | "space">): strin
   return address.href;
 }
 
-export function dial(target: LinkTarget, traffic: Traffic, events: LinkEvents): EdgeLink {
-  return new SocketLink(target, traffic, events);
+export function dial(
+  target: LinkTarget,
+  platform: Pick<Platform, "open" | "afterTurn">,
+  traffic: Traffic,
+  events: LinkEvents,
+): EdgeLink {
+  return new SocketLink(target, platform, traffic, events);
 }
 
 class SocketLink implements EdgeLink {
-  readonly #url: string;
-  readonly #socket: WebSocket;
+  readonly #transport: Transport;
+  readonly #platform: Pick<Platform, "afterTurn">;
   readonly #traffic: Traffic;
   readonly #events: LinkEvents;
   #over = false;
+  /** Until when an announced message may be arriving. */
+  #arrivingUntil = 0;
   /** Frames that will go out as one message; `null` if every frame is sent on its own. */
   #unsent: string[] | null = null;
   #unannouncedBytes: number | null = null;
@@ -93,35 +98,25 @@ class SocketLink implements EdgeLink {
     write: (message) => this.#write(message),
     unannouncedBytes: () => this.#unannouncedBytes,
   });
-  #connection: Socket | null = null;
-  #edgeTime: Date | null = null;
   /** The latest `error` frame, until the next event shows whether it explains a close. */
   #error: LinkError | null = null;
-  /** The network failure that ended the connection without a closing handshake. */
+  /** Why this side has dropped the connection. */
   #failure: string | null = null;
 
-  constructor(target: LinkTarget, traffic: Traffic, events: LinkEvents) {
-    this.#url = target.url;
+  constructor(
+    target: LinkTarget,
+    platform: Pick<Platform, "open" | "afterTurn">,
+    traffic: Traffic,
+    events: LinkEvents,
+  ) {
+    this.#platform = platform;
     this.#traffic = traffic;
     this.#events = events;
-    this.#socket = new WebSocket(connectAddress(target), WORKER_PROTOCOL, {
-      headers: { authorization: `Bearer ${target.token}` },
-      handshakeTimeout: HANDSHAKE_MS,
-      maxPayload: MAX_RECEIVED_BYTES,
-      perMessageDeflate: false,
+    this.#transport = platform.open(target, {
+      onOpen: (edgeTime) => events.onOpen(edgeTime),
+      onMessage: (text, bytes) => this.#onMessage(text, bytes),
+      onEnd: (end) => this.#onEnd(end),
     });
-    this.#socket
-      .on("upgrade", (response) => {
-        this.#edgeTime = dateOf(response);
-        this.#connection = response.socket;
-      })
-      .on("open", () => events.onOpen(this.#edgeTime))
-      .on("message", (data, isBinary) => this.#onMessage(data, isBinary))
-      .on("unexpected-response", (_request, response) => void this.#onRefusal(response))
-      .on("error", (error) => {
-        this.#failure = describeFailure(error, target.url);
-      })
-      .on("close", (code, reason) => this.#onClose(code, reason.toString()));
   }
 
   send(text: string): void {
@@ -129,7 +124,7 @@ class SocketLink implements EdgeLink {
       this.#sender.send(text);
       return;
     }
-    if (this.#unsent.length === 0) setImmediate(() => this.#flush());
+    if (this.#unsent.length === 0) this.#platform.afterTurn(() => this.#flush());
     this.#unsent.push(text);
   }
 
@@ -143,11 +138,15 @@ class SocketLink implements EdgeLink {
   }
 
   get bytesReceived(): number {
-    return this.#connection?.bytesRead ?? 0;
+    return this.#transport.receivedBytes;
   }
 
   get busyUntil(): number {
-    return this.#sender.busyUntil;
+    return Math.max(this.#sender.busyUntil, this.#arrivingUntil);
+  }
+
+  onAnnounce(bytes: number): void {
+    if (!this.#transport.seesParts) this.#arrivingUntil = performance.now() + transferMs(bytes);
   }
 
   #flush(): void {
@@ -158,34 +157,33 @@ class SocketLink implements EdgeLink {
   }
 
   #write(text: string): void {
-    if (this.#socket.readyState !== WebSocket.OPEN) return;
-    if (this.#socket.bufferedAmount > MAX_UNSENT_BYTES) {
+    if (!this.#transport.isOpen) return;
+    if (this.#transport.bufferedBytes > MAX_UNSENT_BYTES) {
       this.#failure = "the edge has stopped reading";
       this.terminate();
       return;
     }
-    this.#traffic.bytesOut += Buffer.byteLength(text);
-    this.#socket.send(text);
+    this.#traffic.bytesOut += byteLength(text);
+    this.#transport.send(text);
   }
 
   close(code: number): void {
     this.#flush();
-    this.#socket.close(code);
-    setTimeout(() => this.terminate(), CLOSE_MS).unref();
+    this.#transport.close(code);
   }
 
   terminate(): void {
-    this.#socket.terminate();
+    this.#transport.terminate();
   }
 
   onErrorFrame(error: LinkError): void {
     this.#error = error;
   }
 
-  #onMessage(data: RawData, isBinary: boolean): void {
-    this.#traffic.bytesIn += sizeOf(data);
+  #onMessage(text: string | null, bytes: number): void {
+    this.#traffic.bytesIn += bytes;
+    this.#arrivingUntil = 0;
     this.#reportError();
-    const text = isBinary ? null : data.toString();
     if (text === "pong") this.#sender.onPong();
     // The edge hands out no more jobs to a worker that doesn't show that it reads (C18).
     if (text !== null && readCheckToken(text) !== null) this.#write(text);
@@ -193,20 +191,16 @@ class SocketLink implements EdgeLink {
     if (!this.#over) this.#events.onMessage(text ?? new ArrayBuffer(0));
   }
 
-  async #onRefusal(response: IncomingMessage): Promise<void> {
-    const { isProblem, detail } = await describeRefusal(response, this.#url);
-    this.#end({ type: "refused", status: response.statusCode ?? 0, isProblem, detail });
-    this.terminate();
-  }
-
-  #onClose(code: number, reason: string): void {
-    const message = this.#failure;
-    if (message === null) {
-      this.#end({ type: "closed", code, reason, error: this.#error?.message ?? null });
+  #onEnd(end: TransportEnd): void {
+    if (this.#over) return;
+    if (this.#failure === null && end.type === "closed") {
+      this.#finish({ ...end, error: this.#error?.message ?? null });
       return;
     }
     this.#reportError();
-    this.#end({ type: "unreachable", message });
+    const failure = this.#failure;
+    if (failure !== null) this.#finish({ type: "unreachable", message: failure });
+    else if (end.type !== "closed") this.#finish(end);
   }
 
   #reportError(): void {
@@ -215,19 +209,9 @@ class SocketLink implements EdgeLink {
     if (error !== null) this.#events.onError(error);
   }
 
-  #end(close: LinkClose): void {
+  #finish(close: LinkClose): void {
     if (this.#over) return;
     this.#over = true;
     this.#events.onClose(close);
   }
-}
-
-function sizeOf(data: RawData): number {
-  if (!Array.isArray(data)) return data.byteLength;
-  return data.reduce((bytes, piece) => bytes + piece.byteLength, 0);
-}
-
-function dateOf(response: IncomingMessage): Date | null {
-  const date = new Date(response.headers.date ?? "");
-  return Number.isNaN(date.getTime()) ? null : date;
 }

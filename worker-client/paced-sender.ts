@@ -1,4 +1,5 @@
 import { transferMs } from "../src/protocol/announcement.ts";
+import { byteLength } from "./byte-length.ts";
 
 /** Least and most bytes that may be sent without the edge having answered a ping behind them. */
 const LEAST_WINDOW = 65_536;
@@ -58,7 +59,7 @@ export class PacedSender {
   }
 
   send(message: string): void {
-    const bytes = Buffer.byteLength(message);
+    const bytes = byteLength(message);
     if (this.#waiting.length > 0 || this.#isFull) {
       this.#waiting.push({ message, bytes });
       this.#waitingBytes += bytes;

@@ -17,7 +17,7 @@ interface RunEntry {
   run: HandlerRun;
   deadlineAt: number | null;
   controller: AbortController;
-  timer: NodeJS.Timeout | null;
+  timer: ReturnType<typeof setTimeout> | null;
   started: boolean;
 }
 

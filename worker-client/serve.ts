@@ -2,8 +2,8 @@ import type { Adapter } from "./adapters/adapter.ts";
 import type { Log } from "./log.ts";
 import { whenNpxEnds } from "./npx.ts";
 import { WorkerRefused } from "./refusal.ts";
+import { RemoteWorker } from "./remote-worker.ts";
 import { describeStatistics } from "./statistics.ts";
-import { RemoteWorker } from "./worker.ts";
 import type { RemoteWorkerOptions } from "./worker-options.ts";
 
 /** Serves until a signal or a refusal; returns the exit code of the process. */

@@ -6,7 +6,7 @@ import {
   WORKER_PROTOCOL,
 } from "../src/protocol/worker-frames.ts";
 import { type Backoff, backoffMs } from "./backoff.ts";
-import { judgeClose, type LinkClose, type WorkerRefused } from "./refusal.ts";
+import { judgeClose, type LinkClose, WorkerRefused } from "./refusal.ts";
 
 export type HelloFrame = z.infer<typeof helloFrame>;
 export type RegisteredFrame = z.infer<typeof registeredFrame>;
@@ -142,8 +142,10 @@ function afterClose(
   }
   const { refusal } = verdict;
   // The same code tells a registered worker that it was replaced: two that replace each other must not go on so.
-  const isWithoutPlace = refusal.code === "space_occupied" && session.phase !== "registered";
-  if (!(waits && isWithoutPlace)) return end(refusal);
+  if (refusal.code === "space_occupied" && session.phase === "registered") {
+    return end(new WorkerRefused("replaced", refusal.message));
+  }
+  if (!(waits && refusal.code === "space_occupied")) return end(refusal);
   return { session: next, effects: [{ type: "wait_for_place", ms, why: refusal.message }] };
 }
 

@@ -1,8 +1,8 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { shortenName } from "../src/protocol/file-name.ts";
 import { type Backoff, backoffMs } from "./backoff.ts";
 import { JobFailure } from "./failure.ts";
 import type { Log } from "./log.ts";
+import { pause } from "./pause.ts";
 
 /** How a file is fetched or sent. */
 export interface TransferOptions {
@@ -70,7 +70,7 @@ export class Tries {
       const delayMs = backoffMs(failures - 1, 0.5 + Math.random() / 2, backoff);
       const leftMs = (deadlineAt() ?? Number.POSITIVE_INFINITY) - Date.now() - LAST_WORDS_MS;
       if (delayMs > leftMs) throw this.failure(`${describe(error)}; ${state} before the deadline`);
-      await pause(delayMs, null, { signal }).catch(() => undefined);
+      await pause(delayMs, signal).catch(() => undefined);
     }
     if (signal.aborted) log.warn(`${this.name}: ${state} before the attempt was given up`);
     signal.throwIfAborted();
@@ -99,7 +99,7 @@ export class Tries {
 export class StallTimer {
   readonly ms: number;
   private readonly controller = new AbortController();
-  private timer: NodeJS.Timeout;
+  private timer: ReturnType<typeof setTimeout>;
 
   constructor(ms: number = STALL_MS) {
     this.ms = ms;
@@ -111,19 +111,16 @@ export class StallTimer {
   }
 
   /** @param ms how long it may take from now on until something happens, if that is not the usual time */
-  restart(ms?: number): void {
-    if (ms === undefined) this.timer.refresh();
-    else {
-      this.stop();
-      this.timer = this.start(ms);
-    }
+  restart(ms = this.ms): void {
+    this.stop();
+    this.timer = this.start(ms);
   }
 
   stop(): void {
     clearTimeout(this.timer);
   }
 
-  private start(ms: number): NodeJS.Timeout {
+  private start(ms: number): ReturnType<typeof setTimeout> {
     return setTimeout(() => this.controller.abort(), ms);
   }
 }

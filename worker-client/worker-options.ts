@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { describeIssues } from "../src/protocol/codec.ts";
 import type { DeclaredSchema } from "../src/protocol/declared-schema.ts";
 import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
@@ -8,8 +7,12 @@ import { registerFrame } from "../src/protocol/worker-frames.ts";
 import { readDeclared } from "../src/schema/declared.ts";
 import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
+import { InvalidOptions } from "./invalid-options.ts";
 import type { JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
+import type { WorkerState } from "./worker-state.ts";
+
+export { InvalidOptions };
 
 export interface RemoteWorkerOptions {
   /** The edge's address, such as `https://dialout.example`. */
@@ -37,14 +40,11 @@ export interface RemoteWorkerOptions {
    */
   waitForPlace?: boolean;
   log?: Log;
+  /** Called whenever the worker's state has changed. */
+  onState?: (state: WorkerState) => void;
   backoff?: Backoff;
   /** Source of randomness for the back-off: from 0 up to, but not including, 1. */
   random?: () => number;
-}
-
-/** Thrown for invalid options; the message can be shown to the user. */
-export class InvalidOptions extends TypeError {
-  override readonly name = "InvalidOptions";
 }
 
 /** @throws {InvalidOptions} so that a mistake shows before the first connection */
@@ -94,5 +94,6 @@ export function checkOptions(options: RemoteWorkerOptions): void {
  * worker, so it has nothing of the machine, such as its name.
  */
 export function defaultWorkerId(): string {
-  return `worker-${randomBytes(8).toString("hex")}`;
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  return `worker-${Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }

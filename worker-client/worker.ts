@@ -1,13 +1,16 @@
 import { transferMs } from "../src/protocol/announcement.ts";
 import type { Decoded } from "../src/protocol/codec.ts";
 import type { WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import { byteLength } from "./byte-length.ts";
 import { DrainTimer } from "./drain-timer.ts";
 import { type Heartbeat, startHeartbeat } from "./heartbeat.ts";
+import { handleJobFrame } from "./job-frames.ts";
 import { Jobs } from "./jobs.ts";
 import { dial, type EdgeLink } from "./link.ts";
 import { type Log, SILENT } from "./log.ts";
 import { OutageLog } from "./outage-log.ts";
 import { PlaceWait } from "./place-wait.ts";
+import type { Platform } from "./platform.ts";
 import { type ReceivedFrame, readFrames } from "./received-frames.ts";
 import type { WorkerRefused } from "./refusal.ts";
 import {
@@ -21,24 +24,30 @@ import {
 } from "./session.ts";
 import type { Statistics } from "./statistics.ts";
 import { checkOptions, defaultWorkerId, type RemoteWorkerOptions } from "./worker-options.ts";
+import { StateReporter, type WorkerState } from "./worker-state.ts";
 
 /** The longest time from the open socket to `registered`. */
 const HANDSHAKE_MS = 15_000;
 /** A worker that drains has little time, so it looks more often whether its connection is dead; seconds. */
 const DRAIN_HEARTBEAT_S = 2;
 const DRAIN_LEASE_S = 8;
+/** A worker that wakes up dials at once, but not more often than this, milliseconds (W31). */
+const WAKE_PAUSE_MS = 1_000;
 
 /**
  * Dials out to an edge and serves one space until it is drained, stopped or refused. Every
- * event becomes a `WakeReason`; `step` decides what it means, and this class performs the effects.
+ * event becomes a `WakeReason`; `step` decides what it means, and this class performs the effects. What it needs of
+ * Node.js or of a page is its `Platform`.
  */
-export class RemoteWorker {
+export class WorkerCore {
   readonly id: string;
   readonly #options: RemoteWorkerOptions;
+  readonly #platform: Platform;
   readonly #log: Log;
   readonly #outages: OutageLog;
   readonly #jobs: Jobs;
   readonly #placeWait: PlaceWait;
+  readonly #states: StateReporter;
   readonly #traffic = { bytesIn: 0, bytesOut: 0 };
   readonly #startedAt = performance.now();
   readonly #ended: Promise<void>;
@@ -48,7 +57,8 @@ export class RemoteWorker {
   #session: WorkerSession = { phase: "waiting", failures: 0 };
   #link: EdgeLink | null = null;
   #heartbeat: Heartbeat | null = null;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelTimer: () => void = () => {};
+  #dialedAt = Number.NEGATIVE_INFINITY;
   #drainReason: string | null = null;
   readonly #drainTimer: DrainTimer;
   #registrations = 0;
@@ -57,9 +67,11 @@ export class RemoteWorker {
   readonly #listening: (() => void)[] = [];
 
   /** @throws {InvalidOptions} */
-  constructor(options: RemoteWorkerOptions) {
+  constructor(options: RemoteWorkerOptions, platform: Platform) {
     checkOptions(options);
     this.#options = options;
+    this.#platform = platform;
+    this.#states = new StateReporter(options.onState);
     this.#log = options.log ?? SILENT;
     this.#outages = new OutageLog(this.#log);
     this.#placeWait = new PlaceWait(this.#log);
@@ -68,6 +80,7 @@ export class RemoteWorker {
       this.#finishRun = (refusal) => (refusal === null ? resolve() : reject(refusal));
     });
     this.#jobs = new Jobs({
+      platform,
       concurrency: options.concurrency ?? 1,
       handler: options.handler,
       edgeUrl: options.url,
@@ -76,6 +89,7 @@ export class RemoteWorker {
         if (this.#session.phase === "registered") this.#link?.send(text);
       },
       hearEdge: () => this.#hearEdge(),
+      onChange: () => this.#reportState(),
       onEmpty: () => this.#leaveIfDrained(),
     });
     this.#drainTimer = new DrainTimer({
@@ -107,6 +121,7 @@ export class RemoteWorker {
         this.#startHeartbeat(this.#session.hello);
       }
       this.#drainTimer.start(timeoutMs);
+      this.#reportState();
       this.#leaveIfDrained();
     }
     return this.#ended;
@@ -126,6 +141,19 @@ export class RemoteWorker {
   stop(): void {
     this.#jobs.stop();
     this.#wake({ type: "leave" });
+  }
+
+  /**
+   * To be called when the machine may have slept or changed its network: a worker that waits to dial again does so at
+   * once, and one that is connected finds out within 5 seconds whether its connection still works.
+   */
+  wakeUp(): void {
+    if (this.#session.phase === "registered") this.#heartbeat?.doubt();
+    else if (performance.now() - this.#dialedAt >= WAKE_PAUSE_MS) this.#wake({ type: "retry_due" });
+  }
+
+  get state(): WorkerState {
+    return this.#states.current;
   }
 
   statistics(): Statistics {
@@ -156,6 +184,16 @@ export class RemoteWorker {
     } finally {
       this.#reconciling = false;
     }
+    this.#reportState();
+  }
+
+  #reportState(): void {
+    const { phase } = this.#session;
+    // An end is reported with its reason when it is performed.
+    if (phase === "ended") return;
+    const jobs = this.#jobs.size;
+    if (phase !== "registered" && phase !== "leaving") this.#states.onConnecting(jobs);
+    else this.#states.report({ phase: this.#drainReason === null ? "serving" : "draining", jobs });
   }
 
   #perform(effect: SessionEffect): void {
@@ -177,6 +215,7 @@ export class RemoteWorker {
         this.#link?.close(effect.code);
         return;
       case "retry_in":
+        this.#states.onProblem(effect.why);
         this.#outages.onProblem(
           effect.why,
           `; trying again in ${(effect.ms / 1_000).toFixed(1)} s, and so on until it works`,
@@ -184,6 +223,7 @@ export class RemoteWorker {
         this.#setTimer(effect.ms, { type: "retry_due" });
         return;
       case "wait_for_place":
+        this.#states.onProblem(effect.why);
         this.#placeWait.report(effect, performance.now());
         this.#setTimer(effect.ms, { type: "retry_due" });
         return;
@@ -196,7 +236,8 @@ export class RemoteWorker {
   #dial(): void {
     const { url, space, token } = this.#options;
     this.#log.debug(`dialing ${url} for the space ${space}`);
-    this.#link = dial({ url, space, token }, this.#traffic, {
+    this.#dialedAt = performance.now();
+    this.#link = dial({ url, space, token }, this.#platform, this.#traffic, {
       onOpen: (edgeTime) => {
         if (edgeTime !== null) this.#jobs.setEdgeTime(edgeTime);
         this.#wake({ type: "opened" });
@@ -221,7 +262,7 @@ export class RemoteWorker {
     this.#jobs.onDisconnect();
     this.#heartbeat?.stop();
     this.#heartbeat = null;
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
   }
 
   #register(): void {
@@ -238,11 +279,11 @@ export class RemoteWorker {
     } satisfies WorkerFrameInput);
     this.#link?.send(text);
     // With many attempts it is large, and takes its time on a slow link.
-    this.#awaitRegistration(HANDSHAKE_MS + transferMs(Buffer.byteLength(text)));
+    this.#awaitRegistration(HANDSHAKE_MS + transferMs(byteLength(text)));
   }
 
   #resume(hello: HelloFrame, registered: RegisteredFrame): void {
-    clearTimeout(this.#timer);
+    this.#cancelTimer();
     this.#placeWait.end();
     this.#registrations += 1;
     this.#startHeartbeat(hello);
@@ -260,6 +301,7 @@ export class RemoteWorker {
     this.#heartbeat?.stop();
     const isDraining = this.#drainReason !== null;
     this.#heartbeat = startHeartbeat({
+      platform: this.#platform,
       heartbeatS: isDraining ? Math.min(DRAIN_HEARTBEAT_S, hello.heartbeat_s) : hello.heartbeat_s,
       leaseS: isDraining ? Math.min(DRAIN_LEASE_S, hello.lease_s) : hello.lease_s,
       ping: () => this.#link?.ping(),
@@ -312,7 +354,7 @@ export class RemoteWorker {
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);
         return;
       case "sending":
-        // The bytes of the message are seen as they come.
+        this.#link?.onAnnounce(frame.bytes);
         return;
       case "config":
         this.#log.debug("the settings of the space have changed");
@@ -322,29 +364,7 @@ export class RemoteWorker {
           this.#log.warn(`ignored ${frame.type}: not registered`);
           return;
         }
-        this.#onJobFrame(frame);
-        return;
-    }
-  }
-
-  #onJobFrame(
-    frame: Extract<ReceivedFrame, { type: "job" | "ack" | "stale" | "cancel" | "deadline" }>,
-  ): void {
-    switch (frame.type) {
-      case "job":
-        this.#jobs.onJob(frame);
-        return;
-      case "ack":
-        this.#jobs.onAck(frame);
-        return;
-      case "stale":
-        this.#jobs.onStale(frame);
-        return;
-      case "cancel":
-        this.#jobs.onCancel(frame);
-        return;
-      case "deadline":
-        this.#jobs.onDeadline(frame);
+        handleJobFrame(this.#jobs, frame);
         return;
     }
   }
@@ -353,6 +373,7 @@ export class RemoteWorker {
     this.#disconnect();
     this.#drainTimer.clear();
     this.#jobs.stop();
+    this.#states.report({ phase: "ended", refusal });
     this.#finishRun(refusal);
   }
 
@@ -361,7 +382,7 @@ export class RemoteWorker {
   }
 
   #setTimer(ms: number, reason: WakeReason): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#wake(reason), ms);
+    this.#cancelTimer();
+    this.#cancelTimer = this.#platform.after(ms, () => this.#wake(reason));
   }
 }

@@ -331,6 +331,8 @@ class Worker:
             kind = frame.get("type")
             if kind == "job":
                 await self.start(link, frame)
+            elif kind == "read_check":
+                await link.send(frame)  # C18a
             elif kind in ("ack", "stale"):
                 self.forget(key_of(frame))  # W20a, W22
             elif kind == "cancel" and key_of(frame) in self.held:

@@ -72,7 +72,8 @@ async function keyPrincipal(c: AppContext, key: string): Promise<Principal> {
 
 const TOKEN_PROTOCOL = "dialout.token.";
 
-function tokenInAddressOf(c: AppContext): string | null {
+/** The token that came as `?token=` or as a subprotocol; `null` if there is none. */
+export function tokenInAddressOf(c: AppContext): string | null {
   const offered = offeredProtocols(c.req.raw.headers).find((protocol) =>
     protocol.startsWith(TOKEN_PROTOCOL),
   );

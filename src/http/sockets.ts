@@ -16,16 +16,21 @@ import {
 } from "./context.ts";
 import { openSocket } from "./follow.ts";
 import { openMonitor } from "./monitor.ts";
+import { crossOrigin } from "./origins.ts";
+import { tokenInAddressOf } from "./principal.ts";
 import { ProblemError, validate } from "./problems.ts";
 import { openGateway, openRoom } from "./room-sockets.ts";
 import { roomParam } from "./rooms.ts";
 
 /** All routes that open a WebSocket. */
 export const sockets = new Hono<AppEnv>()
+  // A page reads why its socket was refused; the answer with a socket stays as it is.
+  .use("/api/spaces/:space/connect", (c, next) => (isUpgrade(c) ? next() : crossOrigin(c, next)))
   .get("/api/spaces/:space/connect", async (c) => {
-    requireUpgrade(c);
+    const token = bearerOf(c.req.header("authorization")) ?? tokenInAddressOf(c);
+    // With a token a plain request is answered as its socket would be: pages are not told why a socket failed (W4b).
+    if (token === null) requireUpgrade(c);
     const space = spaceParam(c);
-    const token = bearerOf(c.req.header("authorization")) ?? c.req.query("token") ?? null;
     const checkedAt = Date.now();
     const tokenId = token === null ? null : await new WorkerTokens(c.env.DB).verify(space, token);
     if (tokenId === null) {
@@ -37,6 +42,7 @@ export const sockets = new Hono<AppEnv>()
       const help = `The operator makes one with POST /api/spaces/${space}/tokens.`;
       throw new ProblemError("not_authenticated", `${problem} ${help}`);
     }
+    requireUpgrade(c);
     const batch = hasFlag(c, "batch");
     return openSocket(c, space, { kind: "worker", tokenId, checkedAt, batch });
   })
@@ -74,8 +80,12 @@ async function openJob(c: AppContext): Promise<Response> {
   return maskMissingSpace(openSocket(c, space, { kind: "subscriber", caller, jobUlid, ...call }));
 }
 
+function isUpgrade(c: AppContext): boolean {
+  return c.req.header("upgrade")?.toLowerCase() === "websocket";
+}
+
 function requireUpgrade(c: AppContext): void {
-  if (c.req.header("upgrade")?.toLowerCase() === "websocket") return;
+  if (isUpgrade(c)) return;
   // If the client did send them, a proxy dropped them, which is what proxies do unless told otherwise.
   const detail =
     "This address is a WebSocket: send `Upgrade: websocket` and `Connection: Upgrade`. A proxy in between must " +

@@ -64,6 +64,30 @@ describe("the socket of a worker", () => {
     expect(opened()).toMatchObject({ tokenId: id, batch: false });
   });
 
+  it("accepts its token as a subprotocol, as pages send it (W2a)", async () => {
+    const { edge, token, id, opened } = await edgeWithToken();
+    const offered = `dialout.worker.v1, dialout.token.${token}`;
+    const headers = { ...UPGRADE, "sec-websocket-protocol": offered };
+    await edge.request("GET", "/api/spaces/demo/connect", undefined, headers);
+    expect(opened()).toMatchObject({ tokenId: id });
+  });
+
+  it("is answered over plain HTTP with the reason why it would be refused (W4b)", async () => {
+    const { edge, token } = await edgeWithToken();
+    const ask = async (given: string) => {
+      const headers = { authorization: `Bearer ${given}` };
+      const path = "/api/spaces/demo/connect";
+      const [status, { code }] = await edge.problem("GET", path, undefined, headers);
+      return [status, code];
+    };
+    expect(await ask("dow_wrong")).toEqual([401, "not_authenticated"]);
+    const page = { authorization: "Bearer dow_wrong", origin: "https://page.test" };
+    const answer = await edge.request("GET", "/api/spaces/demo/connect", undefined, page);
+    expect(answer.headers.get("access-control-allow-origin")).toBe("*");
+    expect(await ask(token)).toEqual([426, "upgrade_required"]);
+    expect(edge.argsOf("fetch")).toEqual([]);
+  });
+
   it("is refused without a token of this space, and told who makes one (W4)", async () => {
     const { edge, token } = await edgeWithToken();
     const connect = async (space: string, headers: Record<string, string>) =>

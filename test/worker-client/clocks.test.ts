@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Jobs } from "../../worker-client/jobs.ts";
 import { SILENT } from "../../worker-client/log.ts";
+import { NODE } from "../../worker-client/node-platform.ts";
 import { JOB_ID, jobFrame } from "../support/fake-edge.ts";
 import { aborted } from "./start.ts";
 
@@ -20,6 +21,7 @@ describe("the deadline of an attempt", () => {
   function startJob(edgeNow: number) {
     const sent: { type: string; code?: string }[] = [];
     const jobs = new Jobs({
+      platform: NODE,
       concurrency: 1,
       handler: async ({ signal }) => {
         throw await aborted(signal);

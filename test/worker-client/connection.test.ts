@@ -178,7 +178,7 @@ describe("refusals", () => {
     [4401, "not_authenticated", "the token is wrong or revoked"],
     [4403, "not_allowed", "the token may not serve this space"],
     [4404, "not_found", "no such space"],
-    [4409, "space_occupied", "another worker serves this space"],
+    [4409, "replaced", "another worker serves this space"],
   ])("close %i ends the worker for good (W30)", async (closeCode, code, message) => {
     const edge = await startEdge();
     const { ended } = startWorker(edge, { handler });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type FileContent, uploadFile } from "../../worker-client/file-upload.ts";
 import { JobFailure } from "../../worker-client/index.ts";
+import { openContent } from "../../worker-client/node-content.ts";
 
 const CONTENT = Buffer.from(Array.from({ length: 400_000 }, (_, index) => (index * 7) % 251));
 const SHA256 = createHash("sha256").update(CONTENT).digest("hex");
@@ -77,7 +78,8 @@ function upload(edgeUrl: string, change: Change = {}) {
   const logged: string[] = [];
   const note = (line: string) => void logged.push(line);
   const endsAt = change.leftMs === undefined ? null : Date.now() + change.leftMs;
-  const sending = uploadFile("a b.png", change.content ?? CONTENT, "image/png", {
+  const content = change.content ?? CONTENT;
+  const options = {
     edgeUrl,
     url: () => "/jobs/1/{name}?signature=x",
     deadlineAt: () => endsAt,
@@ -85,7 +87,8 @@ function upload(edgeUrl: string, change: Change = {}) {
     log: { debug: note, info: note, warn: note, error: note },
     stallMs: change.stallMs,
     backoff: { firstMs: 1, capMs: 20 },
-  });
+  };
+  const sending = uploadFile("a b.png", content, "image/png", options, openContent);
   return { sending, logged };
 }
 
@@ -167,7 +170,13 @@ describe("a file that a handler sends", () => {
       const options = { edgeUrl: "http://127.0.0.1:1", url: () => "", deadlineAt: () => null };
       const signal = new AbortController().signal;
       const log = { debug() {}, info() {}, warn() {}, error() {} };
-      const sending = uploadFile(name, CONTENT, undefined, { ...options, signal, log });
+      const sending = uploadFile(
+        name,
+        CONTENT,
+        undefined,
+        { ...options, signal, log },
+        openContent,
+      );
       await expect(sending).rejects.toThrow(JobFailure);
     },
   );

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { startHeartbeat } from "../../worker-client/heartbeat.ts";
+import { NODE } from "../../worker-client/node-platform.ts";
 
 beforeEach(() => {
   // Not `setImmediate`: what a heartbeat does in its own turn has to come after what the test does now.
@@ -17,6 +18,7 @@ function start() {
   const note = (what: string) =>
     void done.push(`${what} at ${Math.floor((performance.now() - startedAt) / 1_000)}`);
   const heartbeat = startHeartbeat({
+    platform: NODE,
     heartbeatS: 10,
     leaseS: 30,
     bytesReceived: () => 0,

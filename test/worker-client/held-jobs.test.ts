@@ -4,6 +4,7 @@ import { LIMITS } from "../../src/protocol/limits.ts";
 import type { WorkerFrame } from "../../src/protocol/worker-frames.ts";
 import type { Job } from "../../worker-client/job.ts";
 import { Jobs } from "../../worker-client/jobs.ts";
+import { NODE } from "../../worker-client/node-platform.ts";
 import type { RegisteredFrame } from "../../worker-client/session.ts";
 import { jobFrame, SPACE } from "../support/fake-edge.ts";
 
@@ -20,6 +21,7 @@ function start({ concurrency = 1, holdsAborted = false } = {}) {
   const running = new Map<string, { job: Job; end: (result: string | Error) => void }>();
   let emptied = 0;
   const jobs = new Jobs({
+    platform: NODE,
     concurrency,
     handler: (job) =>
       new Promise((resolve, reject) => {

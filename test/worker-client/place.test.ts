@@ -82,7 +82,7 @@ test("a worker that was replaced ends, even if it may wait for a place (W7c)", a
   await connection.welcome();
   connection.error("replaced", "Another connection of this worker took its place.");
   connection.close(4409);
-  expect(await ended).toMatchObject({ code: "space_occupied" });
+  expect(await ended).toMatchObject({ code: "replaced" });
   expect(edge.dials).toBe(1);
 });
 

@@ -1,7 +1,7 @@
-import { setTimeout as pause } from "node:timers/promises";
 import type { Detail, ItemSentence } from "wink-nlp";
 import type { Json, JsonObject } from "../../src/protocol/codec.ts";
 import type { Job } from "../job.ts";
+import { pause } from "../pause.ts";
 import { loadOptional } from "./optional-package.ts";
 
 const PACKAGES = ["wink-nlp", "wink-eng-lite-web-model"];
@@ -83,7 +83,7 @@ export class LanguageAnalysis {
       const done = Math.round(((index + 1) / sentences.length) * 100);
       job.progress(done, `Sentence ${index + 1} of ${sentences.length}`);
       // Also lets the event loop run; otherwise all frames would be sent at the end.
-      await pause(paceMs, undefined, { signal: job.signal });
+      await pause(paceMs, job.signal);
     }
     return summarize(analysis);
   }

@@ -5,7 +5,7 @@ import type { Worker as Recognizer } from "tesseract.js";
 import type { JsonObject } from "../../src/protocol/codec.ts";
 import { JobFailure } from "../failure.ts";
 import type { Job } from "../job.ts";
-import type { JobFile } from "../job-files.ts";
+import type { JobFile } from "../submitted-file.ts";
 import { loadOptional } from "./optional-package.ts";
 
 const PACKAGES = ["tesseract.js", "@tesseract.js-data/eng"];
