@@ -11,6 +11,11 @@ from typing import Any, Callable, Iterator, Optional
 
 import pytest
 from fake_edge import PATIENCE_S, SPACE, TOKEN, FakeEdge
+from hypothesis import settings
+
+# The machine may be busy: an example of a property may take long.
+settings.register_profile("patient", deadline=None, max_examples=50)
+settings.load_profile("patient")
 
 MODELS = Path(__file__).parent / "models.py"
 

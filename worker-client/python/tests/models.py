@@ -66,7 +66,7 @@ def anything(job: Job) -> Any:
         job.output("before")
         started = time.monotonic()
         while time.monotonic() - started < job.input["seconds"]:
-            sum(range(100_000_000))
+            sum(range(job.input.get("size", 30_000_000)))
         job.output("after")
         return round(time.monotonic() - started)
     if model == "files":

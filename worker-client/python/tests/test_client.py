@@ -144,7 +144,7 @@ def test_refusals_of_the_edge_are_final_and_name_the_field(edge: FakeEdge) -> No
 def test_what_is_not_the_edge_is_asked_again(edge: FakeEdge) -> None:
     edge.route("GET", "/api/spaces/x", lambda _: (404, {}, "<h1>nothing</h1>"))
     with pytest.raises(ClientError) as caught:
-        Client(edge.url, timeout=0.6).space("x").get()
+        Client(edge.url, timeout=3).space("x").get()
     assert caught.value.code == "http_404"
     assert len(edge.requests) > 1
     edge.route("GET", "/api/spaces/x", lambda _: (200, {}, "<h1>sign in</h1>"))

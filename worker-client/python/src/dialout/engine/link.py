@@ -15,6 +15,8 @@ from .refusal import Closed, LinkEnd, Unreachable
 # Returns frames to send, up to about so many bytes; a larger one alone.
 TakeFrames = Callable[[int], list[str]]
 ABORT_S = 2.0
+# A lease that becomes shorter, because the worker drains, is noticed so soon, seconds.
+WATCH_S = 1.0
 
 
 class Traffic:
@@ -109,15 +111,16 @@ class Link:
             await self._pause(self._heartbeat_s)
             await self.ping()
 
-    async def watch(self) -> None:
+    async def watch(self, registered: asyncio.Event) -> None:
         """Returns when nothing has come for the lease, after it has dropped the connection (W10)."""
+        await registered.wait()
         while True:
             heard = max(self._heard_at, self._pacer.busy_until, self._arriving_until)
             silent = time.monotonic() - heard
             if silent >= self._lease_s:
                 self.drop(f"no message from the edge for {silent:.0f} s")
                 return
-            await asyncio.sleep(min(max(self._lease_s - silent, 0.01), self._lease_s / 4))
+            await asyncio.sleep(min(max(self._lease_s - silent, 0.01), WATCH_S))
 
     def drop(self, why: str) -> None:
         """Ends the connection without a closing handshake, which could wait for minutes."""

@@ -183,7 +183,7 @@ class Worker:
         reading = asyncio.ensure_future(link.receive(lambda frame: self._on_frame(link, frame)))
         others = (
             link.write(),
-            link.watch(),
+            link.watch(self._is_registered),
             link.send_pings(self._is_registered),
             self._limit_handshake(link),
         )
