@@ -198,3 +198,18 @@ def test_waits_are_random_and_bounded() -> None:
 def test_which_ends_are_final(end: Any, code: Any) -> None:
     """W4, W4a, W30."""
     assert judge(end).code == code
+
+
+def test_a_file_that_the_edge_lacks_does_not_count() -> None:
+    """W36g."""
+    attempt = Attempt(dict(FRAME))
+    attempt.add_output("0")
+    attempt.add_file("a.png", preview=True)
+    attempt.add_output("1")
+    taken = [attempt.take() for _ in range(3)]
+    assert all(taken)
+    attempt.on_no_such_file("a.png")
+    attempt.resume(1)
+    rest = [attempt.take(), attempt.take()]
+    assert '"delta":1' in str(rest[0])
+    assert rest[1] is None

@@ -44,6 +44,7 @@ class Run:
         self._log = log
         self._limit: int = frame["max_frame_bytes"] - FRAME_BYTES
         self._names = Names()
+        self._files = 0
         self._told: list[str] = []
         self._uploads: dict[int, _Upload] = {}
         self._folder: Optional[Path] = None
@@ -93,7 +94,7 @@ class Run:
             content_type=content_type,
             file_format=self._piece_format(),
         )
-        sent = self._upload(found)
+        sent = self._upload(found, is_preview=tell == "preview")
         if tell:
             self._channel.send("output_file", self.key, sent.name, tell == "preview")
         return sent
@@ -199,13 +200,15 @@ class Run:
         self._told.append(sent.name)
         return sent.name
 
-    def _upload(self, content: Content) -> OutputFile:
+    def _upload(self, content: Content, is_preview: bool = False) -> OutputFile:
         outputs = self._frame["outputs"]
         if outputs is None:
             raise JobError("This edge takes no files from workers.")
         with self._lock:
             name = self._names.take(content.name)
-            if len(self._names) > MOST_FILES:
+            # A preview gives its place free when the next one is shown (W36f).
+            self._files += not is_preview
+            if self._files > MOST_FILES:
                 raise JobError(f"A job has at most {MOST_FILES} files.")
         path = content.path or self._write(content.data or b"")
         size = path.stat().st_size

@@ -18,7 +18,7 @@ from ..retrying import backoff
 TRIES = 5
 REQUEST_S = 20.0
 # Statuses below 500 after which another try may succeed.
-TEMPORARY = (408, 425, 429)
+TEMPORARY = (408, 423, 425, 429)
 LARGEST_ANSWER = 64 << 20
 # What a request sends, made anew for each try, and its length in bytes.
 MakeBody = Callable[[], tuple[Any, int]]

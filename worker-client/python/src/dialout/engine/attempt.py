@@ -45,6 +45,17 @@ class OutputLog:
         index = number - self._first
         return self._frames[index] if 0 <= index < len(self._frames) else None
 
+    def remove(self, number: int) -> None:
+        """Forgets a frame that the edge didn't take, and that counts for nobody."""
+        del self._frames[number - self._first]
+
+    def find(self, frame: str) -> Optional[int]:
+        """The number of the first frame that is this one."""
+        for index, kept in enumerate(self._frames):
+            if kept == frame:
+                return self._first + index
+        return None
+
     def resume_at(self, stored: int) -> int:
         """Goes on behind the first `stored` frames; returns how many neither side has.
 
@@ -115,8 +126,21 @@ class Attempt:
         self.outputs.append(f'{self._head("output")},"delta":{delta}}}')
 
     def add_file(self, name: str, preview: bool) -> None:
+        self.outputs.append(self._file_frame(name, preview))
+
+    def on_no_such_file(self, name: str) -> None:
+        """The edge has no such file: its frame isn't sent again, and doesn't count (W36g)."""
+        for preview in (False, True):
+            number = self.outputs.find(self._file_frame(name, preview))
+            if number is not None:
+                self.outputs.remove(number)
+                self._next -= number < self._next
+                self._progress_at -= number < self._progress_at
+                return
+
+    def _file_frame(self, name: str, preview: bool) -> str:
         more = {"file": name, **({"preview": True} if preview else {})}
-        self.outputs.append(f"{self._head('output')},{compact(more)[1:]}")
+        return f"{self._head('output')},{compact(more)[1:]}"
 
     def set_progress(
         self, percent: float, message: Optional[str], remaining: Optional[float]

@@ -158,6 +158,11 @@ class Jobs:
         if attempt is not None:
             self._move_deadline(attempt, frame)
 
+    def on_no_such_file(self, key: Key, name: str) -> None:
+        attempt = self._held.get(key)
+        if attempt is not None:
+            attempt.on_no_such_file(name)
+
     def on_disconnect(self) -> None:
         """While the edge can't be reached nothing is stopped at its deadline: only the edge knows it (W26b)."""
         self._is_away = True

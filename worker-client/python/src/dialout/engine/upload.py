@@ -19,8 +19,10 @@ from ..retrying import backoff
 from .download import LAST_WORDS_S, PROXY_S, RENEWAL_S, STALL_S, TEMPORARY
 from .failures import TransferFailed, describe_failure, read_problem
 
-# One request carries no more on some plans; larger files go in parts.
-LARGEST_PUT = 100_000_000
+# One request carries no more (W36b).
+LARGEST_PUT = 104_857_600
+# Bytes that were damaged on the way are sent again for so long, seconds.
+DAMAGED_S = 5.0
 PIECE = 1 << 20
 
 
@@ -59,6 +61,10 @@ class Upload:
 
     def run(self) -> dict[str, Any]:
         """Returns `{name, content_type, size, sha256}`. Raises `TransferFailed`, or `OSError` if it can't be read."""
+        if self._size > LARGEST_PUT:
+            raise TransferFailed(
+                f"it has {self._size:,} bytes; the edge takes {LARGEST_PUT:,} in a file"
+            )
         digest = self._digest()
         failures = 0
         while True:
@@ -116,6 +122,7 @@ class Upload:
         if status >= 500 or status in TEMPORARY:
             return _TryAgain(why)
         patience = PROXY_S if code is None else RENEWAL_S if status == 403 else 0.0
+        patience = DAMAGED_S if code == "checksum_mismatch" else patience
         now = time.monotonic()
         self._refused_since = self._refused_since or now
         return TransferFailed(why) if now - self._refused_since >= patience else _TryAgain(why)

@@ -254,6 +254,8 @@ class Worker:
 
     def _on_error(self, link: Link, frame: dict[str, Any]) -> None:
         code, message = str(frame.get("code", "")), str(frame.get("message", ""))
+        if code == "no_such_file":
+            self.jobs.on_no_such_file(_key(frame), str(frame.get("file")))
         link.error = (code, message)
         if frame.get("job_id") is not None or self._is_registered.is_set():
             self._outages.on_complaint(f"the edge says: {message} ({code})")

@@ -127,9 +127,6 @@ class Names:
         self._taken.add(name)
         return name
 
-    def __len__(self) -> int:
-        return len(self._taken)
-
 
 def _ending_of(data: bytes, file_format: Optional[str]) -> str:
     for signature, ending in _SIGNATURES:

@@ -19,6 +19,7 @@ class FileKind(Kind):
     """`form` is how the model gets it: `path`, `plain` (a pathlib.Path), `bytes`, `pil`, `array` or `sound`."""
 
     is_file = True
+    has_file = True
 
     def __init__(self, file_format: str, form: str, path_type: type[File] = File) -> None:
         self.format = file_format

@@ -27,9 +27,13 @@ def wrong(where: str, wanted: str, value: Any) -> InvalidInput:
 
 
 class Kind:
-    """Any JSON value; the base of the others."""
+    """Any JSON value; the base of the others.
+
+    `is_file` is whether it is a file or a list of files, `has_file` whether there is one anywhere inside.
+    """
 
     is_file = False
+    has_file = False
 
     def schema(self) -> Schema:
         return {}
@@ -166,7 +170,8 @@ class ListOf(Kind):
     def __init__(self, item: Kind, make: Callable[[list[Any]], Any] = list) -> None:
         self.item = item
         self.make = make
-        self.is_file = item.is_file
+        self.is_file = item.is_file and not isinstance(item, ListOf)
+        self.has_file = item.has_file
 
     def schema(self) -> Schema:
         return {"type": "array", "items": self.item.schema()}
@@ -184,6 +189,7 @@ class TupleOf(Kind):
 
     def __init__(self, items: Sequence[Kind]) -> None:
         self.items = list(items)
+        self.has_file = any(item.has_file for item in items)
 
     def schema(self) -> Schema:
         length = len(self.items)
@@ -200,6 +206,7 @@ class TupleOf(Kind):
 class MapOf(Kind):
     def __init__(self, value: Kind) -> None:
         self.value = value
+        self.has_file = value.has_file
 
     def schema(self) -> Schema:
         values = self.value.schema()
@@ -221,6 +228,7 @@ class Record(Kind):
         self.required = list(required)
         self.make = make
         self.title = title
+        self.has_file = any(kind.has_file for kind in fields.values())
 
     def schema(self) -> Schema:
         properties = {name: kind.schema() for name, kind in self.fields.items()}
@@ -249,6 +257,7 @@ class Nullable(Kind):
     def __init__(self, inner: Kind) -> None:
         self.inner = inner
         self.is_file = inner.is_file
+        self.has_file = inner.has_file
 
     def schema(self) -> Schema:
         # A field that may be left out is simply not required: so the form stays a form.
@@ -263,6 +272,7 @@ class OneOf(Kind):
 
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self.kinds = list(kinds)
+        self.has_file = any(kind.has_file for kind in kinds)
 
     def schema(self) -> Schema:
         return {"anyOf": [kind.schema() for kind in self.kinds]}
@@ -284,6 +294,7 @@ class Bounded(Kind):
         self.inner = inner
         self.field = field
         self.is_file = inner.is_file
+        self.has_file = inner.has_file
         self._check(name)
 
     def schema(self) -> Schema:

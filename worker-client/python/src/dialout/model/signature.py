@@ -183,6 +183,10 @@ def _parameter(name: str, annotation: Any, default: Any, where: str) -> Paramete
     if annotation is inspect.Parameter.empty and default not in (MISSING, None):
         annotation = type(default)
     kind = kind_of(annotation, where, None if field is None else field.format)
+    if kind.has_file and not kind.is_file:
+        raise InvalidModel(
+            f"{where}: a form sends files in fields of their own, not inside of others: make it a parameter of its own."
+        )
     if isinstance(kind, Nullable) and default is MISSING:
         default = None
     if field is not None:
