@@ -1,9 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { describeIssues } from "../src/protocol/codec.ts";
+import type { DeclaredSchema } from "../src/protocol/declared-schema.ts";
 import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
 import { registerFrame } from "../src/protocol/worker-frames.ts";
+import { readDeclared } from "../src/schema/declared.ts";
 import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
@@ -24,6 +26,11 @@ export interface RemoteWorkerOptions {
   name?: string;
   version?: string;
   capabilities?: string[];
+  /**
+   * What jobs take and give, as JSON Schemas: the edge refuses inputs that don't fit, and the space's page makes its
+   * form of it.
+   */
+  schema?: DeclaredSchema;
   /**
    * Whether to wait, and dial again and again, while other workers have every place of the space. If not, the
    * worker ends then.
@@ -78,6 +85,8 @@ export function checkOptions(options: RemoteWorkerOptions): void {
   const checked = registerFrame.safeParse(register, PLAIN_MESSAGES);
   // The edge would close the connection for it.
   if (!checked.success) throw new InvalidOptions(`${describeIssues(checked.error)}.`);
+  const read = options.schema === undefined ? null : readDeclared(options.schema);
+  if (read?.ok === false) throw new InvalidOptions(read.message);
 }
 
 /**

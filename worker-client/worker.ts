@@ -222,7 +222,7 @@ export class RemoteWorker {
   }
 
   #register(): void {
-    const { name, version, capabilities, concurrency } = this.#options;
+    const { name, version, capabilities, concurrency, schema } = this.#options;
     const text = JSON.stringify({
       type: "register",
       worker_id: this.id,
@@ -231,6 +231,7 @@ export class RemoteWorker {
       concurrency: concurrency ?? 1,
       capabilities,
       resume: this.#jobs.resumable,
+      schema,
     } satisfies WorkerFrameInput);
     this.#link?.send(text);
     // With many attempts it is large, and takes its time on a slow link.

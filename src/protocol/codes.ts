@@ -49,6 +49,7 @@ export const PROBLEMS = {
   job_ended: { status: 409, title: "The job has ended" },
   idempotency_key_reused: { status: 409, title: "The idempotency key was used for another submit" },
   worker_not_connected: { status: 409, title: "No worker is connected" },
+  invalid_input: { status: 422, title: "The input does not fit the space's schema" },
   prompt_not_enabled: { status: 422, title: "This space takes no prompt" },
   audio_not_enabled: { status: 422, title: "This space takes no audio" },
   video_not_enabled: { status: 422, title: "This space takes no video" },
@@ -75,6 +76,7 @@ export type FrameErrorCode =
   | "register_timeout"
   | "space_occupied"
   | "replaced"
+  | "schema_invalid"
   | "token_revoked"
   | "too_many_follows"
   | "too_many_rooms"

@@ -100,6 +100,14 @@ export const LIMITS = {
   capabilities: 50,
   /** Most distinct sets of capabilities that waiting jobs require: each is looked at when jobs are handed out. */
   waitingClasses: 200,
+  /** Largest schema of a space as JSON, bytes: it is in memory with the space, and in what describes it. */
+  schemaBytes: 65_536,
+  /** Most schemas within a schema, such as one for each property: a page makes a field of each. */
+  schemaParts: 2_000,
+  /** Most steps of the expressions in a schema together: each is in memory. */
+  schemaPatternSteps: 10_000,
+  /** How many errors are listed of an input that does not fit its schema. */
+  inputErrors: 10,
   /** The number of malformed frames in a row after which a subscriber's socket is closed. */
   malformedFrames: 3,
   /** How long a worker's socket may stay open without `register`, milliseconds. */

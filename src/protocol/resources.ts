@@ -106,12 +106,24 @@ export const spaceStatus = z.object({
   worker_silent_s: z.int().optional(),
   queue_size: z.int(),
   processing: z.int(),
+  /** The version of the space's schema, if it has one. */
+  schema_version: z.int().optional(),
   /** Seconds until a job that is submitted now would start; `null` if that can't be estimated. */
   estimated_wait_s: z.number().nullable(),
   /** The reason, in words, why jobs wait, or why a job that is submitted now would wait. */
   waiting_reason: z.string().optional(),
 });
 export type SpaceStatus = z.infer<typeof spaceStatus>;
+
+/** What the jobs of a space take and give, as its newest worker said when it registered (W35). */
+export const schemaResource = z.object({
+  /** Grows by one whenever the schema changes. */
+  version: z.int(),
+  /** JSON Schemas; `null`: nothing was said about it. */
+  input: jsonObject.nullable(),
+  output: jsonObject.nullable(),
+});
+export type SchemaResource = z.infer<typeof schemaResource>;
 
 export const spaceResource = z.object({
   name: spaceName,
@@ -122,6 +134,8 @@ export const spaceResource = z.object({
   access: memberAccess.nullable(),
   created_at: timestamp,
   updated_at: timestamp,
+  /** Kept while no worker is there; `null`: no worker has said one. Lists of spaces leave it out. */
+  schema: schemaResource.nullable().optional(),
   status: spaceStatus,
   urls: z.object({ self: z.string(), page: z.string(), jobs: z.string(), ws: z.string() }),
 });

@@ -20,6 +20,8 @@ export const registerFrame = z.object({
   capabilities: list(capability, { max: LIMITS.capabilities }).default([]),
   /** The attempts that it still has from an earlier connection. */
   resume: list(z.object(attemptRef), { max: 1_000 }).default([]),
+  /** What its jobs take and give, see `declaredSchema`. Checked by the space, which answers `schema_invalid`. */
+  schema: json.optional(),
 });
 
 export const acceptFrame = z.object({ type: z.literal("accept"), ...attemptRef });

@@ -106,6 +106,12 @@ export class SpaceObject extends DurableObject<Env> {
     return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller));
   }
 
+  /** The same as an entry of a list. */
+  async describeListed(caller: Caller): Promise<Reply> {
+    this.engine?.checkWorkers();
+    return this.answer(caller, "see", (engine) => spaceBody(engine.core, caller, true));
+  }
+
   /** Whether the caller may do that; the answer has no body. */
   async authorize(caller: Caller, purpose: Purpose): Promise<Reply> {
     return this.answer(caller, purpose, () => "");
@@ -216,9 +222,9 @@ export class SpaceObject extends DurableObject<Env> {
     if (excess !== null) return calls.map(() => ({ ...excess, isOfAll: true }));
     const from = { submitter: null, caller };
     return engine.enqueue((now) => {
-      const outcomes = calls.map(({ input, files, options }) =>
+      const outcomes = calls.map(({ input, texts = [], files, options }) =>
         engine.parts.submissions.submit(
-          { input: parseExact(input) as JsonObject, files, options, ...from },
+          { input: parseExact(input) as JsonObject, texts, files, options, ...from },
           now,
         ),
       );
