@@ -29,10 +29,10 @@ def repeat(
     return text * times
 
 
-def reverse(file: dialout.File, copies: int = 1) -> list[dialout.File]:
+def reverse(file: dialout.File, copies: int = 1) -> list[dialout.NamedBytes]:
     """Sends the file's bytes, in reverse, as so many files."""
     data = file.read_bytes()[::-1]
-    return [dialout.NamedBytes("reversed.bin", data) for _ in range(copies)]  # type: ignore[misc]
+    return [dialout.NamedBytes("reversed.bin", data) for _ in range(copies)]
 
 
 class Loaded:

@@ -56,6 +56,31 @@ print(result == value, result["f"].__class__.__name__)`;
     expect(await python(code, space)).toBe("True float");
   });
 
+  it("makes its parameters the space's schema, by which submits are checked (W35, H27)", async () => {
+    const { space } = await serve("repeat");
+    const { schema } = (await (await client.call("GET", `/api/spaces/${space}`)).json()) as {
+      schema: unknown;
+    };
+    expect(schema).toMatchObject({
+      input: {
+        type: "object",
+        required: ["text"],
+        properties: {
+          text: { type: "string" },
+          times: { type: "integer", minimum: 1, maximum: 10, default: 2, description: "How often" },
+        },
+      },
+      output: { type: "string" },
+    });
+    const code = `space = dialout.Client(sys.argv[1]).space(sys.argv[2])
+print(space.submit(text="ab").result(), space.submit(text="ab", times=3).result())
+try:
+    space.submit(text="ab", times=99)
+except dialout.ClientError as error:
+    print(error.code, error.errors[0]["path"])`;
+    expect(await python(code, space)).toBe("abab ababab\ninvalid_input /input/times");
+  });
+
   it("adds no more than 20 ms to a job of a model that takes 3 s to load", async () => {
     const { space } = await serve("Loaded");
     const code = `import time
