@@ -237,6 +237,24 @@ def test_forgets_what_was_dropped(edge: FakeEdge, start: Start) -> None:
     assert second.run({"model": "current"}, attempt=2)["output"] is True
 
 
+def test_the_same_attempt_may_come_again_while_the_former_run_goes_on(
+    edge: FakeEdge, start: Start
+) -> None:
+    """W25a: an edge that was killed forgets a dispatch that it had not stored."""
+    worker = start("anything")
+    first = edge.connection()
+    first.welcome()
+    first.dispatch({"model": "ignore", "seconds": 1, "then": "late"})
+    worker.prints("ignoring")
+    first.drop()
+    second = edge.connection()
+    second.welcome(registered={"dropped": [REF]})
+    second.dispatch({"model": "count", "to": 3, "pause": 0.1})
+    frames = second.until("result")
+    assert [frame["delta"] for frame in frames if frame["type"] == "output"] == [0, 1, 2]
+    assert frames[-1]["output"] == 3
+
+
 def test_stale_ends_an_attempt(edge: FakeEdge, start: Start) -> None:
     """W22."""
     connection = serve(edge, start)

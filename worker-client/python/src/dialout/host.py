@@ -37,7 +37,7 @@ class Host:
         self._concurrency = concurrency
         self._log = log
         self._on_abandon = on_abandon
-        self._runs: dict[tuple[str, int], Run] = {}
+        self._runs: dict[int, Run] = {}
         self._waiting: queue.SimpleQueue[Optional[Run]] = queue.SimpleQueue()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._over: Optional[asyncio.Event] = None
@@ -82,8 +82,8 @@ class Host:
             elif kind == "cancel":
                 self._on_cancel(rest[0], rest[1])
             elif kind == "sent":
-                key, request, answer = rest
-                run = self._runs.get(key)
+                number, request, answer = rest
+                run = self._runs.get(number)
                 if run is not None:
                     run.on_sent(request, answer)
             elif kind == "ended":
@@ -93,15 +93,15 @@ class Host:
 
     def _on_job(self, frame: dict[str, Any]) -> None:
         run = Run(self._handler, self._channel, frame, self._log)
-        self._runs[run.key] = run
+        self._runs[run.number] = run
         self._idle.clear()
         if self._loop is None:
             self._waiting.put(run)
         else:
             self._loop.call_soon_threadsafe(self._start_task, run)
 
-    def _on_cancel(self, key: tuple[str, int], why: str) -> None:
-        run = self._runs.get(key)
+    def _on_cancel(self, number: int, why: str) -> None:
+        run = self._runs.get(number)
         if run is None:
             return
         run.cancel(why)
@@ -110,7 +110,7 @@ class Host:
 
     def _end(self) -> None:
         for run in list(self._runs.values()):
-            self._on_cancel(run.key, "stopped")
+            self._on_cancel(run.number, "stopped")
         for _ in range(self._concurrency):
             self._waiting.put(None)
         if self._loop is not None and self._over is not None:
@@ -142,7 +142,7 @@ class Host:
             self._forget(run)
 
     def _forget(self, run: Run) -> None:
-        self._runs.pop(run.key, None)
+        self._runs.pop(run.number, None)
         if not self._runs:
             self._idle.set()
 

@@ -36,7 +36,7 @@ class Run:
     """Calls the model for a job, and tells the engine what comes of it."""
 
     def __init__(self, handler: Handler, channel: Channel, frame: dict[str, Any], log: Log) -> None:
-        self.key: tuple[str, int] = (frame["job_id"], frame["attempt"])
+        self.number: int = frame["run"]
         self.task: Optional[asyncio.Task[Any]] = None
         self._handler = handler
         self._channel = channel
@@ -77,11 +77,11 @@ class Run:
             return
         value = result_of(delta, self._piece_kind(), self._send_file)
         text = self._encode(value, "A piece of output")
-        self._channel.send("output", self.key, text)
+        self._channel.send("output", self.number, text)
 
     def progress(self, percent: float, message: Optional[str], remaining: Optional[float]) -> None:
         text = None if message is None else cut(str(message), 2_000)
-        self._channel.send("progress", self.key, percent, text, remaining)
+        self._channel.send("progress", self.number, percent, text, remaining)
 
     def file(
         self, content: Any, name: Optional[str], content_type: Optional[str], tell: str
@@ -96,7 +96,7 @@ class Run:
         )
         sent = self._upload(found, is_preview=tell == "preview")
         if tell:
-            self._channel.send("output_file", self.key, sent.name, tell == "preview")
+            self._channel.send("output_file", self.number, sent.name, tell == "preview")
         return sent
 
     # The run itself
@@ -169,15 +169,15 @@ class Run:
         metrics = self.job._metrics
         metrics_text = None if metrics is None else self._encode(metrics, "What metrics were given")
         if value is None:
-            self._channel.send("result", self.key, None, metrics_text, [])
+            self._channel.send("result", self.number, None, metrics_text, [])
             return
         output = result_of(value, self._handler.signature.output, self._send_file)
         text = self._encode(output, "The result")
-        self._channel.send("result", self.key, text, metrics_text, self._told)
+        self._channel.send("result", self.number, text, metrics_text, self._told)
 
     def _fail(self, error: BaseException) -> None:
         code, message, retry = self._failure(error)
-        self._channel.send("fail", self.key, cut(code, 60) or "worker_error", message, retry)
+        self._channel.send("fail", self.number, cut(code, 60) or "worker_error", message, retry)
 
     def _failure(self, error: BaseException) -> tuple[str, str, bool]:
         if isinstance(error, asyncio.CancelledError):
@@ -186,10 +186,10 @@ class Run:
             trace = "".join(
                 traceback.format_exception(type(error), error, error.__traceback__)
             ).rstrip()
-            self._log.error(f"job {self.key[0]}: the model failed\n{trace}")
+            self._log.error(f"job {self.job.id}: the model failed\n{trace}")
             return "worker_error", FAILED, False
         if error.__cause__ is not None:
-            self._log.error(f"job {self.key[0]}: {error.__cause__!r}")
+            self._log.error(f"job {self.job.id}: {error.__cause__!r}")
         return str(error.code), cut(str(error.message), 8_000), bool(error.retry)
 
     # Files
@@ -227,7 +227,7 @@ class Run:
         upload = self._uploads[request] = _Upload()
         try:
             self.job.raise_if_cancelled()
-            self._channel.send("upload", self.key, request, str(path), name, content_type)
+            self._channel.send("upload", self.number, request, str(path), name, content_type)
             upload.done.wait()
             self.job.raise_if_cancelled()
         finally:
@@ -255,7 +255,7 @@ class Run:
         """Sends a text as one piece, or as several if it is too large for a frame."""
         encoded = write_json(text)
         if len(encoded.encode()) <= self._limit:
-            self._channel.send("output", self.key, encoded)
+            self._channel.send("output", self.number, encoded)
             return
         middle = len(text) // 2
         self._send_text(text[:middle])

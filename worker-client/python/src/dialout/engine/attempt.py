@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections import deque
@@ -15,6 +16,9 @@ Key = tuple[str, int]
 # The edge keeps the last 1 MiB of a job's output, so this leaves room for a long outage without letting a talkative
 # model fill the machine.
 MOST_KEPT = 16 << 20
+
+
+_RUNS = itertools.count(1)
 
 
 class OutputLog:
@@ -99,6 +103,8 @@ class Attempt:
 
     def __init__(self, frame: dict[str, Any]) -> None:
         self.key: Key = (frame["job_id"], frame["attempt"])
+        # An edge that was killed may send the same attempt again while the model still works on the former one.
+        self.run = next(_RUNS)
         self.frame = frame
         self.file_urls = [file["url"] for file in frame["files"]]
         outputs = frame.get("outputs")

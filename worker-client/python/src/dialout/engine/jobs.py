@@ -56,9 +56,9 @@ class Jobs:
         self._on_empty = on_empty
         self._held: dict[Key, Attempt] = {}
         # Those that the model works on, also if nobody wants them any more.
-        self._running: dict[Key, Attempt] = {}
+        self._running: dict[int, Attempt] = {}
         self._waiting: deque[Attempt] = deque()
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
         self._is_away = False
         self._large: Optional[str] = None
@@ -189,7 +189,7 @@ class Jobs:
                 continue
             if entry.get("of") is not None:
                 self.on_ack(attempt.key, entry["of"])
-            if attempt.key in self._held:
+            if self._holds(attempt):
                 self._give_up(attempt, "dropped")
         for attempt in unmentioned.values():
             if attempt.phase == "ended":
@@ -206,15 +206,15 @@ class Jobs:
 
     # The model's messages
 
-    def on_host(self, kind: str, key: Key, *rest: Any) -> None:
-        attempt = self._running.get(key)
+    def on_host(self, kind: str, run: int, *rest: Any) -> None:
+        attempt = self._running.get(run)
         if attempt is None:
             return
         if kind in ("result", "fail"):
             self._on_end(attempt, kind, *rest)
-        elif attempt.key not in self._held or attempt.phase == "ended":
+        elif not self._holds(attempt) or attempt.phase == "ended":
             if kind == "upload":
-                self._tell_host("sent", key, rest[0], {"error": "the job is over"})
+                self._tell_host("sent", run, rest[0], {"error": "the job is over"})
         elif kind == "output":
             attempt.add_output(rest[0])
             self._on_news()
@@ -234,10 +234,10 @@ class Jobs:
             self._on_end(attempt, "fail", "worker_error", message, True)
 
     def _on_end(self, attempt: Attempt, kind: str, *rest: Any) -> None:
-        del self._running[attempt.key]
+        del self._running[attempt.run]
         self.busy.leave()
         self._erase(attempt)
-        if attempt.key in self._held and attempt.phase != "ended" and attempt.cause != "stopped":
+        if self._holds(attempt) and attempt.phase != "ended" and attempt.cause != "stopped":
             self._finish(attempt, kind, *rest)
         self._start_next()
 
@@ -283,7 +283,7 @@ class Jobs:
         try:
             await self._transfers.fetch(attempt)
         except TransferFailed as error:
-            if attempt.phase == "preparing" and attempt.key in self._held:
+            if attempt.phase == "preparing" and self._holds(attempt):
                 self._fail(attempt, "worker_error", str(error), retryable=True)
             self._erase(attempt)
             return
@@ -299,7 +299,7 @@ class Jobs:
             answer = await self._transfers.send(attempt, path, name, content_type)
         except TransferFailed as error:
             answer = {"error": str(error)}
-        self._tell_host("sent", attempt.key, request, answer)
+        self._tell_host("sent", attempt.run, request, answer)
 
     def _enqueue(self, attempt: Attempt) -> None:
         attempt.phase = "waiting"
@@ -313,10 +313,10 @@ class Jobs:
             attempt = self._waiting.popleft()
             attempt.phase = "running"
             attempt.frame["started"] = time.monotonic()
-            self._running[attempt.key] = attempt
+            self._running[attempt.run] = attempt
             self.busy.enter()
             outputs = attempt.frame.get("outputs") or None
-            known = {"max_frame_bytes": self.frame_limit, "outputs": outputs}
+            known = {"run": attempt.run, "max_frame_bytes": self.frame_limit, "outputs": outputs}
             self._tell_host("job", {**attempt.frame, **known})
 
     def _abort(self, attempt: Attempt, cause: str) -> None:
@@ -325,12 +325,12 @@ class Jobs:
         attempt.cause = cause
         attempt.stopped.set()
         if attempt.phase == "running":
-            self._tell_host("cancel", attempt.key, cause)
+            self._tell_host("cancel", attempt.run, cause)
             return
         if attempt.phase == "waiting":
             self._waiting.remove(attempt)
             self._erase(attempt)
-        if attempt.phase != "ended" and attempt.key in self._held and cause in _ABORTED:
+        if attempt.phase != "ended" and self._holds(attempt) and cause in _ABORTED:
             self._fail(attempt, *_ABORTED[cause], retryable=False)
 
     def _give_up(self, attempt: Attempt, cause: str) -> None:
@@ -339,8 +339,9 @@ class Jobs:
         self._forget(attempt)
 
     def _forget(self, attempt: Attempt) -> None:
-        self._held.pop(attempt.key, None)
-        timer = self._timers.pop(attempt.key, None)
+        if self._holds(attempt):
+            del self._held[attempt.key]
+        timer = self._timers.pop(attempt.run, None)
         if timer is not None:
             timer.cancel()
         if not self._held:
@@ -362,6 +363,9 @@ class Jobs:
         self._log.info(f"job {attempt.key[0]}: {summary}")
         self._on_news()
 
+    def _holds(self, attempt: Attempt) -> bool:
+        return self._held.get(attempt.key) is attempt
+
     def _overload(self) -> Optional[str]:
         busy = [
             each for each in self._held.values() if each.phase != "ended" and each.cause is None
@@ -380,12 +384,12 @@ class Jobs:
             attempt.deadline_at = self._local_time(edge_time)
         if attempt.deadline_at is None or attempt.phase == "ended":
             return
-        former = self._timers.pop(attempt.key, None)
+        former = self._timers.pop(attempt.run, None)
         if former is not None:
             former.cancel()
         loop = asyncio.get_running_loop()
         wait = max(0.0, attempt.deadline_at - time.time())
-        self._timers[attempt.key] = loop.call_later(wait, self._on_due, attempt)
+        self._timers[attempt.run] = loop.call_later(wait, self._on_due, attempt)
 
     def _on_due(self, attempt: Attempt) -> None:
         if not self._is_away and attempt.phase != "ended":
