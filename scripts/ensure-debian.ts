@@ -15,6 +15,11 @@ const NEEDED = [
     file: "/usr/lib/python3/dist-packages/websockets",
     why: "the tests of clients",
   },
+  {
+    package: "python3-venv",
+    file: "/usr/share/python-wheels",
+    why: "the tests of the Python package",
+  },
 ];
 
 const missing = NEEDED.filter(({ file }) => !existsSync(file));

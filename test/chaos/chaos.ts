@@ -6,6 +6,7 @@ import { ROOT } from "../../scripts/local.ts";
 import { bundleEdge, OPERATOR_KEY } from "../support/bare-edge.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
+import { PYTHON, PYTHON_ENV } from "../support/python-package.ts";
 import { type History, violationsOf } from "./history.ts";
 import { Load, type Random } from "./load.ts";
 
@@ -129,12 +130,16 @@ class ChaosRun {
     await this.edge.prints("ready");
   }
 
+  /** Every other worker is the one in Python. */
   private startWorker(index: number): void {
-    const program = join(import.meta.dirname, "worker-program.ts");
     const notes = join(this.folder, `runs-${this.notes.length}`);
     this.notes.push(notes);
     const args = [this.url, SETTINGS.name, this.token, `worker-${index}`, notes];
-    this.workers[index] = { program: new Program(program, args), notes };
+    const program =
+      index % 2 === 0
+        ? new Program(join(import.meta.dirname, "worker-program.ts"), args)
+        : new Program(join(import.meta.dirname, "python_worker.py"), args, PYTHON_ENV, PYTHON);
+    this.workers[index] = { program, notes };
   }
 
   /** Counts the accepted jobs that a killed worker had begun and not finished. */

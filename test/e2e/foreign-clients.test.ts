@@ -5,11 +5,11 @@ import { WebSocket as NodeSocket } from "ws";
 import { operatorKey, secret } from "../../scripts/local.ts";
 import { freePort } from "../support/port.ts";
 import { Program } from "../support/program.ts";
+import { PYTHON } from "../support/python-package.ts";
 import { tokenOf } from "../support/tokens.ts";
 import { runBareEdge } from "./bare-edge.ts";
 import { EdgeClient } from "./client.ts";
 import { makeState, type RunningEdge, removeState } from "./edge.ts";
-import { PYTHON } from "./python.ts";
 
 const ROOM = "project:42";
 const SHOUT = `

@@ -8,9 +8,10 @@ import { onTestFinished } from "vitest";
 import { DialoutClient } from "../../src/client/index.ts";
 import { Network } from "../support/network.ts";
 import { Program } from "../support/program.ts";
+import { PYTHON, PYTHON_ENV } from "../support/python-package.ts";
 import { CHROMIUM } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
-import { launchPythonWorker, PYTHON } from "./python.ts";
+import { launchPythonModel, launchPythonWorker } from "./python.ts";
 import { sampleOf } from "./samples.ts";
 
 /** A program that dials an edge through a network of its own. */
@@ -122,6 +123,18 @@ asyncio.run(follow.Follower("${network.url}", "${job}").run())`;
   return { network, received: () => follower.printed.match(MARK) ?? [] };
 };
 
+const startPythonClient: StartProgram = async ({ edge, job }) => {
+  const network = await networkTo(edge);
+  const hasty = `import sys, dialout
+from dialout.client import stream
+stream.SILENCE_S = ${SILENCE_S}
+for delta in dialout.Client(sys.argv[1]).job(sys.argv[2]).stream():
+    print(delta, flush=True)`;
+  const follower = new Program("-c", [hasty, network.url, job], PYTHON_ENV, PYTHON);
+  onTestFinished(async () => void (await follower.stop("SIGKILL")));
+  return { network, received: () => follower.printed.match(MARK) ?? [] };
+};
+
 /** The results of jobs that are submitted, without the network, to a worker in it. */
 async function resultsOf(edge: EdgeClient, space: string): Promise<string[]> {
   const { jobs } = await edge.asOperator<{
@@ -142,6 +155,14 @@ const startWorker: StartProgram = async ({ edge, space }) => {
 const startPythonWorker: StartProgram = async ({ edge, space: { name, token } }) => {
   const network = await hastyNetworkTo(edge);
   const worker = launchPythonWorker({ url: network.url, space: name, token });
+  await worker.prints("connected");
+  return { network, received: () => resultsOf(edge, name) };
+};
+
+const startPythonPackage: StartProgram = async ({ edge, space: { name, token } }) => {
+  const network = await hastyNetworkTo(edge);
+  const model = join(import.meta.dirname, "package_models.py:slow_echo");
+  const worker = launchPythonModel({ url: network.url, space: name, token }, model);
   await worker.prints("connected");
   return { network, received: () => resultsOf(edge, name) };
 };
@@ -168,10 +189,12 @@ export const FOLLOWERS: Record<string, StartProgram> = {
   "the page": startPage,
   "the loop with curl": startCurl,
   "the follower in Python": startPythonFollower,
+  "the client in Python": startPythonClient,
 };
 
 /** What serves a space. */
 export const WORKERS: Record<string, StartProgram> = {
   "dialout-worker": startWorker,
   "the worker in Python": startPythonWorker,
+  "the Python package": startPythonPackage,
 };

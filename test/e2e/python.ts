@@ -2,9 +2,8 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { ROOT } from "../../scripts/local.ts";
 import { Program } from "../support/program.ts";
+import { PYTHON, PYTHON_ENV } from "../support/python-package.ts";
 
-/** To run the tests with another Python, such as one that has a newer `websockets`. */
-export const PYTHON = process.env.PYTHON ?? "/usr/bin/python3";
 export const PYTHON_WORKER = join(ROOT, "docs/examples/worker.py");
 const WITH_MODELS = join(import.meta.dirname, "models.py");
 
@@ -21,6 +20,21 @@ export function launchPythonWorker(
   };
   const [first = script, ...rest] = [...args, script];
   const worker = new Program(first, rest, { ...settings, ...env }, PYTHON);
+  onTestFinished(async () => {
+    await worker.stop("SIGKILL");
+  });
+  return worker;
+}
+
+/** Starts `dialout serve` of the Python package with a model of a file; it is killed when the test ends. */
+export function launchPythonModel(
+  edge: { url: string; space: string; token: string },
+  target: string,
+  args: string[] = [],
+): Program {
+  const common = ["--url", edge.url, "--space", edge.space, ...args];
+  const env = { ...PYTHON_ENV, DIALOUT_TOKEN: edge.token };
+  const worker = new Program("-m", ["dialout", "serve", target, ...common], env, PYTHON);
   onTestFinished(async () => {
     await worker.stop("SIGKILL");
   });
