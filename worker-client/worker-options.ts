@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { describeIssues } from "../src/protocol/codec.ts";
+import type { DeclaredSchema } from "../src/protocol/declared-schema.ts";
 import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
@@ -24,6 +25,11 @@ export interface RemoteWorkerOptions {
   name?: string;
   version?: string;
   capabilities?: string[];
+  /**
+   * What jobs take and give, as JSON Schemas: the edge refuses inputs that don't fit, and the space's page makes its
+   * form of it.
+   */
+  schema?: DeclaredSchema;
   /**
    * Whether to wait, and dial again and again, while other workers have every place of the space. If not, the
    * worker ends then.

@@ -103,9 +103,9 @@ export class RemoteWorker {
         this.#send({ type: "drain", reason: this.#drainReason });
         this.#startHeartbeat(this.#session.hello);
       }
-      this.#drainTimer.start(timeoutMs);
       this.#leaveIfDrained();
     }
+    if (this.#session.phase !== "ended") this.#drainTimer.start(timeoutMs);
     return this.#ended;
   }
 
@@ -222,7 +222,7 @@ export class RemoteWorker {
   }
 
   #register(): void {
-    const { name, version, capabilities, concurrency } = this.#options;
+    const { name, version, capabilities, concurrency, schema } = this.#options;
     const text = JSON.stringify({
       type: "register",
       worker_id: this.id,
@@ -231,6 +231,7 @@ export class RemoteWorker {
       concurrency: concurrency ?? 1,
       capabilities,
       resume: this.#jobs.resumable,
+      schema,
     } satisfies WorkerFrameInput);
     this.#link?.send(text);
     // With many attempts it is large, and takes its time on a slow link.
