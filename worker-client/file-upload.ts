@@ -1,7 +1,12 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import { outputName, type UploadedFile, uploadedFile, uploadUrl } from "../src/protocol/output-files.ts";
+import {
+  outputName,
+  type UploadedFile,
+  uploadedFile,
+  uploadUrl,
+} from "../src/protocol/output-files.ts";
 import { JobFailure } from "./failure.ts";
 import { count } from "./statistics.ts";
 import { Interrupted, quoted, StallTimer, type TransferOptions, Tries } from "./transfer.ts";
@@ -44,14 +49,16 @@ interface Source {
 }
 
 async function sourceOf(content: FileContent): Promise<Source> {
-  if (content instanceof Uint8Array) return { size: content.byteLength, read: () => pieces(content) };
+  if (content instanceof Uint8Array)
+    return { size: content.byteLength, read: () => pieces(content) };
   if (content instanceof Blob) return { size: content.size, read: () => content.stream() };
   const { path } = content;
   return { size: (await stat(path)).size, read: () => createReadStream(path) };
 }
 
 async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+  for (let at = 0; at < bytes.byteLength; at += PIECE_BYTES)
+    yield bytes.subarray(at, at + PIECE_BYTES);
 }
 
 /** @throws {JobFailure} if no file may have this name */
@@ -59,7 +66,10 @@ export function checkOutputName(name: string): void {
   const checked = outputName.safeParse(name);
   if (checked.success) return;
   const why = checked.error.issues[0]?.message ?? "can't be used";
-  throw new JobFailure("worker_error", `The name of an output file ${why}, not ${quoted(String(name))}.`);
+  throw new JobFailure(
+    "worker_error",
+    `The name of an output file ${why}, not ${quoted(String(name))}.`,
+  );
 }
 
 /**
@@ -88,7 +98,12 @@ class Upload {
   /** How many bytes the connection has taken. */
   private sent = 0;
 
-  constructor(name: string, source: Source, contentType: string | undefined, options: TransferOptions) {
+  constructor(
+    name: string,
+    source: Source,
+    contentType: string | undefined,
+    options: TransferOptions,
+  ) {
     this.name = name;
     this.source = source;
     // Anything else can't be sent in a header.

@@ -12,6 +12,7 @@ import { consoleLog } from "./console-log.ts";
 import { readEdgeAddress } from "./edge-address.ts";
 import type { Log } from "./log.ts";
 import { serve } from "./serve.ts";
+import { addServerCommands } from "./server-commands.ts";
 import { InvalidOptions } from "./worker-options.ts";
 
 const EXIT_USAGE = 2;
@@ -87,6 +88,7 @@ function rootCommand(): Command {
       run(command, options, () => demoAdapter({ paceMs: options.paceMs })),
     );
 
+  addServerCommands(root, { addCommonOptions, run, failUsage });
   return root;
 }
 
