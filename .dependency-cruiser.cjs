@@ -2,7 +2,7 @@
  * Which folder may import which. Imports of types alone are left out everywhere: they are gone at run
  * time, and `env.ts` has to name the classes of all objects.
  */
-const PURE = "^src/(protocol|queue|channel|backend-job-model)/";
+const PURE = "^src/(protocol|queue|channel|schema|backend-job-model)/";
 const SHELLS =
   "^src/(storage|objects|auth|accounts|catalog|files|webhooks|space|backend-job|room|gateway|monitor|holder|file-sweep|http|client|web)/";
 
@@ -65,7 +65,7 @@ module.exports = {
       comment: "The client library, the pages and the worker run elsewhere.",
       severity: "error",
       from: { path: "^(src/client|src/web|worker-client)/" },
-      to: { path: "^src/", pathNot: "^src/(protocol|channel|client|web)/" },
+      to: { path: "^src/", pathNot: "^src/(protocol|channel|schema|client|web)/" },
     },
   ],
   options: {

@@ -1,4 +1,5 @@
 export type { Json, JsonObject } from "../src/protocol/codec.ts";
+export type { DeclaredSchema } from "../src/protocol/declared-schema.ts";
 export { BACKOFF, type Backoff, backoffMs } from "./backoff.ts";
 export { type AbortCause, JobAborted, JobFailure } from "./failure.ts";
 export type { FileContent, FileOptions, OutputFile } from "./file-upload.ts";

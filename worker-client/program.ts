@@ -11,6 +11,7 @@ import { whyNotRunnable } from "./adapters/runnable.ts";
 import { consoleLog } from "./console-log.ts";
 import { readEdgeAddress } from "./edge-address.ts";
 import type { Log } from "./log.ts";
+import { readSchemaFile } from "./schema-file.ts";
 import { serve } from "./serve.ts";
 import { addServerCommands } from "./server-commands.ts";
 import { InvalidOptions } from "./worker-options.ts";
@@ -26,6 +27,7 @@ interface CommonOptions {
   capabilities: string[];
   workerId?: string;
   name?: string;
+  schema?: string;
   wait: boolean;
   verbose: boolean;
 }
@@ -67,6 +69,7 @@ function rootCommand(): Command {
       parseSeconds,
       5,
     )
+    .option("--schema <path>", "a file with the JSON Schemas of the jobs' input and output")
     .passThroughOptions()
     .action((program: string, args: string[], options: ExecCliOptions, command: Command) => {
       const why = whyNotRunnable(program, process.env.PATH ?? "");
@@ -138,7 +141,7 @@ async function run(
   options: CommonOptions,
   makeAdapter: (log: Log, token: string) => Adapter,
 ): Promise<void> {
-  const { concurrency, capabilities, workerId, name, wait, verbose } = options;
+  const { concurrency, capabilities, workerId, name, schema, wait, verbose } = options;
   const token = readToken(command, options);
   const { url, space } = readTarget(command, options);
   const log = consoleLog(verbose);
@@ -151,6 +154,7 @@ async function run(
       capabilities,
       workerId,
       name,
+      schema: schema === undefined ? undefined : readSchemaFile(schema),
       waitForPlace: wait,
       log,
     });

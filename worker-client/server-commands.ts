@@ -68,6 +68,7 @@ export function addServerCommands<Common extends object>(
     .description("post each job as JSON to an address of this machine")
     .usage("[options] <address>")
     .argument("<address>", "such as http://localhost:8000/predict", parseAddress)
+    .option("--schema <path>", "a file with the JSON Schemas of the jobs' input and output")
     .action((url: URL, options: Common, command: Command) =>
       run(command, options, (log) => httpAdapter({ url, log })),
     );

@@ -5,6 +5,7 @@ import { PLAIN_MESSAGES } from "../src/protocol/error-messages.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
 import { spaceName } from "../src/protocol/values.ts";
 import { registerFrame } from "../src/protocol/worker-frames.ts";
+import { readDeclared } from "../src/schema/declared.ts";
 import type { Backoff } from "./backoff.ts";
 import { readEdgeAddress, whyNotAnAddress } from "./edge-address.ts";
 import type { JobHandler } from "./job.ts";
@@ -84,6 +85,8 @@ export function checkOptions(options: RemoteWorkerOptions): void {
   const checked = registerFrame.safeParse(register, PLAIN_MESSAGES);
   // The edge would close the connection for it.
   if (!checked.success) throw new InvalidOptions(`${describeIssues(checked.error)}.`);
+  const read = options.schema === undefined ? null : readDeclared(options.schema);
+  if (read?.ok === false) throw new InvalidOptions(read.message);
 }
 
 /**

@@ -46,7 +46,7 @@ export class DialoutError extends Error {
   readonly status: number | null;
   /** Milliseconds after which the edge allows a retry; `null` if it gave no time. */
   readonly retryAfterMs: number | null;
-  /** The problem with each field, if the code is `invalid_request`. */
+  /** What is wrong with which part, if the code is `invalid_request` or `invalid_input`. */
   readonly errors: { path: string; message: string }[];
   /**
    * Set if a submit got no answer, so that the job may exist. With this key and the same input it can be

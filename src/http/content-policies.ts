@@ -25,10 +25,10 @@ export const API_POLICY = {
 /** For what users uploaded: shown as a document, it would have an origin of its own, and could run nothing. */
 export const FILE_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'";
 
-/** Devices and abilities that no page of the edge uses, so that nothing in one can either. */
+/** Devices and abilities: the form of a space records the microphone; nothing in a page can use the others. */
 export const PERMISSIONS = {
   camera: [],
-  microphone: [],
+  microphone: ["self"],
   geolocation: [],
   payment: [],
   usb: [],

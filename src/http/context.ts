@@ -89,10 +89,10 @@ export async function callSpace<T extends { ok: true }>(
 }
 
 /** The problem with which the Worker answers what an object refused. */
-export function refused({ code, detail, retryAfterS }: Refusal): ProblemError {
+export function refused({ code, detail, errors, retryAfterS }: Refusal): ProblemError {
   const headers: Record<string, string> =
     retryAfterS === undefined ? {} : { "retry-after": String(retryAfterS) };
-  return new ProblemError(code, detail, undefined, headers);
+  return new ProblemError(code, detail, errors, headers);
 }
 
 /** Calls a space's object like `callSpace`; returns the JSON text of its answer. */

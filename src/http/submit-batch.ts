@@ -27,7 +27,7 @@ export async function submitBatch(c: AppContext, space: string, caller: Caller):
     if (!reply) throw new Error("a submit of a batch was not answered");
     return reply.ok
       ? `{"job":${reply.body}}`
-      : errorText(new ProblemError(reply.code, reply.detail));
+      : errorText(new ProblemError(reply.code, reply.detail, reply.errors));
   });
   return `{"jobs":[${answers.join()}]}`;
 }

@@ -12,6 +12,8 @@ import { ProblemError, validate } from "./problems.ts";
 /** A submit that came as a form. */
 export interface FormSubmit {
   body: SubmitJobBody;
+  /** The fields of the input that came as texts: the space's schema may say that they stand for numbers. */
+  texts: string[];
   files: FormPart[];
 }
 
@@ -26,15 +28,20 @@ export function submitOf(parts: readonly FormPart[]): FormSubmit {
   checkSize([...inputs, ...texts]);
   const fields = new Map(inputs.flatMap((part) => Object.entries(readInput(textOf(part)))));
   const options = new Map<string, Json>();
+  const named: string[] = [];
   for (const [name, parts] of Map.groupBy(texts, ({ field }) => field)) {
     const values = parts.map(textOf);
     if (Object.hasOwn(jobOptions, name) && name !== "user")
       options.set(name, optionOf(name, values));
-    else fields.set(name, inputValue(values));
+    else {
+      fields.set(name, inputValue(values));
+      named.push(name);
+    }
   }
   // Setting the fields one by one would lose one that is named `__proto__`.
   const input = Object.fromEntries(fields);
-  return { body: validate(submitJobBody, { ...Object.fromEntries(options), input }), files };
+  const body = validate(submitJobBody, { ...Object.fromEntries(options), input });
+  return { body, texts: named, files };
 }
 
 interface SortedParts {

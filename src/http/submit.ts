@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { z } from "zod";
 import type { Caller } from "../auth/caller.ts";
 import type { Env } from "../env.ts";
 import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
@@ -6,7 +7,12 @@ import { newUploadFolder } from "../files/file-keys.ts";
 import { byteLength } from "../protocol/codec.ts";
 import { displayName } from "../protocol/file-name.ts";
 import { LIMITS } from "../protocol/limits.ts";
-import { idempotencyKey, type SubmitJobBody, submitJobBody } from "../protocol/resources.ts";
+import {
+  idempotencyKey,
+  type SubmitJobBody,
+  schemaResource,
+  submitJobBody,
+} from "../protocol/resources.ts";
 import { userId } from "../protocol/values.ts";
 import { admitInput, admitSize } from "../queue/admission.ts";
 import type { StoredFile } from "../queue/job.ts";
@@ -60,16 +66,12 @@ export async function submitForm(
   caller: Caller,
   read: () => Promise<FormSubmit>,
 ): Promise<AcceptedJob> {
-  const described = callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
-  const settings = parseSettings(await described);
-  const { body, files: uploads } = await read();
-  const fields = uploads.map(({ field }) => field);
-  // Checked before any file is stored; the object checks again when the job arrives.
-  const admission = admitInput(settings, body.input, fields);
-  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+  const described = await callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
+  const { body, texts, files: uploads } = await read();
+  checkForm(described, body, uploads);
   const files = await storeFiles(c, space, uploads);
   try {
-    const accepted = await submitBody(c, space, caller, body, files);
+    const accepted = await submitBody(c, space, caller, body, files, texts);
     if (accepted.isRepeat) await removeStored(c, keysOf(files));
     return accepted;
   } catch (error) {
@@ -78,6 +80,22 @@ export async function submitForm(
     throw error;
   }
 }
+
+/**
+ * Checks what can be known before any file is stored; the object checks all of it when the job arrives.
+ *
+ * @throws {ProblemError}
+ */
+function checkForm(described: string, body: SubmitJobBody, uploads: readonly FormPart[]): void {
+  const { schema } = formSpace.parse(JSON.parse(described));
+  // Then that says what is taken instead of the switches.
+  if (schema?.input) return;
+  const fields = uploads.map(({ field }) => field);
+  const admission = admitInput(parseSettings(described), body.input, fields);
+  if (!admission.ok) throw new ProblemError(admission.code, admission.message);
+}
+
+const formSpace = z.object({ schema: schemaResource.pick({ input: true }).nullish() });
 
 /** Removes files that no job has. If that fails, they are removed by the next sweep (decision 0045). */
 async function removeStored(c: AppContext, keys: string[]): Promise<void> {
@@ -99,10 +117,13 @@ async function submitBody(
   caller: Caller,
   body: SubmitJobBody,
   files: StoredFile[],
+  texts: string[] = [],
 ): Promise<AcceptedJob> {
   const cancelOnDisconnect = body.cancel_on_disconnect === true;
   const call = submitCallOf(body, files, c.req.header("idempotency-key"));
-  const [reply] = await submitCalls(c, space, caller, [call]);
+  const [reply] = await submitCalls(c, space, caller, [
+    texts.length === 0 ? call : { ...call, texts },
+  ]);
   if (!reply) throw new Error("a submit was not answered");
   if (!reply.ok) throw refused(reply);
   return { ulid: reply.ulid, text: reply.body, isRepeat: reply.isRepeat, cancelOnDisconnect };

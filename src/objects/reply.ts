@@ -6,6 +6,8 @@ export interface Refusal {
   code: ProblemCode;
   /** For people: what is wrong, and what to do about it. */
   detail: string;
+  /** What is wrong with which part of the request. */
+  errors?: { path: string; message: string }[];
   /** After how many seconds it may succeed, if that is known. */
   retryAfterS?: number;
   /** The space is there, and the caller may not know it. */

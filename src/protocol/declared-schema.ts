@@ -10,7 +10,3 @@ export const declaredSchema = z.strictObject({
   output: jsonObject.optional(),
 });
 export type DeclaredSchema = z.infer<typeof declaredSchema>;
-
-/** Texts that stand for files: the property of an input is sent as a file, that of a result names an output file. */
-export const FILE_FORMATS = ["file", "image", "audio", "video"] as const;
-export type FileFormat = (typeof FILE_FORMATS)[number];

@@ -6,6 +6,8 @@ export interface ErrorSubject {
   ref?: Json;
   job_id?: string;
   attempt?: number;
+  /** What is wrong with which part of a submit. */
+  errors?: { path: string; message: string }[];
   /** How many frames about attempts could not be taken on this connection, this one included. */
   refused_frames?: number;
 }

@@ -107,6 +107,7 @@ export function orderedJson(value: Json): string {
 /** The fields whose content belongs to users, in frames, bodies and reports, and what is returned to them. */
 const OF_USERS: ReadonlySet<string> = new Set([
   "ref",
+  "schema",
   "input",
   "output",
   "delta",

@@ -108,6 +108,8 @@ export const LIMITS = {
   schemaBytes: 65_536,
   /** Most schemas within a schema, such as one for each property: a page makes a field of each. */
   schemaParts: 2_000,
+  /** Most steps of the expressions in a schema together: each is in memory. */
+  schemaPatternSteps: 10_000,
   /** How many errors are listed of an input that does not fit its schema. */
   inputErrors: 10,
   /** The number of malformed frames in a row after which a subscriber's socket is closed. */

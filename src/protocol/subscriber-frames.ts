@@ -118,6 +118,8 @@ export const subscriberErrorFrame = z.object({
   ref: ref.optional(),
   job_id: z.string().optional(),
   code: z.string(),
+  /** What is wrong with which part of a submit, if its code is `invalid_input`. */
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
   /** The same text twice, because the clients of the two former systems each read another name. */
   message: z.string(),
   error: z.string(),

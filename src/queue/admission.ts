@@ -10,7 +10,7 @@ export type Admission = { ok: true } | { ok: false; code: ProblemCode; message: 
 /** The facts about a connected worker that decide whether a submit is accepted. */
 type AdmittingWorker = Pick<Candidate, "draining" | "capabilities">;
 
-const ADMITTED: Admission = { ok: true };
+export const ADMITTED: Admission = { ok: true };
 
 /** Checks that the space's `enable_…` settings allow this input and files in these form fields. */
 export function admitInput(

@@ -17,6 +17,8 @@ export type SubmitReply =
 export interface SubmitCall {
   /** `input` as JSON text. */
   input: string;
+  /** The fields of the input that came as texts of a form, and may stand for numbers (H27c). */
+  texts?: string[];
   files: StoredFile[];
   options: JobOptions;
 }

@@ -34,6 +34,8 @@ const workerAttachment = z.object({
       /** How many jobs the worker offered to run at once. */
       offered: z.number(),
       capabilities: z.array(z.string()).default([]),
+      /** Whether it said what the space takes. */
+      hasSchema: z.boolean().default(false),
       /** How busy the worker's machine is, 0 to 1, as it last reported. */
       load: z.number().default(0),
       /** Frames about attempts that could not be taken, on this connection. */

@@ -4,6 +4,7 @@ import type { WebhookStore } from "../storage/webhook-store.ts";
 import type { Connections } from "./connections.ts";
 import type { UnitOfWork } from "./jobs/unit-of-work.ts";
 import type { SendBuffer } from "./send-buffer.ts";
+import type { SpaceSchema } from "./space-schema.ts";
 import type { Leases } from "./workers/leases.ts";
 
 /** What the parts of a space share while its object is in memory. */
@@ -15,6 +16,7 @@ export interface SpaceCore {
   readonly jobs: UnitOfWork;
   readonly connections: Connections;
   readonly leases: Leases;
+  readonly schema: SpaceSchema;
   readonly sendBuffer: SendBuffer;
   /** Makes the signed address from which a worker fetches a file; `expiresAt` in milliseconds since 1970. */
   readonly fileUrl: (origin: string, key: string, expiresAt: number) => string;

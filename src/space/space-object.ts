@@ -100,10 +100,18 @@ export class SpaceObject extends DurableObject<Env> {
     this.reporter.markChanged();
   }
 
-  /** The space as `GET /api/spaces/:space` shows it, if the caller may do that with it. */
-  async describe(caller: Caller, purpose: Purpose = "see"): Promise<Reply> {
+  /**
+   * The space as `GET /api/spaces/:space` shows it, if the caller may do that with it.
+   *
+   * @param isListed it is an entry of a list
+   */
+  async describe(
+    caller: Caller,
+    purpose: Purpose = "see",
+    isListed: boolean = false,
+  ): Promise<Reply> {
     this.engine?.checkWorkers();
-    return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller));
+    return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller, isListed));
   }
 
   /** Whether the caller may do that; the answer has no body. */
@@ -216,9 +224,9 @@ export class SpaceObject extends DurableObject<Env> {
     if (excess !== null) return calls.map(() => ({ ...excess, isOfAll: true }));
     const from = { submitter: null, caller };
     return engine.enqueue((now) => {
-      const outcomes = calls.map(({ input, files, options }) =>
+      const outcomes = calls.map(({ input, texts = [], files, options }) =>
         engine.parts.submissions.submit(
-          { input: parseExact(input) as JsonObject, files, options, ...from },
+          { input: parseExact(input) as JsonObject, texts, files, options, ...from },
           now,
         ),
       );

@@ -10,6 +10,7 @@ import { WebhookSender } from "./jobs/webhook-sender.ts";
 import { SpaceMembers } from "./members.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { SpaceReport } from "./space-report.ts";
+import { SpaceSchema } from "./space-schema.ts";
 import { JobFollowers } from "./subscribers/job-followers.ts";
 import { SpaceStatusChannel } from "./subscribers/space-status-channel.ts";
 import { type SubmitCounter, SubmitGate } from "./subscribers/submit-gate.ts";
@@ -19,7 +20,7 @@ import { WorkerDispatch } from "./workers/worker-dispatch.ts";
 import { WorkerHandler } from "./workers/worker-handler.ts";
 
 /** What a space needs from its object and from the platform. */
-export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
+export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases" | "schema"> {
   /** Whether submitters on the edge's own machine are not limited, and may have webhooks sent anywhere. */
   localRights: boolean;
   /** Tells whose a submit is. */
@@ -58,7 +59,8 @@ export function connectSpaceParts(
   runIfOpen: (step: (now: number) => void) => void,
 ) {
   const leases = new Leases(deps.connections);
-  const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases };
+  const schema = new SpaceSchema(deps.spaces);
+  const core: SpaceCore = { ...deps, jobs: new UnitOfWork(deps.store), leases, schema };
   const pace = new CatchUpPace<SubscriberConnection>();
   const gate = new SubmitGate({
     counter: deps.submits,

@@ -77,7 +77,8 @@ export function statusOf(core: SpaceCore, now: number): SpaceStatus {
   const { queue } = core.jobs;
   const aheadButBound = queue.aheadButBound(core.record.settings.max_running_per_user);
   const waiting = { classes: queue.waitingClasses, aheadButBound };
-  return spaceStatusOf(snapshotOf(core, now, waiting), { attempts, meanRunS: core.jobs.meanRunS });
+  const times = { attempts, meanRunS: core.jobs.meanRunS };
+  return { ...spaceStatusOf(snapshotOf(core, now, waiting), times), ...core.schema.status };
 }
 
 function attemptOf(job: ProcessingJob, now: number): RunningAttempt {
@@ -106,8 +107,12 @@ export function workerConfigOf(settings: SpaceSettings, worker: ReadyWorker) {
   };
 }
 
-/** The space as `GET /api/spaces/:space` shows it to the caller, as JSON text. */
-export function spaceBody(core: SpaceCore, caller: Caller): string {
+/**
+ * The space as `GET /api/spaces/:space` shows it to the caller, as JSON text.
+ *
+ * @param isListed one of many: without its schema, which may be large
+ */
+export function spaceBody(core: SpaceCore, caller: Caller, isListed = false): string {
   const { name, settings, owner, createdAt, updatedAt } = core.record;
   const access = accessOf(core.record, caller);
   const self = `/api/spaces/${name}`;
@@ -118,6 +123,7 @@ export function spaceBody(core: SpaceCore, caller: Caller): string {
     access: access === "use" || access === "manage" ? access : null,
     created_at: iso(createdAt),
     updated_at: iso(updatedAt),
+    schema: isListed ? undefined : core.schema.resource,
     status: statusOf(core, Date.now()),
     urls: { self, page: `/spaces/${name}`, jobs: `${self}/jobs`, ws: `${self}/ws` },
   });

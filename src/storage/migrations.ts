@@ -150,6 +150,15 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       WHERE idempotency_key IS NOT NULL`,
     "CREATE INDEX jobs_user ON jobs (user, ulid) WHERE user IS NOT NULL",
   ],
+  [
+    // Not in `space`: that row is written with every batch, and a schema may have 64 KB. `schema` is null once no
+    // worker declares one; the next one gets a version that none had before.
+    `CREATE TABLE space_schema (
+      only INTEGER PRIMARY KEY CHECK (only = 1),
+      version INTEGER NOT NULL,
+      schema TEXT
+    ) STRICT`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

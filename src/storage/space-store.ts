@@ -88,6 +88,22 @@ export class SpaceStore {
     this.sql.run("DELETE FROM members WHERE user_id = ?", user);
   }
 
+  /** The schema that the space's newest worker declared, as JSON text; version 0 before the first. */
+  schema(): { version: number; text: string | null } {
+    const query = "SELECT version, schema AS text FROM space_schema";
+    const [row] = this.sql.all<{ version: number; text: string | null }>(query);
+    return row ?? { version: 0, text: null };
+  }
+
+  keepSchema(version: number, text: string | null): void {
+    this.sql.run(
+      `INSERT INTO space_schema (only, version, schema) VALUES (1, ?, ?)
+       ON CONFLICT (only) DO UPDATE SET version = excluded.version, schema = excluded.schema`,
+      version,
+      text,
+    );
+  }
+
   webhookSecret(): string | null {
     const query = "SELECT webhook_secret AS secret FROM space";
     return this.sql.all<{ secret: string | null }>(query)[0]?.secret ?? null;

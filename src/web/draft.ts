@@ -8,7 +8,7 @@ export const FILE_FIELDS = ["file", "audio", "video"] as const;
 export type FileField = (typeof FILE_FIELDS)[number];
 
 export interface DraftFile {
-  field: FileField;
+  field: string;
   name: string;
   size: number;
 }

@@ -56,7 +56,7 @@ export function FileInput({ field, file, onChoose }: FileInputProps) {
 }
 
 /** Only raster images: the browser would render an SVG as a document. */
-function Thumbnail({ file }: { file: File }) {
+export function Thumbnail({ file }: { file: File }) {
   const [url, setUrl] = useState<string | null>(null);
   useEffect(() => {
     if (!/^image\/(png|jpeg|webp|gif|avif|bmp)$/.test(file.type)) return setUrl(null);

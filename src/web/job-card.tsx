@@ -1,4 +1,5 @@
 import { useMemo } from "preact/hooks";
+import type { JsonObject } from "../protocol/codec.ts";
 import { JobOutput } from "./job-output.tsx";
 import { JobResult } from "./job-result.tsx";
 import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
@@ -11,14 +12,19 @@ interface JobCardProps {
   /** Why the job waits; `null` if it doesn't, or if that isn't known. */
   waiting: string | null;
   session: PageSession;
+  /** The schema of the space's results; `null` if there is none. */
+  schema: JsonObject | null;
 }
 
 /** Renders again only if its own job or its reason for waiting changed, because other jobs may be streaming. */
-export function JobCard({ job, waiting, session }: JobCardProps) {
-  return useMemo(() => <Card {...{ job, waiting, session }} />, [job, waiting, session]);
+export function JobCard({ job, waiting, session, schema }: JobCardProps) {
+  return useMemo(
+    () => <Card {...{ job, waiting, session, schema }} />,
+    [job, waiting, session, schema],
+  );
 }
 
-function Card({ job, waiting, session }: JobCardProps) {
+function Card({ job, waiting, session, schema }: JobCardProps) {
   const { phase } = job;
   return (
     <article
@@ -37,7 +43,7 @@ function Card({ job, waiting, session }: JobCardProps) {
       <Message text={phase.status === "processing" ? phase.message : waiting} />
       {job.note !== null && <p class="hint">{job.note}</p>}
       {job.output !== "" && <JobOutput job={job} />}
-      {phase.status === "completed" && <JobResult phase={phase} />}
+      {phase.status === "completed" && <JobResult phase={phase} schema={schema} />}
       <Failure phase={phase} />
       <Actions job={job} session={session} />
       {job.share === null && <ShareButton id={job.id} />}
@@ -106,7 +112,7 @@ function Failure({ phase }: { phase: Phase }) {
   );
 }
 
-function Actions({ job, session }: Omit<JobCardProps, "waiting">) {
+function Actions({ job, session }: Pick<JobCardProps, "job" | "session">) {
   const ended = isTerminal(job);
   const asked = job.cancel.kind === "asked";
   return (

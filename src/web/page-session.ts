@@ -8,10 +8,13 @@ import { spaceOf } from "../client/space-socket-pool.ts";
 import type { Subscription } from "../client/subscription.ts";
 import { sleep } from "../client/time-limit.ts";
 import type { JsonObject } from "../protocol/codec.ts";
+import type { SpaceStatus } from "../protocol/resources.ts";
 import { resultOf } from "./api.ts";
-import { checkDraft, type Draft, type FileField, labelOfDraft } from "./draft.ts";
+import { type FileAttachment, filesToSubmit } from "./chosen-files.ts";
+import { checkDraft, labelOfDraft } from "./draft.ts";
 import { recallJobs, rememberJobs, type TabStorage } from "./job-memory.ts";
 import { isTerminal, type TabJob } from "./job-state.ts";
+import { labelOfInput } from "./labels.ts";
 import { spaceOfPage, uploadsTo } from "./page-space.ts";
 import { initialState, LINK_VOID, type PageEvent, type PageState, reduce } from "./page-state.ts";
 
@@ -20,11 +23,6 @@ const DRAW_MS = 30;
 
 /** Shortest time between two attempts to load the space after an answer that no retry is meant for. */
 const RELOAD_MS = 5_000;
-
-export interface FileAttachment {
-  field: FileField;
-  file: File;
-}
 
 /** A submit as the form made it. It may be sent several times, but its key lets it create only one job. */
 interface Submit {
@@ -75,7 +73,7 @@ export class PageSession {
     if (this.state.space.kind === "unavailable") return;
     this.stopFollowing();
     const watching = this.handle.watch({
-      onStatus: (status) => this.dispatch({ kind: "status", status }),
+      onStatus: (status) => this.onStatus(status),
       onLink: (link, error) => {
         if (this.watching !== watching) return;
         if (link === "open") this.onOpen();
@@ -87,7 +85,7 @@ export class PageSession {
     for (const job of this.state.jobs) if (!isTerminal(job)) this.follow(job.id);
   }
 
-  /** Submits the form's content. If it can't be sent, the state contains the reason. */
+  /** Submits the content of the form of switches. If it can't be sent, the state contains the reason. */
   submit(prompt: string, attachments: FileAttachment[]): void {
     if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
     const files = attachments.map(({ field, file }) => ({
@@ -97,8 +95,19 @@ export class PageSession {
     }));
     const draft = { prompt, files };
     const problem = checkDraft(draft, this.state.space.resource);
-    if (problem !== null) this.dispatch({ kind: "submit.refused", ...problem });
-    else void this.send(draft, attachments);
+    if (problem !== null) {
+      this.dispatch({ kind: "submit.refused", ...problem });
+      return;
+    }
+    const input: JsonObject = prompt.trim() === "" ? {} : { prompt };
+    void this.send(input, attachments, labelOfDraft(draft));
+  }
+
+  /** Submits the content of a schema's form, which it has checked. */
+  submitInput(input: JsonObject, attachments: FileAttachment[]): void {
+    if (this.state.space.kind !== "ready" || this.state.submission.kind === "sending") return;
+    const files = attachments.map(({ file }) => file);
+    void this.send(input, attachments, labelOfInput(input, files));
   }
 
   /** Gives up the submit that has no answer yet. */
@@ -173,21 +182,23 @@ export class PageSession {
    * Submits by HTTP: an answer that was lost with a socket could not be asked for again, and a file can't be
    * sent over one.
    */
-  private async send(draft: Draft, attachments: FileAttachment[]): Promise<void> {
-    const input: JsonObject = draft.prompt.trim() === "" ? {} : { prompt: draft.prompt };
+  private async send(
+    input: JsonObject,
+    attachments: FileAttachment[],
+    label: string,
+  ): Promise<void> {
     const submit = this.withKey(input, attachments);
     const ref = this.nextRef();
     const stop = new AbortController();
     this.sending = stop;
     this.unanswered = submit;
-    this.dispatch({ kind: "submit.sent", ref, label: labelOfDraft(draft) });
+    this.dispatch({ kind: "submit.sent", ref, label });
     const { idempotencyKey } = submit;
-    const files = Object.fromEntries(attachments.map(({ field, file }) => [field, file]));
-    const isUpload = attachments.length > 0;
-    const handle = isUpload ? uploadsTo(this.space) : this.handle;
+    const files = filesToSubmit(attachments);
+    const handle = files === undefined ? this.handle : uploadsTo(this.space);
     const answer = await resultOf(
       handle.submit(input, {
-        ...(isUpload ? { files } : {}),
+        files,
         idempotencyKey,
         signal: stop.signal,
         timeout: Number.POSITIVE_INFINITY,
@@ -209,16 +220,23 @@ export class PageSession {
     const before = this.unanswered;
     const isSame =
       before !== null &&
-      before.input.prompt === input.prompt &&
+      JSON.stringify(before.input) === JSON.stringify(input) &&
       before.attachments.length === attachments.length &&
       before.attachments.every(({ file }, index) => file === attachments[index]?.file);
     return isSame ? before : { input, attachments, idempotencyKey: freshId() };
   }
 
-  private refused(ref: string, { code, message }: DialoutError): void {
-    this.dispatch({ kind: "submit.refused", ref, code, message });
-    // The space's settings have changed since the form was drawn.
-    if (code.endsWith("_not_enabled")) void this.loadSpace();
+  private refused(ref: string, { code, message, errors }: DialoutError): void {
+    this.dispatch({ kind: "submit.refused", ref, code, message, errors });
+    // The space's settings or its schema have changed since the form was drawn.
+    if (code === "invalid_input" || code.endsWith("_not_enabled")) void this.loadSpace();
+  }
+
+  private onStatus(status: SpaceStatus): void {
+    this.dispatch({ kind: "status", status });
+    const { space } = this.state;
+    if (space.kind !== "ready") return;
+    if (status.schema_version !== space.resource.schema?.version) void this.loadSpace();
   }
 
   private onOpen(): void {

@@ -30,7 +30,13 @@ export type SpaceState =
 export type Submission =
   | { kind: "idle" }
   | { kind: "sending"; ref: string; label: string; trouble: string | null; wasDelayed: boolean }
-  | { kind: "refused"; code: string; message: string };
+  /** `errors`: what is wrong with which part of it. */
+  | { kind: "refused"; code: string; message: string; errors: FieldError[] };
+
+interface FieldError {
+  path: string;
+  message: string;
+}
 
 export interface Notice {
   id: number;
@@ -74,7 +80,13 @@ export type PageEvent =
   | { kind: "submit.repeated"; ref: string }
   | { kind: "submit.stopped"; ref: string }
   | { kind: "submit.answered"; ref: string; id: string }
-  | { kind: "submit.refused"; ref?: string; code: string; message: string }
+  | {
+      kind: "submit.refused";
+      ref?: string;
+      code: string;
+      message: string;
+      errors?: FieldError[];
+    }
   | { kind: "draft.changed" }
   | { kind: "job.attached"; job: RememberedJob }
   | { kind: "job.loaded"; job: AnyJob }
@@ -132,11 +144,11 @@ export function reduce(state: PageState, event: PageEvent): PageState {
     case "submit.repeated":
       return repeat(state, event.ref);
     case "submit.stopped":
-      return refuse(state, event.ref, "stopped", STOPPED);
+      return refuse(state, { ref: event.ref, code: "stopped", message: STOPPED });
     case "submit.answered":
       return takeAnswer(state, event.ref, event.id);
     case "submit.refused":
-      return refuse(state, event.ref, event.code, event.message);
+      return refuse(state, event);
     case "draft.changed":
       return state.submission.kind === "refused"
         ? { ...state, submission: { kind: "idle" } }
@@ -256,14 +268,12 @@ function refuseJob(
 /** Without a `ref` the page itself refused the submit before sending it. */
 function refuse(
   state: PageState,
-  ref: string | undefined,
-  code: string,
-  message: string,
+  { ref, code, message, errors = [] }: Omit<Extract<PageEvent, { kind: "submit.refused" }>, "kind">,
 ): PageState {
   const { submission } = state;
   const current = submission.kind === "sending" ? submission.ref : undefined;
   if (ref !== current) return state;
-  return { ...state, submission: { kind: "refused", code, message } };
+  return { ...state, submission: { kind: "refused", code, message, errors } };
 }
 
 function setCancel(state: PageState, id: string, cancel: CancelRequest): PageState {

@@ -70,7 +70,8 @@ function Unavailable({ name, space }: { name: string; space: UnavailableSpace })
 }
 
 function JobList({ jobs, session }: { jobs: TabJob[]; session: PageSession }) {
-  const { notices, status } = session.state;
+  const { notices, status, space } = session.state;
+  const schema = space.kind === "ready" ? (space.resource.schema?.output ?? null) : null;
   return (
     <section class="jobs" aria-labelledby="jobs-title">
       <h2 id="jobs-title">Jobs of this tab</h2>
@@ -81,7 +82,13 @@ function JobList({ jobs, session }: { jobs: TabJob[]; session: PageSession }) {
       </div>
       {jobs.length === 0 && <p class="quiet empty">Nothing yet. What you submit shows up here.</p>}
       {jobs.map((job) => (
-        <JobCard key={job.id} job={job} waiting={queuedMessage(job, status)} session={session} />
+        <JobCard
+          key={job.id}
+          job={job}
+          waiting={queuedMessage(job, status)}
+          session={session}
+          schema={schema}
+        />
       ))}
     </section>
   );

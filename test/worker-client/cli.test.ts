@@ -57,6 +57,7 @@ describe("options", () => {
     [["exec", "--space", "A!", "--token", TOKEN, ...ECHO], "must be 1 to 63"],
     [["demo", "--space", "a", "--token", TOKEN, "--url", "edge"], "http: or https: URL"],
     [["demo", "--space", "a", "--token", TOKEN, "--concurrency", "two"], "not a whole number"],
+    [["exec", "--space", "a", "--token", TOKEN, "--schema", "/no", ...ECHO], "file can't be read"],
     [["demo", "--space", "a", "--token-file", "/nowhere"], "the token file can't be read"],
     [["fly"], "unknown command 'fly'"],
     [

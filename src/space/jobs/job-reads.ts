@@ -43,7 +43,10 @@ export class JobReads {
   replies(outcomes: readonly SubmitOutcome[]): SubmitReply[] {
     let room: number = LIMITS.batchAnswerBytes;
     return outcomes.map((outcome): SubmitReply => {
-      if (!outcome.ok) return { ok: false, code: outcome.code, detail: outcome.message };
+      if (!outcome.ok) {
+        const { code, message: detail, errors } = outcome;
+        return { ok: false, code, detail, errors };
+      }
       const { ulid, from } = outcome;
       const isRepeat = from === "key";
       const isWhole = from === "submit" || outcomes.length === 1;

@@ -5,6 +5,7 @@ import type { ProblemCode } from "../../protocol/codes.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { JobOptions } from "../../protocol/resources.ts";
 import {
+  ADMITTED,
   type Admission,
   admitInput,
   admitNow,
@@ -13,6 +14,8 @@ import {
   limitsFor,
 } from "../../queue/admission.ts";
 import type { Job, StoredFile } from "../../queue/job.ts";
+import type { InputError } from "../../schema/check-run.ts";
+import { describeErrors } from "../../schema/input-schema.ts";
 import { inputBytesOf } from "../../storage/job-row.ts";
 import { refusalOf as targetRefusal } from "../../webhooks/target.ts";
 import { accessOf, refusalOf, submitterOf } from "../access.ts";
@@ -25,6 +28,8 @@ import type { Parties } from "./parties.ts";
 /** A submit as it arrives at its space. */
 export interface IncomingJob {
   input: JsonObject;
+  /** The fields of the input that came as texts of a form. */
+  texts: readonly string[];
   files: StoredFile[];
   options: JobOptions;
   /** Id of the socket that the submit came over; `null` if it came over HTTP. */
@@ -38,7 +43,7 @@ export interface IncomingJob {
  */
 export type SubmitOutcome =
   | { ok: true; ulid: string; from: "submit" | "key" | "cache" }
-  | { ok: false; code: ProblemCode; message: string };
+  | { ok: false; code: ProblemCode; message: string; errors?: InputError[] };
 
 const TOO_MUCH_CACHED = {
   ok: false,
@@ -81,8 +86,9 @@ export class Submissions {
   }
 
   submit(incoming: IncomingJob, now: number): SubmitOutcome {
-    const { input, files, options, submitter, caller } = incoming;
+    const { input: given, texts, files, options, submitter, caller } = incoming;
     const { record } = this.core;
+    const schema = this.core.schema.input;
     const { settings } = record;
     const asked = refusalOf(record, caller, "submit");
     if (asked !== null) return { ok: false, code: asked.code, message: asked.detail };
@@ -91,8 +97,9 @@ export class Submissions {
     const { user } = owner;
     const fields = files.map(({ field }) => field);
     for (const admission of [
-      admitSize(inputBytesOf(input)),
-      admitInput(settings, input, fields),
+      admitSize(inputBytesOf(given)),
+      // A schema says what is taken instead of the switches.
+      schema === null ? admitInput(settings, given, fields) : ADMITTED,
       admitPriority(settings, options.priority ?? 0, {
         isManager: accessOf(record, caller) === "manage",
         userId: user,
@@ -106,10 +113,16 @@ export class Submissions {
     const idempotency = idempotencyOf(incoming);
     const earlier = idempotency && this.findRepeated(idempotency, user);
     if (earlier) return earlier;
+    const input = schema?.typed(given, texts) ?? given;
     const requires = [...new Set(options.requires)].sort();
     const cacheKey = settings.cache_ttl_s > 0 ? fingerprintOf(input, files, requires) : null;
     const answer = cacheKey === null ? null : this.cached.find(cacheKey, now);
     if (answer === "too_much") return TOO_MUCH_CACHED;
+    // Neither a repeat nor what the cache answers comes to a worker, which may take other inputs by now.
+    const errors = (answer === null && schema?.errorsOf(input, files, inputBytesOf(input))) || [];
+    if (errors.length > 0) {
+      return { ok: false, code: "invalid_input", message: describeErrors(errors), errors };
+    }
     const { isAdmin, address } = caller;
     const party = this.parties.of({ userId: user, isAdmin, address });
     const admission = answer ? null : this.admit(requires, party, now);

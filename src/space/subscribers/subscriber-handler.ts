@@ -291,10 +291,11 @@ export class SubscriberHandler {
     const { type: _, ref, input, ...options } = frame;
     const { sendBuffer, record } = this.core;
     const { id: submitter, caller } = subscriber.attachment;
-    const item = { input, files: [], options, submitter, caller };
+    const item = { input, texts: [], files: [], options, submitter, caller };
     const outcome = this.submissions.submit(item, now);
     if (!outcome.ok) {
-      sendBuffer.error(subscriber, outcome.code, outcome.message, { ref });
+      const { code, message, errors } = outcome;
+      sendBuffer.error(subscriber, code, message, { ref, errors });
       return;
     }
     const { ulid } = outcome;

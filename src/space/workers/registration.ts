@@ -1,5 +1,7 @@
+import type { DeclaredSchema } from "../../protocol/declared-schema.ts";
 import type { EdgeFrame, RegisterFrame } from "../../protocol/worker-frames.ts";
 import { isEnded } from "../../queue/job.ts";
+import { readDeclared } from "../../schema/declared.ts";
 import { isReady, type ReadyWorker, type WorkerConnection } from "../connections.ts";
 import { ulidOf } from "../render.ts";
 import type { SpaceCore } from "../space-core.ts";
@@ -9,10 +11,10 @@ import type { WorkerDispatch } from "./worker-dispatch.ts";
 
 type RegisteredFrame = Extract<EdgeFrame, { type: "registered" }>;
 
-/** Closes a worker's socket because its place is taken, after an error frame that says so. */
+/** Closes a worker's socket because its place is taken, or its schema can't be, after an error frame that says so. */
 type RefuseWorker = (
   worker: WorkerConnection,
-  code: "replaced" | "space_occupied",
+  code: "replaced" | "space_occupied" | "schema_invalid",
   message: string,
   now: number,
 ) => void;
@@ -31,7 +33,13 @@ export class Registration {
 
   /** Answers `register`, if there is a place for the worker. */
   register(worker: WorkerConnection, frame: RegisterFrame, now: number): void {
+    const declared = frame.schema === undefined ? null : readDeclared(frame.schema);
+    if (declared?.ok === false) {
+      this.refuseWorker(worker, "schema_invalid", declared.message, now);
+      return;
+    }
     if (!this.admit(worker, frame.worker_id, now)) return;
+    this.declare(declared?.schema ?? null);
     worker.attachment.state = {
       phase: "ready",
       workerId: frame.worker_id,
@@ -39,6 +47,7 @@ export class Registration {
       generation: this.core.spaces.nextGeneration(),
       offered: frame.concurrency,
       capabilities: frame.capabilities,
+      hasSchema: declared !== null,
       load: 0,
       refusedFrames: 0,
       isSilent: false,
@@ -54,6 +63,13 @@ export class Registration {
       if (job.generation !== generation || job.cancel === null) continue;
       this.dispatcher.sendCancel(worker, job, job.cancel.reason);
     }
+  }
+
+  /** The newest worker says what the space takes; one that says nothing, only if no other worker has said it (W35d). */
+  private declare(schema: DeclaredSchema | null): void {
+    const others = this.core.connections.readyWorkers();
+    if (schema === null && others.some(({ attachment: { state } }) => state.hasSchema)) return;
+    this.core.schema.declare(schema);
   }
 
   /** Makes room for a worker: its own older socket is closed, but while others have every place it is refused. */

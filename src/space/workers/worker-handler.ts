@@ -32,7 +32,13 @@ export class WorkerHandler {
     this.dispatcher = dispatcher;
     this.transfers = new Transfers(core);
     this.registration = new Registration(core, dispatcher, (worker, code, message, now) =>
-      this.dismissWithError(worker, code, "occupied", message, now),
+      this.dismissWithError(
+        worker,
+        code,
+        code === "schema_invalid" ? "malformed" : "occupied",
+        message,
+        now,
+      ),
     );
   }
 
