@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import { Readable } from "node:stream";
 import {
   outputName,
   type UploadedFile,
@@ -141,17 +142,19 @@ class Upload {
     const stall = new StallTimer(stallMs);
     this.sent = 0;
     try {
-      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), {
+      // Node.js needs `duplex` for a body that is a stream; the types of the web don't know it.
+      const init: RequestInit & { duplex: "half" } = {
         method: "PUT",
         headers: {
           "content-type": this.contentType,
           "content-length": String(this.source.size),
           "repr-digest": `sha-256=:${digest}:`,
         },
-        body: ReadableStream.from(this.progress(stall)),
+        body: Readable.toWeb(Readable.from(this.progress(stall))) as RequestInit["body"],
         duplex: "half",
         signal: AbortSignal.any([signal, stall.signal]),
-      });
+      };
+      const answer = await fetch(new URL(uploadUrl(url(), this.name), edgeUrl), init);
       if (!answer.ok) throw await this.tries.refusalOf(answer, answer.status === GONE);
       return uploadedFile.parse(await answer.json());
     } catch (error) {

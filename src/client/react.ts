@@ -84,6 +84,7 @@ export function useJob(client: DialoutClient, id: string | null | undefined): Jo
     return jobOf(client, id).follow({
       onProgress: onJobEvent,
       onOutput: onJobEvent,
+      onFile: onJobEvent,
       onRestart: onJobEvent,
       onGap: onJobEvent,
       onLink: (link) => update((view) => ({ ...view, link })),

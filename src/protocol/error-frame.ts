@@ -8,6 +8,8 @@ export interface ErrorSubject {
   attempt?: number;
   /** What is wrong with which part of a submit. */
   errors?: { path: string; message: string }[];
+  /** The name in a frame that names no file. */
+  file?: string;
   /** How many frames about attempts could not be taken on this connection, this one included. */
   refused_frames?: number;
 }

@@ -1,5 +1,6 @@
 import { useMemo } from "preact/hooks";
 import type { JsonObject } from "../protocol/codec.ts";
+import { JobFiles } from "./job-files.tsx";
 import { JobOutput } from "./job-output.tsx";
 import { JobResult } from "./job-result.tsx";
 import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
@@ -43,6 +44,7 @@ function Card({ job, waiting, session, schema }: JobCardProps) {
       <Message text={phase.status === "processing" ? phase.message : waiting} />
       {job.note !== null && <p class="hint">{job.note}</p>}
       {job.output !== "" && <JobOutput job={job} />}
+      <JobFiles job={job} session={session} />
       {phase.status === "completed" && <JobResult phase={phase} schema={schema} />}
       <Failure phase={phase} />
       <Actions job={job} session={session} />

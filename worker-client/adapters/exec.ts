@@ -6,7 +6,7 @@ import type { Job } from "../job.ts";
 import type { Adapter } from "./adapter.ts";
 import { type JobFolder, withJobFolder } from "./job-folder.ts";
 import { LineSplitter } from "./lines.ts";
-import { OutputFolder } from "./output-folder.ts";
+import { OUTPUT_DIRECTORY, type OutputDirectory } from "./output-directory.ts";
 import {
   isUtf16,
   type JobFrameOfProgram,
@@ -59,14 +59,14 @@ async function runProgram(
   running: Set<ChildProcessWithoutNullStreams>,
 ): Promise<Json | undefined> {
   const { log, killAfterMs = 5_000 } = options;
-  const child = startProgram(options);
+  const child = startProgram(options, { [OUTPUT_DIRECTORY]: folder.outputs.path });
   running.add(child);
   let killTimer: NodeJS.Timeout | undefined;
   const stop = () => {
     killGroup(child, "SIGTERM");
     killTimer ??= setTimeout(() => killGroup(child, "SIGKILL"), killAfterMs);
   };
-  const output = new ProgramOutput(job, new OutputFolder(job, folder.outputDirectory, log), stop);
+  const output = new ProgramOutput(job, folder.outputs, stop);
   output.read(child);
   const stderr = new StderrTail(child, log, `job ${job.id}: `);
   job.signal.addEventListener("abort", stop, { once: true });
@@ -87,9 +87,9 @@ async function runProgram(
   }
 }
 
-function taskLine(job: Job, { files, outputDirectory }: JobFolder): string {
+function taskLine(job: Job, { files, outputs }: JobFolder): string {
   const { id: job_id, attempt, user } = job;
-  const task = { job_id, attempt, user, files, output_dir: outputDirectory };
+  const task = { job_id, attempt, user, files, output_dir: outputs.path };
   return `${JSON.stringify(task).slice(0, -1)},"input":${job.inputText}}\n`;
 }
 
@@ -97,11 +97,11 @@ function taskLine(job: Job, { files, outputDirectory }: JobFolder): string {
 class ProgramOutput {
   failure: Error | null = null;
   readonly #job: Job;
-  readonly #files: OutputFolder;
+  readonly #files: OutputDirectory;
   readonly #stop: () => void;
   #result: Extract<JobFrameOfProgram, { type: "result" }> | null = null;
 
-  constructor(job: Job, files: OutputFolder, stop: () => void) {
+  constructor(job: Job, files: OutputDirectory, stop: () => void) {
     this.#job = job;
     this.#files = files;
     this.#stop = stop;
@@ -116,7 +116,8 @@ class ProgramOutput {
 
   /** The job's result, once its files are sent. */
   async finish(): Promise<Json | undefined> {
-    await this.#files.finish(this.#result?.files ?? undefined);
+    await this.#files.sendRest();
+    if (this.failure !== null) throw this.failure;
     if (this.#result?.metrics) this.#job.metrics(this.#result.metrics);
     return this.#result?.output;
   }
@@ -135,7 +136,7 @@ class ProgramOutput {
 
   #fail(error: unknown): void {
     this.#stop();
-    this.failure = error instanceof Error ? error : new Error(String(error));
+    this.failure ??= error instanceof Error ? error : new Error(String(error));
   }
 
   #forward(line: string, reader: ProgramLineReader<JobFrameOfProgram>): void {
@@ -161,7 +162,7 @@ class ProgramOutput {
       case "fail":
         throw reportedFailure(frame);
       default:
-        forwardReport(frame, this.#job, this.#files);
+        forwardReport(frame, this.#job, this.#files, (error) => this.#fail(error));
         return;
     }
   }

@@ -1,8 +1,9 @@
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { shortenName } from "../../src/protocol/file-name.ts";
 import type { Job } from "../job.ts";
+import { OutputDirectory } from "./output-directory.ts";
 
 /** A file of a job on this machine, as a program is told of it. */
 export interface SavedFile {
@@ -20,8 +21,8 @@ export interface SavedFile {
 export interface JobFolder {
   /** The files that came with the job. */
   files: SavedFile[];
-  /** An empty folder, for the files that the job makes. */
-  outputDirectory: string;
+  /** An empty directory for the files that are output. */
+  outputs: OutputDirectory;
 }
 
 /** Saves a job's files, calls `use`, and removes them again, however `use` ends. */
@@ -31,11 +32,10 @@ export async function withJobFolder<T>(
 ): Promise<T> {
   const directory = await mkdtemp(join(tmpdir(), "dialout-"));
   try {
-    const outputDirectory = join(directory, "output");
-    await mkdir(outputDirectory);
     const files = await saveFiles(job, directory);
+    const outputs = await OutputDirectory.make(join(directory, "outputs"), job);
     job.signal.throwIfAborted();
-    return await use({ files, outputDirectory });
+    return await use({ files, outputs });
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

@@ -1,16 +1,13 @@
 import type { Json } from "../../src/protocol/codec.ts";
 import { JobFailure } from "../failure.ts";
 import type { Job } from "../job.ts";
-import type { Log } from "../log.ts";
 import type { JobFolder } from "./job-folder.ts";
-import { OutputFolder } from "./output-folder.ts";
 import type { JobFrameOfProgram } from "./program-frames.ts";
 import { forwardReport, reportedFailure } from "./program-reports.ts";
 
 export type KeptJobEnd = Promise<Json | undefined>;
 
 interface KeptJobDeps {
-  log: Log;
   /** Writes a line to the program's standard input. */
   write(line: string): void;
   cancelGraceMs: number;
@@ -25,7 +22,6 @@ export class KeptJob {
   readonly ended: KeptJobEnd;
   readonly #job: Job;
   readonly #folder: JobFolder;
-  readonly #files: OutputFolder;
   readonly #deps: KeptJobDeps;
   #settle: { resolve(value: Promise<Json | undefined>): void; reject(error: unknown): void } = {
     resolve() {},
@@ -41,7 +37,6 @@ export class KeptJob {
     this.id = `${job.id}.${job.attempt}`;
     this.#job = job;
     this.#folder = folder;
-    this.#files = new OutputFolder(job, folder.outputDirectory, deps.log);
     this.#deps = deps;
     const onAbort = () => this.#cancel("canceled");
     job.signal.addEventListener("abort", onAbort, { once: true });
@@ -55,7 +50,8 @@ export class KeptJob {
 
   start(): void {
     const { id: job_id, attempt, user } = this.#job;
-    const { files, outputDirectory: output_dir } = this.#folder;
+    const { files, outputs } = this.#folder;
+    const output_dir = outputs.path;
     const fields = { type: "job", id: this.id, job_id, attempt, user, files, output_dir };
     this.#deps.write(`${JSON.stringify(fields).slice(0, -1)},"input":${this.#job.inputText}}\n`);
   }
@@ -90,7 +86,8 @@ export class KeptJob {
   async #finish(frame: Extract<JobFrameOfProgram, { type: "result" }>): KeptJobEnd {
     if (this.#failure !== null) throw this.#failure;
     this.#job.signal.throwIfAborted();
-    await this.#files.finish(frame.files ?? undefined);
+    await this.#folder.outputs.sendRest();
+    if (this.#failure !== null) throw this.#failure;
     if (frame.metrics) this.#job.metrics(frame.metrics);
     return frame.output;
   }
@@ -98,8 +95,14 @@ export class KeptJob {
   #report(frame: Extract<JobFrameOfProgram, { type: "progress" | "output" }>): void {
     if (this.#failure !== null || this.#job.signal.aborted) return;
     try {
-      forwardReport(frame, this.#job, this.#files);
+      forwardReport(frame, this.#job, this.#folder.outputs, (error) => this.#onError(error));
     } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #onError(error: unknown): void {
+    if (!this.#job.signal.aborted) {
       this.#fail(
         error instanceof JobFailure ? error : new JobFailure("worker_error", String(error)),
       );

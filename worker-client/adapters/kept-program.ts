@@ -76,7 +76,6 @@ export class KeptProgram {
   /** Runs a job; resolves and rejects as a handler does, but only when the program has ended the job, or itself. */
   run(job: Job, folder: JobFolder): KeptJobEnd {
     const kept = new KeptJob(job, folder, {
-      log: this.#options.log,
       write: (line) => void this.#child.stdin.write(line),
       cancelGraceMs: this.#options.cancelGraceMs,
       onCancelIgnored: () => this.kill("another job could not be stopped"),

@@ -3,12 +3,8 @@ import type { Job } from "../job.ts";
 import type { Log } from "../log.ts";
 import { extensionOf } from "./content-types.ts";
 
-/**
- * How far apart previews are, milliseconds: the first ten, the next ten, and so on. They count among the files that an
- * attempt may have, and long jobs need no more of them than short ones.
- */
-const GAPS_MS = [1_000, 3_000, 10_000];
-const PER_GAP = 10;
+/** How far apart previews are, milliseconds: they show people how far the work is. */
+const GAP_MS = 1_000;
 
 /** Sends pictures of how far a job is. Those that come too fast are left out, and none of them fails the job. */
 export class PreviewSender {
@@ -24,9 +20,8 @@ export class PreviewSender {
   }
 
   offer(content: FileContent, contentType: string): void {
-    const gapMs = GAPS_MS[Math.floor(this.#sent / PER_GAP)];
     const now = performance.now();
-    if (gapMs === undefined || this.#sending !== null || now - this.#sentAt < gapMs) return;
+    if (this.#sending !== null || now - this.#sentAt < GAP_MS) return;
     this.#sent += 1;
     this.#sentAt = now;
     // A name is taken for the whole attempt.

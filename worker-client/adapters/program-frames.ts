@@ -3,7 +3,6 @@ import { readFields, readString, whyNotJson } from "../../src/protocol/broken-js
 import { describeIssues, NOT_JSON, parseJson } from "../../src/protocol/codec.ts";
 import { declaredSchema } from "../../src/protocol/declared-schema.ts";
 import { PLAIN_MESSAGES } from "../../src/protocol/error-messages.ts";
-import { LIMITS } from "../../src/protocol/limits.ts";
 import { json, jsonObject } from "../../src/protocol/values.ts";
 import { withExactFields } from "../json-text.ts";
 
@@ -15,7 +14,7 @@ const progress = {
   /** Seconds. */
   estimated_remaining: z.number().nullish(),
 };
-/** A piece of output, or the name of a file in the output folder. */
+/** A piece of output, or the name of a file that the program has written to its directory for output. */
 const output = {
   type: z.literal("output"),
   delta: json.optional(),
@@ -26,8 +25,6 @@ const output = {
 const result = {
   type: z.literal("result"),
   metrics: jsonObject.nullish(),
-  /** The files of the output folder that belong to the result; all if it is missing. */
-  files: z.array(z.string()).max(LIMITS.outputFiles).nullish(),
 };
 const fail = {
   type: z.literal("fail"),

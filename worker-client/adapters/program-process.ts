@@ -25,13 +25,12 @@ export type ProgramExit =
 export const LINGER_MS = 2_000;
 
 /** Starts the program in a process group of its own, so that the processes it starts are stopped with it. */
-export function startProgram({
-  program,
-  args,
-  secret,
-}: ProgramOptions): ChildProcessWithoutNullStreams {
+export function startProgram(
+  { program, args, secret }: ProgramOptions,
+  variables: Record<string, string> = {},
+): ChildProcessWithoutNullStreams {
   const child = spawn(program, args, {
-    env: programEnv(secret),
+    env: { ...programEnv(secret), ...variables },
     stdio: "pipe",
     detached: process.platform !== "win32",
   });

@@ -79,7 +79,7 @@ export class RunFiles {
   async #pass(file: ComfyFile): Promise<void> {
     const { server, job, folder } = this.#deps;
     const name = this.#free(safeFileName(file.filename));
-    const path = join(folder.outputDirectory, name);
+    const path = join(folder.outputs.path, name);
     const answered = await server.download(file, path, job.signal);
     await this.#send(name, { path }, typeByName(name) ?? answered);
     await rm(path, { force: true });

@@ -212,13 +212,13 @@ async function readJson(answer: LocalAnswer): Promise<Json> {
 /** A picture, a sound or anything else that isn't text becomes an output file. */
 async function readFile(
   job: Job,
-  { outputDirectory }: JobFolder,
+  { outputs }: JobFolder,
   answer: LocalAnswer,
   contentType: string,
   log: Log,
 ): Promise<Json> {
   const name = fileNameIn(answer) ?? `output.${extensionOf(contentType)}`;
-  const path = join(outputDirectory, name);
+  const path = join(outputs.path, name);
   try {
     await pipeline(answer.body, createWriteStream(path), { signal: job.signal });
   } catch (error) {
