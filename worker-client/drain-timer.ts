@@ -11,13 +11,21 @@ interface DrainTimerDeps {
 export class DrainTimer {
   readonly #deps: DrainTimerDeps;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #endsAt = Number.POSITIVE_INFINITY;
 
   constructor(deps: DrainTimerDeps) {
     this.#deps = deps;
   }
 
-  /** What is finished gets the time twice: it would be lost for nothing if the connection is dead just now. */
+  /**
+   * What is finished gets the time twice: it would be lost for nothing if the connection is dead just now. A second
+   * start counts only if it leaves less time.
+   */
   start(ms: number): void {
+    const endsAt = performance.now() + ms;
+    if (endsAt >= this.#endsAt) return;
+    this.#endsAt = endsAt;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       const unacknowledged = this.#deps.unacknowledged();
       if (unacknowledged === 0) {

@@ -5,12 +5,15 @@ import packageInfo from "../package.json" with { type: "json" };
 import type { Adapter } from "./adapters/adapter.ts";
 import { demoAdapter } from "./adapters/demo.ts";
 import { execAdapter } from "./adapters/exec.ts";
+import { keepAdapter } from "./adapters/keep.ts";
+import type { ProgramOptions } from "./adapters/program-process.ts";
 import { whyNotRunnable } from "./adapters/runnable.ts";
 import { consoleLog } from "./console-log.ts";
 import { readEdgeAddress } from "./edge-address.ts";
 import type { Log } from "./log.ts";
 import { readSchemaFile } from "./schema-file.ts";
 import { serve } from "./serve.ts";
+import { addServerCommands } from "./server-commands.ts";
 import { InvalidOptions } from "./worker-options.ts";
 
 const EXIT_USAGE = 2;
@@ -38,7 +41,7 @@ function rootCommand(): Command {
     .exitOverride();
 
   addCommonOptions(root.command("exec"))
-    .description("run a program for every job: JSON on its standard input, lines on its output")
+    .description("run a program: jobs as JSON on its standard input, lines on its output")
     .usage("[options] -- program [args…]")
     .argument("<program>")
     .argument("[args...]")
@@ -53,14 +56,26 @@ function rootCommand(): Command {
       "if the program fails, send the end of its standard error to the submitter",
       false,
     )
+    .option("--keep", "start the program once, and give it one job after the other", false)
+    .option(
+      "--ready-timeout <s>",
+      'with --keep: seconds until the program must have written {"type":"ready"}',
+      parseSeconds,
+      600,
+    )
+    .option(
+      "--cancel-grace <s>",
+      "with --keep: seconds after which a program that goes on with a canceled job is killed",
+      parseSeconds,
+      5,
+    )
     .option("--schema <path>", "a file with the JSON Schemas of the jobs' input and output")
     .passThroughOptions()
     .action((program: string, args: string[], options: ExecCliOptions, command: Command) => {
       const why = whyNotRunnable(program, process.env.PATH ?? "");
       if (why !== null) failUsage(command, `the program "${program}" can't be started: ${why}`);
-      const { retryableExitCodes, showStderr } = options;
       return run(command, options, (log, secret) =>
-        execAdapter({ program, args, log, retryableExitCodes, showStderr, secret }),
+        adapterFor({ program, args, log, secret, ...options }),
       );
     });
 
@@ -75,11 +90,28 @@ function rootCommand(): Command {
     .action((options: DemoCliOptions, command: Command) =>
       run(command, options, () => demoAdapter({ paceMs: options.paceMs })),
     );
+
+  addServerCommands(root, { addCommonOptions, run, failUsage });
   return root;
 }
 
-type ExecCliOptions = CommonOptions & { retryableExitCodes: number[]; showStderr: boolean };
+type ExecCliOptions = CommonOptions & {
+  retryableExitCodes: number[];
+  showStderr: boolean;
+  keep: boolean;
+  readyTimeout: number;
+  cancelGrace: number;
+};
 type DemoCliOptions = CommonOptions & { paceMs: number };
+
+function adapterFor(options: ProgramOptions & ExecCliOptions): Adapter {
+  const { program, args, log, secret, retryableExitCodes, showStderr } = options;
+  const shared = { program, args, log, secret, retryableExitCodes, showStderr };
+  if (!options.keep) return execAdapter(shared);
+  const { readyTimeout, cancelGrace } = options;
+  const times = { readyTimeoutMs: readyTimeout * 1_000, cancelGraceMs: cancelGrace * 1_000 };
+  return keepAdapter({ ...shared, ...times });
+}
 
 function addCommonOptions(command: Command): Command {
   return command
@@ -166,6 +198,13 @@ function failUsage(command: Command, message: string): never {
 function parseWholeNumber(value: string): number {
   if (!/^\d{1,9}$/.test(value)) throw new InvalidArgumentError("It is not a whole number.");
   return Number(value);
+}
+
+/** A day is the most: what waits longer waits forever. */
+function parseSeconds(value: string): number {
+  const seconds = /^\d{1,5}$/.test(value) ? Number(value) : 0;
+  if (seconds >= 1 && seconds <= 86_400) return seconds;
+  throw new InvalidArgumentError("It is not a number of seconds from 1 to 86400.");
 }
 
 function parseList(value: string): string[] {

@@ -20,6 +20,28 @@ export interface Statistics {
   busyS: number;
 }
 
+/** The statistics of workers that ran one after the other. */
+export function sumStatistics(all: readonly Statistics[]): Statistics {
+  const sum = (pick: (statistics: Statistics) => number) =>
+    all.reduce((total, statistics) => total + pick(statistics), 0);
+  return {
+    jobs: {
+      received: sum(({ jobs }) => jobs.received),
+      completed: sum(({ jobs }) => jobs.completed),
+      failed: sum(({ jobs }) => jobs.failed),
+      canceled: sum(({ jobs }) => jobs.canceled),
+      rejected: sum(({ jobs }) => jobs.rejected),
+      stale: sum(({ jobs }) => jobs.stale),
+      held: sum(({ jobs }) => jobs.held),
+    },
+    reconnects: sum(({ reconnects }) => reconnects),
+    bytesIn: sum(({ bytesIn }) => bytesIn),
+    bytesOut: sum(({ bytesOut }) => bytesOut),
+    uptimeS: sum(({ uptimeS }) => uptimeS),
+    busyS: sum(({ busyS }) => busyS),
+  };
+}
+
 /** Measures the time during which at least one handler is running. */
 export class BusyClock {
   #active = 0;

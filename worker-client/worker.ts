@@ -120,10 +120,10 @@ export class WorkerCore {
         this.#send({ type: "drain", reason: this.#drainReason });
         this.#startHeartbeat(this.#session.hello);
       }
-      this.#drainTimer.start(timeoutMs);
       this.#reportState();
       this.#leaveIfDrained();
     }
+    if (this.#session.phase !== "ended") this.#drainTimer.start(timeoutMs);
     return this.#ended;
   }
 

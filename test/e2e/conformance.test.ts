@@ -9,7 +9,7 @@ import { ROOT } from "../../scripts/local.ts";
 import { lineOf } from "../../worker-client/conformance/report.ts";
 import type { RuleId } from "../../worker-client/conformance/rules.ts";
 import { runSuite } from "../../worker-client/conformance/suite.ts";
-import { PYTHON } from "./python.ts";
+import { PYTHON } from "../support/python-package.ts";
 
 let folder: string;
 let sample: string;

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest"
 import { DialoutClient } from "../../src/client/index.ts";
 import type { JobResource } from "../../src/protocol/resources.ts";
 import type { Job } from "../../worker-client/job.ts";
-import { RemoteWorker } from "../../worker-client/worker.ts";
+import { RemoteWorker } from "../../worker-client/remote-worker.ts";
 import { someBytes } from "../support/memory-bucket.ts";
 import { Network } from "../support/network.ts";
 import { EdgeClient } from "./client.ts";

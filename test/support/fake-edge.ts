@@ -1,4 +1,5 @@
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createHash } from "node:crypto";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 import type { z } from "zod";
@@ -199,6 +200,9 @@ export function jobFrame(fields: Partial<JobFrame> = {}): JobFrame {
   };
 }
 
+/** The field of a job's frame that says where its output files go. */
+export const OUTPUTS = { url: "/outputs/{name}?signature=s", max_bytes: 1_000_000_000 };
+
 /** A server for `dialout.worker.v1` on real sockets. It sends only what a test gives it. */
 export class FakeEdge {
   readonly url: string;
@@ -211,12 +215,18 @@ export class FakeEdge {
   /** Answers for the next upgrades, instead of a socket. */
   readonly #answers: { status: number; headers: string; body: string }[] = [];
   readonly #files = new Map<string, Buffer>();
+  /** What was sent to the address of `OUTPUTS`, by name. */
+  readonly outputs = new Map<string, { bytes: Buffer; contentType: string }>();
   dials = 0;
 
   private constructor(server: Server) {
     this.#server = server;
     this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     server.on("request", (request, response) => {
+      if (request.method === "PUT") {
+        void this.#onOutput(request, response);
+        return;
+      }
       const body = this.#files.get(request.url ?? "");
       response.writeHead(body === undefined ? 404 : 200).end(body);
     });
@@ -243,6 +253,19 @@ export class FakeEdge {
       server.once("error", reject).listen(port, "127.0.0.1", resolve);
     });
     return new FakeEdge(server);
+  }
+
+  async #onOutput(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const name = decodeURIComponent(/^\/outputs\/([^?]*)/.exec(request.url ?? "")?.[1] ?? "");
+    const pieces: Buffer[] = [];
+    for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
+    const bytes = Buffer.concat(pieces);
+    const contentType = request.headers["content-type"] ?? "";
+    this.outputs.set(name, { bytes, contentType });
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const stored = { name, content_type: contentType, size: bytes.byteLength, sha256 };
+    response.writeHead(201, { "content-type": "application/json" });
+    response.end(JSON.stringify(stored));
   }
 
   connection(): Promise<EdgeConnection> {

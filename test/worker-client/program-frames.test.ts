@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ProgramLineReader } from "../../worker-client/adapters/program-frames.ts";
+import { ONE_JOB, ProgramLineReader } from "../../worker-client/adapters/program-frames.ts";
 import { JsonText } from "../../worker-client/json-text.ts";
 
 const DEEP = "[".repeat(70) + "]".repeat(70);
 
 function read(...lines: string[]) {
-  const reader = new ProgramLineReader();
+  const reader = new ProgramLineReader(ONE_JOB);
   return lines.map((line) => reader.read(line)).at(-1);
 }
 
@@ -100,7 +100,7 @@ describe("a line of text", () => {
     const piece = fc.constantFrom(...`{}[]",:'\\ 1\n`, '"type"', '"result"', "NaN");
     fc.assert(
       fc.property(fc.array(fc.string({ unit: piece })), (lines) => {
-        const reader = new ProgramLineReader();
+        const reader = new ProgramLineReader(ONE_JOB);
         for (const line of lines) {
           const found = reader.read(line);
           if (!/type/.test(line)) expect(found.type).toBe("text");
