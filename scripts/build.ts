@@ -1,7 +1,7 @@
 /**
- * Builds the pages into dist/web, the remote worker's program into dist/worker-client, and the client
- * library with its types into dist/client and dist/types. Arguments name the parts to build: `pages`,
- * `worker`, `client`; without any, all are built. A file that did not change is not written, so that
+ * Builds the pages into dist/web, the remote worker's program into dist/worker-client, the terminal's into
+ * dist/terminal, and the client library with its types into dist/client and dist/types. Arguments name the parts to
+ * build: `pages`, `worker`, `terminal`, `client`; without any, all are built. A file that did not change is not written, so that
  * file watchers are not triggered.
  */
 import { chmod, readFile, stat } from "node:fs/promises";
@@ -91,11 +91,12 @@ async function writePage(
   await writeChanged(join(WEB, `${page.name}.html`), Buffer.from(html));
 }
 
-async function buildWorkerClient(): Promise<void> {
-  const outdir = join(DIST, "worker-client");
+/** Builds a folder with a program for Node.js, whose command is its `cli.js`. */
+async function buildProgram(folder: string, modules: string[]): Promise<void> {
+  const outdir = join(DIST, folder);
   const result = await build({
     ...COMMON,
-    entryPoints: ["cli", "program", "index"].map((name) => `./worker-client/${name}.ts`),
+    entryPoints: ["cli", "program", ...modules].map((name) => `./${folder}/${name}.ts`),
     outdir,
     chunkNames: "shared-[hash]",
     format: "esm",
@@ -116,7 +117,8 @@ async function buildWorkerClient(): Promise<void> {
 
 const PARTS = {
   pages: { what: "the pages", make: buildWeb },
-  worker: { what: "the remote worker", make: buildWorkerClient },
+  worker: { what: "the remote worker", make: () => buildProgram("worker-client", ["index"]) },
+  terminal: { what: "the terminal's program", make: () => buildProgram("terminal", []) },
   client: { what: "the client", make: buildClient },
 };
 const names = process.argv.slice(2);

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -83,7 +83,9 @@ describe("the package as npm packs it", () => {
     expect(packed.size).toBeLessThan(MOST_PACKED_BYTES);
     expect(paths).toContain("dist/client/index.js");
     expect(paths).toContain("dist/worker-client/cli.js");
-    const others = paths.filter((path) => !/^dist\/(client|types|worker-client)\//.test(path));
+    expect(paths).toContain("dist/terminal/cli.js");
+    const ours = /^dist\/(client|terminal|types|worker-client)\//;
+    const others = paths.filter((path) => !ours.test(path));
     expect(others.sort()).toEqual(["LICENSE", "README.md", "package.json"]);
   });
 
@@ -134,6 +136,23 @@ describe("the package as npm packs it", () => {
     expect(await inApp("--input-type=module", "-e", load)).toBe("function\n");
     const help = await inApp("node_modules/dialout/dist/worker-client/cli.js", "--help");
     expect(help).toContain("dialout-worker");
+  });
+
+  it("is run by npx in an empty folder: a worker is examined, serves, and is sent a job", async () => {
+    const empty = join(folder, "empty");
+    await mkdir(empty);
+    const space = await edge.makeSpace();
+    const env = { ...process.env, DIALOUT_URL: edge.url, DIALOUT_TOKEN: space.token };
+    const tarball = join(folder, packed.filename);
+    const npx = async (...args: string[]) => {
+      const given = ["--yes", "--prefer-offline", "--package", tarball, "--", ...args];
+      return (await run("npx", given, { cwd: empty, env })).stdout;
+    };
+    expect(await npx("dialout", "--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(await npx("dialout-worker", "doctor", "--space", space.name)).toContain("is in order");
+    await edge.startWorker(space, ["exec", "--", "cat"]);
+    const printed = await npx("dialout", "submit", space.name, "a cat", "--quiet");
+    expect(JSON.parse(printed).input).toEqual({ prompt: "a cat" });
   });
 
   it("runs in a page that Vite built, served from another origin than the edge (H9)", async () => {

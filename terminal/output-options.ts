@@ -1,0 +1,29 @@
+import type { Command } from "commander";
+import type { Printing } from "./job-printer.ts";
+import { Screen } from "./screen.ts";
+
+/** How a command that follows a job prints it. */
+export interface OutputOptions {
+  json: boolean;
+  result: boolean;
+  quiet: boolean;
+  save?: string;
+}
+
+export function addOutputOptions(command: Command): Command {
+  return command
+    .option("--json", "print every event as a line of JSON", false)
+    .option("--result", "print the job's result alone, and not its output as it comes", false)
+    .option("--save <folder>", "save the job's output files there")
+    .option("--quiet", "print only the output, and errors", false);
+}
+
+export function printingOf({ json, result }: OutputOptions): Printing {
+  if (json) return "events";
+  return result ? "result" : "stream";
+}
+
+export function screenFor({ quiet }: { quiet: boolean }): Screen {
+  const { stdout, stderr } = process;
+  return new Screen({ stdout, stderr, isColored: !process.env.NO_COLOR, isQuiet: quiet });
+}

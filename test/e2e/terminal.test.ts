@@ -1,0 +1,383 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
+import { operatorKey, ROOT } from "../../scripts/local.ts";
+import { Network } from "../support/network.ts";
+import { EdgeClient } from "./client.ts";
+import { paste, sampleOf } from "./samples.ts";
+
+const CLI = join(ROOT, "dist/terminal/cli.js");
+const WORKER = join(ROOT, "dist/worker-client/cli.js");
+const JOB_ID = /job (space-\S+)/;
+
+const edge = new EdgeClient(inject("edgeUrl"));
+let space: { name: string; token: string };
+
+/** Prints a line and then waits for a file, so that a test decides when the job goes on. */
+const ECHO = `
+import json, os, sys, time
+task = json.load(sys.stdin)
+given = task["input"]
+print(json.dumps({"type": "progress", "progress": 50, "message": "half way"}), flush=True)
+print("begin " + str(given.get("prompt")), flush=True)
+while given.get("until") and not os.path.exists(given["until"]): time.sleep(0.02)
+if given.get("exit"): sys.exit(int(given["exit"]))
+if given.get("show"): print(json.dumps({"type": "output", "delta": [given, [f["name"] for f in task["files"]]]}))
+print("end", flush=True)
+`;
+
+beforeAll(async () => {
+  space = await edge.makeSpace({ enable_file_upload: true, max_workers: 2 });
+  const worker = spawn(
+    process.execPath,
+    [WORKER, "exec", "--concurrency", "8", "--", "python3", "-c", ECHO],
+    {
+      env: {
+        ...process.env,
+        DIALOUT_URL: edge.url,
+        DIALOUT_SPACE: space.name,
+        DIALOUT_TOKEN: space.token,
+      },
+    },
+  );
+  await new Promise<void>((resolve) => {
+    worker.stderr.on("data", (text) => String(text).includes("serving") && resolve());
+  });
+  return () => void worker.kill("SIGKILL");
+});
+
+interface Ended {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+/** Starts the program with nothing on standard input but what is given. */
+function start(
+  args: string[],
+  { url = edge.url, stdin = "", env = {} as Record<string, string> } = {},
+) {
+  const child = spawn(process.execPath, [CLI, ...args], {
+    env: { PATH: process.env.PATH, DIALOUT_URL: url, ...env },
+  });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const shown = { out: "", err: "" };
+  let wake = () => {};
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    shown.out += text;
+    wake();
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    shown.err += text;
+    wake();
+  });
+  child.stdin.on("error", () => {}).end(stdin);
+  const ended = new Promise<Ended>((resolve) => {
+    child.on("close", (code) => {
+      wake();
+      resolve({ code, ...shown });
+    });
+  });
+  const prints = async (words: string | RegExp) => {
+    while ((shown.out + shown.err).search(words) < 0) {
+      if (child.exitCode !== null) throw new Error(`ended without ${words}: ${shown.err}`);
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  };
+  return { child, shown, ended, prints };
+}
+
+const run = (args: string[], options = {}) => start(args, options).ended;
+
+/** What a program printed, and its exit code. */
+function outcomeOf(child: ChildProcessWithoutNullStreams) {
+  onTestFinished(() => void child.kill("SIGKILL"));
+  let printed = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      printed += text;
+    });
+  }
+  return new Promise<{ code: number | null; printed: string }>((resolve) => {
+    child.on("close", (code) => resolve({ code, printed }));
+  });
+}
+
+function examineWorker(name: string) {
+  const env = { DIALOUT_TOKEN: space.token, DIALOUT_URL: edge.url, DIALOUT_SPACE: name };
+  return outcomeOf(
+    spawn(process.execPath, [WORKER, "doctor"], { env: { PATH: process.env.PATH, ...env } }),
+  );
+}
+
+async function temporaryFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "dialout-terminal-"));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** A job that waits until the returned function is called. */
+async function waitingJob(args: string[] = [], options = {}) {
+  const gate = join(await temporaryFolder(), "go-on");
+  const run = start(["submit", space.name, "x", "--field", `until=${gate}`, ...args], options);
+  return { ...run, goOn: () => writeFile(gate, "") };
+}
+
+describe("submit", () => {
+  it("streams the output, and everything else goes to standard error", async () => {
+    const { code, out, err } = await run(["submit", space.name, "a cat"]);
+    expect(out).toBe("begin a cat\nend\n");
+    expect(err).toMatch(/^job space-/);
+    expect(err).toContain("50 %  half way");
+    expect(code).toBe(0);
+  });
+
+  it("takes fields, the input and files, and the prompt from standard input", async () => {
+    const folder = await temporaryFolder();
+    await writeFile(join(folder, "one.txt"), "1");
+    await writeFile(join(folder, "input.json"), '{"seed": 18446744073709551615, "show": true}');
+    const given = ["--field", "n:=7", "-f", "t=7", "--input", `@${join(folder, "input.json")}`];
+    const file = ["--file", `file=${join(folder, "one.txt")}`];
+    const { out, code } = await run(["submit", space.name, "-", ...given, ...file], {
+      stdin: "from a pipe",
+    });
+    expect(out).toContain(
+      '[{"seed":18446744073709551615,"show":true,"n":7,"t":"7","prompt":"from a pipe"},["one.txt"]]',
+    );
+    expect(code).toBe(0);
+  });
+
+  it("prints every event as JSON, or the result alone, or the id", async () => {
+    const events = (await run(["submit", space.name, "a cat", "--json"])).out.trimEnd().split("\n");
+    const types = events.map((line) => JSON.parse(line).type);
+    expect(types[0]).toBe("accepted");
+    expect(types).toContain("output");
+    expect(JSON.parse(events.at(-1) ?? "")).toMatchObject({
+      type: "progress",
+      status: "completed",
+    });
+    expect((await run(["submit", space.name, "a cat", "--result", "--quiet"])).err).toBe("");
+    const { out } = await run(["submit", space.name, "a cat", "--no-wait"]);
+    expect((await edge.ended(out.trim())).status).toBe("completed");
+  });
+
+  it("ends with the code of how the job ended", async () => {
+    const failed = await run(["submit", space.name, "x", "--field", "exit=3"]);
+    expect(failed.code).toBe(1);
+    expect(failed.err).toContain(
+      "error: the job failed: The program exited with code 3. (worker_error)",
+    );
+    const { shown, prints, ended, goOn } = await waitingJob();
+    await prints("begin");
+    const id = JOB_ID.exec(shown.err)?.[1] ?? "";
+    expect((await run(["cancel", id])).code).toBe(0);
+    expect(await ended).toMatchObject({
+      code: 3,
+      err: expect.stringContaining("error: the job was canceled"),
+    });
+    await goOn();
+  });
+
+  it.each([
+    [["submit", "no-such-space", "x"], 4, "dialout spaces"],
+    [["submit"], 2, "missing required argument 'space'"],
+    [["submit", "demo"], 2, "there is nothing to submit"],
+    [["submit", "demo", "x", "--input", "{"], 2, "--input is not JSON"],
+    [["submit", "demo", "x", "--input", "[1]"], 2, "must be a JSON object"],
+    [["submit", "demo", "x", "--file", "a"], 2, "it names no file"],
+    [["submit", "demo", "x", "--file", "a=/nowhere"], 2, "no such file"],
+    [["submit", "demo", "x", "--key-file", "/nowhere"], 2, "the key file can't be read"],
+    [["submit", "demo", "x", "--url", "http://127.0.0.1:1"], 5, "dialout doctor"],
+    [["follow", "demo.01JZZZZZZZZZZZZZZZZZZZZZZZ"], 4, "check the id"],
+    [["follow", "demo.x", "--since", "7"], 2, "is no position"],
+    [["fly"], 2, "unknown command 'fly'"],
+    [["jobs", "demo"], 4, "DIALOUT_KEY"],
+  ])("%j ends with %i and says what to do", async (args, code, words) => {
+    const ended = await run(args);
+    expect(ended.err).toContain(words);
+    expect(ended).toMatchObject({ code, out: "" });
+  });
+
+  it("without a worker says what to do", async () => {
+    const empty = await edge.makeSpace();
+    const { code, err } = await run(["submit", empty.name, "x"]);
+    expect(err).toMatch(/^error: .*\n {2}help: start a worker/);
+    expect(code).toBe(4);
+  });
+});
+
+describe("follow", () => {
+  it("goes on over a broken connection, and misses nothing", async () => {
+    const network = await Network.start(edge.url);
+    onTestFinished(() => network.close());
+    const { prints, ended, goOn } = await waitingJob([], { url: network.url });
+    await prints("begin");
+    network.set({ dials: "reset" });
+    network.reset();
+    await prints("no connection:");
+    network.set();
+    await prints("connected again");
+    await goOn();
+    expect(await ended).toMatchObject({ code: 0, out: "begin x\nend\n" });
+  });
+
+  it("prints a job that has ended from its beginning, or from a position on", async () => {
+    const { shown, ended } = start(["submit", space.name, "a cat", "--json"]);
+    await ended;
+    const events = shown.out
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const [first] = events.filter(({ type }) => type === "output");
+    const id = events[0].job_id;
+    expect(await run(["follow", id])).toMatchObject({ code: 0, out: "begin a cat\nend\n" });
+    const rest = await run(["follow", id, "--since", first.position]);
+    expect(rest).toMatchObject({ code: 0, out: "end\n" });
+  });
+});
+
+describe("Ctrl-C", () => {
+  it("without a terminal leaves, and the job goes on", async () => {
+    const { child, prints, ended, goOn, shown } = await waitingJob();
+    await prints("begin");
+    child.kill("SIGINT");
+    const { code, err } = await ended;
+    expect(code).toBe(130);
+    const id = JOB_ID.exec(shown.err)?.[1] ?? "";
+    expect(err).toContain("left before the job ended; it goes on");
+    const [, since = ""] = /--since (\S+)/.exec(err) ?? [];
+    await goOn();
+    expect(await run(["follow", id, "--since", since])).toMatchObject({ code: 0, out: "end\n" });
+  });
+
+  it.each([
+    ["yes", "y\n", "error: the job was canceled", 3],
+    ["no", "n\n", "end", 0],
+    ["a second Ctrl-C", "\u0003", "it goes on", 130],
+  ])("on a terminal asks; the answer is %s", async (_name, answer, words, code) => {
+    const gate = join(await temporaryFolder(), "go-on");
+    const script = join(await temporaryFolder(), "type-keys.py");
+    await writeFile(script, PTY);
+    const command = [process.execPath, CLI, "submit", space.name, "x", "--field", `until=${gate}`];
+    const env = { ...process.env, DIALOUT_URL: edge.url, NO_COLOR: "1" };
+    const ended = await outcomeOf(spawn("python3", [script, answer, gate, ...command], { env }));
+    expect(ended.printed).toMatch(/Cancel the job space-\S+\? \[y\/N, Ctrl-C leaves it running\]/);
+    expect(ended.printed).toContain(words);
+    expect(ended.code).toBe(code);
+  });
+});
+
+/** Runs a command on a terminal of its own, types Ctrl-C and then the answer, and lets the job go on. */
+const PTY = `
+import os, pty, sys, time
+answer, gate, *command = sys.argv[1:]
+pid, terminal = pty.fork()
+if pid == 0: os.execv(command[0], command)
+shown, typed = b"", []
+def type_once(name, keys):
+    if name not in typed:
+        typed.append(name)
+        os.write(terminal, keys)
+while True:
+    try: piece = os.read(terminal, 4096)
+    except OSError: break
+    if not piece: break
+    shown += piece
+    sys.stdout.buffer.write(piece); sys.stdout.flush()
+    if b"begin x" in shown: type_once("interrupt", b"\\x03")
+    if b"leaves it running]" in shown:
+        type_once("answer", answer.encode())
+        open(gate, "w").close() if answer.startswith("n") else None
+_, status = os.waitpid(pid, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+`;
+
+describe("the lists", () => {
+  const asOperator = { env: { DIALOUT_KEY: operatorKey() } };
+
+  it("of spaces has the space", async () => {
+    const { out, code } = await run(["spaces"], asOperator);
+    expect(out.split("\n").find((line) => line.startsWith(space.name))).toContain("\tconnected\t");
+    expect(code).toBe(0);
+  });
+
+  it("of jobs has pages, states and JSON", async () => {
+    for (let made = 0; made < 3; made += 1) await run(["submit", space.name, `job ${made}`]);
+    const first = await run(
+      ["jobs", space.name, "--limit", "2", "--status", "completed"],
+      asOperator,
+    );
+    expect(first.out.trimEnd().split("\n")).toHaveLength(2);
+    const [, cursor = ""] = /--cursor (\S+)/.exec(first.err) ?? [];
+    const next = await run(
+      ["jobs", space.name, "--limit", "1", "--cursor", cursor, "--json"],
+      asOperator,
+    );
+    expect(JSON.parse(next.out)).toMatchObject({ status: "completed", space: space.name });
+  });
+});
+
+it("ends quietly when whoever reads has gone", async () => {
+  const { goOn, prints, child, ended } = await waitingJob();
+  await prints("begin");
+  child.stdout.destroy();
+  await goOn();
+  expect(await ended).toMatchObject({ code: 141, err: expect.not.stringContaining("Error") });
+});
+
+describe("doctor", () => {
+  it("finds a real edge in order, and disturbs no worker", async () => {
+    const before = await edge.submit(space.name, { prompt: "before" });
+    const { worker } = await edge.ended(before.id);
+    const { prints, ended, goOn } = await waitingJob();
+    await prints("begin");
+    const { code, printed: shown } = await examineWorker(space.name);
+    expect(code).toBe(0);
+    expect(shown).toContain("and the token is one of the space");
+    expect(shown).toContain("1 of 2 places are taken");
+    expect(shown).not.toContain(space.token);
+    await goOn();
+    expect((await ended).code).toBe(0);
+    const after = await edge.submit(space.name, { prompt: "after" });
+    expect((await edge.ended(after.id)).worker).toEqual(worker);
+  });
+
+  it("says whether a key opens the space", async () => {
+    const right = await run(["doctor", space.name], { env: { DIALOUT_KEY: operatorKey() } });
+    expect(right).toMatchObject({ code: 0, out: expect.stringContaining("the edge knows you") });
+    const wrong = await run(["doctor", space.name], { env: { DIALOUT_KEY: "dok_wrong" } });
+    expect(wrong).toMatchObject({ code: 1, out: expect.stringContaining("This key is wrong") });
+  });
+
+  it("says that a token is another space's", async () => {
+    const other = await edge.makeSpace({ visibility: "private" });
+    const { code, printed: shown } = await examineWorker(other.name);
+    expect(code).toBe(1);
+    expect(shown).toMatch(/WRONG {3}access .*not one of the space/);
+    expect(shown).toContain(`the space ${other.name} exists, and is private`);
+  });
+});
+
+describe("the samples of docs/terminal.md", () => {
+  it("run as they stand", async () => {
+    const worker = await edge.makeSpace({ enable_file_upload: true });
+    await edge.startWorker(worker, ["exec", "--", "cat"]);
+    const command = `dialout() { node "${CLI}" "$@"; }\nexport DIALOUT_URL=${edge.url}\n`;
+    const here = (code: string) => command + code.replaceAll(" demo", ` ${worker.name}`);
+    const submit = here(sampleOf("docs/terminal.md", "dialout spaces")).replace(
+      "> analysis.txt",
+      "",
+    );
+    expect(await paste(submit, edge.url)).toContain('"prompt":"One sentence. Another one.\\n"');
+    const follow =
+      here(sampleOf("docs/terminal.md", "dialout follow")).split("dialout cancel")[0] ?? "";
+    expect(await paste(follow, edge.url)).toContain("One sentence. Another one.");
+    expect(
+      await paste(here(sampleOf("docs/terminal.md", "dialout doctor demo")), edge.url),
+    ).toContain("is in order");
+  });
+});
