@@ -1,7 +1,7 @@
 /**
- * Builds the pages into dist/web, the remote worker's program into dist/worker-client, the terminal's into
+ * Builds the pages into dist/web, the programs `dialout-worker` and `dialout` into dist/worker-client and
  * dist/terminal, and the client library with its types into dist/client and dist/types. Arguments name the parts to
- * build: `pages`, `worker`, `terminal`, `client`; without any, all are built. A file that did not change is not written, so that
+ * build: `pages`, `programs`, `client`; without any, all are built. A file that did not change is not written, so that
  * file watchers are not triggered.
  */
 import { chmod, readFile, stat } from "node:fs/promises";
@@ -91,14 +91,19 @@ async function writePage(
   await writeChanged(join(WEB, `${page.name}.html`), Buffer.from(html));
 }
 
-/** Builds a folder with a program for Node.js, whose command is its `cli.js`. */
-async function buildProgram(folder: string, modules: string[]): Promise<void> {
-  const outdir = join(DIST, folder);
+/** The programs for Node.js, by their folders; the command of each is its `cli.js`. */
+const PROGRAMS = { "worker-client": ["cli", "program", "index"], terminal: ["cli", "program"] };
+
+/** Builds all programs at once, so that they share their common parts. */
+async function buildPrograms(): Promise<void> {
+  const modules = Object.entries(PROGRAMS).flatMap(([folder, names]) =>
+    names.map((name) => `${folder}/${name}`),
+  );
   const result = await build({
     ...COMMON,
-    entryPoints: ["cli", "program", ...modules].map((name) => `./${folder}/${name}.ts`),
-    outdir,
-    chunkNames: "shared-[hash]",
+    entryPoints: modules.map((name) => ({ in: `./${name}.ts`, out: name })),
+    outdir: DIST,
+    chunkNames: "worker-client/shared-[hash]",
     format: "esm",
     // So that `cli.js`, which checks the version of Node.js, loads the rest only after that.
     splitting: true,
@@ -107,18 +112,17 @@ async function buildProgram(folder: string, modules: string[]): Promise<void> {
     packages: "external",
   });
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
-  await removeStale(
-    outdir,
-    result.outputFiles.map(({ path }) => path),
-  );
-  const program = join(outdir, "cli.js");
-  if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  const paths = result.outputFiles.map(({ path }) => path);
+  for (const folder of Object.keys(PROGRAMS)) {
+    await removeStale(join(DIST, folder), paths);
+    const program = join(DIST, folder, "cli.js");
+    if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
+  }
 }
 
 const PARTS = {
   pages: { what: "the pages", make: buildWeb },
-  worker: { what: "the remote worker", make: () => buildProgram("worker-client", ["index"]) },
-  terminal: { what: "the terminal's program", make: () => buildProgram("terminal", []) },
+  programs: { what: "the programs", make: buildPrograms },
   client: { what: "the client", make: buildClient },
 };
 const names = process.argv.slice(2);

@@ -1,131 +1,29 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { spawn } from "node:child_process";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { beforeAll, describe, expect, inject, it, onTestFinished } from "vitest";
-import { operatorKey, ROOT } from "../../scripts/local.ts";
+import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import { operatorKey } from "../../scripts/local.ts";
 import { Network } from "../support/network.ts";
-import { EdgeClient } from "./client.ts";
 import { paste, sampleOf } from "./samples.ts";
+import {
+  CLI,
+  edge,
+  makeEchoSpace,
+  outcomeOf,
+  run,
+  start,
+  startWaitingJob,
+  temporaryFolder,
+} from "./terminal-program.ts";
 
-const CLI = join(ROOT, "dist/terminal/cli.js");
-const WORKER = join(ROOT, "dist/worker-client/cli.js");
 const JOB_ID = /job (space-\S+)/;
 
-const edge = new EdgeClient(inject("edgeUrl"));
-let space: { name: string; token: string };
-
-/** Prints a line and then waits for a file, so that a test decides when the job goes on. */
-const ECHO = `
-import json, os, sys, time
-task = json.load(sys.stdin)
-given = task["input"]
-print(json.dumps({"type": "progress", "progress": 50, "message": "half way"}), flush=True)
-print("begin " + str(given.get("prompt")), flush=True)
-while given.get("until") and not os.path.exists(given["until"]): time.sleep(0.02)
-if given.get("exit"): sys.exit(int(given["exit"]))
-if given.get("show"): print(json.dumps({"type": "output", "delta": [given, [f["name"] for f in task["files"]]]}))
-print("end", flush=True)
-`;
+let space: Awaited<ReturnType<typeof makeEchoSpace>>;
 
 beforeAll(async () => {
-  space = await edge.makeSpace({ enable_file_upload: true, max_workers: 2 });
-  const worker = spawn(
-    process.execPath,
-    [WORKER, "exec", "--concurrency", "8", "--", "python3", "-c", ECHO],
-    {
-      env: {
-        ...process.env,
-        DIALOUT_URL: edge.url,
-        DIALOUT_SPACE: space.name,
-        DIALOUT_TOKEN: space.token,
-      },
-    },
-  );
-  await new Promise<void>((resolve) => {
-    worker.stderr.on("data", (text) => String(text).includes("serving") && resolve());
-  });
-  return () => void worker.kill("SIGKILL");
+  space = await makeEchoSpace();
+  return space.stop;
 });
-
-interface Ended {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
-/** Starts the program with nothing on standard input but what is given. */
-function start(
-  args: string[],
-  { url = edge.url, stdin = "", env = {} as Record<string, string> } = {},
-) {
-  const child = spawn(process.execPath, [CLI, ...args], {
-    env: { PATH: process.env.PATH, DIALOUT_URL: url, ...env },
-  });
-  onTestFinished(() => void child.kill("SIGKILL"));
-  const shown = { out: "", err: "" };
-  let wake = () => {};
-  child.stdout.setEncoding("utf8").on("data", (text: string) => {
-    shown.out += text;
-    wake();
-  });
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    shown.err += text;
-    wake();
-  });
-  child.stdin.on("error", () => {}).end(stdin);
-  const ended = new Promise<Ended>((resolve) => {
-    child.on("close", (code) => {
-      wake();
-      resolve({ code, ...shown });
-    });
-  });
-  const prints = async (words: string | RegExp) => {
-    while ((shown.out + shown.err).search(words) < 0) {
-      if (child.exitCode !== null) throw new Error(`ended without ${words}: ${shown.err}`);
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
-  };
-  return { child, shown, ended, prints };
-}
-
-const run = (args: string[], options = {}) => start(args, options).ended;
-
-/** What a program printed, and its exit code. */
-function outcomeOf(child: ChildProcessWithoutNullStreams) {
-  onTestFinished(() => void child.kill("SIGKILL"));
-  let printed = "";
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding("utf8").on("data", (text: string) => {
-      printed += text;
-    });
-  }
-  return new Promise<{ code: number | null; printed: string }>((resolve) => {
-    child.on("close", (code) => resolve({ code, printed }));
-  });
-}
-
-function examineWorker(name: string) {
-  const env = { DIALOUT_TOKEN: space.token, DIALOUT_URL: edge.url, DIALOUT_SPACE: name };
-  return outcomeOf(
-    spawn(process.execPath, [WORKER, "doctor"], { env: { PATH: process.env.PATH, ...env } }),
-  );
-}
-
-async function temporaryFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "dialout-terminal-"));
-  onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-/** A job that waits until the returned function is called. */
-async function waitingJob(args: string[] = [], options = {}) {
-  const gate = join(await temporaryFolder(), "go-on");
-  const run = start(["submit", space.name, "x", "--field", `until=${gate}`, ...args], options);
-  return { ...run, goOn: () => writeFile(gate, "") };
-}
 
 describe("submit", () => {
   it("streams the output, and everything else goes to standard error", async () => {
@@ -171,7 +69,7 @@ describe("submit", () => {
     expect(failed.err).toContain(
       "error: the job failed: The program exited with code 3. (worker_error)",
     );
-    const { shown, prints, ended, goOn } = await waitingJob();
+    const { shown, prints, ended, goOn } = await startWaitingJob(space.name);
     await prints("begin");
     const id = JOB_ID.exec(shown.err)?.[1] ?? "";
     expect((await run(["cancel", id])).code).toBe(0);
@@ -214,7 +112,7 @@ describe("follow", () => {
   it("goes on over a broken connection, and misses nothing", async () => {
     const network = await Network.start(edge.url);
     onTestFinished(() => network.close());
-    const { prints, ended, goOn } = await waitingJob([], { url: network.url });
+    const { prints, ended, goOn } = await startWaitingJob(space.name, { url: network.url });
     await prints("begin");
     network.set({ dials: "reset" });
     network.reset();
@@ -242,7 +140,7 @@ describe("follow", () => {
 
 describe("Ctrl-C", () => {
   it("without a terminal leaves, and the job goes on", async () => {
-    const { child, prints, ended, goOn, shown } = await waitingJob();
+    const { child, prints, ended, goOn, shown } = await startWaitingJob(space.name);
     await prints("begin");
     child.kill("SIGINT");
     const { code, err } = await ended;
@@ -322,44 +220,11 @@ describe("the lists", () => {
 });
 
 it("ends quietly when whoever reads has gone", async () => {
-  const { goOn, prints, child, ended } = await waitingJob();
+  const { goOn, prints, child, ended } = await startWaitingJob(space.name);
   await prints("begin");
   child.stdout.destroy();
   await goOn();
   expect(await ended).toMatchObject({ code: 141, err: expect.not.stringContaining("Error") });
-});
-
-describe("doctor", () => {
-  it("finds a real edge in order, and disturbs no worker", async () => {
-    const before = await edge.submit(space.name, { prompt: "before" });
-    const { worker } = await edge.ended(before.id);
-    const { prints, ended, goOn } = await waitingJob();
-    await prints("begin");
-    const { code, printed: shown } = await examineWorker(space.name);
-    expect(code).toBe(0);
-    expect(shown).toContain("and the token is one of the space");
-    expect(shown).toContain("1 of 2 places are taken");
-    expect(shown).not.toContain(space.token);
-    await goOn();
-    expect((await ended).code).toBe(0);
-    const after = await edge.submit(space.name, { prompt: "after" });
-    expect((await edge.ended(after.id)).worker).toEqual(worker);
-  });
-
-  it("says whether a key opens the space", async () => {
-    const right = await run(["doctor", space.name], { env: { DIALOUT_KEY: operatorKey() } });
-    expect(right).toMatchObject({ code: 0, out: expect.stringContaining("the edge knows you") });
-    const wrong = await run(["doctor", space.name], { env: { DIALOUT_KEY: "dok_wrong" } });
-    expect(wrong).toMatchObject({ code: 1, out: expect.stringContaining("This key is wrong") });
-  });
-
-  it("says that a token is another space's", async () => {
-    const other = await edge.makeSpace({ visibility: "private" });
-    const { code, printed: shown } = await examineWorker(other.name);
-    expect(code).toBe(1);
-    expect(shown).toMatch(/WRONG {3}access .*not one of the space/);
-    expect(shown).toContain(`the space ${other.name} exists, and is private`);
-  });
 });
 
 describe("the samples of docs/terminal.md", () => {
