@@ -14,6 +14,7 @@ type JobsCliOptions = ListOptions & {
   all: boolean;
 };
 
+const MOST_COLUMNS = 1_000;
 /** The most entries that the edge gives at once. */
 const PAGE = 100;
 
@@ -107,7 +108,8 @@ function print<T>(
   if (json) for (const entry of entries) screen.line(JSON.stringify(entry));
   else if (entries.length === 0) screen.note(none);
   else {
-    const columns = process.stdout.isTTY ? process.stdout.columns : null;
+    // A terminal that doesn't know how wide it is says 0.
+    const columns = process.stdout.isTTY ? process.stdout.columns || MOST_COLUMNS : null;
     for (const line of table(head, entries.map(rowOf), { columns })) screen.line(line);
   }
 }

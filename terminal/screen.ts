@@ -11,6 +11,8 @@ export interface Output {
 
 /** How often the line that shows how a job stands is drawn anew, milliseconds: the time that is left runs. */
 const REDRAW_MS = 1_000;
+/** The width of a terminal that doesn't know its own, columns. */
+const WIDTH = 80;
 const CLEAR_LINE = "\r\u001b[K";
 
 /**
@@ -156,7 +158,7 @@ export class Screen {
       this.#erase();
       return;
     }
-    const line = barLine(standing, Date.now(), this.#stderr.columns ?? 80);
+    const line = barLine(standing, Date.now(), this.#stderr.columns || WIDTH);
     this.#stderr.write(`${CLEAR_LINE}${line}`);
     this.#isDrawn = true;
   }
