@@ -61,6 +61,8 @@ export interface Env {
   AUDIT_DAYS?: string;
   /** Size of the finished jobs that one space keeps at most, MiB; 1024 if not set. */
   MAX_KEPT_MB?: string;
+  /** Size of the output files that one attempt may send, MiB; 1024 if not set. */
+  MAX_OUTPUT_MB?: string;
   /** The address under which clients reach the edge, if it is not the one that the edge sees. */
   PUBLIC_URL?: string;
   /** Addresses and ranges of the proxies whose `X-Forwarded-…` and `Forwarded` are believed, comma-separated. */

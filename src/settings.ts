@@ -28,6 +28,10 @@ const settings = z.object({
     .string()
     .regex(/^\d{1,5}$/, "must be a number")
     .optional(),
+  MAX_OUTPUT_MB: z
+    .string()
+    .regex(/^[1-9]\d{0,6}$/, "must be a number from 1")
+    .optional(),
   JOBS_PER_MINUTE: z
     .string()
     .regex(/^[1-9]\d{0,6}$/, "must be a number from 1")

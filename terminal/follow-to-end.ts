@@ -1,5 +1,4 @@
 import type { Connection, JobHandle, JobProgress } from "../src/client/index.ts";
-import type { EdgeAccess } from "./edge-options.ts";
 import { EXIT } from "./exit-code.ts";
 import { explain } from "./explain.ts";
 import { type Leaving, onInterrupt } from "./interrupt.ts";
@@ -8,7 +7,6 @@ import { saveOutputs } from "./save-outputs.ts";
 import type { Screen } from "./screen.ts";
 
 export interface Following {
-  edge: EdgeAccess;
   job: JobHandle;
   screen: Screen;
   printing: Printing;
@@ -26,7 +24,7 @@ type Outcome = { type: "ended"; end: JobProgress } | { type: "left"; signal: Lea
  * @throws {DialoutError} if the edge refuses to let it be followed
  */
 export async function followToEnd(following: Following): Promise<number> {
-  const { screen, job, edge, saveTo } = following;
+  const { screen, job, saveTo } = following;
   const printer = new JobPrinter(screen, following.printing);
   const outcome = await watch(following, printer);
   screen.show(null);
@@ -38,8 +36,12 @@ export async function followToEnd(following: Following): Promise<number> {
     screen.error(isCanceled ? "the job was canceled" : `the job failed: ${message} (${code})`);
     return isCanceled ? EXIT.canceled : EXIT.failed;
   }
-  if (saveTo === undefined) return EXIT.ok;
-  return (await saveOutputs({ edge, job, folder: saveTo, screen })) ? EXIT.ok : EXIT.notSaved;
+  const { outputs = [] } = end;
+  if (saveTo !== undefined) {
+    return (await saveOutputs(outputs, saveTo, screen)) ? EXIT.ok : EXIT.notSaved;
+  }
+  for (const { name, size, url } of outputs) screen.note(`file ${name} (${size} bytes): ${url}`);
+  return EXIT.ok;
 }
 
 function watch({ job, screen, since }: Following, printer: JobPrinter): Promise<Outcome> {
@@ -49,6 +51,7 @@ function watch({ job, screen, since }: Following, printer: JobPrinter): Promise<
       since,
       onProgress: (event) => printer.onEvent(event),
       onOutput: (event) => printer.onEvent(event),
+      onFile: (event) => printer.onEvent(event),
       onRestart: (event) => printer.onEvent(event),
       onGap: (event) => printer.onEvent(event),
       onEnd: (end) => finish({ type: "ended", end }),

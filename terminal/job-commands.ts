@@ -40,7 +40,7 @@ async function followJob(id: string, options: FollowCliOptions): Promise<void> {
   // A socket would wait for a job that doesn't exist, if it may be made yet.
   await job.get();
   const printing = printingOf(options);
-  process.exitCode = await followToEnd({ edge, job, screen, printing, since, saveTo: save });
+  process.exitCode = await followToEnd({ job, screen, printing, since, saveTo: save });
 }
 
 async function cancelJob(id: string, options: CancelCliOptions): Promise<void> {

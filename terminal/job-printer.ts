@@ -32,6 +32,9 @@ export class JobPrinter {
       case "output":
         if (this.#printing === "stream") this.#print(event.delta);
         return;
+      case "file":
+        if (!event.preview) this.#screen.note(`the worker has sent ${event.file.name}`);
+        return;
       case "restart":
         this.#onVoid(`attempt ${event.attempt} begins`);
         return;

@@ -83,7 +83,7 @@ async function submit(
   }
   if (options.json) screen.line(JSON.stringify({ type: "accepted", job_id: job.id }));
   else screen.note(`job ${job.id}`);
-  return followToEnd({ edge, job, screen, printing: printingOf(options), saveTo: options.save });
+  return followToEnd({ job, screen, printing: printingOf(options), saveTo: options.save });
 }
 
 /** Returns the job, or the exit code if the program was left before there was an answer. */

@@ -1,6 +1,7 @@
 import { cutPercent } from "../src/protocol/percent.ts";
 import { type Completion, type EncodedCompletion, encodeCompletion } from "./completion.ts";
 import { encodeFrame } from "./encode.ts";
+import { JobFailure } from "./failure.ts";
 import { OutputLog } from "./output-log.ts";
 
 export interface AttemptRef {
@@ -21,6 +22,10 @@ export type Attempt = {
   outputs: OutputLog;
   /** The addresses of the job's files, which expire: the edge renews them when it resumes the attempt. */
   fileUrls: readonly string[];
+  /** Where output files go (W36); `null`: this edge takes none. */
+  uploadUrl: string | null;
+  /** The output files that are told with the result. */
+  untold: readonly string[];
   /** The latest `progress` frame. */
   progress: string | null;
 } & ({ phase: "running" } | { phase: "ended"; completion: EncodedCompletion });
@@ -28,9 +33,11 @@ export type Attempt = {
 export function newAttempt(
   { job_id, attempt }: AttemptRef,
   fileUrls: readonly string[] = [],
+  uploadUrl: string | null = null,
 ): Attempt & { phase: "running" } {
   const ref = { job_id, attempt };
-  return { ref, outputs: new OutputLog(), fileUrls, progress: null, phase: "running" };
+  const outputs = new OutputLog();
+  return { ref, outputs, fileUrls, uploadUrl, untold: [], progress: null, phase: "running" };
 }
 
 export function withCompletion(
@@ -62,6 +69,17 @@ export function replay(attempt: Attempt, stored: number, limit: number): Replay 
   const texts = frames.map((frame) => frame.text);
   if (attempt.progress !== null) texts.push(attempt.progress);
   return { type: "frames", texts: [...texts, ...last.map((frame) => frame.text)], lost };
+}
+
+/**
+ * Also for callers without types: `null` and `"50"` would otherwise be taken for 0 and 50.
+ *
+ * @throws {JobFailure} if it is no number, or NaN or infinite
+ */
+export function checkPercent(percent: number): void {
+  if (Number.isFinite(percent)) return;
+  const given = typeof percent === "string" ? JSON.stringify(percent) : String(percent);
+  throw new JobFailure("worker_error", `Progress must be a number from 0 to 100, not ${given}.`);
 }
 
 /** Returns `null` if the edge would refuse the frame: a refusal would cost the connection. */

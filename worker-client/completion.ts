@@ -4,7 +4,7 @@ import { type AbortCause, JobAborted, JobFailure } from "./failure.ts";
 
 /** How an attempt ended on this side; kept until the edge has acknowledged it. */
 export type Completion =
-  | { type: "result"; output: Json; metrics?: JsonObject }
+  | { type: "result"; output: Json; metrics?: JsonObject; files?: string[] }
   | { type: "fail"; code: string; message: string; retryable: boolean }
   | { type: "reject"; reason: string };
 

@@ -8,6 +8,8 @@ import { count } from "./statistics.ts";
 export interface EncodedFrame {
   text: string;
   bytes: number;
+  /** The output file that the frame names. */
+  file?: string;
 }
 
 export type FrameEncoding =
@@ -84,6 +86,16 @@ export function encodeOutput(
   const [left, right] = halve(delta).map((half) => encodeOutput(ref, half, limit));
   if (left?.ok && right?.ok) return { ok: true, frames: [...left.frames, ...right.frames] };
   return { ok: false, message: encoding.message };
+}
+
+/** Encodes the frame that tells of an output file. */
+export function encodeFile(
+  ref: { job_id: string; attempt: number },
+  file: string,
+  preview: boolean,
+): EncodedFrame {
+  const text = JSON.stringify({ type: "output", ...ref, file, ...(preview ? { preview } : {}) });
+  return { text, bytes: Buffer.byteLength(text), file };
 }
 
 /** Splits between two characters: half a surrogate pair can't be encoded as UTF-8. */

@@ -1,6 +1,7 @@
 export type { Json, JsonObject } from "../src/protocol/codec.ts";
 export { BACKOFF, type Backoff, backoffMs } from "./backoff.ts";
 export { type AbortCause, JobAborted, JobFailure } from "./failure.ts";
+export type { FileContent, FileOptions, OutputFile } from "./file-upload.ts";
 export type { Job, JobHandler } from "./job.ts";
 export type { JobFile } from "./job-files.ts";
 export { jsonText } from "./json-text.ts";

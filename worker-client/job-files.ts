@@ -1,7 +1,8 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import type { z } from "zod";
 import type { workerFile } from "../src/protocol/worker-frames.ts";
-import { type DownloadOptions, downloadFile, type FileSink } from "./file-download.ts";
+import { downloadFile, type FileSink } from "./file-download.ts";
+import type { TransferOptions } from "./transfer.ts";
 
 /** A file that was submitted with a job. It is fetched only when `download` or `save` is called. */
 export interface JobFile {
@@ -18,7 +19,7 @@ export interface JobFile {
   save(path: string): Promise<void>;
 }
 
-export function jobFile(file: z.infer<typeof workerFile>, options: DownloadOptions): JobFile {
+export function jobFile(file: z.infer<typeof workerFile>, options: TransferOptions): JobFile {
   return {
     // Half a surrogate pair would stop a program in Python.
     field: file.field.toWellFormed(),

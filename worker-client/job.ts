@@ -1,4 +1,6 @@
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
+import { JobFailure } from "./failure.ts";
+import { type FileContent, type FileOptions, type OutputFile, uploadFile } from "./file-upload.ts";
 import { type JobFile, jobFile } from "./job-files.ts";
 import type { Log } from "./log.ts";
 import type { ReceivedJob } from "./received-frames.ts";
@@ -25,6 +27,14 @@ export interface Job {
   progress(percent: number, message?: string, estimatedRemainingS?: number): void;
   /** Streams a piece of output, text or any JSON, to everyone who follows the job. */
   output(delta: Json): void;
+  /**
+   * Sends a file to the edge, and tells everyone who follows the job: it is one of the job's outputs then. Goes on
+   * after breaks as long as the attempt is wanted.
+   *
+   * @param name unique among the files of the attempt, 1 to 200 characters without slashes
+   * @throws {JobFailure} if the edge refuses the file
+   */
+  file(name: string, content: FileContent, options?: FileOptions): Promise<OutputFile>;
   /** Numbers about the run, sent with the result. */
   metrics(metrics: JsonObject): void;
 }
@@ -42,6 +52,10 @@ export interface JobHooks {
   log: Log;
   progress: Job["progress"];
   output: Job["output"];
+  /** Where output files go; `null`: this edge takes none. */
+  uploadUrl: () => string | null;
+  /** Called when the edge has stored an output file. */
+  onFile: (name: string, told: { preview: boolean; tell: boolean }) => void;
   metrics: Job["metrics"];
 }
 
@@ -54,8 +68,8 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
     get inputText() {
       return frame.inputText ?? JSON.stringify(frame.input);
     },
-    files: frame.files.map((file, index) =>
-      jobFile(file, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
+    files: frame.files.map((submitted, index) =>
+      jobFile(submitted, { edgeUrl, url: () => fileUrl(index), deadlineAt, signal, log }),
     ),
     priority: frame.priority,
     createdAt: new Date(frame.created_at),
@@ -64,6 +78,16 @@ export function createJob(frame: ReceivedJob, hooks: JobHooks): Job {
     signal,
     progress,
     output,
+    async file(name, content, { contentType, preview = false, tell = true } = {}) {
+      if (hooks.uploadUrl() === null) {
+        throw new JobFailure("worker_error", "This edge takes no output files: it is too old.");
+      }
+      const url = () => hooks.uploadUrl() ?? "";
+      const transfer = { edgeUrl, url, deadlineAt, signal, log };
+      const file = await uploadFile(name, content, contentType, transfer);
+      hooks.onFile(name, { preview, tell });
+      return file;
+    },
     metrics,
   };
 }

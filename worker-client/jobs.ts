@@ -2,10 +2,16 @@ import { inspect } from "node:util";
 import type { z } from "zod";
 import type { Json, JsonObject } from "../src/protocol/codec.ts";
 import { LIMITS } from "../src/protocol/limits.ts";
-import type { ackFrame, deadlineFrame, WorkerFrameInput } from "../src/protocol/worker-frames.ts";
+import type {
+  ackFrame,
+  deadlineFrame,
+  errorFrame,
+  WorkerFrameInput,
+} from "../src/protocol/worker-frames.ts";
 import {
   type Attempt,
   type AttemptRef,
+  checkPercent,
   encodeProgress,
   keyOf,
   newAttempt,
@@ -13,7 +19,7 @@ import {
   withCompletion,
 } from "./attempt.ts";
 import { type Completion, completionOf, type HandlerOutcome } from "./completion.ts";
-import { encodeOutput } from "./encode.ts";
+import { encodeFile, encodeOutput } from "./encode.ts";
 import { type AbortCause, JobFailure } from "./failure.ts";
 import { createJob, type Job, type JobHandler } from "./job.ts";
 import type { Log } from "./log.ts";
@@ -100,7 +106,7 @@ export class Jobs {
       if (older.ref.job_id === ref.job_id) this.#giveUp(older.ref, "stale");
     }
     const urls = frame.files.map(({ url }) => url);
-    const attempt = newAttempt(ref, urls);
+    const attempt = newAttempt(ref, urls, frame.outputs?.url);
     this.#held.set(keyOf(ref), attempt);
     const reason = this.#rejectReason ?? this.#overloadReason();
     if (reason !== null) {
@@ -186,6 +192,12 @@ export class Jobs {
     if (held !== undefined) this.#moveDeadline(held, frame);
   }
 
+  /** If an `output` named a file that the edge doesn't have, it must not be sent again: it isn't counted (W36g). */
+  onError({ job_id, attempt, file }: z.infer<typeof errorFrame>): void {
+    if (job_id === undefined || attempt === undefined || file === undefined) return;
+    this.#held.get(keyOf({ job_id, attempt }))?.outputs.forgetFile(file);
+  }
+
   /** Aborts every running handler; what they return is no longer sent. */
   stop(): void {
     this.#runner.abortAll("stopped");
@@ -231,6 +243,8 @@ export class Jobs {
             log: this.#options.log,
             progress: (...report) => this.#progress(key, ...report),
             output: (delta) => this.#output(key, delta),
+            uploadUrl: () => this.#held.get(key)?.uploadUrl ?? null,
+            onFile: (name, told) => this.#onFile(key, name, told),
             metrics: (reported) => {
               metrics = reported;
             },
@@ -254,8 +268,9 @@ export class Jobs {
     if (held?.phase !== "running" || cause === "stopped") return;
     if (outcome.type === "threw" && cause === null) this.#logError(held.ref, outcome.error);
     const completion = completionOf(outcome, cause, () => held.outputs.joined());
-    const withMetrics = completion.type === "result" ? { ...completion, metrics } : completion;
-    this.#complete(held, withMetrics, ` after ${seconds} s`);
+    const files = held.untold.length === 0 ? undefined : [...held.untold];
+    const whole = completion.type === "result" ? { ...completion, metrics, files } : completion;
+    this.#complete(held, whole, ` after ${seconds} s`);
   }
 
   /** Logs an error that is no `JobFailure` with where it comes from: the submitter is told less, or nothing of it. */
@@ -267,14 +282,7 @@ export class Jobs {
   #progress(key: string, ...[percent, message, remainingS]: Parameters<Job["progress"]>): void {
     const held = this.#held.get(key);
     if (held?.phase !== "running") return;
-    // Also for callers without types; `null` and `"50"` would otherwise be taken for 0 and 50.
-    if (!Number.isFinite(percent)) {
-      const given = typeof percent === "string" ? JSON.stringify(percent) : String(percent);
-      throw new JobFailure(
-        "worker_error",
-        `Progress must be a number from 0 to 100, not ${given}.`,
-      );
-    }
+    checkPercent(percent);
     const text = encodeProgress(held.ref, percent, message, remainingS, this.#frameLimit);
     if (text === null) return;
     held.progress = text;
@@ -294,6 +302,18 @@ export class Jobs {
       held.outputs.append(frame);
       this.#options.send(frame.text);
     }
+  }
+
+  #onFile(key: string, name: string, { preview, tell }: { preview: boolean; tell: boolean }): void {
+    const held = this.#held.get(key);
+    if (held?.phase !== "running") return;
+    if (!tell) {
+      if (!held.untold.includes(name)) held.untold = [...held.untold, name];
+      return;
+    }
+    const frame = encodeFile(held.ref, name, preview);
+    held.outputs.append(frame);
+    this.#options.send(frame.text);
   }
 
   #replay(held: Attempt, stored: number): void {

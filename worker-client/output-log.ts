@@ -44,11 +44,21 @@ export class OutputLog {
     return { frames: this.#frames.slice(Math.max(0, stored - this.#first)), lost };
   }
 
-  /** All output as one value: a text if every piece is text, else a list; `undefined` if pieces were lost. */
+  /** Forgets the frames that name this file: the edge has refused them, and doesn't count them (W36g). */
+  forgetFile(name: string): void {
+    const kept = this.#frames.filter(({ file }) => file !== name);
+    this.#bytes = kept.reduce((sum, { bytes }) => sum + bytes, 0);
+    this.#frames = kept;
+  }
+
+  /**
+   * All output but files as one value: a text if every piece is text, else a list; `undefined` if pieces were lost.
+   */
   joined(): Json | undefined {
     if (!this.#complete) return undefined;
-    if (this.#frames.length === 0) return null;
-    const deltas = this.#frames.map(({ text }) => (JSON.parse(text) as { delta: Json }).delta);
+    const pieces = this.#frames.filter(({ file }) => file === undefined);
+    if (pieces.length === 0) return null;
+    const deltas = pieces.map(({ text }) => (JSON.parse(text) as { delta: Json }).delta);
     return deltas.every((delta) => typeof delta === "string") ? deltas.join("") : deltas;
   }
 }

@@ -295,6 +295,7 @@ export class RemoteWorker {
         return;
       case "error":
         this.#link?.onErrorFrame(frame);
+        this.#jobs.onError(frame);
         return;
       case "drain":
         this.#log.info(`the edge sends no new jobs: ${frame.reason}`);

@@ -27,6 +27,7 @@ export function resourceOf(
     files: [],
     output: outputOf(job, log),
     output_truncated: lacksOutput,
+    outputs: [],
     result: job.status === "completed" ? job.result : null,
     error: errorOf(job),
     user: job.user,

@@ -1,5 +1,6 @@
 export type { BackendJobResource, ReportReceipt } from "../protocol/backend-jobs.ts";
 export type { Json, JsonObject } from "../protocol/codec.ts";
+export type { OutputFile } from "../protocol/output-files.ts";
 export type { JobResource, SpaceResource, SpaceStatus } from "../protocol/resources.ts";
 export type { KnownEventType, PublishedEventInput } from "../protocol/room-events.ts";
 export type { EventFilter } from "../protocol/room-frames.ts";
@@ -10,7 +11,15 @@ export type { WebSocketClass } from "./edge.ts";
 export { type ClientErrorCode, DialoutError, JobFailed } from "./errors.ts";
 export { EventStream, MOST_UNREAD } from "./event-stream.ts";
 export type { Fetch } from "./http.ts";
-export type { Gap, JobEvent, JobGap, JobOutput, JobProgress, JobRestart } from "./job-channel.ts";
+export type {
+  Gap,
+  JobEvent,
+  JobFile,
+  JobGap,
+  JobOutput,
+  JobProgress,
+  JobRestart,
+} from "./job-channel.ts";
 export type {
   FollowOptions,
   JobHandle,

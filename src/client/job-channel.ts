@@ -1,6 +1,8 @@
 import type { z } from "zod";
 import { formatPosition, parsePosition } from "../channel/position.ts";
 import { backendServerFrame } from "../protocol/backend-jobs.ts";
+import type { Json } from "../protocol/codec.ts";
+import type { OutputFile } from "../protocol/output-files.ts";
 
 /** Frames of any job's socket: a backend job's frames include all frames of a space's job. */
 export const jobFrame = backendServerFrame;
@@ -22,8 +24,18 @@ export interface Gap {
 
 /** The job's whole state. The last progress event has the `result` or the `error`. */
 export type JobProgress = FrameOf<"progress"> & WithPosition;
+type OutputEvent = Omit<FrameOf<"output">, "delta" | "file" | "preview"> & WithPosition;
 /** A piece of the output that an attempt streams. */
-export type JobOutput = FrameOf<"output"> & WithPosition;
+export type JobOutput = OutputEvent & { delta: Json };
+/**
+ * A file that is output; or a preview, which only shows how far the work is, and which the next one replaces. The
+ * address of a preview holds until a few seconds after that.
+ */
+export type JobFile = Omit<OutputEvent, "type"> & {
+  type: "file";
+  file: OutputFile;
+  preview: boolean;
+};
 /** Another attempt has begun, so the output of earlier attempts is void. */
 export interface JobRestart {
   type: "restart";
@@ -34,7 +46,7 @@ export interface JobRestart {
 export interface JobGap extends Gap {
   job_id: string;
 }
-export type JobEvent = JobProgress | JobOutput | JobRestart | JobGap;
+export type JobEvent = JobProgress | JobOutput | JobFile | JobRestart | JobGap;
 
 /**
  * A snapshot that is still arriving. Its events are held back until it is complete: if the connection
@@ -130,7 +142,7 @@ function readSnapshot(cursor: JobCursor, snapshot: Snapshot, frame: LoggedFrame)
   const until = formatPosition({ epoch, offset: lostUntil });
   const { job_id } = frame;
   const gap: JobGap[] = after === null ? [] : [{ type: "gap", job_id, after, until }];
-  const known = [...snapshot.outputs, frame].map((logged) => withPosition(logged, epoch));
+  const known = [...snapshot.outputs, frame].map((logged) => eventOf(logged, epoch));
   return { cursor: next, events: [...gap, ...known] };
 }
 
@@ -148,10 +160,14 @@ function readLive(cursor: JobCursor, frame: LoggedFrame): JobRead {
     events.push({ type: "restart", job_id, attempt });
   }
   const isVoid = frame.type === "output" && attempt < cursor.attempt;
-  if (!isVoid) events.push(withPosition(frame, epoch));
+  if (!isVoid) events.push(eventOf(frame, epoch));
   return { cursor: { ...cursor, offset, attempt: Math.max(attempt, cursor.attempt) }, events };
 }
 
-function withPosition<T extends LoggedFrame>(frame: T, epoch: string): T & WithPosition {
-  return { ...frame, position: formatPosition({ epoch, offset: frame.offset }) };
+function eventOf(frame: LoggedFrame, epoch: string): JobEvent {
+  const position = formatPosition({ epoch, offset: frame.offset });
+  if (frame.type === "progress") return { ...frame, position };
+  const { delta = null, file, preview, ...piece } = frame;
+  if (file === undefined) return { ...piece, delta, position };
+  return { ...piece, type: "file", file, preview: preview === true, position };
 }

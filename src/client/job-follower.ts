@@ -14,6 +14,7 @@ import {
   resumeFrom,
 } from "./job-channel.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
+import { withAddresses } from "./output-files.ts";
 import type { SpaceSocketPool } from "./space-socket-pool.ts";
 import {
   callHandler,
@@ -92,7 +93,7 @@ class JobFollower implements JobSubscriber {
     this.#cursor = read.cursor;
     for (const event of read.events) {
       if (this.#subscription.isOver) return;
-      callHandler(() => this.#handlers.onEvent(event));
+      callHandler(() => this.#handlers.onEvent(withAddresses(event, this.#job.edge)));
       if (isEnd(event)) this.#subscription.finish(null);
     }
   }
@@ -161,7 +162,8 @@ class JobFollower implements JobSubscriber {
     const call = { path: this.#path, headers, timeout: Number.POSITIVE_INFINITY, signal };
     try {
       const end = endEventOf(await this.#job.edge.http.call(call, jobSchema), this.since ?? "");
-      if (!subscription.isOver) callHandler(() => this.#handlers.onEvent(end));
+      const addressed = withAddresses(end, this.#job.edge);
+      if (!subscription.isOver) callHandler(() => this.#handlers.onEvent(addressed));
     } catch (cause) {
       error = asDialoutError(cause, "unreachable");
     }
@@ -176,7 +178,7 @@ export function shareHeaders(share: string | null): Record<string, string> {
 
 /** Builds the job's last event from its HTTP resource. */
 function endEventOf(job: AnyJob, position: string): JobProgress {
-  const { id: job_id, status, progress, estimated_remaining, message, attempt } = job;
+  const { id: job_id, status, progress, estimated_remaining, message, attempt, outputs } = job;
   return {
     type: "progress",
     job_id,
@@ -189,6 +191,7 @@ function endEventOf(job: AnyJob, position: string): JobProgress {
     attempt,
     ...(status === "completed" ? { result: job.result } : {}),
     ...(job.error ? { error: job.error } : {}),
+    ...(outputs.length > 0 ? { outputs } : {}),
     offset: Number(position.split(":")[1] ?? 0),
     timestamp: job.updated_at,
     position,

@@ -1,4 +1,5 @@
 import type { Json } from "../protocol/codec.ts";
+import type { OutputFile } from "../protocol/output-files.ts";
 import type { Connection } from "./connection.ts";
 import type { Edge } from "./edge.ts";
 import { segment } from "./edge.ts";
@@ -7,6 +8,7 @@ import { EventStream } from "./event-stream.ts";
 import {
   isEnd,
   type JobEvent,
+  type JobFile,
   type JobGap,
   type JobOutput,
   type JobProgress,
@@ -14,6 +16,7 @@ import {
 } from "./job-channel.ts";
 import { followJob, type JobToFollow, shareHeaders } from "./job-follower.ts";
 import { type AnyJob, jobSchema } from "./job-resource.ts";
+import { withAddresses } from "./output-files.ts";
 import type { SendOptions } from "./sending.ts";
 import { type SpaceSocketPool, spaceOf } from "./space-socket-pool.ts";
 import type { LinkHandlers, Subscription } from "./subscription.ts";
@@ -29,6 +32,8 @@ export interface FollowOptions {
 export interface JobHandlers extends LinkHandlers, FollowOptions {
   onProgress?(progress: JobProgress): void;
   onOutput?(output: JobOutput): void;
+  /** A file that is output, or a preview. The last progress has all `outputs` again. */
+  onFile?(file: JobFile): void;
   /** Another attempt begins: drop the output received so far. */
   onRestart?(restart: JobRestart): void;
   /** Some output is lost: drop the output received so far; the output still available follows. */
@@ -70,13 +75,23 @@ export class JobHandle {
 
   async get(options: SendOptions = {}): Promise<AnyJob> {
     const headers = shareHeaders(this.#share);
-    return this.#edge.http.call({ ...options, headers, path: this.#path }, jobSchema);
+    const job = await this.#edge.http.call({ ...options, headers, path: this.#path }, jobSchema);
+    return withAddresses(job, this.#edge);
+  }
+
+  /**
+   * The files that are output so far, with addresses that need no headers and hold for an hour: call it again for
+   * others.
+   */
+  async outputs(options: SendOptions = {}): Promise<OutputFile[]> {
+    return (await this.get(options)).outputs;
   }
 
   /** A running job stays `processing` until its worker has stopped. */
   async cancel(options: SendOptions = {}): Promise<AnyJob> {
     const path = `${this.#path}/cancel`;
-    return this.#edge.http.call({ ...options, method: "POST", path, retry: "safe" }, jobSchema);
+    const call = { ...options, method: "POST", path, retry: "safe" } as const;
+    return withAddresses(await this.#edge.http.call(call, jobSchema), this.#edge);
   }
 
   /** Calls the handlers for the job's events until it ends. */
@@ -148,6 +163,9 @@ function dispatch(handlers: JobHandlers, event: JobEvent): void {
   switch (event.type) {
     case "output":
       handlers.onOutput?.(event);
+      return;
+    case "file":
+      handlers.onFile?.(event);
       return;
     case "restart":
       handlers.onRestart?.(event);

@@ -1,7 +1,8 @@
 import type { Json } from "../protocol/codec.ts";
+import type { OutputFile } from "../protocol/output-files.ts";
 import type { Connection, LinkState } from "./connection.ts";
 import type { DialoutError } from "./errors.ts";
-import type { JobEvent, JobProgress } from "./job-channel.ts";
+import { isEnd, type JobEvent, type JobFile, type JobProgress } from "./job-channel.ts";
 
 /** Most output kept for display, in characters; if there is more, the beginning is dropped. */
 const MOST_OUTPUT = 1_048_576;
@@ -20,6 +21,10 @@ export interface JobView {
   output: string;
   /** The beginning of `output` is missing. */
   isOutputCut: boolean;
+  /** The files that are output, of the newest attempt. */
+  outputs: readonly OutputFile[];
+  /** The newest preview, while the job runs. */
+  preview: OutputFile | null;
   result: Json | null;
   /** Why the job failed or was canceled. */
   failure: { code: string; message: string } | null;
@@ -38,6 +43,8 @@ export const NO_JOB: JobView = {
   estimatedRemaining: null,
   output: "",
   isOutputCut: false,
+  outputs: [],
+  preview: null,
   result: null,
   failure: null,
   link: "connecting",
@@ -48,9 +55,11 @@ export const NO_JOB: JobView = {
 export function viewEvent(view: JobView, event: JobEvent): JobView {
   switch (event.type) {
     case "restart":
-      return { ...view, output: "", isOutputCut: false };
+      return { ...view, output: "", isOutputCut: false, outputs: [], preview: null };
     case "gap":
-      return { ...view, output: "", isOutputCut: true };
+      return { ...view, output: "", isOutputCut: true, outputs: [], preview: null };
+    case "file":
+      return { ...view, ...withFile(view, event) };
     case "output":
       return { ...view, ...appended(view, event.delta) };
     case "progress":
@@ -61,10 +70,21 @@ export function viewEvent(view: JobView, event: JobEvent): JobView {
         message: event.message,
         queuePosition: event.queue_position,
         estimatedRemaining: event.estimated_remaining,
+        ...(isEnd(event) ? { outputs: event.outputs ?? [], preview: null } : {}),
         result: event.result ?? null,
         failure: event.error ?? null,
       };
   }
+}
+
+/** A file takes the place of one with its name; a preview, that of the preview before. */
+export function withFile<V extends Pick<JobView, "outputs" | "preview">>(
+  view: V,
+  { file, preview }: Pick<JobFile, "file" | "preview">,
+): Pick<JobView, "outputs" | "preview"> {
+  if (preview) return { outputs: view.outputs, preview: file };
+  const others = view.outputs.filter(({ name }) => name !== file.name);
+  return { outputs: [...others, file], preview: view.preview };
 }
 
 /** As JSON, also if the client's `parseJson` made a bigint, or an object of lossless-json, of a long number. */

@@ -88,6 +88,7 @@ export function useJob(
     return jobOf(client, id, { share }).follow({
       onProgress: onJobEvent,
       onOutput: onJobEvent,
+      onFile: onJobEvent,
       onRestart: onJobEvent,
       onGap: onJobEvent,
       onLink: (link) => update((view) => ({ ...view, link })),

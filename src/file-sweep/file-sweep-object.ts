@@ -23,6 +23,7 @@ export class FileSweepObject extends DurableObject<Env> {
         write: (key) => void (key === null ? kv.delete(CURSOR) : kv.put(CURSOR, key)),
       },
       unknownFolders: (space, folders) => env.SPACE.getByName(space).unknownFolders(folders),
+      unknownOutputs: (space, places) => env.SPACE.getByName(space).unknownOutputs(places),
     });
   }
 

@@ -1,4 +1,10 @@
-import { FILES_PREFIX, uploadFolderOf } from "../files/file-keys.ts";
+import {
+  FILES_PREFIX,
+  type OutputPlace,
+  outputKey,
+  outputPlaceOf,
+  uploadFolderOf,
+} from "../files/file-keys.ts";
 
 /** The one object that sweeps. */
 export const FILE_SWEEP_NAME = "files";
@@ -32,11 +38,13 @@ interface FileSweepDeps {
   cursor: SweepCursor;
   /** Which of these folders no job of the space has. */
   unknownFolders: (space: string, folders: string[]) => Promise<string[]>;
+  /** Which of these output files no job of the space has. */
+  unknownOutputs: (space: string, places: OutputPlace[]) => Promise<OutputPlace[]>;
 }
 
 /**
- * Removes input files that no job has: of a submit that was cut off between the files and the job, or of a space whose
- * deletion was (decision 0045). A sweep goes through the bucket in small steps, and asks each space about its files.
+ * Removes files that no job has: of a submit that was cut off between the files and the job, of a worker's upload that
+ * was cut off before the space knew of it, or of a space whose deletion was (decision 0045). A sweep goes through the bucket in small steps, and asks each space about its files.
  */
 export class FileSweep {
   private readonly deps: FileSweepDeps;
@@ -51,7 +59,8 @@ export class FileSweep {
     const startAfter = cursor.read() ?? undefined;
     const listed = await bucket.list({ prefix: FILES_PREFIX, limit: PAGE, startAfter });
     const old = listed.objects.filter(({ uploaded }) => uploaded.getTime() <= now - MIN_AGE_MS);
-    const orphans = await this.orphansAmong(old.map(({ key }) => key));
+    const keys = old.map(({ key }) => key);
+    const orphans = [...(await this.orphansAmong(keys)), ...(await this.lostOutputsAmong(keys))];
     if (orphans.length > 0) {
       await bucket.delete(orphans);
       console.warn(`${orphans.length} files that no job has were removed`);
@@ -73,16 +82,29 @@ export class FileSweep {
     }
     const orphans: string[] = [];
     for (const [space, folders] of bySpace) {
-      const unknown = await this.unknownIn(space, [...folders.keys()]);
+      const unknown = await this.ask(space, () =>
+        this.deps.unknownFolders(space, [...folders.keys()]),
+      );
       for (const folder of unknown) orphans.push(...(folders.get(folder) ?? []));
     }
     return orphans;
   }
 
+  private async lostOutputsAmong(keys: readonly string[]): Promise<string[]> {
+    const found = keys.flatMap((key) => outputPlaceOf(key) ?? []);
+    const lost: string[] = [];
+    for (const [space, outputs] of Map.groupBy(found, (output) => output.space)) {
+      const places = outputs.map(({ place }) => place);
+      const unknown = await this.ask(space, () => this.deps.unknownOutputs(space, places));
+      lost.push(...unknown.map((place) => outputKey(space, place)));
+    }
+    return lost;
+  }
+
   /** A space that can't be asked keeps its files: the next sweep asks again. */
-  private async unknownIn(space: string, folders: string[]): Promise<string[]> {
+  private async ask<T>(space: string, unknown: () => Promise<T[]>): Promise<T[]> {
     try {
-      return await this.deps.unknownFolders(space, folders);
+      return await unknown();
     } catch (error) {
       console.error(`the space ${space} could not be asked about its files`, error);
       return [];

@@ -17,6 +17,7 @@ import { members } from "./members.ts";
 import { monitor } from "./monitor.ts";
 import { oauth } from "./oauth.ts";
 import { crossOrigin, requireNamedOrigin } from "./origins.ts";
+import { outputFiles } from "./output-files.ts";
 import { pages } from "./pages.ts";
 import { answerError, answerWrongMethod, ProblemError } from "./problems.ts";
 import { rooms } from "./rooms.ts";
@@ -49,6 +50,7 @@ app
   .route("/api/spaces", spaces)
   .route("/api/jobs", backendJobs)
   .route("/api/jobs", jobs)
+  .route("/api/jobs", outputFiles)
   .route("/api/files", files)
   .route("/api/rooms", rooms)
   .route("/api/auth", oauth)

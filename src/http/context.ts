@@ -22,6 +22,12 @@ export type AppEnv = {
 export type AppContext = Context<AppEnv>;
 export type SpaceStub = DurableObjectStub<SpaceObject>;
 
+/** The keys that may have signed an address: the one before counts for some time, too (decision 0058). */
+export function signingKeysOf({ env }: AppContext): string[] {
+  const { SIGNING_KEY, SIGNING_KEY_FORMER } = env;
+  return SIGNING_KEY_FORMER === undefined ? [SIGNING_KEY] : [SIGNING_KEY, SIGNING_KEY_FORMER];
+}
+
 /** Whether the client of a socket asks for an optional feature, as in `?batch=1`. */
 export function hasFlag(c: AppContext, name: "batch" | "acks" | "presence"): boolean {
   return c.req.query(name) === "1";

@@ -84,7 +84,7 @@ async function connectionIfSeen(c: AppContext, space: string) {
 
 /** Its pages ask until a request is `completed` or `failed`: they know no other end. */
 function statusOf(job: JobResource) {
-  const { id, status, progress, queue_position, created_at, updated_at } = job;
+  const { id, status, progress, queue_position, outputs, created_at, updated_at } = job;
   return {
     request_id: id,
     status: status === "canceled" ? "failed" : status,
@@ -94,6 +94,7 @@ function statusOf(job: JobResource) {
     updated_at,
     progress,
     queue_position,
+    outputs,
   };
 }
 

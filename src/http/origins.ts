@@ -17,6 +17,7 @@ const HEADERS = {
     "range",
     "if-range",
     "job-share",
+    "repr-digest",
   ],
   exposeHeaders: [
     "location",

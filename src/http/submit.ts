@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
 import type { Caller } from "../auth/caller.ts";
-import type { Env } from "../env.ts";
-import { FILE_SWEEP_NAME } from "../file-sweep/file-sweep.ts";
 import { newUploadFolder } from "../files/file-keys.ts";
 import { byteLength } from "../protocol/codec.ts";
 import { displayName } from "../protocol/file-name.ts";
@@ -13,6 +11,7 @@ import type { StoredFile } from "../queue/job.ts";
 import type { SubmitCall, SubmitReply } from "../space/calls.ts";
 import { readBytes, readJson } from "./body.ts";
 import { type AppContext, callSpace, callSpaceForText, parseSettings, refused } from "./context.ts";
+import { beginSweeps } from "./file-sweeps.ts";
 import { type FormPart, readForm } from "./form.ts";
 import { parseParameters } from "./header-parameters.ts";
 import { ProblemError, validate } from "./problems.ts";
@@ -182,20 +181,6 @@ async function storeFiles(
   if (!failed) return files;
   await removeStored(c, keysOf(files));
   throw failed.reason;
-}
-
-/** The edges of this isolate whose sweeps of files are known to go on. */
-const swept = new WeakSet<Env>();
-
-/** Makes sure, before the first file is stored, that files which get no job are removed one day (decision 0045). */
-async function beginSweeps(env: Env): Promise<void> {
-  if (swept.has(env)) return;
-  try {
-    await env.FILE_SWEEP.getByName(FILE_SWEEP_NAME).begin();
-    swept.add(env);
-  } catch (error) {
-    console.error("the sweeps of files could not be begun", error);
-  }
 }
 
 async function storeFile(

@@ -25,7 +25,10 @@ export const PROBLEMS = {
   invalid_request: { status: 422, title: "The request is not valid" },
   invalid_multipart: { status: 400, title: "The body is not valid multipart form data" },
   invalid_encoding: { status: 400, title: "The body can't be decompressed" },
+  checksum_mismatch: { status: 400, title: "The content is not what was announced" },
   unsupported_media_type: { status: 415, title: "The content type is not supported" },
+  attempt_over: { status: 410, title: "The attempt is over" },
+  length_required: { status: 411, title: "The length of the body is missing" },
   payload_too_large: { status: 413, title: "The body is too large" },
   not_authenticated: { status: 401, title: "Not authenticated" },
   not_allowed: { status: 403, title: "Not allowed" },
@@ -46,6 +49,7 @@ export const PROBLEMS = {
   owns_spaces: { status: 409, title: "The user owns spaces" },
   last_admin: { status: 409, title: "It is the last admin" },
   job_exists: { status: 409, title: "A job of this id exists" },
+  name_taken: { status: 409, title: "Another file has this name" },
   job_ended: { status: 409, title: "The job has ended" },
   idempotency_key_reused: { status: 409, title: "The idempotency key was used for another submit" },
   worker_not_connected: { status: 409, title: "No worker is connected" },
@@ -76,6 +80,7 @@ export type FrameErrorCode =
   | "space_occupied"
   | "replaced"
   | "token_revoked"
+  | "no_such_file"
   | "too_many_follows"
   | "too_many_rooms"
   | "room_not_found"

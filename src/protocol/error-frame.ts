@@ -6,6 +6,8 @@ export interface ErrorSubject {
   ref?: Json;
   job_id?: string;
   attempt?: number;
+  /** The name in a frame that names no file. */
+  file?: string;
   /** How many frames about attempts could not be taken on this connection, this one included. */
   refused_frames?: number;
 }

@@ -35,6 +35,10 @@ export const LIMITS = {
   partHeaderBytes: 8_192,
   /** Most files of one job: their descriptions are in one row. */
   filesPerJob: 16,
+  /** Most output files of one attempt: their descriptions are in one row. */
+  outputFiles: 64,
+  /** Largest output file that comes in one request, bytes: platforms cut larger bodies. */
+  outputFileBytes: 104_857_600,
   /** Largest page of a list of jobs, bytes: a call to an object carries 32 MiB, and others wait while it is made. */
   pageBytes: 8_388_608,
   /** How many errors a problem lists. */

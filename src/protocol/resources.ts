@@ -2,6 +2,7 @@ import { z } from "zod";
 import { FAILURE_CODES } from "./codes.ts";
 import { LIMITS } from "./limits.ts";
 import { memberAccess } from "./members.ts";
+import { outputFile } from "./output-files.ts";
 import { json, jsonObject, list, spaceName, timestamp, userId } from "./values.ts";
 
 /** A limit in seconds; `null` is no limit. */
@@ -238,6 +239,8 @@ export const jobResource = z.object({
   output: json,
   /** The beginning of `output` is missing: it was dropped to keep the job's log small. */
   output_truncated: z.boolean(),
+  /** The files that are output: of the latest attempt, and none of those that were only previews. */
+  outputs: z.array(outputFile).default([]),
   /** The result that the worker sent at the end; `null` until then. */
   result: json,
   error: jobError.nullable(),

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { outputFile } from "./output-files.ts";
 import { jobError, jobStatus, spaceStatus, submitJobBody } from "./resources.ts";
 import { jobId, json, POSITION, requestRef, timestamp } from "./values.ts";
 
@@ -86,6 +87,8 @@ export const jobProgressFrame = z.object({
   result: json.optional(),
   /** Only in the last frame of a failed or canceled job. */
   error: jobError.optional(),
+  /** Only in the last frame, if the job has any: its output files. */
+  outputs: z.array(outputFile).optional(),
   skipped,
   ...event,
 });
@@ -94,7 +97,11 @@ export const jobOutputFrame = z.object({
   type: z.literal("output"),
   job_id: z.string(),
   attempt: z.int(),
-  delta: json,
+  /** Any JSON; absent if the piece is a file. */
+  delta: json.optional(),
+  file: outputFile.optional(),
+  /** The file only shows how far the work is, until the next one of these or the job's end. */
+  preview: z.literal(true).optional(),
   skipped,
   ...event,
 });

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { sendingFrame } from "./announcement.ts";
 import { LIMITS } from "./limits.ts";
+import { outputAddress, outputName } from "./output-files.ts";
 import { capability } from "./resources.ts";
 import { json, jsonObject, list, text } from "./values.ts";
 
@@ -32,12 +33,30 @@ export const progressFrame = z.object({
   /** Seconds. */
   estimated_remaining: z.number().min(0).nullish(),
 });
-export const outputFrame = z.object({ type: z.literal("output"), ...attemptRef, delta: json });
+/** The next piece of output: any JSON, or the name of a file that the attempt has sent. */
+export const outputFrame = z
+  .object({
+    type: z.literal("output"),
+    ...attemptRef,
+    delta: json.optional(),
+    file: outputName.optional(),
+    /** The file only shows how far the work is: the next preview takes its place, and it ends with the job. */
+    preview: z.boolean().optional(),
+  })
+  .check(({ value: { delta, file, preview }, issues }) => {
+    const refuse = (path: string, message: string) =>
+      void issues.push({ code: "custom", input: undefined, path: [path], message });
+    if (delta === undefined && file === undefined) refuse("delta", "is missing");
+    if (delta !== undefined && file !== undefined) refuse("file", "can't be sent with a `delta`");
+    if (preview && file === undefined) refuse("preview", "needs a `file`");
+  });
 export const resultFrame = z.object({
   type: z.literal("result"),
   ...attemptRef,
   output: json,
   metrics: jsonObject.nullish(),
+  /** Files that the attempt has sent, and that are part of the job's output from now on. */
+  files: list(outputName, { max: LIMITS.outputFiles }).optional(),
 });
 export const failFrame = z.object({
   type: z.literal("fail"),
@@ -146,6 +165,8 @@ export const jobFrame = z.object({
   input: jsonObject,
   files: z.array(workerFile),
   priority: z.number(),
+  /** Where to send files that are output; an edge that takes none says nothing. */
+  outputs: outputAddress.optional(),
   /** When the edge takes the attempt back, ISO 8601. */
   deadline: z.string(),
   created_at: z.string(),
@@ -176,9 +197,11 @@ export const errorFrame = z.object({
   type: z.literal("error"),
   code: z.string(),
   message: z.string(),
-  /** The attempt that the error has ended; absent if it is about no attempt. */
+  /** The attempt that the error has ended, or whose `output` named no file (`no_such_file`); absent otherwise. */
   job_id: z.string().optional(),
   attempt: z.int().optional(),
+  /** With `no_such_file`: the name in the frame that was refused. */
+  file: z.string().optional(),
 });
 
 /** The frames the edge sends to a worker. */

@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from "../protocol/codec.ts";
 import type { FailureCode } from "../protocol/codes.ts";
 import type { JobStatus, WebhookEvent } from "../protocol/resources.ts";
+import type { AttemptFiles, OutputFile } from "./output-files.ts";
 
 /** A point in time, in milliseconds since 1970, UTC. */
 export type Instant = number;
@@ -113,12 +114,14 @@ export interface LiveProgress {
   message: string | null;
   /** Seconds, as the worker guesses. */
   estimatedRemaining: number | null;
-  /** How many `output` frames this attempt has sent. */
+  /** How many `output` frames this attempt has sent, those that name files included. */
   outputs: number;
   /** When the attempt last sent progress or output; `null` before the first. */
   lastFrameAt: Instant | null;
   /** When the attempt last sent progress; `null` before the first. */
   reportedAt: Instant | null;
+  /** The files that the attempt has sent; absent if there are none. */
+  files?: AttemptFiles;
   /** A large frame is under way, or was, and holds up everything behind it (decision 0046). */
   heldUp?: HeldUp;
 }
@@ -138,6 +141,8 @@ interface EndedJobBase extends JobBase {
   worker: WorkerRef | null;
   /** The generation over which the last attempt ended; `null` if there was none. */
   generation: number | null;
+  /** The files that are output; absent if there are none. */
+  outputs?: readonly OutputFile[];
 }
 
 export interface CompletedJob extends EndedJobBase {
@@ -189,6 +194,14 @@ export function jobOutput(job: Job, log: readonly LogEvent[]): Json {
 /** An event of a job's log that is not a change of status. */
 export type LogEvent =
   | { kind: "output"; offset: number; at: Instant; attempt: number; delta: Json }
+  | {
+      kind: "file";
+      offset: number;
+      at: Instant;
+      attempt: number;
+      file: OutputFile;
+      preview: boolean;
+    }
   | {
       kind: "progress";
       offset: number;

@@ -12,6 +12,15 @@ import {
   type QueuedJob,
   type WorkerRef,
 } from "./job.ts";
+import {
+  type AttemptFiles,
+  keptOutputs,
+  NO_FILES,
+  type OutputFile,
+  withPreview,
+  withStored,
+  withTold,
+} from "./output-files.ts";
 
 /**
  * The attempt that a worker's frame is about, and the connection it came over. A frame from a former attempt
@@ -27,7 +36,13 @@ export interface Fence {
 export type Command =
   | { type: "dispatch"; worker: WorkerRef; generation: number }
   /** The result of an earlier job with the same input is reused (decision 0018). */
-  | { type: "answer"; deltas: readonly Json[]; result: Json; metrics: JsonObject | null }
+  | {
+      type: "answer";
+      deltas: readonly Json[];
+      result: Json;
+      metrics: JsonObject | null;
+      outputs?: readonly OutputFile[];
+    }
   | { type: "accept"; fence: Fence }
   | {
       type: "progress";
@@ -37,7 +52,16 @@ export type Command =
       estimatedRemaining: number | null;
     }
   | { type: "output"; fence: Fence; delta: Json }
-  | { type: "result"; fence: Fence; output: Json; metrics: JsonObject | null }
+  /** The attempt tells of a file that it has sent: it is output, or a preview that only shows how far it is. */
+  | { type: "file"; fence: Fence; name: string; preview: boolean }
+  | {
+      type: "result";
+      fence: Fence;
+      output: Json;
+      metrics: JsonObject | null;
+      /** The names of files that are output, too. */
+      files?: readonly string[];
+    }
   | { type: "fail"; fence: Fence; code: string; message: string; retryable: boolean }
   | { type: "reject"; fence: Fence; reason: string }
   | { type: "resume"; fence: Fence }
@@ -52,6 +76,8 @@ export type Command =
   | { type: "lose"; reason: string }
   /** A large frame is on its way to or from the job's worker, or has arrived (decision 0046). */
   | { type: "hold_up"; heldUp: HeldUp }
+  /** A file of this attempt is in the bucket. It comes over HTTP, so it needs no connection of the worker. */
+  | { type: "store_file"; attempt: number; file: OutputFile }
   | { type: "cancel"; reason: string }
   | { type: "position"; position: number }
   /** Time has passed: a limit that has run out takes effect. */
@@ -68,6 +94,8 @@ export type Outcome =
   | { kind: "applied"; job: Job; log: LogEvent[]; effects: Effect[] }
   /** There was nothing to change; effects (a repeated acknowledgement) are still due. */
   | { kind: "unchanged"; effects: Effect[] }
+  /** The frame names a file that the attempt has not sent, and changes nothing. */
+  | { kind: "no_such_file"; name: string }
   /** The frame is from a former attempt or connection, or its job has ended. */
   | { kind: "stale" };
 
@@ -121,6 +149,7 @@ export function transition(job: Job, command: Command, now: Instant): Outcome {
 
 /** An end never changes; if the worker that reported it sends it again, it is acknowledged again. */
 function whileEnded(job: EndedJob, command: Command): Outcome {
+  if (command.type === "store_file") return STALE;
   if (!("fence" in command)) return UNCHANGED;
   const isEnd = command.type === "result" || command.type === "fail";
   const bySameAttempt =
@@ -172,6 +201,8 @@ function whileProcessing(job: ProcessingJob, command: Command, now: Instant): Ou
       return lost(job, command.reason, now);
     case "hold_up":
       return applied(heldUp(job, command.heldUp));
+    case "store_file":
+      return fileStored(job, command, now);
     case "cancel":
       return cancelRequested(job, command.reason, now);
     case "tick":
@@ -224,15 +255,59 @@ function afterFrame(job: ProcessingJob, command: FencedCommand, now: Instant): O
       const outputs = live.outputs + 1;
       return appliedWithLog({ ...job, offset, updatedAt: now, live: { ...live, outputs } }, log);
     }
+    case "file":
+      return fileTold(job, command, now);
     case "result":
-      return applied(completed(job, command.output, command.metrics, now), [
-        { type: "ack", of: "result" },
-      ]);
+      return resultReported(job, command, now);
     case "fail":
       return applied(attemptFailed(job, command, now), [{ type: "ack", of: "fail" }]);
     case "reject":
       return applied(attemptRejected(job, command.reason, now), [{ type: "ack", of: "reject" }]);
   }
+}
+
+/** A file on its way can take long, and shows that the attempt is at work. */
+function fileStored(
+  job: ProcessingJob,
+  { attempt, file }: Extract<Command, { type: "store_file" }>,
+  now: Instant,
+): Outcome {
+  if (attempt !== job.attempts) return STALE;
+  const files = withStored(job.live.files ?? NO_FILES, file);
+  return applied({ ...job, updatedAt: now, live: { ...job.live, files, lastFrameAt: now } });
+}
+
+function fileTold(
+  job: ProcessingJob,
+  { name, preview }: Extract<Command, { type: "file" }>,
+  now: Instant,
+): Outcome {
+  const tell = preview ? withPreview : withTold;
+  const told = tell(job.live.files ?? NO_FILES, name);
+  if (told === null) return { kind: "no_such_file", name };
+  const { files, file } = told;
+  const offset = job.offset + 1;
+  const log: LogEvent = { kind: "file", offset, at: now, attempt: job.attempts, file, preview };
+  const live = { ...job.live, files, outputs: job.live.outputs + 1, lastFrameAt: now };
+  return appliedWithLog({ ...job, offset, updatedAt: now, live }, log);
+}
+
+function resultReported(
+  job: ProcessingJob,
+  { output, metrics, files: names = [] }: Extract<Command, { type: "result" }>,
+  now: Instant,
+): Outcome {
+  let ending = job;
+  if (names.length > 0) {
+    let files: AttemptFiles = job.live.files ?? NO_FILES;
+    for (const name of names) {
+      const told = withTold(files, name);
+      if (told === null) return { kind: "no_such_file", name };
+      files = told.files;
+    }
+    ending = { ...job, live: { ...job.live, files } };
+  }
+  return applied(completed(ending, output, metrics, now), [{ type: "ack", of: "result" }]);
 }
 
 function attemptFailed(
@@ -389,7 +464,7 @@ function requeued(
 
 function answered(
   job: QueuedJob,
-  { deltas, result, metrics }: Extract<Command, { type: "answer" }>,
+  { deltas, result, metrics, outputs }: Extract<Command, { type: "answer" }>,
   now: Instant,
 ): Outcome {
   const { attempts: attempt } = job;
@@ -397,7 +472,8 @@ function answered(
     return { kind: "output", offset: job.offset + 1 + index, at: now, attempt, delta };
   });
   const base = ended({ ...job, offset: job.offset + log.length }, now);
-  const end = { ...base, status: "completed", result, metrics, cached: true } as const;
+  const kept = outputs === undefined ? {} : { outputs };
+  const end = { ...base, ...kept, status: "completed", result, metrics, cached: true } as const;
   return { kind: "applied", job: withStatus(end, null, now), log, effects: [] };
 }
 
@@ -445,7 +521,7 @@ function ended(job: QueuedJob | ProcessingJob, now: Instant) {
     status: _s,
     ...base
   } = job;
-  return { ...base, party: null, completedAt: now };
+  return { ...base, ...keptOutputs(job), party: null, completedAt: now };
 }
 
 /** Adds the job's new status to its history, with the next offset of its event log. */

@@ -43,6 +43,19 @@ export const NO_SUCH_JOB = {
   detail: "There is no such job; finished jobs are kept for the space's `result_ttl_s`.",
 } as const;
 
+/** Also for a job that never was: nobody learns from it which jobs there are. */
+export const ATTEMPT_OVER = {
+  ok: false,
+  code: "attempt_over",
+  detail:
+    "This attempt doesn't run at this worker, or no longer: its job has ended, was canceled, or was given to a worker again. Stop it.",
+} as const;
+export const NO_SUCH_FILE = {
+  ok: false,
+  code: "file_not_found",
+  detail: "The job has no output file of this name: its `outputs` lists those it has.",
+} as const;
+
 export function tooManySubmits(submitter: Caller): Refusal {
   const detail = `Too many submits ${byWhom(countedAs(submitter))}: try again in a minute.`;
   return { ok: false, code: "rate_limited", detail };

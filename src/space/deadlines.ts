@@ -1,5 +1,6 @@
 import { dueAt } from "../queue/deadline.ts";
 import { isEnded } from "../queue/job.ts";
+import type { ReleasedFiles } from "./jobs/released-files.ts";
 import type { Retention } from "./jobs/retention.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
 import type { WebhookSender } from "./jobs/webhook-sender.ts";
@@ -17,6 +18,7 @@ interface SpaceDeadlinesDeps {
   workers: WorkerHandler;
   webhooks: WebhookSender;
   retention: Retention;
+  released: ReleasedFiles;
   /** Whether the monitor asks this space for its report by itself, so that no alarm is needed for that. */
   isPolled: () => boolean;
   /** Sets the alarm for `at` (milliseconds since 1970), unless it is set for earlier. */
@@ -35,7 +37,7 @@ export class Deadlines {
 
   /** Sets the alarm earlier if something that a batch changed is due before everything else. */
   watch(changes: readonly Change[], webhookDue: number | null, now: number): void {
-    const { retention, workers, isPolled } = this.deps;
+    const { retention, released, workers, isPolled } = this.deps;
     const dues = changes.flatMap(({ job }) => {
       if (isEnded(job)) return retention.dueOf(job);
       // A job that failed waits before its next attempt (decision 0014).
@@ -44,7 +46,7 @@ export class Deadlines {
     });
     if (changes.length > 0 && !isPolled()) dues.push(now + REPORT_BY_MS);
     if (changes.some(({ job }) => job.status === "processing")) dues.push(...workers.dueAt(now));
-    this.armFor([...dues, webhookDue], now);
+    this.armFor([...dues, webhookDue, released.dueAt], now);
   }
 
   /** Sets the alarm earlier if a worker is to be looked at before it goes off. Call this when somebody begins to watch. */
@@ -60,7 +62,7 @@ export class Deadlines {
 
   /** Derives the next deadline from the rows. Call this after the alarm went off, or when limits changed. */
   rearm(now: number): void {
-    const { core, workers, webhooks, retention } = this.deps;
+    const { core, workers, webhooks, retention, released } = this.deps;
     const { store, jobs } = core;
     // An alarm for something else went off first.
     const isAhead = this.watchedLeaseEnd !== null && this.watchedLeaseEnd > now;
@@ -73,6 +75,7 @@ export class Deadlines {
         store.earliestDelayed(now),
         webhooks.dueAt(),
         retention.dueAt(),
+        released.dueAt,
         core.connections.earliestExpiry(),
       ],
       now,

@@ -1,8 +1,9 @@
-import type { Json } from "../protocol/codec.ts";
 import { iso } from "../protocol/iso.ts";
+import type { OutputFile as OutputFileResource } from "../protocol/output-files.ts";
 import type { DeliveryResource, JobError, JobResource } from "../protocol/resources.ts";
 import type { GapFrame, JobOutputFrame, JobProgressFrame } from "../protocol/subscriber-frames.ts";
 import { isEnded, type Job, jobOutput, type LogEvent, type StatusEvent } from "../queue/job.ts";
+import { type OutputFile, outputsOf } from "../queue/output-files.ts";
 import type { WebhookDelivery } from "../storage/webhook-store.ts";
 import { isDelivered } from "../webhooks/retry.ts";
 
@@ -15,6 +16,8 @@ export interface JobContext {
   waitingReason: string | null;
   /** In how many seconds a job that failed may be tried again; `null` if it need not wait for that. */
   delayS: number | null;
+  /** Makes the signed address from which anybody may fetch an output file for some time. */
+  outputUrl: (file: OutputFile) => string;
 }
 
 export function jobIdOf(space: string, ulid: string): string {
@@ -62,6 +65,7 @@ export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): Jo
     })),
     output: jobOutput(job, log.events),
     output_truncated: log.lacksOutput,
+    outputs: outputsOf(job).map((file) => fileResourceOf(file, context)),
     result: job.status === "completed" ? job.result : null,
     error: errorOf(job),
     user: job.user,
@@ -75,6 +79,12 @@ export function jobResourceOf(job: Job, log: StoredLog, context: JobContext): Jo
     cached: job.status === "completed" && job.cached,
     urls: urlsOf(id),
   };
+}
+
+/** An output file as frames and resources show it. */
+function fileResourceOf(file: OutputFile, { outputUrl }: JobContext): OutputFileResource {
+  const { name, content_type, size, sha256 } = file;
+  return { name, content_type, size, sha256, url: outputUrl(file) };
 }
 
 /** The addresses of a job. */
@@ -93,7 +103,7 @@ export function snapshotFrame(job: Job, context: JobContext): JobProgressFrame {
     output_path: null,
     queue_position: context.queuePosition,
     attempt: job.attempts,
-    ...endOf(job),
+    ...endOf(job, context),
     offset: job.offset,
     timestamp: iso(job.updatedAt),
   };
@@ -129,6 +139,11 @@ export function logFrame(job: Job, event: LogEvent, context: JobContext): SpaceJ
   const id = { job_id: jobIdOf(context.space, job.ulid) };
   if (event.kind === "output") {
     return { type: "output", ...id, attempt: event.attempt, delta: event.delta, ...place };
+  }
+  if (event.kind === "file") {
+    const { attempt, preview } = event;
+    const file = fileResourceOf(event.file, context);
+    return { type: "output", ...id, attempt, file, ...(preview ? { preview } : {}), ...place };
   }
   const state = event.kind === "progress" ? event : NO_PROGRESS;
   return {
@@ -201,10 +216,15 @@ function queuedMessage(
   return delayS === null ? requeueReason : `${requeueReason} (tried again in ${delayS} s)`;
 }
 
-function endOf(job: Job): { result?: Json; error?: JobError } {
-  if (job.status === "completed") return { result: job.result };
-  const error = errorOf(job);
-  return error === null ? {} : { error };
+function endOf(
+  job: Job,
+  context: JobContext,
+): Pick<JobProgressFrame, "result" | "error" | "outputs"> {
+  if (!isEnded(job)) return {};
+  const files = outputsOf(job).map((file) => fileResourceOf(file, context));
+  const outputs = files.length === 0 ? {} : { outputs: files };
+  if (job.status === "completed") return { result: job.result, ...outputs };
+  return { error: errorOf(job) ?? undefined, ...outputs };
 }
 
 function errorOf(job: Job): JobError | null {

@@ -8,7 +8,8 @@ import type { SocketRequestOf } from "../objects/socket-request.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import type { SettingsPatch } from "../protocol/resources.ts";
 import { isEnded } from "../queue/job.ts";
-import { NO_SUCH_JOB } from "./calls.ts";
+import type { OutputFile } from "../queue/output-files.ts";
+import { ATTEMPT_OVER, NO_SUCH_JOB } from "./calls.ts";
 import {
   type Connection,
   isWorker,
@@ -19,6 +20,7 @@ import {
 import { EdgeAbsence } from "./edge-absence.ts";
 import { DEFER_MS, DeferredWrites } from "./jobs/deferred-writes.ts";
 import type { Change } from "./jobs/unit-of-work.ts";
+import type { UploadEnd, UploadTarget } from "./jobs/uploads.ts";
 import { MessageIntake } from "./message-intake.ts";
 import type { SpaceCore } from "./space-core.ts";
 import { connectSpaceParts, type SpaceDeps, type SpaceParts } from "./space-parts.ts";
@@ -248,9 +250,12 @@ export class SpaceEngine {
     this.parts.subscribers.tick(now, resumedAt);
   }
 
-  /** Erases finished jobs that are due. */
+  /** Erases finished jobs that are due, and files that nobody needs. */
   async sweep(bucket: R2Bucket): Promise<void> {
-    await this.parts.retention.sweep(bucket, Date.now(), (step) => this.runIfOpen(step));
+    const { retention, released } = this.parts;
+    const runBatch = (step: () => void) => this.runIfOpen(step);
+    await retention.sweep(bucket, Date.now(), runBatch);
+    await released.sweep(bucket, Date.now(), runBatch);
   }
 
   /** Sets the alarm for the next deadline. */
@@ -284,7 +289,21 @@ export class SpaceEngine {
       this.parts.dispatcher.apply(ulid, { type: "lose", reason: ERASED }, now);
       return () => null;
     });
-    await this.parts.retention.erase(bucket, ulid, (step) => this.runIfOpen(step));
+    const { retention, released } = this.parts;
+    const runBatch = (step: () => void) => this.runIfOpen(step);
+    await retention.erase(bucket, ulid, runBatch);
+    await released.sweep(bucket, Number.POSITIVE_INFINITY, runBatch);
+  }
+
+  /** Takes a file of an attempt that the Worker has put into the bucket. */
+  async finishUpload(target: UploadTarget, file: OutputFile): Promise<UploadEnd> {
+    const { uploads } = this.parts;
+    const end = await this.enqueue((now) => {
+      const end = uploads.finish(target, file, now);
+      return { answer: () => end };
+    });
+    if (!end.ok || end.isRepeat) return end;
+    return uploads.isKept(target.ulid, file) ? end : ATTEMPT_OVER;
   }
 
   /** Asks every worker to finish what it has and take no new jobs. */
@@ -331,6 +350,7 @@ export class SpaceEngine {
       core.jobs.save();
       changes = core.jobs.takeStored();
       this.parts.retention.countEnded(changes);
+      this.parts.released.onStored(changes, now);
       this.parts.report.countChanges(changes);
       webhookDue = this.parts.webhooks.storeMessages(changes, now, ulid);
     } catch (error) {

@@ -4,8 +4,8 @@ import { SpaceCatalog } from "../catalog/space-catalog.ts";
 import { UserNotes } from "../catalog/user-spaces.ts";
 import { parsePosition } from "../channel/position.ts";
 import { type Env, hasLocalRights } from "../env.ts";
-import { FILES_PREFIX, firstKeyIn } from "../files/file-keys.ts";
-import { signedFileUrl } from "../files/signed-url.ts";
+import { FILES_PREFIX, firstKeyIn, type OutputPlace, outputKey } from "../files/file-keys.ts";
+import { signedFileUrl, signedOutputUrl, uploadGrant } from "../files/signed-url.ts";
 import { Reporter } from "../monitor/reporter.ts";
 import { closeQuietly } from "../objects/close-quietly.ts";
 import { type Credentials, credentialsOf } from "../objects/credentials.ts";
@@ -21,6 +21,7 @@ import type { Report } from "../protocol/monitor.ts";
 import type { SpacePatch, SpaceSettings } from "../protocol/resources.ts";
 import { SUBSCRIBER_PROTOCOL } from "../protocol/subscriber-frames.ts";
 import { WORKER_PROTOCOL } from "../protocol/worker-frames.ts";
+import type { OutputFile } from "../queue/output-files.ts";
 import { type JobFilter, JobStore } from "../storage/job-store.ts";
 import { migrate } from "../storage/migrations.ts";
 import { objectSql } from "../storage/object-sql.ts";
@@ -29,7 +30,9 @@ import { SpaceStore } from "../storage/space-store.ts";
 import { WebhookStore } from "../storage/webhook-store.ts";
 import { accessOf, jobRefusalOf, type Purpose, refusalOf } from "./access.ts";
 import {
+  ATTEMPT_OVER,
   CANCELED_ON_REQUEST,
+  NO_SUCH_FILE,
   NO_SUCH_JOB,
   noSuchSpace,
   type SubmitCall,
@@ -37,8 +40,9 @@ import {
   TOKEN_OUTDATED,
 } from "./calls.ts";
 import { Connections, newSubscriber } from "./connections.ts";
+import { removeFiles } from "./jobs/job-keys.ts";
 import { Parties } from "./jobs/parties.ts";
-import { removeFiles } from "./jobs/retention.ts";
+import type { ComingFile, UploadEnd, UploadStart, UploadTarget } from "./jobs/uploads.ts";
 import { RevokedTokens } from "./revoked-tokens.ts";
 import { SendBuffer } from "./send-buffer.ts";
 import { SpaceEngine } from "./space-engine.ts";
@@ -183,6 +187,38 @@ export class SpaceObject extends DurableObject<Env> {
   async unknownFolders(folders: string[]): Promise<string[]> {
     const known = this.engine?.core.store.firstFiles(folders.map(firstKeyIn));
     return folders.filter((folder) => !known?.has(firstKeyIn(folder)));
+  }
+
+  /** Which of these output files no job has: all of them if the space doesn't exist. */
+  async unknownOutputs(places: OutputPlace[]): Promise<OutputPlace[]> {
+    const known = this.engine?.core.store.outputFiles.known(places) ?? [];
+    const ids = new Set(known.map(({ id }) => id));
+    return places.filter(({ id }) => !ids.has(id));
+  }
+
+  /** Whether an attempt may send a file now, and where it is to be stored. */
+  async startUpload(target: UploadTarget, file: ComingFile): Promise<UploadStart | Refusal> {
+    this.engine?.flushIfDeferred(target.ulid);
+    return this.engine?.parts.uploads.start(target, file) ?? ATTEMPT_OVER;
+  }
+
+  /** The file is in the bucket, and is the attempt's from now on unless it is refused. */
+  async finishUpload(target: UploadTarget, file: OutputFile): Promise<UploadEnd> {
+    return this.engine?.finishUpload(target, file) ?? ATTEMPT_OVER;
+  }
+
+  /** The file that was to come doesn't. */
+  async dropUpload(target: UploadTarget, name: string): Promise<void> {
+    this.engine?.parts.uploads.forget(target, name);
+  }
+
+  /** Where an output file of a job is in the bucket, for whoever may see the job. */
+  async output(caller: Caller, ulid: string, name: string): Promise<Reply> {
+    this.engine?.flushIfDeferred(ulid);
+    return this.answerJob(
+      { caller, ulid, purpose: "see" },
+      (engine) => engine.parts.reads.outputKey(ulid, name) ?? NO_SUCH_FILE,
+    );
   }
 
   /** The monitor calls this when a space has not reported for long; `null` if there is no such space. */
@@ -450,10 +486,15 @@ export class SpaceObject extends DurableObject<Env> {
       submits: env.SUBMITS,
       jobsPerMinute: Number(env.JOBS_PER_MINUTE ?? DEFAULT_JOBS_PER_MINUTE),
       maxKeptBytes: Number(env.MAX_KEPT_MB ?? DEFAULT_KEPT_MB) * 1_048_576,
+      maxOutputBytes: Number(env.MAX_OUTPUT_MB ?? DEFAULT_OUTPUT_MB) * 1_048_576,
+      publicOrigin: env.PUBLIC_URL === undefined ? null : new URL(env.PUBLIC_URL).origin,
       record,
       connections,
       sendBuffer: new SendBuffer(connections),
       fileUrl: (origin, key, expiresAt) => signedFileUrl(env.SIGNING_KEY, origin, key, expiresAt),
+      outputUrl: (file) =>
+        signedOutputUrl(env.SIGNING_KEY, outputKey(record.name, file), Date.now()),
+      uploadGrant: (workerId) => uploadGrant(env.SIGNING_KEY, record.name, workerId),
       alarmAt: this.alarms.dueAt,
       armAlarm: (at) => this.alarms.arm(at),
       onUser: (user) => this.ctx.waitUntil(this.users.add([user]) ?? Promise.resolve()),
@@ -544,6 +585,9 @@ function answered(
 const ERASED_AT_ONCE = 20;
 
 const DEFAULT_JOBS_PER_MINUTE = 600;
+
+/** What the files of one attempt may have together. */
+const DEFAULT_OUTPUT_MB = 1_024;
 
 /** A tenth of what an object may store: waiting and running jobs need room too. */
 const DEFAULT_KEPT_MB = 1_024;

@@ -3,9 +3,11 @@ import type { SubscriberConnection } from "./connections.ts";
 import { Deadlines } from "./deadlines.ts";
 import { JobReads } from "./jobs/job-reads.ts";
 import type { Parties } from "./jobs/parties.ts";
+import { ReleasedFiles } from "./jobs/released-files.ts";
 import { Retention } from "./jobs/retention.ts";
 import { Submissions } from "./jobs/submissions.ts";
 import { UnitOfWork } from "./jobs/unit-of-work.ts";
+import { Uploads } from "./jobs/uploads.ts";
 import { WebhookSender } from "./jobs/webhook-sender.ts";
 import { SpaceMembers } from "./members.ts";
 import type { SpaceCore } from "./space-core.ts";
@@ -32,6 +34,8 @@ export interface SpaceDeps extends Omit<SpaceCore, "jobs" | "leases"> {
   jobsPerMinute: number;
   /** How many bytes finished jobs may take; beyond that the oldest are erased. */
   maxKeptBytes: number;
+  /** The edge's public origin, for messages to programs elsewhere; `null`: it isn't known. */
+  publicOrigin: string | null;
   /** When the alarm was to go off when the object started; `null` if none was set. */
   alarmAt: number | null;
   /** Called with the user of each job that is submitted. */
@@ -80,12 +84,14 @@ export function connectSpaceParts(
     store: deps.webhooks,
     spaces: deps.spaces,
     allowPrivate: deps.localRights,
-    jobBody: (ulid) => reads.job(ulid),
+    jobBody: (ulid) => reads.job(ulid, deps.publicOrigin ?? ""),
     runIfOpen,
   });
   const retention = new Retention(core, deps.maxKeptBytes);
+  const released = new ReleasedFiles(core);
+  const uploads = new Uploads(core, deps.maxOutputBytes);
   const { isPolled, armAlarm: arm } = deps;
-  const deadlines = new Deadlines({ core, workers, webhooks, retention, isPolled, arm });
+  const deadlines = new Deadlines({ core, workers, webhooks, retention, released, isPolled, arm });
   return {
     core,
     gate,
@@ -101,6 +107,8 @@ export function connectSpaceParts(
     reads,
     webhooks,
     retention,
+    released,
+    uploads,
     deadlines,
   };
 }

@@ -140,5 +140,6 @@ export function jobContextOf(core: SpaceCore, job: Job): JobContext {
     queuePosition: jobs.queue.position(job),
     waitingReason: isQueued ? waitingReasonOf(core, job, now) : null,
     delayS: isQueued && job.availableAt > now ? Math.ceil((job.availableAt - now) / 1_000) : null,
+    outputUrl: core.outputUrl,
   };
 }

@@ -42,6 +42,7 @@ const USUAL: { [C in keyof JobRow]: JobRow[C] | undefined } = {
   result: undefined,
   metrics: undefined,
   cached: 0,
+  outputs: undefined,
   error_code: undefined,
   progress: 100,
 };

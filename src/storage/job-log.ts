@@ -1,5 +1,6 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { LiveProgress, LogEvent } from "../queue/job.ts";
+import { type AttemptFiles, NO_FILES } from "../queue/output-files.ts";
 import { SegmentLog } from "./segment-log.ts";
 import type { Sql } from "./sql.ts";
 
@@ -59,10 +60,23 @@ function attemptStateAfter(
     if (event.kind === "position" || event.attempt !== attempt) continue;
     if (event.kind === "output") {
       live = { ...live, outputs: live.outputs + 1, lastFrameAt: event.at };
+    } else if (event.kind === "file") {
+      const files = filesAfter(live.files ?? NO_FILES, event);
+      live = { ...live, files, outputs: live.outputs + 1, lastFrameAt: event.at };
     } else {
       const { progress, message, estimatedRemaining, at } = event;
       live = { ...live, progress, message, estimatedRemaining, lastFrameAt: at, reportedAt: at };
     }
   }
   return { attempt, live };
+}
+
+/** What the log says of an attempt's files; those that are `stored` have rows of their own. */
+function filesAfter(
+  files: AttemptFiles,
+  { file: { id }, preview }: Extract<LogEvent, { kind: "file" }>,
+): AttemptFiles {
+  if (preview) return { ...files, preview: id };
+  const told = files.told.includes(id) ? files.told : [...files.told, id];
+  return { ...files, told, preview: files.preview === id ? null : files.preview };
 }

@@ -3,6 +3,7 @@ import type { FailureCode } from "../protocol/codes.ts";
 import { parseExact } from "../protocol/exact-json.ts";
 import { dueAt } from "../queue/deadline.ts";
 import type { EndedJob, Job, LiveProgress, StoredFile, WorkerRef } from "../queue/job.ts";
+import type { OutputFile } from "../queue/output-files.ts";
 import type { SqlValue } from "./sql.ts";
 
 /** A row of `jobs`. Columns that mean nothing in the job's status are null or have their default. */
@@ -45,6 +46,7 @@ export type JobRow = {
   result: string | null;
   metrics: string | null;
   cached: number;
+  outputs: string | null;
   error_code: string | null;
   progress: number;
 };
@@ -65,7 +67,8 @@ export const ROW_BYTES = 500;
 /** An estimate of the storage that the row of a finished job takes, bytes. */
 export function rowBytesOf(job: EndedJob): number {
   const result = job.status === "completed" ? sizeOf(job.result) : 0;
-  return ROW_BYTES + measured(job.input).bytes + sizeOf(job.files) + result;
+  const outputs = job.outputs === undefined ? 0 : sizeOf(job.outputs);
+  return ROW_BYTES + measured(job.input).bytes + sizeOf(job.files) + result + outputs;
 }
 
 /** The size of an input as it is stored, bytes. */
@@ -93,7 +96,7 @@ function inputText(input: JsonObject): string {
   return text;
 }
 
-function sizeOf(value: Json | readonly StoredFile[]): number {
+function sizeOf(value: Json | readonly (StoredFile | OutputFile)[]): number {
   return byteLength(JSON.stringify(value));
 }
 
@@ -162,6 +165,7 @@ const ABSENT = {
   result: null,
   metrics: null,
   cached: 0,
+  outputs: null,
   error_code: null,
   progress: 0,
 } satisfies Record<string, SqlValue>;
@@ -191,7 +195,8 @@ function statusColumns(job: Job, awayMs: number): Partial<JobRow> {
     };
   }
   const { completedAt: completed_at, dispatchedAt: dispatched_at } = job;
-  const ended = { ...worker, completed_at, dispatched_at };
+  const outputs = job.outputs === undefined ? null : JSON.stringify(job.outputs);
+  const ended = { ...worker, completed_at, dispatched_at, outputs };
   switch (job.status) {
     case "completed": {
       const metrics = job.metrics === null ? null : JSON.stringify(job.metrics);
@@ -268,7 +273,8 @@ export function jobOf(row: JobRow, live: (ulid: string, attempt: number) => Live
   }
   const { generation, progress, dispatched_at: dispatchedAt } = row;
   const completedAt = row.completed_at ?? row.updated_at;
-  const ended = { ...base, completedAt, dispatchedAt, worker, generation };
+  const outputs = row.outputs === null ? {} : { outputs: JSON.parse(row.outputs) };
+  const ended = { ...base, ...outputs, completedAt, dispatchedAt, worker, generation };
   if (status === "completed") {
     const metrics = metricsOf(row.metrics);
     const cached = row.cached === 1;

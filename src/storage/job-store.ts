@@ -1,6 +1,7 @@
 import { LIMITS } from "../protocol/limits.ts";
 import type { JobStatus } from "../protocol/resources.ts";
 import type { Instant, Job, ProcessingJob, StoredFile } from "../queue/job.ts";
+import type { OutputFile } from "../queue/output-files.ts";
 import type { Line } from "../queue/rounds.ts";
 import { insertionOf } from "./job-insertion.ts";
 import { JobLog } from "./job-log.ts";
@@ -14,12 +15,18 @@ import {
   rowOf,
 } from "./job-row.ts";
 import { JobShares } from "./job-shares.ts";
+import { OutputFileStore } from "./output-file-store.ts";
 import { QueueRanks, type Ranked } from "./queue-ranks.ts";
 import type { Sql, SqlValue } from "./sql.ts";
 import { memoized } from "./statements.ts";
 
 /** A finished job that is to be erased; `bytes` is an estimate of the storage it takes. */
-export type Expired = { ulid: string; files: StoredFile[]; bytes: number };
+export type Expired = {
+  ulid: string;
+  files: StoredFile[];
+  outputs: OutputFile[];
+  bytes: number;
+};
 
 /** The part of a job that the monitor shows. */
 export type JobSummary = { ulid: string; status: JobStatus; progress: number; updatedAt: Instant };
@@ -62,6 +69,9 @@ export class JobStore {
   readonly log: JobLog;
   readonly ranks: QueueRanks;
   readonly shares: JobShares;
+  readonly outputFiles: OutputFileStore;
+  /** Jobs whose files are being removed, before their rows are. */
+  readonly erasing = new Set<string>();
 
   private readonly sql: Sql;
   /**
@@ -76,11 +86,13 @@ export class JobStore {
     this.log = new JobLog(sql);
     this.ranks = new QueueRanks(sql);
     this.shares = new JobShares(sql);
+    this.outputFiles = new OutputFileStore(sql);
   }
 
   get(ulid: string): Job | null {
     const [row] = this.sql.all<JobRow>("SELECT * FROM jobs WHERE ulid = ?", ulid);
-    return row ? this.job(row) : null;
+    const job = row ? this.job(row) : null;
+    return job?.status === "processing" ? (this.outputFiles.withFiles([job])[0] ?? null) : job;
   }
 
   add(job: Job): void {
@@ -123,7 +135,8 @@ export class JobStore {
     const rows = this.sql.all<JobRow>(
       "SELECT * FROM jobs WHERE status = 'processing' ORDER BY ulid",
     );
-    return rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
+    const jobs = rows.map((row) => this.job(row)).filter((job) => job.status === "processing");
+    return this.outputFiles.withFiles(jobs);
   }
 
   /** The waiting jobs of a line from one place to another, in their order; those of one party if it is given. */
@@ -302,7 +315,7 @@ export class JobStore {
   /** Jobs that ended at `instant` or earlier, the oldest submit first, with their files. */
   endedBy(instant: Instant, count: number): Expired[] {
     const rows = this.sql.all<ExpiredRow>(
-      `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?`,
+      `SELECT ulid, files, outputs, ${BYTES} AS bytes FROM jobs WHERE completed_at <= ? ORDER BY ulid LIMIT ?`,
       instant,
       count,
     );
@@ -312,7 +325,7 @@ export class JobStore {
   /** One job that has ended, with its files; `null` if there is no such job. */
   expiredOf(ulid: string): Expired | null {
     const [row] = this.sql.all<ExpiredRow>(
-      `SELECT ulid, files, ${BYTES} AS bytes FROM jobs WHERE ulid = ? AND completed_at IS NOT NULL`,
+      `SELECT ulid, files, outputs, ${BYTES} AS bytes FROM jobs WHERE ulid = ? AND completed_at IS NOT NULL`,
       ulid,
     );
     return row ? expiredOf(row) : null;
@@ -362,6 +375,7 @@ export class JobStore {
     this.sql.run("DELETE FROM webhook_deliveries WHERE ulid = ?", ulid);
     this.shares.remove(ulid);
     this.log.remove(ulid);
+    this.erasing.delete(ulid);
   }
 
   private leaving(where: string, ...bindings: SqlValue[]) {
@@ -380,10 +394,10 @@ export class JobStore {
   }
 }
 
-type ExpiredRow = { ulid: string; files: string; bytes: number };
+type ExpiredRow = { ulid: string; files: string; outputs: string | null; bytes: number };
 
-function expiredOf({ files, ...row }: ExpiredRow): Expired {
-  return { ...row, files: JSON.parse(files) };
+function expiredOf({ files, outputs, ...row }: ExpiredRow): Expired {
+  return { ...row, files: JSON.parse(files), outputs: JSON.parse(outputs ?? "[]") };
 }
 
 /** Columns whose newest values are in the event log: a change of only these isn't worth writing the row. */
@@ -391,6 +405,7 @@ const AHEAD: ReadonlySet<string> = new Set(["updated_at", "log_offset", "progres
 
 /** An estimate of the storage that a finished job takes: its row, counted as in `rowBytesOf`, and its log. */
 const BYTES = `(${ROW_BYTES} + ${bytesOf("input")} + ${bytesOf("files")} + ${bytesOf("IFNULL(result, '')")}
+  + ${bytesOf("IFNULL(outputs, '')")}
   + MIN(${LIMITS.jobLogBytes}, IFNULL((SELECT bytes FROM channel_log WHERE channel = jobs.ulid
     ORDER BY first_offset DESC LIMIT 1), 0)))`;
 

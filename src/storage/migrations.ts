@@ -150,6 +150,25 @@ const MIGRATIONS: readonly (readonly string[])[] = [
       WHERE idempotency_key IS NOT NULL`,
     "CREATE INDEX jobs_user ON jobs (user, ulid) WHERE user IS NOT NULL",
   ],
+  [
+    // The output files of an ended job. Their folder tells which job has a file in the bucket.
+    "ALTER TABLE jobs ADD COLUMN outputs TEXT",
+    `CREATE INDEX jobs_outputs ON jobs (json_extract(outputs, '$[0].folder'))
+      WHERE outputs IS NOT NULL`,
+    // Those of running attempts, and those that are to be removed from the bucket: their attempt doesn't run.
+    `CREATE TABLE output_files (
+      folder TEXT NOT NULL,
+      id TEXT NOT NULL,
+      ulid TEXT NOT NULL,
+      attempt INTEGER NOT NULL,
+      name TEXT NOT NULL,
+      content_type TEXT NOT NULL,
+      size INTEGER NOT NULL,
+      sha256 TEXT NOT NULL,
+      at INTEGER NOT NULL,
+      PRIMARY KEY (folder, id)
+    ) STRICT, WITHOUT ROWID`,
+  ],
 ];
 
 /** Brings the schema of a space to the newest version; throws `NewerSchema` if it is ahead. */

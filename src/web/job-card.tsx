@@ -1,4 +1,5 @@
 import { useMemo } from "preact/hooks";
+import { JobFiles } from "./job-files.tsx";
 import { JobOutput } from "./job-output.tsx";
 import { JobResult } from "./job-result.tsx";
 import { isTerminal, type Phase, type TabJob } from "./job-state.ts";
@@ -37,6 +38,7 @@ function Card({ job, waiting, session }: JobCardProps) {
       <Message text={phase.status === "processing" ? phase.message : waiting} />
       {job.note !== null && <p class="hint">{job.note}</p>}
       {job.output !== "" && <JobOutput job={job} />}
+      <JobFiles job={job} session={session} />
       {phase.status === "completed" && <JobResult phase={phase} />}
       <Failure phase={phase} />
       <Actions job={job} session={session} />

@@ -1,7 +1,9 @@
-import type { JobEvent, JobOutput, JobProgress } from "../client/job-channel.ts";
+import { isEnd, type JobEvent, type JobOutput, type JobProgress } from "../client/job-channel.ts";
 import type { AnyJob } from "../client/job-resource.ts";
+import { withFile } from "../client/job-view.ts";
 import type { Json } from "../protocol/codec.ts";
 import { LIMITS } from "../protocol/limits.ts";
+import type { OutputFile } from "../protocol/output-files.ts";
 
 type JobError = { code: string; message: string };
 
@@ -34,12 +36,18 @@ export interface TabJob {
   output: string;
   /** Whether the page or the edge dropped the beginning of `output`. */
   outputCut: boolean;
+  /** The files that are output, of the newest attempt. */
+  outputs: readonly OutputFile[];
+  /** The newest preview, while the job runs. */
+  preview: OutputFile | null;
   cancel: CancelRequest;
   /** The token of the link that opens this job, which shows it and no more; `null`: it is this visitor's. */
   share: string | null;
   /** The edge's message if it refused to let the page follow this job. */
   note: string | null;
 }
+
+const NO_FILES = { outputs: [], preview: null };
 
 export function newJob(
   id: string,
@@ -49,7 +57,7 @@ export function newJob(
 ): TabJob {
   const cancel: CancelRequest = { kind: "none" };
   const nothingYet = { cancel, note: null, attempt: 0, output: "", outputCut: false };
-  return { id, label, phase, share, ...nothingYet };
+  return { id, label, phase, share, ...nothingYet, ...NO_FILES };
 }
 
 export function isTerminal(job: TabJob): boolean {
@@ -64,18 +72,21 @@ export function applyJobEvent(job: TabJob, event: JobEvent): TabJob {
       return applyProgress(job, event);
     case "output":
       return applyOutput(job, event);
+    case "file":
+      return { ...job, attempt: event.attempt, note: null, ...withFile(job, event) };
     case "restart":
-      return { ...job, attempt: event.attempt, output: "", outputCut: false };
+      return { ...job, attempt: event.attempt, output: "", outputCut: false, ...NO_FILES };
     case "gap":
       // A gap up to the offset 0 of a log comes before everything: what follows is whole.
-      return { ...job, output: "", outputCut: !event.until.endsWith(":0") };
+      return { ...job, output: "", outputCut: !event.until.endsWith(":0"), ...NO_FILES };
   }
 }
 
 function applyProgress(job: TabJob, event: JobProgress): TabJob {
   if (event.attempt < job.attempt) return job;
   const phase = isTerminal(job) ? job.phase : phaseOf(event);
-  return { ...job, attempt: event.attempt, note: null, phase };
+  const files = isEnd(event) ? { outputs: event.outputs ?? [], preview: null } : {};
+  return { ...job, attempt: event.attempt, note: null, phase, ...files };
 }
 
 function applyOutput(job: TabJob, { attempt, delta }: JobOutput): TabJob {
@@ -107,16 +118,20 @@ function phaseOf(event: JobProgress): Phase {
   }
 }
 
-/** Applies an HTTP answer: only the label and a final state are used; events bring the rest. */
+/**
+ * Applies an HTTP answer: only the label and a final state are used; events bring the rest. The addresses of output
+ * files are new in each answer.
+ */
 export function applyResource(job: TabJob, resource: AnyJob): TabJob {
   const label = job.label === "" ? labelOf(resource) : job.label;
-  if (isTerminal(job)) return { ...job, label };
-  const { status, error } = resource;
+  const { status, error, outputs } = resource;
+  if (isTerminal(job)) return { ...job, label, outputs };
   if (status === "completed") {
-    return { ...job, label, phase: { status, result: resource.result, outputPath: null } };
+    const phase: Phase = { status, result: resource.result, outputPath: null };
+    return { ...job, label, outputs, preview: null, phase };
   }
   if (status === "failed" || status === "canceled") {
-    return { ...job, label, phase: { status, error } };
+    return { ...job, label, outputs, preview: null, phase: { status, error } };
   }
   return { ...job, label };
 }

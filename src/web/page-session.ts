@@ -21,6 +21,9 @@ const DRAW_MS = 30;
 /** Shortest time between two attempts to load the space after an answer that no retry is meant for. */
 const RELOAD_MS = 5_000;
 
+/** Shortest time between two requests for new addresses of a job's files. */
+const RENEW_MS = 60_000;
+
 export interface FileAttachment {
   field: FileField;
   file: File;
@@ -43,6 +46,8 @@ export class PageSession {
   /** What the page follows: the space's status, and each job that has not ended. All share one socket. */
   private watching: Subscription | null = null;
   private readonly following = new Map<string, Subscription>();
+  /** When each job's files last got new addresses, milliseconds since 1970. */
+  private readonly renewed = new Map<string, number>();
   private drawTimer: number | null = null;
   private refs = 0;
   /** The loading of the space that is under way; another one replaces it. */
@@ -144,6 +149,14 @@ export class PageSession {
   private async isVoid(id: string, share: string): Promise<boolean> {
     const answer = await resultOf(this.handle.job(id, { share }).get());
     return !answer.ok && isFinal(answer.error);
+  }
+
+  /** Gets new addresses of a job's files, when one of them no longer holds; not again and again if that doesn't help. */
+  async renewFiles(id: string): Promise<void> {
+    if (Date.now() - (this.renewed.get(id) ?? 0) < RENEW_MS) return;
+    this.renewed.set(id, Date.now());
+    const answer = await resultOf(this.handleOf(id).get());
+    if (answer.ok) this.dispatch({ kind: "job.loaded", job: answer.value });
   }
 
   private jobOf(id: string): TabJob | undefined {
@@ -252,6 +265,7 @@ export class PageSession {
     const following = this.handleOf(id).follow({
       onProgress: onEvent,
       onOutput: onEvent,
+      onFile: onEvent,
       onRestart: onEvent,
       onGap: onEvent,
       onError: ({ code, message }) => this.dispatch({ kind: "job.refused", id, code, message }),

@@ -72,6 +72,8 @@ export const DOORS: readonly Door[] = [
   { method: "POST", path: "/api/jobs/:job/cancel", ...REPORT },
   { method: "DELETE", path: "/api/jobs/:job", ...REPORT },
   { method: "GET", path: "/api/files/:key", right: "signed" },
+  { method: "GET", path: "/api/jobs/:job/outputs/:name", ...SEE_JOB },
+  { method: "PUT", path: "/api/jobs/:job/attempts/:attempt/outputs/:name", right: "signed" },
   { method: "SOCKET", path: "/ws", right: "gateway" },
   { method: "SOCKET", path: "/api/rooms/:room/ws", right: "room", scope: "rooms:read:<room>" },
   { method: "GET", path: "/api/rooms/:room/events", right: "room", scope: "rooms:read:<room>" },

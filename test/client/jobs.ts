@@ -48,6 +48,7 @@ export function jobResource(fields: Partial<JobResource> = {}): JobResource {
     attempt: 0,
     input: {},
     files: [],
+    outputs: [],
     output: null,
     output_truncated: false,
     result: null,

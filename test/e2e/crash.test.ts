@@ -54,6 +54,31 @@ describe("an edge that is killed with kill -9", () => {
     expect(ran.sort()).toEqual(jobs.map(({ id }) => id).sort());
   });
 
+  it("has every output file of a job whole, whenever it was killed while they came (W36a)", async () => {
+    const client = new EdgeClient(edge.url);
+    const space = await client.makeSpace({ reconnect_grace_s: 120 });
+    const script = `
+      const { writeFileSync } = require("node:fs");
+      const names = ["a", "b", "c", "d"];
+      for (const name of names) {
+        writeFileSync(process.env.DIALOUT_OUTPUT_DIR + "/" + name, name.repeat(20_000_000));
+        console.log(JSON.stringify({ type: "output", file: name }));
+      }`;
+    await client.startWorker(space, ["exec", "--", "node", "-e", script]);
+    const { id } = await client.submit(space.name, {});
+    for (const delayMs of [150, 300, 600]) {
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      await edge.program.killAll();
+      edge = await runBareEdge(state, Number(new URL(edge.url).port));
+    }
+    const { status, outputs } = await client.ended(id);
+    expect([status, outputs.map(({ name }) => name)]).toEqual(["completed", ["a", "b", "c", "d"]]);
+    for (const { name, url } of outputs) {
+      const text = await (await fetch(new URL(url, edge.url))).text();
+      expect(text === name.repeat(20_000_000)).toBe(true);
+    }
+  });
+
   it("counts the time in which it was away against nobody: neither an attempt nor a waiting job (W24c, H19)", async () => {
     const client = new EdgeClient(edge.url);
     const space = await client.makeSpace({ job_timeout_s: 4, queue_timeout_s: 4 });

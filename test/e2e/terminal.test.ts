@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { operatorKey } from "../../scripts/local.ts";
+import { type JobHandler, RemoteWorker } from "../../worker-client/index.ts";
 import { Network } from "../support/network.ts";
 import { paste, sampleOf } from "./samples.ts";
 import {
@@ -98,6 +99,24 @@ describe("submit", () => {
     const ended = await run(args);
     expect(ended.err).toContain(words);
     expect(ended).toMatchObject({ code, out: "" });
+  });
+
+  it("names the job's output files, and saves them", async () => {
+    const { name, token } = await edge.makeSpace({ offline: "queue" });
+    const handler: JobHandler = async (job) => {
+      await job.file("cat.txt", new TextEncoder().encode("miaow"));
+      return { files: 1 };
+    };
+    const worker = new RemoteWorker({ url: edge.url, space: name, token, handler });
+    void worker.run();
+    onTestFinished(() => worker.stop());
+    const folder = join(await temporaryFolder(), "made", "for it");
+    const saved = await run(["submit", name, "x", "--save", folder]);
+    expect(saved).toMatchObject({ code: 0, out: '{"files":1}\n' });
+    expect(await readFile(join(folder, "cat.txt"), "utf8")).toBe("miaow");
+    const { err } = await run(["submit", name, "x"]);
+    const [, address = ""] = /^file cat.txt \(5 bytes\): (http\S+)$/m.exec(err) ?? [];
+    expect(await (await fetch(address)).text()).toBe("miaow");
   });
 
   it("without a worker says what to do", async () => {

@@ -51,6 +51,7 @@ function sweepOf(bucket: FakeBucket, known: ReadonlySet<string>, failing = "") {
       if (space === failing) throw new Error("overloaded");
       return folders.filter((folder) => !known.has(folder));
     },
+    unknownOutputs: async (_space, places) => places,
   });
   /** Does steps until the sweep is over. */
   const finish = async () => {

@@ -50,6 +50,7 @@ async function sweep(afterMs = 2 * HOUR_MS): Promise<void> {
     bucket: env.FILES,
     cursor: cursorInMemory(),
     unknownFolders: (space, folders) => env.SPACE.getByName(space).unknownFolders(folders),
+    unknownOutputs: (space, places) => env.SPACE.getByName(space).unknownOutputs(places),
   });
   const now = Date.now() + afterMs;
   while ((await steps.step(now)) < now + SWEEP_EVERY_MS);

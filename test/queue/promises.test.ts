@@ -42,7 +42,7 @@ describe("the steps these properties are made of", () => {
     }
     expect([...seen].sort()).toEqual(
       [
-        ...["applied", "unchanged", "stale"],
+        ...["applied", "unchanged", "stale", "no_such_file"],
         ...["queued", "processing", "completed", "failed", "canceled"],
         ...["timeout", "worker_lost", "worker_error", "expired", "rejected", "too_many_attempts"],
       ].sort(),

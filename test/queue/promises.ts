@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { expect } from "vitest";
 import { attemptDeadline, dueAt, exceededLimit } from "../../src/queue/deadline.ts";
 import { isEnded, type Job } from "../../src/queue/job.ts";
+import { outputsOf } from "../../src/queue/output-files.ts";
 import type { Command, Fence } from "../../src/queue/transition.ts";
 import type { Moment } from "./steps.ts";
 
@@ -43,7 +44,7 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
     ({ before, command, outcome }) => {
       if (before.status !== "processing" || isLate(before, command)) return;
       const { type } = command;
-      const effects = outcome.kind === "stale" ? [] : outcome.effects;
+      const effects = "effects" in outcome ? outcome.effects : [];
       const acks = effects.filter((effect) => effect.type === "ack");
       const isEnd = type === "result" || type === "fail" || type === "reject";
       expect(acks).toEqual(isEnd ? [{ type: "ack", of: type }] : []);
@@ -97,6 +98,7 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       cancel: null,
       live: { progress: 0, message: null, outputs: 0, lastFrameAt: null },
     });
+    expect(after).not.toHaveProperty("live.files");
   }),
   "the outputs of its attempt are counted, so that a worker that resumes sends none twice (W26)":
     wholeLife((moments) => {
@@ -104,8 +106,22 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       for (const { command, outcome, after } of moments) {
         if (outcome.kind !== "applied") continue;
         if (command.type === "dispatch") outputs = 0;
-        if (command.type === "output") outputs += 1;
+        if (command.type === "output" || command.type === "file") outputs += 1;
         if (after.status === "processing") expect(after.live.outputs).toBe(outputs);
+      }
+    }),
+  "its outputs are those of its last attempt, in the order in which they were named (W36e, W36i)":
+    wholeLife((moments) => {
+      let told: string[] = [];
+      for (const { command, outcome, after } of moments) {
+        if (outcome.kind !== "applied") continue;
+        if (command.type === "dispatch") told = [];
+        for (const event of outcome.log) {
+          if (event.kind !== "file" || event.preview || told.includes(event.file.id)) continue;
+          told.push(event.file.id);
+        }
+        if (after.status === "queued") told = [];
+        expect(outputsOf(after).map(({ id }) => id)).toEqual(told);
       }
     }),
   "a tick before its deadline changes nothing": eachMoment(({ before, command, now, outcome }) => {
@@ -137,7 +153,7 @@ export const PROMISES: Readonly<Record<string, Promised>> = {
       if (command.type !== "cancel" || isEnded(before)) return;
       if (before.status === "queued") expect(after.status).toBe("canceled");
       else {
-        const effects = outcome.kind === "stale" ? [] : outcome.effects;
+        const effects = "effects" in outcome ? outcome.effects : [];
         expect(effects.length).toBe(before.cancel === null ? 1 : 0);
       }
     }),
@@ -192,6 +208,9 @@ function fenceOf(command: Command): Fence | null {
 
 /** Whether a frame is stale by the rules of the protocol: its attempt or connection is not the current one. */
 function isLate(job: Job, command: Command): boolean {
+  if (command.type === "store_file") {
+    return job.status !== "processing" || command.attempt !== job.attempts;
+  }
   const fence = fenceOf(command);
   if (fence === null) return false;
   if (job.status === "queued" || fence.attempt !== job.attempts) return true;

@@ -10,6 +10,16 @@ const RESULT: Command = { type: "result", fence: FENCE, output: "done", metrics:
 const FAIL = { type: "fail", fence: FENCE, code: "worker_error", message: "no room" } as const;
 const HOLD_UP: Command = { type: "hold_up", heldUp: { until: START, bytes: 9, from: "edge" } };
 
+const STORED = {
+  folder: "f",
+  id: "1",
+  name: "cat.png",
+  content_type: "image/png",
+  size: 3,
+  sha256: "",
+};
+const STORE_FILE: Command = { type: "store_file", attempt: FENCE.attempt, file: STORED };
+
 /** Every command, in each of the ways that make a difference. */
 const COMMANDS: Record<Command["type"], Command[]> = {
   dispatch: [{ type: "dispatch", worker: WORKER, generation: 2 }],
@@ -17,6 +27,7 @@ const COMMANDS: Record<Command["type"], Command[]> = {
   accept: [{ type: "accept", fence: FENCE }],
   progress: [PROGRESS],
   output: [{ type: "output", fence: FENCE, delta: "piece" }],
+  file: [{ type: "file", fence: FENCE, name: "cat.png", preview: false }],
   result: [RESULT],
   fail: [
     { ...FAIL, retryable: true },
@@ -28,6 +39,7 @@ const COMMANDS: Record<Command["type"], Command[]> = {
   make_up: [{ type: "make_up", awayMs: 42_000 }],
   lose: [{ type: "lose", reason: "The worker left." }],
   hold_up: [HOLD_UP],
+  store_file: [STORE_FILE],
   cancel: [CANCEL],
   position: [{ type: "position", position: 3 }],
   tick: [TICK],
@@ -36,11 +48,19 @@ const COMMANDS: Record<Command["type"], Command[]> = {
 const canceling = applied(runningJob(), CANCEL).job;
 const detached = applied(runningJob(), { type: "detach" }).job;
 const receiving = applied(runningJob(), HOLD_UP).job;
+const sending = applied(runningJob(), STORE_FILE).job;
 
 /** The columns of the table, each with jobs that stand for all there are. */
 const STATES: Record<string, Job[]> = {
   queued: [queuedJob({ queueTimeoutS: 60 })],
-  processing: [runningJob(), runningJob({ maxAttempts: 1 }), canceling, detached, receiving],
+  processing: [
+    runningJob(),
+    runningJob({ maxAttempts: 1 }),
+    canceling,
+    detached,
+    receiving,
+    sending,
+  ],
   completed: [applied(runningJob(), RESULT).job],
   failed: [applied(runningJob(), { ...FAIL, retryable: false }).job],
   canceled: [
@@ -49,7 +69,16 @@ const STATES: Record<string, Job[]> = {
   ],
 };
 
-const RESULTS = ["unchanged", "stale", "queued", "processing", "completed", "failed", "canceled"];
+const RESULTS = [
+  "unchanged",
+  "stale",
+  "no_such_file",
+  "queued",
+  "processing",
+  "completed",
+  "failed",
+  "canceled",
+];
 const LONG_AFTER = START + 1_000_000_000;
 
 function cellOf(jobs: readonly Job[], commands: readonly Command[]): string {

@@ -100,6 +100,8 @@ const workers = fc.constantFrom(
   { id: "worker-2", name: "The \u{1f41d} one" },
 );
 
+const fileName = fc.constantFrom("a.png", "b.png", "c.png");
+
 const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
   {
     weight: 8,
@@ -120,6 +122,29 @@ const acts: fc.Arbitrary<Unfenced<Command>> = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ type: fc.constant("output" as const), delta: json }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      type: fc.constant("store_file" as const),
+      attempt: fc.constant(0),
+      file: fc.record({
+        folder: fc.constant("f"),
+        id: fc.uuid(),
+        name: fileName,
+        content_type: fc.constant("image/png"),
+        size: fc.nat(1_000),
+        sha256: text,
+      }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant("file" as const),
+      name: fileName,
+      preview: fc.boolean(),
+    }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -243,6 +268,8 @@ function aimed(act: Unfenced<Command>, aim: Aim, job: Job): Command {
     case "tick":
     case "answer":
       return act;
+    case "store_file":
+      return { ...act, attempt: fence.attempt };
     default:
       return { ...act, fence };
   }

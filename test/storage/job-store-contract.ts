@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CompletedJob, isEnded, type Job, type LogEvent } from "../../src/queue/job.ts";
+import { fileChanges } from "../../src/queue/output-files.ts";
 import { submitted } from "../../src/queue/transition.ts";
 import { rowBytesOf } from "../../src/storage/job-row.ts";
 import type { JobStore } from "../../src/storage/job-store.ts";
@@ -17,16 +18,35 @@ function store(jobs: JobStore, moments: ReturnType<typeof play>, first: Job): Jo
     if (outcome.kind !== "applied") continue;
     jobs.update(after, before);
     jobs.log.append(after.ulid, outcome.log);
+    storeFiles(jobs, before, after);
     last = after;
   }
   return last;
+}
+
+function storeFiles(jobs: JobStore, before: Job | null, after: Job): void {
+  const changes = fileChanges(before, after);
+  if (changes !== null) jobs.outputFiles.apply(after, changes);
+}
+
+/** Removes a job, and what is left of its attempts' files. */
+function forget(jobs: JobStore, ulid: string): void {
+  jobs.remove(ulid);
+  jobs.outputFiles.remove(jobs.outputFiles.released([]));
 }
 
 /** The job without what only the attachment of its worker's socket keeps (decision 0046). */
 function withoutTransfer(job: Job): Job {
   if (job.status !== "processing") return job;
   const { heldUp: _, ...live } = job.live;
-  return { ...job, live };
+  return inOrder({ ...job, live });
+}
+
+/** The files of an attempt have no order but that in which they were named. */
+function inOrder<J extends Job | null>(job: J): J {
+  if (job?.status !== "processing" || job.live.files === undefined) return job;
+  const stored = job.live.files.stored.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return { ...job, live: { ...job.live, files: { ...job.live.files, stored } } };
 }
 
 export function jobStoreContract(withSql: WithSql): void {
@@ -36,9 +56,9 @@ export function jobStoreContract(withSql: WithSql): void {
     it("is read exactly as it was, after any life", () =>
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
-          jobs.remove(job.ulid);
+          forget(jobs, job.ulid);
           const last = store(jobs, play(job, steps), submitted(job, START));
-          expect(jobs.get(job.ulid)).toEqual(withoutTransfer(last));
+          expect(inOrder(jobs.get(job.ulid))).toEqual(withoutTransfer(last));
           expect(jobs.statusOf(job.ulid)).toBe(last.status);
           expect(jobs.outlineOf(job.ulid)?.status).toBe(last.status);
           const { idempotency } = last;
@@ -59,11 +79,12 @@ export function jobStoreContract(withSql: WithSql): void {
           const applied = [...play(job, steps)].filter(({ outcome }) => outcome.kind === "applied");
           const lived = applied.slice(0, pick % (applied.length + 1));
           const last = lived.at(-1)?.after ?? submitted(job, START);
-          jobs.remove(job.ulid);
+          forget(jobs, job.ulid);
           jobs.add(last);
           const events = lived.flatMap(({ outcome }) => ("log" in outcome ? outcome.log : []));
           jobs.log.append(job.ulid, events);
-          expect(jobs.get(job.ulid)).toEqual(withoutTransfer(last));
+          storeFiles(jobs, null, last);
+          expect(inOrder(jobs.get(job.ulid))).toEqual(withoutTransfer(last));
         });
         fc.assert(anyLife, { numRuns: 150 });
       }));
@@ -72,7 +93,7 @@ export function jobStoreContract(withSql: WithSql): void {
       withJobs((jobs) => {
         const anyLife = fc.property(newJobs, lives, (job, steps) => {
           let stored: Job = submitted(job, START);
-          jobs.remove(job.ulid);
+          forget(jobs, job.ulid);
           jobs.add(stored);
           for (const { before, outcome, after } of play(job, steps)) {
             if (outcome.kind !== "applied") continue;
@@ -81,7 +102,8 @@ export function jobStoreContract(withSql: WithSql): void {
               stored = after;
             }
             jobs.log.append(after.ulid, outcome.log);
-            expect(jobs.get(job.ulid)).toEqual(withoutTransfer(after));
+            storeFiles(jobs, before, after);
+            expect(inOrder(jobs.get(job.ulid))).toEqual(withoutTransfer(after));
           }
         });
         fc.assert(anyLife, { numRuns: 50 });

@@ -107,6 +107,26 @@ describe("what a program writes", () => {
     });
   });
 
+  test("a line that tells of a file that is not there fails the job", async () => {
+    const { connection } = await serveScript(
+      `console.log('{"type":"output","file":"none.png"}'); setTimeout(() => {}, 60_000);`,
+    );
+    await connection.dispatch();
+    expect(await connection.next("fail")).toMatchObject({
+      message: expect.stringContaining('told of the file "none.png"'),
+    });
+  });
+
+  test("files in its directory need an edge that takes them", async () => {
+    const { connection } = await serveScript(
+      `require("node:fs").writeFileSync(process.env.DIALOUT_OUTPUT_DIR + "/a.txt", "a");`,
+    );
+    await connection.dispatch();
+    expect(await connection.next("fail")).toMatchObject({
+      message: "This edge takes no output files: it is too old.",
+    });
+  });
+
   test("lines are streamed while the program runs", async () => {
     const { connection } = await serveScript(`console.log("first"); setInterval(() => {}, 1000);`);
     await connection.dispatch();

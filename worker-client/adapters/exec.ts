@@ -10,6 +10,7 @@ import type { Job } from "../job.ts";
 import type { Log } from "../log.ts";
 import type { Adapter } from "./adapter.ts";
 import { LineSplitter } from "./lines.ts";
+import { OUTPUT_DIRECTORY, OutputDirectory } from "./output-directory.ts";
 import { type ProgramFrame, ProgramLineReader } from "./program-frames.ts";
 import { whyNotRunnable } from "./runnable.ts";
 
@@ -39,8 +40,9 @@ export function execAdapter(options: ExecOptions): Adapter {
     const directory = await mkdtemp(join(tmpdir(), "dialout-"));
     try {
       const files = await saveFiles(job, directory);
+      const outputs = await OutputDirectory.make(join(directory, "outputs"), job);
       job.signal.throwIfAborted();
-      return await runProgram(job, files, options, running);
+      return await runProgram(job, { files, outputs }, options, running);
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
@@ -101,14 +103,14 @@ type ProgramExit =
 
 async function runProgram(
   job: Job,
-  files: SavedFile[],
+  { files, outputs }: { files: SavedFile[]; outputs: OutputDirectory },
   options: ExecOptions,
   running: Set<ChildProcessWithoutNullStreams>,
 ): Promise<Json | undefined> {
   const { program, args, log, killAfterMs = 5_000 } = options;
   // A process group of its own, so that the processes it starts are stopped with it.
   const child = spawn(program, args, {
-    env: programEnv(options.secret),
+    env: { ...programEnv(options.secret), [OUTPUT_DIRECTORY]: outputs.path },
     stdio: "pipe",
     detached: process.platform !== "win32",
   });
@@ -118,7 +120,7 @@ async function runProgram(
     killGroup(child, "SIGTERM");
     killTimer ??= setTimeout(() => killGroup(child, "SIGKILL"), killAfterMs);
   };
-  const written = readOutput(child, job, log, stop);
+  const written = readOutput(child, { job, outputs, log, stop });
   job.signal.addEventListener("abort", stop, { once: true });
   const task = { job_id: job.id, attempt: job.attempt, user: job.user, files };
   child.stdin.on("error", () => {}); // The program may exit or close its input without reading it.
@@ -128,6 +130,8 @@ async function runProgram(
     job.signal.throwIfAborted();
     if (written.failure !== null) throw written.failure;
     checkExit(exit, job, options, written.stderr.trim());
+    await outputs.sendRest();
+    if (written.failure !== null) throw written.failure;
     if (written.result?.metrics) job.metrics(written.result.metrics);
     return written.result?.output;
   } finally {
@@ -158,9 +162,7 @@ interface ProgramOutput {
 /** Forwards the program's output to the job; a malformed line stops the program. */
 function readOutput(
   child: ChildProcessWithoutNullStreams,
-  job: Job,
-  log: Log,
-  stop: () => void,
+  { job, outputs, log, stop }: { job: Job; outputs: OutputDirectory; log: Log; stop: () => void },
 ): ProgramOutput {
   const written: ProgramOutput = { result: null, stderr: "", failure: null };
   const fail = (error: unknown) => {
@@ -169,7 +171,9 @@ function readOutput(
   };
   const reader = new ProgramLineReader();
   const lines = new LineSplitter((line) => {
-    const result = forwardLine(line, reader, job);
+    const sendFile = (name: string, preview: boolean | undefined) =>
+      void outputs.send(name, preview).catch(fail);
+    const result = forwardLine(line, reader, job, sendFile);
     if (result !== null) written.result = result;
   });
   const guard = (action: () => void) => {
@@ -190,7 +194,12 @@ function readOutput(
   return written;
 }
 
-function forwardLine(line: string, reader: ProgramLineReader, job: Job): ProgramOutput["result"] {
+function forwardLine(
+  line: string,
+  reader: ProgramLineReader,
+  job: Job,
+  sendFile: (name: string, preview: boolean | undefined) => void,
+): ProgramOutput["result"] {
   const read = reader.read(line);
   switch (read.type) {
     case "text":
@@ -202,8 +211,10 @@ function forwardLine(line: string, reader: ProgramLineReader, job: Job): Program
     case "frame": {
       const { frame } = read;
       if (frame.type === "result") return frame;
-      if (frame.type === "output") job.output(frame.delta);
-      else {
+      if (frame.type === "output") {
+        if (frame.file === undefined) job.output(frame.delta ?? null);
+        else sendFile(frame.file, frame.preview);
+      } else {
         const { progress, message, estimated_remaining: remainingS } = frame;
         job.progress(progress, message ?? undefined, remainingS ?? undefined);
       }

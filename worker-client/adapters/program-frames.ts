@@ -15,7 +15,18 @@ const programFrame = z.discriminatedUnion("type", [
     /** Seconds. */
     estimated_remaining: z.number().nullish(),
   }),
-  z.object({ type: z.literal("output"), delta: json }),
+  z
+    .object({
+      type: z.literal("output"),
+      delta: json.optional(),
+      /** The name of a file that the program has written to its directory for output. */
+      file: z.string().optional(),
+      preview: z.boolean().optional(),
+    })
+    .refine(({ delta, file }) => delta !== undefined || file !== undefined, {
+      path: ["delta"],
+      message: "is missing",
+    }),
   z.object({ type: z.literal("result"), output: json, metrics: jsonObject.nullish() }),
 ]);
 export type ProgramFrame = z.infer<typeof programFrame>;

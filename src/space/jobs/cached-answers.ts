@@ -1,6 +1,7 @@
 import type { Json, JsonObject } from "../../protocol/codec.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import { currentOutput } from "../../queue/job.ts";
+import type { OutputFile } from "../../queue/output-files.ts";
 import type { SpaceCore } from "../space-core.ts";
 
 /** What a job takes over from an equal earlier one. */
@@ -8,6 +9,8 @@ interface CachedAnswer {
   deltas: Json[];
   result: Json;
   metrics: JsonObject | null;
+  /** Both jobs have these files in the bucket then, and the last of them that is erased removes them. */
+  outputs: readonly OutputFile[] | undefined;
 }
 
 /**
@@ -53,7 +56,7 @@ export class CachedAnswers {
     const { store } = this.core;
     const found = store.findCachedAnswer(cacheKey, this.since(now));
     const job = found && store.get(found.ulid);
-    if (job?.status !== "completed") return null;
+    if (job?.status !== "completed" || store.erasing.has(job.ulid)) return null;
     // If a part of the output was dropped, the rest would pass for all of it.
     if (store.log.lacksOutput(job.ulid, job.attempts)) return null;
     const output = currentOutput(job, store.log.after(job.ulid, 0));
@@ -61,6 +64,7 @@ export class CachedAnswers {
       deltas: output.map(({ delta }) => delta),
       result: job.result,
       metrics: job.metrics,
+      outputs: job.outputs,
     };
   }
 

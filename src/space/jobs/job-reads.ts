@@ -1,6 +1,8 @@
+import { outputKey } from "../../files/file-keys.ts";
 import { LIMITS } from "../../protocol/limits.ts";
 import type { JobPlace } from "../../protocol/resources.ts";
 import type { Job } from "../../queue/job.ts";
+import { type OutputFile, outputsOf } from "../../queue/output-files.ts";
 import type { JobFilter } from "../../storage/job-store.ts";
 import type { SubmitReply } from "../calls.ts";
 import { deliveryResourceOf, jobIdOf, jobResourceOf, type StoredLog, urlsOf } from "../render.ts";
@@ -16,11 +18,20 @@ export class JobReads {
     this.core = core;
   }
 
-  /** One job; `null` if there is no such job. */
-  job(ulid: string): string | null {
+  /** One job; `null` if there is no such job. @param origin what the addresses of its output files begin with */
+  job(ulid: string, origin = ""): string | null {
     const job = this.core.jobs.get(ulid);
     if (job === null) return null;
-    return JSON.stringify(jobResourceOf(job, this.logOf(job), jobContextOf(this.core, job)));
+    const context = jobContextOf(this.core, job);
+    const outputUrl = (file: OutputFile) => origin + context.outputUrl(file);
+    return JSON.stringify(jobResourceOf(job, this.logOf(job), { ...context, outputUrl }));
+  }
+
+  /** Where an output file of a job is in the bucket, as JSON text; `null` if there is no such file. */
+  outputKey(ulid: string, name: string): string | null {
+    const job = this.core.jobs.get(ulid);
+    const file = job && outputsOf(job).find((output) => output.name === name);
+    return file ? JSON.stringify({ key: outputKey(this.core.record.name, file) }) : null;
   }
 
   /**

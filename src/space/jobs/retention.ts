@@ -2,6 +2,7 @@ import { type EndedJob, isEnded } from "../../queue/job.ts";
 import { rowBytesOf } from "../../storage/job-row.ts";
 import type { Expired } from "../../storage/job-store.ts";
 import type { SpaceCore } from "../space-core.ts";
+import { deleteKeys, keysOf } from "./job-keys.ts";
 import type { Change } from "./unit-of-work.ts";
 
 /** At most this many jobs are erased in one sweep; the alarm goes off again for the rest. */
@@ -10,8 +11,6 @@ const SWEEP_PAGE = 200;
 const SWEEP_AGAIN_MS = 60_000;
 /** If finished jobs take too much room, this share of it is left to them: the next one needs no sweep of its own. */
 const FULL_TO = 0.9;
-/** R2 deletes at most this many objects in one call. */
-const KEYS_PER_CALL = 1_000;
 /**
  * The count of kept bytes is stored each time it has changed by this much, not for every batch. A crash loses at
  * most this much of the count.
@@ -73,7 +72,7 @@ export class Retention {
     const expired = this.expiredBy(now);
     if (expired.length === 0) return;
     try {
-      await deleteFiles(bucket, expired);
+      await this.removeFiles(bucket, expired);
     } catch (error) {
       console.error("files of expired jobs could not be deleted", error);
       this.noSweepBefore = now + SWEEP_AGAIN_MS;
@@ -98,7 +97,7 @@ export class Retention {
     const { store } = this.core;
     const job = store.expiredOf(ulid);
     if (job === null) return;
-    await deleteFiles(bucket, [job]);
+    await this.removeFiles(bucket, [job]);
     runBatch(() => {
       // A sweep may have been quicker.
       if (store.expiredOf(ulid) === null) return;
@@ -106,6 +105,20 @@ export class Retention {
       this.bytes = Math.max(0, this.bytes - job.bytes);
       this.storeCount();
     });
+  }
+
+  /** Until its row is gone too, no other job takes over the result and files of a job (decision 0018). */
+  private async removeFiles(bucket: R2Bucket, jobs: readonly Expired[]): Promise<void> {
+    const { store } = this.core;
+    const keys = keysOf(this.core.record.name, jobs, (folder) => store.outputFiles.holders(folder));
+    if (keys.length === 0) return;
+    for (const { ulid } of jobs) store.erasing.add(ulid);
+    try {
+      await deleteKeys(bucket, keys);
+    } catch (error) {
+      for (const { ulid } of jobs) store.erasing.delete(ulid);
+      throw error;
+    }
   }
 
   /** The jobs to erase now: if they take too much room, as many of the oldest as make some, and no more. */
@@ -131,21 +144,5 @@ export class Retention {
   private storeCount(): void {
     this.core.spaces.keepBytes(this.bytes);
     this.countedBytes = this.bytes;
-  }
-}
-
-async function deleteFiles(bucket: R2Bucket, jobs: readonly Expired[]): Promise<void> {
-  const keys = jobs.flatMap(({ files }) => files.map(({ key }) => key));
-  for (let at = 0; at < keys.length; at += KEYS_PER_CALL) {
-    await bucket.delete(keys.slice(at, at + KEYS_PER_CALL));
-  }
-}
-
-/** Deletes every object of the bucket whose key begins with `prefix`. */
-export async function removeFiles(bucket: R2Bucket, prefix: string): Promise<void> {
-  for (;;) {
-    const { objects } = await bucket.list({ prefix });
-    if (objects.length === 0) return;
-    await bucket.delete(objects.map(({ key }) => key));
   }
 }

@@ -10,6 +10,7 @@ import {
   type ProcessingJob,
   type QueuedJob,
 } from "../../queue/job.ts";
+import { fileChanges } from "../../queue/output-files.ts";
 import { meanAfter } from "../../queue/status.ts";
 import {
   type Command,
@@ -43,6 +44,7 @@ export interface ServingWorker extends Candidate {
 export type Reaction =
   | { kind: "applied"; job: Job; effects: Effect[] }
   | { kind: "unchanged"; job: Job; effects: Effect[] }
+  | { kind: "no_such_file"; name: string }
   | { kind: "stale" }
   | { kind: "unknown" };
 
@@ -175,7 +177,7 @@ export class UnitOfWork {
     const job = this.get(ulid);
     if (job === null) return { kind: "unknown" };
     const outcome = transition(job, command, now);
-    if (outcome.kind === "stale") return outcome;
+    if (outcome.kind === "stale" || outcome.kind === "no_such_file") return outcome;
     if (outcome.kind === "unchanged") return { ...outcome, job };
     this.record(job, outcome.job, outcome.log);
     return { kind: "applied", job: outcome.job, effects: outcome.effects };
@@ -327,6 +329,8 @@ export class UnitOfWork {
       if (before === null) this.store.add(job);
       else this.store.update(job, before);
       this.store.log.append(job.ulid, log);
+      const files = fileChanges(before, job);
+      if (files !== null) this.store.outputFiles.apply(job, files);
     }
   }
 

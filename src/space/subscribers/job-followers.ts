@@ -6,7 +6,8 @@ import { deliverEvents } from "../../objects/deliver-events.ts";
 import { logErrors } from "../../objects/log-errors.ts";
 import { startTimer } from "../../objects/start-timer.ts";
 import { iso } from "../../protocol/iso.ts";
-import { currentOutput, isEnded, type Job } from "../../queue/job.ts";
+import { isEnded, type Job } from "../../queue/job.ts";
+import { currentPieces } from "../../queue/output-files.ts";
 import type { SubscriberConnection } from "../connections.ts";
 import type { Change } from "../jobs/unit-of-work.ts";
 import { epochOf, framesAfter, gapFrame, jobIdOf, logFrame, snapshotFrame } from "../render.ts";
@@ -128,7 +129,7 @@ export class JobFollowers {
       eventsAfter: (offset) => framesAfter(job, log.after(job.ulid, offset), offset, context),
       snapshot: () => [
         ...(trimmedTo > 0 ? [gapFrame(job, trimmedTo, context)] : []),
-        ...currentOutput(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, context)),
+        ...currentPieces(job, log.after(job.ulid, 0)).map((piece) => logFrame(job, piece, context)),
         snapshotFrame(job, context),
       ],
     };

@@ -22,10 +22,15 @@ export function commandOf(frame: AttemptFrame, fence: Fence): Command {
         estimatedRemaining: estimated_remaining,
       };
     }
-    case "output":
-      return { type: "output", fence, delta: frame.delta };
-    case "result":
-      return { type: "result", fence, output: frame.output, metrics: frame.metrics ?? null };
+    case "output": {
+      const { delta = null, file, preview = false } = frame;
+      if (file !== undefined) return { type: "file", fence, name: file, preview };
+      return { type: "output", fence, delta };
+    }
+    case "result": {
+      const { output, metrics = null, files } = frame;
+      return { type: "result", fence, output, metrics, files };
+    }
     case "fail": {
       const { code, message, retryable } = frame;
       return { type: "fail", fence, code, message, retryable };

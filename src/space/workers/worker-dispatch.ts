@@ -16,6 +16,8 @@ export class WorkerDispatch {
   private readonly core: SpaceCore;
   private readonly runIfOpen: (step: (now: number) => void) => void;
   private timer: ReturnType<typeof setTimeout> | null = null;
+  /** What lets each worker send files, as a part of their addresses. */
+  private readonly grants = new WeakMap<ReadyWorker, string>();
 
   /** @param runIfOpen runs its argument in a batch of its own, unless the space was deleted meanwhile */
   constructor(core: SpaceCore, runIfOpen: (step: (now: number) => void) => void) {
@@ -103,6 +105,7 @@ export class WorkerDispatch {
       attempt: job.attempts,
       input: job.input,
       files: job.files.map(({ key: _, ...file }, index) => ({ ...file, url: urls[index] ?? "" })),
+      outputs: this.outputsOf(worker, job),
       priority: job.priority,
       deadline: iso(attemptDeadline(job)),
       created_at: iso(job.createdAt),
@@ -114,6 +117,22 @@ export class WorkerDispatch {
   fileUrls({ attachment: { origin } }: ReadyWorker, job: ProcessingJob): string[] {
     const expiresAt = attemptDeadline(job) + FILE_URL_SLACK_MS;
     return job.files.map(({ key }) => this.core.fileUrl(origin, key, expiresAt));
+  }
+
+  /**
+   * Where the attempt may send files. What is signed is the worker, once for its connection: a signature for each job
+   * would cost more than the rest of its frame (decision 0063).
+   */
+  private outputsOf(worker: ReadyWorker, { ulid, attempts }: ProcessingJob) {
+    const { origin, state } = worker.attachment;
+    let grant = this.grants.get(worker);
+    if (grant === undefined) {
+      grant = this.core.uploadGrant(state.workerId);
+      this.grants.set(worker, grant);
+    }
+    const job = jobIdOf(this.core.record.name, ulid);
+    const url = `${origin}/api/jobs/${job}/attempts/${attempts}/outputs/{name}?${grant}`;
+    return { url, max_bytes: this.core.maxOutputBytes };
   }
 
   private byGeneration(generation: number): ReadyWorker | undefined {

@@ -265,6 +265,10 @@ export class WorkerHandler {
       this.core.sendBuffer.send(worker, { type: "stale", job_id, attempt });
       return;
     }
+    if (reaction.kind === "no_such_file") {
+      this.onMissingFile(worker, frame, reaction.name, now);
+      return;
+    }
     for (const effect of reaction.effects) {
       if (effect.type === "ack") {
         this.core.sendBuffer.send(worker, { type: "ack", job_id, attempt, of: effect.of });
@@ -272,10 +276,20 @@ export class WorkerHandler {
     }
   }
 
+  /** An `output` that names no file is left out; a `result` would promise a file that nobody can fetch. */
+  private onMissingFile(worker: ReadyWorker, frame: AttemptFrame, name: string, now: number): void {
+    const { type, job_id, attempt } = frame;
+    const code = "no_such_file";
+    const message = `The \`${type}\` names the file ${JSON.stringify(name)}, which this attempt has not sent.`;
+    if (type === "result") this.failAttempt(worker, { job_id, attempt }, { code, message }, now);
+    else this.core.sendBuffer.error(worker, code, message, { job_id, attempt, file: name });
+  }
+
   /** A frame that can't be taken ends the attempt that it is about, or else the connection (decision 0034). */
   private onRefusedFrame(worker: WorkerConnection, refused: RefusedFrame, now: number): void {
     if (isReady(worker) && refused.about !== null) {
-      this.failAttempt(worker, refused.about, refused, now);
+      const message = failureMessage(refused);
+      this.failAttempt(worker, refused.about, { code: refused.code, message }, now);
       return;
     }
     const { close } = afterMalformed(refused, 0, 1);
@@ -286,13 +300,12 @@ export class WorkerHandler {
   private failAttempt(
     worker: ReadyWorker,
     about: AttemptRef,
-    refused: RefusedFrame,
+    { code, message }: { code: FrameErrorCode; message: string },
     now: number,
   ): void {
     const { workerId, generation, refusedFrames } = worker.attachment.state;
     const fence = { attempt: about.attempt, workerId, generation };
     const ulid = ulidOf(this.core.record.name, about.job_id);
-    const message = failureMessage(refused);
     const fail = { type: "fail", fence, code: "worker_error", message, retryable: false } as const;
     const reaction = ulid === null ? null : this.core.jobs.apply(ulid, fail, now);
     const count = refusedFrames + 1;
@@ -300,7 +313,7 @@ export class WorkerHandler {
     if (reaction?.kind === "applied") {
       const subject = { ...about, refused_frames: count };
       const ended = `This ended attempt ${about.attempt} of the job ${about.job_id}.`;
-      this.core.sendBuffer.error(worker, refused.code, `${message} ${ended}`, subject);
+      this.core.sendBuffer.error(worker, code, `${message} ${ended}`, subject);
     }
     // Makes the worker stop the attempt and forget it; it gets no `ack`, as nothing of it was taken.
     this.core.sendBuffer.send(worker, { type: "stale", ...about });
