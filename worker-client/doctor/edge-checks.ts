@@ -72,7 +72,8 @@ function describeStranger(answer: Answer, url: URL): Finding {
 
 function compareClocks({ headers, ms }: Answer, startedAt: number): Finding {
   const theirs = Date.parse(headers.date ?? "");
-  if (Number.isNaN(theirs)) return unknown("clock", "the edge sent no date to compare this machine's clock with");
+  if (Number.isNaN(theirs))
+    return unknown("clock", "the edge sent no date to compare this machine's clock with");
   // A date is cut to the second, so it is half a second late on average.
   const differenceS = Math.round((startedAt + ms / 2 - (theirs + 500)) / 1_000);
   const amount = Math.abs(differenceS);
