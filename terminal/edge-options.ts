@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { WebSocket } from "ws";
+import { WebSocket as Socket } from "ws";
 import { DialoutClient, type Fetch, type WebSocketClass } from "../src/client/index.ts";
 import { parseMessage } from "../src/protocol/exact-json.ts";
 import { UsageError } from "./explain.ts";
@@ -9,6 +9,8 @@ import { UsageError } from "./explain.ts";
 export interface EdgeOptions {
   url: string;
   keyFile?: string;
+  /** Seconds; only commands that follow a job have it. */
+  heartbeat?: number;
 }
 
 export function addEdgeOptions(command: Command): Command {
@@ -32,12 +34,14 @@ export interface EdgeAccess {
 }
 
 /** @throws {UsageError} if the key can't be read */
-export function accessTo({ url, keyFile }: EdgeOptions): EdgeAccess {
+export function accessTo({ url, keyFile, heartbeat: seconds }: EdgeOptions): EdgeAccess {
   const key = readKey(keyFile, process.env);
   const fetch = fetchWith(key);
   // What users sent is printed with every digit.
   const parseJson = parseMessage;
-  const client = new DialoutClient({ url, fetch, WebSocket: socketWith(key), parseJson });
+  const heartbeat = seconds === undefined ? undefined : seconds * 1_000;
+  const WebSocket = socketWith(key);
+  const client = new DialoutClient({ url, fetch, WebSocket, parseJson, heartbeat });
   return { client, fetch, url };
 }
 
@@ -83,7 +87,7 @@ function fetchWith(key: string | null): Fetch {
 
 /** In a header, because a subprotocol can't hold every key, such as an operator's with a slash in it. */
 function socketWith(key: string | null): WebSocketClass {
-  return class extends WebSocket {
+  return class extends Socket {
     constructor(address: string, protocols?: string[]) {
       const headers = key === null ? {} : { authorization: `Bearer ${key}` };
       super(address, protocols, { headers, perMessageDeflate: false });

@@ -65,7 +65,9 @@ export function explain(error: unknown): Explanation {
     return { message: `unexpected: ${message}`, help: [], exitCode: EXIT.internal };
   }
   const { code, errors, retryAfterMs, idempotencyKey } = error;
-  const help = errors.map(({ path, message }) => `${path || "/"}: ${message}`);
+  const details = errors.map(({ path, message }) => `${path || "/"}: ${message}`);
+  // The message often has them already.
+  const help = details.filter((detail) => !error.message.includes(detail));
   if (HELP[code] !== undefined) help.push(HELP[code]);
   if (retryAfterMs !== null) help.push(`try again in ${Math.ceil(retryAfterMs / 1_000)} s`);
   if (idempotencyKey !== null) help.push(submitAgain(idempotencyKey));

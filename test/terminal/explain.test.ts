@@ -30,6 +30,11 @@ describe("an error", () => {
     const errors = [{ path: "/input/width", message: "must be\u001b[31m a number" }];
     const { help } = explain(new DialoutError("invalid_request", "No.", { status: 422, errors }));
     expect(help).toEqual(["/input/width: must be a number"]);
+    const told = new DialoutError("invalid_request", "/a: no", {
+      status: 422,
+      errors: [{ path: "/a", message: "no" }],
+    });
+    expect(explain(told).help).toEqual([]);
   });
 
   it("without an answer to a submit says how to go on without a second job", () => {
