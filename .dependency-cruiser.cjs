@@ -62,9 +62,10 @@ module.exports = {
     },
     {
       name: "programs-outside-the-edge-know-its-protocol-alone",
-      comment: "The client library, the pages and the worker run elsewhere.",
+      comment:
+        "The client library, the pages, the terminal's program and the worker run elsewhere.",
       severity: "error",
-      from: { path: "^(src/client|src/web|worker-client)/" },
+      from: { path: "^(src/client|src/web|terminal|worker-client)/" },
       to: { path: "^src/", pathNot: "^src/(protocol|channel|schema|client|web)/" },
     },
     {

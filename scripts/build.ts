@@ -1,7 +1,7 @@
 /**
- * Builds the pages into dist/web, the remote worker's program into dist/worker-client, and the client
- * library with its types into dist/client and dist/types. Arguments name the parts to build: `pages`,
- * `worker`, `client`; without any, all are built. A file that did not change is not written, so that
+ * Builds the pages into dist/web, the programs `dialout-worker` and `dialout` into dist/worker-client and
+ * dist/terminal, and the client library with its types into dist/client and dist/types. Arguments name the parts to
+ * build: `pages`, `programs`, `client`; without any, all are built. A file that did not change is not written, so that
  * file watchers are not triggered.
  */
 import { chmod, readFile, stat } from "node:fs/promises";
@@ -91,20 +91,26 @@ async function writePage(
   await writeChanged(join(WEB, `${page.name}.html`), Buffer.from(html));
 }
 
-async function buildWorkerClient(): Promise<void> {
-  const outdir = join(DIST, "worker-client");
+/** The programs for Node.js, by their folders; the command of each is its `cli.js`. */
+const PROGRAMS = { "worker-client": ["cli", "program", "index"], terminal: ["cli", "program"] };
+
+/** The files that are run as commands. */
+const COMMANDS = ["terminal/cli.js", "worker-client/cli.js", "worker-client/conformance.js"];
+
+/** Builds all programs at once, so that they share their common parts. */
+async function buildPrograms(): Promise<void> {
+  const modules = Object.entries(PROGRAMS).flatMap(([folder, names]) =>
+    names.map((name) => `${folder}/${name}`),
+  );
   const result = await build({
     ...COMMON,
     entryPoints: [
-      ...["cli", "program", "index"].map((name) => ({
-        in: `./worker-client/${name}.ts`,
-        out: name,
-      })),
-      { in: "./worker-client/conformance/cli.ts", out: "conformance" },
-      { in: "./worker-client/browser/index.ts", out: "browser/index" },
+      ...modules.map((name) => ({ in: `./${name}.ts`, out: name })),
+      { in: "./worker-client/conformance/cli.ts", out: "worker-client/conformance" },
+      { in: "./worker-client/browser/index.ts", out: "worker-client/browser/index" },
     ],
-    outdir,
-    chunkNames: "shared-[hash]",
+    outdir: DIST,
+    chunkNames: "worker-client/shared-[hash]",
     format: "esm",
     // So that `cli.js`, which checks the version of Node.js, loads the rest only after that.
     splitting: true,
@@ -115,18 +121,17 @@ async function buildWorkerClient(): Promise<void> {
     plugins: [shakeZod],
   });
   for (const file of result.outputFiles) await writeChanged(file.path, file.contents);
-  await removeStale(
-    outdir,
-    result.outputFiles.map(({ path }) => path),
-  );
-  for (const program of ["cli.js", "conformance.js"].map((name) => join(outdir, name))) {
+  const paths = result.outputFiles.map(({ path }) => path);
+  for (const folder of Object.keys(PROGRAMS)) await removeStale(join(DIST, folder), paths);
+  for (const name of COMMANDS) {
+    const program = join(DIST, name);
     if (((await stat(program)).mode & 0o777) !== 0o755) await chmod(program, 0o755);
   }
 }
 
 const PARTS = {
   pages: { what: "the pages", make: buildWeb },
-  worker: { what: "the remote worker", make: buildWorkerClient },
+  programs: { what: "the programs", make: buildPrograms },
   client: { what: "the client", make: buildClient },
 };
 const names = process.argv.slice(2);

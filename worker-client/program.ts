@@ -9,6 +9,7 @@ import { keepAdapter } from "./adapters/keep.ts";
 import type { ProgramOptions } from "./adapters/program-process.ts";
 import { whyNotRunnable } from "./adapters/runnable.ts";
 import { consoleLog } from "./console-log.ts";
+import { examineWorker } from "./doctor-command.ts";
 import { readEdgeAddress } from "./edge-address.ts";
 import type { Log } from "./log.ts";
 import { readSchemaFile } from "./schema-file.ts";
@@ -18,11 +19,14 @@ import { InvalidOptions } from "./worker-options.ts";
 
 const EXIT_USAGE = 2;
 
-interface CommonOptions {
+interface TargetOptions {
   url: string;
   space?: string;
   token?: string;
   tokenFile?: string;
+}
+
+interface CommonOptions extends TargetOptions {
   concurrency: number;
   capabilities: string[];
   workerId?: string;
@@ -92,6 +96,25 @@ function rootCommand(): Command {
     );
 
   addServerCommands(root, { addCommonOptions, run, failUsage });
+  addTargetOptions(root.command("doctor"))
+    .description("say step by step what keeps a worker from serving; it disturbs no other worker")
+    .usage("[options] [-- program]")
+    .argument("[program]", "the program that exec is to run")
+    .argument("[args...]")
+    .option("--json", "print one JSON object a line", false)
+    .passThroughOptions()
+    .action(
+      async (
+        program: string | undefined,
+        _args: string[],
+        options: DoctorCliOptions,
+        command: Command,
+      ) => {
+        const { url, space, json } = options;
+        const token = findToken(command, options);
+        process.exitCode = await examineWorker({ url, space, token, program, json });
+      },
+    );
   return root;
 }
 
@@ -103,6 +126,7 @@ type ExecCliOptions = CommonOptions & {
   cancelGrace: number;
 };
 type DemoCliOptions = CommonOptions & { paceMs: number };
+type DoctorCliOptions = TargetOptions & { json: boolean };
 
 function adapterFor(options: ProgramOptions & ExecCliOptions): Adapter {
   const { program, args, log, secret, retryableExitCodes, showStderr } = options;
@@ -113,7 +137,7 @@ function adapterFor(options: ProgramOptions & ExecCliOptions): Adapter {
   return keepAdapter({ ...shared, ...times });
 }
 
-function addCommonOptions(command: Command): Command {
+function addTargetOptions(command: Command): Command {
   return command
     .addOption(
       new Option("--url <url>", "address of the edge")
@@ -122,7 +146,11 @@ function addCommonOptions(command: Command): Command {
     )
     .addOption(new Option("--space <name>", "the space to serve").env("DIALOUT_SPACE"))
     .addOption(new Option("--token <token>", "a worker token of the space").env("DIALOUT_TOKEN"))
-    .option("--token-file <path>", "a file with the token; used instead of DIALOUT_TOKEN")
+    .option("--token-file <path>", "a file with the token; used instead of DIALOUT_TOKEN");
+}
+
+function addCommonOptions(command: Command): Command {
+  return addTargetOptions(command)
     .option("--concurrency <n>", "how many jobs to run at once", parseWholeNumber, 1)
     .option(
       "--capabilities <list>",
@@ -174,12 +202,14 @@ function readTarget(command: Command, options: CommonOptions): { url: string; sp
   return { url, space };
 }
 
-function readToken(command: Command, { token, tokenFile }: CommonOptions): string {
-  if (tokenFile === undefined) {
-    return (
-      token ?? failUsage(command, "a token is missing: --token-file, --token or DIALOUT_TOKEN")
-    );
-  }
+function readToken(command: Command, options: TargetOptions): string {
+  const missing = "a token is missing: --token-file, --token or DIALOUT_TOKEN";
+  return findToken(command, options) ?? failUsage(command, missing);
+}
+
+/** The token, wherever it was given; `null` if it wasn't. */
+function findToken(command: Command, { token, tokenFile }: TargetOptions): string | null {
+  if (tokenFile === undefined) return token ?? null;
   if (command.getOptionValueSource("token") === "cli") {
     failUsage(command, "give either --token or --token-file, not both");
   }

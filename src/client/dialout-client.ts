@@ -2,6 +2,7 @@ import { Edge, type EdgeOptions } from "./edge.ts";
 import { Gateway } from "./gateway.ts";
 import { JobHandle, type JobOptions } from "./job-handle.ts";
 import { type CreateJobOptions, createJob, JobReporter } from "./job-reporter.ts";
+import { listSpaces, type PageOptions, type SpacesPage } from "./listing.ts";
 import { RoomHandle } from "./room-handle.ts";
 import type { SendOptions } from "./sending.ts";
 import { SpaceHandle } from "./space-handle.ts";
@@ -19,6 +20,11 @@ export class DialoutClient {
     this.#edge = new Edge(options);
     this.#gateway = new Gateway(this.#edge);
     this.#sockets = new SpaceSocketPool(this.#edge);
+  }
+
+  /** A page of the spaces that may be seen with this client's token. */
+  spaces(options: PageOptions = {}): Promise<SpacesPage> {
+    return listSpaces(this.#edge, options);
   }
 
   space(name: string): SpaceHandle {

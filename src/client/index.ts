@@ -35,6 +35,7 @@ export type {
   ProgressReport,
 } from "./job-reporter.ts";
 export type { AnyJob } from "./job-resource.ts";
+export type { JobsOptions, JobsPage, PageOptions, SpacesPage } from "./listing.ts";
 export { type HistoryPage, isEvent, type RoomEvent, type RoomEventOf } from "./room-events.ts";
 export type {
   PresenceHandlers,

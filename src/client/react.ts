@@ -6,7 +6,7 @@ import { type Connection, connectionError, type LinkState } from "./connection.t
 import type { DialoutClient } from "./dialout-client.ts";
 import { asDialoutError, type DialoutError } from "./errors.ts";
 import type { Gap, JobEvent } from "./job-channel.ts";
-import type { JobHandle } from "./job-handle.ts";
+import type { JobHandle, JobOptions } from "./job-handle.ts";
 import { type JobView, NO_JOB, viewEvent } from "./job-view.ts";
 import type { RoomEvent } from "./room-events.ts";
 import type { PublishedEvent, RoomHandle } from "./room-handle.ts";
@@ -75,13 +75,17 @@ export function useSpace(client: DialoutClient, name: string): SpaceView {
 
 /**
  * A job's state and output as they change. Without an id nothing is followed. All jobs of a space, and its status
- * (`useSpace`), share one socket.
+ * (`useSpace`), share one socket; a job that a link opens (`share`) has its own.
  */
-export function useJob(client: DialoutClient, id: string | null | undefined): JobView {
-  return useStore(client, `job:${id ?? ""}`, NO_JOB, (update) => {
+export function useJob(
+  client: DialoutClient,
+  id: string | null | undefined,
+  { share }: JobOptions = {},
+): JobView {
+  return useStore(client, `job:${JSON.stringify([id, share])}`, NO_JOB, (update) => {
     if (id === null || id === undefined) return null;
     const onJobEvent = (event: JobEvent) => update((view) => viewEvent(view, event));
-    return jobOf(client, id).follow({
+    return jobOf(client, id, { share }).follow({
       onProgress: onJobEvent,
       onOutput: onJobEvent,
       onFile: onJobEvent,
@@ -95,9 +99,9 @@ export function useJob(client: DialoutClient, id: string | null | undefined): Jo
 }
 
 /** A page usually shows several jobs of a space: they share its socket. */
-function jobOf(client: DialoutClient, id: string): JobHandle {
+function jobOf(client: DialoutClient, id: string, options: JobOptions): JobHandle {
   const space = spaceOf(id);
-  return space === null ? client.job(id) : client.space(space).job(id);
+  return space === null ? client.job(id, options) : client.space(space).job(id, options);
 }
 
 /**

@@ -18,6 +18,7 @@ import { type UploadedFile, type UploadOptions, uploadFile } from "./file-upload
 import { freshId } from "./fresh-id.ts";
 import { JobHandle, type JobOptions } from "./job-handle.ts";
 import { encodeJson } from "./json-body.ts";
+import { type JobsOptions, type JobsPage, listJobs } from "./listing.ts";
 import type { SendOptions } from "./sending.ts";
 import type { SpaceSocketPool } from "./space-socket-pool.ts";
 import { type SpaceStatusHandlers, watchSpace } from "./space-watcher.ts";
@@ -85,6 +86,15 @@ export class SpaceHandle {
 
   async status(options: SendOptions = {}): Promise<SpaceStatus> {
     return (await this.get(options)).status;
+  }
+
+  /**
+   * A page of the space's jobs, newest first: one's own, or all of them for those who manage the space.
+   *
+   * @throws {DialoutError} `not_authenticated` without a token
+   */
+  jobs(options: JobsOptions = {}): Promise<JobsPage> {
+    return listJobs(this.#edge, `${this.#path}/jobs`, options);
   }
 
   /** Calls the handlers with the space's status, now and on every change. */

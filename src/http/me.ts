@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import { Users } from "../accounts/users.ts";
 import { userHolder } from "../auth/credential.ts";
 import { jobReaderOf } from "../auth/principal.ts";
-import { eraseMeBody, passwordBody, patchMeBody } from "../protocol/accounts.ts";
+import { eraseMeBody, passwordBody, patchMeBody, type UserResource } from "../protocol/accounts.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import { orProblem, setCookies } from "./accounts.ts";
 import { noteOf } from "./audit.ts";
@@ -36,11 +36,22 @@ export const me = new Hono<AppEnv>()
     setCookies(c, headers);
     // 200 also for nobody: a page asks this to find out, and a 401 would stand in its console as an error.
     const account = accountOf(response);
-    if (account === null) return c.json({ user: null });
+    if (response === null || account === null) return c.json({ user: null });
     const cookie =
       headers.getSetCookie().length > 0 ? null : await newCookieOf(c, account.expiresAt);
     if (cookie !== null) c.header("set-cookie", cookie, { append: true });
-    return c.json({ user: await new Users(c.env.DB).get(account.userId) });
+    // What came with the session is all that is shown: every page asks for it.
+    const { id, name, email, createdAt } = response.user;
+    const created_at = new Date(createdAt).toISOString();
+    const user: UserResource = {
+      id,
+      name,
+      email,
+      role: account.role,
+      created_at,
+      disabled_at: null,
+    };
+    return c.json({ user });
   })
   .patch("/", async (c) => {
     const { userId } = await requireAccount(c);

@@ -4,6 +4,7 @@ import { Users } from "../accounts/users.ts";
 import type { Caller } from "../auth/caller.ts";
 import { forgetSpace } from "../catalog/known-spaces.ts";
 import { SpaceCatalog } from "../catalog/space-catalog.ts";
+import { readSpacePage } from "../catalog/space-page.ts";
 import { WorkerTokens } from "../catalog/worker-tokens.ts";
 import { LIMITS } from "../protocol/limits.ts";
 import {
@@ -30,19 +31,19 @@ import {
 import { ProblemError, validate } from "./problems.ts";
 
 const listQuery = z.strictObject({
-  cursor: z.string().max(63).default(""),
+  cursor: z.string().max(70).default(""),
   limit: z.coerce.number().int().min(1).max(100).default(50),
+  order: z.enum(["name", "mine"]).default("name"),
 });
 
 /** `/api/spaces`: the catalogue, and the worker tokens of each space. */
 export const spaces = new Hono<AppEnv>()
   .get("/", async (c) => {
     const caller = await callerOf(c);
-    const { cursor, limit } = validate(listQuery, c.req.query());
-    const catalog = new SpaceCatalog(c.env.DB);
+    const asked = validate(listQuery, c.req.query());
     const { isAdmin: all, userId, spaces } = caller;
-    const page = await catalog.list({ all, userId, spaces, after: cursor, limit: limit + 1 });
-    const entries = page.slice(0, limit);
+    const filter = { all, userId, spaces, ...asked };
+    const { entries, next } = await readSpacePage(new SpaceCatalog(c.env.DB), filter);
     // The catalogue's rows are copies; the object decides whether the caller may see its space (decision 0004).
     const descriptions = await Promise.allSettled(
       entries.map(({ name }) =>
@@ -52,7 +53,6 @@ export const spaces = new Hono<AppEnv>()
     const bodies = descriptions.flatMap((description) =>
       description.status === "fulfilled" ? [description.value] : [],
     );
-    const next = page.length > limit ? (entries.at(-1)?.name ?? null) : null;
     return answerJson(c, `{"spaces":[${bodies.join()}],"next_cursor":${JSON.stringify(next)}}`);
   })
   .post("/", async (c) => {

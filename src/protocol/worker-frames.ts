@@ -111,6 +111,9 @@ export const helloFrame = z.object({
   batch: z.boolean().default(false),
   /** The worker should announce messages of more bytes by `sending`; an edge that does not know that says nothing. */
   unannounced_bytes: z.number().optional(),
+  /** How many workers serve the space now, and how many may; an edge of an earlier version says neither. */
+  workers: z.int().optional(),
+  max_workers: z.int().optional(),
 });
 
 /** The settings of a space that matter to a worker. */

@@ -19,7 +19,7 @@ type Sending = Pick<Parameters<typeof call>[0], "timeout" | "onSending">;
 
 /** @param cursor the last name of the page before; `undefined`: the first page */
 export const listSpaces = (cursor: string | undefined, sending: Sending) =>
-  call({ path: "/api/spaces", query: { cursor }, ...sending }, spacePage);
+  call({ path: "/api/spaces", query: { cursor, order: "mine" }, ...sending }, spacePage);
 export const readSpace = (space: string) => call({ path: at(space) }, spaceResource);
 export const makeSpace = (name: string, settings: Settings) =>
   call({ method: "POST", path: "/api/spaces", body: { name, ...settings } }, spaceResource);

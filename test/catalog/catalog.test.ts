@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { SpaceCatalog } from "../../src/catalog/space-catalog.ts";
+import { readSpacePage } from "../../src/catalog/space-page.ts";
 import { WorkerTokens } from "../../src/catalog/worker-tokens.ts";
 import { DEFAULT_SETTINGS } from "../../src/protocol/resources.ts";
 import { pass, runInFakeRuntime, START } from "../support/runtime/globals.ts";
@@ -115,6 +117,54 @@ describe("the list of spaces", () => {
     await catalog.update({ name: "tea", settings, owner: "ben" });
     expect(await listed({ userId: "ann" })).toEqual(["open"]);
     expect(await listed({ userId: "ben" })).toEqual(["open", "tea", "team-a"]);
+  });
+
+  it("begins with one's own if that is asked for, and its pages have every space once", async () => {
+    const name = fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,3}$/);
+    const relation = fc.constantFrom("owner", "member", "public", "private");
+    const spaces = fc.uniqueArray(fc.record({ name, relation }), { selector: (one) => one.name });
+    await fc.assert(
+      fc.asyncProperty(spaces, fc.integer({ min: 1, max: 4 }), async (made, limit) => {
+        const catalog = new SpaceCatalog(fakeD1());
+        for (const { name, relation } of made) {
+          const visibility = relation === "public" ? "public" : "private";
+          await catalog.add({
+            ...entry(name, { visibility }),
+            owner: relation === "owner" ? "ann" : null,
+          });
+          if (relation === "member") await catalog.setMember(name, "ann", "use");
+        }
+        const found: string[] = [];
+        const asked = { all: false, userId: "ann", spaces: null, order: "mine", limit } as const;
+        for (let cursor: string | null = ""; cursor !== null; ) {
+          const page = await readSpacePage(catalog, { ...asked, cursor });
+          found.push(...page.entries.map((one) => one.name));
+          expect(page.entries.length).toBe(page.next === null ? page.entries.length : limit);
+          cursor = page.next;
+        }
+        const named = (...relations: string[]) =>
+          made
+            .filter((one) => relations.includes(one.relation))
+            .map((one) => one.name)
+            .sort();
+        expect(found).toEqual([...named("owner", "member"), ...named("public")]);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  it("of a token, and of nobody, is in the order of names whatever is asked for", async () => {
+    const catalog = new SpaceCatalog(fakeD1());
+    for (const name of ["a", "b"])
+      await catalog.add({ ...entry(name), owner: name === "b" ? "ann" : null });
+    for (const who of [
+      { userId: "ann", spaces: ["b"] },
+      { userId: null, spaces: null },
+    ]) {
+      const asked = { all: false, ...who, order: "mine", cursor: "", limit: 10 } as const;
+      const { entries } = await readSpacePage(catalog, asked);
+      expect(entries.map(({ name }) => name)).toEqual(["a", "b"]);
+    }
   });
 
   it("gives spaces of before to the first admin, and nobody more spaces than they may own", async () => {

@@ -42,10 +42,20 @@ function event(offset: number, type = "project.updated"): Frame {
 }
 
 describe("useJob", () => {
-  const describeJob = (client: DialoutClient, id: string | null) => () => {
-    const job = useJob(client, id);
+  const describeJob = (client: DialoutClient, id: string | null, share?: string) => () => {
+    const job = useJob(client, id, { share });
     return [job.link, job.status, job.output, job.result, job.failure?.code].join("|");
   };
+
+  test("opens a job by the token of a link, over a socket of its own", async () => {
+    const { edge, client } = await start();
+    const { shows } = render(describeJob(client, JOB_ID, "dos_a-token"));
+    const socket = await edge.socket();
+    expect(socket.path).toBe(`/api/jobs/${JOB_ID}/ws`);
+    expect(socket.query.get("share")).toBe("dos_a-token");
+    socket.send(connection(1), completed(1, "done"));
+    await shows("closed|completed||done|");
+  });
 
   test("shows a job from its first event to its result, over one socket", async () => {
     const { edge, client } = await start();

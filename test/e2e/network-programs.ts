@@ -13,6 +13,7 @@ import { CHROMIUM } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 import { launchPythonModel, launchPythonWorker } from "./python.ts";
 import { sampleOf } from "./samples.ts";
+import { CLI } from "./terminal-program.ts";
 
 /** A program that dials an edge through a network of its own. */
 export interface DialingProgram {
@@ -112,6 +113,14 @@ const startCurl: StartProgram = async ({ edge, job }) => {
   return { network, received: () => printed.match(MARK) ?? [] };
 };
 
+const startTerminal: StartProgram = async ({ edge, job }) => {
+  const network = await networkTo(edge);
+  const args = ["follow", job, "--heartbeat", String(SILENCE_S / 2)];
+  const program = new Program(CLI, args, { DIALOUT_URL: network.url });
+  onTestFinished(async () => void (await program.stop("SIGKILL")));
+  return { network, received: () => program.printed.match(MARK) ?? [] };
+};
+
 const startPythonFollower: StartProgram = async ({ edge, job }) => {
   const network = await networkTo(edge);
   const hasty = `import asyncio, follow
@@ -187,6 +196,7 @@ export const FOLLOWERS: Record<string, StartProgram> = {
   "the client library": startClient,
   "the client library over the space's socket": startSpaceClient,
   "the page": startPage,
+  "dialout in the terminal": startTerminal,
   "the loop with curl": startCurl,
   "the follower in Python": startPythonFollower,
   "the client in Python": startPythonClient,

@@ -1,6 +1,6 @@
 /// <reference lib="dom" />
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -25,7 +25,7 @@ const APP_PACKAGES = [
   "@types/node",
   "lossless-json",
 ];
-const MOST_PACKED_BYTES = 200_000;
+const MOST_PACKED_BYTES = 280_000;
 const MOST_BUNDLED_BYTES = 400_000;
 
 const edge = new EdgeClient(inject("edgeUrl"));
@@ -84,7 +84,9 @@ describe("the package as npm packs it", () => {
     expect(paths).toContain("dist/client/index.js");
     expect(paths).toContain("dist/worker-client/cli.js");
     expect(paths).toContain("dist/worker-client/browser/index.js");
-    const others = paths.filter((path) => !/^dist\/(client|types|worker-client)\//.test(path));
+    expect(paths).toContain("dist/terminal/cli.js");
+    const ours = /^dist\/(client|terminal|types|worker-client)\//;
+    const others = paths.filter((path) => !ours.test(path));
     expect(others.sort()).toEqual(["LICENSE", "README.md", "package.json"]);
   });
 
@@ -137,6 +139,23 @@ describe("the package as npm packs it", () => {
     expect(help).toContain("dialout-worker");
     const suite = await inApp("node_modules/dialout/dist/worker-client/conformance.js", "--help");
     expect(suite).toContain("dialout-conformance");
+  });
+
+  it("is run by npx in an empty folder: a worker is examined, serves, and is sent a job", async () => {
+    const empty = join(folder, "empty");
+    await mkdir(empty);
+    const space = await edge.makeSpace();
+    const env = { ...process.env, DIALOUT_URL: edge.url, DIALOUT_TOKEN: space.token };
+    const tarball = join(folder, packed.filename);
+    const npx = async (...args: string[]) => {
+      const given = ["--yes", "--prefer-offline", "--package", tarball, "--", ...args];
+      return (await run("npx", given, { cwd: empty, env })).stdout;
+    };
+    expect(await npx("dialout", "--version")).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(await npx("dialout-worker", "doctor", "--space", space.name)).toContain("is in order");
+    await edge.startWorker(space, ["exec", "--", "cat"]);
+    const printed = await npx("dialout", "submit", space.name, "a cat", "--quiet");
+    expect(JSON.parse(printed).input).toEqual({ prompt: "a cat" });
   });
 
   it("runs in a page that Vite built, served from another origin than the edge (H9)", async () => {

@@ -62,6 +62,18 @@ describe("the socket of a worker", () => {
     ]);
   });
 
+  it("says in `hello` how many places are taken, and takes none until it registers (W5, W6c)", async () => {
+    const space = await SpaceHost.make({ max_workers: 2 });
+    const serving = await space.connect({ worker_id: "serving" });
+    const asking = await space.dial();
+    expect(asking.take()).toMatchObject([{ type: "hello", workers: 1, max_workers: 2 }]);
+    asking.leave(1000);
+    await pass();
+    const second = await space.connect({ worker_id: "second" });
+    expect(second.takeOnly("registered")).toHaveLength(1);
+    expect(serving.closed).toBe(null);
+  });
+
   it("says in `hello` whether the worker may send batches (W5, C6a)", async () => {
     const space = await SpaceHost.make();
     const worker = await space.dial({ batch: true });

@@ -52,6 +52,8 @@ export class WorkerHandler {
       max_frame_bytes: LIMITS.frameBytes,
       batch: worker.attachment.batch,
       unannounced_bytes: LIMITS.unannouncedBytes,
+      workers: this.core.connections.readyWorkers().length,
+      max_workers: this.core.record.settings.max_workers,
     });
   }
 
