@@ -42,34 +42,45 @@ const DEEPEST_GROUP = 3;
 /** How many examples are offered. */
 const MOST_EXAMPLES = 8;
 
+/** Most fields within groups: a schema may refer to itself, with all its fields in each of its fields. */
+const MOST_GROUPED = 500;
+
+/** Where a field is made. */
+interface Place {
+  root: JsonObject;
+  depth: number;
+  /** How many more fields groups may have; counted by all of a form together. */
+  room: { fields: number };
+}
+
 /** The fields of the form that a schema stands for. */
-export function formFieldsOf(
-  schema: JsonObject,
-  root: JsonObject = schema,
-  depth = 0,
-): FormField[] {
-  return fieldsOf(schema, root).map(({ name, schema: own, isRequired }) => ({
-    ...fieldFor(name, own, root, depth),
+export function formFieldsOf(schema: JsonObject): FormField[] {
+  return fieldsIn(schema, { root: schema, depth: 0, room: { fields: MOST_GROUPED } });
+}
+
+function fieldsIn(schema: JsonObject, place: Place): FormField[] {
+  return fieldsOf(schema, place.root).map(({ name, schema: own, isRequired }) => ({
+    ...fieldFor(name, own, place),
     isRequired,
   }));
 }
 
-function fieldFor(name: string, schema: JsonObject, root: JsonObject, depth: number): FormField {
+function fieldFor(name: string, schema: JsonObject, place: Place): FormField {
   const { description, default: initial, examples } = schema;
   return {
     name,
     label: labelOf(name, schema),
     description: typeof description === "string" ? description : null,
     isRequired: false,
-    kind: kindFor(name, schema, root, depth),
+    kind: kindFor(name, schema, place),
     initial,
     examples: Array.isArray(examples) ? examples.slice(0, MOST_EXAMPLES) : [],
     facts: factsOf(schema),
   };
 }
 
-function kindFor(name: string, schema: JsonObject, root: JsonObject, depth: number): FieldKind {
-  const file = fileFieldOf(schema, root);
+function kindFor(name: string, schema: JsonObject, place: Place): FieldKind {
+  const file = fileFieldOf(schema, place.root);
   if (file !== null) return { kind: "file", file };
   const choices = choicesOf(schema);
   if (choices !== null) return { kind: "choice", choices };
@@ -82,9 +93,9 @@ function kindFor(name: string, schema: JsonObject, root: JsonObject, depth: numb
     case "boolean":
       return { kind: "switch" };
     case "array":
-      return listKind(schema, root);
+      return listKind(schema, place);
     case "object":
-      return groupKind(schema, root, depth);
+      return groupKind(schema, place);
     default:
       return { kind: "json" };
   }
@@ -150,19 +161,23 @@ function stepOf(range: number): number {
   return 10 ** Math.floor(Math.log10(range / 100) + 1e-9);
 }
 
-function listKind(schema: JsonObject, root: JsonObject): FieldKind {
-  const { schema: items } = unwrap(fieldOf(schema, "items") ?? {}, root);
+/** Types whose values are typed in one line. */
+const SIMPLE: ReadonlySet<unknown> = new Set(["string", "number", "integer"]);
+
+function listKind(schema: JsonObject, place: Place): FieldKind {
+  const { schema: items } = unwrap(fieldOf(schema, "items") ?? {}, place.root);
   const choices = choicesOf(items);
   if (choices !== null && schema.uniqueItems === true) return { kind: "choices", choices };
-  const item = fieldFor("", items, root, DEEPEST_GROUP);
-  const isSimple = ["text", "number", "choice", "moment"].includes(item.kind.kind);
-  return isSimple && schema.prefixItems === undefined ? { kind: "list", item } : { kind: "json" };
+  const isSimple = choices !== null || SIMPLE.has(items.type);
+  if (!isSimple || schema.prefixItems !== undefined) return { kind: "json" };
+  return { kind: "list", item: fieldFor("", items, place) };
 }
 
-function groupKind(schema: JsonObject, root: JsonObject, depth: number): FieldKind {
-  if (depth + 1 >= DEEPEST_GROUP) return { kind: "json" };
-  const fields = formFieldsOf(schema, root, depth + 1);
-  return fields.length === 0 ? { kind: "json" } : { kind: "group", fields };
+function groupKind(schema: JsonObject, { root, depth, room }: Place): FieldKind {
+  const count = fieldsOf(schema, root).length;
+  if (depth + 1 >= DEEPEST_GROUP || count === 0 || count > room.fields) return { kind: "json" };
+  room.fields -= count;
+  return { kind: "group", fields: fieldsIn(schema, { root, depth: depth + 1, room }) };
 }
 
 function factsOf(schema: JsonObject): string[] {

@@ -10,7 +10,7 @@ interface SchemaFieldsProps {
   fields: readonly FormField[];
   held: HeldGroup;
   /** By the name of their field. */
-  files: Readonly<Record<string, readonly File[]>>;
+  files: ReadonlyMap<string, readonly File[]>;
   /** Of what the fields belong to. */
   pointer: string;
   problems: ReadonlyMap<string, string>;
@@ -46,7 +46,7 @@ export function SchemaFields({ fields, held, files, pointer, ...props }: SchemaF
         return (
           <SchemaField
             key={name}
-            {...{ ...props, field, value, place, files: files[name] ?? [] }}
+            {...{ ...props, field, value, place, files: files.get(name) ?? [] }}
           />
         );
       })}
@@ -60,6 +60,9 @@ type SchemaFieldProps = Pick<SchemaFieldsProps, "problems" | "onHold" | "onChoos
   place: string;
   files: readonly File[];
 };
+
+/** Groups have none. */
+const NO_FILES: ReadonlyMap<string, readonly File[]> = new Map();
 
 /** Those of several elements: a legend names them together. */
 const TOGETHER: ReadonlySet<string> = new Set(["list", "choices", "group"]);
@@ -156,7 +159,7 @@ function Entry({
         <SchemaFields
           fields={kind.fields}
           held={value as HeldGroup}
-          files={{}}
+          files={NO_FILES}
           pointer={place}
           problems={props.problems}
           onHold={(part, held) => onHold({ ...(value as HeldGroup), [part]: held })}

@@ -8,7 +8,8 @@ import { draftOf, type HeldGroup, inputOf, isBrokenJson, walkFields } from "./fo
 import { type FormField, formFieldsOf } from "./form-fields.ts";
 import { sentence } from "./setting-form.ts";
 
-type Files = Readonly<Record<string, readonly File[]>>;
+/** By the name of their field, which may be one that objects inherit, such as `constructor`. */
+type Files = ReadonlyMap<string, readonly File[]>;
 
 /** A form that a schema made, and what it holds. */
 export interface SchemaForm {
@@ -32,7 +33,7 @@ export function newForm({ version, input }: KnownSchema, typed: JsonObject): Sch
   const fields = formFieldsOf(input);
   const schema = new InputSchema(input);
   const touched = new Set(Object.keys(typed));
-  return { version, fields, schema, draft: draftOf(fields, typed), files: {}, touched };
+  return { version, fields, schema, draft: draftOf(fields, typed), files: new Map(), touched };
 }
 
 /** The form of a new schema. What somebody typed or chose stays, if there is still a field for it. */
@@ -58,7 +59,7 @@ export function withExample(form: SchemaForm, example: JsonObject): SchemaForm {
 
 export function attachmentsOf({ fields, files }: SchemaForm): ChosenFile[] {
   return fields.flatMap(({ name, kind }) =>
-    kind.kind === "file" ? (files[name] ?? []).map((file) => ({ field: name, file })) : [],
+    kind.kind === "file" ? (files.get(name) ?? []).map((file) => ({ field: name, file })) : [],
   );
 }
 

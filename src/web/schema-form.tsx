@@ -96,7 +96,7 @@ export function SchemaForm({ session, schema, state, typed, children }: SchemaFo
         onChoose={(name, files) =>
           change((form) => ({
             ...form,
-            files: { ...form.files, [name]: files },
+            files: new Map([...form.files, [name, files]]),
             touched: new Set([...form.touched, name]),
           }))
         }

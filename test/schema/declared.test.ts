@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Json } from "../../src/protocol/codec.ts";
 import { readDeclared } from "../../src/schema/declared.ts";
@@ -52,6 +54,20 @@ describe("a declared schema", () => {
     );
     expect(refusalOf({ input: zod })).toBe("taken");
     expect(refusalOf({})).toBe("taken");
+  });
+
+  it("is taken as the pages of the documentation have it", () => {
+    const blocks = ["docs/workers.md", "docs/protocol.md"].flatMap((page) => {
+      const text = readFileSync(join(import.meta.dirname, "../..", page), "utf8");
+      return [...text.matchAll(/^```json\n([^`]*"properties"[^`]*)^```/gm)].map(
+        ([, json = ""]) => json,
+      );
+    });
+    expect(blocks).toHaveLength(2);
+    for (const block of blocks) {
+      const parsed = JSON.parse(block);
+      expect(refusalOf(parsed.schema ?? parsed)).toBe("taken");
+    }
   });
 
   it.each<[string, unknown, string]>([
