@@ -155,7 +155,10 @@ export class JobRelay {
   private ignore(): void {
     this.ignored += 1;
     if (this.ignored < MOST_IGNORED) return;
-    throw new Error("A client went on sending after its socket was closed: it is cut off.");
+    const error = new Error("A client went on sending after its socket was closed: it is cut off.");
+    // Where it was thrown says nothing to whoever reads the log.
+    error.stack = error.message;
+    throw error;
   }
 
   private refuseFlood(): void {

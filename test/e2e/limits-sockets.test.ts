@@ -108,8 +108,17 @@ describe("sockets that don't read", () => {
   });
 });
 
+interface Flood {
+  path: string;
+  frame: object | string;
+  /** Sent before the others. */
+  first?: object;
+  /** By how much the memory may grow, if by more than usual. */
+  growth?: number;
+}
+
 /** The address of a socket, and the cheapest frame that it takes. */
-const CHEAPEST: Record<string, () => Promise<{ path: string; frame: object | string }>> = {
+const CHEAPEST: Record<string, () => Promise<Flood>> = {
   "acknowledgements of a job": async () => {
     const { name } = await edge.makeSpace({ offline: "queue" });
     const { id } = await edge.submit(name, { prompt: "x" });
@@ -122,6 +131,8 @@ const CHEAPEST: Record<string, () => Promise<{ path: string; frame: object | str
   "pings to a job that nobody has made": async () => ({
     path: `/ws/missing-${crypto.randomUUID()}`,
     frame: { type: "ping" },
+    // When the first connection is cut off, wrangler reads the map of the whole bundle, once.
+    growth: 600 * MB,
   }),
   "texts to a space": async () => {
     const { name } = await edge.makeSpace({ offline: "queue" });
@@ -136,9 +147,10 @@ const CHEAPEST: Record<string, () => Promise<{ path: string; frame: object | str
     frame: { type: "ack", offset: 1 },
   }),
   "loads of a worker": async () => {
-    const { name, token } = await edge.makeSpace({ max_workers: FLOODING });
+    const { name, token } = await edge.makeSpace();
     return {
       path: `/api/spaces/${name}/connect?token=${token}`,
+      first: { type: "register", worker_id: "flooding" },
       frame: { type: "load", load: 0.5 },
     };
   },
@@ -148,19 +160,19 @@ describe("sockets that send the cheapest frames as fast as they can", () => {
   it.each(Object.entries(CHEAPEST))(
     "%s: disturb nobody and cost little memory (S20, B9b, R14a, W30e)",
     async (_, open) => {
-      const { path, frame } = await open();
+      const { path, frame, first, growth = 200 * MB } = await open();
       const text = typeof frame === "string" ? frame : JSON.stringify(frame);
       const bystander = await openBystander(await edge.makeSpace({ offline: "queue" }));
       const memory = new MemoryWatch(running.program);
       onTestFinished(() => memory.stop());
       const flood = async () => {
         const raw = await openRaw(path);
-        const endsAt = performance.now() + FLOODING_MS;
-        while (performance.now() < endsAt && !raw.isEnded) await raw.flood(text, 1_000);
+        if (first) raw.send(OPCODE.text, JSON.stringify(first));
+        await raw.flood(text, FLOODING_MS);
       };
       const attack = () => Promise.all(Array.from({ length: FLOODING }, flood));
       assertUndisturbed(await bystander.compare(attack));
-      expect(memory.growth).toBeLessThan(200 * MB);
+      expect(memory.growth).toBeLessThan(growth);
     },
   );
 });

@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import type { Env } from "../../src/env.ts";
 import { closeQuietly } from "../../src/objects/close-quietly.ts";
 import { sendFrames } from "../../src/objects/frame-target.ts";
 import { afterMalformed } from "../../src/objects/malformed-frames.ts";
 import { ObjectSockets } from "../../src/objects/object-sockets.ts";
+import { answerPings } from "../../src/objects/pings.ts";
 import { Reader, Readers } from "../../src/objects/readers.ts";
 import { tagOf } from "../../src/objects/socket-tag.ts";
 import { runInFakeRuntime, START } from "../support/runtime/globals.ts";
@@ -186,6 +188,23 @@ describe("the sockets of an object", () => {
     expect(changes).toBe(2);
     fake.closed = null;
     expect(new ObjectSockets(context(kept), attachment).size).toBe(0);
+  });
+
+  it.each([
+    ["of a machine of its own, which counts them", "true", ["pong"], START],
+    ["elsewhere: the runtime does that", undefined, [], null],
+  ])("have their texts `ping` answered by an edge %s (C2)", (_, MAY_STAND_STILL, answers, at) => {
+    const ctx = context();
+    answerPings(ctx, { MAY_STAND_STILL } as Env);
+    const sockets = new ObjectSockets(ctx, attachment);
+    const fake = new FakeSocket();
+    const socket = sockets.accept(webSocket(fake), { id: "a", seen: 0 });
+    expect(sockets.lastPingAt(socket)).toBe(null);
+    expect(sockets.onHeard(socket, "ping")).toBe(true);
+    expect(fake.messages).toEqual(answers);
+    expect(sockets.lastPingAt(socket)).toBe(at);
+    expect(sockets.onHeard(socket, "pong")).toBe(true);
+    expect(fake.messages).toEqual(answers);
   });
 
   it("are all closed together, the unknown ones too", () => {

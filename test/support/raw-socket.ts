@@ -1,8 +1,12 @@
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
 
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
+/** How many frames of a flood are written at once, and how often it looks whether they were taken, milliseconds. */
+const FLOOD_FRAMES = 1_000;
+const FLOOD_PAUSE_MS = 5;
 
 /** A frame of RFC 6455 as it is on the wire. */
 export interface WireFrame {
@@ -59,11 +63,19 @@ export class RawSocket {
     this.socket.write(frameOf(opcode, Buffer.from(payload), isLast));
   }
 
-  /** Sends the same text so often, and resolves once most of it is on its way, or the connection has ended. */
-  async flood(text: string, count: number): Promise<void> {
-    const frames = new Array<Buffer>(count).fill(frameOf(OPCODE.text, Buffer.from(text), true));
-    const isTaken = this.socket.write(Buffer.concat(frames));
-    if (!isTaken) await Promise.race([once(this.socket, "drain"), this.ended]);
+  /** Sends the same text over and over for so long, as fast as the other side takes it, or until it ends the connection. */
+  async flood(text: string, forMs: number): Promise<void> {
+    const frame = frameOf(OPCODE.text, Buffer.from(text), true);
+    const frames = Buffer.concat(new Array<Buffer>(FLOOD_FRAMES).fill(frame));
+    const endsAt = performance.now() + forMs;
+    while (performance.now() < endsAt && !this.socket.destroyed) {
+      const isTaken = this.socket.write(frames);
+      // The other side may take nothing for long, so `drain` alone is not waited for.
+      if (isTaken) await pause(0);
+      while (this.socket.writableNeedDrain && performance.now() < endsAt)
+        await pause(FLOOD_PAUSE_MS);
+    }
+    this.drop();
   }
 
   /** Sends a close frame; without a code it is empty. */
@@ -76,10 +88,6 @@ export class RawSocket {
   /** Reads nothing any more, so that what comes waits on the other side. */
   stopReading(): void {
     this.socket.pause();
-  }
-
-  get isEnded(): boolean {
-    return this.socket.destroyed;
   }
 
   /** Ends the connection without a close frame. */
