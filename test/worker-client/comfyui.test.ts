@@ -305,7 +305,12 @@ test("the form has ComfyUI's types, bounds and choices, and the workflow's value
         description: "The number of steps.",
         default: 20,
       },
-      seed: { title: "Seed", type: "integer", minimum: 0, maximum: 18446744073709552000 },
+      seed: {
+        title: "Seed",
+        type: "integer",
+        minimum: 0,
+        description: "One is drawn if this is left empty.",
+      },
       sampler: {
         title: "Sampler",
         enum: ["euler", "euler_ancestral", "heun"],

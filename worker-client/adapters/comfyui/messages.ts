@@ -15,7 +15,6 @@ export const nodeError = z.object({
   exception_type: z.string().nullish(),
   traceback: z.array(z.string()).nullish(),
 });
-export type NodeError = z.infer<typeof nodeError>;
 
 /** The messages of ComfyUI's socket that matter here, `{type, data}`. */
 const message = z.discriminatedUnion("type", [

@@ -68,8 +68,8 @@ const MOST_CHOICES = 300;
  * @param value what the workflow has there: it holds for jobs that don't set the input
  */
 export function schemaOf(name: string, info: InputInfo | null, value: Json): JsonObject {
-  const description: JsonObject =
-    info?.tooltip === undefined ? {} : { description: info.tooltip.slice(0, 500) };
+  const hint = isSeed(name, info) ? "One is drawn if this is left empty." : info?.tooltip;
+  const description: JsonObject = hint === undefined ? {} : { description: hint.slice(0, 500) };
   const format = info === null ? null : fileFormatOf(info);
   if (format !== null) return { type: "string", format, ...description };
   const preset: JsonObject = isSeed(name, info) ? {} : { default: value };
@@ -93,10 +93,13 @@ function typeOf(info: InputInfo | null, value: Json): JsonObject {
   }
 }
 
+/** Bounds of 64 bits, which seeds have, are beyond what a form could show, and beyond JavaScript's numbers. */
 function boundsOf({ min, max }: InputInfo): JsonObject {
+  const isKept = (bound: number | undefined): bound is number =>
+    bound !== undefined && Math.abs(bound) <= Number.MAX_SAFE_INTEGER;
   return {
-    ...(min === undefined ? {} : { minimum: min }),
-    ...(max === undefined ? {} : { maximum: max }),
+    ...(isKept(min) ? { minimum: min } : {}),
+    ...(isKept(max) ? { maximum: max } : {}),
   };
 }
 
