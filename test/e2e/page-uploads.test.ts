@@ -19,6 +19,7 @@ import { CHROMIUM, watchPageErrors } from "./chromium.ts";
 import { EdgeClient } from "./client.ts";
 
 const edge = new EdgeClient(inject("edgeUrl"));
+const PICTURES = join(import.meta.dirname, "../output");
 const SIZE = 12_000_000;
 let folder: string;
 let large: string;
@@ -81,6 +82,7 @@ describe("a large file on the page of a space", () => {
     await begin(page);
     await page.getByTestId("upload-pause").click();
     await page.locator("[data-testid=upload][data-state=paused]").waitFor();
+    await page.screenshot({ path: join(PICTURES, "space-upload.png") });
     network.set();
     const stopped = await percent(page);
     expect(stopped).toBeLessThan(100);
