@@ -45,7 +45,9 @@ export const spaces = new Hono<AppEnv>()
     const entries = page.slice(0, limit);
     // The catalogue's rows are copies; the object decides whether the caller may see its space (decision 0004).
     const descriptions = await Promise.allSettled(
-      entries.map(({ name }) => callSpaceForText(c, name, (stub) => stub.describeListed(caller))),
+      entries.map(({ name }) =>
+        callSpaceForText(c, name, (stub) => stub.describe(caller, "see", true)),
+      ),
     );
     const bodies = descriptions.flatMap((description) =>
       description.status === "fulfilled" ? [description.value] : [],

@@ -54,7 +54,7 @@ function itemsCheck(schema: JsonObject, compiler: Compiler): PartCheck<Json[]> |
     for (let index = 0; index < end; index += 1) {
       const check = first[index] ?? others;
       if (check === null) continue;
-      if (run.within(index, () => check(list[index] as Json, run))) continue;
+      if (run.within(index, list[index] as Json, check)) continue;
       fits = false;
       if (run.isDone) break;
     }
@@ -69,7 +69,7 @@ function containsCheck(schema: JsonObject, compiler: Compiler): PartCheck<Json[]
   const least = numberIn(schema, "minContains") ?? 1;
   const most = numberIn(schema, "maxContains");
   return (list, run) => {
-    const found = list.filter((item) => run.tries(() => check(item, run))).length;
+    const found = list.filter((item) => run.tries(item, check)).length;
     if (found < least) return run.fail("lacks an entry that must be in it");
     return most === null || found <= most || run.fail("has too many entries of one kind");
   };
@@ -105,12 +105,15 @@ function requiredCheck(schema: JsonObject): PartCheck<JsonObject> | null {
   return (object, run) => areThere(required.map(String), object, run);
 }
 
+const isMissing: Check = (_value, run) => run.fail("is missing");
+const isMisnamed: Check = (_value, run) => run.fail("has a name that is not allowed");
+
 function areThere(names: readonly string[], object: JsonObject, run: CheckRun): boolean {
   let fits = true;
   for (const name of names) {
     if (Object.hasOwn(object, name)) continue;
     fits = false;
-    run.within(name, () => run.fail("is missing"));
+    run.within(name, null, isMissing);
     if (run.isDone) break;
   }
   return fits;
@@ -126,15 +129,20 @@ function propertiesCheck(schema: JsonObject, compiler: Compiler): PartCheck<Json
   const additional = fieldOf(schema, "additionalProperties");
   const others = additional === undefined ? null : compiler.compile(additional);
   if (properties.size + patterns.length === 0 && others === null) return null;
+  const checkOf = (name: string, run: CheckRun): Check | null => {
+    const named = properties.get(name);
+    if (patterns.length === 0) return named ?? others;
+    const matching = patterns.filter(({ pattern }) => pattern.matches(name, run.spend));
+    const checks = [...(named ? [named] : []), ...matching.map(({ check }) => check)];
+    return checks.length === 0 ? others : (value, run) => fitsAll(checks, value, run);
+  };
   return (object, run) => {
     let fits = true;
-    for (const [name, value] of Object.entries(object)) {
+    for (const name of Object.keys(object)) {
       run.spend(1);
-      const named = properties.get(name);
-      const matching = patterns.filter(({ pattern }) => pattern.matches(name, run.spend));
-      const checks = [...(named ? [named] : []), ...matching.map(({ check }) => check)];
-      if (checks.length === 0 && others !== null) checks.push(others);
-      if (run.within(name, () => fitsAll(checks, value, run))) continue;
+      const check = checkOf(name, run);
+      const value = object[name] as Json;
+      if (check === null || run.within(name, value, check)) continue;
       fits = false;
       if (run.isDone) break;
     }
@@ -147,10 +155,8 @@ function namesCheck(schema: JsonObject, compiler: Compiler): PartCheck<JsonObjec
   if (names === undefined) return null;
   const check = compiler.compile(names);
   return (object, run) => {
-    const wrong = Object.keys(object).find((name) => !run.tries(() => check(name, run)));
-    return (
-      wrong === undefined || run.within(wrong, () => run.fail("has a name that is not allowed"))
-    );
+    const wrong = Object.keys(object).find((name) => !run.tries(name, check));
+    return wrong === undefined || run.within(wrong, null, isMisnamed);
   };
 }
 

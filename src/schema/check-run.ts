@@ -63,17 +63,17 @@ export class CheckRun {
   }
 
   /** Looks at a part of the value. */
-  within(name: string | number, look: () => boolean): boolean {
+  within(name: string | number, part: Json, check: Check): boolean {
     this.path.push(name);
-    const fits = look();
+    const fits = check(part, this);
     this.path.pop();
     return fits;
   }
 
-  /** Whether the value would fit. */
-  tries(look: () => boolean): boolean {
+  /** Whether a value would fit. */
+  tries(value: Json, check: Check): boolean {
     this.trying += 1;
-    const fits = look();
+    const fits = check(value, this);
     this.trying -= 1;
     return fits;
   }

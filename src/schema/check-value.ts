@@ -52,13 +52,15 @@ export function constantCheck(schema: JsonObject): Check | null {
 
 /** Whether a value is one of these. */
 export function choiceCheck(values: readonly Json[]): Check {
+  const texts = new Set(values.filter((value) => typeof value === "string"));
   const keys = new Set(values.map(valueKey));
   const isSimple = values.every((value) => !["array", "object"].includes(kindOf(value)));
-  const texts = values.slice(0, LISTED).map((value) => JSON.stringify(value));
-  const listed = texts.join(", ").slice(0, LISTED_LENGTH);
+  const shown = values.slice(0, LISTED).map((value) => JSON.stringify(value));
+  const listed = shown.join(", ").slice(0, LISTED_LENGTH);
   const isWholeList = values.length <= LISTED && listed.length < LISTED_LENGTH;
   const message = `must be ${values.length > 1 ? "one of " : ""}${listed}${isWholeList ? "" : " …"}`;
   return (value, run) => {
+    if (typeof value === "string") return texts.has(value) || run.fail(message);
     const kind = kindOf(value);
     const isPart = kind === "array" || kind === "object";
     if (isPart && isSimple) return run.fail(message);

@@ -35,7 +35,7 @@ function alternatives(
   return (value, run) => {
     let fitting = 0;
     for (const { check } of ways) {
-      if (!run.tries(() => check(value, run))) continue;
+      if (!run.tries(value, check)) continue;
       fitting += 1;
       if (name === "anyOf" || fitting > 1) break;
     }
@@ -82,7 +82,7 @@ function notCheck(schema: JsonObject, compiler: Compiler): Check | null {
   const not = fieldOf(schema, "not");
   if (not === undefined) return null;
   const check = compiler.compile(not);
-  return (value, run) => !run.tries(() => check(value, run)) || run.fail("is not allowed");
+  return (value, run) => !run.tries(value, check) || run.fail("is not allowed");
 }
 
 function conditionCheck(schema: JsonObject, compiler: Compiler): Check | null {
@@ -93,7 +93,7 @@ function conditionCheck(schema: JsonObject, compiler: Compiler): Check | null {
     compiler.compile(fieldOf(schema, name) ?? true),
   );
   return (value, run) => {
-    const branch = run.tries(() => check(value, run)) ? fits : fails;
+    const branch = run.tries(value, check) ? fits : fails;
     return branch?.(value, run) ?? true;
   };
 }

@@ -11,6 +11,8 @@ import type { Edge, Sized, Step } from "./pattern-steps.ts";
 export class Pattern {
   private readonly steps: Step[] = [];
   private readonly ahead: readonly Lookahead[];
+  /** Where the steps are noted while a text is looked at. */
+  private readonly threads: readonly [Threads, Threads];
 
   /** @throws {PatternError} if it is no expression, or one that is not checked */
   constructor(source: string) {
@@ -21,6 +23,7 @@ export class Pattern {
     }));
     part.addTo(this.steps);
     this.steps.push({ op: "match" });
+    this.threads = [new Threads(this.steps.length), new Threads(this.steps.length)];
   }
 
   /**
@@ -33,8 +36,9 @@ export class Pattern {
       if (pattern.matches(text, spend) === isNegative) return false;
     }
     const characters = [...text];
-    let now = new Threads(this.steps.length);
-    let next = new Threads(this.steps.length);
+    let [now, next] = this.threads;
+    now.clear();
+    next.clear();
     for (let at = 0; at <= characters.length; at += 1) {
       const place = { before: characters[at - 1], after: characters[at] };
       this.enter(now, 0, place);

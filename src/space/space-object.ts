@@ -100,16 +100,18 @@ export class SpaceObject extends DurableObject<Env> {
     this.reporter.markChanged();
   }
 
-  /** The space as `GET /api/spaces/:space` shows it, if the caller may do that with it. */
-  async describe(caller: Caller, purpose: Purpose = "see"): Promise<Reply> {
+  /**
+   * The space as `GET /api/spaces/:space` shows it, if the caller may do that with it.
+   *
+   * @param isListed it is an entry of a list
+   */
+  async describe(
+    caller: Caller,
+    purpose: Purpose = "see",
+    isListed: boolean = false,
+  ): Promise<Reply> {
     this.engine?.checkWorkers();
-    return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller));
-  }
-
-  /** The same as an entry of a list. */
-  async describeListed(caller: Caller): Promise<Reply> {
-    this.engine?.checkWorkers();
-    return this.answer(caller, "see", (engine) => spaceBody(engine.core, caller, true));
+    return this.answer(caller, purpose, (engine) => spaceBody(engine.core, caller, isListed));
   }
 
   /** Whether the caller may do that; the answer has no body. */

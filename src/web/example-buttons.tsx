@@ -2,6 +2,7 @@ import type { Json } from "../protocol/codec.ts";
 import { summaryOf } from "./labels.ts";
 
 interface ExamplesProps {
+  /** For who does not see what they are beside. */
   label: string;
   examples: readonly Json[];
   onChoose: (example: Json) => void;
@@ -17,7 +18,7 @@ export function Examples({ label, examples, onChoose }: ExamplesProps) {
     // biome-ignore lint/a11y/useSemanticElements: a fieldset would be announced as a part of the form that is filled in
     <div class="examples" role="group" aria-label={label}>
       <span class="quiet small" aria-hidden="true">
-        {label}:
+        Examples:
       </span>
       {examples.map((example) => (
         <button

@@ -14,11 +14,11 @@ interface FilesEntryProps extends Pick<EntryProps, "id" | "field" | "described">
 /** Files that somebody chooses or records, with what they look or sound like. */
 export function FilesEntry({ id, field, file, files, described, onChoose }: FilesEntryProps) {
   const input = useRef<HTMLInputElement>(null);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: whenever other files are listed
   useEffect(() => {
     // Scripts can clear a file input, but not set its files: what it shows would be older than what is listed.
-    if (input.current !== null) input.current.value = "";
-  }, [files]);
+    const isOutdated = files.length === 0 || file.isList;
+    if (isOutdated && input.current !== null) input.current.value = "";
+  }, [files, file.isList]);
   const take = (chosen: readonly File[]) =>
     onChoose(file.isList ? [...files, ...chosen] : chosen.slice(0, 1));
   return (

@@ -63,16 +63,17 @@ export function SchemaForm({ session, schema, state, typed, children }: SchemaFo
     if (byField.size + others.length > 0) return focusFirst(byField);
     session.submitInput(inputOf(form.fields, form.draft), attachmentsOf(form));
   };
-  const { examples } = schema.input;
+  const { examples, description } = schema.input;
   const wholes = Array.isArray(examples) ? examples.filter(isObject) : [];
   return (
     <form
-      class="card form"
+      class="card form tall"
       aria-label="New job"
       noValidate
       onSubmit={submit}
       onKeyDown={submitOnCtrlEnter}
     >
+      {typeof description === "string" && <p class="quiet">{description}</p>}
       <Examples
         label="Examples"
         examples={wholes}

@@ -123,7 +123,9 @@ describe("the page of a space with a schema", () => {
     await visits.glance(page, "schema-form-refused");
 
     await page.getByRole("button", { name: "two boats" }).click();
-    expect(await page.getByRole("textbox", { name: "What to paint" }).inputValue()).toBe("two boats");
+    expect(await page.getByRole("textbox", { name: "What to paint" }).inputValue()).toBe(
+      "two boats",
+    );
     await page.getByLabel("Steps", { exact: false }).last().fill("90");
     await page.getByText("Must be 50 or less.").waitFor();
     const steps = page.locator("#field-\\%2Finput\\%2Fsteps");
