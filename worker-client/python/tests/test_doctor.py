@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_edge import SPACE, TOKEN, FakeEdge, json_reply, problem
 
+from dialout.cli import doctor
 from dialout.cli.doctor import EXIT, examine
 
 
@@ -59,6 +60,20 @@ def test_the_clock_is_wrong(edge: FakeEdge, capsys: Any) -> None:
     edge.server.RequestHandlerClass.date_time_string = lambda *_: late  # type: ignore[method-assign]
     assert examine(edge.url, None, None) == EXIT["clock"]
     assert "ahead of the edge's" in capsys.readouterr().out
+
+
+def test_the_link_is_slow(edge: FakeEdge, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(doctor, "SLOW_DOWNLOAD_S", 0.2)
+    sound(edge)
+
+    def slow() -> Any:
+        for _ in range(3):
+            yield b"x" * 100
+            time.sleep(0.1)
+
+    edge.route("GET", "/openapi.json", lambda _: (200, {}, slow()))
+    assert examine(edge.url, None, None) == EXIT["slow"]
+    assert "KB a second: slow" in capsys.readouterr().out
 
 
 def test_something_else_answers(edge: FakeEdge) -> None:

@@ -38,6 +38,7 @@ TIMEOUT_S = 10.0
 CLOCK_S = 30.0
 # A ping that takes longer, or a download that is slower, is worth a word.
 SLOW_PING_S = 1.0
+SLOW_DOWNLOAD_S = 2.0
 SLOW_BYTES_S = 32_768
 PINGS = 3
 
@@ -100,6 +101,7 @@ def _examine(
     else:
         report.ok(f"proxy: {proxy} (from the environment)")
     _ask_edge(report, address.url)
+    _measure_download(report, address.url)
     if name is None:
         report.skip("space and token: name the space with --space or DIALOUT_SPACE")
         return
@@ -168,6 +170,20 @@ def _ask_edge(report: Report, url: str) -> None:
         report.ok("TLS: the certificate is accepted")
     report.ok("edge: it answers")
     _check_clock(report, answer.headers.get("Date"))
+
+
+def _measure_download(report: Report, url: str) -> None:
+    """Fetches something of the edge's own: a slow link carries jobs, but their files take long."""
+    answer, body, seconds = _get(url, "/openapi.json")
+    if answer.status != 200 or seconds < SLOW_DOWNLOAD_S:
+        return
+    rate = len(body) / seconds
+    if rate < SLOW_BYTES_S:
+        report.problem(
+            Problem(
+                "slow", f"link: {rate / 1_024:,.0f} KB a second: slow, but a worker copes with it"
+            )
+        )
 
 
 def _check_clock(report: Report, date: Optional[str]) -> None:

@@ -6,21 +6,17 @@ import asyncio
 import shutil
 import time
 from collections import deque
-from datetime import datetime
 from typing import Any, Callable, Optional
 
-from ..json_text import cut
 from ..log import Log
 from .attempt import Attempt, End, Key
 from .counts import BusyClock, Counts
+from .deadlines import Deadlines
+from .ending import failure_end, rejection_end, result_end
 from .failures import TransferFailed
 from .link import compact
 from .transfers import Transfers
 
-# The edge normally enforces the deadline first; this is in case its `cancel` doesn't arrive, seconds.
-DEADLINE_SLACK_S = 1.0
-# The `date` of an answer has a resolution of one second, so smaller differences mean nothing.
-CLOCK_TOLERANCE_S = 2.0
 MOST_RESUMED = 1_000
 
 _ABORTED = {
@@ -46,7 +42,7 @@ class Jobs:
         self.busy = BusyClock()
         self.reject_reason: Optional[str] = None
         self.frame_limit = 1 << 20
-        self.clock_ahead_s = 0.0
+        self.deadlines = Deadlines(lambda attempt: self._abort(attempt, "deadline"))
         self._concurrency = concurrency
         self._transfers = transfers
         self._log = log
@@ -58,9 +54,7 @@ class Jobs:
         # Those that the model works on, also if nobody wants them any more.
         self._running: dict[int, Attempt] = {}
         self._waiting: deque[Attempt] = deque()
-        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._is_away = False
         self._large: Optional[str] = None
 
     @property
@@ -97,12 +91,6 @@ class Jobs:
                 frames.append(frame)
         return frames
 
-    def set_edge_time(self, edge_time: Optional[float]) -> None:
-        ahead = 0.0 if edge_time is None else time.time() - edge_time
-        self.clock_ahead_s = ahead if abs(ahead) > CLOCK_TOLERANCE_S else 0.0
-
-    # The edge's frames
-
     def on_job(self, frame: dict[str, Any]) -> None:
         attempt = Attempt(frame)
         key = attempt.key
@@ -115,13 +103,12 @@ class Jobs:
         self._held[key] = attempt
         reason = self.reject_reason or self._overload()
         if reason is not None:
-            text = compact({"type": "reject", **attempt.ref, "reason": cut(reason, 2_000)})
-            self._complete(attempt, End("reject", text, False), f"sent back ({reason})")
+            self._complete(attempt, rejection_end(attempt, reason))
             return
         self._control(compact({"type": "accept", **attempt.ref}))
         self._log.info(f"job {key[0]}: attempt {key[1]} received")
-        self._is_away = False
-        self._set_deadline(attempt, frame.get("deadline"))
+        self.deadlines.go_on()
+        self.deadlines.set(attempt, frame.get("deadline"))
         if attempt.file_urls:
             self._spawn(self._prepare(attempt))
         else:
@@ -164,16 +151,12 @@ class Jobs:
             attempt.on_no_such_file(name)
 
     def on_disconnect(self) -> None:
-        """While the edge can't be reached nothing is stopped at its deadline: only the edge knows it (W26b)."""
-        self._is_away = True
+        self.deadlines.pause()
         self._large = None
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
 
     def resume(self, resumed: list[dict[str, Any]], dropped: list[dict[str, Any]]) -> None:
         """Goes on with what the edge still wants, and gives up the rest."""
-        self._is_away = False
+        self.deadlines.go_on()
         unmentioned = dict(self._held)
         for entry in resumed:
             attempt = unmentioned.pop(_key(entry), None)
@@ -249,33 +232,10 @@ class Jobs:
             code, message, retryable = rest
             self._fail(attempt, code, message, retryable=retryable, after=took)
         else:
-            self._complete_result(attempt, *rest, after=took)
-
-    def _complete_result(
-        self,
-        attempt: Attempt,
-        output: Optional[str],
-        metrics: Optional[str],
-        files: list[str],
-        *,
-        after: str,
-    ) -> None:
-        streamed = output is None
-        if output is None:
-            output = attempt.outputs.joined() or "null"
-        text = attempt.result_text(output, metrics, files)
-        if streamed and len(text.encode()) > self.frame_limit:
-            self._log.warn(
-                f"job {attempt.key[0]}: what it streamed is too large to be its result, too"
+            output, metrics, files = rest
+            self._complete(
+                attempt, result_end(attempt, output, metrics, files, self.frame_limit), took
             )
-            text = attempt.result_text("null", metrics, files)
-        if len(text.encode()) > self.frame_limit:
-            size = f"{len(text.encode()):,} bytes; the edge accepts {self.frame_limit:,}"
-            self._fail(
-                attempt, "worker_error", f"The result makes a frame of {size}.", retryable=False
-            )
-            return
-        self._complete(attempt, End("result", text, False), f"completed{after}")
 
     # What follows from them
 
@@ -341,26 +301,20 @@ class Jobs:
     def _forget(self, attempt: Attempt) -> None:
         if self._holds(attempt):
             del self._held[attempt.key]
-        timer = self._timers.pop(attempt.run, None)
-        if timer is not None:
-            timer.cancel()
+        self.deadlines.forget(attempt)
         if not self._held:
             self._on_empty()
 
     def _fail(
         self, attempt: Attempt, code: str, message: str, *, retryable: bool, after: str = ""
     ) -> None:
-        # JSON needs up to 12 bytes for a character outside the basic plane.
-        bounded = cut(message, min(8_000, self.frame_limit // 12))
-        text = attempt.fail_text(code, bounded, retryable)
-        first = message.splitlines()[0] if message else ""
-        words = "canceled" if code == "canceled" else f"failed ({code}): {first}"
-        self._complete(attempt, End("fail", text, code == "canceled"), words + after)
+        ending = failure_end(attempt, code, message, retryable, self.frame_limit)
+        self._complete(attempt, ending, after)
 
-    def _complete(self, attempt: Attempt, end: End, summary: str) -> None:
+    def _complete(self, attempt: Attempt, ending: tuple[End, str], after: str = "") -> None:
+        attempt.end, words = ending
         attempt.phase = "ended"
-        attempt.end = end
-        self._log.info(f"job {attempt.key[0]}: {summary}")
+        self._log.info(f"job {attempt.key[0]}: {words}{after}")
         self._on_news()
 
     def _holds(self, attempt: Attempt) -> bool:
@@ -374,33 +328,10 @@ class Jobs:
         return "all slots are taken" if len(busy) > self._concurrency else None
 
     def _move_deadline(self, attempt: Attempt, moved: dict[str, Any]) -> None:
-        self._set_deadline(attempt, moved.get("deadline"))
+        self.deadlines.set(attempt, moved.get("deadline"))
         # W26c: the older addresses expire as if the edge had not been away.
         attempt.file_urls = moved.get("file_urls") or attempt.file_urls
         attempt.output_url = moved.get("output_url") or attempt.output_url
-
-    def _set_deadline(self, attempt: Attempt, edge_time: Any) -> None:
-        if edge_time is not None:
-            attempt.deadline_at = self._local_time(edge_time)
-        if attempt.deadline_at is None or attempt.phase == "ended":
-            return
-        former = self._timers.pop(attempt.run, None)
-        if former is not None:
-            former.cancel()
-        loop = asyncio.get_running_loop()
-        wait = max(0.0, attempt.deadline_at - time.time())
-        self._timers[attempt.run] = loop.call_later(wait, self._on_due, attempt)
-
-    def _on_due(self, attempt: Attempt) -> None:
-        if not self._is_away and attempt.phase != "ended":
-            self._abort(attempt, "deadline")
-
-    def _local_time(self, edge_time: Any) -> Optional[float]:
-        try:
-            at = datetime.fromisoformat(str(edge_time).replace("Z", "+00:00")).timestamp()
-        except ValueError:
-            return None
-        return at + self.clock_ahead_s + DEADLINE_SLACK_S
 
     def _erase(self, attempt: Attempt) -> None:
         if attempt.folder is not None:

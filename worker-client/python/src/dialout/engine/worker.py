@@ -166,7 +166,7 @@ class Worker:
         except Exception as error:  # `websockets` and the network raise many things
             return Unreachable(describe_failure(_root(error), self._options.url))
         link = self._link = Link(socket, self._traffic, self.jobs.take_frames)
-        self.jobs.set_edge_time(edge_date(socket))
+        self.jobs.deadlines.set_edge_time(edge_date(socket))
         try:
             return await self._serve(link)
         except asyncio.CancelledError:

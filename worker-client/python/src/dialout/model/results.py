@@ -8,9 +8,10 @@ import enum
 from typing import Any, Callable, Optional
 
 from ..errors import JobError
+from .bounded import Bounded
 from .contents import is_array_value, is_file_value
 from .file_kind import FileKind
-from .kinds import Bounded, Kind, ListOf, MapOf, Nullable, Record, TupleOf
+from .kinds import Kind, ListOf, MapOf, Nullable, Record, TupleOf
 
 # Sends a file and returns its name: the value, what it is in messages, and the format that the annotation says.
 SendFile = Callable[[Any, str, Optional[str]], str]

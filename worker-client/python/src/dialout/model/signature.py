@@ -13,8 +13,9 @@ from ..errors import InvalidInput, InvalidModel
 from ..files import File
 from ..job import Job
 from .annotations import hints_of, kind_of
+from .bounded import Bounded
 from .input import MISSING, InputField
-from .kinds import Bounded, Choice, Kind, ListOf, Nullable, Schema, show
+from .kinds import Choice, Kind, ListOf, Nullable, Schema, show
 
 # The edge takes no larger one.
 LARGEST_SCHEMA = 65_536
