@@ -44,6 +44,17 @@ afterAll(async () => {
   await removeState(state);
 });
 
+/** What the doctor prints about a worker of the space that would dial through nginx. */
+async function examine(
+  space: { name: string; token: string },
+  { url, authority }: Pick<NginxPlace, "url" | "authority">,
+) {
+  const args = ["doctor", "--url", url, "--space", space.name];
+  const env = { DIALOUT_TOKEN: space.token, NODE_EXTRA_CA_CERTS: authority };
+  const doctor = new Program(WORKER, args, env);
+  return { code: await doctor.exited, printed: doctor.printed };
+}
+
 /** Starts a worker that dials through nginx, as on another machine. */
 function launchWorker(
   space: { name: string; token: string },
@@ -156,6 +167,18 @@ describe("behind nginx with TLS, as docs/own-server.md has it", () => {
     expect(await curl("/healthz", ...disguise)).toBe('{"status":"ok"}');
   });
 
+  it("the doctor finds nothing wrong, and says so where http: is given or the authority is unknown", async () => {
+    const space = await operator.makeSpace();
+    const right = await examine(space, place);
+    expect(right).toMatchObject({ code: 0, printed: expect.stringContaining("Nothing is wrong") });
+    expect(right.printed).toMatch(/warning tls .* expires on/);
+    expect(right.printed).toContain("this machine's clock agrees with the edge's");
+    const plain = { ...place, url: place.url.replace("https:", "http:") };
+    expect((await examine(space, plain)).printed).toMatch(/WRONG {3}edge .*https/);
+    const unknown = await examine(space, { ...place, authority: "/dev/null" });
+    expect(unknown.printed).toMatch(/WRONG {3}tls .*self-signed/);
+  });
+
   it("http: leads to https:, with the method kept", async () => {
     const answer = await fetch(`http://localhost:${place.httpPort}/api/spaces`, {
       method: "POST",
@@ -189,7 +212,7 @@ describe("behind nginx with TLS, as docs/own-server.md has it", () => {
 });
 
 describe("behind a proxy that drops the upgrade", () => {
-  it("a worker says what the proxy must be told (W4)", async () => {
+  it("a worker and its doctor say what the proxy must be told (W4)", async () => {
     const wrong = await makeNginxPlace();
     const proxy = await startNginx(wrong, edgePort, (block) =>
       block.replace(/.*proxy_set_header (Upgrade|Connection) .*\n/g, ""),
@@ -201,5 +224,10 @@ describe("behind a proxy that drops the upgrade", () => {
     const space = await operator.makeSpace();
     const worker = launchWorker(space, "", wrong);
     await worker.prints(/A proxy in between must pass both on/);
+    const { code, printed } = await examine(space, wrong);
+    expect(printed).toMatch(
+      /WRONG {3}websocket .*a proxy in between drops it\n.*help: .*own-server/,
+    );
+    expect(code).toBe(1);
   });
 });
