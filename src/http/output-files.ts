@@ -134,7 +134,8 @@ async function store(c: AppContext, key: string, { size, sha256, name }: ComingF
     });
   } catch (error) {
     if (error instanceof WrongChecksum) {
-      const detail = `The file arrived with the SHA-256 ${error.sha256}, not with that of \`Repr-Digest\`: nothing was kept. Send it again.`;
+      const detail =
+        "The file's SHA-256 is not that of `Repr-Digest`: nothing was kept. Send it again.";
       throw new ProblemError("checksum_mismatch", detail);
     }
     console.warn("an output file did not arrive whole", error);

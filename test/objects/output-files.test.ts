@@ -92,6 +92,35 @@ describe("a file that an attempt sends", () => {
     expect(await outputKeys(space)).toHaveLength(1);
   });
 
+  it.each([
+    ["with its checksum", { "repr-digest": digestOf("x".repeat(200_000)) }],
+    ["without it", {}],
+  ])("that breaks off leaves nothing, and may be sent again: %s (W36a)", async (_how, headers) => {
+    const { space, job } = await startJob();
+    const { url } = job.outputs as { url: string };
+    const content = "x".repeat(200_000);
+    let pieces = 0;
+    const body = new ReadableStream({
+      pull(controller) {
+        pieces += 1;
+        if (pieces > 4) controller.error(new Error("the connection broke"));
+        else controller.enqueue(new TextEncoder().encode(content.slice(0, 20_000)));
+      },
+    });
+    const length = { "content-length": String(content.length) };
+    const answer = await exports.default
+      .fetch(url.replace("{name}", "a.txt"), {
+        method: "PUT",
+        body,
+        headers: { ...headers, ...length },
+      })
+      .catch(() => null);
+    expect(answer?.status ?? 503).toBe(503);
+    expect(await outputKeys(space)).toEqual([]);
+    await expectStatus(201, await put(job, "a.txt", content, headers));
+    expect(await outputKeys(space)).toHaveLength(1);
+  });
+
   it("needs the address that its worker was given (W36b, W36c)", async () => {
     const { space, job, id } = await startJob({ max_workers: 2 });
     const { url } = job.outputs as { url: string };
