@@ -25,13 +25,17 @@ describe("the conformance suite", () => {
     const faults = Object.keys(PLANTED_FAULTS) as PlantedFault[];
     const waiting = [...faults];
     const missed: string[] = [];
+    const isFound = async (fault: PlantedFault, patienceS: number) => {
+      const rule = PLANTED_FAULTS[fault];
+      const options = { command: commandFor(fault), only: [rule], parallel: 3, patienceS };
+      const found = (await runSuite(options)).find((report) => report.rule === rule);
+      return found?.verdict.outcome === "broken";
+    };
     const work = async () => {
       for (let fault = waiting.shift(); fault !== undefined; fault = waiting.shift()) {
-        const rule = PLANTED_FAULTS[fault];
-        const options = { command: commandFor(fault), only: [rule], parallel: 3, patienceS: 4 };
-        const report = (await runSuite(options)).find((found) => found.rule === rule);
-        if (report?.verdict.outcome !== "broken")
-          missed.push(`${fault}: ${JSON.stringify(report)}`);
+        // A machine that does much else may need longer for what comes before the fault.
+        const wasFound = (await isFound(fault, 4)) || (await isFound(fault, 15));
+        if (!wasFound) missed.push(fault);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));

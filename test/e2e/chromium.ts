@@ -1,19 +1,7 @@
 import type { Page } from "playwright-core";
 import { expect } from "vitest";
 
-/** How the tests start Chromium. */
-export const CHROMIUM = {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-  args: [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-  ],
-};
+export { CHROMIUM } from "./chromium-options.ts";
 
 /**
  * Records what the page throws from now on. The returned function fails the test if there was anything: call it at the

@@ -31,8 +31,9 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** What the worker does not have, so that rules about it are not tried; fails on any rule that is broken. */
-async function untriedBy(command: string[]): Promise<RuleId[]> {
-  const reports = await runSuite({ command, parallel: 8 });
+async function untriedBy(command: string[], only?: RuleId[]): Promise<RuleId[]> {
+  const atOnce = only === undefined ? { parallel: 8 } : { parallel: 3, patienceS: 20 };
+  const reports = await runSuite({ command, only, ...atOnce });
   const of = (outcome: string) => reports.filter(({ verdict }) => verdict.outcome === outcome);
   expect(of("broken").map(lineOf)).toEqual([]);
   return of("untried").map(({ rule }) => rule);
@@ -47,6 +48,12 @@ describe("workers keep the rules of the protocol", () => {
     const script = join(ROOT, "docs/examples/conformance.py");
     // It asks for no batches, has no schema, and sends no files.
     expect(await untriedBy([PYTHON, "-B", script])).toEqual(["C6b", "W35", "W36", "W36g"]);
+  });
+
+  it("the library in a tab of Chromium, where it differs from Node.js", async () => {
+    const program = join(ROOT, "test/support/tab-worker-program.ts");
+    const only: RuleId[] = ["C6b", "C17a", "W9", "W10", "W20a", "W25a", "W26"];
+    expect(await untriedBy([process.execPath, "--no-warnings", program], only)).toEqual([]);
   });
 
   const PACKAGE = join(ROOT, "worker-client/python/src");

@@ -22,6 +22,8 @@ export interface TrialDeps {
 
 /** What must not come is waited for this long, milliseconds: longer than a worker waits before its second dial. */
 const QUIET_MS = 2_700;
+/** How often its patience a worker may take for its start. */
+const STARTS = 3;
 /** How much later than the bound of W31 a dial may come, milliseconds: programs and machines take their time. */
 const SLACK_MS = 2_000;
 
@@ -98,7 +100,9 @@ export class Trial {
   }
 
   /** The next connection of the worker. @throws {Broken} the rule, if none comes */
-  async connection(rule: RuleId, ms = this.patienceMs): Promise<EdgeSocket> {
+  async connection(rule: RuleId): Promise<EdgeSocket> {
+    // Before the first dial the program has to start.
+    const ms = this.edge.dials.length === 0 ? STARTS * this.patienceMs : this.patienceMs;
     const socket = await this.edge.nextSocket(ms);
     if (socket !== null) return socket;
     // A worker that never dialed has broken no other rule.
@@ -107,6 +111,13 @@ export class Trial {
     const printed = this.worker.printed.trim().split("\n").at(-1) ?? "";
     const words = printed === "" ? "it printed nothing" : printed.slice(0, 300);
     throw new Broken(broken, `the worker ended instead of dialing: ${words}`);
+  }
+
+  /** Waits for the worker's first dial, which may be refused. @throws {Broken} if it doesn't come */
+  async requireStart(): Promise<void> {
+    const ms = STARTS * this.patienceMs;
+    if (await this.edge.untilDialed(1, ms)) return;
+    throw new Broken("W1", `no dial came within ${ms / 1_000} s`);
   }
 
   /** The next connection with its whole handshake, as a rule's scenario begins. */

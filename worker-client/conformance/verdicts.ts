@@ -36,6 +36,10 @@ export class Verdicts {
     if (!this.#verdicts.has(rule)) this.#verdicts.set(rule, { outcome: "untried", why });
   }
 
+  isBroken(rule: RuleId): boolean {
+    return this.#verdicts.get(rule)?.outcome === "broken";
+  }
+
   /** Whether nothing is known of the rule. */
   isOpen(rule: RuleId): boolean {
     return (this.#verdicts.get(rule)?.outcome ?? "untried") === "untried";

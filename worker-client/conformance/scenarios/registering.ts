@@ -20,7 +20,7 @@ const firstJob: Scenario = {
   name: "a first job",
   rules: ["W1", "W2", "W6", "W8", "C1", "C2a", "W9", "W12", "W16a", "W17", "W21", "C3", "C6a"],
   async run(trial) {
-    const socket = await trial.connection("W1", 3 * trial.patienceMs);
+    const socket = await trial.connection("W1");
     trial.kept("W1", "W2");
     socket.hello({ heartbeat_s: HEARTBEAT_S });
     await socket.next("register", "W6");

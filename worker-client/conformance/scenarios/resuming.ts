@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { ReceivedFrame } from "../edge-socket.ts";
-import { type AttemptRef, fromNow, refOf } from "../frames.ts";
+import { type AttemptRef, fromNow, refOf, registeredOf } from "../frames.ts";
 import type { Scenario } from "../trial.ts";
 
 function lists(register: ReceivedFrame, ref: AttemptRef): boolean {
@@ -64,8 +64,13 @@ const running: Scenario = {
     await first.untilTrue(() => first.deltas(job).length >= 2);
     first.drop();
     const resumed = [{ ...refOf(job), outputs: 1, deadline: fromNow(60) }];
-    const { socket: second, register } = await trial.connect("W25", {}, { resumed });
+    const second = await trial.connection("W25");
+    second.hello();
+    const register = await second.next("register", "W25");
     trial.require("W25", lists(register, job), "`resume` lacks a job that runs");
+    // The job runs on: what it says now must wait until it is known what the edge lacks.
+    await pause(500);
+    second.send(registeredOf({ resumed }));
     const end = await second.end(job, "W26");
     trial.require("W26", end.type === "result", `the job ended with \`${end.type}\` after a break`);
     const deltas = JSON.stringify(second.deltas(job));
