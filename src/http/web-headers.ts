@@ -17,13 +17,17 @@ const onPage = secureHeaders({
 /** What of it counts for an answer that is no page. Each more costs every call a microsecond, so these are all. */
 const OF_ANSWERS = {
   "cross-origin-resource-policy": "same-origin",
-  "permissions-policy": Object.keys(PERMISSIONS)
-    .map((name) => `${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}=()`)
+  "permissions-policy": Object.entries(PERMISSIONS)
+    .map(([name, allowed]) => `${kebabOf(name)}=(${allowed.join(" ")})`)
     .join(", "),
   "referrer-policy": REFERRER_POLICY,
   "x-content-type-options": "nosniff",
   "x-frame-options": "DENY",
 };
+function kebabOf(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
 const POLICY = "content-security-policy";
 const TWO_YEARS = "max-age=63072000";
 

@@ -60,7 +60,8 @@ describe("the socket of a job that sends too many frames", () => {
     const worker = await space.connect();
     const id = await space.submit();
     for (let piece = 0; piece < 2_500; piece += 1) {
-      await space.report(worker, id, { type: "output", delta: "x" });
+      // Pieces of text would be joined (C10c).
+      await space.report(worker, id, { type: "output", delta: piece });
     }
     const viewer = await space.followJob(id, { acks: true });
     const offsets = viewer.takeOnly("output").map(({ offset }) => offset);

@@ -44,8 +44,10 @@ export class SpaceUploads {
   /** Makes an upload for whoever may submit to the space. */
   create(caller: Caller, spec: UploadSpec, now: number): UploadReply {
     const { record } = this.core;
-    const admission = spec.field === null ? null : admitInput(record.settings, {}, [spec.field]);
-    if (admission?.ok === false) {
+    // A schema says which files there are instead of the switches; a submit is checked by it.
+    const fields = spec.field === null || this.core.schema.input !== null ? [] : [spec.field];
+    const admission = admitInput(record.settings, {}, fields);
+    if (!admission.ok) {
       return { ok: false, code: admission.code, detail: admission.message };
     }
     const owner = countedAs(caller);
