@@ -29,7 +29,7 @@ const pip = (...args: string[]) =>
 
 /** How many of its own tests the package passes; every one must. */
 async function passed(...files: string[]): Promise<number> {
-  const options = ["-p", "no:cacheprovider", "-q", "-n", "4"];
+  const options = ["-p", "no:cacheprovider", "-n", "4"];
   const printed = await inVenv("python", "-m", "pytest", ...options, ...files);
   return Number(/(\d+) passed/.exec(printed)?.[1]);
 }
