@@ -165,7 +165,7 @@ class Worker:
             raise
         except Exception as error:  # `websockets` and the network raise many things
             return Unreachable(describe_failure(_root(error), self._options.url))
-        link = self._link = Link(socket, self._traffic, self.jobs.take_frames)
+        link = self._link = Link(socket, self._traffic, self._take_frames)
         self.jobs.deadlines.set_edge_time(edge_date(socket))
         try:
             return await self._serve(link)
@@ -310,9 +310,14 @@ class Worker:
             self.report_load(self._load)
         self._set_times()
         self.jobs.resume(resumed, dropped)
+        self._on_news()
         self._leave_if_drained()
 
     # Sending
+
+    def _take_frames(self, most_bytes: int) -> list[str]:
+        # Before `registered` nobody knows which attempts go on, and from which piece on (W25a, W26).
+        return self.jobs.take_frames(most_bytes) if self._is_registered.is_set() else []
 
     def _control(self, text: str) -> None:
         if self._link is not None and self._is_registered.is_set():
