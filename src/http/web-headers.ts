@@ -16,7 +16,6 @@ const onPage = secureHeaders({
 
 /** What of it counts for an answer that is no page. Each more costs every call a microsecond, so these are all. */
 const OF_ANSWERS = {
-  "cross-origin-resource-policy": "same-origin",
   "permissions-policy": Object.entries(PERMISSIONS)
     .map(([name, allowed]) => `${kebabOf(name)}=(${allowed.join(" ")})`)
     .join(", "),
@@ -28,7 +27,16 @@ function kebabOf(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-const POLICY = "content-security-policy";
+/** What counts for an answer that a browser shows as a document, because a form or a link led to it. */
+const OF_DOCUMENTS = {
+  "cross-origin-opener-policy": "same-origin",
+  "origin-agent-cluster": "?1",
+};
+/** The same, but what a handler says of its answer counts: of a file, for example. */
+const UNLESS_SAID = {
+  "content-security-policy": API_POLICY,
+  "cross-origin-resource-policy": "same-origin",
+};
 const TWO_YEARS = "max-age=63072000";
 
 /**
@@ -43,8 +51,12 @@ export async function webHeaders(c: AppContext, next: () => Promise<void>): Prom
     await onPage(c, async () => undefined);
   } else {
     for (const [name, value] of Object.entries(OF_ANSWERS)) headers.set(name, value);
-    // What a handler says of its answer counts: a file's policy is stricter still.
-    if (!headers.has(POLICY)) headers.set(POLICY, API_POLICY);
+    if (c.req.header("sec-fetch-mode") === "navigate") {
+      for (const [name, value] of Object.entries(OF_DOCUMENTS)) headers.set(name, value);
+    }
+    for (const [name, value] of Object.entries(UNLESS_SAID)) {
+      if (!headers.has(name)) headers.set(name, value);
+    }
   }
   // Over plain HTTP browsers ignore it, and where TLS isn't used it would be a false promise.
   if (isSecure(c)) c.header("strict-transport-security", TWO_YEARS);

@@ -178,7 +178,13 @@ describe("the first system's submit", () => {
     const token = await csrfToken();
     const form = { prompt: "x" };
     expect((await submit({ ...form, csrf_token: token }, {})).status).toBe(401);
-    for (const wrong of ["", others, `${token}x`, "a.b", token.replace(/^./, "_")]) {
+    for (const wrong of [
+      "",
+      others,
+      `${token}x`,
+      "a.b",
+      token.replace(/^./, (first) => (first === "_" ? "-" : "_")),
+    ]) {
       const answer = await submit({ ...form, csrf_token: wrong }, { cookie });
       expect(answer).toMatchObject({
         status: 400,

@@ -46,8 +46,11 @@ function countPieces(url: string): Promise<number> {
   return new Promise((resolve, reject) => {
     socket.on("error", reject).on("message", (data) => {
       const text = String(data);
-      if (text.startsWith('{"type":"output"')) pieces += 1;
-      else if (text.includes('"status":"completed"')) resolve(pieces);
+      if (text.startsWith('{"type":"output"')) {
+        const { from, offset } = JSON.parse(text) as { from?: number; offset: number };
+        // The first ones may come joined, in the snapshot (C10c).
+        pieces += from === undefined ? 1 : offset - from + 1;
+      } else if (text.includes('"status":"completed"')) resolve(pieces);
     });
   });
 }

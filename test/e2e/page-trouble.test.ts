@@ -165,7 +165,7 @@ describe("the page of a space in trouble", () => {
   });
 
   it("lists no spaces while the edge can't be reached, and lists them once it can", async () => {
-    const LIST = /\/api\/spaces$/;
+    const LIST = /\/api\/spaces(?:\?|$)/;
     await page.route(LIST, (route) => route.abort());
     await page.goto(edge.url);
     await page.getByRole("alert").getByText("Trying again…").waitFor();

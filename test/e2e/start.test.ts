@@ -105,7 +105,7 @@ describe("npm start", () => {
     expect(await client.ended(words.id)).toMatchObject({ status: "completed", output: "A CAT " });
     await exec.stop();
 
-    const code = sampleOf("docs/workers.md", "new RemoteWorker", "ts")
+    const code = sampleOf("docs/workers.md", "worker-client/index.ts", "ts")
       .replace("./worker-client", join(ROOT, "worker-client"))
       .replace("my-space", space.name);
     const script = join(state, "worker.ts");
