@@ -275,6 +275,7 @@ export class WorkerCore {
       concurrency: concurrency ?? 1,
       capabilities,
       resume: this.#jobs.resumable,
+      sends_files: true,
       schema,
     } satisfies WorkerFrameInput);
     this.#link?.send(text);

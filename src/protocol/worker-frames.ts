@@ -21,6 +21,8 @@ export const registerFrame = z.object({
   capabilities: list(capability, { max: LIMITS.capabilities }).default([]),
   /** The attempts that it still has from an earlier connection. */
   resume: list(z.object(attemptRef), { max: 1_000 }).default([]),
+  /** Its attempts may send files: each `job` frame has the address for them. */
+  sends_files: z.boolean().default(false),
   /** What its jobs take and give, see `declaredSchema`. Checked by the space, which answers `schema_invalid`. */
   schema: json.optional(),
 });

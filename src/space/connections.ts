@@ -33,6 +33,8 @@ const workerAttachment = z.object({
       generation: z.number(),
       /** How many jobs the worker offered to run at once. */
       offered: z.number(),
+      /** Its `job` frames have the address of output files; without it they are a third shorter. */
+      sendsFiles: z.boolean().default(false),
       capabilities: z.array(z.string()).default([]),
       /** Whether it said what the space takes. */
       hasSchema: z.boolean().default(false),

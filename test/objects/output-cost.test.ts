@@ -21,7 +21,7 @@ async function countRows(space: NamedSpace): Promise<{ rows: number }> {
 
 it("a job's output file costs four rows, one less if it is told with the result (decision 0063)", async () => {
   const space = await makeSpace({ offline: "queue" });
-  const { socket: worker } = await connectWorker(space);
+  const { socket: worker } = await connectWorker(space, { sends_files: true });
   const written = await countRows(space);
   const rowsOf = async (files: readonly string[], told: boolean) => {
     written.rows = 0;

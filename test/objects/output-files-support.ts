@@ -59,7 +59,7 @@ export async function send(job: Frame, name: string, content: Uint8Array<ArrayBu
 /** A space with a worker that has begun a job. */
 export async function startJob(settings: Partial<SpaceSettings> = {}) {
   const space = await makeSpace({ offline: "queue", ...settings });
-  const { socket: worker } = await connectWorker(space);
+  const { socket: worker } = await connectWorker(space, { sends_files: true });
   const { id } = await submit(space.name);
   const job = await worker.next("job");
   return { space, worker, id, job };

@@ -133,7 +133,10 @@ describe("a file that an attempt sends", () => {
     ]) {
       expect(await problemOf(410, putTo(other, "x"))).toMatchObject({ code: "attempt_over" });
     }
-    const { socket: second } = await connectWorker(space, { worker_id: "worker-2" });
+    const { socket: second } = await connectWorker(space, {
+      worker_id: "worker-2",
+      sends_files: true,
+    });
     await submit(space.name);
     const other = (await second.next("job")).outputs as { url: string };
     const grant = new URL(other.url).search;
@@ -359,7 +362,7 @@ describe("the files of an attempt", () => {
 
   it("are shared with a job that the cache answers, until both are erased (H11, H28d)", async () => {
     const space = await makeSpace({ cache_ttl_s: 600 });
-    const { socket: worker } = await connectWorker(space);
+    const { socket: worker } = await connectWorker(space, { sends_files: true });
     const { id } = await submit(space.name);
     const job = await worker.next("job");
     await send(job, "a.png", PNG);

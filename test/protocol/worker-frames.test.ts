@@ -15,6 +15,7 @@ const FRAMES: WorkerFrameInput[] = [
     concurrency: 2,
     capabilities: ["gpu"],
     resume: [REF],
+    sends_files: true,
   },
   { type: "accept", ...REF },
   { type: "progress", ...REF, progress: 12.5, message: "half", estimated_remaining: 4 },
@@ -38,7 +39,14 @@ describe("a worker's frame", () => {
   it("may leave out fields that have a default", () => {
     expect(decode(workerFrame, { type: "register", worker_id: "w" })).toEqual({
       ok: true,
-      frame: { type: "register", worker_id: "w", concurrency: 1, capabilities: [], resume: [] },
+      frame: {
+        type: "register",
+        worker_id: "w",
+        concurrency: 1,
+        capabilities: [],
+        resume: [],
+        sends_files: false,
+      },
     });
     expect(decode(workerFrame, { type: "drain" })).toMatchObject({ frame: { reason: "" } });
   });

@@ -21,6 +21,7 @@ describe("dialing", () => {
       concurrency: 3,
       capabilities: [],
       resume: [],
+      sends_files: true,
     });
   });
 

@@ -46,6 +46,7 @@ export class Registration {
       name: frame.name ?? null,
       generation: this.core.spaces.nextGeneration(),
       offered: frame.concurrency,
+      sendsFiles: frame.sends_files,
       capabilities: frame.capabilities,
       hasSchema: declared !== null,
       load: 0,

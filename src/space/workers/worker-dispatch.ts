@@ -106,7 +106,7 @@ export class WorkerDispatch {
       attempt: job.attempts,
       input: job.input,
       files: job.files.map(({ key: _, ...file }, index) => ({ ...file, url: urls[index] ?? "" })),
-      outputs: this.outputsOf(worker, job),
+      ...(worker.attachment.state.sendsFiles ? { outputs: this.outputsOf(worker, job) } : {}),
       priority: job.priority,
       deadline: iso(attemptDeadline(job)),
       created_at: iso(job.createdAt),

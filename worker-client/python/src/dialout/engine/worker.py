@@ -279,6 +279,7 @@ class Worker:
             "concurrency": self._options.concurrency,
             "capabilities": list(self._options.capabilities),
             "resume": self.jobs.resumable,
+            "sends_files": True,
         }
         optional = {
             "name": self._options.name,
