@@ -83,14 +83,14 @@ describe("an edge that is killed with kill -9", () => {
 
   it("counts the time in which it was away against nobody: neither an attempt nor a waiting job (W24c, H19)", async () => {
     const client = new EdgeClient(edge.url);
-    const space = await client.makeSpace({ job_timeout_s: 4, queue_timeout_s: 4 });
+    const space = await client.makeSpace({ job_timeout_s: 7, queue_timeout_s: 7 });
     const slow = PROGRAM.replace("300", "2_500");
     await client.startWorker(space, ["exec", "--", "node", "-e", slow, `${state}/runs`]);
     const running = await client.submit(space.name, { prompt: "one" });
     const waiting = await client.submit(space.name, { prompt: "two" });
     await edge.program.killAll();
     // The outage: both limits run out in it, and the worker's attempt ends.
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    await new Promise((resolve) => setTimeout(resolve, 9_000));
     edge = await runBareEdge(state, Number(new URL(edge.url).port));
     expect(await client.ended(running.id)).toMatchObject({ attempt: 1, result: "did one" });
     expect(await client.ended(waiting.id)).toMatchObject({ attempt: 1, result: "did two" });
