@@ -44,11 +44,9 @@ export async function submitJob(
   }
   const described = await callSpaceForText(c, space, (stub) => stub.describe(caller, "submit"));
   const { schema } = formSpace.parse(JSON.parse(described));
-  const settings = parseSettings(described);
   // Checked before a file is stored; the object checks again when the job arrives. A schema says what is taken instead
   // of the switches.
-  const admit = (field: string) => requireAdmitted(admitInput(settings, {}, [field]));
-  const form = await receiveForm(c, space, schema?.input ? {} : { admit });
+  const form = await receiveForm(c, space, schema?.input ? {} : { admit: switchedOn(described) });
   return submitForm(c, space, caller, form, c.req.query("user"));
 }
 
@@ -78,6 +76,12 @@ export async function submitForm(
 }
 
 const formSpace = z.object({ schema: schemaResource.pick({ input: true }).nullish() });
+
+/** Refuses a file whose field the space's settings don't enable. */
+function switchedOn(described: string): (field: string) => void {
+  const settings = parseSettings(described);
+  return (field) => requireAdmitted(admitInput(settings, {}, [field]));
+}
 
 function requireAdmitted(admission: Admission): void {
   if (!admission.ok) throw new ProblemError(admission.code, admission.message);

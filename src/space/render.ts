@@ -155,41 +155,36 @@ export function outputFrames(
   pieces: readonly (OutputEvent | FileEvent)[],
   context: JobContext,
 ): JobOutputFrame[] {
-  const frames: JobOutputFrame[] = [];
   const isText = pieces.every((piece) => piece.kind === "file" || typeof piece.delta === "string");
-  let texts: string[] = [];
-  let length = 0;
-  let from = 0;
-  for (const [index, piece] of pieces.entries()) {
-    if (piece.kind === "file") {
-      frames.push(fileFrame(job, piece, context));
-      continue;
-    }
-    if (!isText || typeof piece.delta !== "string") {
-      frames.push(outputFrame(job, piece, context));
-      continue;
-    }
-    if (texts.length === 0) from = piece.offset;
-    texts.push(piece.delta);
-    length += piece.delta.length;
-    const next = pieces[index + 1];
-    const isNextJoined =
-      next?.kind === "output" &&
-      typeof next.delta === "string" &&
-      length + next.delta.length <= JOINED_LENGTH;
-    if (isNextJoined) continue;
-    const joined = outputFrame(job, { ...piece, delta: texts.join("") }, context);
-    frames.push(texts.length > 1 ? { ...joined, from } : joined);
-    texts = [];
-    length = 0;
-  }
-  return frames;
+  return (isText ? joinTexts(pieces) : pieces).map((piece) =>
+    piece.kind === "file" ? fileFrame(job, piece, context) : outputFrame(job, piece, context),
+  );
 }
 
-function outputFrame(job: Job, event: OutputEvent, context: JobContext): JobOutputFrame {
-  const { attempt, delta, offset, at } = event;
+/** A piece of output, or several; `from` is the offset of the first of several. */
+type Joined = OutputEvent & { from?: number };
+
+/** Joins neighbouring pieces, all of which are text. */
+function joinTexts(pieces: readonly (OutputEvent | FileEvent)[]): (Joined | FileEvent)[] {
+  const joined: (Joined | FileEvent)[] = [];
+  for (const piece of pieces) {
+    const last = joined.at(-1);
+    if (last?.kind !== "output" || piece.kind !== "output") {
+      joined.push({ ...piece });
+      continue;
+    }
+    const delta = `${last.delta}${piece.delta}`;
+    if (delta.length > JOINED_LENGTH) joined.push({ ...piece });
+    else Object.assign(last, { ...piece, delta, from: last.from ?? last.offset });
+  }
+  return joined;
+}
+
+function outputFrame(job: Job, event: Joined, context: JobContext): JobOutputFrame {
+  const { attempt, delta, from, offset, at } = event;
   const job_id = jobIdOf(context.space, job.ulid);
-  return { type: "output", job_id, attempt, delta, offset, timestamp: iso(at) };
+  const more = from === undefined ? {} : { from };
+  return { type: "output", job_id, attempt, delta, ...more, offset, timestamp: iso(at) };
 }
 
 function fileFrame(job: Job, event: FileEvent, context: JobContext): JobOutputFrame {

@@ -46,7 +46,7 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
   hold(ulid: string, events: readonly LogEvent[]): void {
     if (events.length === 0) return;
     const held = this.held.get(ulid) ?? { events: [], bytes: 0 };
-    const bytes = events.reduce((sum, event) => sum + heldBytesOf(event), 0);
+    const bytes = events.reduce((sum, event) => sum + sizeOf(event), 0);
     for (const event of events) held.events.push(event);
     held.bytes += bytes;
     this.heldBytes += bytes;
@@ -81,21 +81,12 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
     return this.held.get(ulid)?.events.at(-1)?.offset ?? super.lastOffset(ulid);
   }
 
-  override bytesOf(ulid: string): number {
-    return super.bytesOf(ulid) + (this.held.get(ulid)?.bytes ?? 0);
-  }
-
   override bytesAfter(ulid: string, offset: number): number {
     const held = this.held.get(ulid)?.events ?? [];
     return held.reduce(
-      (sum, event) => sum + (event.offset > offset ? heldBytesOf(event) : 0),
+      (sum, event) => sum + (event.offset > offset ? sizeOf(event) : 0),
       super.bytesAfter(ulid, offset),
     );
-  }
-
-  /** About how many bytes of the job are held. */
-  heldBytesOf(ulid: string): number {
-    return this.held.get(ulid)?.bytes ?? 0;
   }
 
   private release(ulid: string): Held | undefined {
@@ -121,7 +112,7 @@ export class JobLog extends SegmentLog<LogEvent, AttemptState> {
 /** A guess of what an event has besides its text. */
 const EVENT_BYTES = 80;
 
-function heldBytesOf(event: LogEvent): number {
+function sizeOf(event: LogEvent): number {
   if (event.kind === "output") return EVENT_BYTES + roughLength(event.delta);
   return EVENT_BYTES + (event.kind === "progress" ? (event.message?.length ?? 0) : 0);
 }

@@ -4,7 +4,7 @@ import type { Sql } from "./sql.ts";
 export type UploadPart = { number: number; etag: string };
 
 /** A file that comes in pieces, before and after a job has it (decision 0064). */
-export interface Upload {
+export type Upload = {
   /** What follows the space's name in its id: whoever knows it may go on with the upload. */
   secret: string;
   /** Where its file and its tail are in the bucket. */
@@ -31,24 +31,11 @@ export interface Upload {
   ulid: string | null;
   /** When it is removed if no job has it, milliseconds since 1970. */
   expiresAt: number;
-}
-
-type UploadRow = {
-  id: string;
-  folder: string;
-  owner: string;
-  user: string | null;
-  name: string;
-  content_type: string;
-  length: number;
-  received: number;
-  tail: number;
-  multipart: string | null;
-  fence: number;
-  sha256: string | null;
-  ulid: string | null;
-  expires_at: number;
 };
+
+/** The columns of a row, by the names that an upload has for them. */
+const COLUMNS = `id AS secret, folder, owner, user, name, content_type AS contentType, length, received, tail,
+  multipart, fence, sha256, ulid, expires_at AS expiresAt`;
 
 /** Stores the uploads of one space. */
 export class UploadStore {
@@ -59,8 +46,8 @@ export class UploadStore {
   }
 
   get(secret: string): Upload | null {
-    const [row] = this.sql.all<UploadRow>("SELECT * FROM uploads WHERE id = ?", secret);
-    return row ? uploadOf(row) : null;
+    const query = `SELECT ${COLUMNS} FROM uploads WHERE id = ?`;
+    return this.sql.all<Upload>(query, secret)[0] ?? null;
   }
 
   add(upload: Upload): void {
@@ -143,14 +130,12 @@ export class UploadStore {
 
   /** Uploads that are to be removed by now, at most `count`. */
   dueBy(now: number, count: number): Upload[] {
-    return this.sql
-      .all<UploadRow>(
-        `SELECT * FROM uploads INDEXED BY uploads_due
-         WHERE ulid IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?`,
-        now,
-        count,
-      )
-      .map(uploadOf);
+    return this.sql.all<Upload>(
+      `SELECT ${COLUMNS} FROM uploads INDEXED BY uploads_due
+       WHERE ulid IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?`,
+      now,
+      count,
+    );
   }
 
   /** Those that no job has, at most `count`. */
@@ -175,9 +160,4 @@ export class UploadStore {
   removeOf(ulid: string): void {
     this.sql.run("DELETE FROM uploads WHERE ulid = ?", ulid);
   }
-}
-
-function uploadOf(row: UploadRow): Upload {
-  const { id: secret, content_type: contentType, expires_at: expiresAt, ...same } = row;
-  return { ...same, secret, contentType, expiresAt };
 }

@@ -62,6 +62,7 @@ print(result == value, result["f"].__class__.__name__)`;
       schema: unknown;
     };
     expect(schema).toMatchObject({
+      version: 1,
       input: {
         type: "object",
         required: ["text"],
@@ -79,6 +80,18 @@ try:
 except dialout.ClientError as error:
     print(error.code, error.errors[0]["path"])`;
     expect(await python(code, space)).toBe("abab ababab\ninvalid_input /input/times");
+  });
+
+  it("takes files of 12 MB and gives them back as they were (W36, H28)", async () => {
+    const { space } = await serve("reverse", { enable_file_upload: false });
+    const code = `import os
+data = os.urandom(12_000_000)
+space = dialout.Client(sys.argv[1]).space(sys.argv[2])
+job = space.submit(file=dialout.NamedBytes("grün.bin", data), copies=2)
+print(job.result(), [file.name for file in job.outputs])
+print(all(file.read() == data[::-1] for file in job.outputs))`;
+    const names = "['reversed.bin', 'reversed-2.bin']";
+    expect(await python(code, space)).toBe(`${names} ${names}\nTrue`);
   });
 
   it("adds no more than 20 ms to a job of a model that takes 3 s to load", async () => {

@@ -332,10 +332,13 @@ export class UnitOfWork {
       if (this.deferred.has(ulid)) continue;
       if (before === null) this.store.add(job);
       const isWritten = before === null || this.store.update(job, before);
-      // What is told of a file is stored with the file.
-      const isOfFile = log.some(({ kind }) => kind === "file");
-      if (isWritten || isOfFile || job.status !== "processing") this.store.log.append(ulid, log);
-      else this.store.log.hold(ulid, log);
+      const mayWait =
+        !isWritten &&
+        job.status === "processing" &&
+        // What is told of a file is stored with the file.
+        !log.some(({ kind }) => kind === "file");
+      if (mayWait) this.store.log.hold(ulid, log);
+      else this.store.log.append(ulid, log);
       const files = fileChanges(before, job);
       if (files !== null) this.store.outputFiles.apply(job, files);
     }

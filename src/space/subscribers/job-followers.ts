@@ -109,8 +109,7 @@ export class JobFollowers {
     const last = Math.max(outline.offset, log.lastOffset(ulid));
     const epoch = epochOf({ ulid, logEpoch: outline.logEpoch });
     const goesOn = since !== null && since.epoch === epoch && since.offset <= last;
-    const bytes = outline.bytes + log.heldBytesOf(ulid);
-    return goesOn ? bytes - log.bytesOf(ulid) + log.bytesAfter(ulid, since.offset) : bytes;
+    return outline.bytes - log.bytesOf(ulid) + log.bytesAfter(ulid, goesOn ? since.offset : 0);
   }
 
   private sendAll(subscriber: SubscriberConnection, frames: readonly object[]): void {
